@@ -1,0 +1,263 @@
+//! The loop: the file to open first.
+
+use std::time::Instant;
+
+use crate::benchmark::{Benchmark, BenchmarkError};
+use crate::episode::{
+    Action, Boundary, Call, End, Episode, FailureKind, Limit, Observation, Outcome, Provenance,
+    SCHEMA, Timings, Turn, Verdict,
+};
+use crate::feedback::feedback;
+use crate::policy::{Policy, PolicyError, View};
+use crate::render::Templates;
+use crate::sandbox::{Host, Sandbox, SandboxError};
+use crate::task::{Budget, Lifetime, Task};
+use crate::tool::{Scene, Tool, ToolError};
+
+/// What an attempt works with; shared by all attempts of a run.
+pub struct Attempt<'a> {
+    /// The policy's name and the policy.
+    pub policy: (&'a str, &'a dyn Policy),
+    /// All tools; a task names those it allows.
+    pub tools: &'a [Box<dyn Tool>],
+    /// Opens sandboxes.
+    pub host: &'a dyn Host,
+    /// Judges.
+    pub benchmark: &'a dyn Benchmark,
+    /// How the conversation is worded.
+    pub templates: &'a Templates,
+}
+
+/// Lets the policy work on the task until it is solved, the policy is done or
+/// a limit is met. Whatever goes wrong is in the episode: there is no error.
+///
+/// `started` is the wall-clock time, RFC 3339, for the record only.
+pub async fn attempt(
+    with: &Attempt<'_>,
+    task: &Task,
+    sample: u32,
+    seed: u64,
+    started: String,
+) -> Episode {
+    let clock = Instant::now();
+    let mut course = Course { with, task, sample, seed, clock, turns: Vec::new(), sandbox: None };
+    let (end, verdict) = match course.run().await {
+        Ok(ended) => ended,
+        Err(broke) => (End::Failed { at: broke.at, kind: broke.kind, why: broke.why }, None),
+    };
+    if let Some(sandbox) = course.sandbox.take()
+        && let Err(error) = sandbox.close().await
+    {
+        tracing::warn!(task = task.id, %error, "a sandbox was not closed cleanly");
+    }
+    let patch = match verdict {
+        Some(_) => course.turns.iter().rev().find_map(|turn| turn.observation.patch.clone()),
+        None => None,
+    };
+    Episode {
+        schema: SCHEMA,
+        task: task.clone(),
+        policy: with.policy.0.to_string(),
+        provenance: Provenance {
+            fixfly: env!("CARGO_PKG_VERSION").to_string(),
+            sample,
+            seed,
+            isolation: with.host.isolation(),
+            started,
+            seconds: clock.elapsed().as_secs_f64(),
+        },
+        turns: course.turns,
+        end,
+        patch,
+        verdict,
+    }
+}
+
+/// Something other than the candidate broke.
+struct Broke {
+    at: Boundary,
+    kind: FailureKind,
+    why: String,
+}
+
+impl From<SandboxError> for Broke {
+    fn from(error: SandboxError) -> Self {
+        Broke { at: Boundary::Sandbox, kind: FailureKind::Infrastructure, why: error.to_string() }
+    }
+}
+
+impl From<BenchmarkError> for Broke {
+    fn from(error: BenchmarkError) -> Self {
+        match error {
+            BenchmarkError::Sandbox(error) => error.into(),
+            BenchmarkError::Broken(why) => {
+                Broke { at: Boundary::Benchmark, kind: FailureKind::Infrastructure, why }
+            }
+        }
+    }
+}
+
+impl From<PolicyError> for Broke {
+    fn from(error: PolicyError) -> Self {
+        let kind = match error {
+            PolicyError::Infrastructure(_) => FailureKind::Infrastructure,
+            PolicyError::Model(_) => FailureKind::Model,
+        };
+        Broke { at: Boundary::Policy, kind, why: error.to_string() }
+    }
+}
+
+/// One attempt under way.
+struct Course<'a> {
+    with: &'a Attempt<'a>,
+    task: &'a Task,
+    sample: u32,
+    seed: u64,
+    clock: Instant,
+    turns: Vec<Turn>,
+    sandbox: Option<Box<dyn Sandbox>>,
+}
+
+impl Course<'_> {
+    async fn run(&mut self) -> Result<(End, Option<Verdict>), Broke> {
+        loop {
+            if let Some(limit) = self.limit_met() {
+                return Ok((End::BudgetSpent { limit }, self.last_verdict().await?));
+            }
+            let acting = Instant::now();
+            let action = self.with.policy.1.act(self.view()).await?;
+            let act_ms = millis(acting);
+            if action.call == Call::Submit {
+                return Ok((End::Submitted, self.last_verdict().await?));
+            }
+            let calling = Instant::now();
+            let mut observation = self.observe(&action.call).await?;
+            let verdict = match observation.outcome {
+                Outcome::Passed => Some(self.confirm(&mut observation).await?),
+                _ => None,
+            };
+            self.push(action, observation, Timings { act_ms, call_ms: millis(calling) });
+            if let Some(verdict) = verdict.filter(|verdict| verdict.solved) {
+                return Ok((End::Solved, Some(verdict)));
+            }
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            task: self.task,
+            turns: &self.turns,
+            templates: self.with.templates,
+            sample: self.sample,
+            seed: self.seed,
+        }
+    }
+
+    async fn observe(&mut self, call: &Call) -> Result<Observation, Broke> {
+        let (name, args) = match call {
+            Call::Tool { name, args } => (name, args),
+            Call::Malformed(why) => return Ok(Observation::refused(why.clone())),
+            Call::Submit => unreachable!("a submission ends the loop"),
+        };
+        let allowed = self.task.tools.contains(name);
+        let tool = self.with.tools.iter().find(|tool| allowed && tool.spec().name == *name);
+        let Some(tool) = tool else {
+            let there = self.task.tools.join(", ");
+            return Ok(Observation::refused(format!(
+                "there is no tool `{name}`; there is: {there}"
+            )));
+        };
+        let sandbox = match self.sandbox.take() {
+            Some(sandbox) => sandbox,
+            None => self.with.host.open(&self.task.sandbox).await?,
+        };
+        let scene = Scene { task: self.task, sandbox: &*sandbox, benchmark: self.with.benchmark };
+        let called = tool.call(args.clone(), scene).await;
+        match self.task.sandbox.lifetime {
+            Lifetime::Episode => self.sandbox = Some(sandbox),
+            Lifetime::Turn => sandbox.close().await?,
+        }
+        match called {
+            Ok(observation) => Ok(observation),
+            Err(ToolError::Refused(why)) => Ok(Observation::refused(why)),
+            Err(ToolError::Sandbox(error)) => Err(error.into()),
+            Err(ToolError::Benchmark(error)) => Err(error.into()),
+        }
+    }
+
+    /// Has the benchmark judge a pass before anyone hears of it. A pass that
+    /// does not stand becomes what the judge saw.
+    async fn confirm(&self, observation: &mut Observation) -> Result<Verdict, Broke> {
+        let patch = observation.patch.clone().unwrap_or_default();
+        let verdict = self.judge(&patch).await?;
+        if !verdict.solved {
+            let why = match &verdict.tampering {
+                Some(how) => {
+                    observation.outcome = Outcome::Tampered;
+                    format!("The tests passed, but {how}: this does not count as a pass.")
+                }
+                None => {
+                    observation.outcome = Outcome::Failed;
+                    "The tests passed, but failed when run again from a clean start.".to_string()
+                }
+            };
+            observation.text = why;
+            observation.tests = Some(verdict.tests.clone());
+        }
+        Ok(verdict)
+    }
+
+    /// A patch that was never judged, because nothing said that it passed, is
+    /// judged at the end; method tasks have none, as every turn runs the tests.
+    async fn last_verdict(&self) -> Result<Option<Verdict>, Broke> {
+        let last = self.turns.iter().rev().find(|turn| turn.observation.patch.is_some());
+        match last {
+            Some(Turn {
+                observation: Observation { patch: Some(patch), tests: None, .. }, ..
+            }) => Ok(Some(self.judge(patch).await?)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn judge(&self, patch: &str) -> Result<Verdict, Broke> {
+        let fresh = self.with.host.open(&self.task.sandbox).await?;
+        let verdict = self.with.benchmark.judge(self.task, patch, &*fresh).await;
+        fresh.close().await?;
+        Ok(verdict?)
+    }
+
+    fn push(&mut self, action: Action, observation: Observation, timings: Timings) {
+        let mut left = self.left();
+        left.turns = left.turns.saturating_sub(1);
+        let feedback = feedback(&self.turns, &observation, left);
+        self.turns.push(Turn { action, observation, feedback, timings });
+    }
+
+    fn left(&self) -> Budget {
+        let budget = &self.task.budget;
+        let spent: u64 = self
+            .turns
+            .iter()
+            .map(|turn| turn.action.usage.prompt_tokens + turn.action.usage.completion_tokens)
+            .sum();
+        Budget {
+            turns: budget.turns.saturating_sub(self.turns.len() as u32),
+            tokens: budget.tokens.map(|tokens| tokens.saturating_sub(spent)),
+            seconds: budget.seconds.map(|s| s.saturating_sub(self.clock.elapsed().as_secs())),
+        }
+    }
+
+    fn limit_met(&self) -> Option<Limit> {
+        let left = self.left();
+        match left {
+            Budget { turns: 0, .. } => Some(Limit::Turns),
+            Budget { tokens: Some(0), .. } => Some(Limit::Tokens),
+            Budget { seconds: Some(0), .. } => Some(Limit::Seconds),
+            _ => None,
+        }
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    since.elapsed().as_millis() as u64
+}

@@ -1,0 +1,119 @@
+//! Where tasks come from and who judges them.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::episode::{Observation, Verdict};
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::task::{Method, Task};
+
+/// Tasks, and verdicts on what was done with them.
+#[async_trait]
+pub trait Benchmark: Send + Sync {
+    /// The tasks of a split, in the benchmark's own order.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where they cannot be read.
+    async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError>;
+
+    /// Runs the task's own tests on a candidate: what a turn observes. The
+    /// candidate's faults are observations, never errors.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the tests could not be run.
+    async fn trial(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError>;
+
+    /// Decides on a patch, in a sandbox the candidate has not been in.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where no verdict could be reached.
+    async fn judge(
+        &self,
+        task: &Task,
+        patch: &str,
+        fresh: &dyn Sandbox,
+    ) -> Result<Verdict, BenchmarkError>;
+
+    /// What policies that ask for it may learn from, or check the harness with.
+    fn secrets(&self) -> &dyn Secrets;
+}
+
+/// What only the benchmark knows, given to policies that declare they need it.
+pub trait Secrets: Send + Sync {
+    /// Methods of the training split, with their source.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where they cannot be read.
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError>;
+
+    /// What the oracle and the null policy answer.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the task is not the benchmark's.
+    fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError>;
+}
+
+/// A solved task to learn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// The training task's id.
+    pub id: String,
+    /// The task's statement; its `content` is empty.
+    pub method: Method,
+    /// The method as written, decorators left out, dedented.
+    pub source: String,
+}
+
+/// Which answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The method as its authors wrote it.
+    Truth,
+    /// The declaration with a body that raises.
+    Stub,
+}
+
+/// A part of a benchmark.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To choose by.
+    Validation,
+    /// To report.
+    Benchmark,
+}
+
+impl Split {
+    /// All of them.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Benchmark];
+
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Benchmark => "benchmark",
+        }
+    }
+}
+
+/// Why a benchmark could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchmarkError {
+    /// What it rests on is missing or not what it should be; says the mend.
+    #[error("{0}")]
+    Broken(String),
+    /// The sandbox broke.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}

@@ -1,0 +1,96 @@
+//! What an observation means for the next turn. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::episode::{Feedback, Observation, TestDelta, TestOutcome, TestReport, Turn};
+use crate::task::Budget;
+
+/// Feedback on `observation`, which follows `turns`.
+pub fn feedback(turns: &[Turn], observation: &Observation, left: Budget) -> Feedback {
+    let before = turns.iter().rev().find_map(|turn| turn.observation.tests.as_ref());
+    let delta = match (before, &observation.tests) {
+        (before, Some(now)) => delta(before, now),
+        (_, None) => TestDelta::default(),
+    };
+    let message = match (before, &observation.tests) {
+        (Some(_), Some(_)) => message(&delta),
+        _ => String::new(),
+    };
+    Feedback { delta, left, message }
+}
+
+/// Per-test change; a test that did not run before counts as not passing.
+fn delta(before: Option<&TestReport>, now: &TestReport) -> TestDelta {
+    let passed: BTreeMap<&str, bool> = before
+        .into_iter()
+        .flat_map(|report| &report.results)
+        .map(|result| (result.id.as_str(), result.outcome == TestOutcome::Passed))
+        .collect();
+    let mut delta = TestDelta::default();
+    for result in &now.results {
+        let did = passed.get(result.id.as_str()).copied();
+        match (did, result.outcome == TestOutcome::Passed) {
+            (Some(true), true) | (None, true) => {}
+            (Some(false), true) => delta.fixed.push(result.id.clone()),
+            (Some(true), false) => delta.broken.push(result.id.clone()),
+            (_, false) => delta.still_failing.push(result.id.clone()),
+        }
+    }
+    delta
+}
+
+fn message(delta: &TestDelta) -> String {
+    let part = |verb: &str, ids: &[String]| match ids {
+        [] => None,
+        ids => Some(format!("{verb} {}: {}", ids.len(), ids.join(", "))),
+    };
+    let parts: Vec<_> = [
+        part("fixed", &delta.fixed),
+        part("broken", &delta.broken),
+        part("still failing", &delta.still_failing),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match parts.as_slice() {
+        [] => String::new(),
+        parts => format!("Since the last attempt: {}.", parts.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::episode::TestResult;
+
+    fn report(outcomes: &[(&str, TestOutcome)]) -> TestReport {
+        TestReport {
+            results: outcomes
+                .iter()
+                .map(|(id, outcome)| TestResult {
+                    id: (*id).into(),
+                    outcome: *outcome,
+                    failure: None,
+                })
+                .collect(),
+        }
+    }
+
+    #[track_caller]
+    fn check(before: &[(&str, TestOutcome)], now: &[(&str, TestOutcome)], expected: &str) {
+        assert_eq!(message(&delta(Some(&report(before)), &report(now))), expected);
+    }
+
+    #[test]
+    fn changes_are_told_apart() {
+        use TestOutcome::{Errored, Failed, NotRun, Passed};
+        check(&[("a", Failed)], &[("a", Passed)], "Since the last attempt: fixed 1: a.");
+        check(&[("a", Passed)], &[("a", Errored)], "Since the last attempt: broken 1: a.");
+        check(&[("a", Passed)], &[("a", Passed)], "");
+        check(
+            &[("a", Failed), ("b", Failed), ("c", Passed)],
+            &[("a", Passed), ("b", NotRun), ("c", Failed)],
+            "Since the last attempt: fixed 1: a; broken 1: c; still failing 1: b.",
+        );
+    }
+}

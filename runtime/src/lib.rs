@@ -1,0 +1,44 @@
+//! The vocabulary of fixfly and its one loop.
+//!
+//! A [`Benchmark`] gives [`Task`]s; [`attempt`] lets a [`Policy`] act on one
+//! through [`Tool`]s in a [`Sandbox`], turn by turn: action, observation,
+//! feedback; the benchmark judges the patch, and the [`Episode`] goes into a
+//! [`RunDirectory`]. Nothing here knows a model, a container or Django: those
+//! are plug-ins, each a file in the crate that bears their kind's name.
+//!
+//! ```
+//! use fixfly_runtime::{Observation, Outcome, feedback, Budget};
+//!
+//! let observation = Observation::refused("there is no tool `fly`");
+//! assert_eq!(observation.outcome, Outcome::Refused);
+//! let left = Budget { turns: 4, tokens: None, seconds: None };
+//! assert!(feedback(&[], &observation, left).message.is_empty());
+//! ```
+
+mod attempt;
+mod benchmark;
+mod episode;
+mod feedback;
+mod policy;
+mod registry;
+mod render;
+mod sandbox;
+mod task;
+mod tool;
+
+pub use attempt::{Attempt, attempt};
+pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, Secrets, Split};
+pub use episode::{
+    Action, Boundary, Call, End, Episode, FailureKind, Feedback, Limit, Observation, Outcome,
+    Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport, TestResult,
+    Timings, Turn, Usage, Verdict,
+};
+pub use feedback::feedback;
+pub use policy::{Policy, PolicyError, View};
+pub use registry::{Entry, find};
+pub use render::{Message, Role, TemplateError, Templates, code_block, render};
+pub use sandbox::{Command, Host, Output, Process, Sandbox, SandboxError, Status};
+pub use task::{
+    Budget, DescribedBy, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement, Task,
+};
+pub use tool::{Scene, Tool, ToolError, ToolSpec};

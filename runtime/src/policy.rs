@@ -1,0 +1,53 @@
+//! Who decides the next action.
+
+use async_trait::async_trait;
+
+use crate::episode::{Action, Turn};
+use crate::render::{Message, Templates, render};
+use crate::task::Task;
+
+/// Decides the next action from what it may see, and nothing else. Keeps no
+/// state between calls that the view and its seed do not determine, so that
+/// every episode can be replayed and resumed.
+#[async_trait]
+pub trait Policy: Send + Sync {
+    /// The next action.
+    ///
+    /// # Errors
+    /// [`PolicyError`] ends the episode; words that make no sense are not an
+    /// error but [`crate::Call::Malformed`].
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError>;
+}
+
+/// All a policy may see.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// What was done so far.
+    pub turns: &'a [Turn],
+    /// How the conversation is worded.
+    pub templates: &'a Templates,
+    /// Which of the samples of this task, from 0.
+    pub sample: u32,
+    /// Fixed for the task and sample: the only source of chance.
+    pub seed: u64,
+}
+
+impl View<'_> {
+    /// The conversation so far, as a chat model reads it.
+    pub fn messages(&self) -> Vec<Message> {
+        render(self.task, self.turns, self.templates)
+    }
+}
+
+/// Why a policy gave no action.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Whatever the policy depends on failed: network, engine, recorded run.
+    #[error("{0}")]
+    Infrastructure(String),
+    /// The model itself failed: refused, or broke off.
+    #[error("{0}")]
+    Model(String),
+}

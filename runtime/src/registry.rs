@@ -1,0 +1,32 @@
+//! How a name becomes a plug-in.
+
+/// A plug-in: one `const ENTRY` in its file, one line in its crate's `ALL`.
+pub struct Entry<F> {
+    /// Name in modules, files and flags.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// Makes one.
+    pub open: F,
+}
+
+/// The entry of that name.
+///
+/// # Errors
+/// One sentence that names the thing and lists what there is.
+///
+/// ```
+/// use fixfly_runtime::{Entry, find};
+/// const ALL: &[Entry<fn() -> u8>] = &[Entry { name: "one", about: "one", open: || 1 }];
+/// assert_eq!((find("number", ALL, "one").unwrap().open)(), 1);
+/// assert_eq!(
+///     find("number", ALL, "two").err().unwrap(),
+///     "there is no number `two`; there is: one"
+/// );
+/// ```
+pub fn find<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, String> {
+    all.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|entry| entry.name).collect();
+        format!("there is no {kind} `{name}`; there is: {}", names.join(", "))
+    })
+}

@@ -1,0 +1,198 @@
+//! How an episode reads as a conversation: one function for inference and for
+//! training, so that a student is trained on the bytes it will see.
+
+use std::path::Path;
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::episode::Turn;
+use crate::task::{Statement, Task};
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The task and the feedback.
+    User,
+    /// The policy. Only its words carry loss.
+    Assistant,
+}
+
+/// The wording of a conversation: Jinja templates, checked when loaded.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    environment: Environment<'static>,
+    /// SHA-256 of the three texts, hexadecimal; recorded with every run.
+    pub hash: String,
+}
+
+/// A template that cannot be used: names the file, the place and the fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(String);
+
+const BUILT_IN: [(&str, &str); 3] = [
+    ("system", include_str!("../prompts/system.jinja")),
+    ("first", include_str!("../prompts/first.jinja")),
+    ("later", include_str!("../prompts/later.jinja")),
+];
+
+impl Templates {
+    /// Fixfly's own wording, each of `system.jinja`, `first.jinja` and
+    /// `later.jinja` replaced where `folder` holds a file of that name.
+    ///
+    /// # Errors
+    /// [`TemplateError`] where a file cannot be read, is not a template or
+    /// uses a name that does not exist.
+    pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_trim_blocks(true);
+        let mut hasher = Sha256::new();
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(TemplateError(format!("{}: not a folder", folder.display())));
+        }
+        for (name, built_in) in BUILT_IN {
+            let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
+            let text = match &file {
+                Some(file) if file.exists() => std::fs::read_to_string(file)
+                    .map_err(|e| TemplateError(format!("{}: {e}", file.display())))?,
+                _ => built_in.to_string(),
+            };
+            hasher.update(text.as_bytes());
+            hasher.update([0]);
+            let shown = file.map_or(format!("{name}.jinja"), |file| file.display().to_string());
+            environment
+                .add_template_owned(name, text)
+                .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
+            try_out(&environment, name).map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
+        }
+        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Templates { environment, hash })
+    }
+
+    fn fill(&self, name: &str, context: minijinja::Value) -> String {
+        fill(&self.environment, name, context)
+            .unwrap_or_else(|e| panic!("template {name} was tried out when loaded: {e:#}"))
+    }
+}
+
+fn fill(
+    environment: &Environment<'_>,
+    name: &str,
+    context: minijinja::Value,
+) -> Result<String, minijinja::Error> {
+    Ok(environment.get_template(name)?.render(context)?.trim_end().to_string())
+}
+
+/// Renders with every name that will be there, so that a fault in a user's
+/// template is found before the first episode.
+fn try_out(environment: &Environment<'_>, name: &str) -> Result<(), minijinja::Error> {
+    for some in ["", "x"] {
+        let method = context! {
+            name => some, class_name => some, declaration => some, description => some,
+            decorators => Vec::<String>::new(), file => some, content => some,
+        };
+        let context = match name {
+            "later" => context! { change => some, observation => some },
+            _ => method,
+        };
+        fill(environment, name, context)?;
+    }
+    Ok(())
+}
+
+/// The conversation of `turns` on `task`: system, task, then the policy's
+/// words and the world's answer for each turn. Malformed calls are in the
+/// record but not in the conversation.
+pub fn render(task: &Task, turns: &[Turn], templates: &Templates) -> Vec<Message> {
+    let Statement::Method(method) = &task.statement;
+    let context = minijinja::Value::from_serialize(method);
+    let say = |role, content| Message { role, content };
+    let mut messages = vec![
+        say(Role::System, templates.fill("system", context.clone())),
+        say(Role::User, templates.fill("first", context)),
+    ];
+    for turn in turns {
+        messages.push(say(Role::Assistant, turn.action.text.clone()));
+        let context = context! {
+            change => turn.feedback.message,
+            observation => turn.observation.text,
+        };
+        messages.push(say(Role::User, templates.fill("later", context)));
+    }
+    messages
+}
+
+/// The code of an answer: its last fenced block, or all of it where there is
+/// no fence. What a method-level policy's words are read for.
+///
+/// ```
+/// use fixfly_runtime::code_block;
+/// assert_eq!(code_block("Sure:\n```python\ndef f(self):\n    pass\n```\n"), "def f(self):\n    pass\n");
+/// assert_eq!(code_block("def f(self): pass"), "def f(self): pass");
+/// ```
+pub fn code_block(text: &str) -> &str {
+    let mut fences = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with("```") {
+            fences.push((at, at + line.len()));
+        }
+        at += line.len();
+    }
+    match fences.as_slice() {
+        [] => text,
+        [(_, start)] => &text[*start..],
+        _ if fences.len().is_multiple_of(2) => {
+            let [.., (_, start), (end, _)] = fences.as_slice() else { unreachable!("two fences") };
+            &text[*start..*end]
+        }
+        [.., (_, start)] => &text[*start..],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(code_block(text), expected);
+    }
+
+    #[test]
+    fn the_last_block_is_the_answer() {
+        check("```\na\n```\nthen\n```python\nb\n```", "b\n");
+        check("a\n", "a\n");
+        check("cut off:\n```python\nb\n", "b\n");
+        check("```\na\n```\ncut off:\n```python\nb\n", "b\n");
+        check("", "");
+    }
+
+    #[test]
+    fn a_fault_in_a_template_is_found_when_it_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("first.jinja"), "{{ nmae }}").unwrap();
+        let error = Templates::load(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("first.jinja"), "{error}");
+        assert!(error.contains("undefined"), "{error}");
+        std::fs::write(folder.path().join("first.jinja"), "{% if %}").unwrap();
+        let error = Templates::load(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("first:1"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Where tools act: a place that holds what runs in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::task::SandboxSpec;
+
+/// Opens sandboxes. Opened once a run, where clients and engines are costly.
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// A sandbox in the state `spec` describes, used by nobody else.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where the machine cannot give one.
+    async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError>;
+
+    /// What its sandboxes hold back, in one line for records:
+    /// `local: user, mount, pid, net namespaces; cgroup`.
+    fn isolation(&self) -> String;
+}
+
+/// A place that runs commands and holds them.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Runs a command to its end. A non-zero exit, a signal and a time-out are
+    /// an [`Output`], not an error; on a time-out all it started is killed.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where the command could not be run at all.
+    async fn exec(&self, command: &Command) -> Result<Output, SandboxError>;
+
+    /// The long-lived process of that name, started now if it is not running.
+    /// It lives as long as the sandbox.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where it could not be started.
+    async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError>;
+
+    /// A file's bytes, by absolute path inside.
+    ///
+    /// # Errors
+    /// [`SandboxError::File`] where it cannot be read.
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SandboxError>;
+
+    /// Writes a file, by absolute path inside, making its folders.
+    ///
+    /// # Errors
+    /// [`SandboxError::File`] where it cannot be written.
+    async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError>;
+
+    /// Ends everything that runs in it and removes it. Dropping does the same,
+    /// without saying whether it worked.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where something is left behind.
+    async fn close(self: Box<Self>) -> Result<(), SandboxError>;
+}
+
+/// A long-lived process that is asked in lines and answers in lines.
+#[async_trait]
+pub trait Process: Send + Sync {
+    /// Sends one line and waits for one line. Calls wait for each other.
+    /// After an error the process is gone, and `spawn` starts another.
+    ///
+    /// # Errors
+    /// [`SandboxError::Process`] where it ended or did not answer in time.
+    async fn ask(&self, line: &str, timeout: Duration) -> Result<String, SandboxError>;
+}
+
+/// A command to run inside.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Command {
+    /// Program and arguments; no shell.
+    pub argv: Vec<String>,
+    /// What it reads.
+    pub stdin: Vec<u8>,
+    /// Folder, if not the sandbox's own.
+    pub workdir: Option<String>,
+    /// Wall-clock limit; a minute where none is given.
+    pub timeout: Option<Duration>,
+    /// Most bytes kept of each output stream; a mebibyte where none is given.
+    pub output_cap: Option<usize>,
+}
+
+impl Command {
+    /// A command of these words.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Command { argv: argv.into_iter().map(Into::into).collect(), ..Command::default() }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// How it ended.
+    pub status: Status,
+    /// What it printed, at most the cap.
+    pub stdout: Vec<u8>,
+    /// What it printed to standard error, at most the cap.
+    pub stderr: Vec<u8>,
+    /// Bytes of both streams beyond the cap.
+    pub elided: u64,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// Killed when its time ran out.
+    TimedOut,
+}
+
+/// Why a sandbox could not do its work. Always the world's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// It could not be opened.
+    #[error("the sandbox could not be opened: {0}")]
+    Open(String),
+    /// A command could not be run.
+    #[error("`{command}` could not be run in the sandbox: {why}")]
+    Exec {
+        /// The program.
+        command: String,
+        /// Why.
+        why: String,
+    },
+    /// A long-lived process ended or fell silent.
+    #[error("the process `{name}` in the sandbox {why}")]
+    Process {
+        /// Its name.
+        name: String,
+        /// `ended: …` or `did not answer within …`.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path} in the sandbox: {why}")]
+    File {
+        /// Path inside.
+        path: String,
+        /// Why.
+        why: String,
+    },
+}

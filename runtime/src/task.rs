@@ -1,0 +1,153 @@
+//! What a policy is asked to do, and the world it is asked to do it in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One piece of work. Holds only what the policy may see: ground truth and
+/// hidden tests stay in the benchmark, found there by `id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    /// Unique within the benchmark, stable across machines, e.g.
+    /// `django/utils/html.py::MLStripper.get_data`.
+    pub id: String,
+    /// The benchmark's name, e.g. `django`.
+    pub benchmark: String,
+    /// What is asked.
+    pub statement: Statement,
+    /// The world the tools act in.
+    pub sandbox: SandboxSpec,
+    /// Names of the tools the policy may call.
+    pub tools: Vec<String>,
+    /// When the attempt stops.
+    pub budget: Budget,
+}
+
+/// What is asked, by kind of task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Statement {
+    /// Write one method of a class.
+    Method(Method),
+}
+
+/// A method to write, as the policy sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Method {
+    /// Path of the file, relative to the root of the repository.
+    pub file: String,
+    /// The class, qualified within its module: `Outer.Inner`.
+    pub class_name: String,
+    /// The method's name.
+    pub name: String,
+    /// The declaration without decorators, up to and including its colon.
+    pub declaration: String,
+    /// Decorators that stand above the method and stay there, as written.
+    pub decorators: Vec<String>,
+    /// What the method does.
+    pub description: String,
+    /// Where the description comes from.
+    pub described_by: DescribedBy,
+    /// The file's text with the method removed.
+    pub content: String,
+}
+
+/// Where a method's description comes from, best source first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum DescribedBy {
+    /// The method's own docstring.
+    Docstring,
+    /// The project's reference documentation.
+    Reference,
+    /// The docstring of the method it overrides.
+    Overridden,
+    /// The docstring of its class.
+    Class,
+    /// Nothing: only the name and the surrounding code say what it does.
+    Nothing,
+}
+
+/// The world a task needs. Sandboxes make it the same wherever they run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SandboxSpec {
+    /// Host folders shown inside.
+    pub mounts: Vec<Mount>,
+    /// The whole environment: nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Absolute path commands start in.
+    pub workdir: String,
+    /// What the sandbox may use at most.
+    pub limits: Limits,
+    /// How long one opened sandbox is needed.
+    pub lifetime: Lifetime,
+}
+
+/// A host folder shown at a path inside the sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Mount {
+    /// Absolute host path.
+    pub from: PathBuf,
+    /// Absolute path inside.
+    pub to: String,
+    /// Whether, and where, writes go.
+    pub mode: MountMode,
+}
+
+/// Whether a mount can be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MountMode {
+    /// Writes fail.
+    ReadOnly,
+    /// Writes succeed, stay in this sandbox and are gone with it.
+    Private,
+}
+
+/// What a sandbox may use at most. Memory and processes count for the whole
+/// sandbox; the rest for each process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Memory, mebibytes.
+    pub memory_mb: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Temporary disk space, mebibytes.
+    pub disk_mb: u64,
+    /// Largest single file, mebibytes.
+    pub file_mb: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory_mb: 4096, processes: 256, disk_mb: 256, file_mb: 64 }
+    }
+}
+
+/// How long one opened sandbox is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// Each tool call may get another one: actions leave nothing behind.
+    Turn,
+    /// The same one for all turns of an episode.
+    #[default]
+    Episode,
+}
+
+/// What an attempt may spend; also what it has left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Budget {
+    /// Turns.
+    pub turns: u32,
+    /// Tokens, prompt and completion together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Wall-clock seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}

@@ -1,0 +1,61 @@
+//! What an action can call.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::benchmark::{Benchmark, BenchmarkError};
+use crate::episode::Observation;
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::task::Task;
+
+/// One action on a sandbox.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// Name, description and arguments, as a model is told.
+    fn spec(&self) -> ToolSpec;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`ToolError::Refused`] is shown to the policy; the others end the
+    /// episode.
+    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError>;
+}
+
+/// What a tool acts on.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The task at hand.
+    pub task: &'a Task,
+    /// The only way to touch the world.
+    pub sandbox: &'a dyn Sandbox,
+    /// Whose tests and facts the task rests on.
+    pub benchmark: &'a dyn Benchmark,
+}
+
+/// What a model is told of a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolSpec {
+    /// The name to call it by.
+    pub name: String,
+    /// What it does, for a model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}
+
+/// Why a tool gave no observation.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The call was wrong; the policy is told and may mend it.
+    #[error("{0}")]
+    Refused(String),
+    /// The sandbox broke.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The benchmark broke.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
