@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,7 +62,12 @@ impl Templates {
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_trim_blocks(true);
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .build()
+                .unwrap_or_else(|e| unreachable!("default delimiters are valid: {e}")),
+        );
         let mut hasher = Sha256::new();
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(TemplateError(format!("{}: not a folder", folder.display())));
@@ -121,7 +127,7 @@ fn try_out(environment: &Environment<'_>, name: &str) -> Result<(), minijinja::E
 /// record but not in the conversation.
 pub fn render(task: &Task, turns: &[Turn], templates: &Templates) -> Vec<Message> {
     let Statement::Method(method) = &task.statement;
-    let context = minijinja::Value::from_serialize(method);
+    let context = minijinja::Value::from(minijinja::value::Serde(method));
     let say = |role, content| Message { role, content };
     let mut messages = vec![
         say(Role::System, templates.fill("system", context.clone())),
