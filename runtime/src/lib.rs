@@ -22,6 +22,7 @@ mod feedback;
 mod policy;
 mod registry;
 mod render;
+mod run_directory;
 mod sandbox;
 mod task;
 mod tool;
@@ -37,6 +38,9 @@ pub use feedback::feedback;
 pub use policy::{Policy, PolicyError, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};
+pub use run_directory::{
+    Machine, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
+};
 pub use sandbox::{Command, Host, Output, Process, Sandbox, SandboxError, Status};
 pub use task::{
     Budget, DescribedBy, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement, Task,

@@ -1,0 +1,89 @@
+//! What made a run.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[cfg(doc)]
+use crate::episode::SCHEMA;
+
+/// Everything that made a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Version of fixfly.
+    pub fixfly: String,
+    /// When the run was first started, RFC 3339, UTC.
+    pub started: String,
+    /// What was asked for, flag by flag. With the seed, the benchmark and the
+    /// wording it decides whether a command continues the run.
+    pub config: BTreeMap<String, Value>,
+    /// Seed of the run, from which every episode's seed follows.
+    pub seed: u64,
+    /// What the benchmark was: hashes and versions.
+    pub benchmark: BTreeMap<String, Value>,
+    /// How the conversation was worded.
+    pub templates: Wording,
+    /// What the sandboxes held back, in the words of their host.
+    pub isolation: String,
+    /// The machine.
+    pub machine: Machine,
+}
+
+/// How a conversation was worded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wording {
+    /// SHA-256 of the texts, hexadecimal.
+    pub hash: String,
+    /// The templates, by name.
+    pub texts: BTreeMap<String, String>,
+}
+
+/// The machine a run was made on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Operating system: `Debian GNU/Linux 12 (bookworm)`.
+    pub os: String,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Processors this process may use.
+    pub cpus: usize,
+    /// Memory, mebibytes.
+    pub memory_mb: u64,
+    /// Version of `python3`: `Python 3.11.2`.
+    pub python: String,
+}
+
+impl RunRecord {
+    /// The values that must be equal for a run to be continued, by the name a
+    /// person knows them by.
+    fn decisive(&self) -> BTreeMap<String, Value> {
+        let mut values = self.config.clone();
+        values.insert("seed".into(), self.seed.into());
+        values.insert("templates".into(), self.templates.hash.clone().into());
+        for (key, value) in &self.benchmark {
+            values.insert(format!("benchmark {key}"), value.clone());
+        }
+        values
+    }
+
+    /// Each decisive value that differs, with both values.
+    pub(super) fn differences(&self, other: &RunRecord) -> Vec<String> {
+        let (then, now) = (self.decisive(), other.decisive());
+        let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let say = |value: Option<&Value>| match value {
+            None | Some(Value::Null) => "not set".to_string(),
+            Some(value) => value.to_string(),
+        };
+        keys.into_iter()
+            .map(|key| (key, say(then.get(key)), say(now.get(key))))
+            .filter(|(_, then, now)| then != now)
+            .map(|(key, then, now)| format!("{key} was {then}, now {now}"))
+            .collect()
+    }
+}
