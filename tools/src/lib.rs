@@ -1,1 +1,202 @@
-//! x
+//! What a policy can do, one action a file.
+//!
+//! A tool reads its arguments, touches the world only through the sandbox it
+//! is given, and answers with an observation. It judges nothing: that is the
+//! benchmark's work. A new tool is a file, a `mod` line and a line in [`ALL`].
+//!
+//! ```
+//! let entry = fixfly_runtime::find("tool", fixfly_tools::ALL, "submit_method").unwrap();
+//! let spec = (entry.open)().spec();
+//! assert_eq!(spec.parameters["required"], serde_json::json!(["code"]));
+//! ```
+
+mod submit_method;
+
+use fixfly_runtime::{Entry, Tool, ToolError};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Makes a tool; there is nothing to configure.
+pub type Open = fn() -> Box<dyn Tool>;
+
+/// Every tool.
+pub const ALL: &[Entry<Open>] = &[submit_method::ENTRY];
+
+/// The schema of a tool's arguments, without what no model needs to read.
+fn parameters<Arguments: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(Arguments);
+    for key in ["$schema", "title"] {
+        schema.remove(key);
+    }
+    schema.to_value()
+}
+
+/// The arguments of a call; wrong ones are refused in a sentence.
+fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arguments, ToolError> {
+    serde_json::from_value(args)
+        .map_err(|e| ToolError::Refused(format!("`{tool}` was called with wrong arguments: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use fixfly_runtime::{
+        Benchmark, BenchmarkError, Budget, Command, DescribedBy, Method, Observation, Outcome,
+        Output, Process, Sandbox, SandboxError, SandboxSpec, Scene, Secrets, Split, Statement,
+        Task, Verdict,
+    };
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A benchmark that says what it was asked, in a world where nothing works.
+    struct Echo;
+
+    fn broken<T>() -> Result<T, SandboxError> {
+        Err(SandboxError::Open("there is no world".into()))
+    }
+
+    #[async_trait]
+    impl Benchmark for Echo {
+        async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
+            Ok(Vec::new())
+        }
+
+        async fn trial(
+            &self,
+            _: &Task,
+            candidate: &str,
+            _: &dyn Sandbox,
+        ) -> Result<Observation, BenchmarkError> {
+            match candidate {
+                "break" => Ok(broken()?),
+                words => Ok(Observation {
+                    text: words.into(),
+                    outcome: Outcome::Passed,
+                    tests: None,
+                    patch: None,
+                }),
+            }
+        }
+
+        async fn judge(
+            &self,
+            _: &Task,
+            _: &str,
+            _: &dyn Sandbox,
+        ) -> Result<Verdict, BenchmarkError> {
+            Ok(broken()?)
+        }
+
+        fn secrets(&self) -> &dyn Secrets {
+            unreachable!("a tool may not know")
+        }
+    }
+
+    #[async_trait]
+    impl Sandbox for Echo {
+        async fn exec(&self, _: &Command) -> Result<Output, SandboxError> {
+            broken()
+        }
+
+        async fn spawn(&self, _: &str, _: &Command) -> Result<Arc<dyn Process>, SandboxError> {
+            broken()
+        }
+
+        async fn read(&self, _: &str) -> Result<Vec<u8>, SandboxError> {
+            broken()
+        }
+
+        async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
+            broken()
+        }
+
+        async fn close(self: Box<Self>) -> Result<(), SandboxError> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Process for Echo {
+        async fn ask(&self, _: &str, _: Duration) -> Result<String, SandboxError> {
+            broken()
+        }
+    }
+
+    async fn call(tool: &dyn Tool, args: Value) -> Result<Observation, ToolError> {
+        let method = Method {
+            file: "a.py".into(),
+            class_name: "A".into(),
+            name: "f".into(),
+            declaration: "def f(self):".into(),
+            decorators: Vec::new(),
+            description: String::new(),
+            described_by: DescribedBy::Nothing,
+            content: String::new(),
+        };
+        let task = Task {
+            id: "a.py::A.f".into(),
+            benchmark: "echo".into(),
+            statement: Statement::Method(method),
+            sandbox: SandboxSpec::default(),
+            tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
+            budget: Budget { turns: 1, tokens: None, seconds: None },
+        };
+        tool.call(args, Scene { task: &task, sandbox: &Echo, benchmark: &Echo }).await
+    }
+
+    #[test]
+    fn every_tool_tells_a_model_how_to_call_it() {
+        for entry in ALL {
+            let spec = (entry.open)().spec();
+            assert_eq!(spec.name, entry.name);
+            assert!(!spec.description.is_empty() && !entry.about.is_empty());
+            assert_eq!(spec.parameters["type"], "object");
+            let properties = spec.parameters["properties"].as_object().unwrap();
+            for (name, property) in properties {
+                assert!(property["description"].is_string(), "{}: {name}", entry.name);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_tool_refuses_wrong_arguments_in_a_sentence() {
+        let garbage = [
+            json!(null),
+            json!([]),
+            json!("code"),
+            json!(1e308),
+            json!({ "\u{0}": {} }),
+            json!({ "code": null, "path": [], "command": {} }),
+        ];
+        for entry in ALL {
+            let tool = (entry.open)();
+            for args in &garbage {
+                match call(&*tool, args.clone()).await {
+                    Err(ToolError::Refused(why)) => {
+                        assert!(why.contains(entry.name) && !why.contains('\n'), "{why}");
+                    }
+                    other => panic!("{} took {args}: {other:?}", entry.name),
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_submitted_method_goes_to_the_trial_as_it_is() {
+        let tool = (submit_method::ENTRY.open)();
+        let code = "def f(self):\n    return 'ä'\n";
+        assert_eq!(call(&*tool, json!({ "code": code })).await.unwrap().text, code);
+        let broke = call(&*tool, json!({ "code": "break" })).await.unwrap_err();
+        assert!(matches!(broke, ToolError::Benchmark(BenchmarkError::Sandbox(_))));
+    }
+
+    #[test]
+    fn what_models_are_told() {
+        let specs: Vec<_> = ALL.iter().map(|entry| (entry.open)().spec()).collect();
+        insta::assert_json_snapshot!("specs", specs);
+    }
+}
