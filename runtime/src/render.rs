@@ -1,6 +1,7 @@
 //! How an episode reads as a conversation: one function for inference and for
 //! training, so that a student is trained on the bytes it will see.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -91,6 +92,12 @@ impl Templates {
         Ok(Templates { environment, hash })
     }
 
+    /// The texts, by name; recorded with every run.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let templates = self.environment.templates();
+        templates.map(|(name, text)| (name.to_string(), text.source().to_string())).collect()
+    }
+
     fn fill(&self, name: &str, context: minijinja::Value) -> String {
         fill(&self.environment, name, context)
             .unwrap_or_else(|e| panic!("template {name} was tried out when loaded: {e:#}"))
@@ -136,8 +143,8 @@ pub fn render(task: &Task, turns: &[Turn], templates: &Templates) -> Vec<Message
     for turn in turns {
         messages.push(say(Role::Assistant, turn.action.text.clone()));
         let context = context! {
-            change => turn.feedback.message,
-            observation => turn.observation.text,
+            change => turn.feedback.message.as_str(),
+            observation => turn.observation.text.as_str(),
         };
         messages.push(say(Role::User, templates.fill("later", context)));
     }

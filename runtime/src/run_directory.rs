@@ -70,8 +70,10 @@ impl RunDirectory {
     /// [`RunError`] where it is not, and then nothing of it is left.
     pub fn append(&mut self, episode: &Episode) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
-        let mut line = serde_json::to_vec(episode)
-            .map_err(|e| RunError::Corrupt { place: episode.task.id.clone(), why: e.to_string() })?;
+        let mut line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
+            place: episode.task.id.clone(),
+            why: e.to_string(),
+        })?;
         line.push(b'\n');
         let written = self.episodes.write_all(&line).and_then(|()| self.episodes.sync_data());
         if let Err(error) = written {
@@ -225,7 +227,9 @@ pub enum RunError {
     #[error("{} is in use by another fixfly process; wait until it ends or name another folder", .0.display())]
     Busy(PathBuf),
     /// A newer version wrote it.
-    #[error("{place} was written by a newer fixfly (schema {schema}, this one reads up to {SCHEMA}); update fixfly to read it")]
+    #[error(
+        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {SCHEMA}); update fixfly to read it"
+    )]
     Newer {
         /// File, and line where there are many.
         place: String,
