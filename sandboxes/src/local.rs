@@ -1,0 +1,243 @@
+//! `local`: Linux namespaces on this machine, with no daemon, as root or as an
+//! ordinary user.
+//!
+//! A sandbox is a set of namespaces over a root made of read-only host folders
+//! and size-limited tmpfs. Its programs are root of an unprivileged user
+//! namespace with one identity: the opener's own, or nobody's where root
+//! opens. Nothing in it is ever root to the kernel.
+
+mod cgroup;
+mod files;
+mod kernel;
+mod process;
+mod recipe;
+mod run;
+mod slate;
+mod world;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Command, Entry, Host, MountMode, Output, Process, Sandbox, SandboxError, SandboxSpec, Status,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use cgroup::{Group, Hierarchy};
+use process::Server;
+use recipe::Opener;
+use run::Run;
+use world::World;
+
+/// The `local` plug-in.
+pub const ENTRY: Entry<fn() -> Result<Arc<dyn Host>, SandboxError>> = Entry {
+    name: "local",
+    about: "Linux namespaces on this machine; no daemon, no root needed",
+    open: || Ok(Arc::new(Local::new())),
+};
+
+/// Opens sandboxes on this machine.
+pub struct Local {
+    groups: Arc<Hierarchy>,
+}
+
+impl Local {
+    /// Looks at what this machine gives.
+    pub fn new() -> Local {
+        let groups = Hierarchy::find();
+        groups.sweep();
+        Local { groups: Arc::new(groups) }
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Local::new()
+    }
+}
+
+#[async_trait]
+impl Host for Local {
+    async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let (spec, groups) = (spec.clone(), Arc::clone(&self.groups));
+        let opened = blocking(move || open(spec, &groups)).await;
+        Ok(Box::new(opened.map_err(SandboxError::Open)??))
+    }
+
+    fn isolation(&self) -> String {
+        format!("local: user+mount+pid+net+ipc+uts namespaces, {}, rlimits", self.groups.describe())
+    }
+}
+
+fn open(spec: SandboxSpec, groups: &Hierarchy) -> Result<LocalSandbox, SandboxError> {
+    let failed = |why: String| SandboxError::Open(why);
+    if let Some(odd) = spec.mounts.iter().find(|mount| !is_place(&mount.to)) {
+        return Err(failed(format!("`{}` is no absolute path for a mount", odd.to)));
+    }
+    let opener = Opener::this_process();
+    let private: Vec<_> =
+        spec.mounts.iter().filter(|mount| mount.mode == MountMode::Private).collect();
+    let sizes: Vec<u64> = private
+        .iter()
+        .map(|mount| {
+            files::size(&mount.from)
+                .map_err(|why| failed(format!("{}: {why}", mount.from.display())))
+        })
+        .collect::<Result<_, _>>()?;
+    let steps = recipe::steps(&spec, opener, &sizes).map_err(|why| failed(why.to_string()))?;
+    let world = World::make(&steps, opener).map_err(failed)?;
+    for mount in private {
+        files::copy(&world, &mount.from, &mount.to).map_err(|why| {
+            failed(format!("copying {} to {}: {why}", mount.from.display(), mount.to))
+        })?;
+    }
+    let group =
+        groups.group(&spec.limits).map_err(|why| failed(format!("making a cgroup: {why}")))?;
+    Ok(LocalSandbox { world: Arc::new(world), spec, servers: tokio::sync::Mutex::default(), group })
+}
+
+fn is_place(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.next() == Some("") && path.len() > 1 && parts.all(|part| !["", ".", ".."].contains(&part))
+}
+
+/// The fields drop in order: what runs ends before its group is removed.
+struct LocalSandbox {
+    servers: tokio::sync::Mutex<HashMap<String, Arc<Server>>>,
+    world: Arc<World>,
+    spec: SandboxSpec,
+    group: Group,
+}
+
+impl LocalSandbox {
+    async fn start(&self, command: &Command) -> Result<Run, SandboxError> {
+        let (world, spec) = (Arc::clone(&self.world), self.spec.clone());
+        let (doors, asked) = (self.group.doors(), command.clone());
+        blocking(move || Run::start(&world, &spec, doors, &asked)).await.map_err(|why| {
+            SandboxError::Exec { command: command.argv.first().cloned().unwrap_or_default(), why }
+        })?
+    }
+}
+
+#[async_trait]
+impl Sandbox for LocalSandbox {
+    async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
+        let run = self.start(command).await?;
+        finish(run, command).await.map_err(|why| SandboxError::Exec {
+            command: command.argv.first().cloned().unwrap_or_default(),
+            why: why.to_string(),
+        })
+    }
+
+    async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError> {
+        let mut servers = self.servers.lock().await;
+        if let Some(server) = servers.get(name).filter(|server| server.lives()) {
+            return Ok(Arc::clone(server) as Arc<dyn Process>);
+        }
+        let server = Arc::new(Server::new(name, self.start(command).await?)?);
+        servers.insert(name.to_owned(), Arc::clone(&server));
+        Ok(server)
+    }
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SandboxError> {
+        let (world, at) = (Arc::clone(&self.world), path.to_owned());
+        let read = blocking(move || files::read(&world, &at)).await;
+        read.and_then(|read| read.map_err(|why| plain(&why)))
+            .map_err(|why| SandboxError::File { path: path.to_owned(), why })
+    }
+
+    async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError> {
+        let (world, at, bytes) = (Arc::clone(&self.world), path.to_owned(), bytes.to_vec());
+        let written = blocking(move || files::write(&world, &at, &bytes)).await;
+        written
+            .and_then(|written| written.map_err(|why| plain(&why)))
+            .map_err(|why| SandboxError::File { path: path.to_owned(), why })
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), SandboxError> {
+        let servers = std::mem::take(self.servers.get_mut());
+        let mut ended = Ok(());
+        for server in servers.values() {
+            ended = ended.and(server.end().await);
+        }
+        let mut group = std::mem::take(&mut self.group);
+        let removed = blocking(move || group.remove()).await;
+        ended?;
+        match removed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(SandboxError::Open(format!("its cgroup remains: {why}"))),
+            Err(why) => Err(SandboxError::Open(why)),
+        }
+    }
+}
+
+/// Feeds and drains a program until it ends or its time is up.
+async fn finish(mut run: Run, command: &Command) -> io::Result<Output> {
+    let cap = command.output_cap.unwrap_or(1 << 20);
+    let (stdin, stdout, stderr) =
+        (run.child.stdin.take(), run.child.stdout.take(), run.child.stderr.take());
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A program need not read what it is given.
+            let _ = stdin.write_all(&command.stdin).await;
+        }
+    };
+    let drained = async { tokio::join!(drain(stdout, cap), drain(stderr, cap), feed) };
+    tokio::pin!(drained);
+    let limit = command.timeout.unwrap_or(Duration::from_secs(60));
+    let mut output = None;
+    let ended = tokio::time::timeout(limit, async {
+        loop {
+            tokio::select! {
+                ended = run.wait() => break ended,
+                all = &mut drained, if output.is_none() => output = Some(all),
+            }
+        }
+    });
+    let status = match ended.await {
+        Ok(ended) => ended?.unwrap_or(Status::Signalled(nix::libc::SIGKILL)),
+        Err(_) => {
+            run.kill();
+            tokio::time::timeout(Duration::from_secs(5), run.wait())
+                .await
+                .map_err(|_| io::Error::other("it did not end when killed"))??;
+            Status::TimedOut
+        }
+    };
+    let (stdout, stderr, ()) = match output {
+        Some(output) => output,
+        None => drained.await,
+    };
+    let elided = stdout.1 + stderr.1;
+    Ok(Output { status, stdout: stdout.0, stderr: stderr.0, elided })
+}
+
+/// The first `cap` bytes of a stream, and how many more there were.
+async fn drain(stream: Option<impl AsyncRead + Unpin>, cap: usize) -> (Vec<u8>, u64) {
+    let (mut kept, mut elided) = (Vec::new(), 0);
+    let Some(mut stream) = stream else { return (kept, elided) };
+    let mut piece = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = stream.read(&mut piece).await {
+        let room = read.min(cap - kept.len());
+        kept.extend_from_slice(&piece[..room]);
+        elided += (read - room) as u64;
+    }
+    (kept, elided)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|why| why.to_string())
+}
+
+fn plain(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => why.to_string(),
+    }
+}

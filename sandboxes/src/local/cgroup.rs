@@ -1,0 +1,227 @@
+//! Control groups: memory and process limits of a whole sandbox, where this
+//! machine lets fixfly make groups.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fixfly_runtime::Limits;
+
+/// The folders in which groups can be made.
+pub(super) enum Hierarchy {
+    /// Both controllers in one tree.
+    Unified(PathBuf),
+    /// A tree for each.
+    Split { memory: Option<PathBuf>, pids: Option<PathBuf> },
+}
+
+impl Hierarchy {
+    /// What this process may use.
+    pub(super) fn find() -> Hierarchy {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let unified = mount_of(&mounts, "cgroup2", "").and_then(|mount| {
+            let own = mount.join(own_group(&own, ""));
+            own.ancestors()
+                .take_while(|at| at.starts_with(&mount))
+                .find(|at| serves(at))
+                .map(Path::to_owned)
+        });
+        let split = |controller: &str| {
+            let mount = mount_of(&mounts, "cgroup", controller)?;
+            let own = mount.join(own_group(&own, controller));
+            [own, mount].into_iter().find(|at| can_hold_groups(at))
+        };
+        match unified {
+            Some(at) => Hierarchy::Unified(at),
+            None => Hierarchy::Split { memory: split("memory"), pids: split("pids") },
+        }
+    }
+
+    /// One phrase for `isolation`.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Hierarchy::Unified(_) => "cgroup v2 (memory, pids)",
+            Hierarchy::Split { memory: Some(_), pids: Some(_) } => "cgroup v1 (memory, pids)",
+            Hierarchy::Split { memory: Some(_), pids: None } => "cgroup v1 (memory)",
+            Hierarchy::Split { memory: None, pids: Some(_) } => "cgroup v1 (pids), no memory limit",
+            Hierarchy::Split { memory: None, pids: None } => "no cgroup and so no memory limit",
+        }
+    }
+
+    /// A group with these limits.
+    pub(super) fn group(&self, limits: &Limits) -> io::Result<Group> {
+        let name = fresh_name();
+        let memory = (limits.memory_mb << 20).to_string();
+        let processes = limits.processes.to_string();
+        let mut group = Group::default();
+        match self {
+            Hierarchy::Unified(at) => {
+                let at = group.add(at.join(name))?;
+                fs::write(at.join("memory.max"), memory)?;
+                fs::write(at.join("pids.max"), processes)?;
+                let _ = fs::write(at.join("memory.swap.max"), "0");
+            }
+            Hierarchy::Split { memory: within, pids } => {
+                if let Some(within) = within {
+                    let at = group.add(within.join(&name))?;
+                    fs::write(at.join("memory.limit_in_bytes"), &memory)?;
+                    // Absent where the kernel does not account swap.
+                    let _ = fs::write(at.join("memory.memsw.limit_in_bytes"), &memory);
+                    let _ = fs::write(at.join("memory.swappiness"), "0");
+                }
+                if let Some(within) = pids {
+                    let at = group.add(within.join(&name))?;
+                    fs::write(at.join("pids.max"), processes)?;
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    /// Removes the groups that dead runs left.
+    pub(super) fn sweep(&self) {
+        let folders: Vec<&PathBuf> = match self {
+            Hierarchy::Unified(at) => vec![at],
+            Hierarchy::Split { memory, pids } => memory.iter().chain(pids).collect(),
+        };
+        for entry in folders.into_iter().filter_map(|at| fs::read_dir(at).ok()).flatten().flatten()
+        {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.strip_prefix("fixfly-"));
+            let pid = owner.and_then(|owner| owner.split('-').next());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+/// One sandbox's group; dropping removes it where it is empty.
+#[derive(Default)]
+pub(super) struct Group {
+    folders: Vec<PathBuf>,
+    doors: Vec<Arc<fs::File>>,
+}
+
+impl Group {
+    fn add(&mut self, at: PathBuf) -> io::Result<PathBuf> {
+        fs::create_dir(&at)?;
+        self.folders.push(at.clone());
+        let door = fs::OpenOptions::new().write(true).open(at.join("cgroup.procs"))?;
+        self.doors.push(Arc::new(door));
+        Ok(at)
+    }
+
+    /// Where a process writes `0` to come in.
+    pub(super) fn doors(&self) -> Vec<Arc<fs::File>> {
+        self.doors.clone()
+    }
+
+    /// Removes it, waiting a little for its last processes.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        self.doors.clear();
+        while let Some(folder) = self.folders.last() {
+            remove_when_empty(folder)?;
+            self.folders.pop();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.doors.clear();
+        for folder in self.folders.drain(..) {
+            if fs::remove_dir(&folder).is_err() {
+                std::thread::spawn(move || remove_when_empty(&folder));
+            }
+        }
+    }
+}
+
+fn remove_when_empty(folder: &Path) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir(folder) {
+            Err(why) if why.kind() == io::ErrorKind::ResourceBusy && tries < 200 => tries += 1,
+            removed => return removed,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("fixfly-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Where the hierarchy of that kind and controller is mounted.
+fn mount_of(mounts: &str, kind: &str, controller: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (at, found, options) = (fields.next()?, fields.next()?, fields.next()?);
+        let has = controller.is_empty() || options.split(',').any(|option| option == controller);
+        (found == kind && has).then(|| PathBuf::from(at))
+    })
+}
+
+/// This process' group of that controller, relative to its mount.
+fn own_group<'a>(own: &'a str, controller: &str) -> &'a str {
+    let group = own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        controllers.split(',').any(|name| name == controller).then_some(path)
+    });
+    group.unwrap_or_default().trim_start_matches('/')
+}
+
+/// Whether groups made there can limit memory and processes.
+fn serves(at: &Path) -> bool {
+    let probe = at.join(fresh_name());
+    if fs::create_dir(&probe).is_err() {
+        return false;
+    }
+    let has_limits = || ["memory.max", "pids.max"].iter().all(|file| probe.join(file).exists());
+    // Refused where processes live in the group itself.
+    let serves = has_limits()
+        || (fs::write(at.join("cgroup.subtree_control"), "+memory +pids").is_ok() && has_limits());
+    let _ = fs::remove_dir(&probe);
+    serves
+}
+
+fn can_hold_groups(at: &Path) -> bool {
+    let probe = at.join(fresh_name());
+    fs::create_dir(&probe).is_ok() && fs::remove_dir(&probe).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "tmpfs /sys/fs/cgroup tmpfs rw 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+    const OWN: &str = "4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/user.slice/x:y\n";
+
+    #[test]
+    fn each_hierarchy_is_found_where_it_is_mounted() {
+        let found = |kind, controller| mount_of(MOUNTS, kind, controller);
+        assert_eq!(found("cgroup", "memory").unwrap(), Path::new("/sys/fs/cgroup/memory"));
+        assert_eq!(found("cgroup", "cpuacct").unwrap(), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(found("cgroup2", "").unwrap(), Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(found("cgroup", "pids"), None);
+    }
+
+    #[test]
+    fn the_own_group_is_relative_to_the_mount() {
+        assert_eq!(own_group(OWN, "memory"), "a/b");
+        assert_eq!(own_group(OWN, "cpuacct"), "c");
+        assert_eq!(own_group(OWN, ""), "user.slice/x:y");
+        assert_eq!(own_group(OWN, "pids"), "");
+    }
+}

@@ -1,0 +1,145 @@
+//! The system calls that `nix` does not wrap. None allocates, so that all may
+//! be made between fork and exec.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long, c_uint};
+use nix::{NixPath, Result};
+
+/// What a mount inside may not do.
+pub(super) mod forbid {
+    use nix::libc;
+
+    pub(in super::super) const WRITES: u64 = libc::MOUNT_ATTR_RDONLY;
+    pub(in super::super) const SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
+    pub(in super::super) const DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+    pub(in super::super) const PROGRAMS: u64 = libc::MOUNT_ATTR_NOEXEC;
+}
+
+/// A detached copy of the mounts at `path` and below.
+pub(super) fn clone_mounts(path: &CStr) -> Result<RawFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint | libc::AT_RECURSIVE as c_uint;
+    // SAFETY: `path` is a C string; the kernel keeps no pointer.
+    checked(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// Forbids things to a mount, and with `below` to all below it.
+pub(super) fn restrict(mount: RawFd, forbidden: u64, below: bool) -> Result<()> {
+    // SAFETY: zero is a valid `mount_attr`.
+    let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attr.attr_set = forbidden;
+    let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the pointers live through the call and the size is theirs.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount,
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Shows a detached mount at a path.
+pub(super) fn attach(mount: RawFd, at: &CStr) -> Result<()> {
+    // SAFETY: both paths are C strings; the kernel keeps no pointer.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            at.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// Closes every descriptor but these, which must ascend.
+pub(super) fn close_all_but(kept: &[RawFd]) {
+    let mut from: c_uint = 0;
+    for fd in kept.iter().map(|&fd| fd as c_uint) {
+        if fd > from {
+            close_range(from, fd - 1);
+        }
+        from = fd + 1;
+    }
+    close_range(from, c_uint::MAX);
+}
+
+fn close_range(first: c_uint, last: c_uint) {
+    // SAFETY: the caller owns this process' descriptors: it was just forked.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0 as c_uint) };
+}
+
+/// Opens `path` as a process whose root is `root` would: no symbolic link and
+/// no `..` leads out.
+pub(super) fn open_in(root: BorrowedFd, path: &str, flags: i32, mode: u32) -> Result<OwnedFd> {
+    // SAFETY: zero is a valid `open_how`.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = u64::from(mode);
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    let fd = path.with_nix_path(|path| {
+        // SAFETY: the pointers live through the call and the size is theirs.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                root.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
+        })
+    })??;
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(super) fn raise_loopback() -> Result<()> {
+    // SAFETY: zero is a valid `ifreq`, and every pointer lives through its call.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        Errno::result(socket)?;
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        let raised =
+            Errno::result(libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request));
+        libc::close(socket);
+        raised.map(drop)
+    }
+}
+
+/// Makes an ordinary process of a freshly forked one: signals do what they do
+/// by default, files get readable modes, no terminal and no keys are inherited.
+pub(super) fn forget_parent() {
+    // SAFETY: plain system calls on this process alone.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::umask(0o022);
+        libc::setsid();
+        let join_session: c_long = 1;
+        libc::syscall(libc::SYS_keyctl, join_session, std::ptr::null::<u8>());
+    }
+}
+
+/// One `prctl` of one argument.
+pub(super) fn control(option: i32, value: i32) -> Result<()> {
+    // SAFETY: the options used here take a number.
+    Errno::result(unsafe { libc::prctl(option, value as libc::c_ulong, 0, 0, 0) }).map(drop)
+}
+
+fn checked(result: c_long) -> Result<RawFd> {
+    Errno::result(result).map(|fd| fd as RawFd)
+}
