@@ -1,0 +1,243 @@
+//! Small damage to a method, to find the tests that notice.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+use ruff_python_ast::token::TokenKind;
+use ruff_python_ast::visitor::{self, Visitor};
+use ruff_python_ast::{BoolOp, CmpOp, Expr, Number, Stmt};
+use ruff_text_size::{Ranged, TextRange};
+use serde::{Deserialize, Serialize};
+
+use super::method::MethodDef;
+use super::parsed::{Parsed, bytes};
+use super::splice::source_of;
+
+/// A method with one value or one effect changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// What was changed.
+    pub kind: MutantKind,
+    /// The whole method, dedented, without decorators.
+    pub source: String,
+}
+
+/// What was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MutantKind {
+    /// The test of an `if`, `elif`, `while` or conditional expression is negated.
+    Condition,
+    /// `None` is returned.
+    Return,
+    /// A comparison says the opposite.
+    Comparison,
+    /// `and` became `or`, or the other way round.
+    Connective,
+    /// A number, string or truth value differs.
+    Constant,
+    /// A call made for its effect is left out.
+    Call,
+    /// An assignment is left out.
+    Assignment,
+}
+
+/// At most `most` different mutants of a method, spread over the kinds. The
+/// same `seed` gives the same mutants. Docstrings are never changed.
+pub fn mutants(text: &str, method: &MethodDef, seed: u64, most: usize) -> Vec<Mutant> {
+    let source = source_of(text, method);
+    let Ok(parsed) = Parsed::of(&source) else { return Vec::new() };
+    let Some(function) = parsed.function() else { return Vec::new() };
+    let mut sites = Sites { parsed: &parsed, found: Vec::new() };
+    function.statements.iter().for_each(|statement| sites.visit_stmt(statement));
+    let mut seen = HashSet::from([source.clone()]);
+    shuffled(sites.found, seed)
+        .into_iter()
+        .map(|site| Mutant { kind: site.kind, source: edited(&source, site.edits) })
+        .filter(|mutant| Parsed::of(&mutant.source).is_ok() && seen.insert(mutant.source.clone()))
+        .take(most)
+        .collect()
+}
+
+/// One possible mutant: what to write instead of which bytes.
+struct Site {
+    kind: MutantKind,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+struct Sites<'p> {
+    parsed: &'p Parsed<'p>,
+    found: Vec<Site>,
+}
+
+impl Sites<'_> {
+    fn add(&mut self, kind: MutantKind, span: Range<usize>, new: impl Into<String>) {
+        self.found.push(Site { kind, edits: vec![(span, new.into())] });
+    }
+
+    fn negate(&mut self, test: &Expr) {
+        let span = bytes(test.range());
+        let negated = format!("not ({})", &self.parsed.text[span.clone()]);
+        self.add(MutantKind::Condition, span, negated);
+    }
+
+    /// The bytes of the operator between two operands, whatever else is there.
+    fn operator(&self, left: &Expr, right: &Expr) -> Option<Range<usize>> {
+        let between = TextRange::new(left.end(), right.start());
+        let is_operator = |kind| {
+            !matches!(
+                kind,
+                TokenKind::Lpar
+                    | TokenKind::Rpar
+                    | TokenKind::Comment
+                    | TokenKind::NonLogicalNewline
+            )
+        };
+        let tokens = self.parsed.tokens().in_range(between);
+        let mut operator = tokens.iter().filter(|token| is_operator(token.kind()));
+        let first = bytes(operator.next()?.range());
+        let last = operator.last().map_or(first.end, |token| bytes(token.range()).end);
+        Some(first.start..last)
+    }
+
+    fn constant(&mut self, expression: &Expr) {
+        let span = bytes(expression.range());
+        let new = match expression {
+            Expr::BooleanLiteral(literal) if literal.value => "False".to_string(),
+            Expr::BooleanLiteral(_) => "True".to_string(),
+            Expr::NumberLiteral(literal) => match &literal.value {
+                Number::Int(value) => match value.as_u64().and_then(|value| value.checked_add(1)) {
+                    Some(value) => value.to_string(),
+                    None => return,
+                },
+                _ => return,
+            },
+            Expr::StringLiteral(_) | Expr::FString(_) => {
+                let text = &self.parsed.text[span.clone()];
+                let triple = text.ends_with("\"\"\"") || text.ends_with("'''");
+                let quote = if triple { 3 } else { 1 };
+                // `''` ends with one quote, not with part of three.
+                let quote = if text.len() < 6 { 1 } else { quote };
+                return self.add(MutantKind::Constant, span.end - quote..span.end - quote, "XX");
+            }
+            _ => return,
+        };
+        self.add(MutantKind::Constant, span, new);
+    }
+}
+
+impl<'p> Visitor<'p> for Sites<'p> {
+    fn visit_stmt(&mut self, statement: &'p Stmt) {
+        let span = bytes(statement.range());
+        match statement {
+            Stmt::If(s) => {
+                self.negate(&s.test);
+                let tests = s.elif_else_clauses.iter().filter_map(|clause| clause.test.as_ref());
+                tests.for_each(|test| self.negate(test));
+            }
+            Stmt::While(s) => self.negate(&s.test),
+            Stmt::Return(s) => match s.value.as_deref() {
+                None | Some(Expr::NoneLiteral(_)) => {}
+                Some(value) => self.add(MutantKind::Return, bytes(value.range()), "None"),
+            },
+            Stmt::Assign(_) | Stmt::AugAssign(_) => self.add(MutantKind::Assignment, span, "pass"),
+            Stmt::AnnAssign(s) if s.value.is_some() => {
+                self.add(MutantKind::Assignment, span, "pass");
+            }
+            Stmt::Expr(s) => match &*s.value {
+                // A string for its own sake changes nothing, and may be a docstring.
+                Expr::StringLiteral(_) => return,
+                Expr::Call(_) | Expr::Await(_) => self.add(MutantKind::Call, span, "pass"),
+                _ => {}
+            },
+            _ => {}
+        }
+        visitor::walk_stmt(self, statement);
+    }
+
+    fn visit_annotation(&mut self, _: &'p Expr) {}
+
+    fn visit_expr(&mut self, expression: &'p Expr) {
+        match expression {
+            Expr::If(e) => self.negate(&e.test),
+            Expr::Compare(e) => {
+                let operands: Vec<_> = std::iter::once(&*e.left).chain(&e.comparators).collect();
+                for (pair, op) in operands.windows(2).zip(&e.ops) {
+                    if let Some(span) = self.operator(pair[0], pair[1]) {
+                        self.add(MutantKind::Comparison, span, opposite(*op));
+                    }
+                }
+            }
+            Expr::BoolOp(e) => {
+                let other = if e.op == BoolOp::And { "or" } else { "and" };
+                let operators = e.values.windows(2).map(|pair| self.operator(&pair[0], &pair[1]));
+                let edits: Vec<_> = operators.flatten().map(|span| (span, other.into())).collect();
+                self.found.push(Site { kind: MutantKind::Connective, edits });
+            }
+            _ => self.constant(expression),
+        }
+        visitor::walk_expr(self, expression);
+    }
+}
+
+fn opposite(op: CmpOp) -> &'static str {
+    match op {
+        CmpOp::Eq => "!=",
+        CmpOp::NotEq => "==",
+        CmpOp::Lt => ">=",
+        CmpOp::LtE => ">",
+        CmpOp::Gt => "<=",
+        CmpOp::GtE => "<",
+        CmpOp::Is => "is not",
+        CmpOp::IsNot => "is",
+        CmpOp::In => "not in",
+        CmpOp::NotIn => "in",
+    }
+}
+
+/// `source` after edits that are in order and apart, with a space where a word
+/// would otherwise run into the one before.
+fn edited(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
+    let mut out = String::with_capacity(source.len() + 16);
+    let mut done = 0;
+    for (span, new) in edits {
+        out.push_str(&source[done..span.start]);
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let is_insertion = span.is_empty();
+        if !is_insertion && out.ends_with(is_word) && new.starts_with(is_word) {
+            out.push(' ');
+        }
+        out.push_str(&new);
+        done = span.end;
+    }
+    out.push_str(&source[done..]);
+    out
+}
+
+/// The sites in an order drawn from `seed`: one of each kind, then again.
+fn shuffled(sites: Vec<Site>, seed: u64) -> Vec<Site> {
+    let mut random = seed;
+    let mut kinds: BTreeMap<MutantKind, Vec<(u64, Site)>> = BTreeMap::new();
+    for site in sites {
+        kinds.entry(site.kind).or_default().push((next(&mut random), site));
+    }
+    let mut ranked: Vec<_> = kinds
+        .into_values()
+        .flat_map(|mut sites| {
+            sites.sort_by_key(|(order, _)| *order);
+            sites.into_iter().enumerate()
+        })
+        .map(|(round, (order, site))| ((round, order), site))
+        .collect();
+    ranked.sort_by_key(|(order, _)| *order);
+    ranked.into_iter().map(|(_, site)| site).collect()
+}
+
+/// SplitMix64: the same numbers on every machine and in every version.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
