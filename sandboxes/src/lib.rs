@@ -1,5 +1,10 @@
 //! Where a repair's commands run: places that hold what runs in them.
 //!
+//! Each file is one way to open them; [`Pool`] keeps the sandboxes of any way
+//! for use again. A sandbox shows the folders its spec names, has no network,
+//! and leaves nothing behind. It guards the machine from a candidate's
+//! mistakes and malice, but shares its kernel: it is no virtual machine.
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
 //! use fixfly_runtime::{Command, SandboxSpec};
@@ -14,10 +19,16 @@
 //! ```
 
 pub mod local;
+mod pool;
 
 use std::sync::Arc;
 
 use fixfly_runtime::{Entry, Host, SandboxError};
 
+pub use pool::Pool;
+
+/// Makes a host of sandboxes.
+pub type Open = fn() -> Result<Arc<dyn Host>, SandboxError>;
+
 /// Every way to open sandboxes.
-pub const ALL: &[Entry<fn() -> Result<Arc<dyn Host>, SandboxError>>] = &[local::ENTRY];
+pub const ALL: &[Entry<Open>] = &[local::ENTRY];

@@ -9,6 +9,7 @@
 mod cgroup;
 mod files;
 mod kernel;
+mod output;
 mod process;
 mod recipe;
 mod run;
@@ -18,13 +19,11 @@ mod world;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, MountMode, Output, Process, Sandbox, SandboxError, SandboxSpec, Status,
+    Command, Entry, Host, MountMode, Output, Process, Sandbox, SandboxError, SandboxSpec,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use cgroup::{Group, Hierarchy};
 use process::Server;
@@ -32,8 +31,10 @@ use recipe::Opener;
 use run::Run;
 use world::World;
 
+use crate::Open;
+
 /// The `local` plug-in.
-pub const ENTRY: Entry<fn() -> Result<Arc<dyn Host>, SandboxError>> = Entry {
+pub const ENTRY: Entry<Open> = Entry {
     name: "local",
     about: "Linux namespaces on this machine; no daemon, no root needed",
     open: || Ok(Arc::new(Local::new())),
@@ -104,7 +105,6 @@ fn is_place(path: &str) -> bool {
     parts.next() == Some("") && path.len() > 1 && parts.all(|part| !["", ".", ".."].contains(&part))
 }
 
-/// The fields drop in order: what runs ends before its group is removed.
 struct LocalSandbox {
     servers: tokio::sync::Mutex<HashMap<String, Arc<Server>>>,
     world: Arc<World>,
@@ -126,7 +126,7 @@ impl LocalSandbox {
 impl Sandbox for LocalSandbox {
     async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
         let run = self.start(command).await?;
-        finish(run, command).await.map_err(|why| SandboxError::Exec {
+        run.finish(command).await.map_err(|why| SandboxError::Exec {
             command: command.argv.first().cloned().unwrap_or_default(),
             why: why.to_string(),
         })
@@ -174,58 +174,14 @@ impl Sandbox for LocalSandbox {
     }
 }
 
-/// Feeds and drains a program until it ends or its time is up.
-async fn finish(mut run: Run, command: &Command) -> io::Result<Output> {
-    let cap = command.output_cap.unwrap_or(1 << 20);
-    let (stdin, stdout, stderr) =
-        (run.child.stdin.take(), run.child.stdout.take(), run.child.stderr.take());
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // A program need not read what it is given.
-            let _ = stdin.write_all(&command.stdin).await;
+impl Drop for LocalSandbox {
+    fn drop(&mut self) {
+        // A server may outlive its sandbox in somebody's hands; what it runs
+        // may not.
+        for server in self.servers.get_mut().values() {
+            server.kill();
         }
-    };
-    let drained = async { tokio::join!(drain(stdout, cap), drain(stderr, cap), feed) };
-    tokio::pin!(drained);
-    let limit = command.timeout.unwrap_or(Duration::from_secs(60));
-    let mut output = None;
-    let ended = tokio::time::timeout(limit, async {
-        loop {
-            tokio::select! {
-                ended = run.wait() => break ended,
-                all = &mut drained, if output.is_none() => output = Some(all),
-            }
-        }
-    });
-    let status = match ended.await {
-        Ok(ended) => ended?.unwrap_or(Status::Signalled(nix::libc::SIGKILL)),
-        Err(_) => {
-            run.kill();
-            tokio::time::timeout(Duration::from_secs(5), run.wait())
-                .await
-                .map_err(|_| io::Error::other("it did not end when killed"))??;
-            Status::TimedOut
-        }
-    };
-    let (stdout, stderr, ()) = match output {
-        Some(output) => output,
-        None => drained.await,
-    };
-    let elided = stdout.1 + stderr.1;
-    Ok(Output { status, stdout: stdout.0, stderr: stderr.0, elided })
-}
-
-/// The first `cap` bytes of a stream, and how many more there were.
-async fn drain(stream: Option<impl AsyncRead + Unpin>, cap: usize) -> (Vec<u8>, u64) {
-    let (mut kept, mut elided) = (Vec::new(), 0);
-    let Some(mut stream) = stream else { return (kept, elided) };
-    let mut piece = vec![0; 64 << 10];
-    while let Ok(read @ 1..) = stream.read(&mut piece).await {
-        let room = read.min(cap - kept.len());
-        kept.extend_from_slice(&piece[..room]);
-        elided += (read - room) as u64;
     }
-    (kept, elided)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,6 +2,7 @@
 //! be made between fork and exec.
 
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -131,6 +132,27 @@ pub(super) fn forget_parent() {
         libc::setsid();
         let join_session: c_long = 1;
         libc::syscall(libc::SYS_keyctl, join_session, std::ptr::null::<u8>());
+    }
+}
+
+/// Where this process' arguments lie in its memory.
+pub(super) fn own_arguments() -> Range<usize> {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field holds the program's name, which may hold spaces.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let mut places = fields.split(' ').skip(45).map(|field| field.parse().unwrap_or(0));
+    places.next().unwrap_or(0)..places.next().unwrap_or(0)
+}
+
+/// Blots this freshly forked process' arguments out: anybody inside may list
+/// them, and they were fixfly's.
+pub(super) fn blot(arguments: &Range<usize>) {
+    let length = arguments.end.saturating_sub(arguments.start);
+    // SAFETY: the kernel put the arguments there, on the writable stack, and
+    // the forked process does not look at them.
+    unsafe {
+        std::ptr::with_exposed_provenance_mut::<u8>(arguments.start).write_bytes(0, length);
+        libc::prctl(libc::PR_SET_NAME, c"init".as_ptr());
     }
 }
 

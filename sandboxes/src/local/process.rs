@@ -8,7 +8,7 @@ use fixfly_runtime::{Process, SandboxError, Status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use super::run::Run;
+use super::run::{Lifeline, Run};
 
 /// Bytes of standard error kept for the sentence of an error.
 const TAIL: usize = 4096;
@@ -19,6 +19,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 pub(super) struct Server {
     name: String,
     talk: tokio::sync::Mutex<Option<Talk>>,
+    lifeline: Lifeline,
     tail: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -37,8 +38,10 @@ impl Server {
         };
         let tail = Arc::default();
         tokio::spawn(keep_tail(stderr, Arc::clone(&tail)));
+        let lifeline = run.lifeline.clone();
         let talk = Talk { run, stdin, stdout: BufReader::new(stdout) };
-        Ok(Server { name: name.to_owned(), talk: tokio::sync::Mutex::new(Some(talk)), tail })
+        let talk = tokio::sync::Mutex::new(Some(talk));
+        Ok(Server { name: name.to_owned(), talk, lifeline, tail })
     }
 
     /// Whether it can be asked. One that answers just now can.
@@ -49,6 +52,11 @@ impl Server {
             }
             Err(_) => true,
         }
+    }
+
+    /// Kills it and all it started, without waiting.
+    pub(super) fn kill(&self) {
+        self.lifeline.cut();
     }
 
     /// Ends it and all it started.
@@ -126,7 +134,7 @@ impl Talk {
         if let Ok(ended) = tokio::time::timeout(Duration::from_millis(50), self.run.wait()).await {
             return ended.map_err(|why| why.to_string());
         }
-        self.run.kill();
+        self.run.lifeline.cut();
         match tokio::time::timeout(Duration::from_secs(5), self.run.wait()).await {
             Ok(ended) => ended.map_err(|why| why.to_string()),
             Err(_) => Err("did not end when killed".to_owned()),

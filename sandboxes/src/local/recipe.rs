@@ -191,7 +191,7 @@ impl Recipe {
         self.folder(at)?;
         // Bounds what many empty files cost the kernel.
         let files = (bytes >> 12) + 1024;
-        let options = c(&format!("{how},size={bytes},nr_inodes={files}"))?;
+        let options = c(format!("{how},size={bytes},nr_inodes={files}"))?;
         self.furnish.push(Step::Scratch { at: c(at)?, options });
         Ok(())
     }

@@ -8,9 +8,10 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fixfly_runtime::{Command, Limits, SandboxError, SandboxSpec, Status};
 use nix::fcntl::OFlag;
@@ -27,8 +28,25 @@ use super::world::{World, exit, mount_proc};
 pub(super) struct Run {
     /// The process outside that waits for the init.
     pub(super) child: Child,
-    lifeline: Option<OwnedFd>,
+    pub(super) lifeline: Lifeline,
     slate: Arc<Slate>,
+}
+
+/// The end of a pipe that a program's init watches: when nobody holds it, or
+/// somebody cuts it, the init and all under it die.
+#[derive(Clone)]
+pub(super) struct Lifeline(Arc<Mutex<Option<OwnedFd>>>);
+
+impl Lifeline {
+    pub(super) fn cut(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.lifeline.cut();
+    }
 }
 
 impl Run {
@@ -54,6 +72,7 @@ impl Run {
             rlimits: rlimits(&spec.limits),
             workdir,
             lifeline: read_end.as_raw_fd(),
+            arguments: kernel::own_arguments(),
             slate: Arc::clone(&slate),
         };
         let mut child = tokio::process::Command::new(program);
@@ -62,18 +81,16 @@ impl Run {
         // SAFETY: `enter` makes only system calls on what `entry` holds.
         let child = unsafe { child.pre_exec(move || entry.enter()) }.spawn();
         match child {
-            Ok(child) => Ok(Run { child, lifeline: Some(lifeline), slate }),
+            Ok(child) => {
+                let lifeline = Lifeline(Arc::new(Mutex::new(Some(lifeline))));
+                Ok(Run { child, lifeline, slate })
+            }
             Err(why) => Err(failed(match slate.step() {
                 PROGRAM => why.to_string(),
                 WORKDIR => format!("the folder {shown}: {why}"),
                 step => format!("{}: {why}", STEPS.get(step).unwrap_or(&"starting")),
             })),
         }
-    }
-
-    /// Kills the program and all it started.
-    pub(super) fn kill(&mut self) {
-        self.lifeline = None;
     }
 
     /// Waits for the end; `None` where the program did not end by itself.
@@ -109,6 +126,7 @@ struct Entry {
     rlimits: [(libc::__rlimit_resource_t, rlimit); 4],
     workdir: CString,
     lifeline: RawFd,
+    arguments: Range<usize>,
     slate: Arc<Slate>,
 }
 
@@ -118,6 +136,7 @@ impl Entry {
     fn enter(&self) -> io::Result<()> {
         kernel::forget_parent();
         self.slate.begin(0);
+        kernel::blot(&self.arguments);
         self.world.join()?;
         kernel::control(libc::PR_SET_NO_NEW_PRIVS, 1)?;
         // The init is a copy of fixfly: its memory and environment must not

@@ -1,0 +1,84 @@
+//! A program fed and drained to its end.
+
+use std::io;
+use std::time::Duration;
+
+use fixfly_runtime::{Command, Output, Status};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use super::run::Run;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_CAP: usize = 1 << 20;
+/// How long to wait for what must come at once: the death of what was killed,
+/// the end of a dead program's output.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+impl Run {
+    /// Waits until the program ends or its time is up.
+    pub(super) async fn finish(mut self, command: &Command) -> io::Result<Output> {
+        let cap = command.output_cap.unwrap_or(DEFAULT_CAP);
+        let (mut stdout, mut stderr) = (Kept::up_to(cap), Kept::up_to(cap));
+        let pipes = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = pipes.0 {
+                // A program need not read what it is given.
+                let _ = stdin.write_all(&command.stdin).await;
+            }
+        };
+        let drained = async { tokio::join!(stdout.drain(pipes.1), stderr.drain(pipes.2), feed) };
+        let ended = self.end(command.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let status = beside(ended, drained).await?;
+        let elided = stdout.elided + stderr.elided;
+        Ok(Output { status, stdout: stdout.bytes, stderr: stderr.bytes, elided })
+    }
+
+    async fn end(&mut self, timeout: Duration) -> io::Result<Status> {
+        let killed = Status::Signalled(nix::libc::SIGKILL);
+        match tokio::time::timeout(timeout, self.wait()).await {
+            Ok(ended) => Ok(ended?.unwrap_or(killed)),
+            Err(_) => {
+                self.lifeline.cut();
+                match tokio::time::timeout(AT_ONCE, self.wait()).await {
+                    Ok(ended) => ended.map(|_| Status::TimedOut),
+                    Err(_) => Err(io::Error::other("it did not end when killed")),
+                }
+            }
+        }
+    }
+}
+
+/// Runs both; once the first is done the second has only a moment left, for
+/// what keeps a pipe open may be another program that was handed it.
+async fn beside<T>(first: impl Future<Output = T>, second: impl Future) -> T {
+    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    let done = tokio::select! {
+        done = &mut first => done,
+        _ = &mut second => return first.await,
+    };
+    let _ = tokio::time::timeout(AT_ONCE, second).await;
+    done
+}
+
+/// The first bytes of a stream, and how many more there were.
+struct Kept {
+    bytes: Vec<u8>,
+    cap: usize,
+    elided: u64,
+}
+
+impl Kept {
+    fn up_to(cap: usize) -> Kept {
+        Kept { bytes: Vec::new(), cap, elided: 0 }
+    }
+
+    async fn drain(&mut self, stream: Option<impl AsyncRead + Unpin>) {
+        let Some(mut stream) = stream else { return };
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = stream.read(&mut piece).await {
+            let room = read.min(self.cap - self.bytes.len());
+            self.bytes.extend_from_slice(&piece[..room]);
+            self.elided += (read - room) as u64;
+        }
+    }
+}

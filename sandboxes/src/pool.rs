@@ -1,0 +1,288 @@
+//! Sandboxes that are used again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Command, Host, Lifetime, Output, Process, Sandbox, SandboxError, SandboxSpec,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A host that keeps closed sandboxes, with their long-lived processes, for
+/// the next that asks for an equal one.
+///
+/// That is sound for [`Lifetime::Turn`] alone, which says that actions leave
+/// nothing behind: what is untrusted runs in namespaces of its own within the
+/// sandbox, made for it and gone with it. A sandbox of [`Lifetime::Episode`],
+/// and one in which any call failed, is closed for good.
+///
+/// At most `size` sandboxes live at once, in use and idle together; whoever
+/// opens more waits.
+pub struct Pool {
+    host: Arc<dyn Host>,
+    leases: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Idle>>>,
+}
+
+struct Idle {
+    spec: SandboxSpec,
+    sandbox: Box<dyn Sandbox>,
+}
+
+impl Pool {
+    /// A pool of at most `size` of `host`'s sandboxes, and at least one.
+    pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
+        Pool { host, leases: Arc::new(Semaphore::new(size.max(1))), idle: Arc::default() }
+    }
+
+    /// Closes the idle sandboxes, so that no process of theirs is left.
+    ///
+    /// # Errors
+    /// The first [`SandboxError`], after all were closed.
+    pub async fn drain(&self) -> Result<(), SandboxError> {
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        close_all(idle).await
+    }
+
+    /// An idle sandbox of that spec, and those in whose place others live now.
+    fn pick(&self, spec: &SandboxSpec) -> (Option<Box<dyn Sandbox>>, Vec<Idle>) {
+        let mut idle = lock(&self.idle);
+        let equal = idle.iter().rposition(|idle| idle.spec == *spec);
+        let found = equal.map(|at| idle.remove(at).sandbox);
+        let surplus = idle.len().saturating_sub(self.leases.available_permits());
+        (found, idle.drain(..surplus).collect())
+    }
+}
+
+#[async_trait]
+impl Host for Pool {
+    async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let leases = Arc::clone(&self.leases);
+        let lease =
+            leases.acquire_owned().await.map_err(|why| SandboxError::Open(why.to_string()))?;
+        let (found, surplus) = self.pick(spec);
+        close_all(surplus).await?;
+        let sandbox = match found {
+            Some(sandbox) => sandbox,
+            None => self.host.open(spec).await?,
+        };
+        let idle = Arc::clone(&self.idle);
+        Ok(Box::new(Leased { sandbox, spec: spec.clone(), sound: Sound::default(), idle, lease }))
+    }
+
+    fn isolation(&self) -> String {
+        self.host.isolation()
+    }
+}
+
+async fn close_all(idle: Vec<Idle>) -> Result<(), SandboxError> {
+    let mut closed = Ok(());
+    for idle in idle {
+        closed = closed.and(idle.sandbox.close().await);
+    }
+    closed
+}
+
+fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A sandbox in use.
+struct Leased {
+    sandbox: Box<dyn Sandbox>,
+    spec: SandboxSpec,
+    sound: Sound,
+    idle: Arc<Mutex<Vec<Idle>>>,
+    lease: OwnedSemaphorePermit,
+}
+
+#[async_trait]
+impl Sandbox for Leased {
+    async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
+        self.sound.unless_err(self.sandbox.exec(command).await)
+    }
+
+    async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError> {
+        let process = self.sound.unless_err(self.sandbox.spawn(name, command).await)?;
+        Ok(Arc::new(Watched { process, sound: self.sound.clone() }))
+    }
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SandboxError> {
+        self.sound.unless_err(self.sandbox.read(path).await)
+    }
+
+    async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError> {
+        self.sound.unless_err(self.sandbox.write(path, bytes).await)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), SandboxError> {
+        let Leased { sandbox, spec, sound, idle, lease } = *self;
+        if spec.lifetime == Lifetime::Episode || !sound.holds() {
+            return sandbox.close().await;
+        }
+        // In one lock, so that whoever waits finds this one when it wakes.
+        let mut idle = lock(&idle);
+        drop(lease);
+        idle.push(Idle { spec, sandbox });
+        Ok(())
+    }
+}
+
+/// A long-lived process of a leased sandbox.
+struct Watched {
+    process: Arc<dyn Process>,
+    sound: Sound,
+}
+
+#[async_trait]
+impl Process for Watched {
+    async fn ask(&self, line: &str, timeout: Duration) -> Result<String, SandboxError> {
+        self.sound.unless_err(self.process.ask(line, timeout).await)
+    }
+}
+
+/// Whether no call has failed.
+#[derive(Clone, Default)]
+struct Sound {
+    lost: Arc<AtomicBool>,
+}
+
+impl Sound {
+    fn unless_err<T>(&self, result: Result<T, SandboxError>) -> Result<T, SandboxError> {
+        if result.is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn holds(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted {
+        opened: AtomicUsize,
+        live: Arc<AtomicUsize>,
+    }
+
+    struct Place(Arc<AtomicUsize>);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[async_trait]
+    impl Host for Counted {
+        async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            self.live.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(Place(Arc::clone(&self.live))))
+        }
+
+        fn isolation(&self) -> String {
+            "none".into()
+        }
+    }
+
+    #[async_trait]
+    impl Sandbox for Place {
+        async fn exec(&self, _: &Command) -> Result<Output, SandboxError> {
+            Err(SandboxError::Open("broken".into()))
+        }
+
+        async fn spawn(&self, _: &str, _: &Command) -> Result<Arc<dyn Process>, SandboxError> {
+            Err(SandboxError::Open("broken".into()))
+        }
+
+        async fn read(&self, _: &str) -> Result<Vec<u8>, SandboxError> {
+            Ok(Vec::new())
+        }
+
+        async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
+            Ok(())
+        }
+
+        async fn close(self: Box<Self>) -> Result<(), SandboxError> {
+            Ok(())
+        }
+    }
+
+    fn spec(workdir: &str, lifetime: Lifetime) -> SandboxSpec {
+        SandboxSpec { workdir: workdir.into(), lifetime, ..SandboxSpec::default() }
+    }
+
+    fn counts(host: &Counted) -> (usize, usize) {
+        (host.opened.load(Ordering::SeqCst), host.live.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn an_equal_sandbox_of_a_turn_is_used_again() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        for _ in 0..3 {
+            pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
+        }
+        assert_eq!(counts(&host), (1, 1));
+        pool.drain().await.unwrap();
+        assert_eq!(counts(&host), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_of_an_episode_is_closed() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        for _ in 0..3 {
+            pool.open(&spec("/a", Lifetime::Episode)).await.unwrap().close().await.unwrap();
+        }
+        assert_eq!(counts(&host), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_in_which_a_call_failed_is_closed() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        let sandbox = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
+        sandbox.exec(&Command::new(["x"])).await.unwrap_err();
+        sandbox.close().await.unwrap();
+        assert_eq!(counts(&host), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn an_idle_one_makes_room_for_another_spec_and_no_more_than_size_live() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        for workdir in ["/a", "/b", "/c", "/d"] {
+            pool.open(&spec(workdir, Lifetime::Turn)).await.unwrap().close().await.unwrap();
+            assert!(counts(&host).1 <= 2);
+        }
+        pool.open(&spec("/c", Lifetime::Turn)).await.unwrap().close().await.unwrap();
+        assert_eq!(counts(&host), (4, 2));
+    }
+
+    #[tokio::test]
+    async fn who_opens_too_many_waits_and_gets_the_one_given_back() {
+        let host = Arc::new(Counted::default());
+        let pool = Arc::new(Pool::new(host.clone(), 1));
+        let first = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
+        let waiting = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.open(&spec("/a", Lifetime::Turn)).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        first.close().await.unwrap();
+        waiting.await.unwrap().unwrap();
+        assert_eq!(counts(&host), (1, 0));
+    }
+}
