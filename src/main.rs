@@ -1,1 +1,37 @@
-fn main() {}
+//! The command line: names become plug-ins, results become tables.
+#![allow(clippy::print_stderr, reason = "the one crate that talks to a person")]
+
+mod bench;
+mod cli;
+mod failure;
+mod report;
+mod run;
+mod schema;
+mod terminal;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match obey(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::end(&error),
+    }
+}
+
+fn obey(cli: Cli) -> anyhow::Result<()> {
+    let terminal = Terminal::default();
+    terminal.log(cli.verbose);
+    match cli.command {
+        Command::Bench(flags) => bench::bench(&flags, &terminal),
+        Command::Run(flags) => run::run(&flags, &terminal),
+        Command::Report(flags) => report::report(&flags),
+        Command::Schema(flags) => schema::schema(&flags),
+    }
+}

@@ -1,0 +1,114 @@
+//! Words to commands. What a verb takes stands in the verb's own file.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::failure::one_line;
+use crate::{bench, report, run, schema};
+
+#[derive(Debug, Parser)]
+#[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say more of what goes on: -v, -vv, -vvv
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fixfly bench build django
+  fixfly run django --policy retrieval -o runs/retrieval
+  fixfly report runs/retrieval
+  fixfly run --help";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make benchmarks, and prove that they hold
+    Bench(bench::Flags),
+    /// Let a policy work on a benchmark and record every episode
+    Run(run::Flags),
+    /// Say what recorded runs achieved
+    Report(report::Flags),
+    /// Print the JSON Schema of a file that fixfly writes
+    Schema(schema::Flags),
+}
+
+/// The command, or the exit code after its help or its fault was shown.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    Cli::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            eprintln!("{}", sentence(&error.render().to_string()));
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// The parser's message in one line, without its repetition of the usage.
+fn sentence(message: &str) -> String {
+    let end = ["\n\nUsage:", "\n\nFor more information"]
+        .iter()
+        .filter_map(|mark| message.find(mark))
+        .min()
+        .unwrap_or(message.len());
+    let said = message[..end].replace("\n\n  tip:", ";");
+    format!("{}; see --help", one_line(&said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(words: &str, expected: &str) {
+        let words = words.split_whitespace().map(OsString::from);
+        let error = Cli::try_parse_from(words).unwrap_err();
+        assert_eq!(sentence(&error.render().to_string()), expected);
+    }
+
+    #[test]
+    fn faults_are_one_sentence() {
+        check(
+            "fixfly rnu",
+            "error: unrecognized subcommand 'rnu'; a similar subcommand exists: 'run'; see --help",
+        );
+        check(
+            "fixfly run",
+            "error: the following required arguments were not provided: \
+             --policy <POLICY> --output <RUN> <BENCHMARK>; see --help",
+        );
+        check(
+            "fixfly run django --policy null -o x --turns many",
+            "error: invalid value 'many' for '--turns <TURNS>': invalid digit found in string; \
+             see --help",
+        );
+        check(
+            "fixfly run django --policy null -o x --jobs 0",
+            "error: invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=4096; see --help",
+        );
+        check(
+            "fixfly run django --policy null -o x --split test",
+            "error: invalid value 'test' for '--split <SPLIT>': there is no such split; \
+             there is: train, validation, benchmark; see --help",
+        );
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,347 @@
+//! What the episodes of a run say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fixfly_runtime::{
+    DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Statement, TestOutcome, Turn,
+};
+use fixfly_train::{Retention, retention};
+use serde::Serialize;
+
+use super::statistics::{Share, Spread, pass_at, quantile, spread};
+
+/// What a run achieved. Infrastructure failures are counted once and are in no
+/// other number; a model's own failures count as unsolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct RunReport {
+    /// The run directory.
+    pub(crate) run: String,
+    pub(crate) benchmark: String,
+    pub(crate) split: String,
+    pub(crate) policy: String,
+    pub(crate) seed: u64,
+    pub(crate) fixfly: String,
+    pub(crate) tasks: usize,
+    /// Episodes that count: the denominator of most shares.
+    pub(crate) episodes: usize,
+    pub(crate) infrastructure_failures: usize,
+    pub(crate) turns: Vec<TurnRow>,
+    pub(crate) solved: Share,
+    /// Of the episodes whose task is described by the method's own docstring.
+    pub(crate) solved_docstring_only: Share,
+    /// Of the solved episodes that have wider tests, those that pass them too.
+    pub(crate) held_up: Share,
+    /// Of the solved episodes, those that are the reference word for word.
+    pub(crate) exact_match: Share,
+    /// Episodes in which a candidate reached for its verdict.
+    pub(crate) tampered: Share,
+    pub(crate) model_failures: Share,
+    pub(crate) ends: Vec<Named>,
+    /// Over all turns.
+    pub(crate) outcomes: Vec<Named>,
+    /// Each failing turn under the exception of its first failing test.
+    pub(crate) errors: Vec<ErrorRow>,
+    pub(crate) times: Vec<TimeRow>,
+    /// From the first start to the last end.
+    pub(crate) wall_seconds: Option<f64>,
+    /// What a training set would keep.
+    pub(crate) retention: Vec<Named>,
+    /// Where tasks were sampled more than once.
+    pub(crate) samples: Option<Samples>,
+    /// Solved episodes by the idea of the solving turn, where a policy says.
+    pub(crate) ideas: Vec<Named>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct TurnRow {
+    pub(crate) turn: usize,
+    /// Solved at exactly this turn.
+    pub(crate) solved_at: Share,
+    /// Solved at this turn or before.
+    pub(crate) solved_by: Share,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) share: Share,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ErrorRow {
+    pub(crate) error: String,
+    /// Failing turns, of all failing turns.
+    pub(crate) turns: Share,
+    /// Unsolved episodes whose last turn failed so, of all unsolved ones.
+    pub(crate) unsolved: Share,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct TimeRow {
+    pub(crate) what: String,
+    pub(crate) median_seconds: Option<f64>,
+    pub(crate) p95_seconds: Option<f64>,
+    pub(crate) total_seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Samples {
+    /// Solved episodes of each sample.
+    pub(crate) each: Vec<Share>,
+    /// Percent solved, over the samples.
+    pub(crate) percent: Option<Spread>,
+    pub(crate) pass_at: Vec<PassAt>,
+}
+
+/// Unbiased pass@k: other than solved by turn k, its k counts independent
+/// episodes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct PassAt {
+    pub(crate) k: usize,
+    pub(crate) percent: f64,
+    /// Tasks with at least k episodes that count.
+    pub(crate) tasks: usize,
+}
+
+impl RunReport {
+    pub(crate) fn of(run: String, record: &RunRecord, all: &[Episode]) -> Self {
+        let config = |key: &str| match record.config.get(key) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let episodes: Vec<&Episode> = all.iter().filter(|e| !e.infrastructure_failure()).collect();
+        let solved: Vec<&Episode> = episodes.iter().copied().filter(|e| e.solved()).collect();
+        let of = episodes.len();
+        let share = |is: &dyn Fn(&Episode) -> bool| {
+            Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
+        };
+        let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
+        let wider: Vec<bool> = solved.iter().filter_map(|e| e.verdict.as_ref()?.held_up).collect();
+        let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
+        let turns = || episodes.iter().flat_map(|episode| &episode.turns);
+        let tasks: BTreeSet<&str> = episodes.iter().map(|e| e.task.id.as_str()).collect();
+        RunReport {
+            run,
+            benchmark: config("benchmark"),
+            split: config("split"),
+            policy: config("policy"),
+            seed: record.seed,
+            fixfly: record.fixfly.clone(),
+            tasks: tasks.len(),
+            episodes: of,
+            infrastructure_failures: all.len() - of,
+            turns: turn_rows(&episodes),
+            solved: Share::new(solved.len(), of),
+            solved_docstring_only: Share::new(
+                docstring.iter().filter(|e| e.solved()).count(),
+                docstring.len(),
+            ),
+            held_up: Share::new(wider.iter().filter(|held| **held).count(), wider.len()),
+            exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
+            tampered: share(&tampered),
+            model_failures: share(&model_failure),
+            ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
+            outcomes: counted(turns().map(|t| outcome_name(t.observation.outcome).to_string())),
+            errors: error_rows(&episodes),
+            times: time_rows(&episodes),
+            wall_seconds: wall_seconds(&episodes),
+            retention: retained(&episodes),
+            samples: samples(&episodes),
+            ideas: counted(solved.iter().filter_map(|e| idea(e.turns.last()?))),
+        }
+    }
+}
+
+fn by_docstring(episode: &Episode) -> bool {
+    let Statement::Method(method) = &episode.task.statement;
+    method.described_by == DescribedBy::Docstring
+}
+
+fn tampered(episode: &Episode) -> bool {
+    let caught = |turn: &Turn| turn.observation.outcome == Outcome::Tampered;
+    let judged = episode.verdict.as_ref().is_some_and(|verdict| verdict.tampering.is_some());
+    judged || episode.turns.iter().any(caught)
+}
+
+fn model_failure(episode: &Episode) -> bool {
+    matches!(episode.end, End::Failed { kind: FailureKind::Model, .. })
+}
+
+fn turn_rows(episodes: &[&Episode]) -> Vec<TurnRow> {
+    let last = episodes.iter().map(|e| (e.task.budget.turns as usize).max(e.turns.len())).max();
+    let mut by = 0;
+    (1..=last.unwrap_or(0))
+        .map(|turn| {
+            let at = episodes.iter().filter(|e| e.solved_at() == Some(turn)).count();
+            by += at;
+            TurnRow {
+                turn,
+                solved_at: Share::new(at, episodes.len()),
+                solved_by: Share::new(by, episodes.len()),
+            }
+        })
+        .collect()
+}
+
+/// How often each name comes, most frequent first.
+fn counted(names: impl Iterator<Item = String>) -> Vec<Named> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    let of = counts.values().sum();
+    let mut rows: Vec<Named> = counts
+        .into_iter()
+        .map(|(name, count)| Named { name, share: Share::new(count, of) })
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.share.count));
+    rows
+}
+
+fn error_rows(episodes: &[&Episode]) -> Vec<ErrorRow> {
+    let all = counted(episodes.iter().flat_map(|e| &e.turns).filter_map(error));
+    let unsolved: Vec<_> = episodes.iter().filter(|e| !e.solved()).collect();
+    let last = counted(unsolved.iter().filter_map(|e| error(e.turns.last()?)));
+    let find = |error: &str| last.iter().find(|row| row.name == error);
+    all.into_iter()
+        .map(|Named { name: error, share: turns }| {
+            let count = find(&error).map_or(0, |row| row.share.count);
+            ErrorRow { error, turns, unsolved: Share::new(count, unsolved.len()) }
+        })
+        .collect()
+}
+
+/// What a failing turn failed of: the exception of its first failing test, or
+/// else what came of the turn.
+fn error(turn: &Turn) -> Option<String> {
+    match turn.observation.outcome {
+        Outcome::Passed | Outcome::Done => None,
+        Outcome::Failed => Some(first_failure(turn)),
+        outcome => Some(outcome_name(outcome).to_string()),
+    }
+}
+
+fn first_failure(turn: &Turn) -> String {
+    let tests = turn.observation.tests.iter().flat_map(|report| &report.results);
+    let failing = tests.filter(|test| test.outcome != TestOutcome::Passed);
+    failing
+        .filter_map(|test| test.failure.as_ref())
+        .map(|failure| failure.exception.clone())
+        .next()
+        .unwrap_or_else(|| "no exception reported".to_string())
+}
+
+fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
+    let turns = || episodes.iter().flat_map(|episode| &episode.turns);
+    let row = |what: &str, mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        TimeRow {
+            what: what.to_string(),
+            median_seconds: quantile(&seconds, 0.5),
+            p95_seconds: quantile(&seconds, 0.95),
+            total_seconds: seconds.iter().sum(),
+        }
+    };
+    let seconds = |millis: u64| millis as f64 / 1000.0;
+    vec![
+        row("policy, a turn", turns().map(|t| seconds(t.timings.act_ms)).collect()),
+        row("tool call, a turn", turns().map(|t| seconds(t.timings.call_ms)).collect()),
+        row("episode", episodes.iter().map(|e| e.provenance.seconds).collect()),
+    ]
+}
+
+fn wall_seconds(episodes: &[&Episode]) -> Option<f64> {
+    let spans: Vec<(f64, f64)> = episodes
+        .iter()
+        .filter_map(|episode| {
+            let started: jiff::Timestamp = episode.provenance.started.parse().ok()?;
+            let start = started.as_millisecond() as f64 / 1000.0;
+            Some((start, start + episode.provenance.seconds))
+        })
+        .collect();
+    let first = spans.iter().map(|(start, _)| *start).reduce(f64::min)?;
+    let last = spans.iter().map(|(_, end)| *end).reduce(f64::max)?;
+    Some(last - first)
+}
+
+fn retained(episodes: &[&Episode]) -> Vec<Named> {
+    let kept: Vec<Retention> = episodes.iter().map(|episode| retention(episode)).collect();
+    let row = |name: &str, is: fn(&Retention) -> bool| Named {
+        name: name.to_string(),
+        share: Share::new(kept.iter().filter(|kept| is(kept)).count(), kept.len()),
+    };
+    vec![
+        row("repaired", |kept| matches!(kept, Retention::Repaired { .. })),
+        row("unsolved", |kept| matches!(kept, Retention::Unsolved { .. })),
+        row("solved at once", |kept| matches!(kept, Retention::AtOnce)),
+        row("nothing kept", |kept| matches!(kept, Retention::Nothing)),
+    ]
+}
+
+fn samples(episodes: &[&Episode]) -> Option<Samples> {
+    let samples: BTreeSet<u32> = episodes.iter().map(|e| e.provenance.sample).collect();
+    if samples.len() < 2 {
+        return None;
+    }
+    let each: Vec<Share> = samples
+        .iter()
+        .map(|sample| {
+            let of = episodes.iter().filter(|e| e.provenance.sample == *sample);
+            Share::new(of.clone().filter(|e| e.solved()).count(), of.count())
+        })
+        .collect();
+    let mut tasks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for episode in episodes {
+        let (n, correct) = tasks.entry(&episode.task.id).or_default();
+        *n += 1;
+        *correct += usize::from(episode.solved());
+    }
+    let pass_at = (1..=samples.len())
+        .filter(|k| [1, 2, 5, 10, 20, 50, 100].contains(k) || *k == samples.len())
+        .filter_map(|k| {
+            let chances: Vec<f64> = tasks
+                .values()
+                .filter(|(n, _)| *n >= k)
+                .map(|(n, correct)| pass_at(k, *n, *correct))
+                .collect();
+            let percent = 100.0 * chances.iter().sum::<f64>() / chances.len() as f64;
+            (!chances.is_empty()).then_some(PassAt { k, percent, tasks: chances.len() })
+        })
+        .collect();
+    let percents: Vec<f64> = each.iter().filter_map(|share| share.percent).collect();
+    Some(Samples { percent: spread(&percents), each, pass_at })
+}
+
+/// The idea of a turn, where its reasoning begins with `idea: WORD`.
+fn idea(turn: &Turn) -> Option<String> {
+    let said = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
+    said.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
+}
+
+fn end_name(end: &End) -> &'static str {
+    match end {
+        End::Solved => "solved",
+        End::Submitted => "submitted",
+        End::BudgetSpent { limit: Limit::Turns } => "turns spent",
+        End::BudgetSpent { limit: Limit::Tokens } => "tokens spent",
+        End::BudgetSpent { limit: Limit::Seconds } => "time spent",
+        End::BudgetSpent { limit: Limit::Context } => "context spent",
+        End::Failed { kind: FailureKind::Model, .. } => "model failed",
+        End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "failed",
+        Outcome::Invalid => "invalid",
+        Outcome::TimedOut => "timed out",
+        Outcome::Crashed => "crashed",
+        Outcome::OutOfMemory => "out of memory",
+        Outcome::Exited => "exited",
+        Outcome::Tampered => "tampered",
+        Outcome::Done => "done",
+        Outcome::Refused => "refused",
+    }
+}

@@ -1,0 +1,165 @@
+//! A report as tables of words: what a person reads, and a spreadsheet too.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::measure::{Named, RunReport, TurnRow};
+use super::statistics::Share;
+
+/// One table.
+pub(crate) struct Sheet {
+    pub(crate) title: &'static str,
+    pub(crate) header: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// Every table of a run that has a row.
+pub(crate) fn sheets(report: &RunReport) -> Vec<Sheet> {
+    let mut sheets = vec![
+        turns(report),
+        overall(report),
+        named("how episodes ended", &report.ends),
+        named("what came of turns", &report.outcomes),
+        errors(report),
+        named("what a training set keeps", &report.retention),
+        named("solved episodes by the idea of the solving turn", &report.ideas),
+        times(report),
+    ];
+    sheets.insert(2, samples(report));
+    sheets.retain(|sheet| !sheet.rows.is_empty());
+    sheets
+}
+
+/// As boxes for a terminal.
+pub(crate) fn table(sheet: &Sheet) -> String {
+    fill(sheet, Table::new().load_style(presets::UTF8_FULL_CONDENSED))
+}
+
+/// As Markdown.
+pub(crate) fn markdown(sheet: &Sheet) -> String {
+    fill(sheet, Table::new().load_style(presets::ASCII_MARKDOWN))
+}
+
+fn fill(sheet: &Sheet, table: &mut Table) -> String {
+    table.set_header(&sheet.header).add_rows(&sheet.rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+const SHARE: [&str; 5] = ["count", "of", "%", "95 % from", "to"];
+
+fn share(share: &Share) -> [String; 5] {
+    let cell =
+        |percent: Option<f64>| percent.map_or(String::new(), |percent| format!("{percent:.1}"));
+    [
+        share.count.to_string(),
+        share.of.to_string(),
+        cell(share.percent),
+        cell(share.low),
+        cell(share.high),
+    ]
+}
+
+fn row(name: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Vec<String> {
+    [name.into()].into_iter().chain(cells).collect()
+}
+
+fn header(first: &'static str, others: &[&'static str]) -> Vec<&'static str> {
+    [&[first], others].concat()
+}
+
+fn turns(report: &RunReport) -> Sheet {
+    let cells = |turn: &TurnRow| {
+        let [at, _, at_percent, ..] = share(&turn.solved_at);
+        let [by, of, by_percent, low, high] = share(&turn.solved_by);
+        row(turn.turn.to_string(), [at, at_percent, by, by_percent, low, high, of])
+    };
+    Sheet {
+        title: "solved, turn by turn",
+        header: header("turn", &["at it", "%", "by it", "% by it", "95 % from", "to", "of"]),
+        rows: report.turns.iter().map(cells).collect(),
+    }
+}
+
+fn overall(report: &RunReport) -> Sheet {
+    Sheet {
+        title: "overall",
+        header: header("episodes", &SHARE),
+        rows: vec![
+            row("solved", share(&report.solved)),
+            row("solved, of those described by docstring", share(&report.solved_docstring_only)),
+            row("held up under wider tests, of solved", share(&report.held_up)),
+            row("exact match, of solved", share(&report.exact_match)),
+            row("tampered", share(&report.tampered)),
+            row("model failed (unsolved)", share(&report.model_failures)),
+        ],
+    }
+}
+
+fn samples(report: &RunReport) -> Sheet {
+    let mut rows = Vec::new();
+    if let Some(samples) = &report.samples {
+        for (number, solved) in samples.each.iter().enumerate() {
+            let [count, of, percent, ..] = share(solved);
+            rows.push(row(format!("sample {number}: solved"), [percent, String::new(), count, of]));
+        }
+        if let Some(spread) = &samples.percent {
+            let (mean, sigma) = (format!("{:.1}", spread.mean), format!("{:.2}", spread.sigma));
+            let of = format!("{} samples", samples.each.len());
+            rows.push(row("mean over samples", [mean, sigma, String::new(), of]));
+        }
+        for pass in &samples.pass_at {
+            let name = format!("pass@{}, unbiased, k samples", pass.k);
+            let of = format!("{} tasks", pass.tasks);
+            rows.push(row(
+                name,
+                [format!("{:.1}", pass.percent), String::new(), String::new(), of],
+            ));
+        }
+    }
+    Sheet {
+        title: "over samples (not turns)",
+        header: header("measure", &["%", "σ", "count", "of"]),
+        rows,
+    }
+}
+
+fn named(title: &'static str, rows: &[Named]) -> Sheet {
+    let cells = |named: &Named| row(&named.name, share(&named.share).into_iter().take(3));
+    Sheet { title, header: header("", &SHARE[..3]), rows: rows.iter().map(cells).collect() }
+}
+
+fn errors(report: &RunReport) -> Sheet {
+    let rows = report.errors.iter().map(|error| {
+        let [turns, of_turns, turns_percent, ..] = share(&error.turns);
+        let [unsolved, of_unsolved, unsolved_percent, ..] = share(&error.unsolved);
+        row(&error.error, [turns, of_turns, turns_percent, unsolved, of_unsolved, unsolved_percent])
+    });
+    Sheet {
+        title: "errors, by the first failing test of a turn",
+        header: header(
+            "error",
+            &["failing turns", "of", "%", "last turn of unsolved", "of unsolved", "% of unsolved"],
+        ),
+        rows: rows.collect(),
+    }
+}
+
+fn times(report: &RunReport) -> Sheet {
+    let seconds = |seconds: f64| format!("{seconds:.2}");
+    let cell = |value: Option<f64>| value.map_or(String::new(), seconds);
+    let mut rows: Vec<_> = report
+        .times
+        .iter()
+        .map(|time| {
+            let cells =
+                [cell(time.median_seconds), cell(time.p95_seconds), seconds(time.total_seconds)];
+            row(&time.what, cells)
+        })
+        .collect();
+    if let Some(wall) = report.wall_seconds {
+        rows.push(row("from first start to last end", ["".into(), "".into(), seconds(wall)]));
+    }
+    Sheet { title: "time, seconds", header: header("", &["median", "95th of 100", "total"]), rows }
+}

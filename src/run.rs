@@ -1,0 +1,332 @@
+//! `fixfly run`: names become plug-ins, plug-ins make episodes.
+
+mod glob;
+mod interrupts;
+mod machine;
+mod progress;
+mod queue;
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, value_parser};
+use fixfly_policies::Open;
+use fixfly_runtime::{
+    Entry, Episode, Host, Lifetime, Policy, RunDirectory, RunRecord, SCHEMA, Split, Task,
+    Templates, Wording, find, read_episodes,
+};
+use fixfly_sandboxes::Pool;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Interrupted, Usage};
+use crate::report;
+use crate::terminal::Terminal;
+use glob::matches;
+use interrupts::Interrupts;
+pub(crate) use machine::now;
+use progress::Progress;
+use queue::{Crew, Ended, Queue, Work};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly run django --policy oracle --limit 20 -o runs/oracle
+  fixfly run django --policy retrieval --turns 5 --jobs 8 -o runs/retrieval
+  fixfly run django --policy retrieval --only 'django/utils/*' -o runs/utils
+  fixfly run django --policy replay --replay runs/retrieval -o runs/again
+
+The same command continues a run that was stopped or killed. Ctrl-C lets the
+episodes under way finish; a second Ctrl-C stops at once.")]
+pub(crate) struct Flags {
+    /// Benchmark to run
+    #[arg(value_name = "BENCHMARK")]
+    benchmark: String,
+
+    /// Who decides
+    #[arg(long)]
+    policy: String,
+
+    /// Run directory to write, or to continue
+    #[arg(short, long, value_name = "RUN")]
+    output: PathBuf,
+
+    /// Part of the benchmark: train, validation or benchmark
+    #[arg(long, default_value = "benchmark", value_parser = split)]
+    split: Split,
+
+    /// Turns of an episode at most
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    turns: u32,
+
+    /// Episodes of each task
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
+    samples: u32,
+
+    /// Episodes at a time; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+
+    /// Only the first so many tasks
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
+    /// Only tasks whose id matches; `*` stands for any text, `?` for one letter
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+
+    /// Seed, from which each episode's seed follows
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Where the tools act
+    #[arg(long, default_value = "local")]
+    sandbox: String,
+
+    /// Folder with system.jinja, first.jinja or later.jinja to use instead of
+    /// the built-in wording
+    #[arg(long, value_name = "DIR")]
+    prompts: Option<PathBuf>,
+
+    /// Recorded run, for policies that play one
+    #[arg(long, value_name = "RUN")]
+    replay: Option<PathBuf>,
+
+    /// Folder of the benchmark, if it is not in its usual place
+    #[arg(long, value_name = "DIR")]
+    benchmark_dir: Option<PathBuf>,
+}
+
+/// The split of that name.
+pub(crate) fn split(name: &str) -> Result<Split, String> {
+    Split::ALL.into_iter().find(|split| split.name() == name).ok_or_else(|| {
+        let names = Split::ALL.map(Split::name).join(", ");
+        format!("there is no such split; there is: {names}")
+    })
+}
+
+/// How much to do at a time: as asked, else as there are processors.
+pub(crate) fn cpus(asked: Option<u32>) -> usize {
+    asked.map_or_else(machine::cpus, |jobs| jobs as usize)
+}
+
+pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let ended = runtime.block_on(episodes(flags, terminal))?;
+    if !ended.stopped {
+        report::summary(&flags.output)?;
+    }
+    conclude(ended, &flags.output)
+}
+
+async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
+    let open_policy = &named("policy", fixfly_policies::ALL, &flags.policy)?.open;
+    let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
+    let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
+    let recorded = recording(flags, open_policy)?;
+    let templates = Templates::load(flags.prompts.as_deref())?;
+
+    let benchmark = open_benchmark(flags.benchmark_dir.as_deref())?;
+    let split = benchmark.tasks(flags.split).await?;
+    let facts = facts(&split);
+    let tasks = chosen(flags, split)?;
+    let policy: Box<dyn Policy> = match open_policy {
+        Open::Examples(open) => open(benchmark.secrets().examples()?),
+        Open::Answers(open) => open(benchmark.clone()),
+        Open::Episodes(open) => open(recorded),
+    };
+    let jobs = cpus(flags.jobs);
+    let pool = Arc::new(Pool::new(open_host()?, jobs * beds(&tasks)));
+
+    let record = record(flags, &templates, facts, &*pool);
+    let (mut directory, finished) = RunDirectory::open(&flags.output, &record)?;
+    let total = tasks.len() * flags.samples as usize;
+    let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
+    let mut progress = Progress::new(terminal, total, &finished);
+    let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
+    let crew = Crew {
+        policy_name: flags.policy.clone(),
+        policy,
+        tools,
+        host: pool.clone(),
+        benchmark,
+        templates,
+        seed: flags.seed,
+    };
+    let mut interrupts = Interrupts::listen()?;
+    let ended = queue.work_off(crew, &mut interrupts, &mut directory, &mut progress).await;
+    if let Err(error) = pool.drain().await {
+        tracing::warn!("a sandbox was not closed cleanly: {error}");
+    }
+    progress.finish();
+    let ended = ended?;
+    if !ended.stopped {
+        terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
+    }
+    Ok(ended)
+}
+
+/// Says what is missing, if anything is.
+fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
+    let Ended { stopped, left, failed, broken } = ended;
+    if stopped {
+        let run = run.display();
+        let sentence =
+            format!("stopped with {left} episodes left; the same command continues {run}");
+        return Err(Interrupted(sentence).into());
+    }
+    if let Some(why) = broken.first() {
+        anyhow::bail!(
+            "{} episodes met a fault in fixfly and were not recorded ({why}); please report it",
+            broken.len()
+        );
+    }
+    if let Some(why) = failed.first() {
+        anyhow::bail!(
+            "{} episodes failed for reasons outside the policy, three times each ({why}); \
+             the same command tries them again",
+            failed.len()
+        );
+    }
+    Ok(())
+}
+
+fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
+    find(kind, all, name).map_err(Usage)
+}
+
+fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
+    let name = &flags.policy;
+    match (policy, &flags.replay) {
+        (Open::Episodes(_), Some(run)) => Ok(read_episodes(run)?),
+        (Open::Episodes(_), None) => {
+            Err(Usage(format!("the policy `{name}` plays a recorded run: name it by --replay RUN"))
+                .into())
+        }
+        (_, Some(_)) => {
+            Err(Usage(format!("the policy `{name}` plays no recorded run: leave out --replay"))
+                .into())
+        }
+        (_, None) => Ok(Vec::new()),
+    }
+}
+
+/// The tasks to work on, of those of the split.
+fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
+    let split = flags.split.name();
+    if let Some(pattern) = &flags.only {
+        tasks.retain(|task| matches(pattern, &task.id));
+        if tasks.is_empty() {
+            let sentence = format!("no task of {} ({split}) matches `{pattern}`", flags.benchmark);
+            return Err(Usage(sentence).into());
+        }
+    }
+    if tasks.is_empty() {
+        anyhow::bail!("{} has no tasks in its split {split}", flags.benchmark);
+    }
+    tasks.truncate(flags.limit.map_or(usize::MAX, |limit| limit as usize));
+    for task in &mut tasks {
+        task.budget.turns = flags.turns;
+    }
+    Ok(tasks)
+}
+
+/// Sandboxes an attempt needs at once: where it keeps one for all its turns, a
+/// pass is judged in a second one, and attempts must not wait for each other.
+fn beds(tasks: &[Task]) -> usize {
+    match tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
+        true => 2,
+        false => 1,
+    }
+}
+
+fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work> {
+    let finished: HashSet<(&str, u32)> =
+        finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
+    let tasks: Vec<Arc<Task>> = tasks.into_iter().map(Arc::new).collect();
+    // Sample by sample, so that a run cut short has looked at every task.
+    (0..flags.samples)
+        .flat_map(|sample| tasks.iter().map(move |task| (task, sample)))
+        .filter(|(task, sample)| !finished.contains(&(task.id.as_str(), *sample)))
+        .map(|(task, sample)| Work { task: task.clone(), sample, tries: 0 })
+        .collect()
+}
+
+fn record(
+    flags: &Flags,
+    templates: &Templates,
+    benchmark: BTreeMap<String, Value>,
+    host: &dyn Host,
+) -> RunRecord {
+    let path = |path: &Path| Value::from(path.display().to_string());
+    let config: [(&str, Value); 10] = [
+        ("benchmark", flags.benchmark.clone().into()),
+        ("benchmark_dir", flags.benchmark_dir.as_deref().map_or(Value::Null, path)),
+        ("limit", flags.limit.into()),
+        ("only", flags.only.clone().into()),
+        ("policy", flags.policy.clone().into()),
+        ("replay", flags.replay.as_deref().map_or(Value::Null, path)),
+        ("samples", flags.samples.into()),
+        ("sandbox", flags.sandbox.clone().into()),
+        ("split", flags.split.name().into()),
+        ("turns", flags.turns.into()),
+    ];
+    RunRecord {
+        schema: SCHEMA,
+        fixfly: env!("CARGO_PKG_VERSION").into(),
+        started: machine::now(),
+        config: config.into_iter().map(|(key, value)| (key.to_string(), value)).collect(),
+        seed: flags.seed,
+        benchmark,
+        templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
+        isolation: host.isolation(),
+        machine: machine::facts(),
+    }
+}
+
+/// What the split is, whatever folder the benchmark is in.
+fn facts(tasks: &[Task]) -> BTreeMap<String, Value> {
+    let mut hasher = Sha256::new();
+    for task in tasks {
+        hasher.update(&task.id);
+        hasher.update(serde_json::json!(task.statement).to_string());
+    }
+    [
+        ("tasks".to_string(), tasks.len().into()),
+        ("tasks_sha256".to_string(), hex(hasher.finalize()).into()),
+    ]
+    .into()
+}
+
+fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The seed of one episode: it follows from these three and nothing else.
+fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
+    let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
+    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_episode_has_its_own_seed_and_always_the_same() {
+        assert_eq!(episode_seed(0, "a", 0), 0);
+        let seeds = [
+            episode_seed(0, "a", 0),
+            episode_seed(1, "a", 0),
+            episode_seed(0, "b", 0),
+            episode_seed(0, "a", 1),
+        ];
+        assert_eq!(HashSet::from(seeds).len(), seeds.len());
+    }
+}

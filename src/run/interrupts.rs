@@ -1,0 +1,37 @@
+//! Ctrl-C and its kin.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use anyhow::Context;
+
+/// Requests to stop, one after the other.
+pub(super) struct Interrupts(mpsc::UnboundedReceiver<()>);
+
+impl Interrupts {
+    /// From now on Ctrl-C and SIGTERM ask instead of killing.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let mut signals = signal(kind).context("cannot listen for Ctrl-C")?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() && sender.send(()).is_ok() {}
+            });
+        }
+        Ok(Interrupts(receiver))
+    }
+
+    /// Waits for the next one; for ever, where none can come any more.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn by_hand() -> (mpsc::UnboundedSender<()>, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Interrupts(receiver))
+    }
+}

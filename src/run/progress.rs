@@ -1,0 +1,175 @@
+//! How a run is going: a bar where somebody watches, else a line now and then.
+
+use std::time::{Duration, Instant};
+
+use fixfly_runtime::Episode;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal::Terminal;
+
+/// Shows how far a run is.
+pub(super) struct Progress {
+    terminal: Terminal,
+    tally: Tally,
+    started: Instant,
+    shown: Shown,
+}
+
+enum Shown {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+}
+
+/// Between two lines where nobody watches.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl Progress {
+    pub(super) fn new(terminal: &Terminal, total: usize, finished: &[Episode]) -> Self {
+        let mut tally = Tally { total, ..Tally::default() };
+        for episode in finished {
+            tally.count(episode);
+        }
+        tally.earlier = tally.done;
+        let now = Instant::now();
+        let shown = match terminal.is_watched() {
+            true => Shown::Bar(bar(terminal, &tally)),
+            false => Shown::Lines { last: now },
+        };
+        let progress = Progress { terminal: terminal.clone(), tally, started: now, shown };
+        if let (n @ 1.., Shown::Lines { .. }) = (progress.tally.earlier, &progress.shown) {
+            progress.terminal.say(&format!("continuing after {n} episodes"));
+        }
+        progress
+    }
+
+    pub(super) fn count(&mut self, episode: &Episode) {
+        self.tally.count(episode);
+        self.tick();
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        self.terminal.say(line);
+    }
+
+    /// Brings what is shown up to date.
+    pub(super) fn tick(&mut self) {
+        let line = self.tally.line(self.started.elapsed());
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                bar.set_position(self.tally.done as u64);
+                bar.set_message(line);
+            }
+            Shown::Lines { last } if last.elapsed() >= PAUSE => {
+                *last = Instant::now();
+                self.terminal.say(&line);
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
+    /// Says the last state and takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+        self.terminal.say(&self.tally.line(self.started.elapsed()));
+    }
+}
+
+fn bar(terminal: &Terminal, tally: &Tally) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(tally.total as u64).with_style(style);
+    bar.set_position(tally.done as u64);
+    terminal.show(bar)
+}
+
+#[derive(Default)]
+struct Tally {
+    total: usize,
+    done: usize,
+    /// Of those done, the ones that were there before this start.
+    earlier: usize,
+    failed: usize,
+    /// How many were solved at turn 1, 2, …
+    solved_at: Vec<usize>,
+}
+
+impl Tally {
+    fn count(&mut self, episode: &Episode) {
+        self.done += 1;
+        if episode.infrastructure_failure() {
+            self.failed += 1;
+        }
+        if let Some(turn) = episode.solved_at() {
+            self.solved_at.resize(self.solved_at.len().max(turn), 0);
+            self.solved_at[turn - 1] += 1;
+        }
+    }
+
+    /// `120/397  solved 85 of 119 (71.4 %): @1 60 @2 25  failed 1  2.1/s  2m 12s left`
+    fn line(&self, elapsed: Duration) -> String {
+        let mut line = format!("{}/{}", self.done, self.total);
+        let counted = self.done - self.failed;
+        if counted > 0 {
+            let solved: usize = self.solved_at.iter().sum();
+            let percent = 100.0 * solved as f64 / counted as f64;
+            line += &format!("  solved {solved} of {counted} ({percent:.1} %)");
+            let at = self.solved_at.iter().enumerate().filter(|(_, count)| **count > 0);
+            let at: Vec<_> = at.map(|(at, count)| format!("@{} {count}", at + 1)).collect();
+            if !at.is_empty() {
+                line += &format!(": {}", at.join(" "));
+            }
+        }
+        if self.failed > 0 {
+            line += &format!("  infrastructure failed {}", self.failed);
+        }
+        let fresh = self.done - self.earlier;
+        if fresh > 0 && self.done < self.total {
+            let rate = fresh as f64 / elapsed.as_secs_f64().max(0.001);
+            let left = Duration::from_secs_f64((self.total - self.done) as f64 / rate);
+            line += &format!("  {rate:.1}/s  {} left", readable(left));
+        }
+        line
+    }
+}
+
+fn readable(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (hours, minutes, _) => format!("{hours}h {minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tally: Tally, expected: &str) {
+        assert_eq!(tally.line(Duration::from_secs(60)), expected);
+    }
+
+    #[test]
+    fn a_line_says_how_far_how_well_and_how_long() {
+        check(Tally { total: 397, ..Tally::default() }, "0/397");
+        check(
+            Tally { total: 397, done: 121, failed: 1, earlier: 1, solved_at: vec![60, 0, 25] },
+            "121/397  solved 85 of 120 (70.8 %): @1 60 @3 25  infrastructure failed 1  2.0/s  \
+             2m 18s left",
+        );
+        check(
+            Tally { total: 2, done: 2, failed: 2, ..Tally::default() },
+            "2/2  infrastructure failed 2",
+        );
+        check(Tally { total: 2, done: 2, ..Tally::default() }, "2/2  solved 0 of 2 (0.0 %)");
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(readable(Duration::from_secs(59)), "59s");
+        assert_eq!(readable(Duration::from_secs(7325)), "2h 2m");
+    }
+}

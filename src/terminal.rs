@@ -1,0 +1,79 @@
+//! What is printed where: results on standard output; logs and progress on
+//! standard error, without writing over each other.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
+use indicatif::{MultiProgress, ProgressBar};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Prints a result. A reader that has seen enough (`| head`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot write standard output"),
+    }
+}
+
+/// Standard error, shared by the progress bar and the logs.
+#[derive(Clone, Default)]
+pub(crate) struct Terminal {
+    bars: MultiProgress,
+}
+
+impl Terminal {
+    /// Starts logging here: warnings, and more with each `-v`; `RUST_LOG`
+    /// decides where it is set.
+    pub(crate) fn log(&self, verbose: u8) {
+        let level = match verbose {
+            0 => "warn",
+            1 => "info",
+            2 => "debug",
+            _ => "trace",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(self.clone())
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .without_time()
+            .init();
+    }
+
+    /// Whether somebody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// Shows a bar until it is cleared.
+    pub(crate) fn show(&self, bar: ProgressBar) -> ProgressBar {
+        self.bars.add(bar)
+    }
+
+    /// Says a line above the bar.
+    pub(crate) fn say(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+}
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bars.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Terminal {
+    type Writer = Terminal;
+
+    fn make_writer(&'a self) -> Terminal {
+        self.clone()
+    }
+}
