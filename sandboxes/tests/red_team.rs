@@ -1,4 +1,5 @@
 //! What a sandbox must withstand.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 

@@ -71,11 +71,22 @@ pub(super) enum Opener {
 
 impl Opener {
     pub(super) fn this_process() -> Opener {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         match nix::unistd::geteuid().as_raw() {
-            0 => Opener::Root,
+            0 if maps_nobody(&map) => Opener::Root,
             uid => Opener::User { uid, gid: nix::unistd::getegid().as_raw() },
         }
     }
+}
+
+/// Whether root of the namespace with this `uid_map` can become nobody. The
+/// root of a user namespace often has no other identity.
+fn maps_nobody(uid_map: &str) -> bool {
+    uid_map.lines().any(|line| {
+        let mut fields = line.split_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
+        let (from, count) = (fields.next().unwrap_or(0), fields.nth(1).unwrap_or(0));
+        (from..from + count).contains(&u64::from(NOBODY))
+    })
 }
 
 /// The steps that make `spec`'s world; `private` says how many bytes the
@@ -356,6 +367,14 @@ mod tests {
         let steps = made(Opener::User { uid: 7, gid: 8 });
         let options = c"mode=755,size=269484032,nr_inodes=66816".to_owned();
         assert!(steps.contains(&Step::Scratch { at: c"c".to_owned(), options }));
+    }
+
+    #[test]
+    fn root_of_a_small_user_namespace_cannot_become_nobody() {
+        assert!(maps_nobody("         0          0 4294967295\n"));
+        assert!(maps_nobody("0 1000 1\n1 100000 65536\n"));
+        assert!(!maps_nobody("0 1000 1\n"));
+        assert!(!maps_nobody(""));
     }
 
     #[test]
