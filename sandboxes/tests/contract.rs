@@ -354,6 +354,32 @@ async fn sandboxes_do_not_see_each_other() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sandboxes_and_commands_run_at_once() {
+    let work = (0..12).map(|number| async move {
+        let question = number.to_string();
+        for (_, sandbox) in each(&spec()).await {
+            let process = sandbox.spawn("cat", &Command::new(["cat"])).await.unwrap();
+            let scripts = [1, 2, 3, 4].map(|_| sh("cat > /dev/null; echo $$ > /dev/null; echo ok"));
+            let (a, b, c, d, answer) = tokio::join!(
+                sandbox.exec(&scripts[0]),
+                sandbox.exec(&scripts[1]),
+                sandbox.exec(&scripts[2]),
+                sandbox.exec(&scripts[3]),
+                process.ask(&question, Duration::from_secs(60)),
+            );
+            for output in [a, b, c, d] {
+                assert_eq!(out(&output.unwrap()), "ok\n");
+            }
+            assert_eq!(answer.unwrap(), question);
+            sandbox.close().await.unwrap();
+        }
+    });
+    for done in work.map(tokio::spawn).collect::<Vec<_>>() {
+        done.await.unwrap();
+    }
+}
+
 /// What the benchmarks' test server does to hold each candidate.
 const NEST: &str = r#"
 import ctypes, os, sys
