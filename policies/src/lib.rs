@@ -1,1 +1,40 @@
-//! x
+//! Who decides: the policies of fixfly.
+//!
+//! A policy reads a view of an attempt and gives the next action. Here are
+//! those that need no model: `oracle` and `null` check a benchmark, `replay`
+//! plays a recording, `retrieval` is the baseline every student must beat.
+//! Nothing here runs code or judges it.
+//!
+//! ```
+//! use fixfly_policies::{ALL, Open};
+//!
+//! let retrieval = fixfly_runtime::find("policy", ALL, "retrieval").unwrap();
+//! let Open::Examples(open) = retrieval.open else { panic!("it learns from examples") };
+//! let policy = open(Vec::new());
+//! # let _ = policy;
+//! ```
+
+mod answer;
+mod null;
+mod oracle;
+mod replay;
+mod retrieval;
+
+use std::sync::Arc;
+
+use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
+
+/// How a policy is opened, which is also all it will ever know beyond its
+/// view: one that learns from examples cannot reach an answer.
+#[derive(Clone, Copy)]
+pub enum Open {
+    /// From the methods of the training split.
+    Examples(fn(Vec<Example>) -> Box<dyn Policy>),
+    /// From the benchmark, answers included: for checks of the harness only.
+    Answers(fn(Arc<dyn Benchmark>) -> Box<dyn Policy>),
+    /// From recorded episodes.
+    Episodes(fn(Vec<Episode>) -> Box<dyn Policy>),
+}
+
+/// All policies; the first is the default.
+pub const ALL: &[Entry<Open>] = &[retrieval::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];

@@ -1,0 +1,12 @@
+//! Answers with a body that raises: what a sound benchmark refuses.
+
+use fixfly_runtime::{Answer, Entry};
+
+use crate::Open;
+use crate::oracle::Known;
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "null",
+    about: "a body that raises; no task may accept it",
+    open: Open::Answers(|benchmark| Box::new(Known { benchmark, answer: Answer::Stub })),
+};

@@ -1,0 +1,266 @@
+//! Proposals that mend an earlier attempt where a test failed.
+
+use fixfly_runtime::{TestFailure, Turn};
+
+use super::code;
+use super::proposal::{Idea, Proposal, Sign, mentions};
+use super::python::Function;
+use super::rewrite::{drop_argument, drop_line, first_line, last_line, returning, returns, swap};
+use super::target::Target;
+use super::templates::beginning;
+use super::words::likeness;
+
+/// A change to a body and how likely it mends what failed, in log-odds.
+#[derive(Debug, PartialEq)]
+struct Edit {
+    name: &'static str,
+    body: String,
+    odds: f32,
+}
+
+/// Edits of the attempts that passed the most tests.
+pub(super) fn propose(target: &Target<'_>, turns: &[Turn]) -> Vec<Proposal> {
+    let passed = |turn: &Turn| turn.observation.tests.as_ref().map(|tests| tests.count_passed());
+    let most = turns.iter().filter_map(passed).max();
+    let best = turns.iter().filter(|turn| passed(turn) == most);
+    best.flat_map(|turn| attempt(target, turn)).collect()
+}
+
+fn attempt(target: &Target<'_>, turn: &Turn) -> Vec<Proposal> {
+    let (Some(tests), Some(function)) = (&turn.observation.tests, Function::read(code(turn)))
+    else {
+        return Vec::new();
+    };
+    let gained = tests.count_passed() as f32 / tests.results.len().max(1) as f32;
+    let failures = tests.results.iter().filter_map(|result| result.failure.as_ref());
+    let edits = failures.flat_map(|failure| mend(target, &function, failure));
+    let proposal = |edit: Edit| Proposal {
+        code: target.with_body(&edit.body),
+        idea: Idea::Edit,
+        from: edit.name.into(),
+        evidence: vec![(Sign::Prior, edit.odds + 2.0 * gained)],
+    };
+    edits.map(proposal).collect()
+}
+
+/// What could mend one failure.
+fn mend(target: &Target<'_>, function: &Function, failure: &TestFailure) -> Vec<Edit> {
+    let message = failure.message.as_str();
+    let mut edits = match failure.exception.rsplit('.').next().unwrap_or_default() {
+        "AttributeError" => attribute(target, function, message),
+        "NameError" | "UnboundLocalError" => name(target, function, message),
+        "TypeError" => call(function, message),
+        "KeyError" => key(target, function, message),
+        "AssertionError" => comparison(target, function, message),
+        _ => Vec::new(),
+    };
+    edits.extend(place(target, function, &failure.traceback));
+    edits.extend(base_call(target, function));
+    edits.retain(|edit| edit.body != function.body);
+    edits
+}
+
+/// The text between the first quotes after `start`.
+fn quoted<'m>(message: &'m str, start: &str) -> Option<&'m str> {
+    let (_, rest) = message.split_once(start)?;
+    let (_, rest) = rest.split_once('\'')?;
+    rest.split_once('\'').map(|(quoted, _)| quoted)
+}
+
+/// An attribute that is not there: another of the class in its place, or the
+/// attribute begun by the constructor.
+fn attribute(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
+    let Some(missing) = quoted(message, "has no attribute") else { return Vec::new() };
+    let mut edits = Vec::new();
+    if target.name() == "__init__" && !function.names.set.contains(missing) {
+        let value =
+            function.arguments().iter().find(|param| missing.trim_start_matches('_') == param.name);
+        let value = value.map_or(beginning(&target.class.text, missing), |param| &param.name);
+        let line = format!("self.{missing} = {value}");
+        edits.push(Edit { name: "start", body: last_line(&function.body, &line), odds: 0.5 });
+        edits.push(Edit { name: "start", body: first_line(&function.body, &line), odds: -0.5 });
+    }
+    if mentions(&function.body, missing) {
+        let near = nearest(missing, target.attributes.keys());
+        edits.extend(near.into_iter().map(|(other, alike)| Edit {
+            name: "attribute",
+            body: swap(&function.body, missing, other),
+            odds: alike * 2.0 - 1.5,
+        }));
+    }
+    edits
+}
+
+/// The two names most like a missing one.
+fn nearest<'n>(missing: &str, names: impl Iterator<Item = &'n String>) -> Vec<(&'n str, f32)> {
+    let mut near: Vec<_> = names
+        .filter(|name| *name != missing)
+        .map(|name| (name.as_str(), likeness(name, missing)))
+        .filter(|(_, alike)| *alike > 0.0)
+        .collect();
+    near.sort_by(|a, b| b.1.total_cmp(&a.1));
+    near.truncate(2);
+    near
+}
+
+/// A name that means nothing: imported, or another in its place.
+fn name(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
+    let Some(missing) = quoted(message, "") else { return Vec::new() };
+    let mut edits = Vec::new();
+    if STANDARD.split_ascii_whitespace().any(|module| module == missing) {
+        let body = first_line(&function.body, &format!("import {missing}"));
+        edits.push(Edit { name: "import", body, odds: 0.5 });
+    }
+    let params = function.params.iter().map(|param| &param.name);
+    let near = nearest(missing, target.module.names.iter().chain(params));
+    edits.extend(near.into_iter().map(|(other, alike)| Edit {
+        name: "name",
+        body: swap(&function.body, missing, other),
+        odds: alike * 2.0 - 2.0,
+    }));
+    let own = format!("self.{missing}");
+    if target.attributes.contains_key(missing) {
+        edits.push(Edit { name: "name", body: swap(&function.body, missing, &own), odds: 0.0 });
+    }
+    edits
+}
+
+/// A call that does not fit what it calls.
+fn call(function: &Function, message: &str) -> Vec<Edit> {
+    let body = &function.body;
+    let mut edits = Vec::new();
+    if let Some(argument) = quoted(message, "unexpected keyword argument") {
+        edits.push(Edit { name: "argument", body: drop_argument(body, argument), odds: 0.0 });
+    }
+    if message.contains("object is not callable") {
+        edits.push(Edit { name: "call", body: body.replace("()", ""), odds: -1.0 });
+    }
+    if message.contains("'await' expression") {
+        edits.push(Edit { name: "await", body: body.replace("await ", ""), odds: 0.5 });
+    }
+    if message.contains("coroutine") {
+        edits.push(Edit {
+            name: "await",
+            body: body.replace("return ", "return await "),
+            odds: 0.0,
+        });
+    }
+    if message.contains("takes no arguments") || message.contains("takes 1 positional argument") {
+        let forward = format!("super().{}({})", function.name, function.forward());
+        let bare = format!("super().{}()", function.name);
+        edits.push(Edit { name: "argument", body: body.replace(&forward, &bare), odds: 0.0 });
+    }
+    edits
+}
+
+/// A key that is not there: another string of the class in its place.
+fn key(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
+    let missing = message.trim_matches(['\'', '"']);
+    let strings = strings(&target.class.text);
+    let near = nearest(missing, strings.iter());
+    let edit = |(other, alike): (&str, f32)| Edit {
+        name: "key",
+        body: function.body.replace(&format!("\"{missing}\""), &format!("\"{other}\"")),
+        odds: alike * 2.0 - 2.0,
+    };
+    near.into_iter().map(edit).collect()
+}
+
+fn strings(text: &str) -> Vec<String> {
+    let parts = text.split('"').skip(1).step_by(2);
+    parts.filter(|part| part.len() < 40 && !part.contains('\n')).map(str::to_string).collect()
+}
+
+/// What was and what was expected, where the message says so.
+fn comparison(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
+    let body = &function.body;
+    let line = message.lines().next().unwrap_or_default();
+    if line.contains("is not true") || line.contains("is not false") {
+        return vec![Edit { name: "negation", body: returning(body, "not (", ")"), odds: -1.0 }];
+    }
+    let Some((was, expected)) = line.split_once(" != ") else { return Vec::new() };
+    let (was, expected) = (was.trim(), expected.split(" : ").next().unwrap_or(expected).trim());
+    let mut edits = Vec::new();
+    if was == "None" && !returns(body) {
+        for value in
+            ["self"].into_iter().chain(function.arguments().iter().map(|p| p.name.as_str()))
+        {
+            let body = last_line(body, &format!("return {value}"));
+            edits.push(Edit { name: "return", body, odds: -0.5 });
+        }
+    }
+    if matches!((was, expected), ("True", "False") | ("False", "True")) {
+        edits.push(Edit { name: "negation", body: returning(body, "not (", ")"), odds: -0.5 });
+    }
+    if was.len() > 2 || was.parse::<i64>().is_ok() {
+        for (from, to) in [(was.to_string(), expected.to_string()), double(was, expected)] {
+            edits.push(Edit { name: "constant", body: swap_literal(body, &from, &to), odds: -0.5 });
+        }
+    }
+    for (kind, opens, closes) in
+        [("list", '[', ']'), ("tuple", '(', ')'), ("str", '\'', '\''), ("set", '{', '}')]
+    {
+        let like = |text: &str| text.starts_with(opens) && text.ends_with(closes);
+        if like(expected) && !like(was) && was != "None" {
+            let body = returning(body, &format!("{kind}("), ")");
+            edits.push(Edit { name: "kind", body, odds: -0.5 });
+        }
+    }
+    if function.arguments().is_empty() && is_literal(expected) && target.name() != "__init__" {
+        let body = format!("    return {}", double(was, expected).1);
+        edits.push(Edit { name: "constant", body, odds: -2.5 });
+    }
+    edits
+}
+
+fn is_literal(text: &str) -> bool {
+    let string = text.starts_with('\'') && text.ends_with('\'') && text.matches('\'').count() == 2;
+    string || matches!(text, "True" | "False" | "None") || text.parse::<i64>().is_ok()
+}
+
+/// The same literals in double quotes.
+fn double(was: &str, expected: &str) -> (String, String) {
+    (was.replace('\'', "\""), expected.replace('\'', "\""))
+}
+
+fn swap_literal(body: &str, from: &str, to: &str) -> String {
+    match body.match_indices(from).count() {
+        1 => body.replace(from, to),
+        _ => body.to_string(),
+    }
+}
+
+/// The line of the method the failure went through, left out.
+fn place(target: &Target<'_>, function: &Function, traceback: &str) -> Option<Edit> {
+    let marker = format!(", in {}", target.name());
+    let mut lines = traceback.lines();
+    let mut failing = None;
+    while let Some(line) = lines.next() {
+        if line.trim_end().ends_with(&marker) {
+            failing = lines.next().map(str::trim).or(failing);
+        }
+    }
+    let body = drop_line(&function.body, failing?)?;
+    Some(Edit { name: "drop", body, odds: -1.5 })
+}
+
+/// The base class asked first, or left alone.
+fn base_call(target: &Target<'_>, function: &Function) -> Option<Edit> {
+    if !target.has_bases() {
+        return None;
+    }
+    let wait = if function.is_async { "await " } else { "" };
+    let call = format!("{wait}super().{}({})", target.name(), function.forward());
+    let edit = match function.body.contains("super()") {
+        true => Edit { name: "base", body: drop_line(&function.body, &call)?, odds: -3.5 },
+        false => Edit { name: "base", body: first_line(&function.body, &call), odds: -3.0 },
+    };
+    Some(edit)
+}
+
+/// Modules a body may lack an import of.
+const STANDARD: &str = "\
+    asyncio base64 collections contextlib copy csv datetime decimal functools glob hashlib hmac \
+    html importlib inspect io itertools json locale logging math operator os pathlib pickle posixpath \
+    random re secrets shutil signal socket string struct sys tempfile textwrap threading time \
+    traceback types unicodedata urllib uuid warnings weakref zoneinfo";

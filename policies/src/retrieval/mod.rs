@@ -1,0 +1,71 @@
+//! The baseline that needs no model: methods like the one asked for, put into
+//! its words, then mended where the tests fail.
+//!
+//! It sees the task, what the tests said and the training methods; never the
+//! answer. Each turn it makes every proposal it can, and answers with the
+//! likeliest it has not tried.
+
+mod copies;
+mod corpus;
+mod edits;
+mod proposal;
+mod python;
+mod ranking;
+mod rewrite;
+mod target;
+mod templates;
+mod twin;
+mod words;
+
+use async_trait::async_trait;
+use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Statement, Turn, Usage, View};
+
+use self::corpus::Corpus;
+use self::proposal::Proposal;
+use self::target::Target;
+use crate::{Open, answer};
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "retrieval",
+    about: "methods of the training split, adapted, then mended by the failing tests; no model",
+    open: Open::Examples(|examples| Box::new(Retrieval { corpus: Corpus::new(&examples) })),
+};
+
+struct Retrieval {
+    corpus: Corpus,
+}
+
+#[async_trait]
+impl Policy for Retrieval {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        let Statement::Method(method) = &view.task.statement;
+        let target = Target::read(method);
+        let mut proposals = proposals(&target, &self.corpus);
+        proposals.extend(edits::propose(&target, view.turns));
+        let chance = (view.sample > 0).then_some(view.seed);
+        let best = ranking::best(&target, proposals, view.turns, chance);
+        Ok(best.map_or_else(give_up, |best| act(&best)))
+    }
+}
+
+/// Everything that can be proposed before a test has run.
+fn proposals(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
+    let mut proposals = copies::propose(target, corpus);
+    proposals.extend(twin::propose(target));
+    proposals.extend(templates::propose(target));
+    proposals
+}
+
+fn act(proposal: &Proposal) -> Action {
+    let idea = format!("idea: {} from {}", proposal.idea.label(), proposal.from);
+    answer::free(&proposal.code, Some(idea))
+}
+
+fn give_up() -> Action {
+    Action { text: String::new(), reasoning: None, call: Call::Submit, usage: Usage::default() }
+}
+
+/// The code of an earlier turn's answer.
+fn code(turn: &Turn) -> &str {
+    fixfly_runtime::code_block(&turn.action.text)
+}

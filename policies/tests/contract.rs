@@ -1,0 +1,235 @@
+//! What every policy must do, and what retrieval must never do.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fixfly_policies::{ALL, Open};
+use fixfly_runtime::{
+    Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
+    Feedback, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance, SCHEMA,
+    Sandbox, SandboxSpec, Secrets, Split, Statement, Task, Templates, TestDelta, TestFailure,
+    TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
+};
+use ruff_python_ast::{PySourceType, Stmt};
+
+const CONTENT: &str = "\
+import re
+
+
+class Circle:
+    def __init__(self, radius):
+        self.radius = radius
+
+    def __eq__(self, other):
+        return isinstance(other, Circle) and self.radius == other.radius
+
+
+class Square:
+    def __init__(self, side):
+        self.side = side
+";
+const DECLARATION: &str = "def __eq__(self, other):";
+const TRUTH: &str =
+    "def __eq__(self, other):\n    return isinstance(other, Square) and self.side == other.side\n";
+const STUB: &str = "def __eq__(self, other):\n    raise NotImplementedError\n";
+
+fn method() -> Method {
+    Method {
+        file: "shapes.py".into(),
+        class_name: "Square".into(),
+        name: "__eq__".into(),
+        declaration: DECLARATION.into(),
+        decorators: Vec::new(),
+        description: "Squares of one side are equal.".into(),
+        described_by: DescribedBy::Docstring,
+        content: CONTENT.into(),
+    }
+}
+
+fn task() -> Task {
+    Task {
+        id: "shapes.py::Square.__eq__".into(),
+        benchmark: "shapes".into(),
+        statement: Statement::Method(method()),
+        sandbox: SandboxSpec::default(),
+        tools: vec!["submit_method".into()],
+        budget: Budget { turns: 5, tokens: None, seconds: None },
+    }
+}
+
+fn example() -> Example {
+    let method = Method {
+        file: "lines.py".into(),
+        class_name: "Line".into(),
+        content: String::new(),
+        ..method()
+    };
+    let source = "def __eq__(self, other):\n    return self.length == other.length\n";
+    Example { id: "lines.py::Line.__eq__".into(), method, source: source.into() }
+}
+
+struct Shapes;
+
+#[async_trait]
+impl Benchmark for Shapes {
+    async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
+        Ok(vec![task()])
+    }
+
+    async fn trial(
+        &self,
+        _: &Task,
+        _: &str,
+        _: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        Err(BenchmarkError::Broken("no tests run here".into()))
+    }
+
+    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
+        Err(BenchmarkError::Broken("no tests run here".into()))
+    }
+
+    fn secrets(&self) -> &dyn Secrets {
+        self
+    }
+}
+
+impl Secrets for Shapes {
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
+        Ok(vec![example()])
+    }
+
+    fn answer(&self, _: &Task, answer: Answer) -> Result<String, BenchmarkError> {
+        Ok(match answer {
+            Answer::Truth => TRUTH.into(),
+            Answer::Stub => STUB.into(),
+        })
+    }
+}
+
+fn recorded() -> Episode {
+    let args = serde_json::json!({ "code": TRUTH });
+    let call = Call::Tool { name: "submit_method".into(), args };
+    let action = Action {
+        text: format!("```python\n{TRUTH}```\n"),
+        reasoning: None,
+        call,
+        usage: Default::default(),
+    };
+    Episode {
+        schema: SCHEMA,
+        task: task(),
+        policy: "recorded".into(),
+        provenance: Provenance::default(),
+        turns: vec![failed(action)],
+        end: End::BudgetSpent { limit: Limit::Turns },
+        patch: None,
+        verdict: None,
+    }
+}
+
+fn open(policy: &Open) -> Box<dyn Policy> {
+    match policy {
+        Open::Examples(open) => open(vec![example()]),
+        Open::Answers(open) => open(Arc::new(Shapes)),
+        Open::Episodes(open) => open(vec![recorded()]),
+    }
+}
+
+/// A turn whose test said that a square has no radius.
+fn failed(action: Action) -> Turn {
+    let failure = TestFailure {
+        exception: "AttributeError".into(),
+        message: "'Square' object has no attribute 'radius'".into(),
+        traceback: String::new(),
+        output: String::new(),
+    };
+    let result =
+        TestResult { id: "equal".into(), outcome: TestOutcome::Errored, failure: Some(failure) };
+    let tests = Some(TestReport { results: vec![result] });
+    let text = "AttributeError".into();
+    Turn {
+        action,
+        observation: Observation { text, outcome: Outcome::Failed, tests, patch: None },
+        feedback: Feedback {
+            delta: TestDelta::default(),
+            left: Budget { turns: 4, tokens: None, seconds: None },
+            message: String::new(),
+        },
+        timings: Timings::default(),
+    }
+}
+
+async fn act(policy: &dyn Policy, turns: &[Turn], sample: u32) -> Result<Action, PolicyError> {
+    let (task, templates) = (task(), Templates::load(None).expect("the built-in templates load"));
+    policy.act(View { task: &task, turns, templates: &templates, sample, seed: 7 }).await
+}
+
+fn code(action: &Action) -> &str {
+    let Call::Tool { name, args } = &action.call else { panic!("no tool is called: {action:?}") };
+    assert_eq!(name, "submit_method");
+    args["code"].as_str().expect("the code is a text")
+}
+
+#[track_caller]
+fn check_is_the_method(code: &str) {
+    assert!(code.starts_with(DECLARATION), "another declaration:\n{code}");
+    let parsed = ruff_python_parser::parse_unchecked_source(code, PySourceType::Python);
+    assert!(parsed.has_valid_syntax(), "{code}");
+    assert!(matches!(&parsed.suite()[..], [Stmt::FunctionDef(_)]), "{code}");
+}
+
+#[tokio::test]
+async fn every_policy_answers_with_the_method_and_always_the_same() {
+    for entry in ALL {
+        let action = act(&*open(&entry.open), &[], 0).await.unwrap();
+        check_is_the_method(code(&action));
+        assert_eq!(action, act(&*open(&entry.open), &[], 0).await.unwrap(), "{}", entry.name);
+    }
+}
+
+#[tokio::test]
+async fn the_oracle_knows_and_the_null_policy_does_not() {
+    for (name, answer) in [("oracle", TRUTH), ("null", STUB)] {
+        let policy = open(&find("policy", ALL, name).unwrap().open);
+        let first = act(&*policy, &[], 0).await.unwrap();
+        assert_eq!(code(&first), answer);
+        let again = act(&*policy, &[failed(first.clone())], 0).await.unwrap();
+        assert_eq!(again, first);
+    }
+}
+
+#[tokio::test]
+async fn a_replay_ends_with_its_recording_and_plays_no_other() {
+    let policy = open(&find("policy", ALL, "replay").unwrap().open);
+    let action = act(&*policy, &[], 0).await.unwrap();
+    let after = act(&*policy, &[failed(action)], 0).await.unwrap();
+    assert_eq!(after.call, Call::Submit);
+    let error = act(&*policy, &[], 1).await.unwrap_err();
+    assert!(matches!(error, PolicyError::Infrastructure(_)));
+    assert!(error.to_string().contains("sample 1 of shapes.py::Square.__eq__"), "{error}");
+}
+
+#[tokio::test]
+async fn retrieval_never_repeats_an_answer() {
+    let policy = open(&find("policy", ALL, "retrieval").unwrap().open);
+    for sample in 0..3 {
+        let mut turns: Vec<Turn> = Vec::new();
+        for _ in 0..5 {
+            let action = act(&*policy, &turns, sample).await.unwrap();
+            check_is_the_method(code(&action));
+            assert!(!code(&action).contains("NotImplementedError"));
+            assert!(action.reasoning.as_ref().unwrap().starts_with("idea: "));
+            let same = |turn: &Turn| code(&turn.action) == code(&action);
+            assert!(!turns.iter().any(same), "said before:\n{}", code(&action));
+            turns.push(failed(action));
+        }
+    }
+}
+
+#[tokio::test]
+async fn retrieval_puts_a_sibling_into_the_words_of_the_class() {
+    let policy = open(&find("policy", ALL, "retrieval").unwrap().open);
+    let action = act(&*policy, &[], 0).await.unwrap();
+    assert_eq!(code(&action), TRUTH);
+}
