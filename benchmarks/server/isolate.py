@@ -68,19 +68,18 @@ class Isolation:
         """In the child: a private world with `files` (path -> bytes) in place."""
         user, group = os.getuid(), os.getgid()
         kept = list(snapshot("/tmp"))
+        # A pid namespace's /proc can only be mounted by the user namespace that owns it.
+        checked(libc.unshare(NEWNS))
+        mount("none", "/", None, MS_REC | MS_PRIVATE)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
         checked(libc.unshare(NEWUSER | NEWNS | NEWIPC))
         write("/proc/self/setgroups", "deny")
         write("/proc/self/uid_map", f"{USER} {user} 1")
         write("/proc/self/gid_map", f"{USER} {group} 1")
-        mount("none", "/", None, MS_REC | MS_PRIVATE)
         mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk},mode=1777")
         for number, (path, content) in enumerate(files.items()):
             cover(path, content, f"/tmp/.cover{number}")
         restore(kept)
-        try:
-            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
-        except OSError:
-            pass
 
 
 def write(path, text):

@@ -1,3 +1,42 @@
-//! x
+//! Tasks and verdicts: methods of Django, and of any Python project.
+//!
+//! A benchmark here is a project's source, its environment and a manifest of
+//! facts: which methods, which tests decide, how candidates are best run. It
+//! runs candidates through a test server inside a sandbox and never trusts what
+//! they print. It opens no sandbox, talks to no model and keeps no episode.
+//!
+//! ```
+//! use fixfly_benchmarks::source;
+//!
+//! let text = "class A:\n    def f(self):\n        return 1\n";
+//! let method = &source::methods(text).unwrap()[0];
+//! assert_eq!(method.qualname, "A.f");
+//! assert_eq!(source::stub(text, method), "def f(self):\n    raise NotImplementedError");
+//! ```
 
+use std::path::Path;
+use std::sync::Arc;
+
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
+
+pub mod build;
+pub mod django;
+mod home;
+mod manifest;
+mod methods;
+mod observe;
+mod project;
+pub mod python;
+mod server;
 pub mod source;
+
+pub use home::home;
+pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
+pub use methods::Methods;
+pub use project::Project;
+
+/// Opens a benchmark, from the directory the user named if one was named.
+pub type Open = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
+
+/// Every benchmark.
+pub const ALL: &[Entry<Open>] = &[django::ENTRY, python::ENTRY];

@@ -17,11 +17,11 @@ pub(crate) fn sheets(report: &RunReport) -> Vec<Sheet> {
     let mut sheets = vec![
         turns(report),
         overall(report),
-        named("how episodes ended", &report.ends),
-        named("what came of turns", &report.outcomes),
+        named("how episodes ended", "end", &report.ends),
+        named("what came of turns", "outcome", &report.outcomes),
         errors(report),
-        named("what a training set keeps", &report.retention),
-        named("solved episodes by the idea of the solving turn", &report.ideas),
+        named("what a training set keeps", "episodes", &report.retention),
+        named("solved episodes by the idea of the solving turn", "idea", &report.ideas),
         times(report),
     ];
     sheets.insert(2, samples(report));
@@ -125,9 +125,9 @@ fn samples(report: &RunReport) -> Sheet {
     }
 }
 
-fn named(title: &'static str, rows: &[Named]) -> Sheet {
+fn named(title: &'static str, first: &'static str, rows: &[Named]) -> Sheet {
     let cells = |named: &Named| row(&named.name, share(&named.share).into_iter().take(3));
-    Sheet { title, header: header("", &SHARE[..3]), rows: rows.iter().map(cells).collect() }
+    Sheet { title, header: header(first, &SHARE[..3]), rows: rows.iter().map(cells).collect() }
 }
 
 fn errors(report: &RunReport) -> Sheet {
@@ -161,5 +161,9 @@ fn times(report: &RunReport) -> Sheet {
     if let Some(wall) = report.wall_seconds {
         rows.push(row("from first start to last end", ["".into(), "".into(), seconds(wall)]));
     }
-    Sheet { title: "time, seconds", header: header("", &["median", "95th of 100", "total"]), rows }
+    Sheet {
+        title: "time, seconds",
+        header: header("time", &["median", "95th of 100", "total"]),
+        rows,
+    }
 }

@@ -1,1 +1,185 @@
+use std::collections::BTreeMap;
+
+use fixfly_runtime::{
+    Action, Boundary, Budget, Call, DescribedBy, End, Episode, FailureKind, Feedback, Limit,
+    Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA, SandboxSpec, Statement,
+    Task, TestDelta, TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Usage,
+    Verdict, Wording,
+};
+
+use super::measure::RunReport;
 use super::*;
+
+fn test(exception: Option<&str>) -> TestResult {
+    TestResult {
+        id: "test_f (tests.A)".into(),
+        outcome: exception.map_or(TestOutcome::Passed, |_| TestOutcome::Errored),
+        failure: exception.map(|exception| TestFailure {
+            exception: exception.into(),
+            message: String::new(),
+            traceback: String::new(),
+            output: String::new(),
+        }),
+    }
+}
+
+/// A turn that failed of an exception, or of something else.
+fn turn(outcome: Outcome, exceptions: &[Option<&str>]) -> Turn {
+    let tests = (!exceptions.is_empty())
+        .then(|| TestReport { results: exceptions.iter().copied().map(test).collect() });
+    Turn {
+        action: Action {
+            text: String::new(),
+            reasoning: Some("idea: sibling, because it is near".into()),
+            call: Call::Tool { name: "submit_method".into(), args: Default::default() },
+            usage: Usage::default(),
+        },
+        observation: Observation { text: String::new(), outcome, tests, patch: None },
+        feedback: Feedback {
+            delta: TestDelta::default(),
+            left: Budget { turns: 0, tokens: None, seconds: None },
+            message: String::new(),
+        },
+        timings: Timings { act_ms: 1500, call_ms: 250 },
+    }
+}
+
+fn error(exception: &str) -> Turn {
+    turn(Outcome::Failed, &[None, Some(exception), Some("KeyError")])
+}
+
+fn passed() -> Turn {
+    turn(Outcome::Passed, &[None])
+}
+
+fn verdict(held_up: Option<bool>) -> Verdict {
+    Verdict {
+        solved: true,
+        held_up,
+        tests: TestReport::default(),
+        wider: None,
+        wider_failed: Vec::new(),
+        tampering: None,
+        exact_match: held_up == Some(true),
+    }
+}
+
+fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Verdict>) -> Episode {
+    let method = Method {
+        file: "a.py".into(),
+        class_name: "A".into(),
+        name: "f".into(),
+        declaration: "def f(self):".into(),
+        decorators: Vec::new(),
+        description: String::new(),
+        described_by: if id < "c" { DescribedBy::Docstring } else { DescribedBy::Class },
+        content: String::new(),
+    };
+    Episode {
+        schema: SCHEMA,
+        task: Task {
+            id: id.into(),
+            benchmark: "django".into(),
+            statement: Statement::Method(method),
+            sandbox: SandboxSpec::default(),
+            tools: Vec::new(),
+            budget: Budget { turns: 3, tokens: None, seconds: None },
+        },
+        policy: "retrieval".into(),
+        provenance: Provenance {
+            sample,
+            started: "2026-01-01T00:00:00Z".into(),
+            seconds: turns.len() as f64 * 2.0,
+            ..Provenance::default()
+        },
+        turns,
+        end,
+        patch: None,
+        verdict,
+    }
+}
+
+fn failed(kind: FailureKind) -> End {
+    End::Failed { at: Boundary::Policy, kind, why: "gone".into() }
+}
+
+const SPENT: End = End::BudgetSpent { limit: Limit::Turns };
+
+/// One episode of each sort.
+fn every_sort(sample: u32) -> Vec<Episode> {
+    let refused =
+        Turn { observation: Observation::refused("no code block"), ..turn(Outcome::Refused, &[]) };
+    vec![
+        episode("a", sample, vec![passed()], End::Solved, Some(verdict(Some(true)))),
+        episode(
+            "b",
+            sample,
+            vec![error("AssertionError"), passed()],
+            End::Solved,
+            Some(verdict(Some(false))),
+        ),
+        episode("c", sample, vec![passed()], End::Solved, Some(verdict(None))),
+        episode(
+            "d",
+            sample,
+            vec![error("TypeError"), turn(Outcome::TimedOut, &[]), error("AssertionError")],
+            SPENT,
+            None,
+        ),
+        episode("e", sample, vec![refused, turn(Outcome::Tampered, &[])], End::Submitted, None),
+        episode("f", sample, Vec::new(), failed(FailureKind::Model), None),
+        episode("g", sample, vec![passed()], failed(FailureKind::Infrastructure), None),
+    ]
+}
+
+fn report_of(episodes: &[Episode]) -> Report {
+    let config = [("benchmark", "django"), ("policy", "retrieval"), ("split", "benchmark")];
+    let record = RunRecord {
+        schema: SCHEMA,
+        fixfly: "0.1.0".into(),
+        started: "2026-01-01T00:00:00Z".into(),
+        config: config.map(|(key, value)| (key.to_string(), value.into())).into(),
+        seed: 7,
+        benchmark: BTreeMap::new(),
+        templates: Wording::default(),
+        isolation: String::new(),
+        machine: Machine::default(),
+    };
+    Report { runs: vec![RunReport::of("runs/x".into(), &record, episodes)] }
+}
+
+#[test]
+fn every_number_of_a_run() {
+    insta::assert_json_snapshot!("json", report_of(&every_sort(0)));
+}
+
+#[test]
+fn every_number_of_samples() {
+    let mut episodes = every_sort(0);
+    episodes.extend(every_sort(1));
+    episodes.push(episode("d", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
+    episodes.push(episode("f", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
+    let samples = report_of(&episodes).runs.remove(0).samples;
+    insta::assert_json_snapshot!("samples", samples);
+}
+
+#[test]
+fn what_a_person_reads() {
+    let mut episodes = every_sort(0);
+    episodes.extend(every_sort(1));
+    let report = report_of(&episodes);
+    insta::assert_snapshot!("table", format(&report, Format::Table).unwrap());
+    insta::assert_snapshot!("markdown", format(&report, Format::Markdown).unwrap());
+}
+
+#[test]
+fn what_a_spreadsheet_reads() {
+    insta::assert_snapshot!("csv", format(&report_of(&every_sort(0)), Format::Csv).unwrap());
+}
+
+#[test]
+fn a_run_without_episodes_is_reported_too() {
+    let text = format(&report_of(&[]), Format::Table).unwrap();
+    assert!(text.contains("0 episodes on 0 tasks"), "{text}");
+    assert!(!text.contains("NaN"), "{text}");
+}

@@ -150,3 +150,6 @@ fn finishing(running: usize) -> String {
     let episodes = if running == 1 { "episode" } else { "episodes" };
     format!("finishing {running} {episodes}; press Ctrl-C again to stop at once")
 }
+
+#[cfg(test)]
+mod tests;

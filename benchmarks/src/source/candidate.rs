@@ -194,7 +194,7 @@ impl<'p> Answer<'p> {
             .map(|string| string.start - span.start..string.end - span.start)
             .collect();
         let source = lines::dedented(own, indent, &strings);
-        format!("{}\n", shallower(source.trim_end()))
+        shallower(source.trim_end())
     }
 }
 
@@ -273,4 +273,75 @@ fn fenced<'a>(answer: &'a str, wanted: &str) -> Option<&'a str> {
     blocks.extend(open.map(|(start, _)| &answer[start..]));
     let defines = |block: &&&str| block.contains(&format!("def {wanted}"));
     blocks.iter().rev().find(defines).or(blocks.last()).copied()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    const F: &str = "def f(self):\n    return '''\nx'''";
+
+    #[test]
+    fn wrappings_are_taken_off() {
+        #[track_caller]
+        fn check(answer: &str, notes: usize) {
+            let found = candidate(answer, "f").unwrap();
+            assert_eq!((found.source.as_str(), found.notes.len()), (F, notes), "{answer}");
+        }
+        let indented = "    def f(self):\n        return '''\nx'''";
+        check(F, 0);
+        check(&format!("\n\n{F}\n\n"), 0);
+        check(&F.replace('\n', "\r\n"), 0);
+        check(&format!("```python\n{F}\n```"), 0);
+        check(&format!("Here:\n\n```\n{F}\n```\nIt returns `x`."), 0);
+        check(&format!("```py\n{F}\n```\nUse it:\n```\na.f()\n```"), 0);
+        check(&format!("Cut off: \n```py\n{F}"), 0);
+        check(indented, 0);
+        check(indented.trim_start(), 0);
+        check(&format!("```\n{indented}\n```"), 0);
+        check(&format!("@property\n{F}"), 1);
+        check(&format!("    @property\n{indented}"), 1);
+        check(&format!("@property\n{indented}"), 1);
+        check(&format!("class A(B):\n    'About.'\n{indented}"), 1);
+        check(&format!("class A(B):\n    @d\n{indented}"), 2);
+    }
+
+    #[test]
+    fn what_is_in_the_method_stays() {
+        #[track_caller]
+        fn check(source: &str) {
+            assert_eq!(candidate(source, "f").unwrap().source, source);
+        }
+        check("async def f(self, a=1) -> int:  # why\n    return 1  # so");
+        check(
+            "def f(self):\n    import re\n\n    def helper():\n        return re\n    return helper()",
+        );
+        check("def f(self):\n    '''\n    ```\n    code\n    ```\n    '''");
+        check("def f(self):\n\treturn 1");
+        check("def f(self): return lambda: 1");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let refused = |answer: &str| candidate(answer, "f").unwrap_err().to_string();
+        let answers = [
+            "  \n",
+            "```python\n```",
+            "return 1",
+            "def f(self):\nreturn 1",
+            "```\ndef f(self):\n    x = (1,\n    return x\n```",
+            "def f(self):\n    x = 1\n  return x",
+            "Certainly! The method is simple.",
+            "def g(self):\n    pass",
+            "class A:\n    def g(self): pass\n",
+            "import re\n\ndef f(self):\n    pass",
+            "def helper(): pass\n\ndef f(self): pass\n\nclass B: pass",
+            "def f(self): pass\n\ndef f(self): pass",
+            "def f(self):\n    pass\n\nprint(A().f())",
+            "class A:\n    x = 1\n    def f(self): pass",
+        ];
+        let found: Vec<_> = answers.into_iter().map(refused).collect();
+        insta::assert_snapshot!(found.join("\n---\n"));
+    }
 }

@@ -281,3 +281,163 @@ impl Visitor<'_> for Yield {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    fn only(text: &str) -> MethodDef {
+        let found = methods(text).unwrap();
+        assert_eq!(found.len(), 1, "{text}");
+        found.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn methods_are_found_in_classes_at_any_depth_and_never_in_functions() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            let found = methods(text).unwrap();
+            let names: Vec<_> = found.iter().map(|method| method.qualname.as_str()).collect();
+            assert_eq!(names, expected);
+        }
+        check("def f(): pass\n", &[]);
+        check(
+            "class A:\n    def f(self): pass\n    class B:\n        def g(self): pass\n",
+            &["A.f", "A.B.g"],
+        );
+        check(
+            "if x:\n    class A:\n        def f(self): pass\nelse:\n    class A:\n        def f(self): pass\n",
+            &["A.f", "A.f"],
+        );
+        check(
+            "try:\n  class A:\n    def a(self): pass\nexcept E:\n  class B:\n    def b(self): pass\nfinally:\n  class C:\n    def c(self): pass\n",
+            &["A.a", "B.b", "C.c"],
+        );
+        check(
+            "with x:\n  class A:\n    if y:\n      def f(self): pass\n    else:\n      async def g(self): pass\n",
+            &["A.f", "A.g"],
+        );
+        check("match x:\n  case 1:\n    class A:\n      def f(self): pass\n", &["A.f"]);
+        check("def f():\n    class A:\n        def g(self): pass\n", &[]);
+        check(
+            "class A:\n    def f(self):\n        class B:\n            def g(self): pass\n",
+            &["A.f"],
+        );
+        check(
+            "class A[T: (int, str)]:\n    def f[**P](self, *args: *T) -> type[P]: return f'{f'{1}'}'\n",
+            &["A.f"],
+        );
+    }
+
+    #[test]
+    fn spans_are_exact() {
+        #[track_caller]
+        fn check(text: &str, span: &str, full_span: &str, body: &str) {
+            let found = only(text);
+            assert_eq!(&text[found.span], span);
+            assert_eq!(&text[found.full_span], full_span);
+            assert_eq!(&text[found.body], body);
+        }
+        let f = "def f(self):\n        return 1";
+        check(&format!("class A:\n    {f}  # why\n    # end\n"), f, f, "return 1");
+        check(
+            "class A:\n    def f(self): x; return 1\n",
+            "def f(self): x; return 1",
+            "def f(self): x; return 1",
+            "x; return 1",
+        );
+        check(
+            "class Ä:\n\t@é\n\t@d(1)\n\tasync def f(self):\n\t\t'''dö'''\n\t\treturn 'ü'",
+            "async def f(self):\n\t\t'''dö'''\n\t\treturn 'ü'",
+            "@é\n\t@d(1)\n\tasync def f(self):\n\t\t'''dö'''\n\t\treturn 'ü'",
+            "return 'ü'",
+        );
+        check(
+            "class A:\r\n  def f(self,\r\n    a={':': 1}) -> (\r\n    int):\r\n    return a\r\n",
+            "def f(self,\r\n    a={':': 1}) -> (\r\n    int):\r\n    return a",
+            "def f(self,\r\n    a={':': 1}) -> (\r\n    int):\r\n    return a",
+            "return a",
+        );
+        check(
+            "class A:\n\x0c    def f(self):\n        return 1 + \\\n  2\n",
+            "def f(self):\n        return 1 + \\\n  2",
+            "def f(self):\n        return 1 + \\\n  2",
+            "return 1 + \\\n  2",
+        );
+        check(
+            "class A:\n    def f(self):\n        'doc'\n",
+            "def f(self):\n        'doc'",
+            "def f(self):\n        'doc'",
+            "",
+        );
+        check(
+            "class A:\n    def f(self):\n        @d\n        def g(): pass\n",
+            "def f(self):\n        @d\n        def g(): pass",
+            "def f(self):\n        @d\n        def g(): pass",
+            "@d\n        def g(): pass",
+        );
+    }
+
+    #[test]
+    fn a_method_knows_its_surroundings() {
+        let text = "class A(b.B, C[int], metaclass=M):\n    '''About A.'''\n\n    @property\n    @d\n    def f(\n        self,  # me\n        s='''x\n    y''',\n    ):\n        '''\n        Does.\n\n            More.\n        '''\n        # first\n        a = 1\n\n        b = '''\n# not a comment\n'''\n        return a\n    @f.setter\n    def f(self, v): yield v\n";
+        let found = methods(text).unwrap();
+        let (getter, setter) = (&found[0], &found[1]);
+        assert_eq!(getter.declaration, "def f(\n    self,  # me\n    s='''x\n    y''',\n):");
+        assert_eq!(getter.docstring.as_deref(), Some("Does.\n\n    More."));
+        assert_eq!(getter.class_docstring.as_deref(), Some("About A."));
+        assert_eq!(getter.bases, ["b.B", "C[int]"]);
+        assert_eq!(getter.decorators, ["@property", "@d"]);
+        assert_eq!((getter.first_line, getter.line, getter.body_lines), (4, 6, 5));
+        assert_eq!((getter.ordinal, getter.unique, getter.is_generator), (0, false, false));
+        assert_eq!((setter.ordinal, setter.unique, setter.is_generator), (1, false, true));
+        assert_eq!((getter.kind, setter.kind), (MethodKind::Property, MethodKind::Property));
+    }
+
+    #[test]
+    fn decorators_make_the_kind() {
+        #[track_caller]
+        fn check(decorators: &str, expected: MethodKind) {
+            assert_eq!(
+                only(&format!("class A:\n{decorators}    def f(self): pass\n")).kind,
+                expected
+            );
+        }
+        check("", MethodKind::Plain);
+        check("    @functools.wraps(g)\n", MethodKind::Plain);
+        check("    @functools.cached_property\n", MethodKind::Property);
+        check("    @abc.abstractmethod\n", MethodKind::Abstract);
+        check("    @property\n    @abstractmethod\n", MethodKind::Property);
+        check("    @classmethod\n    @cache(1)\n", MethodKind::ClassMethod);
+        check("    @staticmethod\n", MethodKind::StaticMethod);
+        check("    @typing.overload\n", MethodKind::Overload);
+    }
+
+    #[test]
+    fn bodies_that_do_nothing_are_trivial() {
+        #[track_caller]
+        fn check(body: &str, expected: bool) {
+            assert_eq!(only(&format!("class A:\n    def f(self): {body}\n")).trivial, expected);
+        }
+        check("pass", true);
+        check("'doc'", true);
+        check("'doc'; ...", true);
+        check("raise NotImplementedError('f')", true);
+        check("raise ValueError", false);
+        check("return", false);
+    }
+
+    #[test]
+    fn only_its_own_yield_makes_a_generator() {
+        #[track_caller]
+        fn check(body: &str, expected: bool) {
+            let found = only(&format!("class A:\n    def f(self):\n        {body}\n"));
+            assert_eq!(found.is_generator, expected);
+        }
+        check("x = yield", true);
+        check("if a:\n            yield from b", true);
+        check("return lambda: (yield)", false);
+        check("def g(): yield", false);
+    }
+}

@@ -2,14 +2,22 @@
 //! out, put back, damaged and described. Nothing here runs Python.
 
 mod candidate;
+mod describe;
+mod likeness;
 mod lines;
 mod method;
 mod mutants;
+mod package;
 mod parsed;
+mod reference;
+mod rest;
 mod splice;
 
 pub use candidate::{Candidate, Invalid, candidate};
+pub use describe::Describer;
+pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub use method::{MethodDef, MethodKind, methods};
 pub use mutants::{Mutant, MutantKind, mutants};
 pub use parsed::SyntaxError;
+pub use reference::Reference;
 pub use splice::{removed, sabotaged, source_of, spliced, stub};

@@ -241,3 +241,87 @@ fn next(state: &mut u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::super::method::methods;
+    use super::*;
+
+    fn of(body: &str, seed: u64, most: usize) -> Vec<Mutant> {
+        let text = format!("class A:\n    def f(self, a=1):\n        'doc'\n        {body}\n");
+        mutants(&text, &methods(&text).unwrap()[0], seed, most)
+    }
+
+    #[test]
+    fn each_kind_changes_one_thing() {
+        #[track_caller]
+        fn check(body: &str, kind: MutantKind, expected: &[&str]) {
+            let start = "def f(self, a=1):\n    'doc'\n    ";
+            let mut found: Vec<_> = (of(body, 0, 100).iter())
+                .filter(|mutant| mutant.kind == kind)
+                .map(|mutant| mutant.source.strip_prefix(start).unwrap().to_string())
+                .collect();
+            found.sort();
+            assert_eq!(found, expected);
+        }
+        use MutantKind::{Assignment, Call, Comparison, Condition, Connective, Constant, Return};
+        check("return(a)", Return, &["return(None)"]);
+        check("return\"é\"", Return, &["return None"]);
+        check("return None", Return, &[]);
+        check("return a, b", Return, &["return None"]);
+        check("while a: b", Condition, &["while not (a): b"]);
+        check("b if(a)else c", Condition, &["b if(not (a))else c"]);
+        check(
+            "if x := a():\n            b\n        elif\"c\": d",
+            Condition,
+            &[
+                "if not (x := a()):\n        b\n    elif\"c\": d",
+                "if x := a():\n        b\n    elif not (\"c\"): d",
+            ],
+        );
+        check("a<b(c)not in(d)", Comparison, &["a<b(c)in(d)", "a>=b(c)not in(d)"]);
+        check("(a) is not (b)", Comparison, &["(a) is (b)"]);
+        check("(a  # in\n            in b)", Comparison, &["(a  # in\n        not in b)"]);
+        check(
+            "a and (b) and (c or d)",
+            Connective,
+            &["a and (b) and (c and d)", "a or (b) or (c or d)"],
+        );
+        check("-0x1F; True", Constant, &["-0x1F; False", "-32; True"]);
+        check("g('')", Constant, &["g('XX')"]);
+        check("g('a' \"\"\"b\n\"\"\")", Constant, &["g('a' \"\"\"b\nXX\"\"\")"]);
+        check("g(f'{a!r}')", Constant, &["g(f'{a!r}XX')"]);
+        check("x: 'int' = g", Constant, &[]);
+        check("await g(); h()", Call, &["await g(); pass", "pass; h()"]);
+        check(
+            "a.b = c; d += e; f: int = g; h: int",
+            Assignment,
+            &[
+                "a.b = c; d += e; pass; h: int",
+                "a.b = c; pass; f: int = g; h: int",
+                "pass; d += e; f: int = g; h: int",
+            ],
+        );
+        check(
+            "def g():\n            'doc'\n            return 1",
+            Return,
+            &["def g():\n        'doc'\n        return None"],
+        );
+        check("def g():\n            'doc'", Constant, &[]);
+    }
+
+    #[test]
+    fn a_few_are_spread_over_the_kinds_and_drawn_by_the_seed() {
+        let body = "x = 1; y = 2; z = 3\n        if x == y and z: g()\n        return x";
+        let found = of(body, 7, 7);
+        let kinds: HashSet<_> = found.iter().map(|mutant| mutant.kind).collect();
+        assert_eq!(kinds.len(), 7);
+        assert_eq!(found, of(body, 7, 7));
+        assert_ne!(of(body, 8, 3), of(body, 9, 3));
+        let all = of(body, 0, 100);
+        let sources: HashSet<_> = all.iter().map(|mutant| &mutant.source).collect();
+        assert_eq!(sources.len(), all.len());
+        assert_eq!(of(body, 0, 0), []);
+    }
+}

@@ -80,7 +80,7 @@ pub fn stub(text: &str, method: &MethodDef) -> String {
         }
         docstring = format!("{step}{}\n", lines::unix(&text[span.clone()]));
     }
-    format!("{}\n{docstring}{step}raise NotImplementedError\n", method.declaration)
+    format!("{}\n{docstring}{step}raise NotImplementedError", method.declaration)
 }
 
 /// What the line at `offset` is indented by within its function, if it starts there.
@@ -106,7 +106,7 @@ pub fn sabotaged(source: &str) -> Result<String, SyntaxError> {
         false => deeper(&parsed, &function.body, step),
     };
     Ok(format!(
-        "{}\n{}{step}try:\n{body}{step}finally:\n{step}{step}raise AssertionError(\"fixfly sabotage control\")\n",
+        "{}\n{}{step}try:\n{body}{step}finally:\n{step}{step}raise AssertionError(\"fixfly sabotage control\")",
         &source[function.span.start..function.header_end],
         docstring.unwrap_or_default(),
     ))
@@ -121,4 +121,161 @@ fn deeper(parsed: &Parsed<'_>, body: &Range<usize>, step: &str) -> String {
     let rest = parsed.text[body.start..].trim_end();
     // The first line's own indentation lies before the body.
     format!("{step}{}\n", lines::indented(rest, step, &strings))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::method::methods;
+    use super::*;
+
+    fn named(text: &str, name: &str) -> MethodDef {
+        methods(text).unwrap().into_iter().find(|method| method.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_removed_method_leaves_no_trace() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let removed = removed(text, &named(text, "f"));
+            assert_eq!(removed, expected);
+            methods(&removed).unwrap();
+        }
+        check("class A:\n    def f(self): pass\n", "class A:\n    ...\n");
+        check("class A:\r\n\t@d\r\n\tdef f(self):\r\n\t\tpass", "class A:\r\n\t...\r\n");
+        check(
+            "class A:\n    'd'\n\n    def f(self):\n        pass\n\n\nclass B: pass\n",
+            "class A:\n    'd'\n\n\nclass B: pass\n",
+        );
+        check("class A:\n    def f(self):\n        pass\n\n    x = 1\n", "class A:\n    x = 1\n");
+        check(
+            "class A:\n    x = 1\n\n    @d\n    def f(self):\n        return 1  # why\n        # so\n\n    # about g\n    def g(self): pass\n",
+            "class A:\n    x = 1\n\n    # about g\n    def g(self): pass\n",
+        );
+        check("class A:\n    x = 1\n\n    def f(self): pass\n", "class A:\n    x = 1\n");
+        check(
+            "class A:\n    if x:\n        def f(self): pass\n    else:\n        y = 1\n",
+            "class A:\n    if x:\n        ...\n    else:\n        y = 1\n",
+        );
+    }
+
+    #[test]
+    fn a_spliced_method_is_indented_but_for_its_strings() {
+        #[track_caller]
+        fn check(text: &str, source: &str, expected: &str) {
+            assert_eq!(spliced(text, &named(text, "f"), source), expected);
+        }
+        let text = "class A:\n\n    @d\n    def f(self): pass  # why\n    x = 1\n";
+        check(
+            text,
+            "def f(self):\n    '''a\n  b'''\n\n    return f'''{\n1}'''\n",
+            "class A:\n\n    @d\n    def f(self):\n        '''a\n  b'''\n\n        return f'''{\n1}'''  # why\n    x = 1\n",
+        );
+        check(
+            "class A:\r\n\tdef f(self): pass\r\n",
+            "def f(self):\n\treturn 1",
+            "class A:\r\n\tdef f(self):\r\n\t\treturn 1\r\n",
+        );
+    }
+
+    #[test]
+    fn a_method_indented_less_than_its_line_still_comes_back() {
+        let text = "class A:\n    def f(self):\n        x = (\n  1)\n# odd\n        return x\n";
+        let method = named(text, "f");
+        let source = source_of(text, &method);
+        assert_eq!(source, "def f(self):\n    x = (\n  1)\n# odd\n    return x");
+        assert_eq!(spliced(text, &method, &source), text);
+    }
+
+    #[test]
+    fn a_stub_keeps_declaration_and_docstring() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(stub(text, &named(text, "f")), expected);
+        }
+        check(
+            "class A:\n    @d\n    def f(self): return 1\n",
+            "def f(self):\n    raise NotImplementedError",
+        );
+        check(
+            "class A:\n  async def f(\n    self):\n    '''a\n    b'''\n    return 1\n",
+            "async def f(\n  self):\n  '''a\n    b'''\n  raise NotImplementedError",
+        );
+        check(
+            "class A:\n    def f(self): 'doc'; return 1\n",
+            "def f(self):\n    'doc'\n    raise NotImplementedError",
+        );
+    }
+
+    #[test]
+    fn a_sabotaged_method_fails_after_its_body() {
+        #[track_caller]
+        fn check(source: &str, expected: &str) {
+            let tail = "finally:\n        raise AssertionError(\"fixfly sabotage control\")";
+            assert_eq!(sabotaged(source).unwrap(), format!("{expected}    {tail}"));
+        }
+        check("def f(self): return 1; x", "def f(self):\n    try:\n        return 1; x\n");
+        check(
+            "def f(self):\n    '''a\n  b'''\n    # c\n    x = '''\n    '''\n\n    return x\n",
+            "def f(self):\n    '''a\n  b'''\n    try:\n        x = '''\n    '''\n\n        return x\n",
+        );
+        check("def f(self):\n    'doc'\n", "def f(self):\n    'doc'\n    try:\n        pass\n");
+        assert!(sabotaged("def f(self:\n").is_err());
+    }
+
+    /// A class whose method `f` has the given statements.
+    fn class(unit: &str, end: &str, parts: &[&str], around: (&str, &str)) -> String {
+        let body: String = parts.iter().map(|part| format!("{unit}{unit}{part}\n")).collect();
+        let (before, after) = around;
+        let text = format!(
+            "class É:\n{before}{unit}@d(\n{unit})\n{unit}def f(self, a='''\n ü'''):\n{body}{after}"
+        );
+        text.replace("I", unit).replace('\n', end)
+    }
+
+    fn part() -> impl Strategy<Value = &'static str> {
+        proptest::sample::select(vec![
+            "return 1",
+            "x = 'a\\\n  b'",
+            "'''Doc.\n\n  more\n   '''",
+            "f'''{\n1:>{\n2}}\n{'''\nä'''}'''",
+            "if x:\nIII\tyield \"\"\"\n\"\"\"",
+            "x = (1,\nIII# c\nIII    2)",
+            "\nII# é\n\nIIpass",
+            "match x:\nIII case [1, *_]: pass",
+            "def g():\nIII return '''\n'''",
+            "a = 1; b = \\\nII  2",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_out_can_be_put_back(
+            unit in proptest::sample::select(vec!["  ", "    ", "\t"]),
+            end in proptest::sample::select(vec!["\n", "\r\n"]),
+            parts in proptest::collection::vec(part(), 1..6),
+            before in proptest::sample::select(vec!["", "I'About.'\n\n", "Idef e(self): pass\n\n"]),
+            after in proptest::sample::select(vec!["", "\nI# g\nIg = 1\n", "\n\nclass B: pass\n"]),
+        ) {
+            let text = class(unit, end, &parts, (before, after));
+            let found = methods(&text).unwrap();
+            let at = found.iter().position(|method| method.name == "f").unwrap();
+            let method = &found[at];
+            let source = source_of(&text, method);
+            prop_assert_eq!(&spliced(&text, method, &source), &text);
+            // White space at the end takes the way that candidates take.
+            prop_assert_eq!(&spliced(&text, method, &format!("{source}\n")), &text);
+
+            let rest = removed(&text, method);
+            let names: Vec<_> = methods(&rest).unwrap().into_iter().map(|m| m.name).collect();
+            prop_assert_eq!(names.len(), found.len() - 1);
+            for other in [stub(&text, method), sabotaged(&source).unwrap()] {
+                let again = methods(&spliced(&text, method, &other)).unwrap();
+                prop_assert_eq!(&again[at].docstring, &method.docstring);
+                prop_assert_eq!(&again[at].declaration, &method.declaration);
+            }
+        }
+    }
 }

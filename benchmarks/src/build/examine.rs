@@ -1,0 +1,343 @@
+//! Finds out by running what a method's tests can tell, and how to run them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult};
+use serde::{Deserialize, Serialize};
+
+use super::census::Census;
+use super::cover::cover;
+use super::unwritable;
+use crate::manifest::{RunPath, short_hash};
+use crate::project::{Place, Project};
+use crate::server::{Answer, Config, Limits, Server};
+use crate::source::{self, Mutant};
+
+/// Mutants made of each method.
+const MUTANTS: usize = 5;
+/// Killing tests that mutants are run with.
+const JUDGES: usize = 10;
+/// Item tests that take longer, in CPU seconds on the cold path, are too slow.
+const SLOWEST: f64 = 10.0;
+
+/// What was found out about one method.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Examination {
+    pub(crate) id: String,
+    /// Of the method's text and the tests looked at: another method, another examination.
+    pub(crate) key: String,
+    pub(crate) found: Found,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Found {
+    Kept(Facts),
+    LeftOut {
+        reason: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        evidence: String,
+    },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub(crate) path: RunPath,
+    pub(crate) tests: Vec<String>,
+    pub(crate) wider: Vec<String>,
+    pub(crate) seconds: f64,
+    pub(crate) mutants: [usize; 2],
+    /// Why the hot path is not taken, where it is not.
+    pub(crate) cold_because: Option<String>,
+}
+
+impl Found {
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Found::Kept(facts) => format!("kept, {} tests, {:?}", facts.tests.len(), facts.path),
+            Found::LeftOut { reason, .. } => format!("left out: {reason}"),
+        }
+    }
+}
+
+fn left_out(reason: &str, evidence: String) -> Found {
+    Found::LeftOut { reason: reason.to_string(), evidence }
+}
+
+pub(crate) struct Examiner {
+    pub(crate) project: Arc<Project>,
+    pub(crate) census: Arc<Census>,
+    pub(crate) cache: PathBuf,
+}
+
+/// One method under examination.
+struct Bench<'a> {
+    place: &'a Place,
+    sandbox: &'a dyn Sandbox,
+    config: Config,
+}
+
+impl Bench<'_> {
+    async fn run(
+        &self,
+        candidate: &str,
+        path: RunPath,
+        tests: &[String],
+        limits: Limits,
+    ) -> Result<Answer, BenchmarkError> {
+        let server = Server { sandbox: self.sandbox, config: &self.config };
+        server.run(&self.place.request(candidate, path, tests.to_vec(), limits)).await
+    }
+}
+
+fn passed(answer: &Answer) -> BTreeSet<&str> {
+    let good = answer.results.iter().filter(|result| result.outcome == TestOutcome::Passed);
+    good.map(|result| result.id.as_str()).collect()
+}
+
+impl Examiner {
+    /// What is known of a method, or is found out now and kept.
+    pub(crate) async fn examine(
+        &self,
+        place: &Place,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Examination, BenchmarkError> {
+        let tests = self.census.tests_of(place);
+        if let Some(known) = self.known(place, &tests) {
+            return Ok(known);
+        }
+        let bench = Bench { place, sandbox, config: self.project.server(false) };
+        let found = self.look(&bench, tests.clone()).await?;
+        self.keep(place, &tests, found)
+    }
+
+    /// Those of `places` that were examined before.
+    pub(crate) fn recall(
+        &self,
+        places: Vec<Place>,
+    ) -> std::collections::BTreeMap<String, Examination> {
+        places
+            .iter()
+            .filter_map(|place| self.known(place, &self.census.tests_of(place)))
+            .map(|known| (known.id.clone(), known))
+            .collect()
+    }
+
+    /// Leaves a method out whose tests broke the sandbox again and again.
+    pub(crate) fn set_aside(
+        &self,
+        place: &Place,
+        why: String,
+    ) -> Result<Examination, BenchmarkError> {
+        let tests = self.census.tests_of(place);
+        self.keep(place, &tests, left_out("its tests cannot be set up", why))
+    }
+
+    fn file(&self, place: &Place) -> PathBuf {
+        self.cache.join(format!("{}.json", short_hash(place.id().as_bytes())))
+    }
+
+    fn known(&self, place: &Place, tests: &[String]) -> Option<Examination> {
+        let text = fs::read_to_string(self.file(place)).ok()?;
+        let known: Examination = serde_json::from_str(&text).ok()?;
+        (known.id == place.id() && known.key == key(place, tests)).then_some(known)
+    }
+
+    fn keep(
+        &self,
+        place: &Place,
+        tests: &[String],
+        found: Found,
+    ) -> Result<Examination, BenchmarkError> {
+        let examination = Examination { id: place.id(), key: key(place, tests), found };
+        let path = self.file(place);
+        write(&path, &examination).map_err(|e| unwritable(&path, &e))?;
+        Ok(examination)
+    }
+
+    async fn look(&self, bench: &Bench<'_>, tests: Vec<String>) -> Result<Found, BenchmarkError> {
+        let limits = Limits::for_tests(self.census.seconds(&tests));
+        let truth = bench.place.truth();
+        let stub = source::stub(&bench.place.text, &bench.place.method);
+        let mut path = match self.config_is_hot() && self.census.clean(bench.place, &tests) {
+            true => RunPath::Hot,
+            false => RunPath::Cold0,
+        };
+        let original = bench.run(&truth, path, &tests, limits).await?;
+        let mut cold_because = original.unsure.clone();
+        path = original.path;
+        let good = passed(&original);
+        let good: Vec<String> = tests.into_iter().filter(|t| good.contains(t.as_str())).collect();
+        if good.is_empty() {
+            return Ok(left_out("its tests do not pass on their own", first_failure(&original)));
+        }
+        let stubbed = bench.run(&stub, path, &good, limits).await?;
+        let alive = passed(&stubbed);
+        let killing: Vec<String> =
+            good.into_iter().filter(|test| !alive.contains(test.as_str())).collect();
+        if killing.is_empty() {
+            return Ok(left_out("no test notices its absence", String::new()));
+        }
+        let judges = &killing[..killing.len().min(JUDGES)];
+        let (mutants, kills) = self.kill(bench, path, judges, limits).await?;
+        let Some(sample) = mutants.iter().zip(&kills).find(|(_, kill)| !kill.is_empty()) else {
+            return Ok(left_out(
+                "its tests notice its absence but no change of a value",
+                String::new(),
+            ));
+        };
+        let mut targets: Vec<BTreeSet<usize>> =
+            kills.iter().filter(|kill| !kill.is_empty()).cloned().collect();
+        let killed = targets.len();
+        targets.push((0..judges.len()).collect());
+        let chosen = cover(judges, &targets, |test| self.census.group(test));
+        let tests: Vec<String> = chosen.iter().map(|at| judges[*at].clone()).collect();
+        let wider = killing.iter().filter(|test| !tests.contains(test)).cloned().collect();
+        let trio = [truth.as_str(), stub.as_str(), sample.0.source.as_str()];
+        let cold = match self.cold(bench, &trio, &tests, limits).await? {
+            Ok(cold) => cold,
+            Err(found) => return Ok(found),
+        };
+        if path == RunPath::Hot {
+            cold_because = self.disagreement(bench, &trio, &tests, limits, &cold).await?;
+            if cold_because.is_some() {
+                path = RunPath::Cold0;
+            }
+        }
+        if let Some(found) = self.unsteady(bench, &trio, path, &tests, limits, &cold[1]).await? {
+            return Ok(found);
+        }
+        let seconds = cold[0].cpu;
+        Ok(Found::Kept(Facts {
+            path,
+            tests,
+            wider,
+            seconds: (seconds * 100.0).round() / 100.0,
+            mutants: [killed, mutants.len()],
+            cold_because,
+        }))
+    }
+
+    fn config_is_hot(&self) -> bool {
+        self.project.framework == "django"
+    }
+
+    /// Which of `judges` each mutant fails.
+    async fn kill(
+        &self,
+        bench: &Bench<'_>,
+        path: RunPath,
+        judges: &[String],
+        limits: Limits,
+    ) -> Result<(Vec<Mutant>, Vec<BTreeSet<usize>>), BenchmarkError> {
+        let Place { text, method, .. } = bench.place;
+        let mutants = source::mutants(text, method, 0, MUTANTS);
+        let mut kills = Vec::new();
+        for mutant in &mutants {
+            let answer = bench.run(&mutant.source, path, judges, limits).await?;
+            let alive = passed(&answer);
+            let dead = judges.iter().enumerate().filter(|(_, test)| !alive.contains(test.as_str()));
+            kills.push(dead.map(|(at, _)| at).collect());
+        }
+        Ok((mutants, kills))
+    }
+
+    /// The reference: original, stub and a mutant in processes like fresh ones.
+    async fn cold(
+        &self,
+        bench: &Bench<'_>,
+        trio: &[&str; 3],
+        tests: &[String],
+        limits: Limits,
+    ) -> Result<Result<Vec<Answer>, Found>, BenchmarkError> {
+        let mut answers = Vec::new();
+        for candidate in trio {
+            answers.push(bench.run(candidate, RunPath::Cold0, tests, limits).await?);
+        }
+        let found = if answers[0].outcome != Outcome::Passed {
+            Some(left_out("its tests do not pass in a fresh process", first_failure(&answers[0])))
+        } else if answers[1].outcome == Outcome::Passed {
+            Some(left_out("no test notices its absence in a fresh process", String::new()))
+        } else if answers[0].cpu > SLOWEST {
+            Some(left_out("its tests are slow", format!("{} CPU seconds", answers[0].cpu)))
+        } else {
+            None
+        };
+        Ok(found.map_or(Ok(answers), Err))
+    }
+
+    /// In what the hot path differs from the reference, if in anything.
+    async fn disagreement(
+        &self,
+        bench: &Bench<'_>,
+        trio: &[&str; 3],
+        tests: &[String],
+        limits: Limits,
+        cold: &[Answer],
+    ) -> Result<Option<String>, BenchmarkError> {
+        let names = ["original", "stub", "mutant"];
+        for ((candidate, cold), name) in trio.iter().zip(cold).zip(names) {
+            let hot = bench.run(candidate, RunPath::Hot, tests, limits).await?;
+            if let Some(why) = hot.unsure {
+                return Ok(Some(why));
+            }
+            if outcomes(&hot.results) != outcomes(&cold.results) || hot.outcome != cold.outcome {
+                return Ok(Some(format!("the {name} fares otherwise on the hot path")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs the original and the stub again: the one must pass again, the
+    /// other's report must be the same to the byte.
+    async fn unsteady(
+        &self,
+        bench: &Bench<'_>,
+        trio: &[&str; 3],
+        path: RunPath,
+        tests: &[String],
+        limits: Limits,
+        cold_stub: &Answer,
+    ) -> Result<Option<Found>, BenchmarkError> {
+        let again = bench.run(trio[0], path, tests, limits).await?;
+        if again.outcome != Outcome::Passed {
+            return Ok(Some(left_out("flaky: the original failed once", first_failure(&again))));
+        }
+        let once = match path {
+            RunPath::Cold0 => cold_stub.clone(),
+            RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
+        };
+        let twice = bench.run(trio[1], path, tests, limits).await?;
+        if once.results != twice.results {
+            let evidence = format!("{}\n---\n{}", first_failure(&once), first_failure(&twice));
+            return Ok(Some(left_out("flaky: the same failure reads differently", evidence)));
+        }
+        Ok(None)
+    }
+}
+
+fn outcomes(results: &[TestResult]) -> Vec<(&str, TestOutcome)> {
+    results.iter().map(|result| (result.id.as_str(), result.outcome)).collect()
+}
+
+fn first_failure(answer: &Answer) -> String {
+    let bad = answer.results.iter().find(|result| result.outcome != TestOutcome::Passed);
+    bad.map_or_else(String::new, |result| {
+        let text = result.failure.as_ref().map_or("", |failure| failure.traceback.as_str());
+        crate::observe::clip(&format!("{:?} {}: {text}", result.outcome, result.id), 2_000)
+    })
+}
+
+fn key(place: &Place, tests: &[String]) -> String {
+    let text = &place.text[place.method.span.clone()];
+    short_hash(format!("{text}\n{}", tests.join("\n")).as_bytes())
+}
+
+fn write(path: &Path, examination: &Examination) -> std::io::Result<()> {
+    let fresh = path.with_extension("fresh");
+    fs::write(&fresh, serde_json::to_string(examination)?)?;
+    fs::rename(fresh, path)
+}

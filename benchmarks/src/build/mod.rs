@@ -1,0 +1,297 @@
+//! Makes a benchmark of a project: which methods its tests pin down, which
+//! tests those are, and how candidates are best run.
+//!
+//! Every step is cached in the benchmark directory, so a build that was
+//! stopped goes on where it was.
+
+mod census;
+mod cover;
+mod examine;
+mod fetch;
+mod split;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fixfly_runtime::{BenchmarkError, Host, SandboxError, Split};
+
+use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash};
+use crate::project::{Place, Project};
+use crate::server::Server;
+use census::Census;
+use examine::{Examination, Examiner, Found};
+
+pub use fetch::{Environment, environment, python_project, released};
+
+/// How far a build is; given to whoever shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// What is being done: `census`, `benchmark`, `validation`, `train`.
+    pub step: &'static str,
+    /// How many are done.
+    pub done: usize,
+    /// Of how many.
+    pub total: usize,
+    /// What was done last.
+    pub last: String,
+}
+
+/// What a build is to make.
+pub struct Plan {
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Where the source comes from.
+    pub source: Source,
+    /// Benchmark items wanted; a share where it is none.
+    pub wanted: Option<usize>,
+    /// Sandboxes to work in at once.
+    pub jobs: usize,
+    /// Splits to examine; the others are left for another time.
+    pub splits: Vec<Split>,
+}
+
+/// Items are wanted beyond the goal, as some fall out when examined.
+const SPARE: f64 = 1.35;
+/// The part of all methods that goes to the benchmark and to validation.
+const SHARE: f64 = 397.0 / 4104.0;
+
+/// Asks once which modules the project's tests import from elsewhere, so that
+/// test servers have them before they fork.
+///
+/// # Errors
+/// [`BenchmarkError`] where the project's tests cannot be run.
+pub async fn warm(project: Arc<Project>, host: Arc<dyn Host>) -> Result<(), BenchmarkError> {
+    let path = project.folder.join("preload.json");
+    if path.exists() {
+        return Ok(());
+    }
+    let sandbox = host.open(project.spec()).await?;
+    let config = project.server(false);
+    let server = Server { sandbox: &*sandbox, config: &config };
+    let request = serde_json::json!({"op": "preload"});
+    let answer: serde_json::Value = server.ask(&request, Duration::from_secs(300)).await?;
+    fs::write(&path, answer["modules"].to_string()).map_err(|e| unwritable(&path, &e))?;
+    Ok(sandbox.close().await?)
+}
+
+/// Finds the items of a project and writes `manifest.jsonl` as it grows.
+///
+/// # Errors
+/// [`BenchmarkError`] where the project's tests cannot be run.
+pub async fn build(
+    project: Arc<Project>,
+    host: Arc<dyn Host>,
+    plan: &Plan,
+    show: impl Fn(Progress) + Send + Sync,
+) -> Result<Manifest, BenchmarkError> {
+    let census = Arc::new(census::take(&project, &host, plan.jobs, &show).await?);
+    let (places, mut left_out) = eligible(&project, &census);
+    let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
+    let goal = wanted.unwrap_or((places.len() as f64 * SHARE) as usize);
+    let splits = split::split(&places, goal);
+    let examiner = Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)? });
+    let mut examined = BTreeMap::new();
+    for split in [Split::Benchmark, Split::Validation, Split::Train] {
+        let todo: Vec<Place> =
+            places.iter().filter(|place| splits[&place.id()] == split).cloned().collect();
+        let new = match plan.splits.contains(&split) {
+            true => examine_all(&examiner, &host, todo, plan.jobs, split, &show).await?,
+            false => examiner.recall(todo),
+        };
+        examined.extend(new);
+        let manifest = compose(&project, plan, &places, &splits, &examined, left_out.clone());
+        save(&project.folder, &manifest)?;
+    }
+    left_out.extend(surplus(plan, &splits, &examined));
+    let manifest = compose(&project, plan, &places, &splits, &examined, left_out);
+    save(&project.folder, &manifest)?;
+    Ok(manifest)
+}
+
+/// Methods that some passing test enters and that are worth writing.
+fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
+    let mut left_out = BTreeMap::new();
+    let mut kept = Vec::new();
+    for place in project.methods() {
+        let method = &place.method;
+        let reason = if census.tests_of(&place).is_empty() {
+            "no passing test enters it"
+        } else if !method.unique {
+            "its name is defined more than once in its class"
+        } else if method.trivial || method.body_lines < 2 {
+            "its body has fewer than two lines"
+        } else if !method.alone {
+            "it shares a line with other code"
+        } else {
+            kept.push(place);
+            continue;
+        };
+        *left_out.entry(reason.to_string()).or_default() += 1;
+    }
+    (kept, left_out)
+}
+
+fn cache(project: &Project) -> Result<std::path::PathBuf, BenchmarkError> {
+    let folder = project.folder.join("build/methods");
+    fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, &e))?;
+    Ok(folder)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {
+    BenchmarkError::Broken(format!("{} cannot be written: {error}", path.display()))
+}
+
+/// Examines methods in `jobs` sandboxes at once. A method whose sandbox broke
+/// is tried twice more in a fresh one.
+async fn examine_all(
+    examiner: &Arc<Examiner>,
+    host: &Arc<dyn Host>,
+    mut todo: Vec<Place>,
+    jobs: usize,
+    split: Split,
+    show: &(impl Fn(Progress) + Send + Sync),
+) -> Result<BTreeMap<String, Examination>, BenchmarkError> {
+    let total = todo.len();
+    // Methods of one test group together: its processes are set up once.
+    todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
+    let queue = Arc::new(Mutex::new(todo.into_iter().map(|p| (p, 0)).collect::<VecDeque<_>>()));
+    let mut workers = tokio::task::JoinSet::new();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..jobs {
+        let (examiner, host, queue) = (examiner.clone(), host.clone(), queue.clone());
+        let sender = sender.clone();
+        workers.spawn(async move { work(&examiner, &*host, &queue, &sender).await });
+    }
+    drop(sender);
+    let mut found = BTreeMap::new();
+    while let Some(examination) = receiver.recv().await {
+        let examination: Examination = examination;
+        let last = format!("{}: {}", examination.id, examination.found.summary());
+        found.insert(examination.id.clone(), examination);
+        show(Progress { step: split.name(), done: found.len(), total, last });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker.map_err(|e| BenchmarkError::Broken(format!("a build worker broke: {e}")))??;
+    }
+    Ok(found)
+}
+
+async fn work(
+    examiner: &Examiner,
+    host: &dyn Host,
+    queue: &Mutex<VecDeque<(Place, u32)>>,
+    sender: &tokio::sync::mpsc::UnboundedSender<Examination>,
+) -> Result<(), BenchmarkError> {
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let mut sandbox = None;
+    while let Some((place, tries)) = next() {
+        let open = match sandbox.take() {
+            Some(open) => open,
+            None => host.open(examiner.project.spec()).await?,
+        };
+        match examiner.examine(&place, &*open).await {
+            Ok(examination) => {
+                sandbox = Some(open);
+                if sender.send(examination).is_err() {
+                    break;
+                }
+            }
+            Err(BenchmarkError::Sandbox(error)) if tries < 2 => {
+                tracing::warn!(id = place.id(), %error, "a sandbox broke; the method is tried again");
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.push_back((place, tries + 1));
+            }
+            Err(error @ BenchmarkError::Sandbox(SandboxError::Process { .. })) => {
+                let why = format!("the tests cannot be set up: {error}");
+                let examination = examiner.set_aside(&place, why)?;
+                if sender.send(examination).is_err() {
+                    break;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match sandbox {
+        Some(sandbox) => Ok(sandbox.close().await?),
+        None => Ok(()),
+    }
+}
+
+/// Benchmark items beyond the number wanted: how many.
+fn surplus(
+    plan: &Plan,
+    splits: &BTreeMap<String, Split>,
+    examined: &BTreeMap<String, Examination>,
+) -> Option<(String, usize)> {
+    let kept = examined
+        .values()
+        .filter(|e| splits[&e.id] == Split::Benchmark && matches!(e.found, Found::Kept(_)))
+        .count();
+    let over = kept.saturating_sub(plan.wanted?);
+    (over > 0).then(|| ("in a file of the benchmark, beyond the number wanted".to_string(), over))
+}
+
+fn compose(
+    project: &Project,
+    plan: &Plan,
+    places: &[Place],
+    splits: &BTreeMap<String, Split>,
+    examined: &BTreeMap<String, Examination>,
+    mut left_out: BTreeMap<String, usize>,
+) -> Manifest {
+    let mut items = Vec::new();
+    for place in places {
+        match examined.get(&place.id()).map(|examination| &examination.found) {
+            Some(Found::Kept(facts)) => {
+                let (_, described_by) = project.describe(place);
+                let span = &place.method.span;
+                items.push(Item {
+                    id: place.id(),
+                    split: splits[&place.id()],
+                    span: [span.start, span.end],
+                    hash: short_hash(&place.text.as_bytes()[span.clone()]),
+                    path: facts.path,
+                    tests: facts.tests.iter().collect(),
+                    wider: facts.wider.iter().collect(),
+                    seconds: facts.seconds,
+                    described_by,
+                    lines: place.method.body_lines,
+                    mutants: facts.mutants,
+                });
+            }
+            Some(Found::LeftOut { reason, .. }) => {
+                *left_out.entry(reason.clone()).or_default() += 1;
+            }
+            None => {}
+        }
+    }
+    // A fixed shuffle: the first N items of a split are a fair sample of it.
+    items.sort_by_key(|item| (std::cmp::Reverse(item.split), short_hash(item.id.as_bytes())));
+    if let Some(wanted) = plan.wanted {
+        let mut seen = 0;
+        items.retain(|item| {
+            seen += usize::from(item.split == Split::Benchmark);
+            item.split != Split::Benchmark || seen <= wanted
+        });
+    }
+    let header = Header {
+        schema: SCHEMA,
+        benchmark: plan.benchmark.clone(),
+        source: plan.source.clone(),
+        framework: project.framework.clone(),
+        python: fs::read_to_string(project.folder.join("python")).unwrap_or_default(),
+        left_out,
+        unexamined: places.iter().filter(|place| !examined.contains_key(&place.id())).count(),
+    };
+    Manifest { header, items }
+}
+
+fn save(folder: &Path, manifest: &Manifest) -> Result<(), BenchmarkError> {
+    let path = folder.join("manifest.jsonl");
+    let fresh = folder.join(".manifest.jsonl");
+    fs::write(&fresh, manifest.text()).map_err(|e| unwritable(&fresh, &e))?;
+    fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))
+}

@@ -1,0 +1,93 @@
+//! Methods of Django, judged by Django's own tests.
+//!
+//! The manifest of the pinned release is part of the binary, so a user needs
+//! the source archive and an environment, but no census.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
+
+use crate::Open;
+use crate::build::{self, Environment};
+use crate::home::home;
+use crate::manifest::{Manifest, Source};
+use crate::methods::Methods;
+use crate::project::{Project, manifest_of};
+
+/// Items the benchmark split has, as in the thesis.
+pub const ITEMS: usize = 397;
+
+const REQUIREMENTS: &str = include_str!("../environments/django.txt");
+const MANIFEST: &str = include_str!("../manifests/django-5.2.jsonl");
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "django",
+    about: "methods of Django 5.2, judged by Django's own test suite",
+    open,
+};
+
+/// The release all facts are about.
+pub fn source() -> Source {
+    Source {
+        package: "Django".to_string(),
+        version: "5.2.19".to_string(),
+        sha256: "ad03d8abc51dbff95ebf34b27123cf0c26a3b62db7ba0cd520783686362533d1".to_string(),
+    }
+}
+
+/// Where its benchmark directory is, if the user names no other.
+pub fn folder() -> PathBuf {
+    home().join("benchmarks").join(format!("django-{}", source().version))
+}
+
+/// Fetches the release and makes its environment; quick where both are there.
+///
+/// # Errors
+/// One sentence: no network, a wrong hash, no Python, a full disk.
+pub fn fetch(folder: &Path, archive: Option<&Path>) -> Result<Project, BenchmarkError> {
+    build::released(folder, &source(), archive)?;
+    build::environment(folder, &Environment::Locked(REQUIREMENTS))?;
+    Project::open(folder, "django")
+}
+
+/// The manifest that came with this binary.
+///
+/// # Errors
+/// [`BenchmarkError`] where the binary was built with a broken one.
+pub fn shipped() -> Result<Manifest, BenchmarkError> {
+    Manifest::parse(MANIFEST, "the manifest of this fixfly")
+}
+
+fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
+    Ok(Arc::new(load(folder)?))
+}
+
+/// The benchmark, with a manifest of the user's own where the directory has
+/// one, else the shipped one.
+///
+/// # Errors
+/// One sentence that names what is missing and the command that makes it.
+pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
+    let folder = chosen.map_or_else(self::folder, Path::to_path_buf);
+    if !folder.join("venv.ready").exists() {
+        let mend = "run `fixfly bench build django` first";
+        return Err(BenchmarkError::Broken(format!(
+            "{}: Django is not here yet; {mend}",
+            folder.display()
+        )));
+    }
+    let manifest = match folder.join("manifest.jsonl").exists() {
+        true => manifest_of(&folder)?,
+        false => shipped()?,
+    };
+    if manifest.header.source != source() {
+        let Source { package, version, .. } = &manifest.header.source;
+        return Err(BenchmarkError::Broken(format!(
+            "{}: the manifest is of {package} {version}, not of Django {}; delete it to use the shipped one",
+            folder.join("manifest.jsonl").display(),
+            source().version,
+        )));
+    }
+    Ok(Methods::new("django", Project::open(&folder, "django")?, manifest))
+}

@@ -1,0 +1,233 @@
+//! What is known of a benchmark's items: facts only, never source text.
+//!
+//! One JSON line for the header, one for each item, in the order tasks are
+//! given out. Source text always comes from the user's own copy, and every
+//! method is checked against the hash recorded here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use fixfly_runtime::{BenchmarkError, DescribedBy, Split};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Version of the manifest's form.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A benchmark's items and where they come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The first line.
+    pub header: Header,
+    /// The other lines.
+    pub items: Vec<Item>,
+}
+
+/// What the items rest on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// The benchmark's name.
+    pub benchmark: String,
+    /// Where the source comes from.
+    pub source: Source,
+    /// `django`, `unittest` or `pytest`.
+    pub framework: String,
+    /// Version of the Python that the facts were found with.
+    pub python: String,
+    /// Methods that were looked at and left out, by reason.
+    pub left_out: BTreeMap<String, usize>,
+    /// Methods still to be examined; 0 in a finished manifest.
+    pub unexamined: usize,
+}
+
+/// Where source text comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Name of the package.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the archive, or of all Python files where there is none.
+    pub sha256: String,
+}
+
+/// One method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// `django/utils/html.py::MLStripper.get_data`.
+    pub id: String,
+    /// The part of the benchmark it is in.
+    pub split: Split,
+    /// Bytes of the method in its file, decorators left out: start and end.
+    pub span: [usize; 2],
+    /// SHA-256 of those bytes, its first 16 hexadecimal digits.
+    pub hash: String,
+    /// How its candidates are run.
+    pub path: RunPath,
+    /// The tests that decide, by test class.
+    pub tests: Tests,
+    /// Other tests that the method's absence breaks.
+    #[serde(default, skip_serializing_if = "Tests::is_empty")]
+    pub wider: Tests,
+    /// CPU seconds the item tests take on the cold path with the original.
+    pub seconds: f64,
+    /// Where its description comes from.
+    pub described_by: DescribedBy,
+    /// Lines of the body that are neither blank nor comment.
+    pub lines: usize,
+    /// Value-mutants killed by the tests looked at, of those made.
+    pub mutants: [usize; 2],
+}
+
+/// How a candidate is run. Also a verdict's claim: only `Cold0` confirms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunPath {
+    /// Swapped into a process that has imported the project.
+    Hot,
+    /// Imported with the project in a process that had not.
+    Cold0,
+}
+
+/// Test ids, kept by class to save space.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tests(BTreeMap<String, Vec<String>>);
+
+impl Tests {
+    /// All ids, in a fixed order.
+    pub fn ids(&self) -> Vec<String> {
+        let joined = |class: &String, name: &String| match class.as_str() {
+            "" => name.clone(),
+            class if class.ends_with(".py") || class.contains("::") => format!("{class}::{name}"),
+            class => format!("{class}.{name}"),
+        };
+        self.0
+            .iter()
+            .flat_map(|(class, names)| names.iter().map(move |n| joined(class, n)))
+            .collect()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// True where there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for Tests {
+    fn from_iter<I: IntoIterator<Item = S>>(ids: I) -> Self {
+        let mut tests = BTreeMap::<String, Vec<String>>::new();
+        for id in ids {
+            let id = id.as_ref();
+            let name_end = id.find('[').unwrap_or(id.len());
+            let cut = match id[..name_end].rfind("::") {
+                Some(at) => Some((at, at + 2)),
+                None => id[..name_end].rfind('.').map(|at| (at, at + 1)),
+            };
+            let (class, name) = cut.map_or(("", id), |(end, start)| (&id[..end], &id[start..]));
+            tests.entry(class.to_string()).or_default().push(name.to_string());
+        }
+        Tests(tests)
+    }
+}
+
+impl Item {
+    /// File and qualified name, the two halves of its id.
+    pub fn place(&self) -> (&str, &str) {
+        self.id.split_once("::").unwrap_or((&self.id, ""))
+    }
+}
+
+/// The first 16 hexadecimal digits of a text's SHA-256.
+pub(crate) fn short_hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Manifest {
+    /// Reads a manifest; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// One sentence that names the line and the fault.
+    pub fn parse(text: &str, name: &str) -> Result<Self, BenchmarkError> {
+        let broken = |line: usize, why: String| {
+            BenchmarkError::Broken(format!("{name}, line {line}: {why}; build the benchmark again"))
+        };
+        let mut lines = text.lines().enumerate();
+        let first = lines.next().map_or("", |(_, line)| line);
+        let known: Version = serde_json::from_str(first).map_err(|e| broken(1, e.to_string()))?;
+        if known.schema != SCHEMA {
+            let why = format!("this is a manifest of version {}, not {SCHEMA}", known.schema);
+            return Err(broken(1, why));
+        }
+        let header: Header = serde_json::from_str(first).map_err(|e| broken(1, e.to_string()))?;
+        let items = lines
+            .filter(|(_, line)| !line.is_empty())
+            .map(|(at, line)| serde_json::from_str(line).map_err(|e| broken(at + 1, e.to_string())))
+            .collect::<Result<_, _>>()?;
+        Ok(Manifest { header, items })
+    }
+
+    /// Reads a manifest from a file.
+    ///
+    /// # Errors
+    /// One sentence that names the file, the line and the fault.
+    pub fn read(path: &Path) -> Result<Self, BenchmarkError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|e| BenchmarkError::Broken(format!("{name} cannot be read: {e}")))?;
+        Self::parse(&text, &name)
+    }
+
+    /// The manifest as text, the same bytes for the same facts.
+    pub fn text(&self) -> String {
+        let line = |value: serde_json::Result<String>| {
+            value.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
+        };
+        let mut text = line(serde_json::to_string(&self.header));
+        text.extend(self.items.iter().map(|item| line(serde_json::to_string(item))));
+        text
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ids: &[&str]) {
+        assert_eq!(ids.iter().collect::<Tests>().ids(), ids);
+    }
+
+    #[test]
+    fn ids_survive_being_kept_by_class() {
+        check(&["a.tests.B.test_c", "a.tests.B.test_d", "a.tests.E.test_f"]);
+        check(&["tests/test_a.py::TestB::test_c[x::y]", "tests/test_a.py::test_d[1.5-a]"]);
+        check(&["test_alone"]);
+    }
+
+    #[test]
+    fn a_manifest_of_another_version_is_refused_with_its_place() {
+        let refused = |text: &str| Manifest::parse(text, "m.jsonl").unwrap_err().to_string();
+        assert_eq!(
+            refused(r#"{"schema": 2}"#),
+            "m.jsonl, line 1: this is a manifest of version 2, not 1; build the benchmark again"
+        );
+        assert!(refused("").starts_with("m.jsonl, line 1: EOF"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The benchmark of methods: tasks, trials and verdicts over a [`Project`].
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Answer, Benchmark, BenchmarkError, Example, Observation, Outcome, Sandbox, Secrets, Split,
+    Statement, Tally, Task, TestOutcome, Verdict,
+};
+
+use crate::manifest::{Item, Manifest, RunPath};
+use crate::observe::observation;
+use crate::project::{Place, Project};
+use crate::server::{self, Config, Limits, Server};
+use crate::source;
+
+/// Methods of one project to write, judged by the project's own tests.
+pub struct Methods {
+    name: String,
+    project: Project,
+    manifest: Manifest,
+    by_id: HashMap<String, usize>,
+    config: Config,
+}
+
+impl Methods {
+    /// A benchmark over an opened project.
+    pub fn new(name: &str, project: Project, manifest: Manifest) -> Self {
+        let by_id = manifest.items.iter().enumerate().map(|(at, i)| (i.id.clone(), at)).collect();
+        let config = project.server(false);
+        Methods { name: name.to_string(), project, manifest, by_id, config }
+    }
+
+    /// What the items are and rest on.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn item(&self, task: &Task) -> Result<&Item, BenchmarkError> {
+        let at = self.by_id.get(&task.id).ok_or_else(|| {
+            let Task { id, .. } = task;
+            BenchmarkError::Broken(format!("the benchmark {} has no item {id}", self.name))
+        })?;
+        Ok(&self.manifest.items[*at])
+    }
+
+    async fn run(
+        &self,
+        place: &Place,
+        candidate: &str,
+        path: RunPath,
+        tests: Vec<String>,
+        limits: Limits,
+        sandbox: &dyn Sandbox,
+    ) -> Result<server::Answer, BenchmarkError> {
+        let server = Server { sandbox, config: &self.config };
+        server.run(&place.request(candidate, path, tests, limits)).await
+    }
+
+    /// The method inside a patched file, dedented: what the judge runs.
+    fn patched(&self, place: &Place, patch: &str) -> Result<String, String> {
+        let patch =
+            diffy::Patch::from_str(patch).map_err(|e| format!("the patch is no diff: {e}"))?;
+        let file = diffy::apply(&place.stubbed(), &patch)
+            .map_err(|e| format!("the patch does not apply: {e}"))?;
+        let methods = source::methods(&file).map_err(|e| e.to_string())?;
+        let method = methods.iter().find(|m| m.qualname == place.method.qualname);
+        let method = method.ok_or("the patched file has no such method")?;
+        Ok(source::source_of(&file, method))
+    }
+
+    /// Runs a passing candidate again with a body that raises at its end. An
+    /// honest one now fails; a pass that does not depend on the method stays.
+    async fn survives_sabotage(
+        &self,
+        item: &Item,
+        place: &Place,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<bool, BenchmarkError> {
+        let Ok(sabotaged) = source::sabotaged(candidate) else { return Ok(false) };
+        let limits = Limits::for_tests(item.seconds);
+        let answer =
+            self.run(place, &sabotaged, item.path, item.tests.ids(), limits, sandbox).await?;
+        Ok(answer.outcome == Outcome::Passed)
+    }
+
+    async fn wider(
+        &self,
+        item: &Item,
+        place: &Place,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<(Option<Tally>, Vec<String>), BenchmarkError> {
+        if item.wider.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
+        let answer =
+            self.run(place, candidate, item.path, item.wider.ids(), limits, sandbox).await?;
+        let failed: Vec<String> = answer
+            .results
+            .iter()
+            .filter(|result| result.outcome != TestOutcome::Passed)
+            .map(|result| result.id.clone())
+            .collect();
+        let total = answer.results.len();
+        Ok((Some(Tally { passed: total - failed.len(), total }), failed))
+    }
+}
+
+#[async_trait]
+impl Benchmark for Methods {
+    async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
+        let items = self.manifest.items.iter().filter(|item| item.split == split);
+        items.map(|item| self.project.task(&self.name, item)).collect()
+    }
+
+    async fn trial(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let item = self.item(task)?;
+        let place = self.project.place(item)?;
+        let candidate = match source::candidate(candidate, &place.method.name) {
+            Ok(candidate) => candidate,
+            Err(invalid) => {
+                let (outcome, text) = (Outcome::Invalid, invalid.to_string());
+                return Ok(Observation { text, outcome, tests: None, patch: None });
+            }
+        };
+        let limits = Limits::for_tests(item.seconds);
+        let answer = self
+            .run(&place, &candidate.source, item.path, item.tests.ids(), limits, sandbox)
+            .await?;
+        let spliced = source::spliced(&place.text, &place.method, &candidate.source);
+        let report = answer.report();
+        Ok(Observation {
+            text: observation(answer.outcome, &report, &candidate.notes),
+            outcome: answer.outcome,
+            tests: Some(report),
+            patch: Some(patch(&place.file, &place.stubbed(), &spliced)),
+        })
+    }
+
+    async fn judge(
+        &self,
+        task: &Task,
+        patch: &str,
+        fresh: &dyn Sandbox,
+    ) -> Result<Verdict, BenchmarkError> {
+        let item = self.item(task)?;
+        let place = self.project.place(item)?;
+        let candidate = self.patched(&place, patch).map_err(BenchmarkError::Broken)?;
+        let limits = Limits::for_tests(item.seconds);
+        let answer =
+            self.run(&place, &candidate, RunPath::Cold0, item.tests.ids(), limits, fresh).await?;
+        let mut verdict = Verdict {
+            solved: answer.outcome == Outcome::Passed,
+            held_up: None,
+            tests: answer.report(),
+            wider: None,
+            wider_failed: Vec::new(),
+            tampering: None,
+            exact_match: source::normal_form(&candidate) == source::normal_form(&place.truth()),
+        };
+        if answer.outcome == Outcome::Tampered {
+            verdict.tampering = Some("a test that must fail did not".to_string());
+        } else if verdict.solved && self.survives_sabotage(item, &place, &candidate, fresh).await? {
+            verdict.solved = false;
+            verdict.tampering = Some("they also pass when the method raises".to_string());
+        }
+        if verdict.solved {
+            (verdict.wider, verdict.wider_failed) =
+                self.wider(item, &place, &candidate, fresh).await?;
+            verdict.held_up = verdict.wider.map(|tally| tally.passed == tally.total);
+        }
+        Ok(verdict)
+    }
+
+    fn secrets(&self) -> &dyn Secrets {
+        self
+    }
+}
+
+impl Secrets for Methods {
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
+        let items = self.manifest.items.iter().filter(|item| item.split == Split::Train);
+        items
+            .map(|item| {
+                let place = self.project.place(item)?;
+                let mut method = self.project.statement(&place);
+                method.content.clear();
+                Ok(Example { id: item.id.clone(), method, source: place.truth() })
+            })
+            .collect()
+    }
+
+    fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
+        let Statement::Method(_) = &task.statement;
+        let place = self.project.place(self.item(task)?)?;
+        Ok(match answer {
+            Answer::Truth => place.truth(),
+            Answer::Stub => source::stub(&place.text, &place.method),
+        })
+    }
+}
+
+/// A unified diff, with the names git gives.
+fn patch(file: &str, from: &str, to: &str) -> String {
+    let mut options = diffy::DiffOptions::new();
+    options.set_original_filename(format!("a/{file}")).set_modified_filename(format!("b/{file}"));
+    options.create_patch(from, to).to_string()
+}

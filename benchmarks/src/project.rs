@@ -1,0 +1,292 @@
+//! A benchmark directory: the project's source, its Python environment, the
+//! manifest. What reads and edits the project's text is here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use fixfly_runtime::{
+    BenchmarkError, Budget, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
+};
+
+use crate::manifest::{Item, Manifest, RunPath, short_hash};
+use crate::server::{self, Config, ENVIRONMENT, Request, SERVER, SOURCE, Swap};
+use crate::source::{self, MethodDef};
+
+/// A benchmark directory that was found whole.
+pub struct Project {
+    /// The directory.
+    pub folder: PathBuf,
+    /// `django`, `unittest` or `pytest`.
+    pub framework: String,
+    /// Python files by path relative to the project.
+    texts: BTreeMap<String, Arc<str>>,
+    preload: Vec<String>,
+    spec: SandboxSpec,
+    describer: OnceLock<source::Describer>,
+}
+
+/// A file of the project and one method of it.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) text: Arc<str>,
+    pub(crate) method: MethodDef,
+}
+
+impl Project {
+    /// Opens the benchmark directory at `folder`.
+    ///
+    /// # Errors
+    /// One sentence that names what is missing and the command that makes it.
+    pub fn open(folder: &Path, framework: &str) -> Result<Self, BenchmarkError> {
+        let missing = |what: &str| {
+            let mend = "run `fixfly bench build` first";
+            BenchmarkError::Broken(format!("{} has no {what}: {mend}", folder.display()))
+        };
+        let source = folder.join("source");
+        let python = folder.join("venv/bin/python");
+        if !source.is_dir() {
+            return Err(missing("source"));
+        }
+        let base = python.canonicalize().map_err(|_| missing("Python environment (venv)"))?;
+        let server = server::unpack(folder).map_err(|e| {
+            BenchmarkError::Broken(format!("{} cannot be written to: {e}", folder.display()))
+        })?;
+        let preload = match fs::read_to_string(folder.join("preload.json")) {
+            Ok(text) => {
+                serde_json::from_str(&text).map_err(|_| missing("readable preload.json"))?
+            }
+            Err(_) => Vec::new(),
+        };
+        let absolute = folder.canonicalize().map_err(|_| missing("folder"))?;
+        Ok(Project {
+            framework: framework.to_string(),
+            texts: read_texts(&source, framework)?,
+            preload,
+            spec: spec(&absolute, &server, &base),
+            describer: OnceLock::new(),
+            folder: absolute,
+        })
+    }
+
+    /// How a test server is started in this project.
+    pub(crate) fn server(&self, probe: bool) -> Config {
+        Config {
+            root: SOURCE,
+            framework: self.framework.clone(),
+            preload: self.preload.clone(),
+            probe,
+        }
+    }
+
+    /// The world the project's tests run in.
+    pub fn spec(&self) -> &SandboxSpec {
+        &self.spec
+    }
+
+    /// Every method of the project, file by file; files that do not parse are
+    /// told of and left out.
+    pub(crate) fn methods(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (file, text) in &self.texts {
+            match source::methods(text) {
+                Ok(methods) => places.extend(methods.into_iter().map(|method| Place {
+                    file: file.clone(),
+                    text: text.clone(),
+                    method,
+                })),
+                Err(error) => tracing::warn!(file, %error, "a file does not parse"),
+            }
+        }
+        places
+    }
+
+    /// The method an item names, checked against its recorded hash.
+    pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
+        let (file, qualname) = item.place();
+        let broken = |why: &str| {
+            let mend = "the source is not the manifest's; build the benchmark again";
+            BenchmarkError::Broken(format!("{}: {why}: {mend}", item.id))
+        };
+        let text = self.texts.get(file).ok_or_else(|| broken("there is no such file"))?;
+        let methods = source::methods(text).map_err(|_| broken("the file does not parse"))?;
+        let method = methods
+            .into_iter()
+            .find(|method| method.qualname == qualname && method.span.start == item.span[0])
+            .ok_or_else(|| broken("there is no such method"))?;
+        if short_hash(&text.as_bytes()[method.span.clone()]) != item.hash {
+            return Err(broken("the method is another one"));
+        }
+        Ok(Place { file: file.to_string(), text: text.clone(), method })
+    }
+
+    /// What describes a method.
+    pub(crate) fn describe(&self, place: &Place) -> (String, fixfly_runtime::DescribedBy) {
+        let describer = self.describer.get_or_init(|| {
+            let texts = self.texts.iter().map(|(file, text)| (file.clone(), text.to_string()));
+            let docs = self.folder.join("source/docs");
+            let reference = source::Reference::read(&docs).unwrap_or_else(|error| {
+                tracing::info!(%error, "the project has no reference documentation to read");
+                source::Reference::default()
+            });
+            source::Describer::new(&texts.collect(), reference)
+        });
+        describer.describe(&place.file, &place.method)
+    }
+
+    /// The task of an item, as a policy sees it.
+    pub(crate) fn task(&self, benchmark: &str, item: &Item) -> Result<Task, BenchmarkError> {
+        Ok(Task {
+            id: item.id.clone(),
+            benchmark: benchmark.to_string(),
+            statement: Statement::Method(self.statement(&self.place(item)?)),
+            sandbox: self.spec.clone(),
+            tools: vec!["submit_method".to_string()],
+            budget: Budget { turns: 5, tokens: None, seconds: None },
+        })
+    }
+
+    pub(crate) fn statement(&self, place: &Place) -> fixfly_runtime::Method {
+        let (description, described_by) = self.describe(place);
+        fixfly_runtime::Method {
+            file: place.file.clone(),
+            class_name: place.method.classes.join("."),
+            name: place.method.name.clone(),
+            declaration: place.method.declaration.clone(),
+            decorators: place.method.decorators.clone(),
+            description,
+            described_by,
+            content: source::removed(&place.text, &place.method),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn id(&self) -> String {
+        format!("{}::{}", self.file, self.method.qualname)
+    }
+
+    /// The method as its authors wrote it.
+    pub(crate) fn truth(&self) -> String {
+        source::source_of(&self.text, &self.method)
+    }
+
+    /// The file a policy starts from: the method raises.
+    pub(crate) fn stubbed(&self) -> String {
+        source::spliced(&self.text, &self.method, &source::stub(&self.text, &self.method))
+    }
+
+    /// A request that runs `tests` with `candidate` as the method.
+    pub(crate) fn request(
+        &self,
+        candidate: &str,
+        path: RunPath,
+        tests: Vec<String>,
+        limits: server::Limits,
+    ) -> Request {
+        let content = source::spliced(&self.text, &self.method, candidate);
+        let start = self.method.span.start;
+        let end = content.len() - (self.text.len() - self.method.span.end);
+        let line_start = content[..start].rfind('\n').map_or(0, |at| at + 1);
+        let lines = |text: &str| text.matches('\n').count() as i64;
+        Request {
+            path,
+            file: self.file.clone(),
+            tests,
+            limits,
+            method: Swap {
+                classes: self.method.classes.clone(),
+                name: self.method.name.clone(),
+                first_line: self.method.first_line,
+                line: self.method.line,
+                source: content[line_start..end].to_string() + "\n",
+                lines: lines(&content) - lines(&self.text),
+            },
+            content: base64(content.as_bytes()),
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Tests and what only serves them are not the project.
+fn is_project_file(file: &str, framework: &str) -> bool {
+    if !file.ends_with(".py") {
+        return false;
+    }
+    if framework == "django" {
+        return file.starts_with("django/") && !file.starts_with("django/test/");
+    }
+    let mut parts: Vec<&str> = file.split('/').collect();
+    let name = parts.pop().unwrap_or_default();
+    let helper = ["setup.py", "conftest.py", "tests.py", "noxfile.py"].contains(&name);
+    let test = name.starts_with("test_") || name.ends_with("_test.py");
+    let aside = ["tests", "test", "testing", "docs", "doc", "examples", "benchmarks", "scripts"];
+    !helper && !test && !parts.iter().any(|part| aside.contains(part) || part.starts_with('.'))
+}
+
+fn read_texts(root: &Path, framework: &str) -> Result<BTreeMap<String, Arc<str>>, BenchmarkError> {
+    let mut texts = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let unreadable = |e: std::io::Error| {
+            BenchmarkError::Broken(format!("{} cannot be read: {e}", folder.display()))
+        };
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if is_project_file(&relative, framework)
+                && let Ok(text) = fs::read_to_string(&path)
+            {
+                texts.insert(relative, text.into());
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// The project, its environment and the server, read-only; nothing else.
+fn spec(folder: &Path, server: &Path, base_python: &Path) -> SandboxSpec {
+    let read_only = |from: &Path, to: &str| Mount {
+        from: from.to_path_buf(),
+        to: to.to_string(),
+        mode: MountMode::ReadOnly,
+    };
+    let mut mounts = vec![
+        read_only(&folder.join("source"), SOURCE),
+        read_only(&folder.join("venv"), ENVIRONMENT),
+        read_only(&server.canonicalize().unwrap_or(server.to_path_buf()), SERVER),
+    ];
+    let prefix = base_python.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    if !prefix.starts_with("/usr") || prefix.starts_with("/usr/local") {
+        mounts.push(read_only(prefix, &prefix.to_string_lossy()));
+    }
+    let env = [
+        ("HOME", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("OPENBLAS_NUM_THREADS", "1"),
+        ("PATH", "/env/bin:/usr/local/bin:/usr/bin:/bin"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONHASHSEED", "0"),
+        ("TZ", "UTC"),
+    ];
+    SandboxSpec {
+        mounts,
+        env: env.map(|(name, value)| (name.to_string(), value.to_string())).into(),
+        workdir: SOURCE.to_string(),
+        limits: Limits::default(),
+        lifetime: Lifetime::Turn,
+    }
+}
+
+/// The manifest kept in a benchmark directory.
+pub(crate) fn manifest_of(folder: &Path) -> Result<Manifest, BenchmarkError> {
+    Manifest::read(&folder.join("manifest.jsonl"))
+}

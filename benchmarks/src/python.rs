@@ -1,0 +1,37 @@
+//! Methods of any Python project with tests, from a directory that
+//! `fixfly bench build python` made.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
+
+use crate::Open;
+use crate::methods::Methods;
+use crate::project::{Project, manifest_of};
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "python",
+    about: "methods of any Python project, judged by its own tests (--benchmark-dir)",
+    open,
+};
+
+fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
+    Ok(Arc::new(load(folder)?))
+}
+
+/// The benchmark in a directory.
+///
+/// # Errors
+/// One sentence that names what is missing and the command that makes it.
+pub fn load(folder: Option<&Path>) -> Result<Methods, BenchmarkError> {
+    let Some(folder) = folder else {
+        let mend = "name the one that `fixfly bench build python` made with --benchmark-dir";
+        return Err(BenchmarkError::Broken(format!(
+            "the benchmark `python` has no directory: {mend}"
+        )));
+    };
+    let manifest = manifest_of(folder)?;
+    let project = Project::open(folder, &manifest.header.framework)?;
+    Ok(Methods::new("python", project, manifest))
+}

@@ -1,0 +1,179 @@
+//! The test server inside a sandbox, as seen from outside.
+//!
+//! The server itself is Python, in `benchmarks/server/`, carried in the binary
+//! and shown to the sandbox at [`SERVER`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fixfly_runtime::{
+    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::manifest::{RunPath, short_hash};
+
+/// Where the sandbox sees the server.
+pub(crate) const SERVER: &str = "/fixfly";
+/// Where the sandbox sees the project.
+pub(crate) const SOURCE: &str = "/src";
+/// Where the sandbox sees the Python environment.
+pub(crate) const ENVIRONMENT: &str = "/env";
+
+const NAME: &str = "test server";
+/// What starting the server, or a test group, may take beyond the tests.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const FILES: [(&str, &str); 8] = [
+    ("server.py", include_str!("../server/server.py")),
+    ("isolate.py", include_str!("../server/isolate.py")),
+    ("report.py", include_str!("../server/report.py")),
+    ("hot.py", include_str!("../server/hot.py")),
+    ("probe.py", include_str!("../server/probe.py")),
+    ("suite_django.py", include_str!("../server/suite_django.py")),
+    ("suite_unittest.py", include_str!("../server/suite_unittest.py")),
+    ("suite_pytest.py", include_str!("../server/suite_pytest.py")),
+];
+
+/// Writes the server's files below `folder`, in a folder named by their hash.
+pub(crate) fn unpack(folder: &Path) -> io::Result<PathBuf> {
+    let all: String = FILES.iter().map(|(_, text)| *text).collect();
+    let target = folder.join(format!("server-{}", short_hash(all.as_bytes())));
+    fs::create_dir_all(&target)?;
+    for (name, text) in FILES {
+        let path = target.join(name);
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            continue;
+        }
+        let fresh = target.join(format!(".{name}.{}", std::process::id()));
+        fs::write(&fresh, text)?;
+        fs::rename(fresh, path)?;
+    }
+    Ok(target)
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Config {
+    pub(crate) root: &'static str,
+    pub(crate) framework: String,
+    pub(crate) preload: Vec<String>,
+    pub(crate) probe: bool,
+}
+
+/// A candidate to run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Request {
+    pub(crate) path: RunPath,
+    /// Relative to the project.
+    pub(crate) file: String,
+    /// The whole file, base64.
+    pub(crate) content: String,
+    pub(crate) tests: Vec<String>,
+    /// What the hot path needs.
+    pub(crate) method: Swap,
+    pub(crate) limits: Limits,
+}
+
+/// A method to swap in a process that has imported its module.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Swap {
+    pub(crate) classes: Vec<String>,
+    pub(crate) name: String,
+    /// 1-based line of the original's first decorator, or its `def`.
+    pub(crate) first_line: usize,
+    /// 1-based line of `def` in the candidate's file.
+    pub(crate) line: usize,
+    /// The method as it stands in the candidate's file.
+    pub(crate) source: String,
+    /// Lines the candidate's file has more than the original.
+    pub(crate) lines: i64,
+}
+
+/// What one candidate may use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Limits {
+    /// Wall-clock seconds, for each test group.
+    pub(crate) wall: u64,
+    /// CPU seconds.
+    pub(crate) cpu: u64,
+    pub(crate) memory_mb: u64,
+}
+
+impl Limits {
+    /// Room for tests that take `seconds` of CPU with the original.
+    pub(crate) fn for_tests(seconds: f64) -> Self {
+        let cpu = 5 + (seconds * 4.0).ceil() as u64;
+        Limits { wall: 5 + cpu * 3, cpu, memory_mb: 2048 }
+    }
+}
+
+/// What became of a candidate.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) path: RunPath,
+    pub(crate) outcome: Outcome,
+    pub(crate) results: Vec<TestResult>,
+    /// CPU seconds of the candidate's process.
+    pub(crate) cpu: f64,
+    /// Why the hot path was not taken, where it was asked for.
+    #[serde(default)]
+    pub(crate) unsure: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn report(&self) -> TestReport {
+        TestReport { results: self.results.clone() }
+    }
+}
+
+/// The server in one sandbox.
+pub(crate) struct Server<'a> {
+    pub(crate) sandbox: &'a dyn Sandbox,
+    pub(crate) config: &'a Config,
+}
+
+impl Server<'_> {
+    /// Runs one candidate.
+    pub(crate) async fn run(&self, request: &Request) -> Result<Answer, BenchmarkError> {
+        let mut line = serde_json::to_value(request).map_err(garbled)?;
+        line["op"] = json!("run");
+        let groups = request.tests.len().max(1) as u64;
+        let timeout = Duration::from_secs(2 * request.limits.wall * groups) + PATIENCE;
+        self.ask(&line, timeout).await
+    }
+
+    /// Asks anything; an answer that says `error` is one.
+    pub(crate) async fn ask<T: for<'de> Deserialize<'de>>(
+        &self,
+        request: &Value,
+        timeout: Duration,
+    ) -> Result<T, BenchmarkError> {
+        let config = serde_json::to_string(self.config).map_err(garbled)?;
+        let python = format!("{ENVIRONMENT}/bin/python");
+        let server = format!("{SERVER}/server.py");
+        let command = Command::new([python.as_str(), "-B", &server, &config]);
+        let name = if self.config.probe { "census server" } else { NAME };
+        let process = self.sandbox.spawn(name, &command).await?;
+        let answer = process.ask(&request.to_string(), timeout).await?;
+        let answer: Value = serde_json::from_str(&answer).map_err(garbled)?;
+        if let Some(why) = answer.get("error").and_then(Value::as_str) {
+            let last = why.trim_end().lines().last().unwrap_or_default();
+            tracing::debug!(why, "the test server could not answer");
+            return Err(SandboxError::Process {
+                name: NAME.into(),
+                why: format!("failed: {last}"),
+            }
+            .into());
+        }
+        serde_json::from_value(answer).map_err(garbled)
+    }
+}
+
+fn garbled(error: serde_json::Error) -> BenchmarkError {
+    let why = format!("answered what is not JSON of its protocol: {error}");
+    SandboxError::Process { name: NAME.into(), why }.into()
+}

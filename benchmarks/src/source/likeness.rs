@@ -1,0 +1,167 @@
+//! How alike two methods are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+
+use ruff_python_ast::Stmt;
+use ruff_python_ast::comparable::ComparableStmt;
+use ruff_python_ast::token::TokenKind;
+use ruff_text_size::Ranged;
+use sha2::{Digest, Sha256};
+
+use super::lines::{self, Lines};
+use super::parsed::{Function, Parsed, bytes};
+
+/// Tokens in one shingle.
+const SHINGLE: usize = 5;
+
+/// A method's text for exact comparison: without decorators, docstring,
+/// comments, blank lines and white space at line ends. Text that is not a
+/// function is only trimmed.
+pub fn normal_form(source: &str) -> String {
+    let source = lines::unix(source);
+    let Ok(parsed) = Parsed::of(&source) else { return source.trim().to_string() };
+    let Some(function) = parsed.function() else { return source.trim().to_string() };
+    let mut cuts: Vec<Range<usize>> = (parsed.tokens().iter())
+        .filter(|token| token.kind() == TokenKind::Comment)
+        .map(|token| bytes(token.range()))
+        .chain(function.docstring.clone())
+        .collect();
+    cuts.sort_by_key(|cut| cut.start);
+    let strings = parsed.strings();
+    let all = Lines::of(&source);
+    let mut out = String::new();
+    for number in all.number(function.span.start)..=all.number(function.span.end - 1) {
+        let span = all.span(number);
+        let kept = without(&source, &span, &cuts);
+        if lines::is_inside(&strings, span.end) {
+            out.push_str(&kept);
+        } else if lines::is_inside(&strings, span.start) || !lines::is_blank(&kept) {
+            out.push_str(kept.trim_end());
+            out.push('\n');
+        }
+    }
+    out.trim_end().to_string()
+}
+
+/// The bytes of `span` that are in none of `cuts`.
+fn without(source: &str, span: &Range<usize>, cuts: &[Range<usize>]) -> String {
+    let mut out = String::new();
+    let mut at = span.start;
+    for cut in cuts.iter().filter(|cut| cut.start < span.end && span.start < cut.end) {
+        out.push_str(&source[at..cut.start.max(at)]);
+        at = cut.end.clamp(at, span.end);
+    }
+    out + &source[at..span.end]
+}
+
+/// A hash of what Python makes of a function: layout, comments, decorators and
+/// the docstring do not count, names do. `None` where it is not a function.
+/// Hashes of one version of fixfly can be compared.
+pub fn tree_hash(source: &str) -> Option<String> {
+    let parsed = Parsed::of(source).ok()?;
+    let [Stmt::FunctionDef(def), ..] = parsed.statements() else { return None };
+    let mut def = def.clone();
+    def.decorator_list.clear();
+    if parsed.function()?.docstring.is_some() {
+        def.body.remove(0);
+    }
+    let mut hasher = Sha(Sha256::new());
+    ComparableStmt::from(&Stmt::FunctionDef(def)).hash(&mut hasher);
+    Some(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// SHA-256 of what a value hashes: the same on every run, unlike the default.
+struct Sha(Sha256);
+
+impl Hasher for Sha {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.clone().finalize().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+}
+
+/// The hashed runs of five code tokens in a function, sorted, each once.
+/// Comments, layout, decorators and the docstring do not count. A shorter
+/// function is one run; text that is not a function has none.
+pub fn shingles(source: &str) -> Vec<u64> {
+    let Ok(parsed) = Parsed::of(source) else { return Vec::new() };
+    let Some(function) = parsed.function() else { return Vec::new() };
+    let tokens = code_tokens(&parsed, &function);
+    let runs = tokens.windows(SHINGLE.min(tokens.len()).max(1));
+    runs.map(|run| fnv(run.join("\0").as_bytes())).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn code_tokens<'p>(parsed: &Parsed<'p>, function: &Function<'_>) -> Vec<&'p str> {
+    let is_code = |kind| {
+        !matches!(
+            kind,
+            TokenKind::Comment
+                | TokenKind::Newline
+                | TokenKind::NonLogicalNewline
+                | TokenKind::Indent
+                | TokenKind::Dedent
+                | TokenKind::EndOfFile
+        )
+    };
+    let docstring = function.docstring.clone().unwrap_or_default();
+    (parsed.tokens().iter())
+        .filter(|token| is_code(token.kind()))
+        .map(|token| bytes(token.range()))
+        .filter(|span| function.span.start <= span.start && span.end <= function.span.end)
+        .filter(|span| !docstring.contains(&span.start))
+        .map(|span| &parsed.text[span])
+        .collect()
+}
+
+/// The 64-bit FNV-1a hash.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Jaccard similarity of two sorted sets: what they share of what they have, 0 to 1.
+pub fn similarity(a: &[u64], b: &[u64]) -> f64 {
+    let (mut i, mut j, mut shared) = (0, 0, 0_usize);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        shared += usize::from(x == y);
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+    }
+    let all = a.len() + b.len() - shared;
+    if all == 0 { 0.0 } else { shared as f64 / all as f64 }
+}
+
+/// All pairs of sets, by index, that are at least `threshold` (above 0) alike.
+///
+/// Exact: of two sets that alike, the rarest few members of each must share one,
+/// so that only pairs that do are compared.
+pub fn near_duplicates(sets: &[Vec<u64>], threshold: f64) -> Vec<(usize, usize)> {
+    let mut frequency: HashMap<u64, usize> = HashMap::new();
+    for member in sets.iter().flatten() {
+        *frequency.entry(*member).or_default() += 1;
+    }
+    let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut pairs = Vec::new();
+    for (at, set) in sets.iter().enumerate() {
+        let mut rarest = set.clone();
+        rarest.sort_by_key(|member| (frequency[member], *member));
+        // Sharing none of these leaves fewer in common than the threshold asks for.
+        rarest.truncate(set.len() + 1 - (threshold * set.len() as f64).ceil() as usize);
+        rarest.truncate(set.len());
+        let others: BTreeSet<usize> =
+            rarest.iter().filter_map(|member| holders.get(member)).flatten().copied().collect();
+        let alike = others.into_iter().filter(|&other| similarity(&sets[other], set) >= threshold);
+        pairs.extend(alike.map(|other| (other, at)));
+        for member in rarest {
+            holders.entry(member).or_default().push(at);
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}

@@ -1,0 +1,226 @@
+//! `fixfly bench build`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum, value_parser};
+use fixfly_benchmarks::build::{self, Environment, Plan, Progress};
+use fixfly_benchmarks::{Manifest, Project, RunPath, Source, django};
+use fixfly_runtime::{Host, Split};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::run::{cpus, split};
+use crate::terminal::{Terminal, print};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Django 5.2: fetch the pinned release and make its environment
+    Django(Django),
+    /// Any Python project with tests: find the methods that its tests pin down
+    Python(Python),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly bench build django
+  fixfly bench build django --archive Django-5.2.19.tar.gz
+  fixfly bench build django --from-scratch --jobs 8
+
+The items of the pinned release come with fixfly. --from-scratch finds them
+anew; that takes CPU-hours, and the same command continues a build that was
+stopped.")]
+pub(crate) struct Django {
+    /// Benchmark directory, if not the usual one
+    #[arg(long, value_name = "DIR")]
+    benchmark_dir: Option<PathBuf>,
+
+    /// Source archive to use instead of a download
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+
+    /// Find the items anew: census, mutants, splits
+    #[arg(long)]
+    from_scratch: bool,
+
+    /// With --from-scratch: splits to examine; the rest is left for another time
+    #[arg(long, value_name = "SPLIT", value_parser = split, value_delimiter = ',')]
+    splits: Vec<Split>,
+
+    /// Sandboxes to work in at once; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly bench build python --repo ~/code/mine -o benchmarks/mine
+  fixfly bench build python --repo sqlparse-0.5.3.tar.gz -o benchmarks/sqlparse
+  fixfly bench build python --repo . --tests unittest --install 'numpy<3' -o benchmarks/mine
+  fixfly run python --benchmark-dir benchmarks/mine --policy retrieval -o runs/mine")]
+pub(crate) struct Python {
+    /// The project: a folder, or a .tar.gz source archive
+    #[arg(long, value_name = "PATH")]
+    repo: PathBuf,
+
+    /// Benchmark directory to write, or to continue
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// What runs the tests
+    #[arg(long, default_value = "pytest")]
+    tests: Tests,
+
+    /// Extra of the project that its tests need, e.g. `test`
+    #[arg(long, value_name = "EXTRA")]
+    extra: Vec<String>,
+
+    /// Further requirement, as pip takes it
+    #[arg(long, value_name = "REQUIREMENT")]
+    install: Vec<String>,
+
+    /// Sandboxes to work in at once; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tests {
+    Pytest,
+    Unittest,
+}
+
+pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
+    match command {
+        Command::Django(flags) => build_django(flags, terminal),
+        Command::Python(flags) => build_python(flags, terminal),
+    }
+}
+
+fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
+    let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
+    terminal.say(&format!("Django {} goes to {}", django::source().version, folder.display()));
+    let project = django::fetch(&folder, flags.archive.as_deref())?;
+    if !flags.from_scratch {
+        let project = Arc::new(project);
+        on_threads(build::warm(project, host()?))?;
+        return print(&summary(&folder, &django::shipped()?));
+    }
+    let splits = match flags.splits.is_empty() {
+        true => Split::ALL.to_vec(),
+        false => flags.splits.clone(),
+    };
+    let plan = Plan {
+        benchmark: "django".to_string(),
+        source: django::source(),
+        wanted: Some(django::ITEMS),
+        jobs: cpus(flags.jobs),
+        splits,
+    };
+    examine(project, &plan, &folder, terminal)
+}
+
+fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
+    let source: Source = build::python_project(&flags.output, &flags.repo)?;
+    let extras: Vec<&str> = flags.extra.iter().map(String::as_str).collect();
+    let wanted = Environment::Declared { extras: &extras, more: &flags.install };
+    terminal.say("making the Python environment");
+    build::environment(&flags.output, &wanted)?;
+    let framework = match flags.tests {
+        Tests::Pytest => "pytest",
+        Tests::Unittest => "unittest",
+    };
+    let project = Project::open(&flags.output, framework)?;
+    let plan = Plan {
+        benchmark: "python".to_string(),
+        source,
+        wanted: None,
+        jobs: cpus(flags.jobs),
+        splits: Split::ALL.to_vec(),
+    };
+    examine(project, &plan, &flags.output, terminal)
+}
+
+fn examine(
+    project: Project,
+    plan: &Plan,
+    folder: &Path,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let bar = terminal.show(ProgressBar::no_length().with_style(style()?));
+    let watched = terminal.is_watched();
+    let show = |progress: Progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_prefix(progress.step);
+        bar.set_message(progress.last.clone());
+        if !watched && (progress.done % 25 == 0 || progress.done == progress.total) {
+            let Progress { step, done, total, last } = progress;
+            terminal.say(&format!("{step} {done}/{total}: {last}"));
+        }
+    };
+    let host = host()?;
+    let framework = project.framework.clone();
+    on_threads(build::warm(Arc::new(project), host.clone()))?;
+    let project = Project::open(folder, &framework)?;
+    let manifest = on_threads(async {
+        let project = Arc::new(project);
+        let stop = tokio::signal::ctrl_c();
+        tokio::select! {
+            built = build::build(project, host, plan, show) => built.map_err(anyhow::Error::from),
+            _ = stop => Err(crate::failure::Interrupted(
+                "stopped; what was found is kept, and the same command continues".to_string(),
+            ).into()),
+        }
+    })?;
+    bar.finish_and_clear();
+    print(&summary(folder, &manifest))
+}
+
+fn host() -> anyhow::Result<Arc<dyn Host>> {
+    Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
+        .map_err(anyhow::Error::msg)?
+        .open)()?)
+}
+
+/// Runs `work` on all processors.
+pub(super) fn on_threads<T, E: Into<anyhow::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(work).map_err(Into::into)
+}
+
+fn style() -> anyhow::Result<ProgressStyle> {
+    let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go\n{msg:.dim}";
+    ProgressStyle::with_template(template).context("the progress bar is broken")
+}
+
+/// What a manifest holds, for a person.
+fn summary(folder: &Path, manifest: &Manifest) -> String {
+    let mut text = format!("Benchmark directory: {}\n", folder.display());
+    for split in Split::ALL {
+        let items: Vec<_> = manifest.items.iter().filter(|item| item.split == split).collect();
+        let tests: usize = items.iter().map(|item| item.tests.len()).sum();
+        let hot = items.iter().filter(|item| item.path == RunPath::Hot).count();
+        let mean = tests as f64 / items.len().max(1) as f64;
+        let name = split.name();
+        let count = items.len();
+        text +=
+            &format!("  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n");
+    }
+    let mut left_out: BTreeMap<_, _> = manifest.header.left_out.iter().collect();
+    text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
+    let mut rows: Vec<_> = std::mem::take(&mut left_out).into_iter().collect();
+    rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));
+    for (reason, count) in rows {
+        text += &format!("  left out: {count:5}  {reason}\n");
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! `fixfly bench verify`: the benchmark checked by its own rules.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use clap::{Args, value_parser};
+use fixfly_policies::Open;
+use fixfly_runtime::{
+    Attempt, Benchmark, Episode, Policy, Split, Task, Templates, Tool, attempt, find,
+};
+use fixfly_sandboxes::Pool;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::build::on_threads;
+use crate::run::{cpus, now, split};
+use crate::terminal::{Terminal, print};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly bench verify django
+  fixfly bench verify django --limit 20
+  fixfly bench verify django --split validation --repeat 3")]
+pub(crate) struct Flags {
+    /// Benchmark to verify
+    #[arg(value_name = "BENCHMARK")]
+    benchmark: String,
+
+    /// Part of the benchmark: train, validation or benchmark
+    #[arg(long, default_value = "benchmark", value_parser = split)]
+    split: Split,
+
+    /// Only the first so many items
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
+    /// How often each item is checked
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+
+    /// Items at a time; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+
+    /// Folder of the benchmark, if it is not in its usual place
+    #[arg(long, value_name = "DIR")]
+    benchmark_dir: Option<PathBuf>,
+}
+
+/// What one policy must achieve on every item.
+struct Control {
+    name: &'static str,
+    solves: bool,
+    policy: Box<dyn Policy>,
+}
+
+struct Verifier {
+    controls: Vec<Control>,
+    benchmark: Arc<dyn Benchmark>,
+    tools: Vec<Box<dyn Tool>>,
+    templates: Templates,
+    pool: Pool,
+}
+
+/// How an item fared under one control, and how long both took.
+struct Checked {
+    id: String,
+    control: usize,
+    solved: bool,
+    fault: Option<String>,
+    seconds: f64,
+}
+
+pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let benchmark = (named(fixfly_benchmarks::ALL, "benchmark", &flags.benchmark)?.open)(
+        flags.benchmark_dir.as_deref(),
+    )?;
+    let jobs = cpus(flags.jobs);
+    let host = (named(fixfly_sandboxes::ALL, "sandbox", "local")?.open)()?;
+    let mut controls = Vec::new();
+    for (name, solves) in [("oracle", true), ("null", false)] {
+        let Open::Answers(open) = &named(fixfly_policies::ALL, "policy", name)?.open else {
+            anyhow::bail!("the policy `{name}` is not a control")
+        };
+        controls.push(Control { name, solves, policy: open(benchmark.clone()) });
+    }
+    let verifier = Arc::new(Verifier {
+        controls,
+        benchmark,
+        tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
+        templates: Templates::load(None)?,
+        pool: Pool::new(host, jobs),
+    });
+    let clock = Instant::now();
+    let checked = on_threads(check_all(verifier, flags, jobs, terminal))?;
+    print(&table(&checked, flags, clock.elapsed().as_secs_f64()))?;
+    let wrong = wrong(&checked);
+    match wrong.len() {
+        0 => Ok(()),
+        some => anyhow::bail!(
+            "{some} items do not hold: {}",
+            wrong.into_keys().collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn named<'a, F>(
+    all: &'a [fixfly_runtime::Entry<F>],
+    kind: &str,
+    name: &str,
+) -> Result<&'a fixfly_runtime::Entry<F>, crate::failure::Usage> {
+    find(kind, all, name).map_err(crate::failure::Usage)
+}
+
+async fn check_all(
+    verifier: Arc<Verifier>,
+    flags: &Flags,
+    jobs: usize,
+    terminal: &Terminal,
+) -> anyhow::Result<Vec<Checked>> {
+    let mut tasks = verifier.benchmark.tasks(flags.split).await?;
+    tasks.truncate(flags.limit.map_or(usize::MAX, |limit| limit as usize));
+    let total = tasks.len() * flags.repeat as usize;
+    let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
+    let queue = Arc::new(Mutex::new(queue));
+    let style =
+        ProgressStyle::with_template("verify {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go")?;
+    let bar = terminal.show(ProgressBar::new(total as u64).with_style(style));
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..jobs {
+        let (verifier, queue, sender) = (verifier.clone(), queue.clone(), sender.clone());
+        tokio::spawn(async move {
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            while let Some(mut task) = next() {
+                task.budget.turns = 1;
+                if sender.send(verifier.check(&task).await).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    drop(sender);
+    let mut all = Vec::new();
+    while let Some(checked) = receiver.recv().await {
+        bar.inc(1);
+        for fault in checked.iter().filter_map(|one: &Checked| one.fault.as_ref()) {
+            terminal.say(fault);
+        }
+        all.extend(checked);
+    }
+    bar.finish_and_clear();
+    verifier.pool.drain().await?;
+    Ok(all)
+}
+
+impl Verifier {
+    /// One item under every control.
+    async fn check(&self, task: &Task) -> Vec<Checked> {
+        let mut all = Vec::new();
+        for (at, control) in self.controls.iter().enumerate() {
+            let with = Attempt {
+                policy: (control.name, &*control.policy),
+                tools: &self.tools,
+                host: &self.pool,
+                benchmark: &*self.benchmark,
+                templates: &self.templates,
+            };
+            let episode = attempt(&with, task, 0, 0, now()).await;
+            all.push(Checked {
+                id: task.id.clone(),
+                control: at,
+                solved: episode.solved(),
+                fault: fault(control, &episode),
+                seconds: episode.provenance.seconds,
+            });
+        }
+        all
+    }
+}
+
+/// What is wrong with an episode, if it is not what its control must give.
+fn fault(control: &Control, episode: &Episode) -> Option<String> {
+    let held_up = episode.verdict.as_ref().and_then(|verdict| verdict.held_up);
+    let broken = episode.infrastructure_failure();
+    if !broken && episode.solved() == control.solves && held_up != Some(false) {
+        return None;
+    }
+    let id = &episode.task.id;
+    let seen = episode.turns.last().map_or("", |turn| turn.observation.text.as_str());
+    let wider = episode.verdict.iter().flat_map(|v| &v.wider_failed).cloned().collect::<Vec<_>>();
+    Some(format!(
+        "{id}: {} ended {:?}; wider tests that failed: [{}]\n{seen}",
+        control.name,
+        episode.end,
+        wider.join(", ")
+    ))
+}
+
+/// Items with a fault, and how often.
+fn wrong(checked: &[Checked]) -> BTreeMap<String, usize> {
+    let mut wrong = BTreeMap::new();
+    for one in checked.iter().filter(|one| one.fault.is_some()) {
+        *wrong.entry(one.id.clone()).or_default() += 1;
+    }
+    wrong
+}
+
+fn table(checked: &[Checked], flags: &Flags, wall: f64) -> String {
+    let of = |control: usize| {
+        let all: Vec<&Checked> = checked.iter().filter(|one| one.control == control).collect();
+        let solved = all.iter().filter(|one| one.solved).count();
+        let mut seconds: Vec<f64> = all.iter().map(|one| one.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let at =
+            |part: f64| seconds.get((seconds.len() as f64 * part) as usize).copied().unwrap_or(0.0);
+        (solved, all.len(), at(0.5), at(0.95))
+    };
+    let (oracle, stub) = (of(0), of(1));
+    let name = flags.split.name();
+    format!(
+        "{} ({name}), {} times each, {wall:.0} s in all\n\
+         \x20 original solves {} / {}   median {:.2} s, p95 {:.2} s (cold0 confirmation, sabotage control and wider tests included)\n\
+         \x20 stub solves     {} / {}   median {:.2} s, p95 {:.2} s\n\
+         \x20 items that do not hold: {}\n",
+        flags.benchmark,
+        flags.repeat,
+        oracle.0,
+        oracle.1,
+        oracle.2,
+        oracle.3,
+        stub.0,
+        stub.1,
+        stub.2,
+        stub.3,
+        wrong(checked).len(),
+    )
+}

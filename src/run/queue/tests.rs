@@ -1,0 +1,181 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Action, BenchmarkError, Budget, Call, DescribedBy, Machine, Method, Observation, PolicyError,
+    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Secrets, Split, Statement, Usage,
+    Verdict, View, Wording, read_episodes,
+};
+
+use super::*;
+use crate::terminal::Terminal;
+
+/// A policy that does what the task's id says, in a world without sandboxes.
+#[derive(Default)]
+struct Told {
+    calls: AtomicU32,
+}
+
+#[async_trait]
+impl Policy for Told {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst);
+        let gone = Err(PolicyError::Infrastructure("the engine is gone".into()));
+        match view.task.id.as_str() {
+            "fails" => return gone,
+            "fails first" if calls == 0 => return gone,
+            "panics" => panic!("a fault of ours"),
+            "takes a second" => tokio::time::sleep(Duration::from_secs(1)).await,
+            "never ends" => std::future::pending().await,
+            _ => {}
+        }
+        let call = Call::Submit;
+        Ok(Action { text: String::new(), reasoning: None, call, usage: Usage::default() })
+    }
+}
+
+struct Nowhere;
+
+fn no<T>() -> Result<T, SandboxError> {
+    Err(SandboxError::Open("there is none".into()))
+}
+
+#[async_trait]
+impl Host for Nowhere {
+    async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        no()
+    }
+
+    fn isolation(&self) -> String {
+        "none".into()
+    }
+}
+
+#[async_trait]
+impl Benchmark for Nowhere {
+    async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
+        Ok(Vec::new())
+    }
+
+    async fn trial(
+        &self,
+        _: &Task,
+        _: &str,
+        _: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        Ok(no()?)
+    }
+
+    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
+        Ok(no()?)
+    }
+
+    fn secrets(&self) -> &dyn Secrets {
+        unreachable!("nobody asks")
+    }
+}
+
+fn work(id: &str) -> Work {
+    let method = Method {
+        file: "a.py".into(),
+        class_name: "A".into(),
+        name: "f".into(),
+        declaration: "def f(self):".into(),
+        decorators: Vec::new(),
+        description: String::new(),
+        described_by: DescribedBy::Nothing,
+        content: String::new(),
+    };
+    let task = Task {
+        id: id.into(),
+        benchmark: "b".into(),
+        statement: Statement::Method(method),
+        sandbox: SandboxSpec::default(),
+        tools: Vec::new(),
+        budget: Budget { turns: 1, tokens: None, seconds: None },
+    };
+    Work { task: Arc::new(task), sample: 0, tries: 0 }
+}
+
+/// Works off these tasks, with so many interrupts 100 ms apart. Gives how it
+/// ended and which episodes were recorded.
+async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let record = RunRecord {
+        schema: SCHEMA,
+        fixfly: String::new(),
+        started: String::new(),
+        config: Default::default(),
+        seed: 0,
+        benchmark: Default::default(),
+        templates: Wording::default(),
+        isolation: String::new(),
+        machine: Machine::default(),
+    };
+    let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
+    let crew = Crew {
+        policy_name: "told".into(),
+        policy: Box::new(Told::default()),
+        tools: Vec::new(),
+        host: Arc::new(Nowhere),
+        benchmark: Arc::new(Nowhere),
+        templates: Templates::load(None).unwrap(),
+        seed: 0,
+    };
+    let (press, mut pressed) = Interrupts::by_hand();
+    let keyboard = tokio::spawn(async move {
+        for _ in 0..interrupts {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            press.send(()).unwrap();
+        }
+    });
+    let queue = Queue { waiting: ids.iter().copied().map(work).collect(), jobs: 2 };
+    let mut progress = Progress::new(&Terminal::default(), ids.len(), &[]);
+    let ended = queue.work_off(crew, &mut pressed, &mut directory, &mut progress).await.unwrap();
+    keyboard.abort();
+    let mut recorded: Vec<_> =
+        read_episodes(folder.path()).unwrap().into_iter().map(|e| e.task.id).collect();
+    recorded.sort();
+    (ended, recorded)
+}
+
+#[tokio::test]
+async fn every_attempt_is_recorded() {
+    let (ended, recorded) = run(&["a", "b", "c"], 0).await;
+    assert_eq!(recorded, ["a", "b", "c"]);
+    assert!(!ended.stopped && ended.left == 0 && ended.failed.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_world_broke_is_tried_again_and_then_told_apart() {
+    let (ended, recorded) = run(&["fails first", "a"], 0).await;
+    assert_eq!(recorded, ["a", "fails first"]);
+    assert!(ended.failed.is_empty(), "it went well the second time");
+
+    let (ended, recorded) = run(&["fails", "a"], 0).await;
+    assert_eq!(recorded, ["a", "fails"]);
+    assert_eq!(ended.failed, ["fails: the engine is gone"]);
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_costs_one_episode() {
+    let (ended, recorded) = run(&["panics", "a"], 0).await;
+    assert_eq!(recorded, ["a"]);
+    assert!(ended.broken[0].contains("a fault of ours"), "{:?}", ended.broken);
+}
+
+#[tokio::test]
+async fn the_first_interrupt_lets_what_runs_finish() {
+    let (ended, recorded) = run(&["takes a second", "takes a second", "a"], 1).await;
+    assert_eq!(recorded, ["takes a second"]);
+    assert!(ended.stopped);
+    assert_eq!(ended.left, 1);
+}
+
+#[tokio::test]
+async fn the_second_interrupt_stops_at_once() {
+    let (ended, recorded) = run(&["a", "never ends", "never ends", "b"], 2).await;
+    assert_eq!(recorded, ["a"]);
+    assert!(ended.stopped);
+    assert_eq!(ended.left, 3);
+}
