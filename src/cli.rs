@@ -82,8 +82,9 @@ mod tests {
     #[test]
     fn faults_are_one_sentence() {
         check(
-            "fixfly rnu",
-            "error: unrecognized subcommand 'rnu'; a similar subcommand exists: 'run'; see --help",
+            "fixfly reprt",
+            "error: unrecognized subcommand 'reprt'; a similar subcommand exists: 'report'; \
+             see --help",
         );
         check(
             "fixfly run",

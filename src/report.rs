@@ -23,7 +23,9 @@ Examples:
   fixfly report runs/* --format json | jq '.runs[].solved.percent'
 
 Infrastructure failures are reported apart and are in no denominator; a
-model's own failures count as unsolved. Intervals are Wilson's, 95 %.")]
+model's own failures count as unsolved. Intervals are Wilson's, 95 %; where a
+run has several samples of a task they are too narrow, as those are alike: read
+the spread over samples instead.")]
 pub(crate) struct Flags {
     /// Run directories
     #[arg(required = true, value_name = "RUN")]
