@@ -103,7 +103,11 @@ pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
         Some(code) => levelled(trimmed(code)),
         None => Err(error),
     });
-    let code = code.map_err(Invalid::Syntax)?;
+    let code = code.map_err(|error| match answer.contains("def ") {
+        true => Invalid::Syntax(error),
+        // Prose, or a body alone.
+        false => Invalid::NoMethod { wanted: wanted.into() },
+    })?;
     if code.is_empty() {
         return Err(Invalid::Empty { wanted: wanted.into() });
     }
@@ -278,6 +282,8 @@ fn fenced<'a>(answer: &'a str, wanted: &str) -> Option<&'a str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const F: &str = "def f(self):\n    return '''\nx'''";
@@ -343,5 +349,24 @@ mod tests {
         ];
         let found: Vec<_> = answers.into_iter().map(refused).collect();
         insta::assert_snapshot!(found.join("\n---\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_one_method_or_refused(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "```\n", "def f(self):\n", "    ", "\t", "return 1\n", "\n", "\"\"\"", "@d\n",
+                    "class A:\n", "é", "(", "import re\n", "\r", "\x0c", "\\", "f'{", ";", "#",
+                ]),
+                0..12,
+            ),
+        ) {
+            if let Ok(found) = candidate(&parts.concat(), "f") {
+                let again = candidate(&found.source, "f").unwrap();
+                prop_assert!(again.notes.is_empty());
+                prop_assert_eq!(again.source, found.source);
+            }
+        }
     }
 }

@@ -76,13 +76,11 @@ fn filled(text: Option<&str>) -> Option<&str> {
 
 /// The module of a file: folders that only lead to a package are left out.
 fn module_name(files: &BTreeMap<String, String>, file: &str) -> String {
-    let path = file.strip_suffix(".py").unwrap_or(file);
-    let path = path.strip_suffix("/__init__").unwrap_or(path);
-    let folders: BTreeSet<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-    let is_package = |end: usize| files.contains_key(&format!("{}/__init__.py", &file[..end]));
-    let root = folders.iter().copied().find(|&end| is_package(end));
-    let start = root.and_then(|end| path[..end].rfind('/')).map_or(0, |at| at + 1);
-    path[start..].replace('/', ".")
+    let is_package = |end: &usize| files.contains_key(&format!("{}/__init__.py", &file[..*end]));
+    let package = file.match_indices('/').map(|(at, _)| at).find(is_package);
+    let start = package.and_then(|end| file[..end].rfind('/')).map_or(0, |at| at + 1);
+    let path = file[start..].strip_suffix(".py").unwrap_or(&file[start..]);
+    path.strip_suffix("/__init__").unwrap_or(path).replace('/', ".")
 }
 
 /// Takes from the reference what leads to a class of the package. What is said
@@ -100,13 +98,79 @@ fn bound(package: &Package, reference: &mut Reference) -> HashMap<Member, String
         };
         if defines(&id) {
             own.entry(member(id, name)).or_insert_with(|| text.to_string());
-        } else if let Some(ancestor) = package.ancestors(id).into_iter().find(defines) {
-            if !described.contains(&ancestor) {
-                inherited.entry(member(ancestor, name)).or_insert_with(|| text.to_string());
-            }
+        } else if let Some(ancestor) = package.ancestors(id).into_iter().find(defines)
+            && !described.contains(&ancestor)
+        {
+            inherited.entry(member(ancestor, name)).or_insert_with(|| text.to_string());
         }
         true
     });
     inherited.extend(own);
     inherited
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::super::method::methods;
+    use super::*;
+
+    const FILES: &[(&str, &str)] = &[
+        ("src/birds/__init__.py", "from .base import Bird\n"),
+        (
+            "src/birds/base.py",
+            "class Flyer:\n    def land(self): return 1\n    def dive(self): return 2\n\n\
+             class Bird(Flyer):\n    'A bird.'\n    def sing(self):\n        'Sings.'\n\
+             \x20   def fly(self): return 3\n    def hide(self): return 4  # secret\n",
+        ),
+        (
+            "src/birds/water.py",
+            "from birds import Bird\n\nclass Duck(Bird):\n    def sing(self): pass\n    \
+             def fly(self): pass\n    def swim(self): pass\n\n\
+             class Flyer:\n    def land(self): pass\n",
+        ),
+    ];
+
+    const DOCUMENT: &str = "\
+.. currentmodule:: birds
+
+.. class:: Bird
+
+    .. method:: sing()
+
+        Not read.
+
+    .. method:: fly()
+
+        Flies.
+
+    .. method:: land()
+
+        Lands.
+";
+
+    #[test]
+    fn the_best_source_describes() {
+        #[track_caller]
+        fn check(file: &str, qualname: &str, text: &str, by: DescribedBy) {
+            let files: BTreeMap<_, _> =
+                FILES.iter().map(|(file, text)| (file.to_string(), text.to_string())).collect();
+            let mut reference = Reference::default();
+            reference.add(DOCUMENT);
+            let describer = Describer::new(&files, reference);
+            let found = methods(&files[file]).unwrap();
+            let method = found.iter().find(|method| method.qualname == qualname).unwrap();
+            assert_eq!(describer.describe(file, method), (text.to_string(), by));
+        }
+        let (base, water) = ("src/birds/base.py", "src/birds/water.py");
+        check(base, "Bird.sing", "Sings.", DescribedBy::Docstring);
+        check(base, "Bird.fly", "Flies.", DescribedBy::Reference);
+        check(base, "Flyer.land", "Lands.", DescribedBy::Reference);
+        check(water, "Duck.sing", "Sings.", DescribedBy::Overridden);
+        check(water, "Duck.fly", "Flies.", DescribedBy::Overridden);
+        check(base, "Bird.hide", "A bird.", DescribedBy::Class);
+        check(water, "Duck.swim", "", DescribedBy::Nothing);
+        check(water, "Flyer.land", "", DescribedBy::Nothing);
+        check(base, "Flyer.dive", "", DescribedBy::Nothing);
+    }
 }

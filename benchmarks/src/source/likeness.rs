@@ -26,10 +26,11 @@ pub fn normal_form(source: &str) -> String {
     let mut cuts: Vec<Range<usize>> = (parsed.tokens().iter())
         .filter(|token| token.kind() == TokenKind::Comment)
         .map(|token| bytes(token.range()))
-        .chain(function.docstring.clone())
+        .chain(function.docstring.as_ref().map(|span| docstring_cut(&source, span, &function)))
         .collect();
     cuts.sort_by_key(|cut| cut.start);
-    let strings = parsed.strings();
+    let mut strings = parsed.strings();
+    strings.retain(|string| !cuts.iter().any(|cut| cut.contains(&string.start)));
     let all = Lines::of(&source);
     let mut out = String::new();
     for number in all.number(function.span.start)..=all.number(function.span.end - 1) {
@@ -43,6 +44,13 @@ pub fn normal_form(source: &str) -> String {
         }
     }
     out.trim_end().to_string()
+}
+
+/// The docstring, with what separates it from a statement on the same line.
+fn docstring_cut(source: &str, docstring: &Range<usize>, function: &Function<'_>) -> Range<usize> {
+    let next = function.body.start;
+    let shares_line = !source[docstring.end..next].contains('\n') && !function.body.is_empty();
+    docstring.start..if shares_line { next } else { docstring.end }
 }
 
 /// The bytes of `span` that are in none of `cuts`.
@@ -164,4 +172,79 @@ pub fn near_duplicates(sets: &[Vec<u64>], threshold: f64) -> Vec<(usize, usize)>
     }
     pairs.sort_unstable();
     pairs
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_count_is_left_out() {
+        #[track_caller]
+        fn check(source: &str, expected: &str) {
+            assert_eq!(normal_form(source), expected);
+        }
+        check("def f(self): return 1\n\n", "def f(self): return 1");
+        check(
+            "@d\ndef f(self):  # a\n    '''Doc.\n\n    More.'''\n\n    # b\n    x = '''# c\n\n  y  \n'''  # d\n    return x  \n",
+            "def f(self):\n    x = '''# c\n\n  y  \n'''\n    return x",
+        );
+        check("def f(self):\r\n    'a'; return 1", "def f(self):\n    return 1");
+        check(" not python( ", "not python(");
+    }
+
+    #[test]
+    fn trees_are_the_same_whatever_the_layout() {
+        #[track_caller]
+        fn check(a: &str, b: &str, expected: bool) {
+            assert_eq!(tree_hash(a).unwrap() == tree_hash(b).unwrap(), expected);
+        }
+        check("def f(a):\n    'doc'\n    return (a)  # b", "@d\ndef f(a): return a", true);
+        check("def f(a): return 'x'", "def f(a):\n  return \"x\"", true);
+        check("def f(a): return a", "def f(b): return b", false);
+        check("def f(a): return a", "async def f(a): return a", false);
+        check("def f(a): 'x'; 'y'", "def f(a): 'z'; 'y'", true);
+        assert_eq!(tree_hash("x = 1"), None);
+        assert_eq!(
+            tree_hash("def f(): pass").unwrap()[..16],
+            *"17f6f4fafe9bbba5",
+            "hashes are recorded: a change makes old records useless"
+        );
+    }
+
+    #[test]
+    fn shingles_are_of_code() {
+        #[track_caller]
+        fn check(a: &str, b: &str, expected: f64) {
+            assert!((similarity(&shingles(a), &shingles(b)) - expected).abs() < 1e-9);
+        }
+        check("def f(a):\n    'doc'\n    return a  # b", "@d\ndef f(a): return (\na)", 3.0 / 7.0);
+        check("def f(a):\n    'doc'\n    return a  # b", "@d\ndef f(a): return a", 1.0);
+        check("def f(): a", "def g(): b", 0.0);
+        check("x", "x", 0.0);
+        assert_eq!(shingles("def f(): pass").len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_near_duplicate_is_missed(
+            sets in proptest::collection::vec(proptest::collection::btree_set(0_u64..12, 0..9), 0..12),
+            threshold in 0.05..1.0_f64,
+        ) {
+            let sets: Vec<Vec<u64>> = sets.into_iter().map(|set| set.into_iter().collect()).collect();
+            let mut expected = Vec::new();
+            for b in 0..sets.len() {
+                for a in 0..b {
+                    if similarity(&sets[a], &sets[b]) >= threshold {
+                        expected.push((a, b));
+                    }
+                }
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(near_duplicates(&sets, threshold), expected);
+        }
+    }
 }

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn strings_and_blank_lines_stay() {
         let text = "    a = '''\n    b'''\n\n  (c\n\x0c    d)";
-        let strings = [8..21];
+        let strings = [8..20, 20..21];
         let expected = "a = '''\n    b'''\n\n  (c\n\x0cd)";
         assert_eq!(dedented(text, "    ", &strings), expected);
         assert_eq!(indented("a\n\n \nb\n", "  ", &[]), "  a\n\n \n  b\n");

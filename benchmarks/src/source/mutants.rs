@@ -96,7 +96,7 @@ impl Sites<'_> {
         let tokens = self.parsed.tokens().in_range(between);
         let mut operator = tokens.iter().filter(|token| is_operator(token.kind()));
         let first = bytes(operator.next()?.range());
-        let last = operator.last().map_or(first.end, |token| bytes(token.range()).end);
+        let last = operator.next_back().map_or(first.end, |token| bytes(token.range()).end);
         Some(first.start..last)
     }
 

@@ -19,7 +19,6 @@ pub(super) struct ClassId<'p> {
 #[derive(Debug, Default)]
 pub(super) struct Class {
     bases: Vec<String>,
-    pub(super) docstring: Option<String>,
     /// The methods it defines, with their docstrings.
     pub(super) methods: HashMap<String, Option<String>>,
 }
@@ -149,8 +148,7 @@ impl Reader<'_> {
                     let arguments = def.arguments.as_deref();
                     let bases = arguments.into_iter().flat_map(|arguments| &arguments.args);
                     let bases = bases.filter_map(|base| self.dotted(base)).collect();
-                    let docstring = docstring_text(&def.body);
-                    let read = Class { bases, docstring, methods: HashMap::new() };
+                    let read = Class { bases, methods: HashMap::new() };
                     self.module.classes.insert(name.clone(), read);
                     self.block(&def.body, &name);
                 }
@@ -231,4 +229,68 @@ impl Reader<'_> {
 
 fn qualified(outer: &str, name: &str) -> String {
     if outer.is_empty() { name.to_string() } else { format!("{outer}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: &[(&str, bool, &str)] = &[
+        ("p", true, "from .base import *\nfrom .sub import mod as m\nimport p.sub.mod\n"),
+        (
+            "p.base",
+            false,
+            "class Base:\n    def f(self): 'Base.'\n    class Meta: pass\nclass _X(Base): pass\nY = _X\n",
+        ),
+        ("p.sub", true, "from .. import Base\nfrom ..base import Base as B\n"),
+        (
+            "p.sub.mod",
+            false,
+            "import p\nfrom p.sub import B\ntry:\n    from p import Base\nexcept E: pass\nclass C(p.Base): pass\nclass D(B[int], other()): pass\nclass E(C, D):\n    class Meta(Base.Meta): pass\n    class Inner(Meta): pass\nclass Loop(Loop): pass\n",
+        ),
+        ("p.broken", false, "class ("),
+    ];
+
+    fn package() -> Package {
+        Package::of(
+            FILES.iter().map(|(name, is_package, text)| ((*name).into(), *is_package, *text)),
+        )
+    }
+
+    #[test]
+    fn paths_lead_through_imports() {
+        #[track_caller]
+        fn check(path: &str, expected: Option<(&str, &str)>) {
+            let package = package();
+            assert_eq!(package.find(path).map(|id| (id.module, id.name)), expected);
+        }
+        let base = Some(("p.base", "Base"));
+        check("p.base.Base", base);
+        check("p.Base", base);
+        check("p.sub.Base", base);
+        check("p.sub.B.Meta", Some(("p.base", "Base.Meta")));
+        check("p.m.C", Some(("p.sub.mod", "C")));
+        check("p.p.sub.mod.C", Some(("p.sub.mod", "C")));
+        check("p.sub.mod.p.Base", base);
+        check("p.Y", None);
+        check("q.Base", None);
+        check("p.nothing.Base", None);
+        check("p.broken.A", None);
+    }
+
+    #[test]
+    fn ancestors_come_in_the_order_python_asks_them() {
+        #[track_caller]
+        fn check(name: &str, expected: &[&str]) {
+            let package = package();
+            let found = package.ancestors(ClassId { module: "p.sub.mod", name });
+            assert_eq!(found.iter().map(|id| id.name).collect::<Vec<_>>(), expected);
+        }
+        check("C", &["Base"]);
+        check("E", &["C", "D", "Base"]);
+        check("E.Meta", &["Base.Meta"]);
+        check("E.Inner", &["E.Meta", "Base.Meta"]);
+        check("Loop", &[]);
+        check("Nothing", &[]);
+    }
 }

@@ -34,10 +34,16 @@ impl SyntaxError {
         SyntaxError {
             line,
             column: text[lines.span(line).start..offset].chars().count() + 1,
-            message: error.error.to_string(),
+            message: capitalised(&error.error.to_string()),
             text: lines.line(line).trim().to_string(),
         }
     }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(characters).collect()
 }
 
 /// A text that is Python.
@@ -195,6 +201,7 @@ fn expand_tabs(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use super::*;
 

@@ -38,15 +38,15 @@ impl Reference {
     /// Adds the entries of one reStructuredText document. What was there stays.
     pub fn add(&mut self, document: &str) {
         let lines: Vec<&str> = document.lines().collect();
-        let mut page = Page { lines: &lines, module: String::new(), classes: Vec::new() };
+        let mut page = Page::of(&lines);
         for at in 0..lines.len() {
             for (path, text) in page.entry(at) {
                 let (place, member) = split(&path);
                 let known = self.entries.entry(member.to_string()).or_default();
                 known.entry(place.to_string()).or_insert(text);
             }
-            self.classes.extend(page.classes.last().map(|(_, path)| path.clone()));
         }
+        self.classes.append(&mut page.described);
     }
 
     /// The dotted paths of the classes that are described.
@@ -118,9 +118,15 @@ struct Page<'t> {
     module: String,
     /// The classes around, each with its indentation and dotted path.
     classes: Vec<(usize, String)>,
+    /// The dotted paths of the classes so far.
+    described: BTreeSet<String>,
 }
 
 impl<'t> Page<'t> {
+    fn of(lines: &'t [&'t str]) -> Self {
+        Page { lines, module: String::new(), classes: Vec::new(), described: BTreeSet::new() }
+    }
+
     /// What is described by a directive on line `at`: each path with its text.
     fn entry(&mut self, at: usize) -> Vec<(String, String)> {
         let line = self.lines[at];
@@ -134,6 +140,7 @@ impl<'t> Page<'t> {
             "module" | "currentmodule" => self.module = found.argument.to_string(),
             "class" | "exception" => {
                 let path = self.path(found.argument);
+                self.described.insert(path.clone());
                 self.classes.push((indent, path));
             }
             "method" | "classmethod" | "staticmethod" | "attribute" | "property" => {
@@ -171,10 +178,11 @@ impl<'t> Page<'t> {
             return plain(&dedented(&self.lines[below..below + block]));
         }
         // Directives right below one another are described together.
-        if let Some(next) = self.lines.get(below).copied().and_then(directive) {
-            if next.indent == found.indent && is_object(next.name) {
-                return self.text(below, &next);
-            }
+        if let Some(next) = self.lines.get(below).copied().and_then(directive)
+            && next.indent == found.indent
+            && is_object(next.name)
+        {
+            return self.text(below, &next);
         }
         let rest = &self.lines[below..];
         let ends = |at: usize| {
@@ -214,4 +222,118 @@ fn is_underline(line: &str, next: &str) -> bool {
     let Some(mark) = marks.next() else { return false };
     let is_rule = mark.is_ascii_punctuation() && marks.all(|c| c == mark);
     is_rule && !is_blank(line) && next.trim_end().chars().count() >= line.trim().chars().count()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = "\
+=====
+Birds
+=====
+
+.. module:: birds
+
+.. class:: Bird(name)
+
+    A :class:`Bird` flies.
+
+    .. method:: sing(loud=False)
+                hum()
+
+        Sings :attr:`~Bird.song`, see :ref:`songs <songs>`.
+
+        .. versionchanged:: 2.0
+
+            It was silent.
+
+        .. note::
+
+            Not at night.
+
+        For example::
+
+            bird.sing()
+
+        .. code-block:: pycon
+            :linenos:
+
+            >>> bird.sing()
+            'tweet'
+
+        .. attribute:: volume
+
+            How loud.
+
+    .. attribute:: song
+
+        The song.
+
+.. _flying:
+
+Flying
+======
+
+.. method:: Bird.fly()
+.. method:: Bird.afly()
+
+*Asynchronous version*: ``afly()``
+
+Flies away.
+
+* To the north::
+
+    bird.fly(NORTH)
+
+There are more ways:
+
+.. function:: land()
+
+    Lands.
+
+.. method:: Bird.swim()
+
+*Asynchronous version*: ``aswim()``
+
+.. currentmodule:: birds.water
+
+.. classmethod:: birds.water.Duck.hatch(n)
+
+   Hatches.
+";
+
+    fn reference() -> Reference {
+        let mut reference = Reference::default();
+        reference.add(DOCUMENT);
+        reference
+    }
+
+    #[test]
+    fn entries_read_as_plain_text() {
+        let reference = reference();
+        let names = ["sing", "song", "fly"];
+        let found = names.map(|name| reference.lookup("birds", "Bird", name).unwrap());
+        insta::assert_snapshot!(found.join("\n======\n"));
+        assert_eq!(reference.lookup("birds", "Bird", "hum"), Some(found[0]));
+        assert_eq!(reference.lookup("birds", "Bird", "afly"), Some(found[2]));
+        assert_eq!(reference.lookup("birds", "Bird", "swim"), None);
+    }
+
+    #[test]
+    fn an_entry_is_never_that_of_another_class() {
+        #[track_caller]
+        fn check(module: &str, class: &str, name: &str, expected: bool) {
+            assert_eq!(reference().lookup(module, class, name).is_some(), expected);
+        }
+        check("birds", "Bird", "song", true);
+        check("birds.base", "Bird", "song", true);
+        check("fish", "Bird", "song", false);
+        check("birdsong", "Bird", "song", false);
+        check("birds", "Duck", "song", false);
+        check("birds.water", "Duck", "hatch", true);
+        check("birds", "Duck", "hatch", true);
+        check("birds", "", "land", false);
+    }
 }

@@ -237,3 +237,41 @@ pub(super) fn capped(text: &str, most: usize) -> &str {
     let end = cut.rfind("\n\n").or_else(|| cut.rfind(". ").map(|at| at + 1));
     cut[..end.or_else(|| cut.rfind(' ')).unwrap_or(cut.len())].trim_end()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_within_a_line_is_left_out() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(words(text), expected);
+        }
+        check("See :meth:`~a.B.f`.", "See `f`.");
+        check(":class:`a.B` and :py:func:`!g`", "`a.B` and `g`");
+        check(":ref:`The title <label>`, :doc:`/x`", "The title, /x");
+        check(":class:`Q objects\n<a.Q>`", "`Q objects`");
+        check("``a :b:`` `link <http://x>`_ `here`__", "`a :b:` link here");
+        check("``Field``\\s a\\ b", "`Field`s ab");
+        check("an open ` tick", "an open ` tick");
+        check("time: `é`", "time: é");
+    }
+
+    #[test]
+    fn directives_are_recognised() {
+        let found = |line| directive(line).map(|d| (d.indent, d.name, d.argument));
+        assert_eq!(found("  .. method:: f(a)"), Some((2, "method", "f(a)")));
+        assert_eq!(found(".. note::"), Some((0, "note", "")));
+        assert_eq!(found(".. _label:"), None);
+        assert_eq!(found(".. a comment with x::y"), None);
+    }
+
+    #[test]
+    fn a_cap_ends_a_paragraph() {
+        assert_eq!(capped("one\n\ntwo", 20), "one\n\ntwo");
+        assert_eq!(capped("one\n\ntwo three", 8), "one");
+        assert_eq!(capped("One. Two three", 8), "One.");
+        assert_eq!(capped("éé é", 4), "éé");
+    }
+}
