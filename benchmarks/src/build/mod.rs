@@ -123,8 +123,6 @@ fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String,
             "its name is defined more than once in its class"
         } else if method.trivial || method.body_lines < 2 {
             "its body has fewer than two lines"
-        } else if !method.alone {
-            "it shares a line with other code"
         } else {
             kept.push(place);
             continue;

@@ -83,10 +83,10 @@ fn adapt(target: &Target<'_>, corpus: &Corpus, neighbour: &Neighbour, idea: Idea
             evidence,
         }
     };
-    let (full, plain) = (proposal(&full, 1.0), proposal(&plain, 0.0));
-    match full.code == plain.code {
-        true => vec![full],
-        false => vec![full, plain],
+    let (adapted, plain) = (proposal(&full, 0.5), proposal(&plain, -0.5));
+    match adapted.code == plain.code {
+        true => vec![proposal(&full, 0.0)],
+        false => vec![adapted, plain],
     }
 }
 

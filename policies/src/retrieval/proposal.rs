@@ -1,7 +1,11 @@
 //! An answer to try, why, and how likely it is to be right.
 
-use super::python::Function;
+use std::collections::BTreeSet;
+
+use super::python::{Function, words_of};
+use super::rewrite::returns;
 use super::target::Target;
+use super::words::likeness;
 
 /// An answer to try.
 #[derive(Clone, Debug)]
@@ -96,6 +100,14 @@ pub(super) enum Sign {
     /// Attributes the class is not seen to have.
     UnknownAttributes,
     UnusedArguments,
+    /// Part of its names and strings that the class does not use elsewhere.
+    ForeignToClass,
+    /// Part of them that the file does not use elsewhere.
+    ForeignToFile,
+    /// Words it shares with the description.
+    Described,
+    /// Whether it gives a value back.
+    Returns,
     /// Length, on a logarithmic scale.
     Length,
 }
@@ -111,7 +123,16 @@ pub(super) fn plausibility(target: &Target<'_>, function: &Function) -> Evidence
     let arguments = function.arguments();
     let unused = arguments.iter().filter(|argument| !mentions(&function.body, &argument.name));
     let part = |some: usize, all: usize| if all == 0 { 0.0 } else { some as f32 / all as f32 };
+    let words = words_of(&function.body);
+    let foreign = |known: &BTreeSet<String>| {
+        part(words.iter().filter(|word| !known.contains(*word)).count(), words.len())
+    };
+    let description = &target.method.description;
     vec![
+        (Sign::ForeignToClass, foreign(&target.class_words)),
+        (Sign::ForeignToFile, foreign(&target.file_words)),
+        (Sign::Described, likeness(description, &function.body)),
+        (Sign::Returns, f32::from(u8::from(returns(&function.body)))),
         (Sign::MissingNames, missing.min(3) as f32),
         (Sign::UnknownAttributes, unknown.min(3) as f32),
         (Sign::UnusedArguments, part(unused.count(), arguments.len())),

@@ -288,6 +288,13 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
         .collect()
 }
 
+/// The names and strings of `source`, each once.
+pub(super) fn words_of(source: &str) -> BTreeSet<String> {
+    let tokens = tokens(source).into_iter();
+    let words = tokens.filter(|token| matches!(token.kind, TokenKind::Name | TokenKind::String));
+    words.map(|token| source[token.range].to_string()).collect()
+}
+
 /// True where `source` is one function and nothing else, in valid syntax.
 pub(super) fn is_one_function(source: &str) -> bool {
     let parsed = parse_unchecked_source(source, PySourceType::Python);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fixfly_runtime::Method;
 
-use super::python::{Class, Function, Module, module, tokens};
+use super::python::{Class, Function, Module, module, tokens, words_of};
 
 /// A task's statement, read.
 pub(super) struct Target<'a> {
@@ -19,6 +19,9 @@ pub(super) struct Target<'a> {
     /// Attributes of the class, as far as the file shows them: how often each
     /// is mentioned as `self.…`.
     pub(super) attributes: BTreeMap<String, usize>,
+    /// Names and strings of the class, and of the file.
+    pub(super) class_words: BTreeSet<String>,
+    pub(super) file_words: BTreeSet<String>,
     /// Names that mean something without being bound in the method.
     pub(super) names: BTreeSet<String>,
 }
@@ -34,7 +37,19 @@ impl<'a> Target<'a> {
         let mut names = module.names.clone();
         names.extend(BUILT_IN.split_ascii_whitespace().map(str::to_string));
         let function = Function::read(&stub).unwrap_or_default();
-        Target { method, function, module, class, ancestors, attributes, names }
+        let mut class_words = words_of(&class.text);
+        class_words.extend(function.params.iter().map(|param| param.name.clone()));
+        Target {
+            method,
+            function,
+            class,
+            ancestors,
+            attributes,
+            class_words,
+            file_words: words_of(&method.content),
+            names,
+            module,
+        }
     }
 
     /// An answer of this body.
