@@ -1,0 +1,101 @@
+//! The rules of the layout, checked: prose alone comes too late.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Lines of a file before its tests.
+const LONGEST: usize = 450;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Every Rust file of the workspace.
+fn files() -> Vec<PathBuf> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                walk(&path, files);
+            } else if name.ends_with(".rs") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for package in packages() {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+        for part in ["src", "tests", "benches", "examples"] {
+            if folder.join(part).is_dir() {
+                walk(&folder.join(part), &mut files);
+            }
+        }
+    }
+    files.sort();
+    files.dedup();
+    assert!(files.len() > 20, "the files were not found");
+    files
+}
+
+#[test]
+fn every_crate_may_use_the_runtime_and_nothing_else_of_ours() {
+    let mut wrong = Vec::new();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        if name == "fixfly" {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let other = dependency["name"].as_str().unwrap();
+            let ours = other == "fixfly" || other.starts_with("fixfly-");
+            let allowed = other == "fixfly-runtime" && name != "fixfly-runtime";
+            // A crate's tests may hold its plug-ins against real ones.
+            let for_tests = dependency["kind"] == "dev";
+            if ours && !allowed && !for_tests {
+                wrong.push(format!("{name} -> {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that are not of the star: {wrong:?}");
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let mut long = Vec::new();
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        if lines > LONGEST {
+            long.push(format!("{}: {lines}", file.display()));
+        }
+    }
+    assert!(long.is_empty(), "more than {LONGEST} lines before the tests: {long:#?}");
+}
+
+#[test]
+fn every_crate_says_what_it_is() {
+    for package in packages() {
+        for target in package["targets"].as_array().unwrap() {
+            let path = target["src_path"].as_str().unwrap();
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.starts_with("//! ") && text.lines().next().unwrap().len() > 20, "{path}");
+        }
+        let about = package["description"].as_str().unwrap_or_default();
+        assert!(about.len() > 10, "{} has no description", package["name"]);
+    }
+}

@@ -1,0 +1,138 @@
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use crate::project::benchmark;
+use crate::reports::run;
+use crate::{command, fixfly, refused, sentence};
+
+#[track_caller]
+fn check(words: &str, code: i32, expected: &str) {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    assert_eq!(refused(&words), (code, expected.to_string()));
+}
+
+#[test]
+fn names_that_do_not_exist() {
+    check(
+        "run django --policy nul -o /nonexistent/x",
+        2,
+        "there is no policy `nul`; there is: retrieval, oracle, null, replay",
+    );
+    check(
+        "run djnago --policy null -o /nonexistent/x",
+        2,
+        "there is no benchmark `djnago`; there is: django, python",
+    );
+    check(
+        "run django --policy null --sandbox vm -o /nonexistent/x",
+        2,
+        "there is no sandbox `vm`; there is: local",
+    );
+    check(
+        "run django --policy null --split test -o /nonexistent/x",
+        2,
+        "invalid value 'test' for '--split <SPLIT>': there is no such split; \
+         there is: train, validation, benchmark; see --help",
+    );
+    check(
+        "run django --policy null -o /nonexistent/x --turns ten",
+        2,
+        "invalid value 'ten' for '--turns <TURNS>': invalid digit found in string; see --help",
+    );
+    check(
+        "run django --policy null -o /nonexistent/x --prompts /nonexistent",
+        1,
+        "/nonexistent: not a folder",
+    );
+    check(
+        "run django --policy replay -o /nonexistent/x",
+        2,
+        "the policy `replay` plays a recorded run: name it by --replay RUN",
+    );
+    check(
+        "run django --policy null --replay /nonexistent -o /nonexistent/x",
+        2,
+        "the policy `null` plays no recorded run: leave out --replay",
+    );
+    check(
+        "run django --policy replay --replay /nonexistent -o /nonexistent/x",
+        1,
+        "there is no run in /nonexistent: it has no run.json; \
+         name a folder that `fixfly run -o` wrote",
+    );
+}
+
+#[test]
+fn a_benchmark_that_is_not_there() {
+    let (code, said) = refused(&["run", "django", "--policy", "null", "-o", "/nonexistent/x"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("run `fixfly bench build django` first"), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_hold_a_run() {
+    let bench = benchmark(0.0);
+    let bench = bench.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+    let check = |path: &str, expected: &str| {
+        let words = ["run", "python", "--benchmark-dir", bench, "--policy", "null", "-o", path];
+        let (code, said) = refused(&words);
+        assert_eq!((code, said.replace(path, "RUN").as_str()), (1, expected));
+    };
+    check(
+        folder.path().to_str().unwrap(),
+        "RUN is not a run directory: it is not empty and has no run.json; \
+         name an empty or a new folder",
+    );
+    check(
+        folder.path().join("thesis.tex").to_str().unwrap(),
+        "cannot make RUN: File exists (os error 17); a file is in the way, name another folder",
+    );
+}
+
+#[test]
+fn what_one_may_not_read() {
+    let folder = run();
+    let file = folder.path().join("run.json");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+    let mut command = command(&["report", folder.path().to_str().unwrap()]);
+    if File::open(&file).is_ok() {
+        // Root may read everything, so somebody else must try.
+        command.uid(65534).gid(65534);
+    }
+    let Ok(output) = command.output() else {
+        return; // The binary lies where nobody but its owner can start it.
+    };
+    let (code, said) = sentence(output);
+    assert_eq!(code, 1);
+    assert_eq!(
+        said,
+        format!(
+            "cannot read {}: Permission denied (os error 13); \
+             change its permissions or name another folder",
+            file.display()
+        )
+    );
+}
+
+#[test]
+fn a_full_disk_under_standard_output() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = command(&["schema", "run"]).stdout(full).output().unwrap();
+    let (code, said) = sentence(output);
+    assert_eq!(code, 1);
+    assert_eq!(said, "cannot write standard output: No space left on device (os error 28)");
+}
+
+#[test]
+fn help_is_help() {
+    for words in [&["--help"][..], &["run", "--help"], &["report", "--help"], &["schema", "-h"]] {
+        let output = fixfly(words);
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("Examples:"), "{words:?}");
+    }
+    assert_eq!(fixfly(&[]).status.code(), Some(2));
+}

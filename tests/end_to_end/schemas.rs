@@ -1,0 +1,17 @@
+use std::path::Path;
+
+use crate::printed;
+
+/// The form of what fixfly writes changes only knowingly.
+#[test]
+fn the_forms_of_files_are_documented() {
+    for name in ["episode", "run"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/schema/{name}.json"));
+        let there = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            there == printed(&["schema", name]),
+            "mend: cargo run -- schema {name} > docs/schema/{name}.json, and raise SCHEMA if a \
+             reader of today cannot read the new form"
+        );
+    }
+}
