@@ -122,6 +122,8 @@ class Server:
             return self.census(request)
         if request["op"] == "preload":
             return self.preload()
+        if not self.isolation.full:
+            return {"error": "the kernel refuses nested namespaces, so candidates cannot be held"}
         if request["path"] == "hot" and self.suite.hot:
             answer = self.hot(request)
             if "unsure" not in answer:
