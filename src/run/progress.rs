@@ -77,7 +77,7 @@ impl Progress {
 }
 
 fn bar(terminal: &Terminal, tally: &Tally) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {msg}")
+    let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(tally.total as u64).with_style(style);
     bar.set_position(tally.done as u64);

@@ -193,6 +193,42 @@ fn ctrl_c_finishes_what_runs_and_twice_stops_at_once() {
     assert!(said.contains("stopped with 3 episodes left"), "{said}");
 }
 
+/// Runs the command on a disk of 16 kB, and again after it has grown. The disk
+/// is seen by the script alone, and gone with it.
+const SMALL_DISK: &str = r#"
+disk=$1; shift
+mount -t tmpfs -o size=16k none "$disk" || exit 77
+"$@" >&2; echo "first $?"
+mount -o remount,size=4m "$disk"
+"$@" >&2; echo "then $?"
+cat "$disk"/run/episodes.jsonl
+"#;
+
+#[test]
+fn a_full_disk_stops_a_run_and_room_continues_it() {
+    let bench = Bench::new(0.0);
+    let disk = bench.runs.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let run = bench.run("disk/run", &["--policy", "oracle", "--samples", "4"]);
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", SMALL_DISK, "sh"])
+        .arg(&disk)
+        .arg(run.get_program())
+        .args(run.get_args())
+        .output()
+        .unwrap();
+    if !output.stdout.starts_with(b"first") {
+        return; // Only root may make a disk.
+    }
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let (codes, episodes) = said.split_once("then 0\n").unwrap();
+    assert_eq!(codes, "first 1\n", "{errors}");
+    assert_eq!(episodes.lines().count(), 12, "{errors}");
+    assert!(errors.contains("episodes.jsonl: No space left on device (os error 28); free some"));
+    assert!(errors.contains("continuing after"), "{errors}");
+}
+
 #[test]
 fn one_run_has_one_writer() {
     let bench = Bench::new(0.3);
