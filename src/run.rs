@@ -42,12 +42,10 @@ Examples:
 The same command continues a run that was stopped or killed. Ctrl-C lets the
 episodes under way finish; a second Ctrl-C stops at once.")]
 pub(crate) struct Flags {
-    /// Benchmark to run
-    #[arg(value_name = "BENCHMARK")]
+    #[arg(value_name = "BENCHMARK", help = choices("Benchmark to run", fixfly_benchmarks::ALL))]
     benchmark: String,
 
-    /// Who decides
-    #[arg(long)]
+    #[arg(long, help = choices("Who decides", fixfly_policies::ALL))]
     policy: String,
 
     /// Run directory to write, or to continue
@@ -82,8 +80,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Where the tools act
-    #[arg(long, default_value = "local")]
+    #[arg(long, default_value = "local", help = choices("Where the tools act", fixfly_sandboxes::ALL))]
     sandbox: String,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
@@ -98,6 +95,12 @@ pub(crate) struct Flags {
     /// Folder of the benchmark, if it is not in its usual place
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
+}
+
+/// What a flag is for, and each name it takes.
+fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
+    let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
+    format!("{what}:{}", names.collect::<String>())
 }
 
 /// The split of that name.
