@@ -17,12 +17,13 @@ class Unsure(Exception):
 
 
 def index(root):
-    """(file, qualified name) -> live functions, through every wrapper. Made before the fork."""
+    """file -> qualified name -> live functions, through every wrapper. Made before the fork."""
     found = {}
     gc.unfreeze()  # frozen objects are not listed
     for thing in gc.get_objects():
         if type(thing) is types.FunctionType and thing.__code__.co_filename.startswith(root):
-            found.setdefault((thing.__code__.co_filename, thing.__code__.co_qualname), []).append(thing)
+            file = found.setdefault(thing.__code__.co_filename, {})
+            file.setdefault(thing.__code__.co_qualname, []).append(thing)
     return found
 
 
@@ -30,7 +31,10 @@ def swap(found, path, module, method):
     """`method`: classes, name, first_line, line (of the def), source (as it
     stands in the candidate's file, indented), lines (added to the file)."""
     qualname = ".".join([*method["classes"], method["name"]])
-    live = [f for f in found.get((path, qualname), []) if f.__code__.co_firstlineno == method["first_line"]]
+    # Taken out, so that nothing keeps the original; the rest is not touched,
+    # as every page touched is a page copied.
+    file = found.pop(path, {})
+    live = [f for f in file.get(qualname, []) if f.__code__.co_firstlineno == method["first_line"]]
     if not live:
         raise Unsure("no live function")
     cells = live[0].__code__.co_freevars
@@ -43,7 +47,7 @@ def swap(found, path, module, method):
     made = compiled(path, namespace, owner, method, bool(cells))
     if made.__code__.co_freevars != cells:
         raise Unsure("other cells")
-    shift(found, path, method["first_line"], method["lines"], live)
+    shift(file, method["first_line"], method["lines"], live)
     for function in live:
         function.__code__ = made.__code__
         function.__defaults__ = made.__defaults__
@@ -134,7 +138,7 @@ def run(code, namespace, owner, name):
     return taken["function"]
 
 
-def shift(found, path, after, lines, but):
+def shift(file, after, lines, but):
     """Later functions of the file stand `lines` lower in the candidate's file:
     tracebacks must show the lines the candidate's author sees."""
     if not lines:
@@ -145,9 +149,7 @@ def shift(found, path, after, lines, but):
         consts = tuple(lower(c) if isinstance(c, types.CodeType) else c for c in code.co_consts)
         return code.replace(co_firstlineno=code.co_firstlineno + lines, co_consts=consts)
 
-    for (file, _), functions in found.items():
-        if file != path:
-            continue
+    for functions in file.values():
         for function in functions:
             code = function.__code__
             if code.co_firstlineno > after and function not in but:

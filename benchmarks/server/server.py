@@ -207,7 +207,6 @@ class Server:
             path = self.root + request["file"]
             if module in sys.modules:
                 hot.swap(self.index, path, module, request["method"])
-            self.index.clear()
             self.suite.run(request["tests"], recorder, canary)
 
         try:

@@ -1,30 +1,16 @@
-//! Gets what a benchmark rests on: source archives, checked by hash, and a
-//! Python environment. Downloads go through pip, so that a user's mirrors,
-//! proxies and certificates are honoured.
+//! Gets the source a benchmark rests on. Downloads go through pip, so that a
+//! user's mirrors, proxies and certificates are honoured.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use fixfly_runtime::BenchmarkError;
 use sha2::{Digest, Sha256};
 
+use super::environment::{python, run};
 use super::unwritable;
 use crate::manifest::Source;
-
-/// What to install, and how.
-pub enum Environment<'a> {
-    /// A lock file's text, every requirement with its hashes.
-    Locked(&'a str),
-    /// What the project at this path declares for its tests, and more.
-    Declared {
-        /// Extras of the project that its tests need, tried in turn.
-        extras: &'a [&'a str],
-        /// Further requirements, as pip takes them.
-        more: &'a [String],
-    },
-}
 
 /// Downloads a pinned release's source archive from PyPI, or takes `archive`,
 /// checks its hash and unpacks it to `folder/source`.
@@ -108,7 +94,7 @@ fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
     for entry in tar.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let path: PathBuf = entry.path().map_err(broken)?.components().skip(1).collect();
-        let inside = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        let inside = path.components().all(|c| matches!(c, Component::Normal(_)));
         if path.as_os_str().is_empty() || !inside {
             continue;
         }
@@ -123,198 +109,120 @@ fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
 }
 
 /// Copies or unpacks any Python project to `folder/source`; says what it is.
+/// A project that is there already, unchanged, stays as it is.
 ///
 /// # Errors
-/// One sentence where `repository` is not a folder or source archive.
+/// One sentence where `repository` is not a folder or source archive, or holds
+/// no Python.
 pub fn python_project(folder: &Path, repository: &Path) -> Result<Source, BenchmarkError> {
+    let refused = |what: &str| BenchmarkError::Broken(format!("{} {what}", repository.display()));
+    let is_file = repository.is_file();
+    if !(is_file && is_archive(repository) || repository.is_dir()) {
+        return Err(refused("is neither a folder nor a .tar.gz source archive"));
+    }
+    let path = repository.canonicalize().map_err(|e| refused(&format!("cannot be read: {e}")))?;
     fs::create_dir_all(folder).map_err(|e| unwritable(folder, &e))?;
+    let own = folder.canonicalize().map_err(|e| unwritable(folder, &e))?;
+    let name = path.file_name().map_or("project".into(), |name| name.to_string_lossy());
+    let files = Files::of(&path, &own);
+    let source = if is_file {
+        let stem = name.trim_end_matches(".tar.gz");
+        let (package, version) = stem.rsplit_once('-').unwrap_or((stem, ""));
+        (package.to_string(), version.to_string(), hash_file(&path)?)
+    } else {
+        let hash = files.hash().map_err(|e| refused(&format!("cannot be read: {e}")))?;
+        (name.to_string(), tag(&path), hash)
+    };
+    let (package, version, sha256) = source;
     let target = folder.join("source");
-    let name = repository.file_name().map_or("project".into(), |name| name.to_string_lossy());
-    if repository.is_file() && is_archive(repository) {
-        unpack(repository, &target)?;
-        let stem = name.trim_end_matches(".tar.gz").to_string();
-        let (package, version) = stem.rsplit_once('-').unwrap_or((&stem, ""));
-        return Ok(Source {
-            package: package.to_string(),
-            version: version.to_string(),
-            sha256: hash_file(repository)?,
-        });
+    let stamp = folder.join("source.sha256");
+    if fs::read_to_string(&stamp).is_ok_and(|there| there == sha256) {
+        return Ok(Source { package, version, sha256 });
     }
-    if !repository.is_dir() {
-        let what = "is neither a folder nor a .tar.gz source archive";
-        return Err(BenchmarkError::Broken(format!("{} {what}", repository.display())));
+    let _ = fs::remove_file(folder.join("venv.ready"));
+    match is_file {
+        true => unpack(&path, &target)?,
+        false => files.copy(&target).map_err(|e| unwritable(&target, &e))?,
     }
-    let _ = fs::remove_dir_all(&target);
-    let mut hasher = Sha256::new();
-    copy(repository, &target, &mut hasher).map_err(|e| unwritable(&target, &e))?;
-    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Source { package: name.to_string(), version: String::new(), sha256 })
+    if !Files::of(&target, &own.join("none")).paths.iter().any(|path| is_python(path)) {
+        return Err(refused("is not a Python project: it holds no .py file"));
+    }
+    fs::write(&stamp, &sha256).map_err(|e| unwritable(&stamp, &e))?;
+    Ok(Source { package, version, sha256 })
 }
 
-/// Copies a work tree without version control and caches; hashes its Python files.
-fn copy(from: &Path, to: &Path, hasher: &mut Sha256) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    let mut entries: Vec<_> = fs::read_dir(from)?.collect::<Result<_, _>>()?;
-    entries.sort_by_key(|entry| entry.file_name());
-    for entry in entries {
-        let (path, name) = (entry.path(), entry.file_name());
-        let skip = [".git", ".hg", "__pycache__", ".tox", ".venv", "venv", "node_modules"];
-        if skip.iter().any(|skip| name == *skip) {
-            continue;
-        }
-        let target = to.join(&name);
-        if path.is_dir() && !path.is_symlink() {
-            copy(&path, &target, hasher)?;
-        } else if path.is_file() {
-            fs::copy(&path, &target)?;
-            if path.extension().is_some_and(|end| end == "py") {
-                let mut bytes = Vec::new();
-                fs::File::open(&path)?.read_to_end(&mut bytes)?;
-                hasher.update(&bytes);
+/// The last tag of a git work tree, as a version.
+fn tag(repository: &Path) -> String {
+    let git = Command::new("git").arg("-C").arg(repository).args(["describe", "--tags"]).output();
+    let said = git.ok().filter(|git| git.status.success()).map(|git| git.stdout);
+    let tag = String::from_utf8_lossy(&said.unwrap_or_default()).trim().to_string();
+    tag.trim_start_matches('v').to_string()
+}
+
+fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "py")
+}
+
+/// The files of a work tree, without version control, caches, environments and
+/// what was built.
+struct Files {
+    root: PathBuf,
+    /// Relative to the root, in order.
+    paths: Vec<PathBuf>,
+}
+
+impl Files {
+    /// `but` is left out: a benchmark directory may lie in the project.
+    fn of(root: &Path, but: &Path) -> Self {
+        let skipped = ["__pycache__", "node_modules", ".git", ".hg", ".tox", ".nox", ".eggs"];
+        let mut paths = Vec::new();
+        let mut folders = vec![root.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name());
+                let aside = skipped.iter().any(|skipped| name == *skipped)
+                    || name.to_string_lossy().ends_with(".egg-info")
+                    || name == "build" && folder == root && !path.join("__init__.py").exists()
+                    || path.join("pyvenv.cfg").exists()
+                    || path == but;
+                if aside {
+                    continue;
+                }
+                if path.is_dir() && !path.is_symlink() {
+                    folders.push(path);
+                } else if path.is_file() {
+                    paths.extend(path.strip_prefix(root).map(Path::to_path_buf));
+                }
             }
         }
+        paths.sort();
+        Files { root: root.to_path_buf(), paths }
     }
-    Ok(())
-}
 
-/// Makes `folder/venv` with what the project's tests need, never with the
-/// project itself, and compiles all of it: missing bytecode triples the time
-/// of a candidate.
-///
-/// # Errors
-/// One sentence with pip's own last words.
-pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<(), BenchmarkError> {
-    let python = python()?;
-    let venv = folder.join("venv");
-    let stamp = folder.join("venv.ready");
-    if !stamp.exists() {
-        let _ = fs::remove_dir_all(&venv);
-        let mut make = Command::new(&python);
-        make.args(["-m", "venv"]).arg(&venv);
-        run(
-            make,
-            "the Python environment could not be made (on Debian: apt install python3-venv)",
-        )?;
-        install(folder, &venv, wanted)?;
-        fs::write(&stamp, "").map_err(|e| unwritable(&stamp, &e))?;
-    }
-    let version =
-        output(&venv.join("bin/python"), "import platform; print(platform.python_version())")?;
-    let file = folder.join("python");
-    fs::write(&file, version).map_err(|e| unwritable(&file, &e))?;
-    // Files that hold wrong syntax on purpose do not compile; that is no fault.
-    let compile = Command::new(venv.join("bin/python"))
-        .args(["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
-        .args([folder.join("source"), venv.join("lib")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    compile
-        .map(|_| ())
-        .map_err(|e| BenchmarkError::Broken(format!("bytecode could not be made: {e}")))
-}
-
-fn install(folder: &Path, venv: &Path, wanted: &Environment<'_>) -> Result<(), BenchmarkError> {
-    let pip = || {
-        let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
-        pip
-    };
-    let failed = "the requirements could not be installed";
-    match wanted {
-        Environment::Locked(text) => {
-            let lock = folder.join("requirements.txt");
-            fs::write(&lock, text).map_err(|e| unwritable(&lock, &e))?;
-            let mut install = pip();
-            install.args(["install", "--require-hashes", "-r"]).arg(lock);
-            run(install, failed)
+    fn hash(&self) -> std::io::Result<String> {
+        let mut hasher = Sha256::new();
+        for path in &self.paths {
+            let bytes = fs::read(self.root.join(path))?;
+            hasher.update(format!("{}\0{}\0", path.display(), bytes.len()));
+            hasher.update(&bytes);
         }
-        Environment::Declared { extras, more } => {
-            let mut install = pip();
-            install.args(["install", "pytest"]).args(*more);
-            run(install, failed)?;
-            let before = output(&venv.join("bin/python"), LIST)?;
-            let project = folder.join("source").display().to_string();
-            let mut targets: Vec<String> =
-                extras.iter().map(|extra| format!("{project}[{extra}]")).collect();
-            targets.push(project);
-            for target in targets {
-                let mut install = pip();
-                install.args(["install", &target]);
-                run(install, failed)?;
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn copy(&self, to: &Path) -> std::io::Result<()> {
+        let _ = fs::remove_dir_all(to);
+        for path in &self.paths {
+            let target = to.join(path);
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
             }
-            remove_project(folder, venv, &before)
+            fs::copy(self.root.join(path), target)?;
         }
+        Ok(())
     }
 }
 
-const LIST: &str = "import importlib.metadata as m, json; print(json.dumps({d.metadata['Name']: \
-    (d.read_text('direct_url.json') or '') for d in m.distributions()}))";
-
-/// Only the source tree may be imported, never an installed copy.
-fn remove_project(folder: &Path, venv: &Path, before: &str) -> Result<(), BenchmarkError> {
-    let after = output(&venv.join("bin/python"), LIST)?;
-    let parse = |text: &str| {
-        serde_json::from_str::<std::collections::BTreeMap<String, String>>(text).unwrap_or_default()
-    };
-    let before = parse(before);
-    let source = folder.join("source").display().to_string();
-    for (name, origin) in parse(&after) {
-        if !before.contains_key(&name) && origin.contains(&source) {
-            let mut remove = Command::new(venv.join("bin/python"));
-            remove.args(["-m", "pip", "--quiet", "uninstall", "--yes", &name]);
-            run(remove, "the installed copy of the project could not be removed")?;
-        }
-    }
-    Ok(())
-}
-
-/// The interpreter that makes environments: `FIXFLY_PYTHON`, or `python3`.
-fn python() -> Result<String, BenchmarkError> {
-    let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let mend = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
-    let code = "import sys; print('%d %d' % sys.version_info[:2])";
-    let version = output(Path::new(&python), code)
-        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {mend}")))?;
-    let numbers: Vec<u32> = version.split_whitespace().flat_map(str::parse).collect();
-    match numbers.as_slice() {
-        [major, minor] if (*major, *minor) >= (3, 11) => Ok(python),
-        _ => {
-            let version = version.trim().replace(' ', ".");
-            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {mend}")))
-        }
-    }
-}
-
-fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
-    let output = Command::new(python).args(["-c", code]).output();
-    match output {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
-        }
-        Ok(output) => Err(BenchmarkError::Broken(last_words(&output.stderr))),
-        Err(e) => Err(BenchmarkError::Broken(format!("{} cannot be run: {e}", python.display()))),
-    }
-}
-
-fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkError> {
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            Err(BenchmarkError::Broken(format!("{failed}: {}", last_words(&output.stderr))))
-        }
-        Err(e) => Err(BenchmarkError::Broken(format!("{failed}: {e}"))),
-    }
-}
-
-/// The last line that says something, without pip's prefix.
-fn last_words(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let errors = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let error = errors.clone().find(|line| line.to_lowercase().starts_with("error"));
-    error
-        .or(errors.clone().next())
-        .unwrap_or("no reason given")
-        .trim_start_matches("ERROR: ")
-        .to_string()
+/// Copies a project's folder, for pip to build in.
+pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    Files::of(from, to).copy(to)
 }

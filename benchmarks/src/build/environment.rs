@@ -1,0 +1,304 @@
+//! The Python environment that a project's tests run in: what they need, and
+//! never an installed copy of the project itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fixfly_runtime::BenchmarkError;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::fetch::copy;
+use super::unwritable;
+use crate::server::SOURCE;
+
+/// What to install, and how.
+pub enum Environment<'a> {
+    /// A lock file's text, every requirement with its hashes.
+    Locked(&'a str),
+    /// What the project itself needs, what it declares for its tests, and more.
+    Declared {
+        /// Extras or dependency groups of the project that its tests need;
+        /// where none is given, those that look like it.
+        extras: &'a [String],
+        /// Further requirements, as pip takes them.
+        more: &'a [String],
+    },
+}
+
+/// Says what a project declares for its tests and puts its installed copy to rest.
+const DECLARED: &str = include_str!("../../environments/declared.py");
+
+/// Makes `folder/venv` with what the project's tests need, never with the
+/// project itself, and compiles all of it: missing bytecode triples the time
+/// of a candidate. Says what it installed that nobody asked for.
+///
+/// # Errors
+/// One sentence with pip's own last words.
+pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String>, BenchmarkError> {
+    let python = python()?;
+    let venv = folder.join("venv");
+    let stamp = folder.join("venv.ready");
+    let wish = wanted.stamp();
+    let there = fs::read_to_string(&stamp);
+    // Environments made before stamps said anything are Django's, from its one lock.
+    let mut notes = Vec::new();
+    if !there.is_ok_and(|there| there.is_empty() || there == wish) {
+        let _ = fs::remove_file(&stamp);
+        for old in ["venv", "build"] {
+            let _ = fs::remove_dir_all(folder.join(old));
+        }
+        let _ = fs::remove_file(folder.join("preload.json"));
+        let mut make = Command::new(&python);
+        make.args(["-m", "venv"]).arg(&venv);
+        run(
+            make,
+            "the Python environment could not be made (on Debian: apt install python3-venv)",
+        )?;
+        notes = Installer { folder, venv: &venv }.install(wanted)?;
+        fs::write(&stamp, wish).map_err(|e| unwritable(&stamp, &e))?;
+    }
+    let version =
+        output(&venv.join("bin/python"), "import platform; print(platform.python_version())")?;
+    let file = folder.join("python");
+    fs::write(&file, version).map_err(|e| unwritable(&file, &e))?;
+    // Files that hold wrong syntax on purpose do not compile; that is no fault.
+    let compile = Command::new(venv.join("bin/python"))
+        .args(["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
+        .args([folder.join("source"), venv.join("lib")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    compile
+        .map(|_| notes)
+        .map_err(|e| BenchmarkError::Broken(format!("bytecode could not be made: {e}")))
+}
+
+impl Environment<'_> {
+    /// The same for the same wish, so that another one makes another environment.
+    fn stamp(&self) -> String {
+        let text = match self {
+            Environment::Locked(text) => format!("locked\0{text}"),
+            Environment::Declared { extras, more } => {
+                format!("declared\0{}\0{}\0{DECLARED}", extras.join("\0"), more.join("\0"))
+            }
+        };
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What `declared.py wanted` says.
+#[derive(Deserialize)]
+struct Wanted {
+    /// Requirements by where they are declared: `extra test`, `group dev`.
+    #[serde(default)]
+    wanted: BTreeMap<String, Vec<String>>,
+    /// An extra or group that was asked for and is not there.
+    unknown: Option<String>,
+    #[serde(default)]
+    known: Vec<String>,
+}
+
+/// What `declared.py settle` says.
+#[derive(Deserialize)]
+struct Settled {
+    /// Files that only the installed copy had.
+    copied: Vec<String>,
+}
+
+struct Installer<'a> {
+    folder: &'a Path,
+    venv: &'a Path,
+}
+
+const FAILED: &str = "the requirements could not be installed";
+
+impl Installer<'_> {
+    fn install(&self, wanted: &Environment<'_>) -> Result<Vec<String>, BenchmarkError> {
+        match wanted {
+            Environment::Locked(text) => {
+                let lock = self.folder.join("requirements.txt");
+                fs::write(&lock, text).map_err(|e| unwritable(&lock, &e))?;
+                let mut install = self.pip();
+                install.args(["install", "--require-hashes", "-r"]).arg(lock);
+                run(install, FAILED).map(|()| Vec::new())
+            }
+            Environment::Declared { extras, more } => self.declared(extras, more),
+        }
+    }
+
+    fn pip(&self) -> Command {
+        let mut pip = Command::new(self.venv.join("bin/python"));
+        pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
+        pip
+    }
+
+    fn declared(&self, extras: &[String], more: &[String]) -> Result<Vec<String>, BenchmarkError> {
+        let mut notes = Vec::new();
+        if !more.is_empty() {
+            self.requirements(more)?;
+        }
+        // Builds leave files behind; they must not be taken for the project's.
+        let built = self.folder.join("built-project");
+        let source = self.folder.join("source");
+        let projects = ["pyproject.toml", "setup.py", "setup.cfg"];
+        if projects.iter().any(|name| source.join(name).exists()) {
+            copy(&source, &built).map_err(|e| unwritable(&built, &e))?;
+            let mut install = self.pip();
+            install.arg("install").arg(&built).envs(PRETEND.map(|name| (name, "0.0.0")));
+            run(install, "the project could not be installed")?;
+        } else {
+            notes.push("the project has no pyproject.toml or setup.py; only its tests' own \
+                        requirements (--install) are there".to_string());
+        }
+        notes.extend(self.test_requirements(&source, &built, extras)?);
+        let paths = [source.as_path(), &built, Path::new(SOURCE)];
+        let settled: Settled = self.ask("settle", &paths, &[])?;
+        if !settled.copied.is_empty() {
+            notes.push(format!("made by the project's build: {}", some(&settled.copied)));
+        }
+        let _ = fs::remove_dir_all(&built);
+        let mut freeze = self.pip();
+        freeze.arg("freeze");
+        let file = self.folder.join("installed.txt");
+        fs::write(&file, said(freeze)?).map_err(|e| unwritable(&file, &e))?;
+        Ok(notes)
+    }
+
+    /// Installs what the project declares for its tests. What was not asked for
+    /// by name may fail: then all of it that can be had is.
+    fn test_requirements(
+        &self,
+        source: &Path,
+        built: &Path,
+        extras: &[String],
+    ) -> Result<Vec<String>, BenchmarkError> {
+        let wanted: Wanted = self.ask("wanted", &[source, built], extras)?;
+        if let Some(unknown) = wanted.unknown {
+            let known = match wanted.known.as_slice() {
+                [] => "it has none".to_string(),
+                known => format!("it has: {}", known.join(", ")),
+            };
+            let why = format!("the project has no extra or dependency group `{unknown}`; {known}");
+            return Err(BenchmarkError::Broken(why));
+        }
+        let mut notes = Vec::new();
+        for (origin, requirements) in &wanted.wanted {
+            let all = self.requirements(requirements);
+            let missing = match all {
+                Ok(()) => Vec::new(),
+                Err(error) if !extras.is_empty() => return Err(error),
+                Err(_) => self.one_by_one(requirements),
+            };
+            let there: Vec<String> =
+                requirements.iter().filter(|one| !missing.contains(one)).cloned().collect();
+            notes.push(format!("installed for the tests ({origin}): {}", some(&there)));
+            if !missing.is_empty() {
+                let missing: Vec<String> = missing.into_iter().cloned().collect();
+                notes.push(format!("could not be installed ({origin}): {}", some(&missing)));
+            }
+        }
+        Ok(notes)
+    }
+
+    fn requirements(&self, requirements: &[String]) -> Result<(), BenchmarkError> {
+        let mut install = self.pip();
+        install.arg("install").args(requirements);
+        run(install, FAILED)
+    }
+
+    fn one_by_one<'a>(&self, requirements: &'a [String]) -> Vec<&'a String> {
+        let fails = |one: &&String| self.requirements(std::slice::from_ref(*one)).is_err();
+        requirements.iter().filter(fails).collect()
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        paths: &[&Path],
+        names: &[String],
+    ) -> Result<T, BenchmarkError> {
+        let mut command = Command::new(self.venv.join("bin/python"));
+        command.args(["-c", DECLARED, what]).args(paths).args(names);
+        let answer = said(command)?;
+        serde_json::from_str(&answer)
+            .map_err(|e| BenchmarkError::Broken(format!("the environment cannot be read: {e}")))
+    }
+}
+
+/// Build back ends that ask version control for the version take it from here.
+const PRETEND: [&str; 3] =
+    ["SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"];
+
+/// The first few of a list, for one line.
+fn some(all: &[String]) -> String {
+    const MOST: usize = 12;
+    let shown = all.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    match all.len() {
+        0 => "nothing".to_string(),
+        ..=MOST => shown,
+        count => format!("{shown} and {} more", count - MOST),
+    }
+}
+
+/// The interpreter that makes environments: `FIXFLY_PYTHON`, or `python3`.
+pub(super) fn python() -> Result<String, BenchmarkError> {
+    let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let mend = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
+    let code = "import sys; print('%d %d' % sys.version_info[:2])";
+    let version = output(Path::new(&python), code)
+        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {mend}")))?;
+    let numbers: Vec<u32> = version.split_whitespace().flat_map(str::parse).collect();
+    match numbers.as_slice() {
+        [major, minor] if (*major, *minor) >= (3, 11) => Ok(python),
+        _ => {
+            let version = version.trim().replace(' ', ".");
+            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {mend}")))
+        }
+    }
+}
+
+fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
+    let mut command = Command::new(python);
+    command.args(["-c", code]);
+    said(command)
+}
+
+/// What a command prints.
+fn said(mut command: Command) -> Result<String, BenchmarkError> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+        }
+        Ok(output) => Err(BenchmarkError::Broken(last_words(&output.stderr))),
+        Err(e) => {
+            let program = PathBuf::from(command.get_program());
+            Err(BenchmarkError::Broken(format!("{} cannot be run: {e}", program.display())))
+        }
+    }
+}
+
+pub(super) fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkError> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            Err(BenchmarkError::Broken(format!("{failed}: {}", last_words(&output.stderr))))
+        }
+        Err(e) => Err(BenchmarkError::Broken(format!("{failed}: {e}"))),
+    }
+}
+
+/// The last line that says something, without pip's prefix.
+fn last_words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let errors = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let error = errors.clone().find(|line| line.to_lowercase().starts_with("error"));
+    error
+        .or(errors.clone().next())
+        .unwrap_or("no reason given")
+        .trim_start_matches("ERROR: ")
+        .to_string()
+}
