@@ -64,7 +64,7 @@ pub enum DescribedBy {
     Docstring,
     /// The project's reference documentation.
     Reference,
-    /// The docstring of the method it overrides.
+    /// What describes the method it overrides: docstring, else reference.
     Overridden,
     /// The docstring of its class.
     Class,
