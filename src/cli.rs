@@ -89,7 +89,7 @@ mod tests {
         check(
             "fixfly run",
             "error: the following required arguments were not provided: \
-             --policy <POLICY> --output <RUN> <BENCHMARK>; see --help",
+             --output <RUN> <BENCHMARK>; see --help",
         );
         check(
             "fixfly run django --policy null -o x --turns many",

@@ -15,8 +15,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Entry, Episode, Host, Lifetime, Policy, RunDirectory, RunRecord, SCHEMA, Split, Task,
-    Templates, Wording, find, read_episodes,
+    Benchmark, Entry, Episode, Host, Lifetime, Policy, RunDirectory, RunRecord, SCHEMA, Split,
+    Task, Templates, Wording, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub(crate) struct Flags {
     #[arg(value_name = "BENCHMARK", help = choices("Benchmark to run", fixfly_benchmarks::ALL))]
     benchmark: String,
 
-    #[arg(long, help = choices("Who decides", fixfly_policies::ALL))]
+    #[arg(long, default_value = "retrieval", help = choices("Who decides", fixfly_policies::ALL))]
     policy: String,
 
     /// Run directory to write, or to continue
@@ -137,7 +137,7 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
 
     let benchmark = open_benchmark(flags.benchmark_dir.as_deref())?;
     let split = benchmark.tasks(flags.split).await?;
-    let facts = facts(&split);
+    let facts = facts(&*benchmark, &split);
     let tasks = chosen(flags, split)?;
     let policy: Box<dyn Policy> = match open_policy {
         Open::Examples(open) => open(benchmark.secrets().examples()?),
@@ -294,17 +294,17 @@ fn record(
 }
 
 /// What the split is, whatever folder the benchmark is in.
-fn facts(tasks: &[Task]) -> BTreeMap<String, Value> {
+fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
     let mut hasher = Sha256::new();
     for task in tasks {
         hasher.update(&task.id);
         hasher.update(serde_json::json!(task.statement).to_string());
     }
-    [
-        ("tasks".to_string(), tasks.len().into()),
-        ("tasks_sha256".to_string(), hex(hasher.finalize()).into()),
-    ]
-    .into()
+    let mut facts: BTreeMap<String, Value> =
+        benchmark.facts().into_iter().map(|(name, fact)| (name, fact.into())).collect();
+    facts.insert("tasks".to_string(), tasks.len().into());
+    facts.insert("tasks_sha256".to_string(), hex(hasher.finalize()).into());
+    facts
 }
 
 fn hex(bytes: impl IntoIterator<Item = u8>) -> String {

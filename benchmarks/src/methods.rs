@@ -1,6 +1,6 @@
 //! The benchmark of methods: tasks, trials and verdicts over a [`Project`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -8,7 +8,7 @@ use fixfly_runtime::{
     Statement, Tally, Task, TestOutcome, Verdict,
 };
 
-use crate::manifest::{Item, Manifest, RunPath};
+use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::observe::observation;
 use crate::project::{Place, Project};
 use crate::server::{self, Config, Limits, Server};
@@ -178,6 +178,18 @@ impl Benchmark for Methods {
             verdict.held_up = verdict.wider.map(|tally| tally.passed == tally.total);
         }
         Ok(verdict)
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        let header = &self.manifest.header;
+        let fact = |name: &str, value: &str| (name.to_string(), value.to_string());
+        BTreeMap::from([
+            fact("package", &header.source.package),
+            fact("version", &header.source.version),
+            fact("source_sha256", &header.source.sha256),
+            fact("framework", &header.framework),
+            fact("manifest_hash", &short_hash(self.manifest.text().as_bytes())),
+        ])
     }
 
     fn secrets(&self) -> &dyn Secrets {

@@ -89,6 +89,10 @@ impl Benchmark for Shapes {
         Err(BenchmarkError::Broken("no tests run here".into()))
     }
 
+    fn facts(&self) -> std::collections::BTreeMap<String, String> {
+        std::collections::BTreeMap::new()
+    }
+
     fn secrets(&self) -> &dyn Secrets {
         self
     }

@@ -1,5 +1,7 @@
 //! Where tasks come from and who judges them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,9 @@ pub trait Benchmark: Send + Sync {
         patch: &str,
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError>;
+
+    /// What the tasks and verdicts rest on, for the record: versions, hashes.
+    fn facts(&self) -> BTreeMap<String, String>;
 
     /// What policies that ask for it may learn from, or check the harness with.
     fn secrets(&self) -> &dyn Secrets;

@@ -74,7 +74,8 @@ pub(crate) struct Python {
     #[arg(long, default_value = "pytest")]
     tests: Tests,
 
-    /// Extra of the project that its tests need, e.g. `test`
+    /// Extra or dependency group of the project that its tests need; if none is
+    /// given, those named test, tests, testing, else dev
     #[arg(long, value_name = "EXTRA")]
     extra: Vec<String>,
 
@@ -125,14 +126,17 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     let source: Source = build::python_project(&flags.output, &flags.repo)?;
-    let extras: Vec<&str> = flags.extra.iter().map(String::as_str).collect();
-    let wanted = Environment::Declared { extras: &extras, more: &flags.install };
-    terminal.say("making the Python environment");
-    build::environment(&flags.output, &wanted)?;
     let framework = match flags.tests {
         Tests::Pytest => "pytest",
         Tests::Unittest => "unittest",
     };
+    let mut more = flags.install.clone();
+    more.extend((framework == "pytest").then(|| framework.to_string()));
+    terminal.say("making the Python environment");
+    let wanted = Environment::Declared { extras: &flags.extra, more: &more };
+    for note in build::environment(&flags.output, &wanted)? {
+        terminal.say(&note);
+    }
     let project = Project::open(&flags.output, framework)?;
     let plan = Plan {
         benchmark: "python".to_string(),

@@ -91,6 +91,10 @@ mod tests {
             Ok(broken()?)
         }
 
+        fn facts(&self) -> std::collections::BTreeMap<String, String> {
+            std::collections::BTreeMap::new()
+        }
+
         fn secrets(&self) -> &dyn Secrets {
             unreachable!("a tool may not know")
         }

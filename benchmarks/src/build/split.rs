@@ -97,9 +97,9 @@ impl Strata {
             let depth = if folders.get(1) == Some(&"contrib") { 3 } else { 2 };
             let app = folders[..depth.min(folders.len() - 1)].join("/");
             let size = match place.method.body_lines {
-                ..=3 => "2-3",
-                ..=6 => "4-6",
-                ..=12 => "7-12",
+                0..=3 => "2-3",
+                4..=6 => "4-6",
+                7..=12 => "7-12",
                 _ => "13+",
             };
             for name in [app, format!("size {size}"), format!("kind {:?}", place.method.kind)] {

@@ -70,6 +70,10 @@ impl Benchmark for Nowhere {
         Ok(no()?)
     }
 
+    fn facts(&self) -> std::collections::BTreeMap<String, String> {
+        std::collections::BTreeMap::new()
+    }
+
     fn secrets(&self) -> &dyn Secrets {
         unreachable!("nobody asks")
     }
