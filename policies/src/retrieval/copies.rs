@@ -14,30 +14,35 @@ use super::words::{Renaming, likeness};
 const MOST: usize = 60;
 
 pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
-    let mut visible = Vec::new();
-    for class in &target.module.classes {
-        for function in &class.methods {
-            visible.push(here(target, class, function));
-        }
-    }
-    let same_name = visible.iter().filter(|n| n.function.name == target.name()).cloned();
-    let mut siblings: Vec<_> = same_name.chain(corpus.named(target.name()).cloned()).collect();
-    siblings.sort_by(|a, b| nearness(target, b).total_cmp(&nearness(target, a)));
-    siblings.truncate(MOST);
-    let mut family: Vec<_> =
-        visible.into_iter().filter(|n| n.function.name != target.name()).collect();
-    family.sort_by(|a, b| nearness(target, b).total_cmp(&nearness(target, a)));
-    family.truncate(MOST);
-    let similar = corpus.similar(target.method, MOST / 3);
+    let classes = target.module.classes.iter();
+    let visible = classes.flat_map(|class| class.methods.iter().map(|f| here(target, class, f)));
+    let (same_name, others): (Vec<_>, Vec<_>) =
+        visible.partition(|neighbour| neighbour.function.name == target.name());
+    let siblings = same_name.into_iter().chain(corpus.named(target.name()).cloned());
+    let kinds = [
+        (Idea::Sibling, nearest(target, siblings)),
+        (Idea::Family, nearest(target, others.into_iter())),
+        (Idea::Similar, corpus.similar(target.method, MOST / 3)),
+    ];
     let mut proposals = Vec::new();
-    for (idea, neighbours) in
-        [(Idea::Sibling, siblings), (Idea::Family, family), (Idea::Similar, similar)]
-    {
+    let mut counterparts = BTreeMap::new();
+    for (idea, neighbours) in kinds {
         for neighbour in neighbours.iter().filter(|n| !n.function.abstains()) {
-            proposals.extend(adapt(target, corpus, neighbour, idea));
+            let class = (neighbour.file.clone(), neighbour.class_name.clone());
+            let theirs = counterparts
+                .entry(class)
+                .or_insert_with(|| self::counterparts(target, corpus, neighbour));
+            proposals.extend(adapt(target, neighbour, idea, theirs));
         }
     }
     proposals
+}
+
+/// The neighbours that are worth an adaptation.
+fn nearest(target: &Target<'_>, all: impl Iterator<Item = Neighbour>) -> Vec<Neighbour> {
+    let mut all: Vec<_> = all.map(|neighbour| (nearness(target, &neighbour), neighbour)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all.into_iter().take(MOST).map(|(_, neighbour)| neighbour).collect()
 }
 
 fn here(target: &Target<'_>, class: &Class, function: &Function) -> Neighbour {
@@ -54,20 +59,27 @@ fn here(target: &Target<'_>, class: &Class, function: &Function) -> Neighbour {
 fn nearness(target: &Target<'_>, neighbour: &Neighbour) -> f32 {
     let same_class = neighbour.class_name == target.method.class_name;
     let same_file = neighbour.file == target.method.file;
+    let file = if same_file { 1.0 } else { likeness(&neighbour.file, &target.method.file) };
+    let class = if same_class { 1.0 } else { likeness(&neighbour.class_name, target.class_word()) };
     likeness(&neighbour.function.name, target.name())
-        + likeness(&neighbour.class_name, &target.method.class_name)
-        + likeness(&neighbour.file, &target.method.file)
+        + class
+        + file
         + f32::from(u8::from(same_file) + u8::from(same_class))
         + 0.5 * same_arguments(target, &neighbour.function)
 }
 
 /// The neighbour's body in the target's words and, where that differs, with
 /// its parameters renamed and nothing else.
-fn adapt(target: &Target<'_>, corpus: &Corpus, neighbour: &Neighbour, idea: Idea) -> Vec<Proposal> {
+fn adapt(
+    target: &Target<'_>,
+    neighbour: &Neighbour,
+    idea: Idea,
+    counterparts: &BTreeMap<String, String>,
+) -> Vec<Proposal> {
     let plain = parameters(target, &neighbour.function);
     let mut full = plain.clone();
     let class = neighbour.class_name.rsplit('.').next().unwrap_or_default();
-    full.attributes = counterparts(target, corpus, neighbour);
+    full.attributes.clone_from(counterparts);
     full.spell(class, target.class_word());
     if neighbour.function.name != target.name() {
         full.spell(&neighbour.function.name, target.name());

@@ -3,11 +3,12 @@
 use fixfly_runtime::{TestFailure, Turn};
 
 use super::code;
+use super::constructor::beginning;
 use super::proposal::{Idea, Proposal, Sign, mentions};
 use super::python::Function;
 use super::rewrite::{drop_argument, drop_line, first_line, last_line, returning, returns, swap};
 use super::target::Target;
-use super::templates::beginning;
+
 use super::words::likeness;
 
 /// A change to a body and how likely it mends what failed, in log-odds.
@@ -264,3 +265,120 @@ const STANDARD: &str = "\
     html importlib inspect io itertools json locale logging math operator os pathlib pickle posixpath \
     random re secrets shutil signal socket string struct sys tempfile textwrap threading time \
     traceback types unicodedata urllib uuid warnings weakref zoneinfo";
+
+#[cfg(test)]
+mod tests {
+    use fixfly_runtime::{DescribedBy, Method};
+
+    use super::*;
+
+    const CONTENT: &str = "\
+class Parser(Base):
+    def feed(self, text):
+        self._parts.append(text)
+        self.fed_text = text
+        return {\"kind\": self.kind}
+";
+
+    fn method(declaration: &str) -> Method {
+        let function = Function::read(&format!("{declaration} pass")).unwrap();
+        Method {
+            file: "parser.py".into(),
+            class_name: "Parser".into(),
+            name: function.name,
+            declaration: declaration.into(),
+            decorators: Vec::new(),
+            description: String::new(),
+            described_by: DescribedBy::Nothing,
+            content: CONTENT.into(),
+        }
+    }
+
+    /// After `body` failed, `expected` is among what is tried.
+    #[track_caller]
+    fn check(declaration: &str, body: &str, exception: &str, message: &str, expected: &str) {
+        let method = method(declaration);
+        let target = Target::read(&method);
+        let function = Function::read(&target.with_lines(body)).unwrap();
+        let failure = TestFailure {
+            exception: exception.into(),
+            message: message.into(),
+            traceback: String::new(),
+            output: String::new(),
+        };
+        let edits = mend(&target, &function, &failure);
+        let bodies: Vec<_> = edits.iter().map(|edit| target.with_body(&edit.body)).collect();
+        assert!(bodies.contains(&target.with_lines(expected)), "{bodies:#?}");
+    }
+
+    #[test]
+    fn a_missing_attribute_is_replaced_or_begun() {
+        let message = "'Parser' object has no attribute 'text'";
+        check(
+            "def f(self):",
+            "return self.text",
+            "AttributeError",
+            message,
+            "return self.fed_text",
+        );
+        let message = "'Parser' object has no attribute '_parts'";
+        let expected = "self.x = x\nself._parts = []";
+        check("def __init__(self, x):", "self.x = x", "AttributeError", message, expected);
+        let message = "'Parser' object has no attribute 'kind'";
+        let expected = "pass\nself.kind = kind";
+        check("def __init__(self, kind):", "pass", "AttributeError", message, expected);
+    }
+
+    #[test]
+    fn a_missing_name_is_imported_or_found() {
+        let (from, message) = ("return re.I", "name 're' is not defined");
+        check("def f(self):", from, "NameError", message, "import re\nreturn re.I");
+        let (from, message) = ("return kind", "name 'kind' is not defined");
+        check("def f(self):", from, "NameError", message, "return self.kind");
+    }
+
+    #[test]
+    fn a_call_is_made_to_fit() {
+        let message = "Parser.g() got an unexpected keyword argument 'b'";
+        check("def f(self):", "return self.g(a, b=b)", "TypeError", message, "return self.g(a)");
+        let message = "object NoneType can't be used in 'await' expression";
+        check("async def f(self):", "await self.g()", "TypeError", message, "self.g()");
+    }
+
+    #[test]
+    fn a_missing_key_is_replaced() {
+        check(
+            "def f(self, d):",
+            "return d[\"the_kind\"]",
+            "KeyError",
+            "'the_kind'",
+            "return d[\"kind\"]",
+        );
+    }
+
+    #[test]
+    fn a_comparison_says_what_was_expected() {
+        let f = "def f(self):";
+        check(f, "return self.a", "AssertionError", "True != False", "return not (self.a)");
+        check(f, "return self.a", "AssertionError", "False is not true", "return not (self.a)");
+        check(f, "self.a = 1", "AssertionError", "None != <x>", "self.a = 1\nreturn self");
+        check(f, "return (1, 2)", "AssertionError", "(1, 2) != [1, 2]", "return list((1, 2))");
+        check(f, "return \"a\" + x", "AssertionError", "'a' != 'b'", "return \"b\" + x");
+    }
+
+    #[test]
+    fn the_base_class_is_asked_too() {
+        let f = "def f(self, a):";
+        check(f, "return a", "ValueError", "", "super().f(a)\nreturn a");
+    }
+
+    #[test]
+    fn the_failing_line_is_dropped() {
+        let method = method("def f(self):");
+        let target = Target::read(&method);
+        let function = Function::read(&target.with_lines("self.a()\nreturn 1")).unwrap();
+        let traceback = "  File \"parser.py\", line 3, in f\n    self.a()\nValueError";
+        let edit = place(&target, &function, traceback).unwrap();
+        assert_eq!(edit.body, "    return 1");
+    }
+}

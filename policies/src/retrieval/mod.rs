@@ -5,9 +5,11 @@
 //! answer. Each turn it makes every proposal it can, and answers with the
 //! likeliest it has not tried.
 
+mod constructor;
 mod copies;
 mod corpus;
 mod edits;
+mod names;
 mod proposal;
 mod python;
 mod ranking;
@@ -52,6 +54,7 @@ impl Policy for Retrieval {
 fn proposals(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     let mut proposals = copies::propose(target, corpus);
     proposals.extend(twin::propose(target));
+    proposals.extend(constructor::propose(target, corpus));
     proposals.extend(templates::propose(target));
     proposals
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::python::{Function, words_of};
+use super::python::Answer;
 use super::rewrite::returns;
 use super::target::Target;
 use super::words::likeness;
@@ -113,7 +113,8 @@ pub(super) enum Sign {
 }
 
 /// What the code itself says for or against it.
-pub(super) fn plausibility(target: &Target<'_>, function: &Function) -> Evidence {
+pub(super) fn plausibility(target: &Target<'_>, answer: &Answer) -> Evidence {
+    let Answer { function, words, .. } = answer;
     let names = &function.names;
     let missing = names.free.iter().filter(|name| !target.names.contains(*name)).count();
     let known = |name: &&String| {
@@ -121,9 +122,8 @@ pub(super) fn plausibility(target: &Target<'_>, function: &Function) -> Evidence
     };
     let unknown = names.own.iter().filter(|name| !known(name)).count();
     let arguments = function.arguments();
-    let unused = arguments.iter().filter(|argument| !mentions(&function.body, &argument.name));
+    let unused = arguments.iter().filter(|argument| !words.contains(&argument.name));
     let part = |some: usize, all: usize| if all == 0 { 0.0 } else { some as f32 / all as f32 };
-    let words = words_of(&function.body);
     let foreign = |known: &BTreeSet<String>| {
         part(words.iter().filter(|word| !known.contains(*word)).count(), words.len())
     };

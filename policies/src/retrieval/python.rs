@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruff_python_ast::token::TokenKind;
-use ruff_python_ast::visitor::{
-    Visitor, walk_alias, walk_except_handler, walk_expr, walk_parameter, walk_stmt,
-};
-use ruff_python_ast::{
-    self as ast, Alias, ExceptHandler, Expr, ExprContext, Parameter, PySourceType, Stmt,
-    StmtFunctionDef,
-};
+use ruff_python_ast::token::{TokenKind, Tokens};
+use ruff_python_ast::visitor::Visitor;
+use ruff_python_ast::{self as ast, Expr, Parameter, PySourceType, Stmt, StmtFunctionDef};
 use ruff_python_parser::parse_unchecked_source;
-use ruff_text_size::{Ranged, TextRange};
+use ruff_text_size::{Ranged, TextRange, TextSize};
+
+use super::names::{Binder, Names};
 
 /// A file's definitions. Reads what it can of text that is not whole.
 #[derive(Default)]
@@ -65,23 +62,12 @@ pub(super) enum ParamKind {
     DoubleStar,
 }
 
-/// Names a function mentions, by what they are to it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    /// Looked up outside: neither bound here nor attributes.
-    pub(super) free: BTreeSet<String>,
-    /// Attributes of its first parameter.
-    pub(super) own: BTreeSet<String>,
-    /// Those of them it assigns.
-    pub(super) set: BTreeSet<String>,
-}
-
 impl Function {
     /// The first function of `source`.
     pub(super) fn read(source: &str) -> Option<Function> {
         let parsed = parse_unchecked_source(source, PySourceType::Python);
         parsed.suite().iter().find_map(|stmt| match stmt {
-            Stmt::FunctionDef(def) => Some(function(source, def)),
+            Stmt::FunctionDef(def) => Some(function(source, parsed.tokens(), def)),
             _ => None,
         })
     }
@@ -117,25 +103,31 @@ impl Function {
 pub(super) fn module(source: &str) -> Module {
     let parsed = parse_unchecked_source(source, PySourceType::Python);
     let mut module = Module::default();
-    statements(source, parsed.suite(), &mut module);
+    statements(source, parsed.tokens(), parsed.suite(), &mut module);
     module
 }
 
-fn statements(source: &str, stmts: &[Stmt], module: &mut Module) {
+fn statements(source: &str, tokens: &Tokens, stmts: &[Stmt], module: &mut Module) {
     let mut bound = Binder { names: &mut module.names };
     for stmt in stmts {
         bound.visit_stmt(stmt);
     }
     for stmt in stmts {
         match stmt {
-            Stmt::ClassDef(def) => class(source, def, "", &mut module.classes),
-            Stmt::FunctionDef(def) => module.functions.push(function(source, def)),
+            Stmt::ClassDef(def) => class(source, tokens, def, "", &mut module.classes),
+            Stmt::FunctionDef(def) => module.functions.push(function(source, tokens, def)),
             _ => {}
         }
     }
 }
 
-fn class(source: &str, def: &ast::StmtClassDef, outer: &str, classes: &mut Vec<Class>) {
+fn class(
+    source: &str,
+    tokens: &Tokens,
+    def: &ast::StmtClassDef,
+    outer: &str,
+    classes: &mut Vec<Class>,
+) {
     let name = format!("{outer}{}", def.name);
     let inner = format!("{name}.");
     let bases = def.arguments.iter().flat_map(|arguments| &arguments.args);
@@ -147,8 +139,8 @@ fn class(source: &str, def: &ast::StmtClassDef, outer: &str, classes: &mut Vec<C
     };
     for stmt in &def.body {
         match stmt {
-            Stmt::FunctionDef(def) => read.methods.push(function(source, def)),
-            Stmt::ClassDef(def) => class(source, def, &inner, classes),
+            Stmt::FunctionDef(def) => read.methods.push(function(source, tokens, def)),
+            Stmt::ClassDef(def) => class(source, tokens, def, &inner, classes),
             Stmt::Assign(assign) => {
                 for target in &assign.targets {
                     let value = source[assign.value.range()].to_string();
@@ -165,13 +157,7 @@ fn class(source: &str, def: &ast::StmtClassDef, outer: &str, classes: &mut Vec<C
     classes.push(read);
 }
 
-fn function(source: &str, def: &StmtFunctionDef) -> Function {
-    let first = def.parameters.args.first().map_or("", |first| first.name().as_str());
-    let mut names = Mentions { first, ..Mentions::default() };
-    names.bound.extend(def.parameters.iter().map(|parameter| parameter.name().to_string()));
-    names.visit_body(&def.body);
-    let Mentions { mut names, bound, .. } = names;
-    names.free.retain(|name| !bound.contains(name));
+fn function(source: &str, tokens: &Tokens, def: &StmtFunctionDef) -> Function {
     Function {
         name: def.name.to_string(),
         is_async: def.is_async,
@@ -181,8 +167,8 @@ fn function(source: &str, def: &StmtFunctionDef) -> Function {
             .map(|decorator| source[decorator.range()].to_string())
             .collect(),
         params: params(source, &def.parameters),
-        body: body(source, def),
-        names,
+        body: body(source, tokens, def),
+        names: Names::of(def),
     }
 }
 
@@ -208,13 +194,13 @@ fn params(source: &str, parameters: &ast::Parameters) -> Vec<Param> {
 }
 
 /// The text after the docstring or, without one, after the declaration.
-fn body(source: &str, def: &StmtFunctionDef) -> String {
+fn body(source: &str, tokens: &Tokens, def: &StmtFunctionDef) -> String {
     let docstring = def.body.first().filter(|stmt| is_string(stmt));
     let start = match docstring {
         Some(docstring) => usize::from(docstring.end()),
         None => {
-            let from = usize::from(def.name.end());
-            from + header_end(&source[from..usize::from(def.end())]).unwrap_or(0)
+            let end = header_end(tokens, def);
+            usize::from(end)
         }
     };
     let column = column(source, def.range());
@@ -235,19 +221,19 @@ fn is_string(stmt: &Stmt) -> bool {
     matches!(stmt, Stmt::Expr(expr) if expr.value.is_string_literal_expr())
 }
 
-/// Where the colon that ends a declaration stops, from somewhere before its
-/// parameters.
-fn header_end(text: &str) -> Option<usize> {
+/// Where the colon that ends the declaration stops.
+fn header_end(tokens: &Tokens, def: &StmtFunctionDef) -> TextSize {
     let mut depth = 0i32;
-    tokens(text).into_iter().find_map(|token| {
-        match token.kind {
+    let after = tokens.partition_point(|token| token.start() < def.name.end());
+    let colon = tokens[after..].iter().find(|token| {
+        match token.kind() {
             TokenKind::Lpar | TokenKind::Lsqb | TokenKind::Lbrace => depth += 1,
             TokenKind::Rpar | TokenKind::Rsqb | TokenKind::Rbrace => depth -= 1,
-            TokenKind::Colon if depth == 0 => return Some(usize::from(token.range.end())),
             _ => {}
         }
-        None
-    })
+        depth == 0 && token.kind() == TokenKind::Colon
+    });
+    colon.map_or(def.end(), Ranged::end).min(def.end())
 }
 
 fn column(source: &str, range: TextRange) -> usize {
@@ -277,15 +263,16 @@ pub(super) struct Token {
 /// The tokens of `source`, comments included, line structure left out.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
     let parsed = parse_unchecked_source(source, PySourceType::Python);
-    let layout = |kind: TokenKind| {
-        kind.is_any_newline()
-            || matches!(kind, TokenKind::Indent | TokenKind::Dedent | TokenKind::EndOfFile)
-    };
     let tokens = parsed.tokens().iter();
     tokens
-        .filter(|token| !layout(token.kind()))
+        .filter(|token| !is_layout(token.kind()))
         .map(|token| Token { kind: token.kind(), range: token.range() })
         .collect()
+}
+
+fn is_layout(kind: TokenKind) -> bool {
+    kind.is_any_newline()
+        || matches!(kind, TokenKind::Indent | TokenKind::Dedent | TokenKind::EndOfFile)
 }
 
 /// The names and strings of `source`, each once.
@@ -295,95 +282,41 @@ pub(super) fn words_of(source: &str) -> BTreeSet<String> {
     words.map(|token| source[token.range].to_string()).collect()
 }
 
-/// True where `source` is one function and nothing else, in valid syntax.
-pub(super) fn is_one_function(source: &str) -> bool {
-    let parsed = parse_unchecked_source(source, PySourceType::Python);
-    parsed.has_valid_syntax() && matches!(&parsed.suite()[..], [Stmt::FunctionDef(_)])
+/// An answer, read at once.
+pub(super) struct Answer {
+    pub(super) function: Function,
+    /// Its body without comments, docstring and layout: what makes two answers
+    /// one.
+    pub(super) normal: String,
+    /// The names and strings of its body.
+    pub(super) words: BTreeSet<String>,
+    /// One function and nothing else, in valid syntax.
+    pub(super) is_whole: bool,
 }
 
-/// Collects the names a module binds at its own level.
-struct Binder<'n> {
-    names: &'n mut BTreeSet<String>,
-}
-
-impl<'a> Visitor<'a> for Binder<'_> {
-    fn visit_stmt(&mut self, stmt: &'a Stmt) {
-        match stmt {
-            Stmt::ClassDef(def) => _ = self.names.insert(def.name.to_string()),
-            Stmt::FunctionDef(def) => _ = self.names.insert(def.name.to_string()),
-            _ => walk_stmt(self, stmt),
-        }
-    }
-
-    fn visit_alias(&mut self, alias: &'a Alias) {
-        self.names.insert(bound_by(alias));
-        walk_alias(self, alias);
-    }
-
-    fn visit_expr(&mut self, expr: &'a Expr) {
-        if let Expr::Name(name) = expr
-            && name.ctx != ExprContext::Load
-        {
-            self.names.insert(name.id.to_string());
-        }
-    }
-}
-
-fn bound_by(alias: &Alias) -> String {
-    let name = alias.asname.as_ref().unwrap_or(&alias.name).as_str();
-    name.split('.').next().unwrap_or(name).to_string()
-}
-
-/// Collects the names a function mentions.
-#[derive(Default)]
-struct Mentions<'a> {
-    first: &'a str,
-    names: Names,
-    bound: BTreeSet<String>,
-}
-
-impl<'a> Visitor<'a> for Mentions<'a> {
-    fn visit_stmt(&mut self, stmt: &'a Stmt) {
-        match stmt {
-            Stmt::FunctionDef(def) => _ = self.bound.insert(def.name.to_string()),
-            Stmt::ClassDef(def) => _ = self.bound.insert(def.name.to_string()),
-            _ => {}
-        }
-        walk_stmt(self, stmt);
-    }
-
-    fn visit_expr(&mut self, expr: &'a Expr) {
-        match expr {
-            Expr::Name(name) if name.ctx == ExprContext::Load => {
-                self.names.free.insert(name.id.to_string());
+impl Answer {
+    pub(super) fn read(code: &str) -> Option<Answer> {
+        let parsed = parse_unchecked_source(code, PySourceType::Python);
+        let [Stmt::FunctionDef(def), rest @ ..] = &parsed.suite()[..] else { return None };
+        let docstring = def.body.first().filter(|stmt| is_string(stmt));
+        let start = docstring.map_or_else(|| header_end(parsed.tokens(), def), Ranged::end);
+        let after = parsed.tokens().partition_point(|token| token.start() < start);
+        let mut answer = Answer {
+            function: function(code, parsed.tokens(), def),
+            normal: String::new(),
+            words: BTreeSet::new(),
+            is_whole: parsed.has_valid_syntax() && rest.is_empty(),
+        };
+        for token in parsed.tokens()[after..].iter() {
+            let text = &code[token.range()];
+            if !is_layout(token.kind()) && !token.kind().is_comment() {
+                answer.normal.push_str(text);
+                answer.normal.push(' ');
             }
-            Expr::Name(name) => _ = self.bound.insert(name.id.to_string()),
-            Expr::Attribute(attribute) => {
-                if matches!(&*attribute.value, Expr::Name(name) if name.id.as_str() == self.first) {
-                    self.names.own.insert(attribute.attr.to_string());
-                    if attribute.ctx == ExprContext::Store {
-                        self.names.set.insert(attribute.attr.to_string());
-                    }
-                }
+            if matches!(token.kind(), TokenKind::Name | TokenKind::String) {
+                answer.words.insert(text.to_string());
             }
-            _ => {}
         }
-        walk_expr(self, expr);
-    }
-
-    fn visit_parameter(&mut self, parameter: &'a Parameter) {
-        self.bound.insert(parameter.name.to_string());
-        walk_parameter(self, parameter);
-    }
-
-    fn visit_alias(&mut self, alias: &'a Alias) {
-        self.bound.insert(bound_by(alias));
-        walk_alias(self, alias);
-    }
-
-    fn visit_except_handler(&mut self, handler: &'a ExceptHandler) {
-        let ExceptHandler::ExceptHandler(caught) = handler;
-        self.bound.extend(caught.name.iter().map(ToString::to_string));
-        walk_except_handler(self, handler);
+        Some(answer)
     }
 }

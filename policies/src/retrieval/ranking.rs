@@ -6,10 +6,10 @@ use fixfly_runtime::Turn;
 
 use super::code;
 use super::proposal::{Evidence, Idea, Proposal, Sign, plausibility};
-use super::python::{Function, is_one_function, tokens};
+use super::python::Answer;
 use super::target::Target;
 
-/// The likeliest proposal that fits and was not tried. With `chance`, drawn in
+/// The likeliest proposal that was not tried. With `chance`, drawn in
 /// proportion to likelihood, so that samples differ.
 pub(super) fn best(
     target: &Target<'_>,
@@ -26,23 +26,23 @@ pub(super) fn best(
         }
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     }
-    let fits = |(_, proposal, _): (f32, Proposal, String)| {
-        is_one_function(&proposal.code).then_some(proposal)
-    };
-    ranked.into_iter().find_map(fits)
+    ranked.into_iter().next().map(|(_, proposal, _)| proposal)
 }
 
-/// Proposals with their log-odds and normal form, best first, each code once.
+/// Proposals that are one method, with their log-odds and normal form, best
+/// first, each once.
 pub(super) fn ranked(
     target: &Target<'_>,
     proposals: Vec<Proposal>,
 ) -> Vec<(f32, Proposal, String)> {
     let mut merged: BTreeMap<String, (f32, Proposal, f32)> = BTreeMap::new();
     for mut proposal in proposals {
-        let Some(function) = Function::read(&proposal.code) else { continue };
-        proposal.evidence.extend(plausibility(target, &function));
+        let Some(answer) = Answer::read(&proposal.code).filter(|answer| answer.is_whole) else {
+            continue;
+        };
+        proposal.evidence.extend(plausibility(target, &answer));
         let score = score(proposal.idea, &proposal.evidence);
-        let normal = normal_body(&function.body);
+        let normal = answer.normal;
         match merged.get_mut(&normal) {
             Some((best, kept, votes)) => {
                 *votes += 1.0;
@@ -76,7 +76,7 @@ fn bias(idea: Idea) -> f32 {
         Idea::Family => -3.4,
         Idea::Similar => -0.7,
         Idea::Init => 1.2,
-        Idea::Twin => 0.0,
+        Idea::Twin => 3.0,
         _ => -0.9,
     }
 }
@@ -121,16 +121,9 @@ fn weights(sign: Sign) -> [f32; 4] {
     }
 }
 
-/// Code without comments, docstring and layout: what makes two answers one.
+/// What makes two answers one.
 pub(super) fn normal(code: &str) -> String {
-    let body = Function::read(code).map_or_else(|| code.to_string(), |function| function.body);
-    normal_body(&body)
-}
-
-fn normal_body(body: &str) -> String {
-    let tokens = tokens(body);
-    let words = tokens.iter().filter(|token| !token.kind.is_comment());
-    words.map(|token| &body[token.range]).collect::<Vec<_>>().join(" ")
+    Answer::read(code).map_or_else(|| code.to_string(), |answer| answer.normal)
 }
 
 /// Noise that makes the greatest of noisy log-odds a fair draw.

@@ -1,17 +1,14 @@
 //! Proposals deduced from the declaration and the class alone.
 
 use super::proposal::{Idea, Proposal};
-use super::python::{Param, ParamKind};
+use super::python::ParamKind;
 use super::target::Target;
 use super::words::{likeness, words};
 
 pub(super) fn propose(target: &Target<'_>) -> Vec<Proposal> {
-    let mut proposals = match target.name() {
-        "__init__" => init(target),
-        "__eq__" | "__hash__" => identity(target),
-        _ => Vec::new(),
-    };
-    proposals.extend(base(target));
+    let mut proposals = base(target);
+    proposals.extend(lazy(target));
+    proposals.extend(checks(target));
     proposals.extend(accessors(target));
     proposals.extend(delegates(target));
     proposals.extend(constants(target));
@@ -36,109 +33,59 @@ fn base(target: &Target<'_>) -> Vec<Proposal> {
     vec![propose(format!("return {call}"), value), propose(call, statement)]
 }
 
-/// A constructor that keeps what it is given, passes on what the class does
-/// not mention, and starts what the other methods rely on.
-fn init(target: &Target<'_>) -> Vec<Proposal> {
-    let arguments = target.function.arguments();
-    let field = |param: &Param| {
-        let private = format!("_{}", param.name);
-        let known = |name: &String| target.attributes.contains_key(name);
-        match param.kind {
-            _ if known(&param.name) => Some(param.name.clone()),
-            _ if known(&private) => Some(private),
-            ParamKind::Positional | ParamKind::Keyword if !target.has_bases() => {
-                Some(param.name.clone())
-            }
-            _ => None,
-        }
-    };
-    let (kept, passed): (Vec<&Param>, Vec<_>) = arguments.iter().partition(|p| field(p).is_some());
-    let keep = |param: &&Param| {
-        let name = field(param).unwrap_or_default();
-        format!("self.{name} = {}", param.name)
-    };
-    let keep: Vec<String> = kept.iter().map(keep).collect();
-    let fresh: Vec<String> = fresh(target);
-    let mut passing = target.function.clone();
-    passing.params = passed.into_iter().cloned().collect();
-    let some = [format!("super().__init__({})", passing.forward())];
-    let all = [format!("super().__init__({})", target.function.forward())];
-    let join = |parts: &[&[String]]| parts.concat().join("\n");
-    let mut shapes = Vec::new();
-    match target.has_bases() {
-        true => {
-            shapes.push((join(&[&keep, &some]), -1.5));
-            shapes.push((join(&[&some, &keep]), -2.0));
-            shapes.push((join(&[&keep, &all]), -3.0));
-            shapes.push((join(&[&all, &keep, &fresh]), -3.5));
-            shapes.push((join(&[&some, &keep, &fresh]), -2.5));
-            shapes.push((join(&[&keep]), -3.5));
-        }
-        false => {
-            shapes.push((join(&[&keep, &fresh]), -0.5));
-            shapes.push((join(&[&keep]), -0.6));
-        }
+/// The attribute read, worked out first where it is not there yet.
+fn lazy(target: &Target<'_>) -> Vec<Proposal> {
+    let name = target.name().trim_start_matches("get_");
+    let private = format!("_{name}");
+    if !target.attributes.contains_key(&private) || !target.function.arguments().is_empty() {
+        return Vec::new();
     }
-    let shapes = shapes.into_iter().filter(|(lines, _)| !lines.is_empty());
-    shapes.map(|(lines, prior)| Proposal::guess(target, Idea::Init, &lines, prior)).collect()
-}
-
-/// Attributes that the class reads and nothing visible gives it, with the
-/// value their use suggests.
-fn fresh(target: &Target<'_>) -> Vec<String> {
-    let given = |name: &String| {
-        target.class.attributes.contains_key(name)
-            || target.class.methods.iter().any(|method| method.name == *name)
-            || target.function.params.iter().any(|param| name.trim_start_matches('_') == param.name)
-            || name.starts_with("__")
-    };
-    let read = target.attributes.iter().filter(|(name, count)| **count > 0 && !given(name));
-    read.map(|(name, _)| format!("self.{name} = {}", beginning(&target.class.text, name))).collect()
-}
-
-/// The empty value of the kind that `self.{name}` is used as.
-pub(super) fn beginning(text: &str, name: &str) -> &'static str {
-    let used = |uses: &[&str]| uses.iter().any(|how| text.contains(&format!("self.{name}{how}")));
-    if used(&[".append(", ".extend(", ".insert("]) {
-        "[]"
-    } else if used(&[".add(", ".discard("]) {
-        "set()"
-    } else if used(&["[", ".setdefault(", ".items(", ".update(", ".get(", ".values("]) {
-        "{}"
-    } else if used(&[" += 1", " -= 1"]) {
-        "0"
-    } else {
-        "None"
-    }
-}
-
-/// Equality and hash over what the constructor keeps.
-fn identity(target: &Target<'_>) -> Vec<Proposal> {
-    let init = target.class.methods.iter().find(|method| method.name == "__init__");
-    let kept: Vec<&String> = init.iter().flat_map(|init| &init.names.set).collect();
-    let Some(other) = target.function.arguments().first().map(|param| &param.name) else {
-        let fields: Vec<_> = kept.iter().map(|name| format!("self.{name}")).collect();
-        let lines = match fields.as_slice() {
-            [one] => format!("return hash({one})"),
-            _ => format!("return hash(({}))", fields.join(", ")),
+    let makers = target.class.methods.iter().filter(|method| {
+        method.arguments().is_empty()
+            && method.name != target.name()
+            && likeness(&method.name, name) > 0.0
+            || method.names.set.contains(&private)
+    });
+    let lines = makers.flat_map(|maker| {
+        let made = match maker.names.set.contains(&private) {
+            true => format!("self.{}()", maker.name),
+            false => format!("self.{private} = self.{}()", maker.name),
         };
-        return vec![Proposal::guess(target, Idea::Accessor, &lines, -2.5)];
-    };
-    let same = kept.iter().map(|name| format!("self.{name} == {other}.{name}"));
-    let same = same.collect::<Vec<_>>().join(" and ");
-    let class = target.class_word();
-    let lines = [
-        (format!("return isinstance({other}, {class}) and {same}"), -2.5),
-        (
-            format!(
-                "if not isinstance({other}, {class}):\n    return NotImplemented\nreturn {same}"
-            ),
-            -2.7,
-        ),
-        (format!("return isinstance({other}, self.__class__) and {same}"), -2.6),
-    ];
-    let lines = lines.into_iter().filter(|_| !same.is_empty());
+        let rest = format!("    {made}\nreturn self.{private}");
+        [
+            (format!("if self.{private} is None:\n{rest}"), -1.0),
+            (format!("if not hasattr(self, \"{private}\"):\n{rest}"), -1.5),
+        ]
+    });
     lines.map(|(lines, prior)| Proposal::guess(target, Idea::Accessor, &lines, prior)).collect()
+}
+
+/// All checks of the class, one after the other.
+fn checks(target: &Target<'_>) -> Vec<Proposal> {
+    let checks = target.class.methods.iter().filter(|method| method.name.starts_with("_check"));
+    let own = target.function.arguments();
+    let call = |method: &super::python::Function| {
+        let passed = method.arguments().iter().filter(|param| {
+            param.kind == ParamKind::DoubleStar || own.iter().any(|own| own.name == param.name)
+        });
+        let mut passing = method.clone();
+        passing.params = passed.cloned().collect();
+        format!("    *self.{}({}),", method.name, passing.forward())
+    };
+    let calls: Vec<String> = checks.map(call).collect();
+    if target.name() != "check" || calls.is_empty() {
+        return Vec::new();
+    }
+    let base = match target.has_bases() {
+        true => format!("    *super().check({}),\n", target.function.forward()),
+        false => String::new(),
+    };
+    let with = format!("return [\n{base}{}\n]", calls.join("\n"));
+    let without = format!("return [\n{}\n]", calls.join("\n"));
+    vec![
+        Proposal::guess(target, Idea::Delegate, &with, 2.0),
+        Proposal::guess(target, Idea::Delegate, &without, 1.5),
+    ]
 }
 
 /// Attributes by how much their name, without a verb, is that of the method.

@@ -54,7 +54,7 @@ pub(super) struct Renaming {
     pub(super) names: BTreeMap<String, String>,
     /// Attributes.
     pub(super) attributes: BTreeMap<String, String>,
-    /// Parts of identifiers, strings and comments.
+    /// Parts of identifiers and strings.
     pub(super) spellings: Vec<(String, String)>,
 }
 
@@ -110,7 +110,7 @@ impl Renaming {
             TokenKind::Name if after_dot => self.attributes.get(text),
             TokenKind::Name => self.names.get(text),
             TokenKind::String => self.attributes.get(text),
-            TokenKind::FStringMiddle | TokenKind::Comment => None,
+            TokenKind::FStringMiddle => None,
             _ => return text.to_string(),
         };
         whole.cloned().unwrap_or_else(|| self.respell(text))
@@ -200,7 +200,7 @@ mod tests {
             "    self.add_index(x, added)",
             "    self.remove_index(x, added)",
         );
-        check("as_oracle", "as_mysql", "# ORACLE only\nf'{oracle}'", "# MYSQL only\nf'{mysql}'");
+        check("as_oracle", "as_mysql", "f'ORACLE {oracle}'", "f'MYSQL {mysql}'");
         check("get", "set", "self.get(budget)", "self.set(budget)");
     }
 
