@@ -10,11 +10,10 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use super::names::{Binder, Names};
 
-/// A file's definitions. Reads what it can of text that is not whole.
+/// A file's classes and names. Reads what it can of text that is not whole.
 #[derive(Default)]
 pub(super) struct Module {
     pub(super) classes: Vec<Class>,
-    pub(super) functions: Vec<Function>,
     /// All names of the module itself, definitions and imports included.
     pub(super) names: BTreeSet<String>,
 }
@@ -113,10 +112,8 @@ fn statements(source: &str, tokens: &Tokens, stmts: &[Stmt], module: &mut Module
         bound.visit_stmt(stmt);
     }
     for stmt in stmts {
-        match stmt {
-            Stmt::ClassDef(def) => class(source, tokens, def, "", &mut module.classes),
-            Stmt::FunctionDef(def) => module.functions.push(function(source, tokens, def)),
-            _ => {}
+        if let Stmt::ClassDef(def) = stmt {
+            class(source, tokens, def, "", &mut module.classes);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Proposals deduced from the declaration and the class alone.
 
 use super::proposal::{Idea, Proposal};
-use super::python::ParamKind;
+use super::python::{Function, ParamKind};
 use super::target::Target;
 use super::words::{likeness, words};
 
@@ -64,7 +64,7 @@ fn lazy(target: &Target<'_>) -> Vec<Proposal> {
 fn checks(target: &Target<'_>) -> Vec<Proposal> {
     let checks = target.class.methods.iter().filter(|method| method.name.starts_with("_check"));
     let own = target.function.arguments();
-    let call = |method: &super::python::Function| {
+    let call = |method: &Function| {
         let passed = method.arguments().iter().filter(|param| {
             param.kind == ParamKind::DoubleStar || own.iter().any(|own| own.name == param.name)
         });
