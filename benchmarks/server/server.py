@@ -29,6 +29,7 @@ import report
 GROUPS = 6
 FLOOD = 8 << 20
 PATIENCE = 120
+PATIENT = {"wall": 280, "cpu": 280}
 
 
 class Line:
@@ -120,6 +121,8 @@ class Server:
             return {"python": sys.version.split()[0], "isolated": self.isolation.full, "hot": self.suite.hot}
         if request["op"] == "census":
             return self.census(request)
+        if request["op"] == "collect":
+            return self.collect()
         if request["op"] == "preload":
             return self.preload()
         if not self.isolation.full:
@@ -216,25 +219,38 @@ class Server:
 
     # -- census --------------------------------------------------------------
 
+    def collect(self):
+        """The tests that are there, by the part of the suite they are in."""
+        def body(recorder, canary):
+            self.suite.load(None)
+            groups, broken = self.suite.groups()
+            recorder.say("collected", groups=groups, broken=broken)
+
+        answer = self.candidate({"limits": PATIENT}, body, keep=True)
+        for row in answer["events"]:
+            if row["event"] == "collected":
+                return {"groups": row["groups"], "broken": row["broken"]}
+        why = next((row["failure"]["traceback"].strip().splitlines()[-1] for row in answer["events"]
+                    if "failure" in row), f"looking for them {answer['outcome'].replace('_', ' ')}")
+        return {"groups": {}, "broken": [["", why]]}
+
     def census(self, request):
-        """All tests of a group with the probe in place, in one child."""
+        """Tests with the probe in place, in one child. `files` are those under
+        repair; whatever else is in the project serves its tests."""
         import probe
 
-        tests = os.path.join(self.root, "tests") + "/" if self.suite.hot else None
+        tests = os.path.join(self.root, "tests") + "/" if self.suite.hot else self.root
+        files = {self.root + file for file in request.get("files", [])}
+        wanted = request.get("labels") or request.get("tests")
 
         def is_test(file):
-            if tests:
-                return file.startswith(tests)
-            name = file[len(self.root):] if file.startswith(self.root) else file
-            parts = name.split("/")
-            return any(p in ("tests", "test", "testing") for p in parts[:-1]) or parts[-1].startswith("test_") \
-                or parts[-1].endswith("_test.py") or parts[-1] in ("tests.py", "conftest.py")
+            return file.startswith(tests) and file not in files
 
         def body(recorder, canary):
             probe.install(self.root, self.suite.source, is_test)
-            self.suite.load(request["labels"])
+            self.suite.load(wanted)
             recorder.say("before", hits=probe.taken())
-            self.suite.run(None if self.suite.hot or not request["labels"] else request["labels"], recorder, None)
+            self.suite.run(None if self.suite.hot else wanted, recorder, None)
 
         answer = self.candidate({**request, "file": None, "tests": []}, body, probing=probe)
         return {"events": answer["events"], "outcome": answer["outcome"], "cpu": answer["cpu"]}
@@ -243,13 +259,37 @@ class Server:
         """Names of the modules outside the project that its tests import."""
         def body(recorder, canary):
             self.suite.base() if self.suite.hot else self.suite.load(None)
-            names = [n for n, m in list(sys.modules.items())
-                     if not (getattr(m, "__file__", None) or "").startswith(self.root) and n != "__main__"]
-            recorder.say("modules", names=sorted(names))
+            recorder.say("modules", names=sorted(n for n in sys.modules if n != "__main__" and not self.is_own(n)))
 
-        answer = self.candidate({"file": None, "tests": [], "limits": {}}, body, keep=True)
-        names = [row["names"] for row in answer["events"] if row["event"] == "modules"]
-        return {"modules": names[0] if names else []}
+        answer = self.candidate({"limits": PATIENT}, body, keep=True)
+        names = next((row["names"] for row in answer["events"] if row["event"] == "modules"), [])
+        if not self.suite.hot:
+            from suite_pytest import plugin_modules
+            avoided = plugin_modules()
+            names = [name for name in names if name.split(".")[0] not in avoided]
+            while (guilty := self.brings_project(names)) is not None:
+                names = [name for name in names if name.split(".")[0] != guilty.split(".")[0]]
+        return {"modules": names}
+
+    def is_own(self, name):
+        module = sys.modules[name]
+        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or [])]
+        return any((place or "").startswith(self.root) for place in places)
+
+    def brings_project(self, names):
+        """The first of these modules whose import imports the project, if one does."""
+        def body(recorder, canary):
+            for name in names:
+                try:
+                    importlib.import_module(name)
+                except Exception:
+                    continue
+                if any(self.is_own(other) for other in list(sys.modules)):
+                    recorder.say("guilty", name=name)
+                    return
+
+        answer = self.candidate({"limits": PATIENT}, body, keep=True)
+        return next((row["name"] for row in answer["events"] if row["event"] == "guilty"), None)
 
     # -- one candidate -------------------------------------------------------
 

@@ -1,10 +1,23 @@
-"""Any project whose tests pytest runs."""
+"""Any project whose tests pytest runs.
 
+The steps of `pytest.main` one by one, as what is collected must be known
+before it runs. All settings of the project count but `addopts`, of which only
+what decides how tests are imported is kept: the rest is about reports.
+"""
+
+import configparser
+import importlib.metadata
 import os
-import sys
+import re
+import shlex
+import tomllib
+
+import fresh
 
 FLAGS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cov",
-         "-o", "addopts=", "--tb=no", "--no-header", "--no-summary", "--disable-warnings"]
+         "-o", "addopts=", "--tb=no", "--no-header", "--no-summary", "--disable-warnings",
+         "--continue-on-collection-errors"]
+KEPT = re.compile(r"--import-mode(=|$)|--pyargs$|-p$|-p(?!no:)\w")
 
 
 class Named:
@@ -19,14 +32,24 @@ class Named:
         return self.name
 
 
+class Said:
+    """What a test printed, as pytest caught it."""
+
+    def __init__(self, report):
+        self.text = "".join(getattr(report, name, None) or "" for name in ("capstdout", "capstderr"))
+
+    def take(self):
+        text, self.text = self.text, ""
+        return text
+
+
 class Plugin:
     """Reports each test's phases to the recorder as one test."""
 
-    def __init__(self, recorder, canary):
-        self.recorder, self.canary, self.collected = recorder, canary, []
+    recorder = None
 
-    def pytest_collection_modifyitems(self, items):
-        self.collected = [item.nodeid for item in items]
+    def __init__(self):
+        self.broken = []
 
     def pytest_runtest_logstart(self, nodeid, location):
         self.bad = False
@@ -34,13 +57,14 @@ class Plugin:
 
     def pytest_exception_interact(self, node, call, report):
         error = call.excinfo.value
-        test = Named(getattr(node, "nodeid", ""))
-        if getattr(report, "when", None) is None:
-            self.recorder.addError(Named(f"unittest.loader._FailedTest.{node.nodeid}"), (type(error), error, None))
+        if getattr(report, "when", None) not in ("setup", "call", "teardown"):
+            self.broken.append((node.nodeid, error))
             return
         self.bad = True
+        if self.recorder.printed:
+            self.recorder.printed = Said(report)
         add = self.recorder.addFailure if isinstance(error, AssertionError) else self.recorder.addError
-        add(test, (type(error), error, None))
+        add(Named(node.nodeid), (type(error), error, None))
 
     def pytest_runtest_logreport(self, report):
         test = Named(report.nodeid)
@@ -62,33 +86,86 @@ class Plugin:
             self.recorder.addSuccess(Named(nodeid))
         self.recorder.stopTest(Named(nodeid))
 
-    def pytest_sessionfinish(self, session):
-        if self.canary is not None:
-            self.canary.run(self.recorder)
-
 
 class Suite:
     hot = False
 
     def __init__(self, root):
-        self.root = self.source = root.rstrip("/") + "/"
-
-    def group(self, test):
-        return test.split("::", 1)[0]
-
-    def boot(self):
-        os.chdir(self.root)
-        extra = os.path.join(self.root, "src")
-        sys.path[:0] = [self.root] + ([extra] if os.path.isdir(extra) else [])
+        self.root = root.rstrip("/")
+        self.source = self.root + "/"
 
     def load(self, tests, checks=True):
-        self.boot()
+        """Collects the files of these tests, or all that there are."""
+        fresh.begin(self.root, "pytest")
+        import pytest
+        from _pytest.config import _prepareconfig
+        from _pytest.main import Session
+        os.environ["PYTEST_VERSION"] = pytest.__version__
+        files = sorted({test.split("::", 1)[0] for test in tests or []})
+        self.plugin = Plugin()
+        config = _prepareconfig([*FLAGS, *kept_options(self.root), f"--rootdir={self.root}", *files], [self.plugin])
+        config._do_configure()
+        self.session = Session.from_config(config)
+        config.hook.pytest_sessionstart(session=self.session)
+        config.hook.pytest_collection(session=self.session)
+
+    def groups(self):
+        """The tests that are there, by file; and why others are not."""
+        groups = {}
+        for item in self.session.items:
+            file = item.nodeid.split("::", 1)[0]
+            groups.setdefault(file, {"file": file, "tests": []})["tests"].append(item.nodeid)
+        return groups, [[name, last_line(error)] for name, error in self.plugin.broken]
 
     def run(self, tests, recorder, canary):
-        import pytest
-        plugin = Plugin(recorder, canary)
-        self.plugin = plugin
-        pytest.main([*FLAGS, f"--rootdir={self.root}", *(tests or [])], plugins=[plugin])
+        self.plugin.recorder = recorder
+        for name, error in self.plugin.broken:
+            recorder.addError(Named(f"unittest.loader._FailedTest.{name}"), (type(error), error, None))
+        if tests is not None:
+            wanted = set(tests)
+            self.session.items = [item for item in self.session.items if item.nodeid in wanted]
+        self.session.testscollected = len(self.session.items)
+        if self.session.items:
+            self.session.config.hook.pytest_runtestloop(session=self.session)
+        if canary is not None:
+            canary.run(recorder)
 
-    def census_tests(self):
-        return self.plugin.collected
+
+def last_line(error):
+    cause = error.__cause__ or error
+    said = str(cause).strip().splitlines() or [""]
+    return f"{type(cause).__name__}: {said[-1]}"
+
+
+def kept_options(root):
+    """What the project's `addopts` says of how tests are imported."""
+    words, kept = addopts(root), []
+    for at, word in enumerate(words):
+        if KEPT.match(word) and not (word == "-p" and words[at + 1:at + 2][:1] and words[at + 1].startswith("no:")):
+            kept += words[at:at + 2] if word in ("-p", "--import-mode") else [word]
+    return kept
+
+
+def addopts(root):
+    for name, section in (("pytest.ini", "pytest"), (".pytest.ini", "pytest"), ("pyproject.toml", None),
+                          ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
+        path = os.path.join(root, name)
+        try:
+            if section is None:
+                with open(path, "rb") as file:
+                    tool = tomllib.load(file).get("tool", {}).get("pytest", {})
+                said = tool.get("ini_options", tool).get("addopts")
+            else:
+                parser = configparser.RawConfigParser()
+                parser.read(path)
+                said = parser.get(section, "addopts", fallback=None)
+        except (OSError, tomllib.TOMLDecodeError, configparser.Error):
+            continue
+        if said is not None:
+            return said if isinstance(said, list) else shlex.split(said)
+    return []
+
+
+def plugin_modules():
+    """Modules that pytest itself must be the first to import."""
+    return {entry.value.split(":")[0].split(".")[0] for entry in importlib.metadata.entry_points(group="pytest11")}

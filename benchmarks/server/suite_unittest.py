@@ -3,42 +3,84 @@
 import os
 import sys
 import unittest
+import warnings
 
-from suite_django import flat
+import fresh
+
+PATTERNS = ("test*.py", "*_test.py")
 
 
 class Suite:
     hot = False
 
     def __init__(self, root):
-        self.root = self.source = root.rstrip("/") + "/"
-
-    def group(self, test):
-        return test.rsplit(".", 2)[0]
-
-    def boot(self):
-        os.chdir(self.root)
-        extra = os.path.join(self.root, "src")
-        sys.path[:0] = [self.root] + ([extra] if os.path.isdir(extra) else [])
+        self.root = root.rstrip("/")
+        self.source = self.root + "/"
 
     def load(self, tests, checks=True):
-        self.boot()
-        if tests is None:
-            suite = unittest.defaultTestLoader.discover(self.start(), top_level_dir=self.root)
-        else:
-            suite = unittest.defaultTestLoader.loadTestsFromNames(sorted({t.rsplit(".", 2)[0] for t in tests}))
-        self.by_id = {test.id(): test for test in flat(suite)}
+        """The modules of these tests, or all that there are."""
+        fresh.begin(self.root, "unittest")
+        self.tops = fresh.import_roots(self.root)
+        # Folders of tests that are no packages are a path of their own.
+        loose = [os.path.join(self.root, name) for name in ("tests", "test")]
+        self.tops += [path for path in loose
+                      if os.path.isdir(path) and not os.path.exists(os.path.join(path, "__init__.py"))]
+        sys.path[:] = list(dict.fromkeys([*self.tops, *sys.path]))
+        suite = self.discover() if tests is None else self.named(tests)
+        self.by_id = {test.id(): test for test in suite}
 
-    def start(self):
-        for name in ("tests", "test"):
-            if os.path.isfile(os.path.join(self.root, name, "__init__.py")):
-                return os.path.join(self.root, name)
-        return self.root
+    def discover(self):
+        for pattern in PATTERNS:
+            found = []
+            for top in self.tops:
+                loader = unittest.TestLoader()
+                found += flat(loader.discover(top, pattern, top_level_dir=top))
+            if found:
+                return found
+        return []
+
+    def named(self, tests):
+        return list(flat(unittest.TestLoader().loadTestsFromNames(sorted({self.module(test) for test in tests}))))
+
+    def module(self, test):
+        """The module in a test's id: the classes after it may be nested."""
+        parts = test.split(".")
+        for end in range(len(parts) - 2, 0, -1):
+            place = os.path.join(*parts[:end])
+            if any(os.path.isfile(os.path.join(top, place + kind)) for top in self.tops
+                   for kind in (".py", "/__init__.py")):
+                return ".".join(parts[:end])
+        return test.rsplit(".", 2)[0]
+
+    def groups(self):
+        """The tests that are there, by module; and why others are not."""
+        groups, broken = {}, []
+        for name, test in self.by_id.items():
+            if is_broken(name):
+                why = getattr(test, "_exception", "").strip() or "it cannot be imported"
+                broken.append([name.split("_FailedTest.", 1)[-1], why.splitlines()[-1]])
+                continue
+            module = sys.modules.get(type(test).__module__)
+            group = groups.setdefault(self.module(name), {"file": "", "tests": []})
+            group["file"] = (getattr(module, "__file__", None) or "").removeprefix(self.source)
+            group["tests"].append(name)
+        return groups, broken
 
     def run(self, tests, recorder, canary):
-        chosen = self.by_id.values() if tests is None else [self.by_id[t] for t in tests if t in self.by_id]
-        broken = [t for name, t in self.by_id.items() if name.startswith("unittest.loader.")] if tests else []
-        unittest.TestSuite([*broken, *chosen, *([canary] if canary else [])]).run(recorder)
+        wanted = None if tests is None else set(tests)
+        chosen = [test for name, test in self.by_id.items() if wanted is None or name in wanted or is_broken(name)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # as unittest's own runner does
+            unittest.TestSuite([*chosen, *([canary] if canary else [])]).run(recorder)
 
-    def census_tests(self):
-        return list(self.by_id)
+
+def is_broken(name):
+    return name.startswith("unittest.loader.")
+
+
+def flat(suite):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from flat(item)
+        else:
+            yield item

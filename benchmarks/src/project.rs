@@ -86,6 +86,11 @@ impl Project {
         &self.spec
     }
 
+    /// The files under repair.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.texts.keys().map(String::as_str)
+    }
+
     /// Every method of the project, file by file; files that do not parse are
     /// told of and left out.
     pub(crate) fn methods(&self) -> Vec<Place> {

@@ -1,13 +1,13 @@
 //! Which test enters which method: read from one probed run of all tests.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Progress, unwritable};
@@ -23,8 +23,9 @@ const GROUPS: usize = 3;
 
 /// Who enters what.
 pub(crate) struct Census {
-    framework: String,
     tests: Vec<Test>,
+    /// The part of the suite each test was counted with.
+    groups: HashMap<String, String>,
     /// By file and line of `def`.
     entered: HashMap<(String, usize), Vec<Entry>>,
     /// What runs before a group's first test.
@@ -44,7 +45,7 @@ struct Entry {
 }
 
 /// One row of what the server writes down.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Row {
     event: String,
     #[serde(default)]
@@ -53,6 +54,32 @@ struct Row {
     seconds: f64,
     #[serde(default)]
     hits: Vec<(String, usize, u8, u8)>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    failure: Value,
+}
+
+/// What the server says of one run with the probe.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    events: Vec<Row>,
+    outcome: String,
+}
+
+/// A part of the suite that is counted in one process.
+#[derive(Clone, Default, Deserialize)]
+struct Part {
+    /// Its file, where that is known.
+    file: String,
+    /// Its tests; none where the server is to find them by the part's name.
+    tests: Vec<String>,
+}
+
+/// What the server says of the tests that are there.
+#[derive(Deserialize)]
+struct Collected {
+    groups: BTreeMap<String, Part>,
+    /// What cannot be imported, and why.
+    broken: Vec<(String, String)>,
 }
 
 impl Census {
@@ -93,11 +120,7 @@ impl Census {
 
     /// The part of the suite that is set up as one.
     pub(crate) fn group(&self, test: &str) -> String {
-        match self.framework.as_str() {
-            "django" => test.split('.').next().unwrap_or(test).to_string(),
-            "pytest" => test.split("::").next().unwrap_or(test).to_string(),
-            _ => test.rsplitn(3, '.').last().unwrap_or(test).to_string(),
-        }
+        self.groups.get(test).cloned().unwrap_or_default()
     }
 
     fn add(&mut self, label: &str, answer: &Answer) {
@@ -109,14 +132,15 @@ impl Census {
             .collect();
         for row in &answer.events {
             if row.event == "before" {
-                let hits = row.hits.iter().map(|hit| (hit.0.clone(), hit.1)).collect();
-                self.before.insert(label.to_string(), hits);
+                let hits = row.hits.iter().map(|hit| (hit.0.clone(), hit.1));
+                self.before.entry(label.to_string()).or_default().extend(hits);
             }
             let usable = row.event == "census" && row.seconds <= SLOWEST;
             if !usable || !passed.contains(row.id.as_str()) {
                 continue;
             }
             let test = self.tests.len();
+            self.groups.insert(row.id.clone(), label.to_string());
             self.tests.push(Test {
                 id: row.id.clone(),
                 seconds: row.seconds,
@@ -130,11 +154,6 @@ impl Census {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    events: Vec<Row>,
-}
-
 /// Takes the census, or reads what was taken before.
 pub(crate) async fn take(
     project: &Arc<Project>,
@@ -142,40 +161,74 @@ pub(crate) async fn take(
     jobs: usize,
     show: &(impl Fn(Progress) + Send + Sync),
 ) -> Result<Census, BenchmarkError> {
-    let folder = project.folder.join("build/census");
+    let folder = match project.framework.as_str() {
+        "django" => project.folder.join("build/census"),
+        other => project.folder.join("build/census").join(other),
+    };
     fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, &e))?;
-    let labels = labels(project);
-    let file = |label: &str| folder.join(format!("{}.json", label.replace('/', "_")));
-    let todo: VecDeque<String> =
-        labels.iter().filter(|label| !file(label).exists()).cloned().collect();
-    let queue = Arc::new(Mutex::new(todo));
+    let parts = match project.framework.as_str() {
+        "django" => labels(project),
+        _ => collect(project, &**host, &folder).await?,
+    };
+    let own: BTreeSet<&str> = parts.values().map(|part| part.file.as_str()).collect();
+    let files: Vec<&str> = project.files().filter(|file| !own.contains(file)).collect();
+    let counter = Arc::new(Counter {
+        project: project.clone(),
+        files: json!(files),
+        queue: Mutex::new(
+            parts.iter().filter(|(label, _)| !file(&folder, label).exists()).map(own_pair).collect(),
+        ),
+        folder,
+    });
+    let left = counter.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let mut workers = tokio::task::JoinSet::new();
-    let taken = labels.len() - queue.lock().unwrap_or_else(PoisonError::into_inner).len();
     for _ in 0..jobs {
-        let (project, host, queue) = (project.clone(), host.clone(), queue.clone());
-        let (folder, sender) = (folder.clone(), sender.clone());
-        workers.spawn(async move { count(&project, &*host, &folder, &queue, &sender).await });
+        let (counter, host, sender) = (counter.clone(), host.clone(), sender.clone());
+        workers.spawn(async move { counter.work(&*host, &sender).await });
     }
     drop(sender);
-    let mut done = taken;
+    let mut done = parts.len() - left;
     while let Some(last) = receiver.recv().await {
         done += 1;
-        show(Progress { step: "census", done, total: labels.len(), last });
+        show(Progress { step: "census", done, total: parts.len(), last });
     }
     while let Some(worker) = workers.join_next().await {
         worker.map_err(|e| BenchmarkError::Broken(format!("a census worker broke: {e}")))??;
     }
     let mut census = Census {
-        framework: project.framework.clone(),
         tests: Vec::new(),
+        groups: HashMap::new(),
         entered: HashMap::new(),
         before: HashMap::new(),
     };
-    for label in &labels {
-        census.add(label, &read(&file(label))?);
+    let mut answers = Vec::new();
+    for label in parts.keys() {
+        let answer = read(&file(&counter.folder, label))?;
+        census.add(label, &answer);
+        answers.push(answer);
+    }
+    if census.tests.is_empty() {
+        return Err(BenchmarkError::Broken(no_pass(&answers)));
     }
     Ok(census)
+}
+
+fn own_pair((label, part): (&String, &Part)) -> (String, Part) {
+    (label.clone(), part.clone())
+}
+
+fn file(folder: &Path, label: &str) -> PathBuf {
+    folder.join(format!("{}.json", label.replace('/', "_")))
+}
+
+/// Why there is nothing to build on, where no test passes.
+fn no_pass(answers: &[Answer]) -> String {
+    let rows = || answers.iter().flat_map(|answer| &answer.events);
+    let count = rows().filter(|row| row.event == "census").count();
+    let first = rows().find_map(|row| row.failure.get("traceback")?.as_str());
+    let why = first.and_then(|text| text.trim_end().lines().last()).unwrap_or("no reason given");
+    format!("none of the project's {count} tests passes on its unchanged source; the first: {why}")
 }
 
 fn read(path: &Path) -> Result<Answer, BenchmarkError> {
@@ -187,53 +240,125 @@ fn read(path: &Path) -> Result<Answer, BenchmarkError> {
     })
 }
 
-/// One worker: takes labels from the queue and writes each one's census.
-async fn count(
+/// What the workers share.
+struct Counter {
+    project: Arc<Project>,
+    /// Files under repair; all others of the project serve its tests.
+    files: Value,
+    queue: Mutex<VecDeque<(String, Part)>>,
+    folder: PathBuf,
+}
+
+impl Counter {
+    /// One worker: takes parts from the queue and writes each one's census.
+    async fn work(
+        &self,
+        host: &dyn Host,
+        sender: &tokio::sync::mpsc::UnboundedSender<String>,
+    ) -> Result<(), BenchmarkError> {
+        let next = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        while let Some((label, part)) = next() {
+            let answer = match part.tests.is_empty() {
+                true => self.ask(host, json!({"labels": [&label]}), 1800).await?,
+                false => self.count(host, part.tests).await?,
+            };
+            let path = file(&self.folder, &label);
+            let fresh = path.with_extension("fresh");
+            let text = json!(answer).to_string();
+            fs::write(&fresh, text).map_err(|e| unwritable(&fresh, &e))?;
+            fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))?;
+            if sender.send(label).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a test takes the process down or takes too long, those after it
+    /// are counted in another process.
+    async fn count(&self, host: &dyn Host, mut tests: Vec<String>) -> Result<Answer, BenchmarkError> {
+        let mut all = Answer { events: Vec::new(), outcome: "done".to_string() };
+        loop {
+            let answer = self.ask(host, json!({"tests": &tests}), 240).await?;
+            let left = tests.len();
+            let begun: BTreeSet<&str> = answer.events.iter().map(|row| row.id.as_str()).collect();
+            tests.retain(|test| !begun.contains(test.as_str()));
+            let go_on = answer.outcome != "done" && !tests.is_empty() && tests.len() < left;
+            all.events.extend(answer.events);
+            if !go_on {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        host: &dyn Host,
+        mut request: Value,
+        seconds: u64,
+    ) -> Result<Answer, BenchmarkError> {
+        let sandbox = host.open(self.project.spec()).await?;
+        let config = self.project.server(true);
+        let server = Server { sandbox: &*sandbox, config: &config };
+        request["op"] = json!("census");
+        request["files"] = self.files.clone();
+        request["limits"] =
+            json!({"wall": seconds, "cpu": seconds, "memory_mb": 3800, "processes": 200});
+        let answer = server.ask(&request, Duration::from_secs(seconds + 200)).await?;
+        sandbox.close().await?;
+        Ok(answer)
+    }
+}
+
+/// The tests of a project, found by its own test program.
+async fn collect(
     project: &Project,
     host: &dyn Host,
     folder: &Path,
-    queue: &Mutex<VecDeque<String>>,
-    sender: &tokio::sync::mpsc::UnboundedSender<String>,
-) -> Result<(), BenchmarkError> {
-    let config = project.server(true);
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    while let Some(label) = next() {
-        let sandbox = host.open(project.spec()).await?;
-        let server = Server { sandbox: &*sandbox, config: &config };
-        let limits = json!({"wall": 1800, "cpu": 1800, "memory_mb": 3800, "processes": 200});
-        let labels: &[String] = if label == ALL { &[] } else { std::slice::from_ref(&label) };
-        let request = json!({"op": "census", "labels": labels, "limits": limits});
-        let answer: Value = server.ask(&request, Duration::from_secs(2000)).await?;
-        let path: PathBuf = folder.join(format!("{}.json", label.replace('/', "_")));
-        let fresh = path.with_extension("fresh");
-        fs::write(&fresh, answer.to_string()).map_err(|e| unwritable(&fresh, &e))?;
-        fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))?;
-        sandbox.close().await?;
-        if sender.send(label).is_err() {
-            break;
+) -> Result<BTreeMap<String, Part>, BenchmarkError> {
+    let path = folder.with_extension("tests.json");
+    let answer: Value = match fs::read_to_string(&path).map(|text| serde_json::from_str(&text)) {
+        Ok(Ok(known)) => known,
+        _ => {
+            let sandbox = host.open(project.spec()).await?;
+            let config = project.server(false);
+            let server = Server { sandbox: &*sandbox, config: &config };
+            let answer = server.ask(&json!({"op": "collect"}), Duration::from_secs(480)).await?;
+            sandbox.close().await?;
+            answer
+        }
+    };
+    let text = answer.to_string();
+    let Collected { groups, broken } = serde_json::from_value(answer)
+        .map_err(|e| BenchmarkError::Broken(format!("{} is damaged: {e}", path.display())))?;
+    let framework = &project.framework;
+    match (groups.is_empty(), broken.first()) {
+        (true, None) => Err(BenchmarkError::Broken(format!(
+            "{framework} finds no tests in the project"
+        ))),
+        (true, Some((_, why))) => Err(BenchmarkError::Broken(format!(
+            "{framework} can import none of the project's tests: {why}; \
+             what they need is named by --extra or --install"
+        ))),
+        (false, _) => {
+            for (name, why) in &broken {
+                tracing::warn!("{name} is left out, as it cannot be imported: {why}");
+            }
+            fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
+            Ok(groups)
         }
     }
-    Ok(())
 }
 
-/// The one label of projects whose tests are counted in one go.
-const ALL: &str = "all";
-
-/// The parts a census is taken in.
-fn labels(project: &Project) -> Vec<String> {
-    if project.framework != "django" {
-        return vec![ALL.to_string()];
-    }
+/// The parts of Django's tests: its folders.
+fn labels(project: &Project) -> BTreeMap<String, Part> {
     let aside = ["data", "import_error_package", "test_runner_apps", "gis_tests"];
     let tests = project.folder.join("source/tests");
-    let mut labels: Vec<String> = fs::read_dir(tests)
-        .into_iter()
-        .flatten()
-        .flatten()
+    let folders = fs::read_dir(tests).into_iter().flatten().flatten();
+    folders
         .filter(|entry| entry.path().join("__init__.py").exists())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|label| !aside.contains(&label.as_str()))
-        .collect();
-    labels.sort();
-    labels
+        .map(|label| (label, Part::default()))
+        .collect()
 }

@@ -151,8 +151,11 @@ impl Installer<'_> {
             install.arg("install").arg(&built).envs(PRETEND.map(|name| (name, "0.0.0")));
             run(install, "the project could not be installed")?;
         } else {
-            notes.push("the project has no pyproject.toml or setup.py; only its tests' own \
-                        requirements (--install) are there".to_string());
+            notes.push(
+                "the project has no pyproject.toml or setup.py; only its tests' own \
+                        requirements (--install) are there"
+                    .to_string(),
+            );
         }
         notes.extend(self.test_requirements(&source, &built, extras)?);
         let paths = [source.as_path(), &built, Path::new(SOURCE)];

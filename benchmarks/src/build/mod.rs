@@ -60,6 +60,12 @@ const SPARE: f64 = 1.1;
 /// The part of all methods that goes to the benchmark and to validation.
 const SHARE: f64 = 397.0 / 4104.0;
 
+/// How many of so many methods the benchmark gets: of a small project enough to
+/// say something, though little is left to learn from.
+fn share(methods: usize) -> usize {
+    ((methods as f64 * SHARE) as usize).max((methods / 3).min(30))
+}
+
 /// Asks once which modules the project's tests import from elsewhere, so that
 /// test servers have them before they fork.
 ///
@@ -92,7 +98,7 @@ pub async fn build(
     let census = Arc::new(census::take(&project, &host, plan.jobs, &show).await?);
     let (places, mut left_out) = eligible(&project, &census);
     let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
-    let goal = wanted.unwrap_or((places.len() as f64 * SHARE) as usize);
+    let goal = wanted.unwrap_or_else(|| share(places.len()));
     let splits = split::split(&places, goal);
     let examiner = Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)? });
     let mut examined = BTreeMap::new();
