@@ -52,6 +52,7 @@ def swap(found, path, module, method):
         function.__code__ = made.__code__
         function.__defaults__ = made.__defaults__
         function.__kwdefaults__ = made.__kwdefaults__
+        function.__doc__ = made.__doc__
 
 
 def find_class(namespace, classes):

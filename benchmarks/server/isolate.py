@@ -1,5 +1,6 @@
 """Holds one candidate: its own pid, mount, ipc and user namespaces, its own
-/tmp, its own file over the one in the tree, limits, and no capability.
+/tmp and /dev/shm, its own file over the one in the tree, limits, and no
+capability.
 
 Where the kernel refuses nested namespaces the candidate still runs in its own
 process with limits; `available()` says which of the two it is.
@@ -76,7 +77,12 @@ class Isolation:
         write("/proc/self/setgroups", "deny")
         write("/proc/self/uid_map", f"{USER} {user} 1")
         write("/proc/self/gid_map", f"{USER} {group} 1")
-        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk},mode=1777")
+        # Their owner to the kernel is the candidate's user, so it could write
+        # the network's settings, which the next candidate shares.
+        mount("/proc/sys", "/proc/sys", None, MS_BIND)
+        mount("none", "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+        for folder in ("/tmp", "/dev/shm"):
+            mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk},nr_inodes=65536,mode=1777")
         for number, (path, content) in enumerate(files.items()):
             cover(path, content, f"/tmp/.cover{number}")
         restore(kept)

@@ -306,6 +306,8 @@ class Server:
         os.close(write)
         flood = FLOOD * (64 if probing else 1)
         data, killed = collect(read, started + limits["wall"], flood)
+        if killed is None and not ends(pid):
+            killed = "exited"
         kill(pid)
         os.close(read)
         _, status, usage = os.wait4(pid, 0)
@@ -377,6 +379,16 @@ def collect(read, deadline, flood):
         size += len(part)
         if size > flood:
             return b"".join(data), "exited"
+
+
+def ends(pid):
+    """Whether a child that says no more is about to end by itself."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(0.0005)
+    return False
 
 
 def kill(pid):
