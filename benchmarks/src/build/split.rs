@@ -16,22 +16,28 @@ use crate::source;
 /// Methods whose token shingles agree this much are near-duplicates.
 const ALIKE: f64 = 0.8;
 
+/// A group with more methods than this is for training: one file must not
+/// stand for much of a benchmark.
+const LARGEST: usize = 20;
+
 /// The split of each method, by id, with about `goal` methods in the benchmark
 /// and as many in validation.
 pub(crate) fn split(places: &[Place], goal: usize) -> BTreeMap<String, Split> {
     let whole = Strata::of(places.iter());
     let mut groups = groups(places);
     let mut splits = BTreeMap::new();
+    let largest = LARGEST.min(goal.div_ceil(4));
     for split in [Split::Benchmark, Split::Validation] {
         let mut part = Strata::default();
         while part.total < goal {
-            let best = groups.iter().enumerate().min_by(|(_, a), (_, b)| {
-                let far = |group: &Group| part.with(&group.strata).distance(&whole, goal);
-                far(a).total_cmp(&far(b)).then_with(|| a.name.cmp(&b.name))
+            let small = groups.iter().enumerate().filter(|(_, g)| g.strata.total <= largest);
+            let best = small.max_by(|(_, a), (_, b)| {
+                let worth = |group: &Group| part.gain(&group.strata, &whole, goal);
+                worth(a).total_cmp(&worth(b)).then_with(|| a.name.cmp(&b.name))
             });
             let Some((at, _)) = best else { break };
             let group = groups.swap_remove(at);
-            part = part.with(&group.strata);
+            part.add(&group.strata);
             splits.extend(group.ids.into_iter().map(|id| (id, split)));
         }
     }
@@ -109,22 +115,26 @@ impl Strata {
         strata
     }
 
-    fn with(&self, other: &Strata) -> Strata {
-        let mut sum = self.clone();
-        sum.total += other.total;
+    fn add(&mut self, other: &Strata) {
+        self.total += other.total;
         for (name, count) in &other.counts {
-            *sum.counts.entry(name.clone()).or_default() += count;
+            *self.counts.entry(name.clone()).or_default() += count;
         }
-        sum
     }
 
-    /// How unlike the whole this part is, and how far beyond its goal.
-    fn distance(&self, whole: &Strata, goal: usize) -> f64 {
-        let share = |strata: &Strata, name: &str| {
-            *strata.counts.get(name).unwrap_or(&0) as f64 / strata.total.max(1) as f64
-        };
-        let unlike: f64 =
-            whole.counts.keys().map(|name| (share(self, name) - share(whole, name)).abs()).sum();
-        unlike + self.total.saturating_sub(goal) as f64 / goal.max(1) as f64 * 4.0
+    /// How much nearer a group brings this part to the whole's proportions at
+    /// `goal` methods, by method: at most 1 where every stratum still has room.
+    fn gain(&self, group: &Strata, whole: &Strata, goal: usize) -> f64 {
+        let scale = goal as f64 / whole.total.max(1) as f64;
+        let gain: f64 = group
+            .counts
+            .iter()
+            .map(|(name, more)| {
+                let here = *self.counts.get(name).unwrap_or(&0) as f64;
+                let target = *whole.counts.get(name).unwrap_or(&0) as f64 * scale;
+                (here - target).abs() - (here + *more as f64 - target).abs()
+            })
+            .sum();
+        gain / group.counts.values().sum::<usize>().max(1) as f64
     }
 }
