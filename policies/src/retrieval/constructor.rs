@@ -67,7 +67,7 @@ fn base(target: &Target<'_>, corpus: &Corpus) -> Option<Function> {
         class.methods.iter().find(|method| method.name == "__init__").cloned()
     };
     let recorded = |name: &String| {
-        let mut constructors = corpus.named("__init__");
+        let mut constructors = corpus.named("__init__", target.method);
         constructors.find(|found| found.class_name == *name).map(|found| found.function.clone())
     };
     target.ancestors.iter().find_map(|name| visible(name).or_else(|| recorded(name)))

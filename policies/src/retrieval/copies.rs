@@ -18,7 +18,7 @@ pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     let visible = classes.flat_map(|class| class.methods.iter().map(|f| here(target, class, f)));
     let (same_name, others): (Vec<_>, Vec<_>) =
         visible.partition(|neighbour| neighbour.function.name == target.name());
-    let siblings = same_name.into_iter().chain(corpus.named(target.name()).cloned());
+    let siblings = same_name.into_iter().chain(corpus.named(target.name(), target.method).cloned());
     let kinds = [
         (Idea::Sibling, nearest(target, siblings)),
         (Idea::Family, nearest(target, others.into_iter())),

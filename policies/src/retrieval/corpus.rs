@@ -20,6 +20,13 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
+    /// True where it is that very method.
+    fn is(&self, method: &Method) -> bool {
+        self.function.name == method.name
+            && self.class_name == method.class_name
+            && self.file == method.file
+    }
+
     /// `forms/widgets.py::Input.render`.
     pub(super) fn place(&self) -> String {
         format!("{}::{}.{}", self.file, self.class_name, self.function.name)
@@ -67,9 +74,11 @@ impl Corpus {
         Corpus { neighbours, by_name, by_class, embedder, scorer }
     }
 
-    /// Methods of that name.
-    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Neighbour> {
-        self.by_name.get(name).into_iter().flatten().map(|&at| &self.neighbours[at])
+    /// Methods of that name, but not the one to write: a task of the training
+    /// split must not find its own answer.
+    pub(super) fn named(&self, name: &str, but: &Method) -> impl Iterator<Item = &Neighbour> {
+        let all = self.by_name.get(name).into_iter().flatten().map(|&at| &self.neighbours[at]);
+        all.filter(|neighbour| !neighbour.is(but))
     }
 
     /// Methods of that class.
@@ -87,7 +96,8 @@ impl Corpus {
             relevance: found.score / best,
             ..self.neighbours[found.id].clone()
         };
-        found.iter().take(most).map(near).collect()
+        let other = |found: &&bm25::ScoredDocument<usize>| !self.neighbours[found.id].is(method);
+        found.iter().filter(other).take(most).map(near).collect()
     }
 }
 
