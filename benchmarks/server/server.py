@@ -342,7 +342,7 @@ class Server:
             say(write, {"event": "broken", "why": traceback.format_exc()[-2000:]})
             os._exit(0)
         try:
-            body(recorder, report.Canary("test_canary"))
+            body(recorder, report.Canary("test_canary", recorder))
             recorder.say("finished")
         except unsure as error:
             recorder.say("unsure", why=str(error))

@@ -68,6 +68,7 @@ class Suite:
     def run(self, tests, recorder, canary):
         suite = self.pick(tests) if tests is not None else unittest.TestSuite(self.by_id.values())
         if canary is not None:
+            canary.watch({kind for test in suite for kind in type(test).__mro__})
             suite.addTest(canary)
         suite.run(recorder)
 

@@ -69,6 +69,8 @@ class Suite:
     def run(self, tests, recorder, canary):
         wanted = None if tests is None else set(tests)
         chosen = [test for name, test in self.by_id.items() if wanted is None or name in wanted or is_broken(name)]
+        if canary is not None:
+            canary.watch({kind for test in chosen for kind in type(test).__mro__})
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # as unittest's own runner does
             unittest.TestSuite([*chosen, *([canary] if canary else [])]).run(recorder)

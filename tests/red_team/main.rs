@@ -1,0 +1,148 @@
+//! Hostile candidates through the real binary: none may be called solved, be
+//! blamed on the machine, outlive its run, or touch the candidate after it.
+#![allow(clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attacks;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use attacks::{ATTACKS, Attack};
+use common::Django;
+use fixfly_benchmarks::RunPath;
+use fixfly_runtime::{
+    Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Machine, Observation, Outcome,
+    Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn, Usage,
+    Wording, read_episodes,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+const ID: &str = "django/http/request.py::HttpHeaders.parse_header_name";
+const TESTS: &[&str] = &[
+    "requests_tests.tests.HttpHeadersTests.test_parse_header_name",
+    "requests_tests.tests.HttpHeadersTests.test_basic",
+];
+
+/// A run whose only action each time is one of `codes`.
+fn recording(task: &Task, codes: &[String]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let record = RunRecord {
+        schema: SCHEMA,
+        fixfly: String::new(),
+        started: String::new(),
+        config: Default::default(),
+        seed: 0,
+        benchmark: Default::default(),
+        templates: Wording::default(),
+        isolation: String::new(),
+        machine: Machine::default(),
+    };
+    let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
+    for (sample, code) in (0..).zip(codes) {
+        let call = Call::Tool { name: "submit_method".into(), args: json!({ "code": code }) };
+        let action = Action { text: String::new(), reasoning: None, call, usage: Usage::default() };
+        let left = Budget { turns: 0, tokens: None, seconds: None };
+        let turn = Turn {
+            action,
+            observation: Observation::refused(""),
+            feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
+            timings: Timings::default(),
+        };
+        let episode = Episode {
+            schema: SCHEMA,
+            task: task.clone(),
+            policy: "hostile".into(),
+            provenance: Provenance { sample, ..Provenance::default() },
+            turns: vec![turn],
+            end: End::Submitted,
+            patch: None,
+            verdict: None,
+        };
+        directory.append(&episode).unwrap();
+    }
+    folder
+}
+
+/// Plays the recording with the real binary.
+fn play(benchmark: &Path, recording: &Path, samples: usize) -> Vec<Episode> {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = Command::new(env!("CARGO_BIN_EXE_fixfly"))
+        .args(["run", "django", "--policy", "replay", "--turns", "1", "--jobs", "1"])
+        .args(["--samples", &samples.to_string()])
+        .arg("--benchmark-dir")
+        .arg(benchmark)
+        .arg("--replay")
+        .arg(recording)
+        .arg("-o")
+        .arg(&run)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mut episodes = read_episodes(&run).unwrap();
+    episodes.sort_by_key(|episode| episode.provenance.sample);
+    episodes
+}
+
+/// Processes of the machine whose arguments hold `mark`.
+fn marked(mark: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let arguments = processes.filter_map(|at| fs::read(at.path().join("cmdline")).ok());
+    arguments.filter(|bytes| String::from_utf8_lossy(bytes).contains(mark)).count()
+}
+
+/// What is wrong with an attack's episode, if anything is.
+fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
+    let seen = &episode.turns.first()?.observation;
+    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(attack.says);
+    if !episode.solved() && !episode.infrastructure_failure() && expected {
+        return None;
+    }
+    let end = &episode.end;
+    Some(format!("== {}: {end:?}, {:?}\n{}", attack.name, seen.outcome, seen.text))
+}
+
+#[tokio::test]
+async fn no_attack_is_solved_or_hurts_the_next_candidate() {
+    let Some(django) = Django::here() else { return };
+    let mut item = django.item(ID, RunPath::Hot, TESTS);
+    item.seconds = 0.0;
+    let methods = django.methods(vec![item.clone()]);
+    let task = methods.tasks(Split::Benchmark).await.unwrap().remove(0);
+    let truth = methods.secrets().answer(&task, Answer::Truth).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mark = format!("77{}", std::process::id());
+    let head = "def parse_header_name(cls, header):\n";
+    // After each attack an honest candidate, in the same sandbox.
+    let codes: Vec<String> = ATTACKS
+        .iter()
+        .flat_map(|attack| {
+            let body = attack.body.replace("PORT", &port).replace("MARK", &mark);
+            let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+            [format!("{head}{body}"), truth.clone()]
+        })
+        .collect();
+    let benchmark = django.benchmark(vec![item]);
+    let recorded = recording(&task, &codes);
+    let episodes = play(benchmark.path(), recorded.path(), codes.len());
+    assert_eq!(marked(&mark), 0, "processes are left");
+    assert_eq!(episodes.len(), codes.len());
+    let mut faults = Vec::new();
+    for (attack, pair) in ATTACKS.iter().zip(episodes.chunks(2)) {
+        faults.extend(fault(attack, &pair[0]));
+        if !pair[1].solved() {
+            let seen = pair[1].turns.first().map_or("", |turn| turn.observation.text.as_str());
+            faults.push(format!("== after {}: {:?}\n{seen}", attack.name, pair[1].end));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(ATTACKS.iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
+}
