@@ -57,7 +57,7 @@ class Suite:
         groups, broken = {}, []
         for name, test in self.by_id.items():
             if is_broken(name):
-                why = getattr(test, "_exception", "").strip() or "it cannot be imported"
+                why = str(getattr(test, "_exception", "")).strip() or "it cannot be imported"
                 broken.append([name.split("_FailedTest.", 1)[-1], why.splitlines()[-1]])
                 continue
             module = sys.modules.get(type(test).__module__)

@@ -108,7 +108,8 @@ impl Limits {
     /// Room for tests that take `seconds` of CPU with the original.
     pub(crate) fn for_tests(seconds: f64) -> Self {
         let cpu = 5 + (seconds * 4.0).ceil() as u64;
-        Limits { wall: 5 + cpu * 3, cpu, memory_mb: 2048 }
+        // Only for what waits: a busy machine must not fail an honest candidate.
+        Limits { wall: 30 + cpu * 4, cpu, memory_mb: 2048 }
     }
 }
 

@@ -176,7 +176,11 @@ pub(crate) async fn take(
         project: project.clone(),
         files: json!(files),
         queue: Mutex::new(
-            parts.iter().filter(|(label, _)| !file(&folder, label).exists()).map(own_pair).collect(),
+            parts
+                .iter()
+                .filter(|(label, _)| !file(&folder, label).exists())
+                .map(own_pair)
+                .collect(),
         ),
         folder,
     });
@@ -276,7 +280,11 @@ impl Counter {
 
     /// Where a test takes the process down or takes too long, those after it
     /// are counted in another process.
-    async fn count(&self, host: &dyn Host, mut tests: Vec<String>) -> Result<Answer, BenchmarkError> {
+    async fn count(
+        &self,
+        host: &dyn Host,
+        mut tests: Vec<String>,
+    ) -> Result<Answer, BenchmarkError> {
         let mut all = Answer { events: Vec::new(), outcome: "done".to_string() };
         loop {
             let answer = self.ask(host, json!({"tests": &tests}), 240).await?;
@@ -333,9 +341,9 @@ async fn collect(
         .map_err(|e| BenchmarkError::Broken(format!("{} is damaged: {e}", path.display())))?;
     let framework = &project.framework;
     match (groups.is_empty(), broken.first()) {
-        (true, None) => Err(BenchmarkError::Broken(format!(
-            "{framework} finds no tests in the project"
-        ))),
+        (true, None) => {
+            Err(BenchmarkError::Broken(format!("{framework} finds no tests in the project")))
+        }
         (true, Some((_, why))) => Err(BenchmarkError::Broken(format!(
             "{framework} can import none of the project's tests: {why}; \
              what they need is named by --extra or --install"

@@ -35,7 +35,12 @@ pub(crate) fn split(places: &[Place], goal: usize) -> BTreeMap<String, Split> {
                 let worth = |group: &Group| part.gain(&group.strata, &whole, goal);
                 worth(a).total_cmp(&worth(b)).then_with(|| a.name.cmp(&b.name))
             });
-            let Some((at, _)) = best else { break };
+            // A project of few files has none that is small, and must be measured
+            // on something.
+            let spare = split == Split::Benchmark || groups.len() > 1;
+            let first = groups.iter().enumerate().filter(|_| part.total == 0 && spare);
+            let smallest = || first.min_by_key(|(_, g)| (g.strata.total, &g.name));
+            let Some((at, _)) = best.or_else(smallest) else { break };
             let group = groups.swap_remove(at);
             part.add(&group.strata);
             splits.extend(group.ids.into_iter().map(|id| (id, split)));

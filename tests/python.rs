@@ -1,0 +1,243 @@
+//! Benchmarks of any Python project, through the real binary, on a small
+//! project written for it. Needs the network once, for pytest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Source, Tests, source};
+use fixfly_runtime::{Benchmark, DescribedBy, Split, TestOutcome, find};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/python").join(name)
+}
+
+fn fixfly(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fixfly")).args(words).output().unwrap()
+}
+
+#[track_caller]
+fn succeeds(words: &[&str]) -> String {
+    let output = fixfly(words);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The benchmark of the fixture, made once for all tests, and what was said.
+fn built() -> &'static (TempDir, PathBuf, String) {
+    static BUILT: OnceLock<(TempDir, PathBuf, String)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let home = TempDir::new().unwrap();
+        let folder = home.path().join("ledger");
+        let repository = fixture("ledger").display().to_string();
+        let output = folder.display().to_string();
+        let said = succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
+        (home, folder, said)
+    })
+}
+
+#[test]
+fn a_project_becomes_a_benchmark_that_holds() {
+    let (home, folder, said) = built();
+    assert!(said.contains("made by the project's build: src/ledger/_version.py"), "{said}");
+    let packages = fs::read_dir(folder.join("venv/lib")).unwrap().next().unwrap().unwrap();
+    assert!(!packages.path().join("site-packages/ledger").exists());
+    let preload = fs::read_to_string(folder.join("preload.json")).unwrap();
+    assert!(preload.contains("pytest") && !preload.contains("ledger"), "{preload}");
+
+    let manifest = fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
+    let rows = manifest.lines().skip(1);
+    let items: Vec<Item> = rows.map(|row| serde_json::from_str(row).unwrap()).collect();
+    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+    assert!(ids.iter().all(|id| id.starts_with("src/ledger/")), "{ids:?}");
+    for name in ["money.py::Money.parse", "account.py::Savings.withdraw", "book.py::Book.settle"] {
+        assert!(ids.contains(&format!("src/ledger/{name}").as_str()), "{name} is not in {ids:?}");
+    }
+
+    let folder = folder.display().to_string();
+    for split in Split::ALL {
+        let count = items.iter().filter(|item| item.split == split).count();
+        if count == 0 {
+            continue;
+        }
+        let name = split.name();
+        let words =
+            ["bench", "verify", "python", "--benchmark-dir", &folder, "--split", name, "-j", "2"];
+        let said = succeeds(&words);
+        assert!(said.contains(&format!("original solves {count} / {count}")), "{said}");
+        assert!(said.contains(&format!("stub solves     0 / {count}")), "{said}");
+    }
+    for policy in ["oracle", "null", "retrieval"] {
+        let run = home.path().join(policy).display().to_string();
+        let words = ["run", "python", "--benchmark-dir", &folder, "--policy", policy, "-o", &run];
+        succeeds(&words);
+        assert!(succeeds(&["report", &run]).contains("python"));
+    }
+}
+
+#[test]
+fn an_unchanged_project_is_not_built_again() {
+    let (_, folder, _) = built();
+    let repository = fixture("ledger").display().to_string();
+    let output = folder.display().to_string();
+    let before = fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
+    let environment = fs::metadata(folder.join("venv/pyvenv.cfg")).unwrap().modified().unwrap();
+    succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
+    assert_eq!(fs::read_to_string(folder.join("manifest.jsonl")).unwrap(), before);
+    let after = fs::metadata(folder.join("venv/pyvenv.cfg")).unwrap().modified().unwrap();
+    assert_eq!(after, environment);
+}
+
+/// How every test fares in a fresh process of the project's own test program.
+fn fresh(folder: &Path, framework: &str, file: &str, text: &str) -> BTreeMap<String, String> {
+    let copy = TempDir::new().unwrap();
+    let source = copy.path().join("source");
+    let from = folder.join("source");
+    assert!(Command::new("cp").arg("-r").args([&from, &source]).status().unwrap().success());
+    fs::write(source.join(file), text).unwrap();
+    let _ = fs::remove_dir_all(source.join("src/ledger/__pycache__"));
+    let output = Command::new(folder.join("venv/bin/python"))
+        .args([fixture("fresh.py"), source])
+        .arg(framework)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
+    let header = Header {
+        schema: 1,
+        benchmark: "python".into(),
+        source: Source { package: "ledger".into(), version: String::new(), sha256: String::new() },
+        framework: framework.into(),
+        python: String::new(),
+        left_out: BTreeMap::new(),
+        unexamined: 0,
+    };
+    let project = Project::open(folder, framework).unwrap();
+    Methods::new("python", project, Manifest { header, items: vec![item] })
+}
+
+/// Every test must fare as in a fresh process, with the original, a stub and a mutant.
+#[track_caller]
+fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)) {
+    let (_, folder, _) = built();
+    let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
+    let all = source::methods(&text).unwrap();
+    let method = all.iter().find(|method| method.qualname == qualname).unwrap();
+    let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
+    let tests = fresh(folder, framework, file, &text);
+    assert!(tests.len() > 5, "{tests:?}");
+    let item = Item {
+        id: format!("{file}::{qualname}"),
+        split: Split::Benchmark,
+        span: [method.span.start, method.span.end],
+        hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+        path: RunPath::Cold0,
+        tests: tests.keys().collect(),
+        wider: Tests::default(),
+        seconds: 2.0,
+        described_by: DescribedBy::Nothing,
+        lines: method.body_lines,
+        mutants: [1, 1],
+    };
+    let benchmark = methods(folder, framework, item);
+    let truth = source::source_of(&text, method);
+    let mutant = truth.replacen(change.0, change.1, 1);
+    assert_ne!(mutant, truth);
+    let host = (find("sandbox", fixfly_sandboxes::ALL, "local").unwrap().open)().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for candidate in [truth, source::stub(&text, method), mutant] {
+        let spliced = source::spliced(&text, method, &candidate);
+        let mut expected = fresh(folder, framework, file, &spliced);
+        // What a fresh process could not even collect has failed.
+        for test in tests.keys() {
+            expected.entry(test.clone()).or_insert("bad".into());
+        }
+        let seen = runtime.block_on(async {
+            let task = benchmark.tasks(Split::Benchmark).await.unwrap().remove(0);
+            let sandbox = host.open(&task.sandbox).await.unwrap();
+            benchmark.trial(&task, &candidate, &*sandbox).await.unwrap()
+        });
+        let results = seen.tests.unwrap().results;
+        let found: BTreeMap<String, String> =
+            results.into_iter().map(|result| (result.id, word(result.outcome).into())).collect();
+        assert_eq!(found, expected, "{candidate}\n{}", seen.text);
+    }
+}
+
+fn word(outcome: TestOutcome) -> &'static str {
+    match outcome {
+        TestOutcome::Passed => "passed",
+        TestOutcome::Skipped => "skipped",
+        TestOutcome::ExpectedFailure => "expected_failure",
+        TestOutcome::UnexpectedSuccess => "unexpected_success",
+        _ => "bad",
+    }
+}
+
+#[test]
+fn tests_fare_as_in_a_fresh_process() {
+    let account = "src/ledger/account.py";
+    let at_most = ("self.balance < amount", "self.balance <= amount");
+    fares_alike("unittest", account, "Account.withdraw", at_most);
+    fares_alike("pytest", account, "Account.withdraw", at_most);
+    fares_alike("pytest", account, "Savings.withdraw", ("return super()", "super()"));
+    let money = "src/ledger/money.py";
+    fares_alike("pytest", money, "Money.parse", ("sign * (", "("));
+    fares_alike("pytest", money, "Money.is_debt", ("< 0", "<= 0"));
+    fares_alike("pytest", "src/ledger/book.py", "Book.settle", ("made += 1", "made += 2"));
+    fares_alike("pytest", "src/ledger/book.py", "Book.open", ("not in", "in"));
+}
+
+#[track_caller]
+fn refuses(files: &[(&str, &str)], words: &[&str], expected: &str) {
+    let home = TempDir::new().unwrap();
+    let repository = home.path().join("project");
+    fs::create_dir(&repository).unwrap();
+    for (name, text) in files {
+        fs::write(repository.join(name), text).unwrap();
+    }
+    let repository = repository.display().to_string();
+    let output = home.path().join("out").display().to_string();
+    let mut all = vec!["bench", "build", "python", "--repo", &repository, "-o", &output];
+    all.extend(words);
+    let output = fixfly(&all);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: ") && last.contains(expected), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_no_benchmark_is_refused_in_a_sentence() {
+    refuses(&[("README", "")], &[], "is not a Python project: it holds no .py file");
+    let code = ("code.py", "class A:\n    def f(self):\n        return 1\n");
+    let unittest = ["--tests", "unittest"];
+    refuses(&[code], &unittest, "unittest finds no tests in the project");
+    let test = "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n";
+    let fails = format!("{test}        self.fail('never')\n");
+    refuses(
+        &[code, ("test_a.py", &fails)],
+        &unittest,
+        "none of the project's 1 tests passes on its unchanged source; the first: \
+         AssertionError: never",
+    );
+    refuses(
+        &[code, ("test_a.py", "import nowhere_to_be_found\n")],
+        &unittest,
+        "unittest can import none of the project's tests: \
+         ModuleNotFoundError: No module named 'nowhere_to_be_found'; \
+         what they need is named by --extra or --install",
+    );
+    refuses(
+        &[code],
+        &["--tests", "unittest", "--extra", "tset"],
+        "the project has no extra or dependency group `tset`; it has none",
+    );
+}
