@@ -20,7 +20,10 @@ fn an_archive_with_another_hash_is_refused() {
     std::fs::write(&archive, "not Django").unwrap();
     let words = ["bench", "build", "django", "--archive", archive.to_str().unwrap()];
     let output = command(&words).env("FIXFLY_HOME", folder.path()).output().unwrap();
-    check(output, &["Django-5.2.19.tar.gz has the SHA-256", "not ad03d8abc51d", "pass the right archive"]);
+    check(
+        output,
+        &["Django-5.2.19.tar.gz has the SHA-256", "not ad03d8abc51d", "pass the right archive"],
+    );
 }
 
 #[test]
@@ -60,8 +63,12 @@ fn a_benchmark_that_was_not_built_names_the_command() {
 fn a_manifest_of_another_version_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("manifest.jsonl"), "{\"schema\": 99}\n").unwrap();
-    let words = ["run", "python", "--benchmark-dir", folder.path().to_str().unwrap(), "-o", "/tmp/x"];
+    let words =
+        ["run", "python", "--benchmark-dir", folder.path().to_str().unwrap(), "-o", "/tmp/x"];
     let (code, why) = sentence(command(&words).output().unwrap());
     assert_eq!(code, 1);
-    assert!(why.contains("manifest.jsonl, line 1: this is a manifest of version 99, not 1"), "{why}");
+    assert!(
+        why.contains("manifest.jsonl, line 1: this is a manifest of version 99, not 1"),
+        "{why}"
+    );
 }
