@@ -1,5 +1,6 @@
 //! Benchmarks of any Python project, through the real binary, on a small
 //! project written for it. Needs the network once, for pytest.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

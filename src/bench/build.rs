@@ -45,7 +45,11 @@ pub(crate) struct Django {
     #[arg(long)]
     from_scratch: bool,
 
-    /// With --from-scratch: splits to examine; the rest is left for another time
+    /// Keep the items that come with fixfly and examine the methods that are missing
+    #[arg(long, conflicts_with = "from_scratch")]
+    grow: bool,
+
+    /// With --from-scratch or --grow: splits to examine; the rest is left for another time
     #[arg(long, value_name = "SPLIT", value_parser = split, value_delimiter = ',')]
     splits: Vec<Split>,
 
@@ -105,7 +109,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
     terminal.say(&format!("Django {} goes to {}", django::source().version, folder.display()));
     let project = django::fetch(&folder, flags.archive.as_deref())?;
-    if !flags.from_scratch {
+    if !flags.from_scratch && !flags.grow {
         let project = Arc::new(project);
         on_threads(build::warm(project, host()?))?;
         return print(&summary(&folder, &django::shipped()?));
@@ -120,6 +124,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
         wanted: Some(django::ITEMS),
         jobs: cpus(flags.jobs),
         splits,
+        known: if flags.grow { django::shipped()?.items } else { Vec::new() },
     };
     examine(project, &plan, &folder, terminal)
 }
@@ -144,6 +149,7 @@ fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
         wanted: None,
         jobs: cpus(flags.jobs),
         splits: Split::ALL.to_vec(),
+        known: Vec::new(),
     };
     examine(project, &plan, &flags.output, terminal)
 }
@@ -161,7 +167,7 @@ fn examine(
         bar.set_position(progress.done as u64);
         bar.set_prefix(progress.step);
         bar.set_message(progress.last.clone());
-        if !watched && (progress.done % 25 == 0 || progress.done == progress.total) {
+        if !watched && (progress.done.is_multiple_of(25) || progress.done == progress.total) {
             let Progress { step, done, total, last } = progress;
             terminal.say(&format!("{step} {done}/{total}: {last}"));
         }

@@ -242,7 +242,7 @@ fn some(all: &[String]) -> String {
     let shown = all.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
     match all.len() {
         0 => "nothing".to_string(),
-        ..=MOST => shown,
+        1..=MOST => shown,
         count => format!("{shown} and {} more", count - MOST),
     }
 }
