@@ -1,6 +1,6 @@
 //! Finds out by running what a method's tests can tell, and how to run them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::census::Census;
 use super::cover::cover;
 use super::unwritable;
-use crate::manifest::{RunPath, short_hash};
+use crate::manifest::{Item, RunPath, short_hash};
 use crate::project::{Place, Project};
 use crate::server::{Answer, Config, Limits, Server};
 use crate::source::{self, Mutant};
@@ -71,6 +71,8 @@ pub(crate) struct Examiner {
     pub(crate) project: Arc<Project>,
     pub(crate) census: Arc<Census>,
     pub(crate) cache: PathBuf,
+    /// Items of an earlier manifest, by id.
+    pub(crate) known: HashMap<String, Item>,
 }
 
 /// One method under examination.
@@ -141,6 +143,27 @@ impl Examiner {
     }
 
     fn known(&self, place: &Place, tests: &[String]) -> Option<Examination> {
+        self.recorded(place, tests).or_else(|| self.cached(place, tests))
+    }
+
+    /// What an earlier manifest says of the very same method.
+    fn recorded(&self, place: &Place, tests: &[String]) -> Option<Examination> {
+        let item = self.known.get(&place.id())?;
+        let text = &place.text.as_bytes()[place.method.span.clone()];
+        let facts = Facts {
+            path: item.path,
+            tests: item.tests.ids(),
+            wider: item.wider.ids(),
+            seconds: item.seconds,
+            mutants: item.mutants,
+            cold_because: None,
+        };
+        let found = Found::Kept(facts);
+        let same = item.hash == short_hash(text);
+        same.then(|| Examination { id: place.id(), key: key(place, tests), found })
+    }
+
+    fn cached(&self, place: &Place, tests: &[String]) -> Option<Examination> {
         let text = fs::read_to_string(self.file(place)).ok()?;
         let known: Examination = serde_json::from_str(&text).ok()?;
         (known.id == place.id() && known.key == key(place, tests)).then_some(known)

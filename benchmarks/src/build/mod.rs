@@ -53,6 +53,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Splits to examine; the others are left for another time.
     pub splits: Vec<Split>,
+    /// Items that are known already and are not examined again.
+    pub known: Vec<Item>,
 }
 
 /// Items are wanted beyond the goal, as some fall out when examined.
@@ -100,7 +102,9 @@ pub async fn build(
     let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
     let goal = wanted.unwrap_or_else(|| share(places.len()));
     let splits = split::split(&places, goal);
-    let examiner = Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)? });
+    let known = plan.known.iter().map(|item| (item.id.clone(), item.clone())).collect();
+    let examiner =
+        Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)?, known });
     let mut examined = BTreeMap::new();
     for split in [Split::Benchmark, Split::Validation, Split::Train] {
         let todo: Vec<Place> =
