@@ -28,7 +28,7 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// [`SCHEMA`] of the writer.
+    /// Version of the form it is written in.
     pub schema: u32,
     /// The benchmark's name.
     pub benchmark: String,
