@@ -1,5 +1,6 @@
 """Django's own test suite, set up as its `runtests.py` does."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -44,6 +45,7 @@ class Suite:
 
     def load(self, labels, checks=True):
         """Apps, test classes and databases of `labels`."""
+        gc.disable()  # all that is made here stays
         self.boot()
         labels, _ = self.runtests.setup_run_tests(0, None, None, list(labels))
         from django.test.runner import DiscoverRunner
@@ -56,6 +58,7 @@ class Suite:
         self.runner.setup_databases(aliases=databases, serialized_aliases=serialized)
         if checks:
             self.runner.run_checks(databases)
+        gc.enable()
 
     def pick(self, tests):
         """These tests in the order the project's own runner gives them, and

@@ -92,6 +92,21 @@ impl Methods {
         Ok(false)
     }
 
+    /// The item tests and the wider ones on the reference path, in one process.
+    /// It counts only where all pass: a wider test that fails must not touch
+    /// what the item tests say.
+    async fn together(
+        &self,
+        item: &Item,
+        place: &Place,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<server::Answer, BenchmarkError> {
+        let tests = [item.tests.ids(), item.wider.ids()].concat();
+        let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
+        self.run(place, candidate, RunPath::Cold0, tests, limits, sandbox).await
+    }
+
     async fn wider(
         &self,
         item: &Item,
@@ -162,8 +177,14 @@ impl Benchmark for Methods {
         let place = self.project.place(item)?;
         let candidate = self.patched(&place, patch).map_err(BenchmarkError::Broken)?;
         let limits = Limits::for_tests(item.seconds);
-        let answer =
-            self.run(&place, &candidate, RunPath::Cold0, item.tests.ids(), limits, fresh).await?;
+        let mut answer = self.together(item, &place, &candidate, fresh).await?;
+        let together = answer.outcome == Outcome::Passed;
+        if together {
+            answer.results.truncate(item.tests.len());
+        } else {
+            let tests = item.tests.ids();
+            answer = self.run(&place, &candidate, RunPath::Cold0, tests, limits, fresh).await?;
+        }
         let mut verdict = Verdict {
             solved: answer.outcome == Outcome::Passed,
             held_up: None,
@@ -179,7 +200,11 @@ impl Benchmark for Methods {
             verdict.solved = false;
             verdict.tampering = Some("they also pass when the method raises".to_string());
         }
-        if verdict.solved {
+        if verdict.solved && together {
+            let total = item.wider.len();
+            verdict.wider = (total > 0).then_some(Tally { passed: total, total });
+            verdict.held_up = verdict.wider.map(|_| true);
+        } else if verdict.solved {
             (verdict.wider, verdict.wider_failed) =
                 self.wider(item, &place, &candidate, fresh).await?;
             verdict.held_up = verdict.wider.map(|tally| tally.passed == tally.total);

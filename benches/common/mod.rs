@@ -1,0 +1,178 @@
+//! What the benches share: a seeded sample of Django's items, the peer they
+//! are measured against, and what CPU and memory processes take.
+// Each bench uses some of it.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use fixfly_benchmarks::{Item, Manifest, Methods, Project, RunPath, django, source};
+use fixfly_runtime::{Sandbox, Split, Task};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Clock ticks of `/proc/*/stat` in a second.
+const TICKS: f64 = 100.0;
+
+/// The value of a flag, or its default.
+pub(crate) fn flag<T: std::str::FromStr>(name: &str, default: T) -> T {
+    let mut words = std::env::args().skip_while(|word| *word != name).skip(1);
+    words.next().and_then(|word| word.parse().ok()).unwrap_or(default)
+}
+
+/// Items of the benchmark split, in an order that the seed decides, or their own.
+pub(crate) fn sample(seed: Option<u64>) -> (PathBuf, Manifest) {
+    let folder = django::folder();
+    let mut manifest = django::load(None).expect("the benchmark").manifest().clone();
+    manifest.items.retain(|item| item.split == Split::Benchmark);
+    if let Some(seed) = seed {
+        let place = |item: &Item| Sha256::digest(format!("{seed} {}", item.id)).to_vec();
+        manifest.items.sort_by_cached_key(place);
+    }
+    (folder, manifest)
+}
+
+/// The benchmark of these items, all by one path where one is named.
+pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>) -> Methods {
+    let mut manifest = manifest.clone();
+    for item in &mut manifest.items {
+        item.path = path.unwrap_or(item.path);
+    }
+    Methods::new("django", Project::open(folder, "django").expect("the project"), manifest)
+}
+
+pub(crate) async fn sandbox(task: &Task) -> Box<dyn Sandbox> {
+    let host = (fixfly_sandboxes::ALL[0].open)().expect("a host");
+    host.open(&task.sandbox).await.expect("a sandbox")
+}
+
+/// Django's own runner in a fresh process, over a copy of the source.
+pub(crate) struct Peer {
+    python: PathBuf,
+    copy: TempDir,
+}
+
+/// What one run took and said.
+pub(crate) struct Ran {
+    pub(crate) cost: Cost,
+    pub(crate) passed: bool,
+    /// Seconds the tests themselves took.
+    pub(crate) tests: f64,
+}
+
+impl Peer {
+    pub(crate) fn new(folder: &Path) -> Peer {
+        let copy = tempfile::tempdir().expect("a folder");
+        let status = Command::new("cp")
+            .arg("-a")
+            .args([folder.join("source"), copy.path().join("source")])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "the source was not copied");
+        Peer { python: folder.join("venv/bin/python"), copy }
+    }
+
+    /// Runs `tests` with `candidate` as the item's method.
+    pub(crate) fn run(&self, item: &Item, candidate: &str, tests: &[String]) -> Ran {
+        let root = self.copy.path().join("source");
+        let (file, qualname) = item.place();
+        let path = root.join(file);
+        let text = fs::read_to_string(&path).expect("a file");
+        let methods = source::methods(&text).expect("methods");
+        let method = methods.iter().find(|method| method.qualname == qualname).expect("a method");
+        fs::write(&path, source::spliced(&text, method, candidate)).expect("a write");
+        // As any changed file it is compiled again; all others have bytecode.
+        let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let cached = path.with_file_name("__pycache__").join(format!("{stem}.cpython-311.pyc"));
+        let bytecode = fs::read(&cached).expect("bytecode");
+        fs::remove_file(&cached).expect("bytecode");
+        let (before, clock) = (children(), Instant::now());
+        let output = Command::new(&self.python)
+            .args(["runtests.py", "--settings=test_sqlite", "--parallel", "1"])
+            .args(tests)
+            .current_dir(root.join("tests"))
+            .env("PYTHONPATH", &root)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONHASHSEED", "0")
+            .output()
+            .expect("a run");
+        let wall = clock.elapsed().as_secs_f64();
+        let cost = Cost { cpu: children() - before, wall };
+        fs::write(&path, text).expect("a write");
+        fs::write(&cached, bytecode).expect("a write");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let seconds = said.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
+        let tests = seconds.and_then(|text| text.trim_end_matches('s').parse().ok());
+        Ran { cost, passed: output.status.success(), tests: tests.unwrap_or(f64::NAN) }
+    }
+}
+
+/// Seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) cpu: f64,
+    pub(crate) wall: f64,
+}
+
+/// CPU seconds of the children of this process that have ended.
+pub(crate) fn children() -> f64 {
+    let (_, times) = stat("self").expect("this process");
+    times[2] + times[3]
+}
+
+/// CPU seconds of this process and of all it started.
+pub(crate) fn tree_cpu() -> f64 {
+    tree().iter().filter_map(|pid| stat(pid)).flat_map(|(_, times)| times).sum()
+}
+
+/// This process and all below it.
+pub(crate) fn tree() -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let all: Vec<(String, String)> = names
+        .filter(|name| name.parse::<u32>().is_ok())
+        .filter_map(|pid| stat(&pid).map(|(parent, _)| (pid, parent)))
+        .collect();
+    let mut found = vec![std::process::id().to_string()];
+    let mut at = 0;
+    while at < found.len() {
+        let below: Vec<_> = all.iter().filter(|(_, parent)| *parent == found[at]).collect();
+        found.extend(below.into_iter().map(|(pid, _)| pid.clone()));
+        at += 1;
+    }
+    found
+}
+
+/// Parent, and CPU seconds: own user and system, ended children's the same.
+fn stat(pid: &str) -> Option<(String, [f64; 4])> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let time = |at: usize| fields[at].parse::<f64>().unwrap_or(0.0) / TICKS;
+    Some((fields[1].to_string(), [time(11), time(12), time(13), time(14)]))
+}
+
+/// Resident and proportional memory of the processes below this one, in MB.
+pub(crate) fn memory() -> (usize, f64, f64) {
+    let below = tree().split_off(1);
+    let sum = |key: &str| -> f64 {
+        let texts = below
+            .iter()
+            .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
+        texts
+            .filter_map(|text| {
+                let line = text.lines().find(|line| line.starts_with(key))?;
+                line.split_whitespace().nth(1)?.parse::<f64>().ok()
+            })
+            .sum::<f64>()
+            / 1024.0
+    };
+    (below.len(), sum("Rss:"), sum("Pss:"))
+}
+
+/// The value below which that part of the values lies.
+pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, part: f64) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(((values.len() - 1) as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,145 @@
+//! What `fixfly bench verify` costs, against fresh processes of Django's own
+//! runner that find out the same, on the same processors.
+//!
+//! ```text
+//! cargo bench --bench verify_throughput -- [--items 40 | --all] [--seed 0] [--jobs N]
+//! ```
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use common::{Cost, Peer, children, flag, methods, sample, tree_cpu};
+use fixfly_benchmarks::{Item, Manifest, Methods, source};
+use fixfly_policies::Open;
+use fixfly_runtime::{
+    Answer, Attempt, Benchmark, Policy, Split, Task, Templates, Tool, attempt, find,
+};
+use fixfly_sandboxes::Pool;
+
+struct Work {
+    benchmark: Arc<Methods>,
+    controls: Vec<(Box<dyn Policy>, bool)>,
+    tools: Vec<Box<dyn Tool>>,
+    templates: Templates,
+    pool: Pool,
+    tasks: Vec<Task>,
+    next: AtomicUsize,
+    wrong: AtomicUsize,
+}
+
+fn main() {
+    let jobs: usize = flag("--jobs", std::thread::available_parallelism().map_or(1, usize::from));
+    let all = std::env::args().any(|word| word == "--all");
+    let (folder, mut manifest) = sample((!all).then(|| flag("--seed", 0)));
+    if !all {
+        manifest.items.truncate(flag("--items", 40));
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let benchmark = Arc::new(methods(&folder, &manifest, None));
+    let (ours, wrong) = runtime.block_on(verify(benchmark.clone(), jobs));
+    let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark)).expect("tasks");
+    let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
+    let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
+    let count = manifest.items.len();
+    println!("\n{count} items, {jobs} at a time; items that do not hold: {wrong}");
+    println!("                                     CPU s   wall s   items a second");
+    for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
+        let rate = count as f64 / cost.wall;
+        println!("{name:34} {:7.1} {:8.1} {rate:12.2}", cost.cpu, cost.wall);
+    }
+    println!(
+        "fresh processes / fixfly: CPU {:.1}x, wall {:.1}x, in {runs} fresh processes",
+        theirs.cpu / ours.cpu,
+        theirs.wall / ours.wall,
+    );
+}
+
+/// Original and stub of every item, as `fixfly bench verify` runs them.
+async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
+    let control = |name| {
+        let entry = find("policy", fixfly_policies::ALL, name).expect("a policy");
+        let Open::Answers(open) = entry.open else { unreachable!("{name} answers") };
+        open(benchmark.clone())
+    };
+    let host = (fixfly_sandboxes::ALL[0].open)().expect("a host");
+    let work = Arc::new(Work {
+        controls: vec![(control("oracle"), true), (control("null"), false)],
+        tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
+        templates: Templates::load(None).expect("templates"),
+        pool: Pool::new(host, jobs),
+        tasks: benchmark.tasks(Split::Benchmark).await.expect("tasks"),
+        benchmark,
+        next: AtomicUsize::new(0),
+        wrong: AtomicUsize::new(0),
+    });
+    let (before, clock) = (tree_cpu(), Instant::now());
+    let crew: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
+    for one in crew {
+        one.await.expect("no fault");
+    }
+    let cost = Cost { cpu: tree_cpu() - before, wall: clock.elapsed().as_secs_f64() };
+    work.pool.drain().await.expect("an end");
+    (cost, work.wrong.load(Ordering::Relaxed))
+}
+
+async fn check(work: Arc<Work>) {
+    while let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) {
+        let mut task = task.clone();
+        task.budget.turns = 1;
+        for (policy, solves) in &work.controls {
+            let with = Attempt {
+                policy: ("control", &**policy),
+                tools: &work.tools,
+                host: &work.pool,
+                benchmark: &*work.benchmark,
+                templates: &work.templates,
+            };
+            let episode = attempt(&with, &task, 0, 0, String::new()).await;
+            if episode.solved() != *solves {
+                eprintln!("{}: {:?}", task.id, episode.end);
+                work.wrong.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What verify finds out, each in a fresh process: the original passes its
+/// item tests and the wider ones, and fails once sabotaged; the stub fails.
+fn fresh(
+    manifest: &Manifest,
+    benchmark: &Methods,
+    tasks: &[Task],
+    peers: &[Peer],
+) -> (Cost, usize) {
+    let (next, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (before, clock) = (children(), Instant::now());
+    std::thread::scope(|scope| {
+        for peer in peers {
+            scope.spawn(|| {
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let item: &Item =
+                        manifest.items.iter().find(|item| item.id == task.id).expect("an item");
+                    let code = |answer| benchmark.secrets().answer(task, answer).expect("a code");
+                    let truth = code(Answer::Truth);
+                    let sabotaged = source::sabotaged(&truth).expect("code");
+                    let (tests, wider) = (item.tests.ids(), item.wider.ids());
+                    let stub = code(Answer::Stub);
+                    for (code, tests) in
+                        [(&truth, &tests), (&truth, &wider), (&sabotaged, &tests), (&stub, &tests)]
+                    {
+                        if !tests.is_empty() {
+                            peer.run(item, code, tests);
+                            runs.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let cost = Cost { cpu: children() - before, wall: clock.elapsed().as_secs_f64() };
+    (cost, runs.into_inner())
+}
