@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn ids_survive_being_kept_by_class() {
         check(&["a.tests.B.test_c", "a.tests.B.test_d", "a.tests.E.test_f"]);
-        check(&["tests/test_a.py::TestB::test_c[x::y]", "tests/test_a.py::test_d[1.5-a]"]);
+        check(&["tests/test_a.py::test_d[1.5-a]", "tests/test_a.py::TestB::test_c[x::y]"]);
         check(&["test_alone"]);
     }
 
