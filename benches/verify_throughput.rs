@@ -41,7 +41,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let benchmark = Arc::new(methods(&folder, &manifest, None));
     let (ours, wrong) = runtime.block_on(verify(benchmark.clone(), jobs));
-    let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark)).expect("tasks");
+    let tasks = runtime.block_on(tasks(&benchmark));
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
@@ -58,6 +58,13 @@ fn main() {
     );
 }
 
+/// In the order that `fixfly bench verify` takes them.
+async fn tasks(benchmark: &Methods) -> Vec<Task> {
+    let mut tasks = benchmark.tasks(Split::Benchmark).await.expect("tasks");
+    tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    tasks
+}
+
 /// Original and stub of every item, as `fixfly bench verify` runs them.
 async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
     let control = |name| {
@@ -71,7 +78,7 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
         templates: Templates::load(None).expect("templates"),
         pool: Pool::new(host, jobs),
-        tasks: benchmark.tasks(Split::Benchmark).await.expect("tasks"),
+        tasks: tasks(&benchmark).await,
         benchmark,
         next: AtomicUsize::new(0),
         wrong: AtomicUsize::new(0),

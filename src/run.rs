@@ -29,7 +29,7 @@ use glob::matches;
 use interrupts::Interrupts;
 pub(crate) use machine::now;
 use progress::Progress;
-use queue::{Crew, Ended, Queue, Work};
+use queue::{Crew, ENOUGH, Ended, Queue, Work};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -177,7 +177,14 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
 
 /// Says what is missing, if anything is.
 fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
-    let Ended { stopped, left, failed, broken } = ended;
+    let Ended { stopped, gave_up, left, failed, broken } = ended;
+    if let Some(why) = gave_up {
+        anyhow::bail!(
+            "stopped with {left} episodes left: {ENOUGH} attempts in a row failed for reasons \
+             outside the policy ({why}); when that is mended, the same command continues {}",
+            run.display()
+        );
+    }
     if stopped {
         let run = run.display();
         let sentence =
@@ -233,11 +240,19 @@ fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     if tasks.is_empty() {
         anyhow::bail!("{} has no tasks in its split {split}", flags.benchmark);
     }
-    tasks.truncate(flags.limit.map_or(usize::MAX, |limit| limit as usize));
+    let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
         task.budget.turns = flags.turns;
     }
     Ok(tasks)
+}
+
+/// As many of the tasks as asked for, in an order that sandboxes like: what the
+/// tests of one file need stays set up in them for a while.
+pub(crate) fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
+    tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+    tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    tasks
 }
 
 /// Sandboxes an attempt needs at once: where it keeps one for all its turns, a

@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{cpus, now, split};
+use crate::run::{cpus, first, now, split};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -120,8 +120,7 @@ async fn check_all(
     jobs: usize,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Checked>> {
-    let mut tasks = verifier.benchmark.tasks(flags.split).await?;
-    tasks.truncate(flags.limit.map_or(usize::MAX, |limit| limit as usize));
+    let tasks = first(verifier.benchmark.tasks(flags.split).await?, flags.limit);
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));

@@ -16,6 +16,9 @@ use super::{episode_seed, machine};
 
 /// How often an attempt that fails for reasons outside the policy is made.
 const TRIES: u32 = 3;
+/// So many failures outside the policy, with nothing finished between them,
+/// mean that the machine or the model's server is down: the run stops.
+pub(super) const ENOUGH: usize = 20;
 
 /// What all attempts of a run share.
 pub(super) struct Crew {
@@ -49,6 +52,8 @@ pub(super) struct Queue {
 pub(super) struct Ended {
     /// Whether somebody asked to stop.
     pub(super) stopped: bool,
+    /// Why the run gave up: the last of [`ENOUGH`] failures in a row.
+    pub(super) gave_up: Option<String>,
     /// Attempts that were not made or not finished.
     pub(super) left: usize,
     /// Why attempts failed for reasons outside the policy, to the last try.
@@ -74,8 +79,10 @@ impl Queue {
         let mut running = JoinSet::new();
         let mut ended = Ended::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
+        let mut in_a_row = 0;
         loop {
             while !ended.stopped
+                && ended.gave_up.is_none()
                 && running.len() < self.jobs
                 && let Some(work) = self.waiting.pop_front()
             {
@@ -86,16 +93,24 @@ impl Queue {
             }
             tokio::select! {
                 Some(made) = running.join_next() => match made {
-                    Ok((work, episode)) => match failure(&episode) {
-                        Some(_) if work.tries + 1 < TRIES && !ended.stopped => {
-                            self.again(work, &episode);
+                    Ok((work, episode)) => {
+                        let failure = failure(&episode);
+                        // Tries of one task again come in a row whatever the reason.
+                        in_a_row = failure.map_or(0, |_| in_a_row + usize::from(work.tries == 0));
+                        if in_a_row >= ENOUGH {
+                            ended.gave_up = failure.map(str::to_string);
                         }
-                        failure => {
-                            directory.append(&episode)?;
-                            progress.count(&episode);
-                            ended.failed.extend(failure.map(|why| format!("{}: {why}", work.task.id)));
+                        match failure {
+                            Some(_) if work.tries + 1 < TRIES && !ended.stopped => {
+                                self.again(work, &episode);
+                            }
+                            _ => {
+                                directory.append(&episode)?;
+                                progress.count(&episode);
+                                ended.failed.extend(failure.map(|why| format!("{}: {why}", work.task.id)));
+                            }
                         }
-                    },
+                    }
                     Err(fault) => ended.broken.push(fault.to_string()),
                 },
                 () = interrupts.next() => match ended.stopped {

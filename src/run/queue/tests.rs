@@ -162,6 +162,21 @@ async fn what_the_world_broke_is_tried_again_and_then_told_apart() {
 }
 
 #[tokio::test]
+async fn a_world_that_is_down_is_not_asked_for_ever() {
+    let all = ["fails"; 2 * ENOUGH];
+    let (ended, recorded) = run(&all, 0).await;
+    assert_eq!(ended.gave_up.as_deref(), Some("the engine is gone"));
+    assert!(recorded.is_empty(), "each has tries left");
+    assert_eq!(ended.left, all.len(), "the same command continues with every one");
+
+    let mut mixed = all;
+    for at in (0..mixed.len()).step_by(ENOUGH / 2) {
+        mixed[at] = "a";
+    }
+    assert_eq!(run(&mixed[..ENOUGH], 0).await.0.gave_up, None);
+}
+
+#[tokio::test]
 async fn a_fault_of_ours_costs_one_episode() {
     let (ended, recorded) = run(&["panics", "a"], 0).await;
     assert_eq!(recorded, ["a"]);
