@@ -3,6 +3,7 @@
 mod glob;
 mod interrupts;
 mod machine;
+mod model;
 mod progress;
 mod queue;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_policies::Open;
+use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
     Benchmark, Entry, Episode, Host, Lifetime, Policy, RunDirectory, RunRecord, SCHEMA, Split,
     Task, Templates, Wording, find, read_episodes,
@@ -95,6 +96,9 @@ pub(crate) struct Flags {
     /// Folder of the benchmark, if it is not in its usual place
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    model: model::Flags,
 }
 
 /// What a flag is for, and each name it takes.
@@ -135,6 +139,8 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let recorded = recording(flags, open_policy)?;
     let templates = Templates::load(flags.prompts.as_deref())?;
 
+    let jobs = cpus(flags.jobs);
+    let settings = flags.model.settings(&flags.output, jobs);
     let benchmark = open_benchmark(flags.benchmark_dir.as_deref())?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
@@ -143,11 +149,12 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
         Open::Examples(open) => open(benchmark.secrets().examples()?),
         Open::Answers(open) => open(benchmark.clone()),
         Open::Episodes(open) => open(recorded),
+        Open::Model(open) => open(&settings).map_err(Usage)?,
     };
-    let jobs = cpus(flags.jobs);
     let pool = Arc::new(Pool::new(open_host()?, jobs * beds(&tasks)));
 
-    let record = record(flags, &templates, facts, &*pool);
+    let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
+    let record = record(flags, asked, &templates, facts, &*pool);
     let (mut directory, finished) = RunDirectory::open(&flags.output, &record)?;
     let total = tasks.len() * flags.samples as usize;
     let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
@@ -177,7 +184,11 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
 
 /// Says what is missing, if anything is.
 fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
-    let Ended { stopped, gave_up, left, failed, broken } = ended;
+    let Ended { stopped, halted, gave_up, left, failed, broken, .. } = ended;
+    if let Some(why) = halted {
+        let run = run.display();
+        anyhow::bail!("stopped with {left} episodes left: {why}; the same command continues {run}");
+    }
     if let Some(why) = gave_up {
         anyhow::bail!(
             "stopped with {left} episodes left: {ENOUGH} attempts in a row failed for reasons \
@@ -243,6 +254,7 @@ fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
         task.budget.turns = flags.turns;
+        task.budget.usd = flags.model.episode_budget();
     }
     Ok(tasks)
 }
@@ -278,15 +290,17 @@ fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work>
 
 fn record(
     flags: &Flags,
+    model: Option<&Settings>,
     templates: &Templates,
     benchmark: BTreeMap<String, Value>,
     host: &dyn Host,
 ) -> RunRecord {
     let path = |path: &Path| Value::from(path.display().to_string());
-    let config: [(&str, Value); 10] = [
+    let config: [(&str, Value); 11] = [
         ("benchmark", flags.benchmark.clone().into()),
         ("benchmark_dir", flags.benchmark_dir.as_deref().map_or(Value::Null, path)),
         ("limit", flags.limit.into()),
+        ("model", model.map_or(Value::Null, |model| serde_json::json!(model))),
         ("only", flags.only.clone().into()),
         ("policy", flags.policy.clone().into()),
         ("replay", flags.replay.as_deref().map_or(Value::Null, path)),

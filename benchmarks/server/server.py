@@ -10,95 +10,25 @@ Every candidate gets a world of its own (isolate.py). Verdicts are put together
 in the parent, from events (report.py).
 """
 
-import base64
 import gc
 import importlib
 import json
 import os
-import random
 import resource
 import secrets
-import select
 import sys
 import time
 import traceback
 
+import forked
 import isolate
 import report
+from zygote import Line, Zygote
 
 GROUPS = 6
 FLOOD = 8 << 20
 PATIENCE = 120
 PATIENT = {"wall": 280, "cpu": 280}
-
-
-class Line:
-    """One end of a pipe pair that carries JSON lines."""
-
-    def __init__(self, read, write):
-        self.read, self.write, self.buffer = read, write, b""
-
-    def send(self, value):
-        data = json.dumps(value).encode() + b"\n"
-        while data:
-            data = data[os.write(self.write, data):]
-
-    def receive(self):
-        while b"\n" not in self.buffer:
-            data = os.read(self.read, 1 << 16)
-            if not data:
-                return None
-            self.buffer += data
-        line, self.buffer = self.buffer.split(b"\n", 1)
-        return json.loads(line)
-
-
-class Zygote:
-    """A child process that answers requests with `serve`."""
-
-    def __init__(self, prepare, serve):
-        down, up = os.pipe(), os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            isolate.die_with_parent()
-            os.close(down[1])
-            os.close(up[0])
-            line = Line(down[0], up[1])
-            run_zygote(line, prepare, serve)
-        os.close(down[0])
-        os.close(up[1])
-        self.line = Line(up[0], down[1])
-        self.ready = self.line.receive() or {"error": "the process ended while it was set up"}
-
-    def ask(self, request):
-        try:
-            self.line.send(request)
-            return self.line.receive()
-        except OSError:
-            return None
-
-    def close(self):
-        os.close(self.line.read)
-        os.close(self.line.write)
-        try:
-            os.kill(self.pid, 9)
-        except ProcessLookupError:
-            pass
-        os.waitpid(self.pid, 0)
-
-
-def run_zygote(line, prepare, serve):
-    try:
-        state = prepare()
-        gc.collect()
-        gc.freeze()
-        line.send({"ready": True})
-    except BaseException:
-        line.send({"error": traceback.format_exc()[-4000:]})
-        os._exit(1)
-    while (request := line.receive()) is not None:
-        line.send(serve(state, request))
-    os._exit(0)
 
 
 class Server:
@@ -305,14 +235,14 @@ class Server:
             self.child(request, body, write, limits, token, unsure, probing)
         os.close(write)
         flood = FLOOD * (64 if probing else 1)
-        data, killed = collect(read, started + limits["wall"], flood)
-        if killed is None and not ends(pid):
+        data, killed = forked.collect(read, started + limits["wall"], flood)
+        if killed is None and not forked.ends(pid):
             killed = "exited"
-        kill(pid)
+        forked.kill(pid)
         os.close(read)
         _, status, usage = os.wait4(pid, 0)
         cpu = usage.ru_utime + usage.ru_stime
-        events = parse(data)
+        events = forked.parse(data)
         broken = next((row for row in events if row["event"] in ("unsure", "broken")), None)
         if broken is not None:
             return {"unsure": broken["why"]} if broken["event"] == "unsure" else {"error": broken["why"]}
@@ -326,20 +256,20 @@ class Server:
         recorder = None
         try:
             os.setsid()
-            close_others(write)
+            forked.close_others(write)
             printed = report.Printed()
-            files = covers(self.root, request)
+            files = forked.covers(self.root, request)
             if self.isolation.full:
                 self.isolation.enter(files, f"{limits['disk_mb']}m")
             isolate.limit(limits["memory_mb"], limits["cpu"], limits["processes"], limits["file_mb"])
-            steady_chance()
+            forked.steady_chance()
             kind = report.Recorder
             if probing:
                 kind = probing.Census(report.Recorder).recorder
             recorder = kind(write, self.root, None if probing else printed)
             report.Canary.token = token
         except BaseException:
-            say(write, {"event": "broken", "why": traceback.format_exc()[-2000:]})
+            forked.say(write, {"event": "broken", "why": traceback.format_exc()[-2000:]})
             os._exit(0)
         try:
             body(recorder, report.Canary("test_canary", recorder))
@@ -364,98 +294,9 @@ def merge(expected, answers):
     }
 
 
-def collect(read, deadline, flood):
-    """What the child writes until it closes its end; and why it was cut off."""
-    data = []
-    size = 0
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([read], [], [], left)[0]:
-            return b"".join(data), "timed_out"
-        part = os.read(read, 1 << 16)
-        if not part:
-            return b"".join(data), None
-        data.append(part)
-        size += len(part)
-        if size > flood:
-            return b"".join(data), "exited"
-
-
-def ends(pid):
-    """Whether a child that says no more is about to end by itself."""
-    deadline = time.monotonic() + 1
-    while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return True
-        time.sleep(0.0005)
-    return False
-
-
-def kill(pid):
-    for end in (os.killpg, os.kill):
-        try:
-            end(pid, 9)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-
-def parse(data):
-    events = []
-    for line in data.split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("event"), str):
-            events.append(row)
-    return events
-
-
-def say(fd, row):
-    os.write(fd, json.dumps(row).encode() + b"\n")
-
-
-def close_others(keep):
-    """Leaves the child no way to talk to the server's own pipes."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
-        if fd > 2 and fd != keep:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
-def covers(root, request):
-    """The candidate's file, and nothing where bytecode of the original lies."""
-    if not request.get("file"):
-        return {}
-    path = root + request["file"]
-    files = {path: base64.b64decode(request["content"])}
-    folder, name = os.path.split(path)
-    compiled = os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
-    if os.path.exists(compiled):
-        files[compiled] = b""
-    return files
-
-
 def module_of(file):
     name = file[:-3].replace("/", ".")
     return name[: -len(".__init__")] if name.endswith(".__init__") else name
-
-
-def steady_chance():
-    """The same candidate must give the same bytes: chance is seeded, here only."""
-    source = random.Random(0)
-    os.urandom = source.randbytes
-    random._urandom = source.randbytes
-    random.seed(0)
-    import tempfile
-    names = tempfile._RandomNameSequence()
-    names._rng, names._rng_pid = random.Random(0), os.getpid()
-    tempfile._name_sequence = names
 
 
 def main():

@@ -149,7 +149,7 @@ impl Project {
             statement: Statement::Method(self.statement(&self.place(item)?)),
             sandbox: self.spec.clone(),
             tools: vec!["submit_method".to_string()],
-            budget: Budget { turns: 5, tokens: None, seconds: None },
+            budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
         })
     }
 

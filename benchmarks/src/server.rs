@@ -27,9 +27,11 @@ const NAME: &str = "test server";
 /// What starting the server, or a test group, may take beyond the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("server.py", include_str!("../server/server.py")),
     ("fresh.py", include_str!("../server/fresh.py")),
+    ("zygote.py", include_str!("../server/zygote.py")),
+    ("forked.py", include_str!("../server/forked.py")),
     ("isolate.py", include_str!("../server/isolate.py")),
     ("report.py", include_str!("../server/report.py")),
     ("hot.py", include_str!("../server/hot.py")),

@@ -1,12 +1,17 @@
-//! How words become an action, for every policy that answers with a method.
+//! How words become an action, for every policy that answers with a method
+//! or calls a tool in its words.
 
-use fixfly_runtime::{Action, Call, Usage, code_block};
-use serde_json::json;
+use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, code_block};
+use serde_json::{Value, json};
+
+/// The tool of a method task: its argument is the code block.
+const METHOD: &str = "submit_method";
+const CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
+const THOUGHT: [&str; 2] = ["<think>", "</think>"];
 
 /// The action of a policy that said `text`: its code block is submitted.
 pub(crate) fn answer(text: String, reasoning: Option<String>, usage: Usage) -> Action {
-    let args = json!({ "code": code_block(&text) });
-    Action { call: Call::Tool { name: "submit_method".into(), args }, text, reasoning, usage }
+    Action { call: submitted(&text), text, reasoning, usage, generation: None }
 }
 
 /// The words of a policy that has nothing to say but code.
@@ -19,6 +24,71 @@ pub(crate) fn free(code: &str, reasoning: Option<String>) -> Action {
     answer(fenced(code), reasoning, Usage::default())
 }
 
+/// What a model's words ask for, of the tools it was told of.
+pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
+    let cut_off = match finish {
+        Finish::Stop | Finish::ToolCall => None,
+        Finish::Length => Some("was cut off at the limit of tokens"),
+        Finish::Filtered => Some("was cut off by the server's content filter"),
+        Finish::Refused => Some("was a refusal"),
+    };
+    let has_method = tools.iter().any(|tool| tool.name == METHOD);
+    if let Some((_, after)) = text.split_once(CALL[0]) {
+        return match after.split_once(CALL[1]) {
+            Some((inside, _)) => tool_call(inside),
+            None => Call::Malformed(format!("`{}` has no `{}`", CALL[0], CALL[1])),
+        };
+    }
+    let fences = text.lines().filter(|line| line.trim_start().starts_with("```")).count();
+    match cut_off {
+        Some(how) if fences == 0 || !fences.is_multiple_of(2) => {
+            Call::Malformed(format!("the answer {how} before its code was whole"))
+        }
+        _ if text.trim().is_empty() => Call::Malformed("the answer is empty".into()),
+        _ if has_method => submitted(text),
+        _ => Call::Malformed(format!("the answer holds no `{}`", CALL[0])),
+    }
+}
+
+/// A call in JSON, as chat templates word it: `{"name": …, "arguments": {…}}`.
+pub(crate) fn tool_call(text: &str) -> Call {
+    let value: Value = match serde_json::from_str(text.trim()) {
+        Ok(value) => value,
+        Err(why) => return Call::Malformed(format!("the tool call is not JSON: {why}")),
+    };
+    let args = value.get("arguments").or_else(|| value.get("parameters")).cloned();
+    match (value.get("name").and_then(Value::as_str), args.unwrap_or_else(|| json!({}))) {
+        (None, _) => Call::Malformed("the tool call has no `name`".into()),
+        (Some(name), args @ Value::Object(_)) => Call::Tool { name: name.into(), args },
+        (Some(name), _) => {
+            Call::Malformed(format!("the arguments of the call of `{name}` are not an object"))
+        }
+    }
+}
+
+/// Reasoning apart from words, where a model writes both in one text. Where a
+/// chat template opened the thought, its end alone tells them apart; a thought
+/// that never ends is all there is.
+pub(crate) fn thought(text: &str) -> (Option<String>, String) {
+    let opened = text.trim_start().strip_prefix(THOUGHT[0]);
+    let body = opened.unwrap_or(text);
+    match (body.split_once(THOUGHT[1]), opened) {
+        (Some((thought, words)), _) => {
+            (some(thought.trim()), words.trim_start_matches(['\n', '\r']).to_string())
+        }
+        (None, Some(thought)) => (some(thought.trim()), String::new()),
+        (None, None) => (None, text.to_string()),
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+fn submitted(text: &str) -> Call {
+    Call::Tool { name: METHOD.into(), args: json!({ "code": code_block(text) }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +99,50 @@ mod tests {
         let action = free(code, None);
         let Call::Tool { name, args } = action.call else { panic!("a tool is called") };
         assert_eq!((name.as_str(), args["code"].as_str()), ("submit_method", Some(code)));
+    }
+
+    fn tool(name: &str) -> ToolSpec {
+        ToolSpec { name: name.into(), description: String::new(), parameters: json!({}) }
+    }
+
+    #[track_caller]
+    fn check_call(text: &str, tools: &str, finish: Finish, expected: Result<(&str, Value), &str>) {
+        match (call(text, &[tool(tools)], finish), expected) {
+            (Call::Tool { name, args }, Ok(expected)) => assert_eq!((&*name, args), expected),
+            (Call::Malformed(why), Err(part)) => assert!(why.contains(part), "{why}"),
+            (call, expected) => panic!("{call:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn words_ask_for_a_tool_or_say_why_not() {
+        let code = Ok(("submit_method", json!({ "code": "a\n" })));
+        check_call("```\na\n```", METHOD, Finish::Stop, code.clone());
+        check_call("```\na\n```\nand", METHOD, Finish::Length, code);
+        check_call("```\na\n", METHOD, Finish::Length, Err("limit of tokens"));
+        check_call("Well,", METHOD, Finish::Length, Err("before its code was whole"));
+        check_call("Well,", METHOD, Finish::Filtered, Err("content filter"));
+        check_call("I can't help.", METHOD, Finish::Refused, Err("a refusal"));
+        check_call(" \n", METHOD, Finish::Stop, Err("empty"));
+        let view = r#"<tool_call>{"name": "view", "arguments": {"file": "a"}}</tool_call>"#;
+        check_call(view, "view", Finish::Stop, Ok(("view", json!({ "file": "a" }))));
+        check_call("Let me see.", "view", Finish::Stop, Err("holds no `<tool_call>`"));
+        check_call("<tool_call>{", "view", Finish::Length, Err("has no `</tool_call>`"));
+        check_call("<tool_call>{</tool_call>", "view", Finish::Stop, Err("not JSON"));
+        check_call("<tool_call>{}</tool_call>", "view", Finish::Stop, Err("no `name`"));
+        let list = r#"<tool_call>{"name": "view", "arguments": []}</tool_call>"#;
+        check_call(list, "view", Finish::Stop, Err("not an object"));
+    }
+
+    #[test]
+    fn a_thought_is_apart_from_the_words() {
+        let check = |text: &str, reasoning: Option<&str>, words: &str| {
+            assert_eq!(thought(text), (reasoning.map(str::to_string), words.to_string()));
+        };
+        check("<think>\na\n</think>\n\nb\n", Some("a"), "b\n");
+        check("a\n</think>\n\nb", Some("a"), "b");
+        check("<think>\n\n</think>\n\nb", None, "b");
+        check("<think>\na", Some("a"), "");
+        check("b", None, "b");
     }
 }

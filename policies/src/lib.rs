@@ -19,10 +19,17 @@ mod null;
 mod oracle;
 mod replay;
 mod retrieval;
+mod settings;
 
 use std::sync::Arc;
 
+pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
+
 use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
+
+/// Opens a policy that asks a model, or says in one sentence what is wrong
+/// with the settings.
+pub type OpenModel = fn(&Settings) -> Result<Box<dyn Policy>, String>;
 
 /// How a policy is opened, which is also all it will ever know beyond its
 /// view: one that learns from examples cannot reach an answer.
@@ -34,6 +41,8 @@ pub enum Open {
     Answers(fn(Arc<dyn Benchmark>) -> Box<dyn Policy>),
     /// From recorded episodes.
     Episodes(fn(Vec<Episode>) -> Box<dyn Policy>),
+    /// From what a user says of a model, behind a server or in a file.
+    Model(OpenModel),
 }
 
 /// All policies; the first is the default.

@@ -43,6 +43,7 @@ impl Policy for Replay {
             reasoning: None,
             call: Call::Submit,
             usage: Usage::default(),
+            generation: None,
         };
         Ok(actions.get(view.turns.len()).cloned().unwrap_or(done))
     }

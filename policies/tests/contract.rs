@@ -53,7 +53,7 @@ fn task() -> Task {
         statement: Statement::Method(method()),
         sandbox: SandboxSpec::default(),
         tools: vec!["submit_method".into()],
-        budget: Budget { turns: 5, tokens: None, seconds: None },
+        budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
     }
 }
 
@@ -119,6 +119,7 @@ fn recorded() -> Episode {
         reasoning: None,
         call,
         usage: Default::default(),
+        generation: None,
     };
     Episode {
         schema: SCHEMA,
@@ -137,6 +138,7 @@ fn open(policy: &Open) -> Box<dyn Policy> {
         Open::Examples(open) => open(vec![example()]),
         Open::Answers(open) => open(Arc::new(Shapes)),
         Open::Episodes(open) => open(vec![recorded()]),
+        Open::Model(_) => unreachable!("asks a model"),
     }
 }
 
@@ -157,7 +159,7 @@ fn failed(action: Action) -> Turn {
         observation: Observation { text, outcome: Outcome::Failed, tests, patch: None },
         feedback: Feedback {
             delta: TestDelta::default(),
-            left: Budget { turns: 4, tokens: None, seconds: None },
+            left: Budget { turns: 4, tokens: None, seconds: None, usd: None },
             message: String::new(),
         },
         timings: Timings::default(),
@@ -166,7 +168,9 @@ fn failed(action: Action) -> Turn {
 
 async fn act(policy: &dyn Policy, turns: &[Turn], sample: u32) -> Result<Action, PolicyError> {
     let (task, templates) = (task(), Templates::load(None).expect("the built-in templates load"));
-    policy.act(View { task: &task, turns, templates: &templates, sample, seed: 7 }).await
+    policy
+        .act(View { task: &task, tools: &[], turns, templates: &templates, sample, seed: 7 })
+        .await
 }
 
 fn code(action: &Action) -> &str {

@@ -102,6 +102,7 @@ impl From<PolicyError> for Broke {
         let kind = match error {
             PolicyError::Infrastructure(_) => FailureKind::Infrastructure,
             PolicyError::Model(_) => FailureKind::Model,
+            PolicyError::Spent(_) => unreachable!("a spent budget ends the loop in order"),
         };
         Broke { at: Boundary::Policy, kind, why: error.to_string() }
     }
@@ -125,7 +126,13 @@ impl Course<'_> {
                 return Ok((End::BudgetSpent { limit }, self.last_verdict().await?));
             }
             let acting = Instant::now();
-            let action = self.with.policy.1.act(self.view()).await?;
+            let action = match self.with.policy.1.act(self.view()).await {
+                Ok(action) => action,
+                Err(PolicyError::Spent(limit)) => {
+                    return Ok((End::BudgetSpent { limit }, self.last_verdict().await?));
+                }
+                Err(error) => return Err(error.into()),
+            };
             let act_ms = millis(acting);
             if action.call == Call::Submit {
                 return Ok((End::Submitted, self.last_verdict().await?));
@@ -146,6 +153,7 @@ impl Course<'_> {
     fn view(&self) -> View<'_> {
         View {
             task: self.task,
+            tools: self.with.tools,
             turns: &self.turns,
             templates: self.with.templates,
             sample: self.sample,
@@ -235,15 +243,14 @@ impl Course<'_> {
 
     fn left(&self) -> Budget {
         let budget = &self.task.budget;
-        let spent: u64 = self
-            .turns
-            .iter()
-            .map(|turn| turn.action.usage.prompt_tokens + turn.action.usage.completion_tokens)
-            .sum();
+        let usages = || self.turns.iter().map(|turn| &turn.action.usage);
+        let tokens: u64 = usages().map(|usage| usage.prompt_tokens + usage.completion_tokens).sum();
+        let usd: f64 = usages().filter_map(|usage| usage.usd).sum();
         Budget {
             turns: budget.turns.saturating_sub(self.turns.len() as u32),
-            tokens: budget.tokens.map(|tokens| tokens.saturating_sub(spent)),
+            tokens: budget.tokens.map(|budget| budget.saturating_sub(tokens)),
             seconds: budget.seconds.map(|s| s.saturating_sub(self.clock.elapsed().as_secs())),
+            usd: budget.usd.map(|budget| (budget - usd).max(0.0)),
         }
     }
 
@@ -253,6 +260,7 @@ impl Course<'_> {
             Budget { turns: 0, .. } => Some(Limit::Turns),
             Budget { tokens: Some(0), .. } => Some(Limit::Tokens),
             Budget { seconds: Some(0), .. } => Some(Limit::Seconds),
+            Budget { usd: Some(usd), .. } if usd <= 0.0 => Some(Limit::Usd),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::generation::Generation;
 use crate::task::{Budget, Task};
 
 /// Version of the episode's JSON form; a reader refuses a newer one.
@@ -102,6 +103,9 @@ pub struct Action {
     /// What the words cost.
     #[serde(default)]
     pub usage: Usage,
+    /// How a model made them; none where no model did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
 }
 
 /// What an action asks for.
@@ -121,13 +125,25 @@ pub enum Call {
     Malformed(String),
 }
 
-/// Tokens of one action.
+/// What one action cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens read, cached ones included.
     pub prompt_tokens: u64,
-    /// Tokens written.
+    /// Tokens written, reasoning included.
     pub completion_tokens: u64,
+    /// Of the tokens read, those that were known from before.
+    #[serde(default)]
+    pub cached_tokens: u64,
+    /// Of the tokens written, those of the reasoning.
+    #[serde(default)]
+    pub reasoning_tokens: u64,
+    /// Calls made, those that failed included.
+    #[serde(default)]
+    pub calls: u32,
+    /// US dollars; none where the price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
 }
 
 /// What the world answered. Deterministic: the same candidate gives the same
@@ -316,6 +332,8 @@ pub enum Limit {
     Tokens,
     /// Wall-clock time.
     Seconds,
+    /// Money.
+    Usd,
     /// The model's window.
     Context,
 }

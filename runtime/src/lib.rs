@@ -11,7 +11,7 @@
 //!
 //! let observation = Observation::refused("there is no tool `fly`");
 //! assert_eq!(observation.outcome, Outcome::Refused);
-//! let left = Budget { turns: 4, tokens: None, seconds: None };
+//! let left = Budget { turns: 4, tokens: None, seconds: None, usd: None };
 //! assert!(feedback(&[], &observation, left).message.is_empty());
 //! ```
 
@@ -19,6 +19,7 @@ mod attempt;
 mod benchmark;
 mod episode;
 mod feedback;
+mod generation;
 mod policy;
 mod registry;
 mod render;
@@ -35,6 +36,7 @@ pub use episode::{
     Timings, Turn, Usage, Verdict,
 };
 pub use feedback::feedback;
+pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
 pub use policy::{Policy, PolicyError, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::episode::{Action, Turn};
+use crate::episode::{Action, Limit, Turn};
 use crate::render::{Message, Templates, render};
 use crate::task::Task;
+use crate::tool::{Tool, ToolSpec};
 
 /// Decides the next action from what it may see, and nothing else. Keeps no
 /// state between calls that the view and its seed do not determine, so that
@@ -17,13 +18,22 @@ pub trait Policy: Send + Sync {
     /// [`PolicyError`] ends the episode; words that make no sense are not an
     /// error but [`crate::Call::Malformed`].
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError>;
+
+    /// Why no more can be asked of it in this run, in one sentence: its money
+    /// is spent, its server turns it away. What is not done yet is left for
+    /// another time.
+    fn halted(&self) -> Option<String> {
+        None
+    }
 }
 
 /// All a policy may see.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The task.
     pub task: &'a Task,
+    /// All tools; the task names those it allows.
+    pub tools: &'a [Box<dyn Tool>],
     /// What was done so far.
     pub turns: &'a [Turn],
     /// How the conversation is worded.
@@ -35,6 +45,12 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// What the model may be told of the tools it may call.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        let specs = self.tools.iter().map(|tool| tool.spec());
+        specs.filter(|spec| self.task.tools.contains(&spec.name)).collect()
+    }
+
     /// The conversation so far, as a chat model reads it.
     pub fn messages(&self) -> Vec<Message> {
         render(self.task, self.turns, self.templates)
@@ -47,7 +63,11 @@ pub enum PolicyError {
     /// Whatever the policy depends on failed: network, engine, recorded run.
     #[error("{0}")]
     Infrastructure(String),
-    /// The model itself failed: refused, or broke off.
+    /// The model itself failed, in a way that no other turn could mend.
     #[error("{0}")]
     Model(String),
+    /// What the next action takes is more than is left. Ends the episode in
+    /// order, unsolved.
+    #[error("the budget is spent: {0:?}")]
+    Spent(Limit),
 }

@@ -130,8 +130,7 @@ fn try_out(environment: &Environment<'_>, name: &str) -> Result<(), minijinja::E
 }
 
 /// The conversation of `turns` on `task`: system, task, then the policy's
-/// words and the world's answer for each turn. Malformed calls are in the
-/// record but not in the conversation.
+/// words and the world's answer for each turn.
 pub fn render(task: &Task, turns: &[Turn], templates: &Templates) -> Vec<Message> {
     let Statement::Method(method) = &task.statement;
     let context = minijinja::Value::from(minijinja::value::Serde(method));

@@ -299,7 +299,7 @@ mod tests {
                 statement: Statement::Method(method),
                 sandbox: SandboxSpec::default(),
                 tools: Vec::new(),
-                budget: Budget { turns: 5, tokens: None, seconds: None },
+                budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
             },
             policy: "null".into(),
             provenance: Provenance { sample, seed: u64::MAX, seconds: 0.1, ..Default::default() },

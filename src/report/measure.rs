@@ -326,6 +326,7 @@ fn end_name(end: &End) -> &'static str {
         End::BudgetSpent { limit: Limit::Tokens } => "tokens spent",
         End::BudgetSpent { limit: Limit::Seconds } => "time spent",
         End::BudgetSpent { limit: Limit::Context } => "context spent",
+        End::BudgetSpent { limit: Limit::Usd } => "money spent",
         End::Failed { kind: FailureKind::Model, .. } => "model failed",
         End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
     }

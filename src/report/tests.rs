@@ -33,11 +33,12 @@ fn turn(outcome: Outcome, exceptions: &[Option<&str>]) -> Turn {
             reasoning: Some("idea: sibling, because it is near".into()),
             call: Call::Tool { name: "submit_method".into(), args: Default::default() },
             usage: Usage::default(),
+            generation: None,
         },
         observation: Observation { text: String::new(), outcome, tests, patch: None },
         feedback: Feedback {
             delta: TestDelta::default(),
-            left: Budget { turns: 0, tokens: None, seconds: None },
+            left: Budget { turns: 0, tokens: None, seconds: None, usd: None },
             message: String::new(),
         },
         timings: Timings { act_ms: 1500, call_ms: 250 },
@@ -83,7 +84,7 @@ fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Ve
             statement: Statement::Method(method),
             sandbox: SandboxSpec::default(),
             tools: Vec::new(),
-            budget: Budget { turns: 3, tokens: None, seconds: None },
+            budget: Budget { turns: 3, tokens: None, seconds: None, usd: None },
         },
         policy: "retrieval".into(),
         provenance: Provenance {

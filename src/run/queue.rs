@@ -52,6 +52,10 @@ pub(super) struct Queue {
 pub(super) struct Ended {
     /// Whether somebody asked to stop.
     pub(super) stopped: bool,
+    /// Why the policy can do no more.
+    pub(super) halted: Option<String>,
+    /// Attempts failed for reasons outside the policy since one did not.
+    in_a_row: usize,
     /// Why the run gave up: the last of [`ENOUGH`] failures in a row.
     pub(super) gave_up: Option<String>,
     /// Attempts that were not made or not finished.
@@ -60,6 +64,13 @@ pub(super) struct Ended {
     pub(super) failed: Vec<String>,
     /// What faults of our own attempts met.
     pub(super) broken: Vec<String>,
+}
+
+impl Ended {
+    /// Whether no more attempts are begun.
+    fn over(&self) -> bool {
+        self.stopped || self.gave_up.is_some() || self.halted.is_some()
+    }
 }
 
 impl Queue {
@@ -79,10 +90,8 @@ impl Queue {
         let mut running = JoinSet::new();
         let mut ended = Ended::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
-        let mut in_a_row = 0;
         loop {
-            while !ended.stopped
-                && ended.gave_up.is_none()
+            while !ended.over()
                 && running.len() < self.jobs
                 && let Some(work) = self.waiting.pop_front()
             {
@@ -94,22 +103,13 @@ impl Queue {
             tokio::select! {
                 Some(made) = running.join_next() => match made {
                     Ok((work, episode)) => {
-                        let failure = failure(&episode);
-                        // Tries of one task again come in a row whatever the reason.
-                        in_a_row = failure.map_or(0, |_| in_a_row + usize::from(work.tries == 0));
-                        if in_a_row >= ENOUGH {
-                            ended.gave_up = failure.map(str::to_string);
+                        if self.again(&work, &episode, &mut ended, &*crew.policy) {
+                            continue;
                         }
-                        match failure {
-                            Some(_) if work.tries + 1 < TRIES && !ended.stopped => {
-                                self.again(work, &episode);
-                            }
-                            _ => {
-                                directory.append(&episode)?;
-                                progress.count(&episode);
-                                ended.failed.extend(failure.map(|why| format!("{}: {why}", work.task.id)));
-                            }
-                        }
+                        directory.append(&episode)?;
+                        progress.count(&episode);
+                        let why = failure(&episode);
+                        ended.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
                     }
                     Err(fault) => ended.broken.push(fault.to_string()),
                 },
@@ -119,7 +119,7 @@ impl Queue {
                         progress.say(&finishing(running.len()));
                     }
                     true => {
-                        ended.left = running.len();
+                        ended.left += running.len();
                         running.shutdown().await;
                     }
                 },
@@ -130,11 +130,36 @@ impl Queue {
         Ok(ended)
     }
 
-    /// Last in the queue: what failed may be better by then.
-    fn again(&mut self, work: Work, episode: &Episode) {
-        let why = failure(episode).unwrap_or_default();
-        tracing::info!("{}: {why}; it is tried again", work.task.id);
-        self.waiting.push_back(Work { tries: work.tries + 1, ..work });
+    /// Whether the attempt is to be made again rather than recorded, as the
+    /// world broke; then it is left, or last in the queue: it may be better by
+    /// then.
+    fn again(
+        &mut self,
+        work: &Work,
+        episode: &Episode,
+        ended: &mut Ended,
+        policy: &dyn Policy,
+    ) -> bool {
+        let Some(why) = failure(episode) else {
+            ended.in_a_row = 0;
+            return false;
+        };
+        ended.halted = ended.halted.take().or_else(|| policy.halted());
+        if ended.halted.is_some() {
+            ended.left += 1;
+            return true;
+        }
+        // Tries of one task again come in a row whatever the reason.
+        ended.in_a_row += usize::from(work.tries == 0);
+        if ended.in_a_row >= ENOUGH {
+            ended.gave_up = Some(why.to_string());
+        }
+        let again = work.tries + 1 < TRIES && !ended.stopped;
+        if again {
+            tracing::info!("{}: {why}; it is tried again", work.task.id);
+            self.waiting.push_back(Work { tries: work.tries + 1, ..work.clone() });
+        }
+        again
     }
 }
 

@@ -47,8 +47,14 @@ fn recording(task: &Task, codes: &[String]) -> TempDir {
     let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
     for (sample, code) in (0..).zip(codes) {
         let call = Call::Tool { name: "submit_method".into(), args: json!({ "code": code }) };
-        let action = Action { text: String::new(), reasoning: None, call, usage: Usage::default() };
-        let left = Budget { turns: 0, tokens: None, seconds: None };
+        let action = Action {
+            text: String::new(),
+            reasoning: None,
+            call,
+            usage: Usage::default(),
+            generation: None,
+        };
+        let left = Budget { turns: 0, tokens: None, seconds: None, usd: None };
         let turn = Turn {
             action,
             observation: Observation::refused(""),

@@ -147,7 +147,7 @@ mod tests {
             statement: Statement::Method(method),
             sandbox: SandboxSpec::default(),
             tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
-            budget: Budget { turns: 1, tokens: None, seconds: None },
+            budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
         };
         tool.call(args, Scene { task: &task, sandbox: &Echo, benchmark: &Echo }).await
     }

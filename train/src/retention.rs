@@ -72,11 +72,17 @@ mod tests {
             _ => Call::Tool { name: "submit_method".into(), args: Default::default() },
         };
         Turn {
-            action: Action { text: String::new(), reasoning: None, call, usage: Usage::default() },
+            action: Action {
+                text: String::new(),
+                reasoning: None,
+                call,
+                usage: Usage::default(),
+                generation: None,
+            },
             observation: Observation { text: String::new(), outcome, tests: None, patch: None },
             feedback: Feedback {
                 delta: TestDelta::default(),
-                left: Budget { turns: 0, tokens: None, seconds: None },
+                left: Budget { turns: 0, tokens: None, seconds: None, usd: None },
                 message: String::new(),
             },
             timings: Timings::default(),
@@ -111,7 +117,7 @@ mod tests {
                 statement: Statement::Method(method),
                 sandbox: SandboxSpec::default(),
                 tools: Vec::new(),
-                budget: Budget { turns: 5, tokens: None, seconds: None },
+                budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
             },
             policy: "null".into(),
             provenance: Provenance::default(),

@@ -65,7 +65,13 @@ fn act(proposal: &Proposal) -> Action {
 }
 
 fn give_up() -> Action {
-    Action { text: String::new(), reasoning: None, call: Call::Submit, usage: Usage::default() }
+    Action {
+        text: String::new(),
+        reasoning: None,
+        call: Call::Submit,
+        usage: Usage::default(),
+        generation: None,
+    }
 }
 
 /// The code of an earlier turn's answer.

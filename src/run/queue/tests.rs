@@ -30,7 +30,13 @@ impl Policy for Told {
             _ => {}
         }
         let call = Call::Submit;
-        Ok(Action { text: String::new(), reasoning: None, call, usage: Usage::default() })
+        Ok(Action {
+            text: String::new(),
+            reasoning: None,
+            call,
+            usage: Usage::default(),
+            generation: None,
+        })
     }
 }
 
@@ -96,7 +102,7 @@ fn work(id: &str) -> Work {
         statement: Statement::Method(method),
         sandbox: SandboxSpec::default(),
         tools: Vec::new(),
-        budget: Budget { turns: 1, tokens: None, seconds: None },
+        budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
     };
     Work { task: Arc::new(task), sample: 0, tries: 0 }
 }

@@ -1,0 +1,99 @@
+"""Both ends of a candidate's process: what the parent hears of it, how it is
+ended, and what it is given before it runs anything."""
+
+import base64
+import json
+import os
+import random
+import select
+import sys
+import time
+
+
+def collect(read, deadline, flood):
+    """What the child writes until it closes its end; and why it was cut off."""
+    data = []
+    size = 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([read], [], [], left)[0]:
+            return b"".join(data), "timed_out"
+        part = os.read(read, 1 << 16)
+        if not part:
+            return b"".join(data), None
+        data.append(part)
+        size += len(part)
+        if size > flood:
+            return b"".join(data), "exited"
+
+
+def ends(pid):
+    """Whether a child that says no more is about to end by itself."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(0.0005)
+    return False
+
+
+def kill(pid):
+    for end in (os.killpg, os.kill):
+        try:
+            end(pid, 9)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def parse(data):
+    events = []
+    for line in data.split(b"\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("event"), str):
+            events.append(row)
+    return events
+
+
+def say(fd, row):
+    os.write(fd, json.dumps(row).encode() + b"\n")
+
+
+def close_others(keep):
+    """Leaves the child no way to talk to the server's own pipes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd != keep:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+
+
+def covers(root, request):
+    """The candidate's file, and nothing where bytecode of the original lies."""
+    if not request.get("file"):
+        return {}
+    path = root + request["file"]
+    files = {path: base64.b64decode(request["content"])}
+    folder, name = os.path.split(path)
+    compiled = os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
+    if os.path.exists(compiled):
+        files[compiled] = b""
+    return files
+
+
+def steady_chance():
+    """The same candidate must give the same bytes: chance is seeded, here only."""
+    source = random.Random(0)
+    os.urandom = source.randbytes
+    random._urandom = source.randbytes
+    random.seed(0)
+    import tempfile
+    names = tempfile._RandomNameSequence()
+    names._rng, names._rng_pid = random.Random(0), os.getpid()
+    tempfile._name_sequence = names
