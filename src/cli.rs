@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Make benchmarks, and prove that they hold
     Bench(bench::Flags),
     /// Let a policy work on a benchmark and record every episode
-    Run(run::Flags),
+    Run(Box<run::Flags>),
     /// Say what recorded runs achieved
     Report(report::Flags),
     /// Print the JSON Schema of a file that fixfly writes

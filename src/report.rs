@@ -1,5 +1,6 @@
 //! `fixfly report`: what recorded runs achieved.
 
+mod costs;
 mod measure;
 mod sheets;
 mod statistics;

@@ -16,10 +16,14 @@
 
 mod answer;
 mod null;
+#[cfg(feature = "openai")]
+mod openai;
 mod oracle;
 mod replay;
 mod retrieval;
 mod settings;
+#[cfg(feature = "openai")]
+mod thinking;
 
 use std::sync::Arc;
 
@@ -46,4 +50,11 @@ pub enum Open {
 }
 
 /// All policies; the first is the default.
-pub const ALL: &[Entry<Open>] = &[retrieval::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];
+pub const ALL: &[Entry<Open>] = &[
+    retrieval::ENTRY,
+    #[cfg(feature = "openai")]
+    openai::ENTRY,
+    oracle::ENTRY,
+    null::ENTRY,
+    replay::ENTRY,
+];

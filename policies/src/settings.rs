@@ -51,7 +51,10 @@ pub struct Teacher {
     /// US dollars one episode may cost: in the task's budget too, and here
     /// because it asks for known prices.
     pub episode_budget_usd: Option<f64>,
-    /// Where answers are kept: the run's own journal, or one shared by runs.
+    /// The run directory: what is bought for it is told apart by its name.
+    #[serde(skip)]
+    pub run: PathBuf,
+    /// The folder answers are kept in: the run's own, or one shared by runs.
     #[serde(skip)]
     pub journal: PathBuf,
 }

@@ -8,6 +8,7 @@ use fixfly_runtime::{
 use fixfly_train::{Retention, retention};
 use serde::Serialize;
 
+use super::costs::Costs;
 use super::statistics::{Share, Spread, pass_at, quantile, spread};
 
 /// What a run achieved. Infrastructure failures are counted once and are in no
@@ -48,6 +49,8 @@ pub(crate) struct RunReport {
     pub(crate) retention: Vec<Named>,
     /// Where tasks were sampled more than once.
     pub(crate) samples: Option<Samples>,
+    /// What a model's words cost.
+    pub(crate) costs: Costs,
     /// Solved episodes by the idea of the solving turn, where a policy says.
     pub(crate) ideas: Vec<Named>,
 }
@@ -147,6 +150,7 @@ impl RunReport {
             wall_seconds: wall_seconds(&episodes),
             retention: retained(&episodes),
             samples: samples(&episodes),
+            costs: Costs::of(&episodes),
             ideas: counted(solved.iter().filter_map(|e| idea(e.turns.last()?))),
         }
     }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::costs::Costs;
 use super::measure::{Named, RunReport, TurnRow};
 use super::statistics::Share;
 
@@ -22,6 +23,8 @@ pub(crate) fn sheets(report: &RunReport) -> Vec<Sheet> {
         errors(report),
         named("what a training set keeps", "episodes", &report.retention),
         named("solved episodes by the idea of the solving turn", "idea", &report.ideas),
+        costs(&report.costs),
+        named("why the model stopped", "finish", &report.costs.finishes),
         times(report),
     ];
     sheets.insert(2, samples(report));
@@ -144,6 +147,31 @@ fn errors(report: &RunReport) -> Sheet {
         ),
         rows: rows.collect(),
     }
+}
+
+fn costs(costs: &Costs) -> Sheet {
+    let of = |turns: usize| format!("{turns} turns");
+    let line = |what: &str, sum: String, turns| row(what, [sum, of(turns)]);
+    let rows = match costs.turns {
+        0 => Vec::new(),
+        turns => vec![
+            line("tokens read", costs.prompt_tokens.to_string(), turns),
+            line("of them known from before", costs.cached_tokens.to_string(), turns),
+            line("tokens written", costs.completion_tokens.to_string(), turns),
+            line(
+                "of them reasoning, as counted by the server",
+                costs.reasoning_tokens.to_string(),
+                turns,
+            ),
+            line("calls, failed ones included", costs.calls.to_string(), turns),
+            line(
+                "US dollars, where the price is known",
+                format!("{:.4}", costs.usd),
+                costs.priced_turns,
+            ),
+        ],
+    };
+    Sheet { title: "what the model's words cost", header: header("cost", &["sum", "in"]), rows }
 }
 
 fn times(report: &RunReport) -> Sheet {

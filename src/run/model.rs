@@ -8,6 +8,7 @@ use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For policies that ask a model")]
+#[group(skip)]
 pub(super) struct Flags {
     /// Model: a name that the server knows, or a GGUF file
     #[arg(long, value_name = "MODEL")]
@@ -110,8 +111,6 @@ enum ThinkBy {
     Prompt,
     /// `enable_thinking` of the chat template
     Template,
-    /// Not at all: the mode is only recorded
-    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -155,7 +154,8 @@ impl Flags {
                 stream: self.stream.map(|stream| matches!(stream, YesNo::Yes)),
                 budget_usd: self.budget,
                 episode_budget_usd: self.episode_budget,
-                journal: self.cache.clone().unwrap_or_else(|| run.to_path_buf()),
+                run: run.to_path_buf(),
+                journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },
             student: Student {
                 loras: self.lora.clone(),
@@ -189,7 +189,6 @@ impl Flags {
         let told_by = self.think_by.map(|by| match by {
             ThinkBy::Prompt => ThinkingSwitch::Prompt,
             ThinkBy::Template => ThinkingSwitch::Template,
-            ThinkBy::None => ThinkingSwitch::None,
         });
         Thinking { mode, told_by: told_by.unwrap_or_default() }
     }

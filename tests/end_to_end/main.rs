@@ -7,6 +7,8 @@ mod project;
 mod reports;
 mod runs;
 mod schemas;
+mod server;
+mod teachers;
 
 use std::process::{Command, Output};
 

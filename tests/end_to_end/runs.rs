@@ -11,18 +11,18 @@ use crate::project::benchmark;
 use crate::{command, printed, sentence};
 
 /// A benchmark and a place for runs on it.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
-    runs: TempDir,
+    pub(crate) runs: TempDir,
 }
 
 impl Bench {
-    fn new(seconds: f64) -> Self {
+    pub(crate) fn new(seconds: f64) -> Self {
         Bench { folder: benchmark(seconds), runs: tempfile::tempdir().unwrap() }
     }
 
     /// `fixfly run` on it, with these further words.
-    fn run(&self, run: &str, more: &[&str]) -> Command {
+    pub(crate) fn run(&self, run: &str, more: &[&str]) -> Command {
         let folder = self.folder.path().to_str().unwrap();
         let run = self.runs.path().join(run);
         let mut words = vec!["run", "python", "--benchmark-dir", folder, "-o"];
@@ -31,13 +31,13 @@ impl Bench {
         command(&words)
     }
 
-    fn episodes(&self, run: &str) -> Vec<Episode> {
+    pub(crate) fn episodes(&self, run: &str) -> Vec<Episode> {
         read_episodes(&self.runs.path().join(run)).unwrap()
     }
 }
 
 #[track_caller]
-fn ended_well(mut command: Command) -> String {
+pub(crate) fn ended_well(mut command: Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
@@ -128,12 +128,12 @@ fn slow(bench: &Bench) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn lines(file: &Path) -> usize {
+pub(crate) fn lines(file: &Path) -> usize {
     fs::read_to_string(file).unwrap_or_default().lines().count()
 }
 
 #[track_caller]
-fn wait_for_lines(file: &Path, count: usize) {
+pub(crate) fn wait_for_lines(file: &Path, count: usize) {
     let start = Instant::now();
     while lines(file) < count {
         assert!(start.elapsed() < Duration::from_secs(60), "no episode was recorded");

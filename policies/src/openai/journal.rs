@@ -1,0 +1,252 @@
+//! What was asked, what was answered and what it cost, on the disk before it
+//! is used: a run that is killed pays for nothing twice.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::response::Reply;
+
+const FILE: &str = "calls.jsonl";
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// Money put aside for a call that is about to be made.
+    Hold { run: String, hold: String, usd: f64 },
+    /// A call and its answer.
+    Call { run: String, hold: String, key: String, request: Value, reply: Reply, usd: Option<f64> },
+    /// A call that gave no answer, and what it may have cost.
+    Lost { run: String, hold: String, why: String, usd: Option<f64> },
+}
+
+/// The calls of a run, or of all runs that share it.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    run: String,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    /// Where the line of each answered call is: offset and length.
+    calls: HashMap<String, (u64, usize)>,
+}
+
+/// What the run spent before, by its journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Spent {
+    pub(crate) usd: f64,
+    pub(crate) calls: usize,
+    /// Put aside for calls of which nothing more is known: the run was killed.
+    pub(crate) unknown: f64,
+}
+
+impl Journal {
+    /// Opens the journal in `folder` for the run of that name.
+    pub(crate) fn open(folder: &Path, run: &str) -> Result<(Journal, Spent), String> {
+        std::fs::create_dir_all(folder)
+            .map_err(|why| format!("cannot make {}: {why}", folder.display()))?;
+        let path = folder.join(FILE);
+        let broken = |why: std::io::Error| format!("cannot use {}: {why}", path.display());
+        let options = OpenOptions::new().create(true).read(true).append(true).open(&path);
+        let mut file = options.map_err(broken)?;
+        let (calls, spent, torn) = read(&path, &file, run)?;
+        if torn {
+            // Its answer was never used: the call is made again.
+            file.write_all(b"\n").map_err(broken)?;
+        }
+        let inner = Mutex::new(Inner { file, calls });
+        Ok((Journal { path, run: run.into(), inner }, spent))
+    }
+
+    /// The answer to a call that was made before.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>)>, String> {
+        let inner = self.inner();
+        let Some((offset, length)) = inner.calls.get(key).copied() else { return Ok(None) };
+        let mut bytes = vec![0; length];
+        inner.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
+        match serde_json::from_slice(&bytes) {
+            // What another run paid costs this one nothing.
+            Ok(Line::Call { reply, usd, run, .. }) => {
+                Ok(Some((reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
+            }
+            _ => Err(format!("{} was changed while it was in use", self.path.display())),
+        }
+    }
+
+    /// Adds a line; it is on the disk when this returns.
+    pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
+        let mut bytes = serde_json::to_vec(line).map_err(|why| self.broken(&why))?;
+        bytes.push(b'\n');
+        let mut inner = self.inner();
+        // Other runs may write the same journal.
+        inner.file.lock().map_err(|why| self.broken(&why))?;
+        let written = inner.file.seek(SeekFrom::End(0)).and_then(|offset| {
+            let written = inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data());
+            if written.is_err() {
+                // Half a line would spoil the next one.
+                let _ = inner.file.set_len(offset);
+            }
+            written.map(|()| offset)
+        });
+        let unlocked = inner.file.unlock();
+        let offset = written.map_err(|why| self.broken(&why))?;
+        unlocked.map_err(|why| self.broken(&why))?;
+        if let Line::Call { key, .. } = line {
+            inner.calls.insert(key.clone(), (offset, bytes.len() - 1));
+        }
+        Ok(())
+    }
+
+    /// The run, as its lines name it.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self, why: &dyn std::fmt::Display) -> String {
+        format!("cannot use {}: {why}", self.path.display())
+    }
+}
+
+type Read = (HashMap<String, (u64, usize)>, Spent, bool);
+
+/// What is in a journal, and whether its last line is cut off. Lines that are
+/// none of ours are told of and left alone.
+fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
+    let mut reader = BufReader::new(file);
+    let mut calls = HashMap::new();
+    let mut spent = Spent::default();
+    let mut holds: HashMap<String, f64> = HashMap::new();
+    let (mut bytes, mut offset, mut number, mut torn) = (Vec::new(), 0, 0, false);
+    loop {
+        bytes.clear();
+        let length = reader
+            .read_until(b'\n', &mut bytes)
+            .map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        number += 1;
+        let whole = bytes.pop_if(|last| *last == b'\n').is_some();
+        // A line that lacks nothing but its end is as good as another.
+        if !whole && serde_json::from_slice::<Line>(&bytes).is_err() {
+            spent.unknown = holds.values().sum();
+            spent.usd += spent.unknown;
+            return Ok((calls, spent, torn || length > 0));
+        }
+        torn |= !whole;
+        let ours = |other: &str| other == run;
+        match serde_json::from_slice(&bytes) {
+            Ok(Line::Hold { run, hold, usd }) if ours(&run) => {
+                holds.insert(hold, usd);
+            }
+            Ok(Line::Lost { run, hold, usd, .. }) if ours(&run) => {
+                holds.remove(&hold);
+                spent.usd += usd.unwrap_or_default();
+            }
+            Ok(Line::Call { run, hold, key, usd, .. }) => {
+                calls.insert(key, (offset, bytes.len()));
+                if ours(&run) {
+                    holds.remove(&hold);
+                    spent.usd += usd.unwrap_or_default();
+                    spent.calls += 1;
+                }
+            }
+            Ok(_) => {}
+            Err(_) if bytes.is_empty() => {}
+            Err(why) => tracing::warn!(
+                "{}:{number}: not a line of a journal ({why}); left out",
+                path.display()
+            ),
+        }
+        offset += length as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(run: &str, key: &str, usd: f64) -> Line {
+        let reply = Reply { text: key.into(), ..Reply::default() };
+        let request = serde_json::json!({ "model": "m" });
+        Line::Call {
+            run: run.into(),
+            hold: key.into(),
+            key: key.into(),
+            request,
+            reply,
+            usd: Some(usd),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_found_again_and_paid_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(spent, Spent::default());
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        assert_eq!(journal.find("one").unwrap().unwrap().1, Some(0.5));
+        assert_eq!(journal.find("two").unwrap(), None);
+
+        let (other, spent) = Journal::open(folder.path(), "b").unwrap();
+        assert_eq!(spent.usd, 0.0);
+        assert_eq!(other.find("one").unwrap().unwrap().1, Some(0.0), "another run paid");
+        other.add(&call("b", "two", 0.25)).unwrap();
+        journal.add(&call("a", "three", 0.125)).unwrap();
+        assert_eq!(journal.find("three").unwrap().unwrap().0.text, "three");
+        let (_, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(spent, Spent { usd: 0.625, calls: 2, unknown: 0.0 });
+    }
+
+    #[test]
+    fn money_held_by_a_run_that_was_killed_counts_as_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(folder.path(), "a").unwrap();
+        for hold in ["one", "two", "three"] {
+            journal.add(&Line::Hold { run: "a".into(), hold: hold.into(), usd: 1.0 }).unwrap();
+        }
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        let lost =
+            Line::Lost { run: "a".into(), hold: "two".into(), why: "cut".into(), usd: Some(0.1) };
+        journal.add(&lost).unwrap();
+        let (_, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(spent, Spent { usd: 1.6, calls: 1, unknown: 1.0 });
+    }
+
+    #[test]
+    fn a_line_cut_off_at_any_byte_spoils_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (journal, _) = Journal::open(folder.path(), "a").unwrap();
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        let whole = std::fs::read(&path).unwrap().len();
+        journal.add(&call("a", "two", 0.5)).unwrap();
+        let all = std::fs::read(&path).unwrap();
+        for cut in whole..all.len() - 1 {
+            std::fs::write(&path, &all[..cut]).unwrap();
+            let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+            assert_eq!(spent.calls, 1, "cut at {cut}");
+            journal.add(&call("a", "three", 0.5)).unwrap();
+            assert!(journal.find("one").unwrap().is_some());
+            assert_eq!(journal.find("three").unwrap().unwrap().0.text, "three", "cut at {cut}");
+            let (again, spent) = Journal::open(folder.path(), "a").unwrap();
+            assert_eq!((spent.calls, again.find("two").unwrap()), (2, None));
+        }
+        std::fs::write(&path, &all[..all.len() - 1]).unwrap();
+        let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(spent.calls, 2, "only the end of the line is missing");
+        assert_eq!(journal.find("two").unwrap().unwrap().0.text, "two");
+    }
+}

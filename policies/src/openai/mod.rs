@@ -1,0 +1,188 @@
+//! A model behind an OpenAI-compatible server: a teacher, most of the time.
+
+mod buy;
+mod journal;
+mod pace;
+mod profile;
+mod purse;
+mod request;
+mod response;
+mod wire;
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Action, Call, Entry, Finish, Generation, Policy, PolicyError, Sampling, Usage, View,
+};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::settings::{CallForm, Settings, Teacher};
+use crate::{Open, answer};
+use buy::{Books, Bought};
+use pace::Pace;
+use profile::Resolved;
+use request::seed;
+use wire::Wire;
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "openai",
+    about: "a model behind an OpenAI-compatible server (--model, --base-url, --profile)",
+    open: Open::Model(open),
+};
+
+const KEY: &str = "OPENAI_API_KEY";
+
+/// A teacher, and what it costs.
+struct OpenAi {
+    teacher: Resolved,
+    calls: CallForm,
+    key_env: String,
+    wire: Wire,
+    pace: Pace,
+    asked: Teacher,
+    /// Opened by the first call: the run directory is not there before.
+    books: OnceCell<Books>,
+    /// Whether the server ever gave an answer.
+    answered: AtomicBool,
+    halted: Mutex<Option<String>>,
+    holds: AtomicU64,
+}
+
+fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
+    let teacher = Resolved::of(settings)?;
+    let asked = &settings.teacher;
+    let (key_env, key) = key(settings, &teacher)?;
+    if teacher.profile.price.is_none() {
+        let model = &teacher.model;
+        let budgets =
+            [("--budget", asked.budget_usd), ("--episode-budget", asked.episode_budget_usd)];
+        if let Some((flag, _)) = budgets.iter().find(|(_, budget)| budget.is_some()) {
+            return Err(format!(
+                "the price of `{model}` is not known, so {flag} cannot be kept: give it in a profile (--profile FILE.toml with [price] input and output), or leave out {flag}"
+            ));
+        }
+        tracing::info!("the price of `{model}` is not known: tokens are counted, dollars are not");
+    }
+    Ok(Box::new(OpenAi {
+        wire: Wire::open(&teacher, &key)?,
+        pace: Pace::new(teacher.profile.limits),
+        asked: asked.clone(),
+        books: OnceCell::new(),
+        calls: settings.calls,
+        teacher,
+        key_env,
+        answered: AtomicBool::new(false),
+        halted: Mutex::new(None),
+        holds: AtomicU64::new(0),
+    }))
+}
+
+/// The key, and the variable it is in. Servers of one's own need none.
+fn key(settings: &Settings, teacher: &Resolved) -> Result<(String, String), String> {
+    let named = settings.teacher.api_key_env.clone().or(teacher.profile.api_key_env.clone());
+    let name = named.clone().unwrap_or_else(|| KEY.to_string());
+    match std::env::var(&name).ok().filter(|key| !key.trim().is_empty()) {
+        Some(key) => Ok((name, key.trim().to_string())),
+        None if named.is_some() || teacher.base_url.contains("api.openai.com") => Err(format!(
+            "the key of {} is looked for in the environment variable {name}, which is not set: set it, or name another by --api-key-env",
+            teacher.base_url
+        )),
+        None => Ok((name, "none".to_string())),
+    }
+}
+
+#[async_trait]
+impl Policy for OpenAi {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        if let Some(why) = self.halted() {
+            return Err(PolicyError::Infrastructure(why));
+        }
+        let asked = self.asked(&view);
+        let books = self.books().await?;
+        let found = books.journal.find(&asked.key).map_err(|why| self.halt(why))?;
+        let bought = match found {
+            Some((reply, usd)) => Bought { reply, usd, calls: 0 },
+            None => self.buy(books, asked, &view).await?,
+        };
+        Ok(self.action(bought, &view))
+    }
+
+    fn halted(&self) -> Option<String> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl OpenAi {
+    fn halt(&self, why: String) -> PolicyError {
+        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        PolicyError::Infrastructure(halted.get_or_insert(why).clone())
+    }
+
+    fn action(&self, bought: Bought, view: &View<'_>) -> Action {
+        let Bought { reply, usd, calls } = bought;
+        let finish = reply.finish.unwrap_or(Finish::Stop);
+        let tokens = reply.tokens.unwrap_or_default();
+        let call = match (self.calls, reply.calls.as_slice()) {
+            (CallForm::Native, [call]) => native(call),
+            (CallForm::Native, [_, _, ..]) => Call::Malformed(format!(
+                "the answer calls {} tools; call one at a time",
+                reply.calls.len()
+            )),
+            _ => answer::call(&reply.text, &view.specs(), finish),
+        };
+        Action {
+            call,
+            usage: Usage {
+                prompt_tokens: tokens.prompt,
+                completion_tokens: tokens.completion,
+                cached_tokens: tokens.cached,
+                reasoning_tokens: tokens.reasoning,
+                calls,
+                usd,
+            },
+            generation: Some(Generation {
+                model: match reply.model.is_empty() {
+                    true => self.teacher.model.clone(),
+                    false => reply.model,
+                },
+                sampling: Sampling {
+                    seed: seed(&self.teacher, view.seed),
+                    ..self.teacher.sampling.clone()
+                },
+                thinking: self.teacher.thinking,
+                finish,
+                first_token_ms: reply.first_token_ms,
+                tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),
+                tokens: Vec::new(),
+            }),
+            text: reply.text,
+            reasoning: reply.reasoning,
+        }
+    }
+}
+
+fn native(call: &response::NativeCall) -> Call {
+    let arguments = match call.arguments.trim() {
+        "" => "{}",
+        arguments => arguments,
+    };
+    match serde_json::from_str(arguments) {
+        Ok(args @ Value::Object(_)) => Call::Tool { name: call.name.clone(), args },
+        Ok(_) => Call::Malformed(format!(
+            "the arguments of the call of `{}` are not an object",
+            call.name
+        )),
+        Err(why) => Call::Malformed(format!(
+            "the arguments of the call of `{}` are not JSON: {why}",
+            call.name
+        )),
+    }
+}
+
+fn speed(tokens: u64, first_token_ms: Option<u64>, total_ms: u64) -> Option<f64> {
+    let writing = total_ms.checked_sub(first_token_ms?)?;
+    (writing > 0 && tokens > 1).then(|| (tokens - 1) as f64 * 1000.0 / writing as f64)
+}

@@ -1,0 +1,339 @@
+//! What is known of a teacher and its server: TOML, one file each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::settings::Settings;
+
+/// Profiles that come with fixfly, by name.
+const SHIPPED: [(&str, &str); 10] = [
+    ("gpt-4.1", include_str!("../../profiles/gpt-4.1.toml")),
+    ("gpt-4.1-nano", include_str!("../../profiles/gpt-4.1-nano.toml")),
+    ("gpt-5-mini", include_str!("../../profiles/gpt-5-mini.toml")),
+    ("deepseek-r1", include_str!("../../profiles/deepseek-r1.toml")),
+    ("qwen3-coder-480b-a35b", include_str!("../../profiles/qwen3-coder-480b-a35b.toml")),
+    ("qwen3-32b", include_str!("../../profiles/qwen3-32b.toml")),
+    ("qwen3-235b-a22b-thinking", include_str!("../../profiles/qwen3-235b-a22b-thinking.toml")),
+    ("vllm", include_str!("../../profiles/vllm.toml")),
+    ("llama-server", include_str!("../../profiles/llama-server.toml")),
+    ("ollama", include_str!("../../profiles/ollama.toml")),
+];
+const OPENAI: &str = "https://api.openai.com/v1";
+/// The thesis' sampling.
+const TEMPERATURE: f64 = 0.6;
+const MAX_TOKENS: u32 = 10_000;
+
+/// What is known of a teacher and its server.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    pub(crate) model: Option<String>,
+    pub(crate) base_url: Option<String>,
+    /// Environment variable of the key.
+    pub(crate) api_key_env: Option<String>,
+    /// Tokens of prompt and answer together.
+    pub(crate) context: Option<u64>,
+    pub(crate) stream: Option<bool>,
+    /// Name of the field that limits an answer; newer models of OpenAI have another.
+    #[serde(default)]
+    pub(crate) limit_field: LimitField,
+    /// Sampling fields the server takes; all that are standard if not said.
+    pub(crate) takes: Option<Vec<Field>>,
+    #[serde(default)]
+    pub(crate) sampling: Sampling,
+    /// How the model is told to reason or not.
+    pub(crate) thinking_switch: Option<ThinkingSwitch>,
+    pub(crate) price: Option<Price>,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) seconds: Seconds,
+    /// Further fields of the request, as they are.
+    #[serde(default)]
+    pub(crate) extra: BTreeMap<String, Value>,
+}
+
+/// Name of the field that limits an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LimitField {
+    #[default]
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+/// A sampling field.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Field {
+    Temperature,
+    TopP,
+    TopK,
+    Seed,
+}
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Price {
+    pub(crate) input: f64,
+    pub(crate) cached: Option<f64>,
+    pub(crate) output: f64,
+    pub(crate) reasoning: Option<f64>,
+}
+
+/// What a server allows, each minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) requests_per_minute: Option<u32>,
+    pub(crate) tokens_per_minute: Option<u32>,
+    /// Requests at a time.
+    pub(crate) concurrency: Option<u32>,
+}
+
+/// Patience, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Seconds {
+    pub(crate) connect: f64,
+    /// Until the answer begins.
+    pub(crate) first_byte: f64,
+    /// Between two parts of it.
+    pub(crate) idle: f64,
+    pub(crate) total: f64,
+    /// The first wait before a call is made again; it doubles each time.
+    pub(crate) backoff: f64,
+    /// Calls made again at most.
+    pub(crate) retries: u32,
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        let retries = 6;
+        Seconds {
+            connect: 10.0,
+            first_byte: 300.0,
+            idle: 120.0,
+            total: 1800.0,
+            backoff: 1.0,
+            retries,
+        }
+    }
+}
+
+/// A teacher, as a run asks it: the profile with the user's flags over it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Resolved {
+    pub(crate) profile: Profile,
+    pub(crate) model: String,
+    pub(crate) base_url: String,
+    pub(crate) sampling: Sampling,
+    pub(crate) thinking: Thinking,
+    pub(crate) stream: bool,
+}
+
+impl Profile {
+    /// The profile of that name or file.
+    pub(crate) fn load(name: &str) -> Result<Profile, String> {
+        let shipped = SHIPPED.iter().find(|(known, _)| *known == name);
+        let (place, text) = match shipped {
+            Some((_, text)) => (name.to_string(), (*text).to_string()),
+            None if Path::new(name).is_file() => {
+                let text = std::fs::read_to_string(name);
+                (name.to_string(), text.map_err(|why| format!("cannot read {name}: {why}"))?)
+            }
+            None => {
+                let names = SHIPPED.map(|(name, _)| name).join(", ");
+                return Err(format!(
+                    "there is no profile `{name}` and no file of that name; there is: {names}"
+                ));
+            }
+        };
+        let profile: Profile = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            format!("{place}:{line}: {}", error.message())
+        })?;
+        Ok(profile)
+    }
+
+    fn takes(&self, field: Field) -> bool {
+        match &self.takes {
+            Some(takes) => takes.contains(&field),
+            // Not of OpenAI's standard: only where a profile says so.
+            None => field != Field::TopK,
+        }
+    }
+}
+
+impl Resolved {
+    /// The teacher a user means, or what is missing.
+    pub(crate) fn of(settings: &Settings) -> Result<Resolved, String> {
+        let teacher = &settings.teacher;
+        let profile = teacher.profile.as_deref().map_or(Ok(Profile::default()), Profile::load)?;
+        let model = settings.model.clone().or_else(|| profile.model.clone());
+        let model = model.ok_or("the policy `openai` needs a model: name it by --model NAME")?;
+        let base_url = teacher.base_url.clone().or_else(|| profile.base_url.clone());
+        if base_url.is_none() && teacher.profile.is_some() {
+            let name = teacher.profile.as_deref().unwrap_or_default();
+            return Err(format!(
+                "the profile `{name}` names no server, as many serve this model: name one by --base-url URL"
+            ));
+        }
+        let base_url = server(base_url.as_deref().unwrap_or(OPENAI))?;
+        let (asked, known) = (&settings.sampling, &profile.sampling);
+        let taken = |field, value: Option<f64>| value.filter(|_| profile.takes(field));
+        let temperature = asked.temperature.or(known.temperature).or(Some(TEMPERATURE));
+        let sampling = Sampling {
+            temperature: taken(Field::Temperature, temperature),
+            top_p: taken(Field::TopP, asked.top_p.or(known.top_p)),
+            top_k: asked.top_k.or(known.top_k).filter(|_| profile.takes(Field::TopK)),
+            max_tokens: asked.max_tokens.or(known.max_tokens).or(Some(MAX_TOKENS)),
+            seed: None,
+        };
+        refuse_untaken(asked, &sampling)?;
+        Ok(Resolved {
+            thinking: thinking(settings, &profile)?,
+            stream: teacher.stream.or(profile.stream).unwrap_or(true),
+            profile,
+            model,
+            base_url,
+            sampling,
+        })
+    }
+
+    /// Whether the server is sent a seed.
+    pub(crate) fn takes_seed(&self) -> bool {
+        self.profile.takes(Field::Seed)
+    }
+}
+
+/// A flag the server would not hear must not look as if it did.
+fn refuse_untaken(asked: &Sampling, sent: &Sampling) -> Result<(), String> {
+    let flags = [
+        ("--temperature", asked.temperature.is_some() && sent.temperature.is_none()),
+        ("--top-p", asked.top_p.is_some() && sent.top_p.is_none()),
+        ("--top-k", asked.top_k.is_some() && sent.top_k.is_none()),
+    ];
+    match flags.iter().find(|(_, untaken)| *untaken) {
+        Some((flag, _)) => Err(format!(
+            "this server does not take {flag}: leave it out, or name it in `takes` of a profile of your own"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> {
+    let Thinking { mode, told_by } = settings.thinking;
+    let told_by = match (mode, told_by, profile.thinking_switch) {
+        (ThinkingMode::Unsaid, _, _) => ThinkingSwitch::None,
+        (_, ThinkingSwitch::None, Some(ThinkingSwitch::None)) => {
+            return Err("this model has no switch for thinking: leave out --think, or say how it is told by --think-by".into());
+        }
+        (_, ThinkingSwitch::None, switch) => switch.unwrap_or(ThinkingSwitch::Template),
+        (_, told_by, _) => told_by,
+    };
+    Ok(Thinking { mode, told_by })
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let broken = |why: &str| format!("`{text}` is no address of a server: {why}");
+    let url = reqwest::Url::parse(text).map_err(|why| broken(&why.to_string()))?;
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err(broken("it must begin with http:// or https://"));
+    }
+    if url.password().is_some() || !url.username().is_empty() || url.query().is_some() {
+        return Err("a server's address is recorded, so it must hold no password: give the key in an environment variable and name that by --api-key-env".into());
+    }
+    Ok(text.trim_end_matches('/').to_string())
+}
+
+impl Price {
+    /// US dollars of these tokens.
+    pub(crate) fn of(&self, prompt: u64, cached: u64, completion: u64, reasoning: u64) -> f64 {
+        let cached = cached.min(prompt);
+        let reasoning = reasoning.min(completion);
+        let input = (prompt - cached) as f64 * self.input
+            + cached as f64 * self.cached.unwrap_or(self.input);
+        let output = (completion - reasoning) as f64 * self.output
+            + reasoning as f64 * self.reasoning.unwrap_or(self.output);
+        (input + output) / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_that_comes_with_fixfly_is_read() {
+        for (name, _) in SHIPPED {
+            let profile = Profile::load(name).unwrap();
+            assert!(profile.sampling.max_tokens.is_none(), "{name}: the thesis' limit holds");
+        }
+    }
+
+    #[test]
+    fn a_profile_with_a_fault_is_told_of_by_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "model = \"m\"\ntemprature = 1\n").unwrap();
+        let error = Profile::load(file.path().to_str().unwrap()).unwrap_err();
+        assert!(error.contains(":2: unknown field `temprature`"), "{error}");
+        let error = Profile::load("gpt-9").unwrap_err();
+        assert!(error.contains("there is: gpt-4.1, "), "{error}");
+    }
+
+    #[test]
+    fn a_price_tells_cached_and_reasoning_tokens_apart() {
+        let price = Price { input: 2.0, cached: Some(0.5), output: 8.0, reasoning: Some(4.0) };
+        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 1.0 + 0.25 + 6.0 + 1.0);
+        let price = Price { cached: None, reasoning: None, ..price };
+        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 10.0);
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Settings), expected: &str) {
+        let mut settings = Settings { model: Some("m".into()), ..Settings::default() };
+        change(&mut settings);
+        let error = Resolved::of(&settings).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_in_a_sentence() {
+        check(|s| s.model = None, "--model NAME");
+        check(|s| s.teacher.profile = Some("qwen3-32b".into()), "--base-url URL");
+        check(|s| s.teacher.base_url = Some("here".into()), "`here` is no address");
+        check(|s| s.teacher.base_url = Some("ftp://a/v1".into()), "must begin with http");
+        check(|s| s.teacher.base_url = Some("http://me:secret@a/v1".into()), "no password");
+        check(|s| s.sampling.top_k = Some(3), "does not take --top-k");
+        check(
+            |s| {
+                s.teacher.profile = Some("gpt-4.1".into());
+                s.thinking.mode = ThinkingMode::Think;
+            },
+            "no switch for thinking",
+        );
+    }
+
+    #[test]
+    fn the_flags_stand_over_the_profile_and_both_over_the_defaults() {
+        let mut settings = Settings { model: Some("m".into()), ..Settings::default() };
+        let plain = Resolved::of(&settings).unwrap();
+        assert_eq!(plain.base_url, OPENAI);
+        assert_eq!(
+            (plain.sampling.temperature, plain.sampling.max_tokens),
+            (Some(0.6), Some(10_000))
+        );
+        settings.teacher.profile = Some("vllm".into());
+        settings.sampling.temperature = Some(0.0);
+        settings.thinking.mode = ThinkingMode::NoThink;
+        let vllm = Resolved::of(&settings).unwrap();
+        assert_eq!(vllm.sampling.temperature, Some(0.0));
+        assert_eq!(vllm.thinking.told_by, ThinkingSwitch::Template);
+    }
+}

@@ -1,0 +1,237 @@
+//! One call over the network, through async-openai.
+//!
+//! Requests and answers are plain JSON (its `byot` methods), as its types know
+//! neither reasoning nor what other servers add; what the server answers with
+//! a status other than success is read here, as the library loses the status
+//! of answers that are not JSON of OpenAI's form.
+
+use std::time::{Duration, Instant};
+
+use async_openai::Client;
+use async_openai::config::OpenAIConfig;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::profile::{Resolved, Seconds};
+use super::response::{Parts, Reply};
+
+/// A server, and how patient we are with it.
+pub(crate) struct Wire {
+    client: Client<OpenAIConfig>,
+    seconds: Seconds,
+    stream: bool,
+}
+
+/// Why a call gave no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The server said no.
+    #[error("the server answered {status}: {said}")]
+    Status { status: u16, said: String, retry_after: Option<Duration> },
+    /// It could not be reached, or what came is not a whole answer.
+    #[error("{why}")]
+    Broken { why: String, came: usize },
+    /// It took too long.
+    #[error("{what} took more than {seconds} s")]
+    TimedOut { what: &'static str, seconds: f64, came: usize },
+}
+
+impl Trouble {
+    /// Bytes of words that came before it; they are paid for.
+    pub(crate) fn came(&self) -> usize {
+        match self {
+            Trouble::Status { .. } => 0,
+            Trouble::Broken { came, .. } | Trouble::TimedOut { came, .. } => *came,
+        }
+    }
+
+    /// How long the server asks us to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Trouble::Status { retry_after, .. } => *retry_after,
+            Trouble::Broken { .. } | Trouble::TimedOut { .. } => None,
+        }
+    }
+
+    /// Whether the same call may fare better.
+    pub(crate) fn passing(&self) -> bool {
+        match self {
+            Trouble::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
+            Trouble::Broken { .. } | Trouble::TimedOut { .. } => true,
+        }
+    }
+
+    fn broken(why: impl Into<String>) -> Self {
+        Trouble::Broken { why: why.into(), came: 0 }
+    }
+}
+
+impl Wire {
+    pub(crate) fn open(teacher: &Resolved, key: &str) -> Result<Wire, String> {
+        // A second policy in this process finds it there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let seconds = teacher.profile.seconds;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs_f64(seconds.connect))
+            .user_agent(concat!("fixfly/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|why| format!("cannot make connections: {why}"))?;
+        let service = tower::service_fn(move |request| send(http.clone(), request));
+        let config = OpenAIConfig::new().with_api_base(&teacher.base_url).with_api_key(key);
+        let client = Client::with_config(config).with_http_service(service);
+        Ok(Wire { client, seconds, stream: teacher.stream })
+    }
+
+    /// Asks once.
+    pub(crate) async fn ask(&self, body: &Value) -> Result<Reply, Trouble> {
+        let clock = Instant::now();
+        let total = Duration::from_secs_f64(self.seconds.total);
+        let mut parts = Parts::default();
+        let asked = tokio::time::timeout(total, async {
+            match self.stream {
+                true => self.streamed(body, &mut parts, clock).await,
+                false => self.whole(body).await.map(|reply| (reply, None)),
+            }
+        });
+        let asked = asked.await;
+        let came = parts.size();
+        let (reply, first_token_ms) = match asked {
+            Ok(asked) => asked?,
+            Err(_) => {
+                let seconds = self.seconds.total;
+                return Err(Trouble::TimedOut { what: "the whole answer", seconds, came });
+            }
+        };
+        Ok(Reply { first_token_ms, total_ms: clock.elapsed().as_millis() as u64, ..reply })
+    }
+
+    async fn whole(&self, body: &Value) -> Result<Reply, Trouble> {
+        let answer: Value =
+            self.client.chat().create_byot(body).await.map_err(|error| trouble(error, 0))?;
+        Parts::whole(&answer).map_err(Trouble::broken)
+    }
+
+    async fn streamed(
+        &self,
+        body: &Value,
+        parts: &mut Parts,
+        clock: Instant,
+    ) -> Result<(Reply, Option<u64>), Trouble> {
+        let chat = self.client.chat();
+        let opening = chat.create_stream_byot::<_, Value>(body);
+        let first = self.seconds.first_byte;
+        let mut stream = within(first, "the first part of the answer", 0, opening)
+            .await?
+            .map_err(|error| trouble(error, 0))?;
+        let mut first_token_ms = None;
+        loop {
+            let (patience, what) = match first_token_ms {
+                None => (first, "the first part of the answer"),
+                Some(_) => (self.seconds.idle, "the next part of the answer"),
+            };
+            let Some(chunk) = within(patience, what, parts.size(), stream.next()).await? else {
+                break;
+            };
+            let chunk = chunk.map_err(|error| trouble(error, parts.size()))?;
+            let came = parts.size();
+            let words = parts.add(&chunk).map_err(|why| Trouble::Broken { why, came })?;
+            if words && first_token_ms.is_none() {
+                first_token_ms = Some(clock.elapsed().as_millis() as u64);
+            }
+        }
+        let came = parts.size();
+        let reply = std::mem::take(parts).done();
+        Ok((reply.map_err(|why| Trouble::Broken { why, came })?, first_token_ms))
+    }
+}
+
+async fn within<T>(
+    seconds: f64,
+    what: &'static str,
+    came: usize,
+    work: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    tokio::time::timeout(Duration::from_secs_f64(seconds), work)
+        .await
+        .map_err(|_| Trouble::TimedOut { what, seconds, came })
+}
+
+/// Sends one request. An answer that is no success is an error with its status.
+async fn send(
+    http: reqwest::Client,
+    request: HttpRequestFactory,
+) -> Result<reqwest::Response, OpenAIError> {
+    let request = request.build().await?;
+    let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
+    let status = response.status();
+    let kind = header(&response, "content-type").unwrap_or_default();
+    if status.is_success() {
+        let right = kind.contains("json") || kind.contains("event-stream");
+        return match right || kind.is_empty() {
+            true => Ok(response),
+            false => Err(boxed(Trouble::broken(format!(
+                "the server answered with `{kind}`, not with JSON: is the address right, up to and including /v1?"
+            )))),
+        };
+    }
+    let retry_after = header(&response, "retry-after").and_then(|value| after(&value));
+    let text = response.text().await.unwrap_or_default();
+    // OpenAI says "too many requests" of an account without money too.
+    let status = if text.contains("insufficient_quota") { 402 } else { status.as_u16() };
+    Err(boxed(Trouble::Status { status, said: said(&text), retry_after }))
+}
+
+fn header(response: &reqwest::Response, name: &str) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_string())
+}
+
+/// Seconds, or a date.
+fn after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<f64>() {
+        return (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
+}
+
+/// The server's own words, in whatever form it gives them.
+fn said(text: &str) -> String {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let found = ["/error/message", "/message", "/detail", "/error"]
+        .iter()
+        .find_map(|pointer| value.pointer(pointer)?.as_str());
+    let words = found.unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().take(500).collect()
+}
+
+fn boxed(trouble: Trouble) -> OpenAIError {
+    OpenAIError::Boxed(Box::new(trouble))
+}
+
+fn trouble(error: OpenAIError, came: usize) -> Trouble {
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Trouble>() {
+            Ok(trouble) => *trouble,
+            Err(error) => Trouble::Broken { why: error.to_string(), came },
+        },
+        OpenAIError::JSONDeserialize(why, text) => {
+            let start: String = text.chars().take(200).collect();
+            Trouble::Broken { why: format!("the answer is not JSON ({why}): {start}"), came }
+        }
+        OpenAIError::Reqwest(error) => Trouble::Broken { why: causes(&error), came },
+        error => Trouble::Broken { why: error.to_string(), came },
+    }
+}
+
+/// An error with all that caused it: the outermost alone says too little.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut all = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        all = format!("{all}: {cause}");
+        next = cause.source();
+    }
+    all
+}

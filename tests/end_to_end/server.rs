@@ -1,0 +1,246 @@
+//! An OpenAI-compatible server that holds every request against the published
+//! schema and answers from a script, in all the ways real ones do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_openai::types::chat::CreateChatCompletionRequest;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use futures::stream;
+use serde_json::{Value, json};
+
+/// Fields that servers other than OpenAI's take.
+const EXTENSIONS: [&str; 2] = ["chat_template_kwargs", "top_k"];
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    /// A message, whole or as a stream, as was asked.
+    Words(Value),
+    /// Why it stopped, with the message.
+    Until(&'static str, Value),
+    /// A status with a header and a body.
+    Status(u16, Option<(&'static str, &'static str)>, &'static str),
+    /// 200, but of this type and text.
+    Raw(&'static str, &'static str),
+    /// A stream that ends after its first words without a reason.
+    Cut(&'static str),
+    /// A stream whose connection breaks after its first words.
+    Broken(&'static str),
+    /// Words only after so many milliseconds.
+    Late(u64, Value),
+    /// First words, then silence for so many milliseconds.
+    Idle(u64, &'static str),
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    heard: Arc<Mutex<Heard>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+#[derive(Default)]
+struct Heard {
+    script: VecDeque<Say>,
+    /// Said when the script is over.
+    last: Option<Say>,
+    requests: Vec<Value>,
+    faults: Vec<String>,
+}
+
+/// The words of a message.
+pub(crate) fn words(text: &str) -> Value {
+    json!({ "content": text })
+}
+
+impl Server {
+    /// Answers from the script, then with its last line for ever.
+    pub(crate) fn new(script: impl IntoIterator<Item = Say>) -> Server {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let script: VecDeque<Say> = script.into_iter().collect();
+        let last = script.back().cloned();
+        let heard = Arc::new(Mutex::new(Heard { script, last, ..Heard::default() }));
+        let routes =
+            Router::new().route("/v1/chat/completions", post(answer)).with_state(heard.clone());
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, routes).await });
+        Server { url, heard, _runtime: runtime }
+    }
+
+    /// What it was sent; a request that breaks the schema fails the test.
+    #[track_caller]
+    pub(crate) fn requests(&self) -> Vec<Value> {
+        let heard = self.heard.lock().unwrap();
+        assert_eq!(heard.faults, Vec::<String>::new());
+        heard.requests.clone()
+    }
+}
+
+async fn answer(
+    State(heard): State<Arc<Mutex<Heard>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (say, request) = {
+        let mut heard = heard.lock().unwrap();
+        let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if let Err(fault) = validate(&request, &headers) {
+            heard.faults.push(fault.clone());
+            return plain(
+                400,
+                "application/json",
+                json!({ "error": { "message": fault } }).to_string(),
+            );
+        }
+        heard.requests.push(request.clone());
+        let next = heard.script.pop_front().or_else(|| heard.last.clone());
+        (next.unwrap(), request)
+    };
+    let streams = request["stream"] == true;
+    match say {
+        Say::Words(message) => said(streams, message, "stop"),
+        Say::Until(reason, message) => said(streams, message, reason),
+        Say::Late(wait, message) => {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            said(streams, message, "stop")
+        }
+        Say::Status(status, header, text) => {
+            let mut response = plain(status, "application/json", text.into());
+            if let Some((name, value)) = header {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        }
+        Say::Raw(kind, text) => plain(200, kind, text.into()),
+        Say::Cut(text) => events(vec![Ok(event(&chunk(words(text), None)))]),
+        Say::Broken(text) => then(text, 100, Some("gone")),
+        Say::Idle(wait, text) => then(text, wait, None),
+    }
+}
+
+/// First words, then silence for so many milliseconds, then an
+/// error where there is one.
+fn then(text: &str, wait: u64, broken: Option<&'static str>) -> Response {
+    let first = event(&chunk(words(text), None));
+    let parts = stream::unfold(0, move |at| {
+        let first = first.clone();
+        async move {
+            match at {
+                0 => Some((Ok(first), 1)),
+                1 => {
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                    broken.map(|why| (Err(std::io::Error::other(why)), 2))
+                }
+                _ => None,
+            }
+        }
+    });
+    streamed(Body::from_stream(parts))
+}
+
+/// Holds a request against the published schema, as async-openai types it:
+/// what these types do not give back unchanged is not of the schema.
+fn validate(request: &Value, headers: &HeaderMap) -> Result<(), String> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if header("content-type") != Some("application/json") {
+        return Err(format!("content-type is {:?}", header("content-type")));
+    }
+    if !header("authorization").is_some_and(|key| key.starts_with("Bearer ") && key.len() > 7) {
+        return Err("there is no key".into());
+    }
+    let mut known = request.clone();
+    let fields = known.as_object_mut().ok_or("the body is no object")?;
+    fields.retain(|name, _| !EXTENSIONS.contains(&name.as_str()));
+    let typed: CreateChatCompletionRequest =
+        serde_json::from_value(known.clone()).map_err(|why| why.to_string())?;
+    let again = serde_json::to_value(&typed).map_err(|why| why.to_string())?;
+    same("", &known, &again)
+}
+
+fn same(place: &str, sent: &Value, known: &Value) -> Result<(), String> {
+    match (sent, known) {
+        (Value::Object(sent), Value::Object(known)) => sent.iter().try_for_each(|(name, value)| {
+            let place = format!("{place}/{name}");
+            same(&place, value, known.get(name).ok_or(format!("{place} is not of the schema"))?)
+        }),
+        (Value::Array(sent), Value::Array(known)) => {
+            sent.iter().zip(known).try_for_each(|(sent, known)| same(place, sent, known))
+        }
+        (Value::Number(sent), Value::Number(known)) => {
+            let (sent, known) = (sent.as_f64().unwrap(), known.as_f64().unwrap());
+            let near = (sent - known).abs() < 1e-6;
+            near.then_some(()).ok_or(format!("{place} is {sent}, not {known}"))
+        }
+        _ if sent == known => Ok(()),
+        _ => Err(format!("{place} is {sent}, not {known}")),
+    }
+}
+
+fn usage(message: &Value) -> Value {
+    let written = message.to_string().len() as u64 / 4;
+    json!({ "prompt_tokens": 100, "completion_tokens": written, "total_tokens": 100 + written,
+        "prompt_tokens_details": { "cached_tokens": 40 },
+        "completion_tokens_details": { "reasoning_tokens": 0 } })
+}
+
+fn said(streams: bool, message: Value, reason: &str) -> Response {
+    if !streams {
+        let usage = usage(&message);
+        let mut message = message;
+        message["role"] = json!("assistant");
+        let choice = json!({ "index": 0, "message": message, "finish_reason": reason });
+        let whole = json!({ "id": "1", "object": "chat.completion", "created": 1,
+            "model": "taught", "choices": [choice], "usage": usage });
+        return plain(200, "application/json", whole.to_string());
+    }
+    let mut chunks = vec![Ok(": a comment\n\n".to_string())];
+    let mut parts = Vec::new();
+    for key in ["reasoning_content", "reasoning", "content", "refusal"] {
+        let text: Vec<char> = message[key].as_str().unwrap_or_default().chars().collect();
+        let size = (text.len() / 1000).max(7);
+        parts.extend(text.chunks(size).map(|part| json!({ key: part.iter().collect::<String>() })));
+    }
+    for (index, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        let mut call = call.clone();
+        call["index"] = json!(index);
+        parts.push(json!({ "tool_calls": [call] }));
+    }
+    chunks.extend(parts.into_iter().map(|part| Ok(event(&chunk(part, None)))));
+    chunks.push(Ok(event(&chunk(json!({}), Some(reason)))));
+    let last = json!({ "id": "1", "object": "chat.completion.chunk", "created": 1,
+        "model": "taught", "choices": [], "usage": usage(&message) });
+    chunks.push(Ok(event(&last)));
+    chunks.push(Ok("data: [DONE]\n\n".to_string()));
+    events(chunks)
+}
+
+fn chunk(delta: Value, reason: Option<&str>) -> Value {
+    let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
+    json!({ "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "taught",
+        "choices": [choice] })
+}
+
+fn event(value: &Value) -> String {
+    format!("data: {value}\n\n")
+}
+
+fn events(parts: Vec<Result<String, std::io::Error>>) -> Response {
+    streamed(Body::from_stream(stream::iter(parts)))
+}
+
+fn streamed(body: Body) -> Response {
+    Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
+}
+
+fn plain(status: u16, kind: &str, text: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    Response::builder().status(status).header("content-type", kind).body(Body::from(text)).unwrap()
+}
