@@ -225,6 +225,12 @@ fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry
 fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
     let name = &flags.policy;
     match (policy, &flags.replay) {
+        (Open::Examples(_) | Open::Answers(_) | Open::Episodes(_), _) if flags.model.given() => {
+            Err(Usage(format!(
+                "the policy `{name}` asks no model: leave out the flags that --help lists under \"For policies that ask a model\""
+            ))
+            .into())
+        }
         (Open::Episodes(_), Some(run)) => Ok(read_episodes(run)?),
         (Open::Episodes(_), None) => {
             Err(Usage(format!("the policy `{name}` plays a recorded run: name it by --replay RUN"))

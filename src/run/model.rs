@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, value_parser};
 use fixfly_policies::{CallForm, KvType, Lora, Settings, Student, Teacher};
 use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For policies that ask a model")]
 #[group(skip)]
 pub(super) struct Flags {
@@ -113,16 +113,18 @@ enum ThinkBy {
     Template,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Calls {
+    #[default]
     Text,
     Native,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Kv {
     F32,
+    #[default]
     F16,
     #[value(name = "q8_0")]
     Q8_0,
@@ -173,6 +175,12 @@ impl Flags {
                 episodes,
             },
         }
+    }
+
+    /// Whether any was given.
+    pub(super) fn given(&self) -> bool {
+        let nowhere = Path::new("");
+        self.settings(nowhere, 0) != Flags::default().settings(nowhere, 0)
     }
 
     /// What one episode may cost.

@@ -46,6 +46,12 @@ fn names_that_do_not_exist() {
         "/nonexistent: not a folder",
     );
     check(
+        "run django --policy null -o /nonexistent/x --budget 3",
+        2,
+        "the policy `null` asks no model: leave out the flags that --help lists under \
+         \"For policies that ask a model\"",
+    );
+    check(
         "run django --policy replay -o /nonexistent/x",
         2,
         "the policy `replay` plays a recorded run: name it by --replay RUN",

@@ -11,7 +11,7 @@ mod examine;
 mod fetch;
 mod split;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +101,8 @@ pub async fn build(
     let (places, mut left_out) = eligible(&project, &census);
     let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
     let goal = wanted.unwrap_or_else(|| share(places.len()));
-    let splits = split::split(&places, goal);
+    let mut splits = split::split(&places, goal, &pinned(plan));
+    splits.extend(plan.known.iter().map(|item| (item.id.clone(), item.split)));
     let known = plan.known.iter().map(|item| (item.id.clone(), item.clone())).collect();
     let examiner =
         Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)?, known });
@@ -121,6 +122,12 @@ pub async fn build(
     let manifest = compose(&project, plan, &places, &splits, &examined, left_out);
     save(&project.folder, &manifest)?;
     Ok(manifest)
+}
+
+/// The split of each file that an earlier manifest has items of: it stays, though
+/// another machine's census may differ by a test.
+fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
+    plan.known.iter().map(|item| (item.place().0.to_string(), item.split)).collect()
 }
 
 /// Methods that some passing test enters and that are worth writing.
@@ -279,7 +286,12 @@ fn compose(
         }
     }
     // A fixed shuffle: the first N items of a split are a fair sample of it.
-    items.sort_by_key(|item| (std::cmp::Reverse(item.split), short_hash(item.id.as_bytes())));
+    // Items of an earlier manifest come first, so that none gives way to a new one.
+    let known: BTreeSet<&str> = plan.known.iter().map(|item| item.id.as_str()).collect();
+    items.sort_by_key(|item| {
+        let new = !known.contains(item.id.as_str());
+        (std::cmp::Reverse(item.split), new, short_hash(item.id.as_bytes()))
+    });
     if let Some(wanted) = plan.wanted {
         let mut seen = 0;
         items.retain(|item| {

@@ -21,14 +21,29 @@ const ALIKE: f64 = 0.8;
 const LARGEST: usize = 20;
 
 /// The split of each method, by id, with about `goal` methods in the benchmark
-/// and as many in validation.
-pub(crate) fn split(places: &[Place], goal: usize) -> BTreeMap<String, Split> {
+/// and as many in validation. A group with a file whose split is known takes
+/// that split; where it has several, the one that is measured most.
+pub(crate) fn split(
+    places: &[Place],
+    goal: usize,
+    known: &BTreeMap<String, Split>,
+) -> BTreeMap<String, Split> {
     let whole = Strata::of(places.iter());
-    let mut groups = groups(places);
+    let (pinned, mut groups): (Vec<Group>, Vec<Group>) =
+        groups(places).into_iter().partition(|group| group.known(known).is_some());
     let mut splits = BTreeMap::new();
+    let mut parts = BTreeMap::<Split, Strata>::new();
+    for group in pinned {
+        let split = group.known(known).unwrap_or(Split::Train);
+        parts.entry(split).or_default().add(&group.strata);
+        splits.extend(group.ids.into_iter().map(|id| (id, split)));
+    }
     let largest = LARGEST.min(goal.div_ceil(4));
     for split in [Split::Benchmark, Split::Validation] {
-        let mut part = Strata::default();
+        if split == Split::Benchmark && parts.contains_key(&split) {
+            continue;
+        }
+        let mut part = parts.remove(&split).unwrap_or_default();
         while part.total < goal {
             let small = groups.iter().enumerate().filter(|(_, g)| g.strata.total <= largest);
             let best = small.max_by(|(_, a), (_, b)| {
@@ -57,6 +72,13 @@ struct Group {
     name: String,
     ids: Vec<String>,
     strata: Strata,
+}
+
+impl Group {
+    fn known(&self, known: &BTreeMap<String, Split>) -> Option<Split> {
+        let file = |id: &String| id.split("::").next().unwrap_or_default().to_string();
+        self.ids.iter().filter_map(|id| known.get(&file(id)).copied()).max()
+    }
 }
 
 fn groups(places: &[Place]) -> Vec<Group> {
@@ -141,5 +163,52 @@ impl Strata {
             })
             .sum();
         gain / group.counts.values().sum::<usize>().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of methods that are like no others.
+    fn file(name: &str) -> Vec<Place> {
+        let method = |at: usize| {
+            let lines =
+                (0..4).map(|line| format!("        self.{name}_{at}_{line} = 1{at}{line}\n"));
+            format!("    def {name}_{at}(self):\n{}", lines.collect::<String>())
+        };
+        let text = format!("class C:\n{}", (0..3).map(method).collect::<String>());
+        let methods = source::methods(&text).unwrap();
+        let place =
+            |method| Place { file: format!("{name}.py"), text: text.as_str().into(), method };
+        methods.into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn files_stay_together_and_known_ones_stay_where_they_are() {
+        let names = ["ant", "bee", "cow", "dog", "elk"];
+        let places: Vec<Place> = names.into_iter().flat_map(file).collect();
+        let of = |splits: &BTreeMap<String, Split>, name: &str| {
+            let all: BTreeSet<Split> =
+                (0..3).map(|at| splits[&format!("{name}.py::C.{name}_{at}")]).collect();
+            assert_eq!(all.len(), 1, "{name} is divided");
+            all.into_iter().next()
+        };
+        let free = split(&places, 3, &BTreeMap::new());
+        for name in names {
+            let first = of(&free, name);
+            for pinned in Split::ALL {
+                let known = BTreeMap::from([(format!("{name}.py"), pinned)]);
+                assert_eq!(
+                    of(&split(&places, 3, &known), name),
+                    Some(pinned),
+                    "{name}, was {first:?}"
+                );
+            }
+        }
+        let known = BTreeMap::from([("elk.py".to_string(), Split::Benchmark)]);
+        let kept = split(&places, 3, &known);
+        let benchmark = kept.values().filter(|split| **split == Split::Benchmark).count();
+        assert_eq!(benchmark, 3, "a benchmark that is there does not grow");
     }
 }
