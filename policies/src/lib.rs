@@ -2,8 +2,8 @@
 //!
 //! A policy reads a view of an attempt and gives the next action. Here are
 //! those that need no model: `oracle` and `null` check a benchmark, `replay`
-//! plays a recording, `retrieval` is the baseline every student must beat.
-//! Nothing here runs code or judges it.
+//! plays a recording, `retrieval` is the baseline every student must beat. And
+//! those that ask one: `llama` runs a file, if built with that feature. Nothing here runs code or judges it.
 //!
 //! ```
 //! use fixfly_policies::{ALL, Open};
@@ -15,14 +15,23 @@
 //! ```
 
 mod answer;
+#[cfg(feature = "llama")]
+mod llama;
+#[cfg(not(feature = "llama"))]
+#[path = "llama/absent.rs"]
+mod llama;
 mod null;
 mod oracle;
 mod replay;
 mod retrieval;
 mod settings;
+#[cfg(feature = "llama")]
+mod thinking;
 
 use std::sync::Arc;
 
+#[cfg(feature = "llama")]
+pub use llama::{llama_by, llama_engine};
 pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
 
 use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
@@ -46,4 +55,5 @@ pub enum Open {
 }
 
 /// All policies; the first is the default.
-pub const ALL: &[Entry<Open>] = &[retrieval::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];
+pub const ALL: &[Entry<Open>] = 
+    &[retrieval::ENTRY, llama::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];
