@@ -55,5 +55,5 @@ pub enum Open {
 }
 
 /// All policies; the first is the default.
-pub const ALL: &[Entry<Open>] = 
+pub const ALL: &[Entry<Open>] =
     &[retrieval::ENTRY, llama::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];

@@ -187,8 +187,7 @@ mod tests {
         ] {
             let chat = chat(template).unwrap();
             for (scene_name, scene) in &scenes {
-                let tools: Vec<_> =
-                    scene.tools.iter().map(|tool| tool.function.clone()).collect();
+                let tools: Vec<_> = scene.tools.iter().map(|tool| tool.function.clone()).collect();
                 let text = chat.render(&scene.messages, &tools, scene.thinking()).unwrap();
                 assert_eq!(text, golden[name][scene_name], "{name}, {scene_name}");
             }

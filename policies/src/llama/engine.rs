@@ -25,6 +25,11 @@ use crate::KvType;
 const BATCH: u32 = 512;
 /// Sequences of one context at most; llama.cpp's own limit.
 const SEQUENCES: usize = 256;
+/// llama.cpp's words for when flash attention is used: where it can be.
+const FLASH: i32 = -1;
+/// Never: it is fast and skips what other sequences hold, but on a CPU its
+/// numbers for a prompt and for single tokens differ by much more than rounding.
+const NO_FLASH: i32 = 0;
 
 /// What the hidden command `llama-engine` does: answers the calls of the policy
 /// that started it, line by line, until its standard input ends.
@@ -97,11 +102,7 @@ fn adapter(load: &Load, model: &mut LlamaModel) -> Result<Option<(LlamaLoraAdapt
     Ok(Some((adapter, lora.scale)))
 }
 
-fn context_params(
-    load: &Load,
-    cells: u32,
-    sequences: usize,
-) -> Result<LlamaContextParams, String> {
+fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaContextParams, String> {
     let threads = match load.threads {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -113,6 +114,8 @@ fn context_params(
         KvType::Q8_0 => KvCacheType::Q8_0,
         KvType::Q4_0 => KvCacheType::Q4_0,
     };
+    // Who asks for the widest numbers asks for exactness.
+    let flash = if load.kv_type == KvType::F32 { NO_FLASH } else { FLASH };
     Ok(LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(cells))
         .with_n_batch(BATCH)
@@ -122,6 +125,7 @@ fn context_params(
         .with_n_threads_batch(threads)
         .with_type_k(numbers)
         .with_type_v(numbers)
+        .with_flash_attention_policy(flash)
         .with_swa_full(true)
         // Else cells are dealt out to sequences, and no beginning can be shared.
         .with_kv_unified(true))
@@ -224,8 +228,7 @@ impl Cache for Kept<'_, '_> {
     }
 
     fn share(&mut self, from: usize, to: usize, length: usize) {
-        let shared =
-            self.0.kv_cache_seq_cp(from as i32, to as i32, Some(0), Some(length as u32));
+        let shared = self.0.kv_cache_seq_cp(from as i32, to as i32, Some(0), Some(length as u32));
         assert!(shared.is_ok(), "the cache cannot be shared up to {length}: {shared:?}");
     }
 }

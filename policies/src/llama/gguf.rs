@@ -129,7 +129,9 @@ impl Reader {
         let kind = self.u32()?;
         let count = self.count()?;
         match kind {
-            8 if keep => (0..count).map(|_| self.text()).collect::<io::Result<_>>().map(Value::Texts),
+            8 if keep => {
+                (0..count).map(|_| self.text()).collect::<io::Result<_>>().map(Value::Texts)
+            }
             9 => Err(broken("a list of lists")),
             8 => (0..count).try_for_each(|_| self.text().map(drop)).map(|()| Value::Other),
             _ if count <= LAYERS => {

@@ -106,8 +106,7 @@ impl Schedule {
                 later.push_back(job);
                 continue;
             }
-            let Some((sequence, known)) =
-                self.sequences.take(&job.episode, &job.tokens, cache)
+            let Some((sequence, known)) = self.sequences.take(&job.episode, &job.tokens, cache)
             else {
                 later.push_back(job);
                 break;

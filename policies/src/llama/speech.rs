@@ -8,8 +8,8 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
-use super::protocol::{Refusal, Said, Say};
 use super::grammar;
+use super::protocol::{Refusal, Said, Say};
 
 /// An answer under way.
 pub(super) struct Speech {

@@ -36,6 +36,16 @@ fn words(actions: &[Action]) -> Vec<Vec<u32>> {
     actions.iter().map(ids).collect()
 }
 
+/// How far apart the log-probabilities of the same words are at most.
+fn apart(some: &[Action], others: &[Action]) -> f32 {
+    let logprobs = |actions: &[Action]| -> Vec<f32> {
+        let tokens = actions.iter().flat_map(|action| &action.generation.as_ref().unwrap().tokens);
+        tokens.map(|token| token.logprob).collect()
+    };
+    let pairs = logprobs(some).into_iter().zip(logprobs(others));
+    pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+}
+
 fn sampled(settings: Settings) -> Settings {
     let sampling = Sampling {
         temperature: Some(1.0),
@@ -52,10 +62,13 @@ async fn together_or_alone_the_same_is_said() {
     for kind in [Kind::Qwen3, Kind::Llama] {
         let settings = settings(&model(&folder, kind, Some(QWEN3)), 40);
         for settings in [settings.clone(), sampled(settings)] {
-            let tasks = tasks(6, 20);
-            let alone = words(&alone(&*open(&settings), &tasks).await);
-            let together = words(&together(&open(&settings).into(), &tasks).await);
-            assert_eq!(alone, together);
+            let tasks = tasks(6, 8);
+            let alone = alone(&*open(&settings), &tasks).await;
+            let together = together(&open(&settings).into(), &tasks).await;
+            assert_eq!(words(&alone), words(&together));
+            let apart = apart(&alone, &together);
+            assert!(apart < 1e-3, "log-probabilities are {apart} apart");
+            let alone = words(&alone);
             assert!(alone.iter().all(|said| said.len() == 40 || said.last() == Some(&2)));
             assert_ne!(alone[0], alone[1], "each task has its own words");
         }

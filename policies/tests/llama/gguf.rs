@@ -6,7 +6,7 @@ use std::path::Path;
 const ALIGNMENT: usize = 32;
 
 /// A value of a file's head.
-pub enum Value {
+pub(crate) enum Value {
     U32(u32),
     F32(f32),
     Flag(bool),
@@ -17,27 +17,27 @@ pub enum Value {
 
 /// A file to be.
 #[derive(Default)]
-pub struct Gguf {
+pub(crate) struct Gguf {
     values: Vec<(String, Value)>,
     tensors: Vec<(String, Vec<u64>, Vec<f32>)>,
 }
 
 impl Gguf {
-    pub fn value(&mut self, key: &str, value: Value) {
+    pub(crate) fn value(&mut self, key: &str, value: Value) {
         self.values.push((key.into(), value));
     }
 
-    pub fn text(&mut self, key: &str, text: &str) {
+    pub(crate) fn text(&mut self, key: &str, text: &str) {
         self.value(key, Value::Text(text.into()));
     }
 
     /// Sizes with the fastest-running first.
-    pub fn tensor(&mut self, name: &str, sizes: &[u64], numbers: Vec<f32>) {
+    pub(crate) fn tensor(&mut self, name: &str, sizes: &[u64], numbers: Vec<f32>) {
         assert_eq!(sizes.iter().product::<u64>(), numbers.len() as u64);
         self.tensors.push((name.into(), sizes.into(), numbers));
     }
 
-    pub fn write(&self, path: &Path) {
+    pub(crate) fn write(&self, path: &Path) {
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.extend((self.tensors.len() as u64).to_le_bytes());
         bytes.extend((self.values.len() as u64).to_le_bytes());

@@ -15,14 +15,14 @@ use fixfly_runtime::{
 use serde_json::{Value, json};
 
 /// The executable that is the engine.
-pub const ENGINE: &str = env!("CARGO_BIN_EXE_llama-engine");
-pub const QWEN3: &str = include_str!("templates/qwen3.jinja");
+pub(crate) const ENGINE: &str = env!("CARGO_BIN_EXE_llama-engine");
+pub(crate) const QWEN3: &str = include_str!("templates/qwen3.jinja");
 
 /// A folder of a test's own, gone with it.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("llama-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -47,7 +47,7 @@ impl Drop for Folder {
 
 /// Greedy words of so many tokens, by a model with numbers exact enough that
 /// what is asked together makes no difference.
-pub fn settings(model: &Path, max_tokens: u32) -> Settings {
+pub(crate) fn settings(model: &Path, max_tokens: u32) -> Settings {
     Settings {
         model: Some(model.display().to_string()),
         sampling: Sampling {
@@ -66,11 +66,11 @@ pub fn settings(model: &Path, max_tokens: u32) -> Settings {
     }
 }
 
-pub fn open(settings: &Settings) -> Box<dyn Policy> {
+pub(crate) fn open(settings: &Settings) -> Box<dyn Policy> {
     llama_by(ENGINE.as_ref(), settings).unwrap()
 }
 
-pub fn fault(settings: &Settings) -> String {
+pub(crate) fn fault(settings: &Settings) -> String {
     match llama_by(ENGINE.as_ref(), settings) {
         Ok(_) => panic!("it opened"),
         Err(why) => why,
@@ -78,7 +78,7 @@ pub fn fault(settings: &Settings) -> String {
 }
 
 /// A method task whose statement has about so many lines.
-pub fn task(id: &str, lines: usize) -> Task {
+pub(crate) fn task(id: &str, lines: usize) -> Task {
     let line = |at| format!("    value_{at} = compute({at}, \"{}\")\n", "ab".repeat(at % 7));
     let method = Method {
         file: "shapes.py".into(),
@@ -101,7 +101,7 @@ pub fn task(id: &str, lines: usize) -> Task {
 }
 
 /// The turn that followed an action.
-pub fn turn(action: Action, answer: &str) -> Turn {
+pub(crate) fn turn(action: Action, answer: &str) -> Turn {
     let observation =
         Observation { text: answer.into(), outcome: Outcome::Failed, tests: None, patch: None };
     let left = Budget { turns: 4, tokens: None, seconds: None, usd: None };
@@ -109,7 +109,7 @@ pub fn turn(action: Action, answer: &str) -> Turn {
     Turn { action, observation, feedback, timings: Timings::default() }
 }
 
-pub struct SubmitMethod;
+pub(crate) struct SubmitMethod;
 
 #[async_trait]
 impl Tool for SubmitMethod {
@@ -132,7 +132,7 @@ impl Tool for SubmitMethod {
 }
 
 /// The next action on a task.
-pub async fn act(
+pub(crate) async fn act(
     policy: &dyn Policy,
     task: &Task,
     turns: &[Turn],
@@ -145,6 +145,6 @@ pub async fn act(
 }
 
 /// Token ids of an action.
-pub fn ids(action: &Action) -> Vec<u32> {
+pub(crate) fn ids(action: &Action) -> Vec<u32> {
     action.generation.as_ref().unwrap().tokens.iter().map(|token| token.id).collect()
 }

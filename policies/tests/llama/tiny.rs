@@ -14,11 +14,11 @@ const HEADS: u64 = 2;
 const KEPT: u64 = 1;
 const HEAD: u64 = 32;
 const INNER: u64 = 128;
-pub const WINDOW: u32 = 4096;
+pub(crate) const WINDOW: u32 = 4096;
 
 /// An architecture of a tiny model.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Qwen3,
     Llama,
 }
@@ -50,7 +50,7 @@ impl Chance {
 }
 
 /// A model, written into a folder.
-pub fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBuf {
+pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBuf {
     let (tokens, merges) = vocabulary();
     let mut file = Gguf::default();
     let name = kind.name();
@@ -93,19 +93,20 @@ fn weights(file: &mut Gguf, kind: Kind, words: u64) {
     let mut random = |file: &mut Gguf, name: String, sizes: &[u64], scale| {
         file.tensor(&name, sizes, chance.numbers(sizes, scale));
     };
-    let ones = |file: &mut Gguf, name: String, size: u64| {
-        file.tensor(&name, &[size], vec![1.0; size as usize]);
+    let same = |file: &mut Gguf, name: String, size: u64, number| {
+        file.tensor(&name, &[size], vec![number; size as usize]);
     };
-    random(file, "token_embd.weight".into(), &[WIDTH, words], 1.0);
+    random(file, "token_embd.weight".into(), &[WIDTH, words], 0.6);
     random(file, "output.weight".into(), &[WIDTH, words], 1.0);
-    ones(file, "output_norm.weight".into(), WIDTH);
+    same(file, "output_norm.weight".into(), WIDTH, 1.0);
     for layer in 0..LAYERS {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        ones(file, name("attn_norm"), WIDTH);
-        ones(file, name("ffn_norm"), WIDTH);
+        same(file, name("attn_norm"), WIDTH, 1.0);
+        same(file, name("ffn_norm"), WIDTH, 1.0);
         if kind == Kind::Qwen3 {
-            ones(file, name("attn_q_norm"), HEAD);
-            ones(file, name("attn_k_norm"), HEAD);
+            // So that attention singles tokens out, as random keys alone do not.
+            same(file, name("attn_q_norm"), HEAD, 2.5);
+            same(file, name("attn_k_norm"), HEAD, 2.5);
         }
         random(file, name("attn_q"), &[WIDTH, HEADS * HEAD], 0.5);
         random(file, name("attn_k"), &[WIDTH, KEPT * HEAD], 0.5);
@@ -119,7 +120,7 @@ fn weights(file: &mut Gguf, kind: Kind, words: u64) {
 
 /// What may be wrong with an adapter.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     Rank,
     Shape,
@@ -128,7 +129,7 @@ pub enum Flaw {
 }
 
 /// An adapter for a tiny model, written into a folder.
-pub fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathBuf {
+pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathBuf {
     const RANK: u64 = 4;
     let mut file = Gguf::default();
     file.text("general.type", "adapter");
