@@ -56,4 +56,4 @@ pub enum Open {
 
 /// All policies; the first is the default.
 pub const ALL: &[Entry<Open>] =
-    &[retrieval::ENTRY, llama::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY];
+    &[retrieval::ENTRY, oracle::ENTRY, null::ENTRY, replay::ENTRY, llama::ENTRY];
