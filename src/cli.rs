@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Report(report::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
+    /// Run a model for the policy `llama`, which starts this by itself
+    #[cfg(feature = "llama")]
+    #[command(hide = true)]
+    LlamaEngine,
 }
 
 /// The command, or the exit code after its help or its fault was shown.

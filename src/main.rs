@@ -33,5 +33,10 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Schema(flags) => schema::schema(&flags),
+        #[cfg(feature = "llama")]
+        Command::LlamaEngine => {
+            fixfly_policies::llama_engine();
+            Ok(())
+        }
     }
 }

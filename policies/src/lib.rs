@@ -2,8 +2,8 @@
 //!
 //! A policy reads a view of an attempt and gives the next action. Here are
 //! those that need no model: `oracle` and `null` check a benchmark, `replay`
-//! plays a recording, `retrieval` is the baseline every student must beat.
-//! Nothing here runs code or judges it.
+//! plays a recording, `retrieval` is the baseline every student must beat. And
+//! those that ask one: `llama` runs a file, if built with that feature. Nothing here runs code or judges it.
 //!
 //! ```
 //! use fixfly_policies::{ALL, Open};
@@ -15,6 +15,11 @@
 //! ```
 
 mod answer;
+#[cfg(feature = "llama")]
+mod llama;
+#[cfg(not(feature = "llama"))]
+#[path = "llama/absent.rs"]
+mod llama;
 mod null;
 #[cfg(feature = "openai")]
 mod openai;
@@ -22,11 +27,13 @@ mod oracle;
 mod replay;
 mod retrieval;
 mod settings;
-#[cfg(feature = "openai")]
+#[cfg(any(feature = "llama", feature = "openai"))]
 mod thinking;
 
 use std::sync::Arc;
 
+#[cfg(feature = "llama")]
+pub use llama::{llama_by, llama_engine};
 pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
 
 use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
@@ -54,6 +61,7 @@ pub const ALL: &[Entry<Open>] = &[
     retrieval::ENTRY,
     #[cfg(feature = "openai")]
     openai::ENTRY,
+    llama::ENTRY,
     oracle::ENTRY,
     null::ENTRY,
     replay::ENTRY,

@@ -82,7 +82,7 @@ pub struct Student {
 }
 
 /// An adapter and its weight.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// A GGUF file.
     pub file: PathBuf,

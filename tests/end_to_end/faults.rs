@@ -17,7 +17,7 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy nul -o /nonexistent/x",
         2,
-        "there is no policy `nul`; there is: retrieval, openai, oracle, null, replay",
+        "there is no policy `nul`; there is: retrieval, openai, llama, oracle, null, replay",
     );
     check(
         "run djnago --policy null -o /nonexistent/x",

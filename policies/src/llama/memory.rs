@@ -1,0 +1,102 @@
+//! How much fits, before llama.cpp is asked for it.
+
+use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
+
+use super::protocol::Load;
+
+/// Of what is free beside the model, how much the cache may take.
+const SHARE: f64 = 0.5;
+
+/// Cells for the cache: as many as all episodes could fill, or as fit, and one
+/// window at least.
+pub(super) fn cells(load: &Load) -> Result<u32, String> {
+    let files = load.loras.iter().map(|lora| &lora.file).chain([&load.model]);
+    let model = files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+    fit(load, model, free(load.gpu_layers != Some(0)))
+}
+
+fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<u32, String> {
+    let (window, all) = (u64::from(load.window), load.episodes.max(1) as u64);
+    let free = free.unwrap_or(u64::MAX);
+    if model + window * load.cell > free {
+        return Err(format!(
+            "{} takes {} and its cache for {window} tokens takes {}, but {} are free: \
+             give a smaller --context or another --kv-type",
+            load.model.display(),
+            gibibytes(model),
+            gibibytes(window * load.cell),
+            gibibytes(free),
+        ));
+    }
+    let fits = ((free - model) as f64 * SHARE) as u64 / load.cell.max(1);
+    let cells = (window * all).min(fits).max(window);
+    Ok(u32::try_from(cells).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned()))
+}
+
+/// Bytes that are free where the model goes, if that can be told.
+fn free(on_gpu: bool) -> Option<u64> {
+    let devices = list_llama_ggml_backend_devices().into_iter();
+    let gpus = devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu);
+    match gpus.map(|device| device.memory_free as u64).sum() {
+        bytes if on_gpu && bytes > 0 => Some(bytes),
+        _ => available(&std::fs::read_to_string("/proc/meminfo").ok()?),
+    }
+}
+
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KvType;
+
+    const GIB: u64 = 1 << 30;
+
+    fn load(window: u32, episodes: usize) -> Load {
+        Load {
+            model: "m.gguf".into(),
+            loras: Vec::new(),
+            gpu_layers: None,
+            threads: None,
+            kv_type: KvType::F16,
+            window,
+            episodes,
+            cell: 1 << 10,
+        }
+    }
+
+    #[test]
+    fn every_episode_gets_its_window_while_there_is_room() {
+        let check = |window, episodes, free, cells| {
+            assert_eq!(fit(&load(window, episodes), GIB, free), Ok(cells));
+        };
+        check(1000, 8, Some(8 * GIB), 8000);
+        check(1000, 0, None, 1000);
+        check(1 << 20, 8, Some(5 * GIB), 2 << 20);
+        check(1 << 20, 8, Some(2 * GIB), 1 << 20);
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_is_refused_in_a_sentence() {
+        assert_eq!(
+            fit(&load(1 << 20, 1), 4 * GIB, Some(4 * GIB)),
+            Err("m.gguf takes 4.0 GiB and its cache for 1048576 tokens takes 1.0 GiB, but \
+                 4.0 GiB are free: give a smaller --context or another --kv-type"
+                .into())
+        );
+    }
+
+    #[test]
+    fn what_is_available_is_read_from_the_kernel() {
+        assert_eq!(available("MemFree: 1 kB\nMemAvailable:    3 kB\n"), Some(3072));
+        assert_eq!(available(""), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! Lets a student write: a GGUF file, with an adapter or not, run by llama.cpp
+//! in a process of its own.
+//!
+//! [`files`] and [`memory`] say what does not fit before llama.cpp sees it,
+//! [`chat`] makes the prompt, [`child`] asks the [`engine`], and there
+//! [`schedule`] puts all episodes into one context whose cells [`sequences`]
+//! counts.
+
+mod chat;
+mod child;
+mod engine;
+mod fault;
+mod files;
+mod gguf;
+mod grammar;
+mod memory;
+mod protocol;
+mod python_json;
+mod schedule;
+mod sequences;
+mod speech;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Action, Entry, Finish, Generation, Limit, Policy, PolicyError, Sampling, Thinking,
+    ThinkingMode, ThinkingSwitch, Usage, View,
+};
+
+use crate::answer::{call, thought};
+use crate::thinking::told;
+use crate::{CallForm, Open, Settings};
+use chat::Chat;
+use child::{Engine, Unanswered};
+pub use engine::llama_engine;
+use fault::Fault;
+use files::Model;
+use protocol::{Form, Refusal, Said, Say, Thought};
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "llama",
+    about: "a student: a GGUF file, run by llama.cpp",
+    open: Open::Model(|settings| {
+        let this = std::env::current_exe().map_err(|error| error.to_string())?;
+        llama_by(&this, settings)
+    }),
+};
+
+/// What a generation is sampled with where nothing is said: as in the thesis.
+const TEMPERATURE: f64 = 0.6;
+const MAX_TOKENS: u32 = 10_000;
+/// How a chat template begins a thought in the model's place.
+const OPENED: &str = "<think>";
+
+/// The policy `llama`, with an engine other than this executable: one that runs
+/// [`llama_engine`] when its first argument is `llama-engine`.
+///
+/// # Errors
+/// What is wrong with the settings or their files, in one sentence.
+pub fn llama_by(engine: &Path, settings: &Settings) -> Result<Box<dyn Policy>, String> {
+    let llama = Llama::open(engine, settings).map_err(|fault| fault.to_string())?;
+    Ok(Box::new(llama))
+}
+
+struct Llama {
+    model: String,
+    chat: Chat,
+    engine: Engine,
+    sampling: Sampling,
+    thinking: Thinking,
+    calls: CallForm,
+    record_tokens: bool,
+}
+
+impl Llama {
+    fn open(engine: &Path, settings: &Settings) -> Result<Self, Fault> {
+        let file = PathBuf::from(settings.model.as_ref().ok_or(Fault::NoModel)?);
+        let model = Model::open(&file)?;
+        let load = model.load(settings)?;
+        let chat = chat(&model, settings.student.chat_template.as_deref())?;
+        let thinking = thinking(settings.thinking, &chat, &model)?;
+        let engine = Engine::start(engine.to_path_buf(), load).map_err(Fault::Engine)?;
+        let sampling = Sampling {
+            temperature: settings.sampling.temperature.or(Some(TEMPERATURE)),
+            max_tokens: settings.sampling.max_tokens.or(Some(MAX_TOKENS)),
+            ..settings.sampling.clone()
+        };
+        let (calls, record_tokens) = (settings.calls, settings.student.record_tokens);
+        Ok(Llama { model: model.name(), chat, engine, sampling, thinking, calls, record_tokens })
+    }
+
+    fn action(&self, said: Said, opened: bool, sampling: Sampling, view: View<'_>) -> Action {
+        let before = if opened { OPENED } else { "" };
+        let (reasoning, text) = thought(&format!("{before}{}", said.text));
+        let answer_at = said.text.len().saturating_sub(text.len());
+        let thinks = |end: &&usize| reasoning.is_some() && **end <= answer_at;
+        let reasoning_tokens = said.ends.iter().filter(thinks).count() as u64;
+        let call = call(&text, &view.specs(), said.finish);
+        let finish = match (self.calls, said.finish) {
+            (CallForm::Native, Finish::Stop) => Finish::ToolCall,
+            (_, finish) => finish,
+        };
+        Action {
+            text,
+            reasoning,
+            call,
+            usage: Usage {
+                prompt_tokens: said.prompt_tokens,
+                completion_tokens: said.ends.len() as u64,
+                cached_tokens: said.cached_tokens,
+                reasoning_tokens,
+                calls: 1,
+                ..Usage::default()
+            },
+            generation: Some(Generation {
+                model: self.model.clone(),
+                sampling,
+                thinking: self.thinking,
+                finish,
+                first_token_ms: Some(said.first_token_ms),
+                tokens_per_second: said.tokens_per_second,
+                tokens: said.tokens,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Policy for Llama {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        let messages = told(view.messages(), self.thinking);
+        let tools = match self.calls {
+            CallForm::Text => Vec::new(),
+            CallForm::Native => view.specs(),
+        };
+        let prompt = self.chat.render(&messages, &tools, self.thinking);
+        let prompt = prompt.map_err(PolicyError::Model)?;
+        let opened = prompt.trim_end().ends_with(OPENED);
+        let thought = match (opened, self.thinking.mode) {
+            (true, _) => Thought::Opened,
+            (false, ThinkingMode::NoThink) => Thought::Without,
+            (false, _) => Thought::Open,
+        };
+        let form = if tools.is_empty() { Form::Free } else { Form::Call(tools, thought) };
+        let seed = Some(seed(view));
+        let sampling = Sampling { seed, ..self.sampling.clone() };
+        let say = Say {
+            id: 0,
+            episode: format!("{}#{}", view.task.id, view.sample),
+            prompt,
+            sampling: sampling.clone(),
+            form,
+            record_tokens: self.record_tokens,
+        };
+        match self.engine.say(say).await {
+            Ok(said) => Ok(self.action(said, opened, sampling, view)),
+            Err(Unanswered::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),
+            Err(Unanswered::Refused(Refusal::Form(why))) => Err(PolicyError::Model(why)),
+            Err(Unanswered::Gone(how)) => Err(PolicyError::Infrastructure(how)),
+        }
+    }
+}
+
+fn chat(model: &Model, own: Option<&Path>) -> Result<Chat, Fault> {
+    let (file, text) = match own {
+        Some(file) => (file, std::fs::read_to_string(file)),
+        None => {
+            let text = model.head.text("tokenizer.chat_template");
+            let text = text.ok_or_else(|| Fault::NoTemplate(model.file.clone()))?;
+            (&*model.file, Ok(text.to_string()))
+        }
+    };
+    let text = text.map_err(|error| Fault::Unreadable(file.to_path_buf(), error.to_string()))?;
+    let token = |name| model.head.token(name).unwrap_or_default();
+    let (bos, eos) = (token("tokenizer.ggml.bos_token_id"), token("tokenizer.ggml.eos_token_id"));
+    Chat::new(&text, bos, eos).map_err(|why| Fault::Template(file.to_path_buf(), why))
+}
+
+/// By the template where nothing is said and the template can be told.
+fn thinking(asked: Thinking, chat: &Chat, model: &Model) -> Result<Thinking, Fault> {
+    let told_by = match (asked.mode, asked.told_by) {
+        (ThinkingMode::Unsaid, by) => by,
+        (_, ThinkingSwitch::Template) if !chat.has_switch => {
+            return Err(Fault::NoSwitch(model.file.clone()));
+        }
+        (_, ThinkingSwitch::None) if chat.has_switch => ThinkingSwitch::Template,
+        (_, by) => by,
+    };
+    Ok(Thinking { told_by, ..asked })
+}
+
+/// Another one for each turn. Llama.cpp's seeds have 32 bits, and it takes the
+/// largest for a wish to be random.
+fn seed(view: View<'_>) -> u64 {
+    let mixed = view.seed.wrapping_add(view.turns.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed >> 33
+}

@@ -1,0 +1,29 @@
+//! An adapter changes what is said, and only while it is there.
+
+use fixfly_policies::{Lora, Settings};
+
+use crate::stage::{Folder, QWEN3, act, ids, open, settings, task};
+use crate::tiny::{Flaw, Kind, adapter, model};
+
+async fn said(settings: &Settings, loras: &[Lora]) -> Vec<u32> {
+    let mut settings = settings.clone();
+    settings.student.loras = loras.to_vec();
+    ids(&act(&*open(&settings), &task("a", 10), &[], 1).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_adapter_changes_what_is_said() {
+    let folder = Folder::new();
+    for kind in [Kind::Qwen3, Kind::Llama] {
+        let settings = settings(&model(&folder, kind, Some(QWEN3)), 30);
+        let [one, other] = [1, 2].map(|seed| adapter(&folder, kind, seed, Flaw::None));
+        let lora = |file: &std::path::Path, scale| Lora { file: file.to_path_buf(), scale };
+        let plain = said(&settings, &[]).await;
+        assert_ne!(plain, said(&settings, &[lora(&one, 1.0)]).await);
+        assert_eq!(plain, said(&settings, &[lora(&one, 0.0)]).await);
+        assert_ne!(
+            said(&settings, &[lora(&one, 1.0)]).await,
+            said(&settings, &[lora(&one, 0.0), lora(&other, 1.0)]).await
+        );
+    }
+}

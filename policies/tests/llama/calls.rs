@@ -1,0 +1,28 @@
+//! A student that is held to a grammar cannot make a call that is malformed.
+
+use fixfly_policies::CallForm;
+use fixfly_runtime::{Call, Finish, Thinking, ThinkingMode};
+
+use crate::stage::{Folder, QWEN3, act, open, settings, task};
+use crate::tiny::{Kind, model};
+
+#[tokio::test]
+async fn calls_by_grammar_can_be_read() {
+    let folder = Folder::new();
+    let mut settings = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 2000);
+    settings.calls = CallForm::Native;
+    settings.sampling.temperature = Some(1.0);
+    settings.thinking = Thinking { mode: ThinkingMode::NoThink, ..Thinking::default() };
+    let policy = open(&settings);
+    for seed in 0..5 {
+        let action = act(&*policy, &task("a", 3), &[], seed).await.unwrap();
+        assert_eq!(action.generation.as_ref().unwrap().finish, Finish::ToolCall);
+        match &action.call {
+            Call::Tool { name, args } => {
+                assert_eq!(name, "submit_method");
+                assert!(args["code"].is_string(), "{args}");
+            }
+            other => panic!("{other:?} of {:?}", action.text),
+        }
+    }
+}

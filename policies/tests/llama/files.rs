@@ -1,0 +1,103 @@
+//! What is wrong with a file is said in one sentence, before llama.cpp sees it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fixfly_policies::{KvType, Lora, Settings};
+use fixfly_runtime::{Thinking, ThinkingMode, ThinkingSwitch};
+
+use crate::stage::{Folder, QWEN3, fault, settings};
+use crate::tiny::{Flaw, Kind, adapter, model};
+
+#[track_caller]
+fn check(settings: &Settings, expected: &str) {
+    let why = fault(settings);
+    assert!(why.contains(expected) && !why.contains('\n'), "{why}");
+}
+
+#[test]
+fn a_model_must_be_one() {
+    let folder = Folder::new();
+    let good = model(&folder, Kind::Qwen3, Some(QWEN3));
+    check(&Settings::default(), "the policy `llama` needs --model FILE.gguf");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        settings(&path, 1)
+    };
+    check(&settings(&folder.join("none.gguf"), 1), "there is no such file");
+    check(&settings(&folder, 1), "it is not a GGUF file");
+    check(&file("empty.gguf", b""), "it is not a GGUF file");
+    check(&file("text.gguf", b"<html>Not found</html>"), "it is not a GGUF file");
+    let bytes = fs::read(&good).unwrap();
+    check(&file("head.gguf", &bytes[..1000]), "it ends in its head");
+    check(&file("half.gguf", &bytes[..bytes.len() / 2]), "llama.cpp cannot load it");
+    check(&file("old.gguf", b"GGUF\x01\0\0\0"), "version 1 of GGUF is not known");
+    let mut many = bytes.clone();
+    many[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+    check(&file("many.gguf", &many), "it claims 18446744073709551615 of something");
+    check(&settings(&adapter(&folder, Kind::Qwen3, 1, Flaw::None), 1), "it is an adapter");
+}
+
+#[test]
+fn an_adapter_must_fit_its_model() {
+    let folder = Folder::new();
+    let good = model(&folder, Kind::Qwen3, Some(QWEN3));
+    let with = |file: PathBuf| {
+        let mut settings = settings(&good, 1);
+        settings.student.loras = vec![Lora { file, scale: 1.0 }];
+        settings
+    };
+    check(&with(Path::new("none.gguf").into()), "there is no such file");
+    check(&with(good.clone()), "it is not a LoRA adapter");
+    for (kind, flaw, expected) in [
+        (Kind::Llama, Flaw::None, "it is an adapter for `llama`, but the model is a `qwen3`"),
+        (Kind::Qwen3, Flaw::Rank, "the two halves of its change of `blk.0.attn_q.weight` differ"),
+        (Kind::Qwen3, Flaw::Shape, "its change of `blk.0.attn_q.weight` has another shape"),
+        (Kind::Qwen3, Flaw::Tensor, "it changes `blk.2.attn_q.weight`, which the model does not"),
+        (Kind::Qwen3, Flaw::Half, "it has half a change of `blk.0.attn_q.weight`"),
+    ] {
+        check(&with(adapter(&folder, kind, 1, flaw)), expected);
+    }
+    let mut two = with(adapter(&folder, Kind::Qwen3, 1, Flaw::None));
+    let other = adapter(&folder, Kind::Qwen3, 2, Flaw::None);
+    two.student.loras.push(Lora { file: other, scale: 0.5 });
+    check(&two, "llama.cpp applies one adapter at a time");
+}
+
+#[test]
+fn settings_must_fit_the_model() {
+    let folder = Folder::new();
+    let good = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 1);
+    let changed = |change: fn(&mut Settings)| {
+        let mut settings = good.clone();
+        change(&mut settings);
+        settings
+    };
+    let context = changed(|settings| settings.student.context = Some(5000));
+    check(&context, "--context 5000 is more than the 4096 tokens of");
+    let missing = changed(|settings| settings.student.chat_template = Some("none.jinja".into()));
+    check(&missing, "none.jinja: it cannot be read");
+    // The head's size of this model is a multiple of 32, so blocks are fine.
+    let blocks = changed(|settings| settings.student.kv_type = KvType::Q8_0);
+    assert!(fixfly_policies::llama_by(crate::stage::ENGINE.as_ref(), &blocks).is_ok());
+}
+
+#[test]
+fn a_chat_template_must_be_there_and_usable() {
+    let folder = Folder::new();
+    let bare = settings(&model(&folder, Kind::Qwen3, None), 1);
+    check(&bare, "it has no chat template: give one by --chat-template");
+    let with = |template: &str| {
+        let file = folder.join("own.jinja");
+        fs::write(&file, template).unwrap();
+        let mut settings = bare.clone();
+        settings.student.chat_template = Some(file);
+        settings
+    };
+    check(&with("{% if %}"), "own.jinja: syntax error");
+    check(&with("{{ raise_exception('Alas') }}"), "Alas");
+    let mut think = with("{{ messages[0].content }}");
+    think.thinking = Thinking { mode: ThinkingMode::Think, told_by: ThinkingSwitch::Template };
+    check(&think, "does not know `enable_thinking`");
+}

@@ -1,0 +1,12 @@
+//! The policy `llama` on tiny models with random weights, by the real llama.cpp.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod adapters;
+mod calls;
+mod decoding;
+mod engine;
+mod files;
+mod gguf;
+mod stage;
+mod tiny;
