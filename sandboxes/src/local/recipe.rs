@@ -255,8 +255,12 @@ impl Recipe {
     }
 }
 
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
-const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+/// The user without privileges has the number that people's first user has, and a
+/// name: programs ask for it, and some of Django's tests wait for one for ever.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+                      user:x:1000:1000:user:/tmp:/bin/sh\n\
+                      nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n";
 
 fn inner(path: &str) -> &str {
     path.trim_matches('/')
