@@ -26,3 +26,19 @@ async fn calls_by_grammar_can_be_read() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_thought_that_the_template_opened_comes_before_a_call() {
+    let folder = Folder::new();
+    let template = format!("{QWEN3}{{{{- '<think>\\n' }}}}");
+    let mut settings = settings(&model(&folder, Kind::Qwen3, Some(&template)), 60);
+    settings.calls = CallForm::Native;
+    settings.sampling.temperature = Some(1.0);
+    let policy = open(&settings);
+    for seed in 0..5 {
+        let action = act(&*policy, &task("a", 3), &[], seed).await.unwrap();
+        assert!(action.reasoning.is_some(), "{:?}", action.text);
+        assert!(action.usage.reasoning_tokens > 0);
+        assert!(action.text.is_empty() || action.text.starts_with("<tool_call>\n{"));
+    }
+}
