@@ -7,6 +7,7 @@ use fixfly_policies::{CallForm, KvType, Lora, Settings, Student, Teacher};
 use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
 
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "For policies that ask a model")]
 pub(super) struct Flags {
     /// Model: a name that the server knows, or a GGUF file
