@@ -14,6 +14,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_2::token::LlamaToken;
 
+use super::compose::compose;
 use super::memory;
 use super::protocol::{Answer, Ask, Load, Refusal, Say};
 use super::schedule::{Row, Schedule};
@@ -93,13 +94,27 @@ fn serve(load: &Load, asks: &Receiver<Ask>) -> Result<(), String> {
     .work(asks)
 }
 
-/// A context takes one adapter, for all its sequences.
+/// What all adapters together change: a context takes one, for all its sequences.
 fn adapter(load: &Load, model: &mut LlamaModel) -> Result<Option<(LlamaLoraAdapter, f32)>, String> {
-    let Some(lora) = load.loras.iter().find(|lora| lora.scale != 0.0) else { return Ok(None) };
-    let adapter = model.lora_adapter_init(&lora.file).map_err(|error| {
-        format!("{}: llama.cpp cannot load this adapter: {error}", lora.file.display())
-    })?;
-    Ok(Some((adapter, lora.scale)))
+    let cannot = |name: &dyn std::fmt::Display, error: &dyn std::fmt::Display| {
+        format!("{name}: llama.cpp cannot load this adapter: {error}")
+    };
+    match &load.loras[..] {
+        [] => Ok(None),
+        [lora] => {
+            let adapter = model.lora_adapter_init(&lora.file);
+            let adapter = adapter.map_err(|error| cannot(&lora.file.display(), &error))?;
+            Ok(Some((adapter, lora.scale)))
+        }
+        loras => {
+            let sum = tempfile::NamedTempFile::new();
+            let mut sum = sum.map_err(|error| format!("a temporary file: {error}"))?;
+            compose(loras, sum.as_file_mut())?;
+            let adapter = model.lora_adapter_init(sum.path());
+            let adapter = adapter.map_err(|error| cannot(&"the sum of adapters", &error))?;
+            Ok(Some((adapter, 1.0)))
+        }
+    }
 }
 
 fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaContextParams, String> {

@@ -31,8 +31,6 @@ pub(super) enum Fault {
     OtherRank { file: PathBuf, tensor: String },
     #[error("{}: it has half a change of `{tensor}`", .file.display())]
     Half { file: PathBuf, tensor: String },
-    #[error("llama.cpp applies one adapter at a time: merge the {0}, or give all but one `=0`")]
-    Adapters(usize),
     #[error("--context {asked} is more than the {window} tokens of {}", .file.display())]
     Context { file: PathBuf, asked: u32, window: u64 },
     #[error("--kv-type keeps numbers by 32, but heads of {} have {size}: give f16", .file.display())]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
-use super::gguf::Head;
+use super::gguf::{Head, Tensor};
 use super::protocol::Load;
 use crate::{KvType, Lora, Settings};
 
@@ -48,9 +48,6 @@ impl Model {
         }
         let loras: Vec<Lora> =
             student.loras.iter().filter(|lora| lora.scale != 0.0).cloned().collect();
-        if loras.len() > 1 {
-            return Err(Fault::Adapters(loras.len()));
-        }
         Ok(Load {
             model: self.file.clone(),
             loras,
@@ -132,15 +129,17 @@ impl Model {
         &self,
         file: &Path,
         tensor: &str,
-        a: &[u64],
-        b: Option<&Vec<u64>>,
+        a: &Tensor,
+        b: Option<&Tensor>,
     ) -> Result<(), Fault> {
         let (file, tensor) = (file.to_path_buf(), tensor.to_string());
         let Some(base) = self.head.tensors.get(&tensor) else {
             return Err(Fault::NoSuchTensor { file, tensor });
         };
         let Some(b) = b else { return Err(Fault::Half { file, tensor }) };
-        let (&[columns, rows, ..], &[a0, a1, ..], &[b0, b1, ..]) = (&base[..], a, &b[..]) else {
+        let (&[columns, rows, ..], &[a0, a1, ..], &[b0, b1, ..]) =
+            (&base.sizes[..], &a.sizes[..], &b.sizes[..])
+        else {
             return Err(Fault::OtherShape { file, tensor });
         };
         // An embedding is looked up, not multiplied: its halves change sides.

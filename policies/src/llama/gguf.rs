@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use super::fault::Fault;
@@ -12,13 +12,27 @@ use super::fault::Fault;
 const MOST: u64 = 1 << 27;
 /// Longest list that is kept besides the vocabulary: a number for each layer.
 const LAYERS: u64 = 4096;
+/// Of tensors, where a file does not say.
+const ALIGNMENT: u64 = 32;
 
 /// The head of a file.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     values: BTreeMap<String, Value>,
-    /// Sizes of each tensor, the fastest-running first.
-    pub(super) tensors: BTreeMap<String, Vec<u64>>,
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    /// Where the tensors' numbers begin, in bytes.
+    pub(super) data: u64,
+}
+
+/// Where a tensor lies, and how.
+#[derive(Debug)]
+pub(super) struct Tensor {
+    /// The fastest-running first.
+    pub(super) sizes: Vec<u64>,
+    /// A number of `ggml_type`.
+    pub(super) kind: u32,
+    /// In bytes, from where numbers begin.
+    pub(super) offset: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +83,14 @@ impl Head {
         self.numbers(key).and_then(|numbers| numbers.first().copied())
     }
 
+    /// A number that may have a fraction, by its key.
+    pub(super) fn real(&self, key: &str) -> Option<f64> {
+        match self.values.get(key)? {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
     /// A number, or one for each layer, by the key.
     pub(super) fn numbers(&self, key: &str) -> Option<Vec<u64>> {
         match self.values.get(key)? {
@@ -111,9 +133,11 @@ impl Reader {
                 return Err(broken("a tensor has more than four dimensions"));
             }
             let sizes = (0..dimensions).map(|_| self.u64()).collect::<io::Result<_>>()?;
-            let (_kind, _offset) = (self.u32()?, self.u64()?);
-            head.tensors.insert(name, sizes);
+            let (kind, offset) = (self.u32()?, self.u64()?);
+            head.tensors.insert(name, Tensor { sizes, kind, offset });
         }
+        let alignment = head.number("general.alignment").unwrap_or(ALIGNMENT).max(1);
+        head.data = self.0.stream_position()?.next_multiple_of(alignment);
         Ok(head)
     }
 

@@ -8,6 +8,7 @@
 
 mod chat;
 mod child;
+mod compose;
 mod engine;
 mod fault;
 mod files;

@@ -27,3 +27,19 @@ async fn an_adapter_changes_what_is_said() {
         );
     }
 }
+
+#[tokio::test]
+async fn adapters_add_up() {
+    let folder = Folder::new();
+    let settings = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 30);
+    let [one, other] = [1, 2].map(|seed| adapter(&folder, Kind::Qwen3, seed, Flaw::None));
+    let lora = |file: &std::path::Path, scale| Lora { file: file.to_path_buf(), scale };
+    let both = said(&settings, &[lora(&one, 0.7), lora(&other, 0.4)]).await;
+    assert_eq!(both, said(&settings, &[lora(&other, 0.4), lora(&one, 0.7)]).await);
+    assert_ne!(both, said(&settings, &[lora(&one, 0.7)]).await);
+    assert_ne!(both, said(&settings, &[lora(&other, 0.4)]).await);
+    let halves = said(&settings, &[lora(&one, 0.25), lora(&one, 0.75)]).await;
+    assert_eq!(halves, said(&settings, &[lora(&one, 1.0)]).await);
+    let gone = said(&settings, &[lora(&one, 1.0), lora(&one, -1.0)]).await;
+    assert_eq!(gone, said(&settings, &[]).await);
+}

@@ -59,10 +59,6 @@ fn an_adapter_must_fit_its_model() {
     ] {
         check(&with(adapter(&folder, kind, 1, flaw)), expected);
     }
-    let mut two = with(adapter(&folder, Kind::Qwen3, 1, Flaw::None));
-    let other = adapter(&folder, Kind::Qwen3, 2, Flaw::None);
-    two.student.loras.push(Lora { file: other, scale: 0.5 });
-    check(&two, "llama.cpp applies one adapter at a time");
 }
 
 #[test]

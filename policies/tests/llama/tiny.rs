@@ -1,20 +1,36 @@
 //! Tiny models with random weights: real files for the real llama.cpp.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder};
 
 use crate::gguf::{Gguf, Value};
 
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 /// Size of the vocabulary.
 const WORDS: usize = 512;
-const WIDTH: u64 = 64;
-const LAYERS: u32 = 2;
-const HEADS: u64 = 2;
-const KEPT: u64 = 1;
-const HEAD: u64 = 32;
-const INNER: u64 = 128;
 pub(crate) const WINDOW: u32 = 4096;
+
+/// Sizes of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) width: u64,
+    pub(crate) layers: u32,
+    pub(crate) heads: u64,
+    pub(crate) kept: u64,
+    pub(crate) head: u64,
+    pub(crate) inner: u64,
+    pub(crate) window: u32,
+}
+
+/// 139,000 parameters in two layers.
+pub(crate) const TINY: Shape =
+    Shape { width: 64, layers: 2, heads: 2, kept: 1, head: 32, inner: 128, window: WINDOW };
+/// 113 million parameters.
+pub(crate) const SMALL: Shape =
+    Shape { width: 768, layers: 14, heads: 12, kept: 4, head: 64, inner: 2816, window: WINDOW };
 
 /// An architecture of a tiny model.
 #[derive(Clone, Copy, PartialEq)]
@@ -49,23 +65,28 @@ impl Chance {
     }
 }
 
-/// A model, written into a folder.
+/// A tiny model, written into a folder.
 pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBuf {
+    shaped(folder, kind, TINY, template)
+}
+
+/// A model of these sizes, written into a folder.
+pub(crate) fn shaped(folder: &Path, kind: Kind, shape: Shape, template: Option<&str>) -> PathBuf {
     let (tokens, merges) = vocabulary();
     let mut file = Gguf::default();
     let name = kind.name();
     file.text("general.architecture", name);
     file.text("general.name", "tiny");
     for (key, value) in [
-        ("context_length", WINDOW),
-        ("embedding_length", WIDTH as u32),
-        ("block_count", LAYERS),
-        ("feed_forward_length", INNER as u32),
-        ("attention.head_count", HEADS as u32),
-        ("attention.head_count_kv", KEPT as u32),
-        ("attention.key_length", HEAD as u32),
-        ("attention.value_length", HEAD as u32),
-        ("rope.dimension_count", HEAD as u32),
+        ("context_length", shape.window),
+        ("embedding_length", shape.width as u32),
+        ("block_count", shape.layers),
+        ("feed_forward_length", shape.inner as u32),
+        ("attention.head_count", shape.heads as u32),
+        ("attention.head_count_kv", shape.kept as u32),
+        ("attention.key_length", shape.head as u32),
+        ("attention.value_length", shape.head as u32),
+        ("rope.dimension_count", shape.head as u32),
     ] {
         file.value(&format!("{name}.{key}"), Value::U32(value));
     }
@@ -74,7 +95,7 @@ pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBu
     file.text("tokenizer.ggml.pre", if kind == Kind::Qwen3 { "qwen2" } else { "llama-bpe" });
     let kinds = tokens.iter().map(|token| if SPECIAL.contains(&&**token) { 3 } else { 1 });
     file.value("tokenizer.ggml.token_type", Value::Numbers(kinds.collect()));
-    weights(&mut file, kind, tokens.len() as u64);
+    weights(&mut file, kind, shape, tokens.len() as u64);
     file.value("tokenizer.ggml.tokens", Value::Texts(tokens));
     file.value("tokenizer.ggml.merges", Value::Texts(merges));
     file.value("tokenizer.ggml.bos_token_id", Value::U32(0));
@@ -88,33 +109,37 @@ pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBu
     path
 }
 
-fn weights(file: &mut Gguf, kind: Kind, words: u64) {
+fn weights(file: &mut Gguf, kind: Kind, shape: Shape, words: u64) {
+    let Shape { width, heads, kept, head, inner, .. } = shape;
     let mut chance = Chance(7);
+    let mut output = chance.numbers(&[width, words], 1.0);
+    // Unlikely to end: tests count on words.
+    output[..SPECIAL.len() * width as usize].fill(0.0);
+    file.tensor("output.weight", &[width, words], output);
     let mut random = |file: &mut Gguf, name: String, sizes: &[u64], scale| {
         file.tensor(&name, sizes, chance.numbers(sizes, scale));
     };
     let same = |file: &mut Gguf, name: String, size: u64, number| {
         file.tensor(&name, &[size], vec![number; size as usize]);
     };
-    random(file, "token_embd.weight".into(), &[WIDTH, words], 0.6);
-    random(file, "output.weight".into(), &[WIDTH, words], 1.0);
-    same(file, "output_norm.weight".into(), WIDTH, 1.0);
-    for layer in 0..LAYERS {
+    random(file, "token_embd.weight".into(), &[width, words], 0.6);
+    same(file, "output_norm.weight".into(), width, 1.0);
+    for layer in 0..shape.layers {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        same(file, name("attn_norm"), WIDTH, 1.0);
-        same(file, name("ffn_norm"), WIDTH, 1.0);
+        same(file, name("attn_norm"), width, 1.0);
+        same(file, name("ffn_norm"), width, 1.0);
         if kind == Kind::Qwen3 {
             // So that attention singles tokens out, as random keys alone do not.
-            same(file, name("attn_q_norm"), HEAD, 2.5);
-            same(file, name("attn_k_norm"), HEAD, 2.5);
+            same(file, name("attn_q_norm"), head, 2.5);
+            same(file, name("attn_k_norm"), head, 2.5);
         }
-        random(file, name("attn_q"), &[WIDTH, HEADS * HEAD], 0.5);
-        random(file, name("attn_k"), &[WIDTH, KEPT * HEAD], 0.5);
-        random(file, name("attn_v"), &[WIDTH, KEPT * HEAD], 0.5);
-        random(file, name("attn_output"), &[HEADS * HEAD, WIDTH], 0.5);
-        random(file, name("ffn_gate"), &[WIDTH, INNER], 0.3);
-        random(file, name("ffn_up"), &[WIDTH, INNER], 0.3);
-        random(file, name("ffn_down"), &[INNER, WIDTH], 0.3);
+        random(file, name("attn_q"), &[width, heads * head], 0.5);
+        random(file, name("attn_k"), &[width, kept * head], 0.5);
+        random(file, name("attn_v"), &[width, kept * head], 0.5);
+        random(file, name("attn_output"), &[heads * head, width], 0.5);
+        random(file, name("ffn_gate"), &[width, inner], 0.3);
+        random(file, name("ffn_up"), &[width, inner], 0.3);
+        random(file, name("ffn_down"), &[inner, width], 0.3);
     }
 }
 
@@ -131,17 +156,18 @@ pub(crate) enum Flaw {
 /// An adapter for a tiny model, written into a folder.
 pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathBuf {
     const RANK: u64 = 4;
+    let Shape { width, layers, heads, head, .. } = TINY;
     let mut file = Gguf::default();
     file.text("general.type", "adapter");
     file.text("general.architecture", kind.name());
     file.text("adapter.type", "lora");
     file.value("adapter.lora.alpha", Value::F32(8.0));
     let mut chance = Chance(seed);
-    let layers = if flaw == Flaw::Tensor { LAYERS + 1 } else { LAYERS };
+    let layers = if flaw == Flaw::Tensor { layers + 1 } else { layers };
     for layer in 0..layers {
-        let width = if flaw == Flaw::Shape { WIDTH * 2 } else { WIDTH };
+        let width = if flaw == Flaw::Shape { width * 2 } else { width };
         let a = [width, RANK];
-        let b = [if flaw == Flaw::Rank { RANK * 2 } else { RANK }, HEADS * HEAD];
+        let b = [if flaw == Flaw::Rank { RANK * 2 } else { RANK }, heads * head];
         let name = format!("blk.{layer}.attn_q.weight");
         file.tensor(&format!("{name}.lora_a"), &a, chance.numbers(&a, 0.5));
         if flaw != Flaw::Half {
@@ -155,48 +181,27 @@ pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathB
 
 /// A byte-level vocabulary, trained on this file, and its merges.
 fn vocabulary() -> (Vec<String>, Vec<String>) {
-    let words = include_str!("tiny.rs").split_inclusive(' ');
-    let word = |word: &str| word.bytes().map(|byte| letter(byte).to_string()).collect();
-    let mut words: Vec<Vec<String>> = words.map(word).collect();
-    let mut tokens: Vec<String> = SPECIAL.map(String::from).to_vec();
-    tokens.extend((0..=255).map(|byte| letter(byte).to_string()));
-    let mut merges = Vec::new();
-    while tokens.len() < WORDS {
-        let mut pairs = BTreeMap::<(&str, &str), u32>::new();
-        for pair in words.iter().flat_map(|word| word.windows(2)) {
-            *pairs.entry((&pair[0], &pair[1])).or_default() += 1;
-        }
-        let (&(left, right), _) = pairs.iter().max_by_key(|(_, count)| **count).unwrap();
-        let (left, right) = (left.to_string(), right.to_string());
-        for word in &mut words {
-            merge(word, &left, &right);
-        }
-        merges.push(format!("{left} {right}"));
-        tokens.push(left + &right);
-    }
-    (tokens, merges)
-}
-
-fn merge(word: &mut Vec<String>, left: &str, right: &str) {
-    let mut at = 0;
-    while at + 1 < word.len() {
-        if word[at] == left && word[at + 1] == right {
-            let right = word.remove(at + 1);
-            word[at].push_str(&right);
-        }
-        at += 1;
-    }
-}
-
-/// How byte-level vocabularies write a byte: as itself where it can be seen,
-/// else as a letter beyond the first 256.
-fn letter(byte: u8) -> char {
-    let seen = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
-    match seen(&byte) {
-        true => byte.into(),
-        false => {
-            let before = (0..byte).filter(|byte| !seen(byte)).count() as u32;
-            char::from_u32(256 + before).unwrap()
-        }
-    }
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(WORDS)
+        .special_tokens(SPECIAL.map(|word| AddedToken::from(word, true)).to_vec())
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .show_progress(false)
+        .build();
+    let mut tokenizer = TokenizerBuilder::<BPE, NormalizerWrapper, _, _, ByteLevel>::default()
+        .with_model(BPE::default())
+        .with_pre_tokenizer(Some(ByteLevel::default()))
+        .with_post_processor(Some(ByteLevel::default()))
+        .with_decoder(Some(ByteLevel::default()))
+        .build()
+        .unwrap();
+    tokenizer.train(&mut trainer, [include_str!("tiny.rs")].into_iter()).unwrap();
+    let words = tokenizer.get_model().get_vocab();
+    let mut tokens: Vec<(u32, String)> = words.into_iter().map(|(word, id)| (id, word)).collect();
+    tokens.sort_unstable();
+    let model = serde_json::to_value(tokenizer.get_model()).unwrap();
+    let merges = model["merges"].as_array().unwrap().iter().map(|pair| {
+        let [left, right] = [0, 1].map(|at| pair[at].as_str().unwrap());
+        format!("{left} {right}")
+    });
+    (tokens.into_iter().map(|(_, word)| word).collect(), merges.collect())
 }
