@@ -1,0 +1,47 @@
+"""What the episodes of scripts/peers/student must say."""
+
+import json
+import pathlib
+import sys
+
+runs, tasks, turns = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+
+def episodes(run):
+    with open(runs / f"run-{run}" / "episodes.jsonl") as lines:
+        found = [json.loads(line) for line in lines]
+    assert len(found) == tasks, f"{run}: {len(found)} of {tasks} episodes"
+    return sorted(found, key=lambda episode: episode["task"]["id"])
+
+
+def said(run):
+    return [turn["action"] for episode in episodes(run) for turn in episode["turns"]]
+
+
+for run in ["streamed", "again", "whole", "file"]:
+    actions = said(run)
+    assert len(actions) == tasks * turns, f"{run}: {len(actions)} turns"
+    for action in actions:
+        usage, generation = action["usage"], action["generation"]
+        # This server tells no usage of a stream, though it is asked to.
+        if run in ("whole", "file"):
+            assert usage["prompt_tokens"] > 500, (run, usage)
+            assert 0 < usage["completion_tokens"] <= 24, (run, usage)
+        assert usage["calls"] == (0 if run == "again" else 1) and action["text"], (run, usage)
+        assert generation["finish"] in ("length", "stop"), (run, generation)
+        assert generation["model"] == ("qwen3.gguf" if run == "file" else "tiny"), (run, generation)
+    print(f"{run}: {tasks} episodes, {len(actions)} turns,", sum(a["usage"]["prompt_tokens"] for a in actions), "prompt tokens")
+
+words = [[action["text"] for action in said(run)] for run in ("streamed", "again")]
+assert words[0] == words[1], "an answer that was kept is another one"
+
+served, own = [[episode["turns"][0]["action"] for episode in episodes(run)] for run in ("whole", "file")]
+sizes = [[action["usage"]["prompt_tokens"] for action in actions] for actions in (served, own)]
+assert sizes[0] == sizes[1], f"the server and the policy llama do not read the same prompts: {sizes}"
+same = sum(one["text"] == other["text"] for one, other in zip(served, own))
+print(f"the same words from the server and from the file: {same} of {tasks} first turns")
+assert same == tasks, [(one["text"], other["text"]) for one, other in zip(served, own)]
+
+ends = {json.dumps(episode["end"]) for episode in episodes("narrow")}
+print("a window of 512 tokens ends episodes as", *ends)
+assert ends == {'{"kind": "budget_spent", "limit": "context"}'}, ends
