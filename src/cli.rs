@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::failure::one_line;
-use crate::{bench, report, run, schema};
+use crate::{bench, dataset, report, run, schema};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Run(Box<run::Flags>),
     /// Say what recorded runs achieved
     Report(report::Flags),
+    /// Make what a student learns from of recorded runs, and look at it
+    Dataset(dataset::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Run a model for the policy `llama`, which starts this by itself

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod dataset;
 mod failure;
 mod report;
 mod run;
@@ -32,6 +33,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
+        Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         #[cfg(feature = "llama")]
         Command::LlamaEngine => {

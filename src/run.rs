@@ -102,7 +102,7 @@ pub(crate) struct Flags {
 }
 
 /// What a flag is for, and each name it takes.
-fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
+pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
     let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
     format!("{what}:{}", names.collect::<String>())
 }

@@ -41,7 +41,7 @@ pub use policy::{Policy, PolicyError, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};
 pub use run_directory::{
-    Machine, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
+    Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
 };
 pub use sandbox::{Command, Host, Output, Process, Sandbox, SandboxError, Status};
 pub use task::{

@@ -61,6 +61,36 @@ impl Templates {
     /// [`TemplateError`] where a file cannot be read, is not a template or
     /// uses a name that does not exist.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(TemplateError(format!("{}: not a folder", folder.display())));
+        }
+        Self::of(|name, built_in| {
+            let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
+            let shown = file.as_ref().map(|file| file.display().to_string());
+            let text = match &file {
+                Some(file) if file.exists() => std::fs::read_to_string(file)
+                    .map_err(|e| TemplateError(format!("{}: {e}", file.display())))?,
+                _ => built_in.to_string(),
+            };
+            Ok((shown.unwrap_or(format!("{name}.jinja")), text))
+        })
+    }
+
+    /// The wording that a run recorded.
+    ///
+    /// # Errors
+    /// [`TemplateError`] where a text is missing or is not a template.
+    pub fn recorded(texts: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
+        Self::of(|name, _| match texts.get(name) {
+            Some(text) => Ok((format!("the recorded {name}.jinja"), text.clone())),
+            None => Err(TemplateError(format!("the run recorded no {name}.jinja"))),
+        })
+    }
+
+    /// Each template by what it is called in an error and its text.
+    fn of(
+        texts: impl Fn(&str, &str) -> Result<(String, String), TemplateError>,
+    ) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(
@@ -70,19 +100,10 @@ impl Templates {
                 .unwrap_or_else(|e| unreachable!("default delimiters are valid: {e}")),
         );
         let mut hasher = Sha256::new();
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(TemplateError(format!("{}: not a folder", folder.display())));
-        }
         for (name, built_in) in BUILT_IN {
-            let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
-            let text = match &file {
-                Some(file) if file.exists() => std::fs::read_to_string(file)
-                    .map_err(|e| TemplateError(format!("{}: {e}", file.display())))?,
-                _ => built_in.to_string(),
-            };
+            let (shown, text) = texts(name, built_in)?;
             hasher.update(text.as_bytes());
             hasher.update([0]);
-            let shown = file.map_or(format!("{name}.jinja"), |file| file.display().to_string());
             environment
                 .add_template_owned(name, text)
                 .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
@@ -194,6 +215,15 @@ mod tests {
         check("cut off:\n```python\nb\n", "b\n");
         check("```\na\n```\ncut off:\n```python\nb\n", "b\n");
         check("", "");
+    }
+
+    #[test]
+    fn a_recorded_wording_is_the_one_that_was_loaded() {
+        let loaded = Templates::load(None).unwrap();
+        let recorded = Templates::recorded(&loaded.texts()).unwrap();
+        assert_eq!((recorded.hash, recorded.environment.templates().count()), (loaded.hash, 3));
+        let error = Templates::recorded(&BTreeMap::new()).unwrap_err().to_string();
+        assert_eq!(error, "the run recorded no system.jinja");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! any instant loses the episodes under way and nothing else.
 
 mod record;
+mod recording;
 mod scan;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -12,6 +13,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 pub use record::{Machine, RunRecord, Wording};
+pub use recording::Recording;
 
 use crate::episode::{Episode, SCHEMA};
 use scan::{parse, scan};
@@ -365,6 +367,12 @@ mod tests {
         let ends: Vec<_> =
             read_episodes(folder.path()).unwrap().into_iter().map(|e| e.end).collect();
         assert_eq!(ends, [End::Submitted, End::Submitted, End::Solved], "the later line wins");
+        assert_eq!(one_by_one(folder.path()).unwrap(), read_episodes(folder.path()).unwrap());
+    }
+
+    fn one_by_one(run: &Path) -> Result<Vec<Episode>, RunError> {
+        let recording = Recording::open(run)?;
+        (0..recording.len()).map(|at| recording.episode(at)).collect()
     }
 
     #[test]
@@ -378,6 +386,7 @@ mod tests {
             let torn = &last[..cut];
             fs::write(&file, [&kept, torn].concat()).unwrap();
             assert_eq!(read_episodes(folder.path()).unwrap(), whole, "cut at {cut}");
+            assert_eq!(one_by_one(folder.path()).unwrap(), whole, "cut at {cut}");
 
             let (mut run, finished) = RunDirectory::open(folder.path(), &record()).unwrap();
             assert_eq!(finished, whole, "cut at {cut}");
@@ -411,7 +420,10 @@ mod tests {
         fs::write(&file, format!("{good}{line}\n{good}")).unwrap();
         let error = refused(folder.path(), &record());
         assert!(error.starts_with(expected), "{error}");
-        assert!(read_episodes(folder.path()).is_err());
+        let said = |error: RunError| error.to_string();
+        let whole = read_episodes(folder.path()).map_err(said);
+        assert_eq!(one_by_one(folder.path()).map_err(said), whole);
+        assert!(whole.is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), format!("{good}{line}\n{good}"));
     }
 

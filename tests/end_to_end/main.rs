@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod benches;
+mod datasets;
 mod faults;
 mod project;
 mod reports;

@@ -32,13 +32,20 @@ pub fn retention(episode: &Episode) -> Retention {
     if episode.infrastructure_failure() {
         return Retention::Nothing;
     }
-    let failing = episode.turns.iter().rposition(usable).map(|at| at + 1);
+    let failing = failing_turns(episode).pop();
     match (episode.solved_at(), failing) {
         (Some(1), _) => Retention::AtOnce,
         (Some(fixed), Some(failing)) => Retention::Repaired { failing, fixed },
         (None, Some(failing)) => Retention::Unsolved { failing },
         (_, None) => Retention::Nothing,
     }
+}
+
+/// Every failing attempt of an episode, counted from 1: what may stay in a
+/// conversation before its answer.
+pub(crate) fn failing_turns(episode: &Episode) -> Vec<usize> {
+    let turns = episode.turns.iter().zip(1..);
+    turns.filter(|(turn, _)| usable(turn)).map(|(_, at)| at).collect()
 }
 
 /// An attempt that failed: code, and feedback on it. Malformed words and

@@ -1,0 +1,114 @@
+//! What a dataset is told of its benchmark: the one place where training data
+//! and ground truth meet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use fixfly_benchmarks::source;
+use fixfly_runtime::{Answer, Benchmark, Split, Task};
+use fixfly_train::{HeldOut, Known, Language, Run};
+use serde_json::Value;
+
+use crate::failure::Usage;
+
+/// Python, as benchmarks read it.
+pub(super) struct Python;
+
+impl Language for Python {
+    fn tree_hash(&self, text: &str) -> Option<String> {
+        source::tree_hash(text)
+    }
+
+    fn shingles(&self, text: &str) -> Vec<u64> {
+        source::shingles(text)
+    }
+
+    fn methods(&self, text: &str) -> Vec<(String, String)> {
+        let methods = source::methods(text).unwrap_or_default();
+        methods.iter().map(|m| (m.qualname.clone(), source::source_of(text, m))).collect()
+    }
+
+    fn without(&self, text: &str, names: &[String]) -> String {
+        let mut text = text.to_string();
+        for name in names {
+            let methods = source::methods(&text).unwrap_or_default();
+            if let Some(method) = methods.iter().find(|method| method.qualname == *name) {
+                text = source::removed(&text, method);
+            }
+        }
+        text
+    }
+}
+
+/// The benchmark that all of these runs are of.
+pub(super) fn benchmark(runs: &[Run], chosen: Option<&Path>) -> anyhow::Result<Arc<dyn Benchmark>> {
+    let of =
+        |run: &Run, key: &str| run.record.config.get(key).and_then(Value::as_str).map(String::from);
+    let mut names: Vec<_> = runs.iter().map(|run| (of(run, "benchmark"), run)).collect();
+    names.dedup_by(|a, b| a.0 == b.0);
+    let (name, first) = match names.as_slice() {
+        [(Some(name), run)] => (name, run),
+        [(None, run), ..] => {
+            return Err(Usage(format!("{} does not say its benchmark", run.name)).into());
+        }
+        [(_, one), (_, other), ..] => {
+            let (one, other) = (&one.name, &other.name);
+            let said =
+                format!("{one} and {other} are of different benchmarks: build one dataset of each");
+            return Err(Usage(said).into());
+        }
+        [] => return Err(Usage("no run was named".into()).into()),
+    };
+    let entry = fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name).map_err(Usage)?;
+    let recorded = of(first, "benchmark_dir").map(PathBuf::from);
+    let benchmark = (entry.open)(chosen.or(recorded.as_deref()))?;
+    same(runs, &*benchmark)?;
+    Ok(benchmark)
+}
+
+/// Original methods of another version would teach what was never tried.
+fn same(runs: &[Run], benchmark: &dyn Benchmark) -> anyhow::Result<()> {
+    let facts = benchmark.facts();
+    for run in runs {
+        for key in ["package", "version", "source_sha256"] {
+            let then = run.record.benchmark.get(key).and_then(Value::as_str).unwrap_or_default();
+            let now = facts.get(key).map_or("", String::as_str);
+            if then != now {
+                let run = &run.name;
+                anyhow::bail!(
+                    "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
+                     name the folder it was made with by --benchmark-dir"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The method a task asks for, as its authors wrote it.
+pub(super) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String, String> {
+    benchmark.secrets().answer(task, Answer::Truth).map_err(|error| error.to_string())
+}
+
+/// What a build may know of it.
+pub(super) fn known<'a>(
+    benchmark: &dyn Benchmark,
+    original: fixfly_train::Original<'a>,
+) -> anyhow::Result<Known<'a>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.context("cannot start threads")?;
+    let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark))?;
+    let held_out = tasks.into_iter().map(|task| {
+        let source = benchmark.secrets().answer(&task, Answer::Truth)?;
+        Ok(HeldOut { id: task.id, source })
+    });
+    let facts = benchmark.facts();
+    let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    Ok(Known {
+        about: format!("{} {}", fact("package"), fact("version")),
+        original,
+        held_out: held_out.collect::<anyhow::Result<_>>()?,
+        language: &Python,
+    })
+}

@@ -1,0 +1,234 @@
+//! `fixfly dataset show`, `stats` and `diff`.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use fixfly_runtime::Role;
+use fixfly_train::{Dataset, Line, Row, Summary};
+
+use super::Folder;
+use crate::failure::Usage;
+use crate::terminal::print;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly dataset show datasets/v4
+  fixfly dataset show datasets/v4 --rows 3 --color always | less -R
+  fixfly dataset show datasets/v4 --row 'django/utils/html.py::MLStripper.get_data#3f2a91bc04'")]
+pub(crate) struct Show {
+    #[command(flatten)]
+    folder: Folder,
+
+    /// How many rows, from the first
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rows: usize,
+
+    /// The row of this id, or of the first id that begins so
+    #[arg(long, value_name = "ID", conflicts_with = "rows")]
+    row: Option<String>,
+
+    /// When to show what is learned in colour
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: When,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl When {
+    fn now(self) -> bool {
+        match self {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+}
+
+pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
+    let dataset = Dataset::open(&flags.folder.dataset)?;
+    let color = flags.color.now();
+    let mut text = String::new();
+    match &flags.row {
+        None => {
+            for row in dataset.rows()?.take(flags.rows) {
+                text += &shown(&row?, color);
+            }
+        }
+        Some(id) => {
+            let matches =
+                |row: &Result<Row, _>| row.as_ref().map_or(true, |r| r.id.starts_with(id));
+            let Some(row) = dataset.rows()?.find(matches) else {
+                let folder = flags.folder.dataset.display();
+                return Err(Usage(format!("{folder} has no row whose id begins with {id}")).into());
+            };
+            text += &shown(&row?, color);
+        }
+    }
+    print(&text)
+}
+
+/// A row: its origin in a line, then who says what. Learned lines have a `+`,
+/// and are green where colours are shown.
+fn shown(row: &Row, color: bool) -> String {
+    let paint = |code: &str, text: &str| match color {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_string(),
+    };
+    let origin = &row.origin;
+    let mut text = format!("{}\n", paint("1", &row.id));
+    let _ = writeln!(
+        text,
+        "{}, {} tokens, {}; {} of {} (sample {}), turns {:?} and {}\n",
+        row.part.name(),
+        row.tokens,
+        row.kind.name(),
+        origin.teacher,
+        origin.run,
+        origin.sample,
+        origin.failing_turns,
+        match origin.answer {
+            fixfly_train::Answer::Turn(turn) => format!("turn {turn}"),
+            fixfly_train::Answer::Original => "the original method".into(),
+        },
+    );
+    for line in &row.messages {
+        let _ = writeln!(text, "{}", paint("1;36", role(line)));
+        for said in line.content.lines() {
+            let _ = match line.loss {
+                true => writeln!(text, "{}", paint("32", &format!("+ {said}"))),
+                false => writeln!(text, "  {said}"),
+            };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn role(line: &Line) -> &'static str {
+    match line.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    folder: Folder,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Form::Table)]
+    format: Form,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// For a person
+    Table,
+    /// Everything
+    Json,
+}
+
+pub(crate) fn stats(flags: &Stats) -> anyhow::Result<()> {
+    let summary = Dataset::open(&flags.folder.dataset)?.summary;
+    print(&match flags.format {
+        Form::Table => tables(&summary),
+        Form::Json => format!("{}\n", serde_json::to_string_pretty(&summary)?),
+    })
+}
+
+/// What a dataset holds, in lines of a count and its name.
+pub(super) fn tables(summary: &Summary) -> String {
+    let mut text = format!("{}: {}\n", summary.recipe_name, summary.recipe.about);
+    let mut say = |title: &str, counts: Vec<(String, usize)>| {
+        if !counts.is_empty() {
+            let _ = writeln!(text, "\n{title}:");
+        }
+        for (name, count) in counts {
+            let _ = writeln!(text, "{count:>8}  {name}");
+        }
+    };
+    let owned = |counts: &std::collections::BTreeMap<String, usize>| {
+        counts.iter().map(|(name, count)| (name.clone(), *count)).collect::<Vec<_>>()
+    };
+    say("rows", summary.parts.iter().map(|(part, n)| (part.name().to_string(), *n)).collect());
+    say("what the episode was", owned(&summary.kinds));
+    say("whose episode it was", owned(&summary.teachers));
+    say("where the answer comes from", owned(&summary.answers));
+    let [messages, learned] = summary.messages;
+    say(
+        "of them",
+        vec![
+            ("tasks".into(), summary.tasks),
+            ("rows with reasoning".into(), summary.reasoned),
+            ("messages of the model".into(), messages),
+            ("of those, learned".into(), learned),
+        ],
+    );
+    say("episodes left out", owned(&summary.left_out));
+    say("rows not there", {
+        let mut counts = owned(&summary.dropped);
+        counts.insert(0, ("duplicates".into(), summary.duplicates));
+        counts
+    });
+    let lengths = &summary.lengths;
+    let rows = lengths.histogram.iter().map(|(limit, n)| (format!("up to {limit}"), *n)).collect();
+    say(&format!("tokens of a row ({})", lengths.how), rows);
+    let audit = &summary.audit;
+    let showing = match audit.masked {
+        true => "tasks whose prompt showed such a method; it was taken out",
+        false => "tasks whose prompt shows such a method word for word",
+    };
+    say(
+        &format!("leaks of the benchmark's {} methods", audit.held_out),
+        vec![
+            (format!("answers, of {}", audit.answers), audit.leaks.len()),
+            (format!("{showing}, of {}", audit.contexts), audit.showing),
+        ],
+    );
+    text
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// One dataset
+    #[arg(value_name = "A")]
+    first: PathBuf,
+
+    /// The other
+    #[arg(value_name = "B")]
+    second: PathBuf,
+}
+
+pub(crate) fn diff(flags: &Diff) -> anyhow::Result<()> {
+    let (first, second) = (Dataset::open(&flags.first)?, Dataset::open(&flags.second)?);
+    let difference = first.difference(&second)?;
+    let mut text = String::new();
+    let marked =
+        [("-", &difference.only_first), ("+", &difference.only_second), ("~", &difference.changed)];
+    for (mark, ids) in marked {
+        for id in ids {
+            let _ = writeln!(text, "{mark} {id}");
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{} rows only in {}, {} only in {}, {} in both but changed, {} the same",
+        difference.only_first.len(),
+        flags.first.display(),
+        difference.only_second.len(),
+        flags.second.display(),
+        difference.changed.len(),
+        difference.same,
+    );
+    print(&text)
+}

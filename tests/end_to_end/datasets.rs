@@ -1,0 +1,165 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fixfly_runtime::{Role, Templates, read_episodes, render};
+use fixfly_train::Dataset;
+use serde_json::Value;
+
+use crate::project::benchmark;
+use crate::runs::ended_well;
+use crate::{command, printed, refused};
+
+const RECIPE: &str = "about = 'What nobody solved.'\nloss = 'last'\n\
+                      [[teachers]]\nname = 'any'\nmodels = ['*']\ntake = ['unsolved', 'at-once']\n";
+
+/// One method to learn from, two of the benchmark's own in the same file, and a
+/// run on each split that solves nothing.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Bench { folder: benchmark(0.0) };
+        let manifest = bench.path("manifest.jsonl");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let lines = text.lines().map(|line| match line.contains("Cart.total") {
+            true => line.replace("\"split\":\"benchmark\"", "\"split\":\"train\"") + "\n",
+            false => line.to_string() + "\n",
+        });
+        fs::write(&manifest, lines.collect::<String>()).unwrap();
+        fs::write(bench.path("mine.toml"), RECIPE).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn word(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn run(&self, split: &str, policy: &str) -> String {
+        let (folder, run) = (self.folder.path().display().to_string(), self.word(split));
+        let words = ["run", "python", "--benchmark-dir", &folder, "--policy", policy, "--turns"];
+        let more = ["2", "--split", split, "-o", &run];
+        ended_well(command(&[&words[..], &more[..]].concat()));
+        run
+    }
+
+    fn build<'a>(&self, run: &'a str, to: &'a str, recipe: &'a str) -> Vec<&'a str> {
+        vec!["dataset", "build", "--recipe", recipe, run, "-o", to]
+    }
+}
+
+fn read(folder: &str, file: &str) -> String {
+    fs::read_to_string(Path::new(folder).join(file)).unwrap()
+}
+
+#[test]
+fn a_run_becomes_a_dataset_of_the_bytes_a_student_is_sent() {
+    let bench = Bench::new();
+    let (run, recipe) = (bench.run("train", "null"), bench.word("mine.toml"));
+    let (first, second) = (bench.word("first"), bench.word("second"));
+    let all = ["--write", "sharegpt,openai,trl"];
+    let said = printed(&[bench.build(&run, &first, &recipe), all.to_vec()].concat());
+    assert!(said.contains("       1  train\n"), "{said}");
+    assert!(said.contains("1  tasks whose prompt shows such a method word for word"), "{said}");
+
+    let dataset = Dataset::open(Path::new(&first)).unwrap();
+    let rows: Vec<_> = dataset.rows().unwrap().collect::<Result<_, _>>().unwrap();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    let episode = read_episodes(Path::new(&run)).unwrap().remove(0);
+    let templates = Templates::load(None).unwrap();
+    let sent = render(&episode.task, &episode.turns[..1], &templates);
+    let (answer, prompt) = row.messages.split_last().unwrap();
+    let prompt: Vec<_> = prompt.iter().map(|line| (line.role, &line.content)).collect();
+    assert_eq!(prompt, sent.iter().map(|said| (said.role, &said.content)).collect::<Vec<_>>());
+    assert!(answer.content.contains("return sum(self.items.values())"));
+    assert!(row.messages.iter().all(|line| line.loss == (line == answer)));
+    assert_eq!(row.origin.failing_turns, [2]);
+    check_forms(&first);
+
+    printed(&[bench.build(&run, &second, &recipe), all.to_vec()].concat());
+    for file in ["rows.jsonl", "dataset.json", "README.md", "sharegpt/train.jsonl"] {
+        assert_eq!(read(&first, file), read(&second, file), "the same bytes: {file}");
+    }
+    let same = printed(&["dataset", "diff", &first, &second]);
+    assert!(same.ends_with("0 in both but changed, 1 the same\n"), "{same}");
+    let shown = printed(&["dataset", "show", &first]);
+    assert!(shown.contains("\n+ def total(self):") && shown.contains("\n  def total("), "{shown}");
+    assert!(printed(&["dataset", "stats", &first]).contains("the original method"));
+}
+
+#[track_caller]
+fn check_forms(dataset: &str) {
+    let row = |file: &str| serde_json::from_str::<Value>(read(dataset, file).trim()).unwrap();
+    let roles = |messages: &Value, key: &str| -> Vec<String> {
+        let messages = messages.as_array().unwrap().iter();
+        messages.map(|message| message[key].as_str().unwrap().to_string()).collect()
+    };
+    let sharegpt = row("sharegpt/train.jsonl");
+    assert_eq!(roles(&sharegpt["conversations"], "from"), ["user", "AI", "user", "AI"]);
+    let info = row("sharegpt/dataset_info.json");
+    assert_eq!(info["fixfly_train"]["tags"]["assistant_tag"], "AI");
+    assert!(read(dataset, "sharegpt/llamafactory.yaml").contains("mask_history: true"));
+    let openai = &row("openai/train.jsonl")["messages"];
+    let weights: Vec<_> = openai.as_array().unwrap().iter().map(|m| m["weight"].as_u64()).collect();
+    assert_eq!(weights, [None, None, Some(0), None, Some(1)]);
+    let trl = row("trl/train.jsonl");
+    assert_eq!(roles(&trl["completion"], "role"), ["assistant"]);
+    assert_eq!(trl["prompt"].as_array().unwrap().len(), 4);
+    assert!(read(dataset, "README.md").contains("## Leak audit"));
+}
+
+#[test]
+fn methods_of_the_benchmark_are_found_and_taken_out() {
+    let bench = Bench::new();
+    let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
+    let said =
+        printed(&[bench.build(&run, &to, &recipe), vec!["--mask-benchmark-methods"]].concat());
+    assert!(
+        said.contains("1  tasks whose prompt showed such a method; it was taken out"),
+        "{said}"
+    );
+    let dataset = Dataset::open(Path::new(&to)).unwrap();
+    let row = dataset.rows().unwrap().next().unwrap().unwrap();
+    assert_eq!(row.origin.masked, ["Cart.add", "Cart.names"]);
+    let shown = row.messages.iter().find(|line| line.role == Role::User).unwrap();
+    assert!(shown.content.contains("def __init__") && !shown.content.contains("def names"));
+
+    let (run, to) = (bench.run("benchmark", "oracle"), bench.word("leaks"));
+    let (code, said) = refused(&bench.build(&run, &to, &recipe));
+    let why =
+        "2 of 2 rows would be dropped (2: its task is of the benchmark's split), more than 10 %";
+    assert!(code == 1 && said.starts_with(why), "{said}");
+    assert!(!Path::new(&to).exists(), "a dataset is whole or not there");
+}
+
+#[test]
+fn what_cannot_be_built_says_why_and_how_to_mend_it() {
+    let bench = Bench::new();
+    let (run, mine, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
+    let check = |words: Vec<&str>, code: i32, expected: &str| {
+        let (was, said) = refused(&words);
+        assert!(was == code && said.contains(expected), "{said}");
+    };
+    check(bench.build(&run, &to, "v4"), 2, "say whom the run stands for, as in gpt-4.1=");
+    check(bench.build(&run, &to, "v9"), 1, "there is no recipe `v9`; there is: v1,");
+    check(bench.build("nowhere", &to, &mine), 1, "there is no run in nowhere");
+    check(vec!["dataset", "show", &run], 1, "there is no dataset in");
+    fs::create_dir(&to).unwrap();
+    fs::write(bench.path("to/mine"), "").unwrap();
+    check(bench.build(&run, &to, &mine), 1, "is not empty; name an empty or a new folder");
+    let (other, nano) = (bench.word("other"), format!("gpt-4.1-nano={run}"));
+    check(
+        bench.build(&nano, &other, "v4-reasoning"),
+        1,
+        "1 of 1 rows would be dropped (1: without",
+    );
+    let traces = bench.word("traces.jsonl");
+    fs::write(&traces, "{}").unwrap();
+    let traced = [bench.build(&run, &other, &mine), vec!["--traces", &traces]].concat();
+    check(traced, 1, "traces.jsonl:1 is not a trace (missing field `row`");
+}

@@ -1,0 +1,388 @@
+//! Recipes: which episodes become which rows of a dataset.
+
+use std::fs;
+use std::path::Path;
+
+use fixfly_runtime::Entry;
+use serde::{Deserialize, Serialize};
+
+use crate::error::DatasetError;
+
+/// A recipe by its text.
+pub type Shipped = &'static str;
+
+macro_rules! shipped {
+    ($name:literal, $about:literal) => {
+        Entry {
+            name: $name,
+            about: $about,
+            open: include_str!(concat!("../recipes/", $name, ".toml")),
+        }
+    };
+}
+
+/// Every recipe that comes with fixfly.
+pub const RECIPES: &[Entry<Shipped>] = &[
+    shipped!("v1", "repairs of GPT-4.1 and Qwen3-32B"),
+    shipped!("v2", "v1 and repairs of DeepSeek R1"),
+    shipped!("v3", "v2 and repairs of Qwen3-Coder"),
+    shipped!("v3.1", "v3, each failure also with the original method"),
+    shipped!("v4", "v3.1 and failures of GPT-4.1-nano with the original method"),
+    shipped!("v5", "v4 and what was solved at once"),
+    shipped!("v4-reasoning", "v4, each answer with a reasoning trace"),
+    shipped!("v4-short-reasoning", "v4, each answer with a trace of at most 300 tokens"),
+    shipped!("v5-reasoning", "v5, each answer with a reasoning trace"),
+    shipped!("v4-hybrid", "v4, each row with and without its trace"),
+    shipped!("v4-short-hybrid", "v4, each row with and without its short trace"),
+    shipped!("v5-hybrid", "v5, each row with and without its trace"),
+];
+
+/// Which episodes become which rows. Its TOML form is documented in
+/// `docs/distillation.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it makes, in a line.
+    pub about: String,
+    /// Which messages of the model carry loss.
+    pub loss: Loss,
+    /// Which failing attempts stay in the conversation.
+    #[serde(default)]
+    pub failing: Failing,
+    /// Whether each repair is given a second row with the original method as
+    /// its answer.
+    #[serde(default)]
+    pub doubled: bool,
+    /// Who is to learn from it.
+    #[serde(default)]
+    pub student: Student,
+    /// Whose episodes, in the order that decides which of two duplicates stays.
+    pub teachers: Vec<Teacher>,
+    /// What two rows may not have in common.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+    /// Whether answers begin with reasoning.
+    #[serde(default)]
+    pub reasoning: Reasoning,
+    /// What a row, and a build, may have at most.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is done about methods of the benchmark's own split.
+    #[serde(default)]
+    pub leaks: Leaks,
+    /// Share of tasks whose rows are set aside to choose by, 0 to 1.
+    #[serde(default)]
+    pub validation: f64,
+    /// Decides the order of rows, and which tasks are set aside.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// Which messages of the model carry loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Every one, failing attempts too.
+    All,
+    /// The answer.
+    Last,
+    /// The answer, and each failing attempt that fixed a test and broke none.
+    PerMessage,
+}
+
+/// Which failing attempts stay in the conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failing {
+    /// The last.
+    #[default]
+    Last,
+    /// The first.
+    First,
+    /// All of them, in their order.
+    All,
+}
+
+/// A model somebody trains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Student {
+    /// Its name.
+    pub model: String,
+    /// The licence of its weights.
+    pub licence: String,
+}
+
+/// A model whose episodes are learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// What the recipe calls it.
+    pub name: String,
+    /// What runs call it: its name at a server, its profile or a policy's name;
+    /// `*` for any.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Which of its episodes.
+    pub take: Vec<Kind>,
+    /// What its words may be used under.
+    #[serde(default)]
+    pub licence: String,
+}
+
+/// What an episode is to a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Solved after a failure: the failure, then the solution.
+    Repaired,
+    /// Never solved: the failure, then the original method.
+    Unsolved,
+    /// Solved at the first turn: an example of writing.
+    AtOnce,
+}
+
+impl Kind {
+    /// Its name in recipes and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Repaired => "repaired",
+            Kind::Unsolved => "unsolved",
+            Kind::AtOnce => "at-once",
+        }
+    }
+}
+
+/// What two rows may not have in common. Of those that do, the first stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Duplicates {
+    /// When code is the same code.
+    pub key: Same,
+    /// Which code is compared.
+    pub scope: Scope,
+}
+
+/// When code is the same code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Same {
+    /// Byte for byte, words around it included.
+    #[default]
+    Exact,
+    /// Whatever white space separates its words.
+    Whitespace,
+    /// When it has the same syntax tree.
+    SyntaxTree,
+}
+
+/// Which code is compared, always within one task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Failing attempts and answer.
+    #[default]
+    Pair,
+    /// The answer alone.
+    Answer,
+    /// None: duplicates stay.
+    Off,
+}
+
+/// Whether answers begin with reasoning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reasoning {
+    /// Which rows do.
+    pub rows: Traced,
+    /// Where it comes from.
+    pub from: TraceSource,
+    /// Tokens of a trace at most; longer ones are dropped.
+    pub most_tokens: Option<usize>,
+}
+
+/// Which rows have reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traced {
+    /// No row.
+    #[default]
+    Without,
+    /// Each row.
+    With,
+    /// Each row is there twice: with and without, in a mixed order.
+    Both,
+}
+
+/// Where reasoning comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceSource {
+    /// A file of traces, made for these rows.
+    #[default]
+    Traces,
+    /// What the teacher thought when it answered. The original method has none.
+    Teacher,
+}
+
+/// What a row, and a build, may have at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Tokens of a row; a longer one is dropped, never cut.
+    pub tokens: Option<usize>,
+    /// Share of rows that may be dropped before the build fails, 0 to 1.
+    pub dropped: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { tokens: None, dropped: 0.1 }
+    }
+}
+
+/// What is done about methods of the benchmark's own split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Leaks {
+    /// What becomes of a row whose answer is, or is nearly, such a method.
+    pub answers: Leaked,
+    /// Shared runs of five tokens, of all, from which two methods are nearly
+    /// the same: above 0, at most 1.
+    pub alike: f64,
+}
+
+impl Default for Leaks {
+    fn default() -> Self {
+        Leaks { answers: Leaked::Drop, alike: 0.8 }
+    }
+}
+
+/// What becomes of a row that leaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaked {
+    /// It is dropped and counted.
+    #[default]
+    Drop,
+    /// It stays and is counted.
+    Keep,
+}
+
+impl Recipe {
+    /// The recipe of that name, else the one in that file; also its text.
+    ///
+    /// # Errors
+    /// [`DatasetError::Recipe`], with the names there are or the fault.
+    pub fn open(name: &str) -> Result<(Self, String), DatasetError> {
+        if let Some(entry) = RECIPES.iter().find(|entry| entry.name == name) {
+            return Ok((Self::parse(entry.open, name)?, entry.open.to_string()));
+        }
+        let file = Path::new(name);
+        if file.extension().is_none_or(|extension| extension != "toml") {
+            let names: Vec<_> = RECIPES.iter().map(|entry| entry.name).collect();
+            return Err(DatasetError::Recipe(format!(
+                "there is no recipe `{name}`; there is: {}; a recipe of your own is a file that ends in .toml",
+                names.join(", ")
+            )));
+        }
+        let text = fs::read_to_string(file)
+            .map_err(|e| DatasetError::Recipe(format!("cannot read the recipe {name}: {e}")))?;
+        Ok((Self::parse(&text, name)?, text))
+    }
+
+    /// A recipe by its text; `place` is what an error calls it.
+    ///
+    /// # Errors
+    /// [`DatasetError::Recipe`], with the place and the mend.
+    pub fn parse(text: &str, place: &str) -> Result<Self, DatasetError> {
+        let wrong = |why: String| DatasetError::Recipe(format!("the recipe {place}: {why}"));
+        let recipe: Recipe = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            wrong(format!("line {line}: {}", error.message()))
+        })?;
+        match recipe.fault() {
+            Some(fault) => Err(wrong(fault)),
+            None => Ok(recipe),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        let mut names: Vec<&str> = self.teachers.iter().map(|teacher| &*teacher.name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        let idle = self.teachers.iter().find(|teacher| teacher.take.is_empty());
+        let share = |name: &str, value: f64| {
+            (!(0.0..=1.0).contains(&value)).then(|| format!("`{name}` must be from 0 to 1"))
+        };
+        if self.teachers.is_empty() {
+            return Some("it has no `[[teachers]]`; add one".into());
+        }
+        (twice.map(|name| format!("two teachers are named {name}; rename one")))
+            .or_else(|| {
+                idle.map(|teacher| format!("nothing is taken of {}; fill `take`", teacher.name))
+            })
+            .or_else(|| share("validation", self.validation))
+            .or_else(|| share("limits.dropped", self.limits.dropped))
+            .or_else(|| share("leaks.alike", self.leaks.alike))
+            .or_else(|| (self.leaks.alike == 0.0).then(|| "`leaks.alike` must be above 0".into()))
+    }
+
+    /// The teacher that a run of any of these names is of.
+    pub fn teacher(&self, names: &[String]) -> Option<&Teacher> {
+        let named = |teacher: &&Teacher| {
+            let own = std::iter::once(&teacher.name).chain(&teacher.models);
+            own.clone().any(|own| names.iter().any(|name| name.eq_ignore_ascii_case(own)))
+        };
+        let any = |teacher: &&Teacher| teacher.models.iter().any(|model| model == "*");
+        self.teachers.iter().find(named).or_else(|| self.teachers.iter().find(any))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_recipe_is_one() {
+        for entry in RECIPES {
+            let (recipe, _) = Recipe::open(entry.name).unwrap();
+            assert!(!recipe.about.is_empty() && !recipe.student.model.is_empty(), "{}", entry.name);
+            let licensed = |teacher: &Teacher| !teacher.licence.is_empty();
+            assert!(recipe.teachers.iter().all(licensed), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_faulty_recipe_is_named_with_its_mend() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let error = Recipe::parse(text, "mine.toml").unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let teacher = "[[teachers]]\nname = 'a'\ntake = ['repaired']\n";
+        let head = "about = ''\nloss = 'last'\n";
+        check("about = ", "the recipe mine.toml: line 1: ");
+        check(&format!("about = ''\nloss = 'first'\n{teacher}"), "line 2: unknown variant `first`");
+        check(&format!("{head}dubled = true\n{teacher}"), "line 3: unknown field `dubled`");
+        check(&format!("{head}teachers = []"), "it has no `[[teachers]]`; add one");
+        check(&format!("{head}{teacher}{teacher}"), "two teachers are named a; rename one");
+        check(&format!("{head}[[teachers]]\nname='a'\ntake=[]"), "nothing is taken of a");
+        check(&format!("{head}validation = 2\n{teacher}"), "`validation` must be from 0 to 1");
+        check(&format!("{head}{teacher}[leaks]\nalike = 0"), "`leaks.alike` must be above 0");
+        let error = Recipe::open("v9").unwrap_err().to_string();
+        assert!(error.starts_with("there is no recipe `v9`; there is: v1, v2, v3"), "{error}");
+    }
+
+    #[test]
+    fn a_run_finds_its_teacher_by_name_before_by_star() {
+        let text = "about = ''\nloss = 'last'\n[[teachers]]\nname = 'any'\nmodels = ['*']\n\
+                    take = ['repaired']\n[[teachers]]\nname = 'qwen'\nmodels = ['Qwen/Qwen3-32B']\n\
+                    take = ['repaired']\n";
+        let recipe = Recipe::parse(text, "x").unwrap();
+        let found = |name: &str| recipe.teacher(&[name.to_string()]).unwrap().name.clone();
+        assert_eq!(found("qwen/qwen3-32b"), "qwen");
+        assert_eq!(found("QWEN"), "qwen");
+        assert_eq!(found("retrieval"), "any");
+    }
+}

@@ -1,0 +1,95 @@
+//! ShareGPT as LLaMA-Factory reads it. Every key of `dataset_info.json` is
+//! written: where some are, LLaMA-Factory takes a missing one for none at all.
+
+use fixfly_runtime::Role;
+use serde_json::{Value, json};
+
+use crate::error::DatasetError;
+use crate::recipe::{Loss, Recipe, Traced};
+use crate::row::{Part, Row};
+use crate::summary::Summary;
+
+/// LLaMA-Factory knows loss on every message of the model, or on the last.
+pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
+    match recipe.loss {
+        Loss::All | Loss::Last => Ok(()),
+        Loss::PerMessage => Err(DatasetError::Recipe(
+            "ShareGPT cannot say which message carries loss: leave sharegpt out of --write, or use --loss all or last".into(),
+        )),
+    }
+}
+
+pub(super) fn row(row: &Row, _: &Recipe) -> Value {
+    let mut system = "";
+    let mut said = Vec::new();
+    for line in &row.messages {
+        match line.role {
+            Role::System => system = &line.content,
+            Role::User => said.push(json!({ "from": "user", "value": line.content })),
+            Role::Assistant => said.push(json!({ "from": "AI", "value": line.content })),
+        }
+    }
+    json!({ "conversations": said, "system": system, "id": row.id })
+}
+
+pub(super) fn beside(summary: &Summary, parts: &[Part]) -> Vec<(&'static str, String)> {
+    let mut info = serde_json::Map::new();
+    for part in parts {
+        info.insert(format!("fixfly_{}", part.name()), entry(part.name()));
+    }
+    let info = serde_json::to_string_pretty(&info).unwrap_or_default();
+    vec![
+        ("dataset_info.json", format!("{info}\n")),
+        ("llamafactory.yaml", settings(summary, parts.contains(&Part::Validation))),
+    ]
+}
+
+fn entry(part: &str) -> Value {
+    json!({
+        "file_name": format!("{part}.jsonl"),
+        "formatting": "sharegpt",
+        "columns": {
+            "messages": "conversations", "system": "system", "tools": null,
+            "images": null, "videos": null, "audios": null,
+            "chosen": null, "rejected": null, "kto_tag": null,
+        },
+        "tags": {
+            "role_tag": "from", "content_tag": "value",
+            "user_tag": "user", "assistant_tag": "AI", "observation_tag": "observation",
+            "function_tag": "function_call", "system_tag": "system",
+        },
+    })
+}
+
+/// What LLaMA-Factory must be told so that it learns what the dataset means.
+fn settings(summary: &Summary, validation: bool) -> String {
+    let recipe = &summary.recipe;
+    let (thinking, why) = match recipe.reasoning.rows {
+        Traced::Without => {
+            ("false", "no row reasons; `true` would teach the model to stop thinking")
+        }
+        Traced::With => ("true", "every row reasons"),
+        Traced::Both => {
+            ("null", "rows with a trace keep it, the others get an unlearned empty one")
+        }
+    };
+    let (mask, learned) = match recipe.loss {
+        Loss::Last => ("true", "only the answer is learned"),
+        Loss::All | Loss::PerMessage => ("false", "every message of the model is learned"),
+    };
+    let eval = if validation { "eval_dataset: fixfly_validation\n" } else { "" };
+    let cutoff = recipe.limits.tokens.unwrap_or(summary.lengths.most);
+    format!(
+        "# The settings this dataset needs; add model, method and output.\n\
+         # The thesis': finetuning_type lora, lora_rank 32, lora_target q_proj,k_proj,v_proj,o_proj.\n\
+         stage: sft\n\
+         do_train: true\n\
+         dataset_dir: .  # this folder\n\
+         dataset: fixfly_train\n\
+         {eval}\
+         template: qwen3\n\
+         enable_thinking: {thinking}  # {why}\n\
+         mask_history: {mask}  # {learned}\n\
+         cutoff_len: {cutoff}  # fixfly dropped longer rows; LLaMA-Factory would cut off the answer\n"
+    )
+}
