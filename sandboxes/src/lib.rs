@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod local;
 mod pool;
 
@@ -31,4 +33,8 @@ pub use pool::Pool;
 pub type Open = fn() -> Result<Arc<dyn Host>, SandboxError>;
 
 /// Every way to open sandboxes.
-pub const ALL: &[Entry<Open>] = &[local::ENTRY];
+pub const ALL: &[Entry<Open>] = &[
+    local::ENTRY,
+    #[cfg(feature = "docker")]
+    docker::ENTRY,
+];

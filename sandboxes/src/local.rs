@@ -26,6 +26,8 @@ use fixfly_runtime::{
 };
 
 use cgroup::{Group, Hierarchy};
+#[cfg(feature = "docker")]
+pub(crate) use files::size;
 use process::Server;
 use recipe::Opener;
 use run::Run;
@@ -100,7 +102,7 @@ fn open(spec: SandboxSpec, groups: &Hierarchy) -> Result<LocalSandbox, SandboxEr
     Ok(LocalSandbox { world: Arc::new(world), spec, servers: tokio::sync::Mutex::default(), group })
 }
 
-fn is_place(path: &str) -> bool {
+pub(crate) fn is_place(path: &str) -> bool {
     let mut parts = path.split('/');
     parts.next() == Some("") && path.len() > 1 && parts.all(|part| !["", ".", ".."].contains(&part))
 }

@@ -101,7 +101,7 @@ impl Drop for Guise {
 }
 
 /// Bytes the files below `folder` fill, in whole pages, with one for each.
-pub(super) fn size(folder: &Path) -> io::Result<u64> {
+pub(crate) fn size(folder: &Path) -> io::Result<u64> {
     let mut total = 0;
     for entry in folder.read_dir()? {
         let (entry, page) = (entry?, 4096_u64);

@@ -36,7 +36,10 @@ pub(crate) async fn each(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sand
 
 /// Whether this machine cannot give any such sandbox.
 pub(crate) fn beyond(why: &SandboxError) -> bool {
-    why.to_string().contains("does not allow user namespaces")
+    let why = why.to_string();
+    ["does not allow user namespaces", "no Docker engine answers", "has no image for sandboxes"]
+        .iter()
+        .any(|lack| why.contains(lack))
 }
 
 pub(crate) fn sh(script: &str) -> Command {

@@ -1,0 +1,339 @@
+"""The first program of a container: starts others when told to over its
+standard input, each held in user, mount and pid namespaces of its own, and
+ends with that input, so that a container never outlives fixfly.
+
+A frame is a run's number, a letter, a length, and as many bytes.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import stat
+import struct
+import sys
+
+HEAD = struct.Struct(">IcI")
+NEWNS, NEWUSER, NEWPID = 0x20000, 0x10000000, 0x20000000
+NOSUID_NODEV_NOEXEC = 2 | 4 | 8
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+PIECE = 1 << 16
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result, what):
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, "%s: %s" % (what, os.strerror(code)))
+
+
+def send(number, letter, data=b""):
+    data = HEAD.pack(number, letter, len(data)) + data
+    while data:
+        data = data[os.write(1, data):]
+
+
+class Run:
+    """A program, as the agent sees it."""
+
+    def __init__(self, number, asked):
+        self.number, self.cap = number, asked["cap"]
+        self.kept, self.elided, self.said, self.input = {b"O": 0, b"R": 0}, 0, b"", b""
+        self.input_ends = False
+        stdin, stdout, stderr, life, news = (os.pipe() for _ in range(5))
+        self.waiter = os.fork()
+        if self.waiter == 0:
+            begin(asked, stdin[0], stdout[1], stderr[1], life[0], news[1])
+        for fd in (stdin[0], stdout[1], stderr[1], life[0], news[1]):
+            os.close(fd)
+        self.stdin, self.life, self.news = stdin[1], life[1], news[0]
+        self.streams = {stdout[0]: b"O", stderr[0]: b"R"}
+        for fd in (self.stdin, self.news, *self.streams):
+            os.set_blocking(fd, False)
+
+    def readable(self):
+        return [self.news, *self.streams]
+
+    def feed(self):
+        """Writes what the program takes; true when there is no more to write."""
+        if self.stdin is None:
+            return
+        try:
+            while self.input:
+                self.input = self.input[os.write(self.stdin, self.input[:PIECE]):]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.input, self.input_ends = b"", True
+        if self.input_ends:
+            os.close(self.stdin)
+            self.stdin = None
+
+    def kill(self):
+        if self.life is not None:
+            os.close(self.life)
+            self.life = None
+
+    def drain(self, fd, wholly=False):
+        """One piece of a stream, or all that is there."""
+        while True:
+            try:
+                data = os.read(fd, PIECE)
+            except BlockingIOError:
+                return
+            if not data:
+                os.close(fd)
+                del self.streams[fd]
+                return
+            letter = self.streams[fd]
+            room = len(data) if self.cap is None else min(len(data), self.cap - self.kept[letter])
+            self.kept[letter] += room
+            self.elided += len(data) - room
+            if room:
+                send(self.number, letter, data[:room])
+            if not wholly:
+                return
+
+    def hear(self):
+        """What the program's init says; true when it is gone."""
+        try:
+            data = os.read(self.news, PIECE)
+        except BlockingIOError:
+            return False
+        self.said += data
+        return not data
+
+    def finish(self):
+        for fd in list(self.streams):
+            self.drain(fd, wholly=True)
+        self.kill()
+        for fd in (self.stdin, self.news, *self.streams):
+            if fd is not None:
+                os.close(fd)
+        os.waitpid(self.waiter, 0)
+        end = json.loads(self.said.split(b"\n")[0] or b"{}")
+        send(self.number, b"X", json.dumps({**end, "elided": self.elided}).encode())
+
+
+def begin(asked, stdin, stdout, stderr, life, news):
+    """In the child, which stays outside to wait for the namespaces' init."""
+    try:
+        for number, fd in enumerate((stdin, stdout, stderr, life, news)):
+            os.dup2(fd, 20 + number)
+        for number in range(3):
+            os.dup2(20 + number, number)
+        life, news = 23, 24
+        os.closerange(3, 23)
+        os.closerange(25, 4096)
+        os.set_inheritable(life, False)
+        os.set_inheritable(news, False)
+        user, group = os.getuid(), os.getgid()
+        write("/proc/self/oom_score_adj", "500")
+        checked(libc.unshare(NEWUSER | NEWNS | NEWPID), "making namespaces")
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", "0 %d 1" % user)
+        write("/proc/self/gid_map", "0 %d 1" % group)
+        init = os.fork()
+        if init == 0:
+            become_init(asked, life, news)
+        os.closerange(0, 25)
+        os.waitpid(init, 0)
+    except BaseException as error:
+        fail(news, error, "")
+    os._exit(0)
+
+
+def become_init(asked, life, news):
+    """Process 1 of the namespace: when it ends the kernel kills all others."""
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # A copy of the agent: not to be read by what runs under it.
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        checked(libc.mount(b"proc", b"/proc", b"proc", NOSUID_NODEV_NOEXEC, None), "mounting /proc")
+        wake, woken = os.pipe()
+        os.set_blocking(woken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        program = os.fork()
+        if program == 0:
+            signal.set_wakeup_fd(-1)
+            become_program(asked, news)
+        for fd in range(3):
+            os.close(fd)
+        while True:
+            reap(program, news)
+            ready = select.select([life, wake], [], [])[0]
+            if life in ready:
+                os._exit(0)
+            os.read(wake, PIECE)
+    except BaseException as error:
+        fail(news, error, "")
+
+
+def reap(program, news):
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == program:
+            os.write(news, json.dumps({"status": status}).encode() + b"\n")
+            os._exit(0)
+        if pid == 0:
+            return
+
+
+def become_program(asked, news):
+    step = "setting limits"
+    try:
+        os.setsid()
+        os.umask(0o022)
+        for name, value in asked["limits"].items():
+            which = getattr(resource, "RLIMIT_" + name)
+            hard = resource.getrlimit(which)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(which, (value, value))
+        for name in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT):
+            signal.signal(name, signal.SIG_DFL)
+        step = ""
+        if asked["kind"] in FILES:
+            FILES[asked["kind"]]("/" + asked["path"])
+            os._exit(0)
+        step = "the folder " + asked["workdir"]
+        os.chdir(asked["workdir"])
+        step = ""
+        env = asked["env"]
+        for place in places(asked["argv"][0], env):
+            try:
+                os.execve(place, asked["argv"], env)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                last = error
+        raise last
+    except BaseException as error:
+        fail(news, error, step)
+
+
+def places(program, env):
+    if "/" in program:
+        return [program]
+    return [os.path.join(folder, program) for folder in env.get("PATH", "/usr/bin:/bin").split(":")]
+
+
+def read_file(path):
+    regular(path)
+    with open(path, "rb") as file:
+        while True:
+            data = file.read(PIECE)
+            if not data:
+                return
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def write_file(path):
+    if not os.path.lexists(path):
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    else:
+        regular(path)
+    with open(path, "wb") as file:
+        while True:
+            data = sys.stdin.buffer.read(PIECE)
+            if not data:
+                return
+            file.write(data)
+
+
+def regular(path):
+    # Looked at before it is opened: opening a device or a pipe may act.
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+FILES = {"read": read_file, "write": write_file}
+
+
+def fail(news, error, step):
+    why = getattr(error, "strerror", None) or repr(error)
+    text = "%s: %s" % (step, why) if step else why
+    row = {"error": text, "errno": getattr(error, "errno", None)}
+    os.write(news, json.dumps(row).encode() + b"\n")
+    os._exit(0)
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+class Agent:
+    def __init__(self):
+        self.runs, self.asked = {}, b""
+
+    def live(self):
+        send(0, b"H")
+        while True:
+            readers = {fd: run for run in self.runs.values() for fd in run.readable()}
+            writers = {run.stdin: run for run in self.runs.values()
+                       if run.stdin is not None and (run.input or run.input_ends)}
+            poll = select.poll()
+            for fd in (0, *readers):
+                poll.register(fd, select.POLLIN)
+            for fd in writers:
+                poll.register(fd, select.POLLOUT)
+            ready = [fd for fd, _ in poll.poll()]
+            for fd in ready:
+                run = writers.get(fd) or readers.get(fd)
+                # One that ended a moment ago has closed its descriptors.
+                if run is None or run.number not in self.runs:
+                    continue
+                if fd in writers:
+                    run.feed()
+                else:
+                    self.hear(run, fd)
+            if 0 in ready and not self.listen():
+                return
+
+    def hear(self, run, fd):
+        if fd in run.streams:
+            run.drain(fd)
+        elif fd == run.news and run.hear():
+            del self.runs[run.number]
+            run.finish()
+
+    def listen(self):
+        data = os.read(0, PIECE)
+        self.asked += data
+        while len(self.asked) >= HEAD.size:
+            number, letter, size = HEAD.unpack_from(self.asked)
+            if len(self.asked) < HEAD.size + size:
+                break
+            body = self.asked[HEAD.size:HEAD.size + size]
+            self.asked = self.asked[HEAD.size + size:]
+            self.obey(number, letter, body)
+        return bool(data)
+
+    def obey(self, number, letter, body):
+        if letter == b"S":
+            try:
+                self.runs[number] = Run(number, json.loads(body.decode()))
+            except OSError as error:
+                send(number, b"X", json.dumps({"error": error.strerror, "elided": 0}).encode())
+        elif letter == b"Q":
+            os._exit(0)
+        elif number in self.runs:
+            run = self.runs[number]
+            if letter == b"I":
+                run.input += body
+            elif letter == b"E":
+                run.input_ends = True
+            elif letter == b"K":
+                run.kill()
+
+
+Agent().live()

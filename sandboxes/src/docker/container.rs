@@ -1,0 +1,158 @@
+//! What a container is made of.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
+    ResourcesUlimits,
+};
+use fixfly_runtime::{MountMode, SandboxSpec};
+
+use super::seccomp;
+
+/// The labels that say whose a container is.
+pub(super) const OWNER: &str = "dev.fixfly.owner";
+pub(super) const LEASE: &str = "dev.fixfly.lease";
+/// Processors a container may use at most.
+const PROCESSORS: i64 = 2;
+/// Processes of the agent, and of each run's init.
+const OVERHEAD: u64 = 24;
+const AGENT: &str = include_str!("agent.py");
+
+/// A name that no other container has.
+pub(super) fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("fixfly-{}-{}", owner(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// This process, told from a later one of the same number.
+pub(super) fn owner() -> String {
+    let pid = std::process::id();
+    format!("{pid}-{}", started(pid).unwrap_or_default())
+}
+
+/// Whether the process of that name still runs.
+pub(super) fn lives(owner: &str) -> bool {
+    let parts = owner.split_once('-').and_then(|(pid, start)| Some((pid.parse().ok()?, start)));
+    parts.is_some_and(|(pid, start): (u32, _)| started(pid).as_deref() == Some(start))
+}
+
+/// When a process began, in ticks since the machine did.
+fn started(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Who its programs are: the opener, or nobody where root opens.
+fn user() -> String {
+    match nix::unistd::geteuid().as_raw() {
+        0 => "65534:65534".to_owned(),
+        uid => format!("{uid}:{}", nix::unistd::getegid()),
+    }
+}
+
+/// The container of `spec`; `private` says how many bytes its private mounts
+/// hold, in their order.
+pub(super) fn body(
+    spec: &SandboxSpec,
+    image: &str,
+    name: &str,
+    processors: i64,
+    private: &[u64],
+) -> ContainerCreateBody {
+    let labels = [(OWNER.to_owned(), owner()), (LEASE.to_owned(), name.to_owned())];
+    let agent = ["python3", "-I", "-S", "-c", AGENT];
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        hostname: Some("sandbox".to_owned()),
+        user: Some(user()),
+        entrypoint: Some(Vec::new()),
+        cmd: Some(agent.map(str::to_owned).into()),
+        env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
+        labels: Some(labels.into()),
+        working_dir: Some(if spec.workdir.is_empty() { "/".into() } else { spec.workdir.clone() }),
+        open_stdin: Some(true),
+        // The agent's input ends with fixfly, and the container with its input.
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(host_config(spec, processors, private)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(spec: &SandboxSpec, processors: i64, private: &[u64]) -> HostConfig {
+    let limits = &spec.limits;
+    let memory = Some((limits.memory_mb << 20).cast_signed());
+    let limit = |name: &str, most: u64| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(most.cast_signed()),
+        hard: Some(most.cast_signed()),
+    };
+    HostConfig {
+        network_mode: Some("none".to_owned()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec![
+            "no-new-privileges:true".to_owned(),
+            format!("seccomp={}", seccomp::profile()),
+            "apparmor=unconfined".to_owned(),
+        ]),
+        // The kernel shows a nested /proc only where nothing of /proc is
+        // masked. What was masked belongs to root, which nobody here is.
+        masked_paths: Some(vec!["/sys/firmware".to_owned()]),
+        readonly_paths: Some(Vec::new()),
+        readonly_rootfs: Some(true),
+        init: Some(true),
+        auto_remove: Some(true),
+        ipc_mode: Some("private".to_owned()),
+        memory,
+        memory_swap: memory,
+        nano_cpus: Some(processors.min(PROCESSORS) * 1_000_000_000),
+        pids_limit: Some((limits.processes + OVERHEAD).cast_signed()),
+        ulimits: Some(vec![limit("nofile", 1024), limit("core", 0)]),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        mounts: Some(mounts(spec)),
+        tmpfs: Some(tmpfs(spec, private)),
+        ..HostConfig::default()
+    }
+}
+
+fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
+    let shown = spec.mounts.iter().filter(|mount| mount.mode == MountMode::ReadOnly);
+    shown
+        .map(|mount| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(mount.from.to_string_lossy().into_owned()),
+            target: Some(mount.to.clone()),
+            read_only: Some(true),
+            // An older engine leaves what is mounted below writable.
+            bind_options: Some(MountBindOptions {
+                non_recursive: Some(true),
+                ..MountBindOptions::default()
+            }),
+            ..Mount::default()
+        })
+        .collect()
+}
+
+fn tmpfs(spec: &SandboxSpec, private: &[u64]) -> HashMap<String, String> {
+    let disk = spec.limits.disk_mb << 20;
+    let scratch = |bytes: u64, how: &str| {
+        let files = (bytes >> 12) + 1024;
+        format!("exec,nosuid,nodev,size={bytes},nr_inodes={files},{how}")
+    };
+    let mut all: HashMap<String, String> =
+        ["/tmp", "/dev/shm"].map(|at| (at.to_owned(), scratch(disk, "mode=1777"))).into();
+    let (uid, gid) = user()
+        .split_once(':')
+        .map_or_else(Default::default, |(uid, gid)| (uid.to_owned(), gid.to_owned()));
+    let own = format!("mode=755,uid={uid},gid={gid}");
+    let copied = spec.mounts.iter().filter(|mount| mount.mode == MountMode::Private);
+    for (mount, bytes) in copied.zip(private) {
+        all.insert(mount.to.clone(), scratch(bytes + disk, &own));
+    }
+    all
+}
