@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::failure::one_line;
+#[cfg(feature = "docker")]
+use crate::sandbox;
 use crate::{bench, dataset, report, run, schema};
 
 #[derive(Debug, Parser)]
@@ -39,6 +41,9 @@ pub(crate) enum Command {
     Dataset(dataset::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
+    /// Make images for containers, and remove what dead runs left
+    #[cfg(feature = "docker")]
+    Sandbox(sandbox::Flags),
     /// Run a model for the policy `llama`, which starts this by itself
     #[cfg(feature = "llama")]
     #[command(hide = true)]

@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{cpus, first, now, split};
+use crate::run::{choices, cpus, first, now, split};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -43,6 +43,9 @@ pub(crate) struct Flags {
     /// Items at a time; as many as there are processors if not given
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
+
+    #[arg(long, default_value = "local", help = choices("Where candidates run", fixfly_sandboxes::ALL))]
+    sandbox: String,
 
     /// Folder of the benchmark, if it is not in its usual place
     #[arg(long, value_name = "DIR")]
@@ -78,7 +81,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         flags.benchmark_dir.as_deref(),
     )?;
     let jobs = cpus(flags.jobs);
-    let host = (named(fixfly_sandboxes::ALL, "sandbox", "local")?.open)()?;
+    let host = (named(fixfly_sandboxes::ALL, "sandbox", &flags.sandbox)?.open)()?;
     let mut controls = Vec::new();
     for (name, solves) in [("oracle", true), ("null", false)] {
         let Open::Answers(open) = &named(fixfly_policies::ALL, "policy", name)?.open else {

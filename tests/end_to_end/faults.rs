@@ -27,7 +27,7 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy null --sandbox vm -o /nonexistent/x",
         2,
-        "there is no sandbox `vm`; there is: local",
+        "there is no sandbox `vm`; there is: local, docker",
     );
     check(
         "run django --policy null --split test -o /nonexistent/x",

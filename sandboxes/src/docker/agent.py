@@ -7,6 +7,7 @@ A frame is a run's number, a letter, a length, and as many bytes.
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ NEWNS, NEWUSER, NEWPID = 0x20000, 0x10000000, 0x20000000
 NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PIECE = 1 << 16
+HIGH = 900
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -121,13 +123,12 @@ class Run:
 def begin(asked, stdin, stdout, stderr, life, news):
     """In the child, which stays outside to wait for the namespaces' init."""
     try:
-        for number, fd in enumerate((stdin, stdout, stderr, life, news)):
-            os.dup2(fd, 20 + number)
-        for number in range(3):
-            os.dup2(20 + number, number)
-        life, news = 23, 24
-        os.closerange(3, 23)
-        os.closerange(25, 4096)
+        # Out of the way first, for one may have the number of another's place.
+        apart = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for fd in (stdin, stdout, stderr, life, news)]
+        for number, fd in enumerate(apart):
+            os.dup2(fd, number)
+        life, news = 3, 4
+        os.closerange(5, 4096)
         os.set_inheritable(life, False)
         os.set_inheritable(news, False)
         user, group = os.getuid(), os.getgid()
@@ -139,7 +140,7 @@ def begin(asked, stdin, stdout, stderr, life, news):
         init = os.fork()
         if init == 0:
             become_init(asked, life, news)
-        os.closerange(0, 25)
+        os.closerange(0, 5)
         os.waitpid(init, 0)
     except BaseException as error:
         fail(news, error, "")
