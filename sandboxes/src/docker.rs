@@ -3,8 +3,8 @@
 //! One container is one sandbox. Its first program, the agent, starts the
 //! others, each in namespaces of its own: a time-out kills all of a program's
 //! processes inside, and a command costs a fork instead of a `docker exec`.
-//! The agent ends with its input and the container with the agent, so that a
-//! container does not outlive fixfly, however fixfly dies.
+//! The agent ends with its input and the container with the agent; what an
+//! engine keeps all the same, the next host's sweep removes.
 
 mod container;
 mod engine;

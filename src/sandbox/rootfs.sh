@@ -10,7 +10,7 @@ command -v debootstrap > /dev/null || {
 }
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase --include=python3,tzdata "$2" "$root" >&2
+debootstrap --variant=minbase --include=python3,tzdata,gettext "$2" "$root" >&2
 cd "$root"
 rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc/* usr/share/man/* usr/share/locale/*
 find root -mindepth 1 -delete

@@ -14,6 +14,9 @@ use super::seccomp;
 /// The labels that say whose a container is.
 pub(super) const OWNER: &str = "dev.fixfly.owner";
 pub(super) const LEASE: &str = "dev.fixfly.lease";
+/// The label that says which machine's processes owners are, since boot: an
+/// engine may serve several machines.
+pub(super) const MACHINE: &str = "dev.fixfly.machine";
 /// Processors a container may use at most.
 const PROCESSORS: i64 = 2;
 /// Processes of the agent, and of each run's init.
@@ -30,6 +33,12 @@ pub(super) fn fresh_name() -> String {
 pub(super) fn owner() -> String {
     let pid = std::process::id();
     format!("{pid}-{}", started(pid).unwrap_or_default())
+}
+
+/// This machine, since it was started.
+pub(super) fn machine() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
 }
 
 /// Whether the process of that name still runs.
@@ -62,7 +71,11 @@ pub(super) fn body(
     processors: i64,
     private: &[u64],
 ) -> ContainerCreateBody {
-    let labels = [(OWNER.to_owned(), owner()), (LEASE.to_owned(), name.to_owned())];
+    let labels = [
+        (OWNER.to_owned(), owner()),
+        (LEASE.to_owned(), name.to_owned()),
+        (MACHINE.to_owned(), machine()),
+    ];
     let agent = ["python3", "-I", "-S", "-c", AGENT];
     ContainerCreateBody {
         image: Some(image.to_owned()),

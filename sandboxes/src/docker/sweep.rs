@@ -6,10 +6,11 @@ use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use fixfly_runtime::SandboxError;
 
-use super::container::{OWNER, lives};
+use super::container::{MACHINE, OWNER, lives, machine};
 use super::engine;
 
-/// Removes the containers of runs that are dead; says how many there were.
+/// Removes the containers of this machine's runs that are dead; says how many
+/// there were.
 ///
 /// # Errors
 /// [`SandboxError::Open`] where the engine fails.
@@ -19,7 +20,8 @@ pub async fn sweep() -> Result<usize, SandboxError> {
 
 pub(super) async fn sweep_with(docker: &Docker) -> Result<usize, SandboxError> {
     let failed = |why| SandboxError::Open(format!("sweeping containers: {why}"));
-    let ours = HashMap::from([("label".to_owned(), vec![OWNER.to_owned()])]);
+    let labels = vec![OWNER.to_owned(), format!("{MACHINE}={}", machine())];
+    let ours = HashMap::from([("label".to_owned(), labels)]);
     let all = ListContainersOptionsBuilder::default().all(true).filters(&ours).build();
     let found =
         engine::patient(|| docker.list_containers(Some(all.clone()))).await.map_err(failed)?;
