@@ -22,6 +22,6 @@ fn main() {
     std::fs::create_dir_all(&folder).unwrap();
     // Prompts of a benchmark are long, and its vocabulary is small.
     let shape = Shape { window: 65_536, ..TINY };
-    let template = include_str!("../tests/llama/templates/qwen3.jinja");
+    let template = fixfly_runtime::CHATS[0].open;
     println!("{}", shaped(&folder, Kind::Qwen3, shape, Some(template)).display());
 }

@@ -27,8 +27,6 @@ mod oracle;
 mod replay;
 mod retrieval;
 mod settings;
-#[cfg(any(feature = "llama", feature = "openai"))]
-mod thinking;
 
 use std::sync::Arc;
 

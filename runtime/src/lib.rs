@@ -17,6 +17,7 @@
 
 mod attempt;
 mod benchmark;
+mod chat;
 mod episode;
 mod feedback;
 mod generation;
@@ -30,6 +31,7 @@ mod tool;
 
 pub use attempt::{Attempt, attempt};
 pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, Secrets, Split};
+pub use chat::{CHATS, Chat, told};
 pub use episode::{
     Action, Boundary, Call, End, Episode, FailureKind, Feedback, Limit, Observation, Outcome,
     Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport, TestResult,

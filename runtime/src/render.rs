@@ -45,7 +45,7 @@ pub struct Templates {
 /// A template that cannot be used: names the file, the place and the fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct TemplateError(String);
+pub struct TemplateError(pub(crate) String);
 
 const BUILT_IN: [(&str, &str); 3] = [
     ("system", include_str!("../prompts/system.jinja")),

@@ -2,11 +2,10 @@
 //! in a process of its own.
 //!
 //! [`files`] and [`memory`] say what does not fit before llama.cpp sees it,
-//! [`chat`] makes the prompt, [`child`] asks the [`engine`], and there
+//! [`Chat`] makes the prompt, [`child`] asks the [`engine`], and there
 //! [`schedule`] puts all episodes into one context whose cells [`sequences`]
 //! counts.
 
-mod chat;
 mod child;
 mod compose;
 mod engine;
@@ -16,7 +15,6 @@ mod gguf;
 mod grammar;
 mod memory;
 mod protocol;
-mod python_json;
 mod schedule;
 mod sequences;
 mod speech;
@@ -25,14 +23,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Entry, Finish, Generation, Limit, Policy, PolicyError, Sampling, Thinking,
-    ThinkingMode, ThinkingSwitch, Usage, View,
+    Action, Chat, Entry, Finish, Generation, Limit, Policy, PolicyError, Sampling, Thinking,
+    ThinkingMode, ThinkingSwitch, Usage, View, told,
 };
 
 use crate::answer::{call, thought};
-use crate::thinking::told;
 use crate::{CallForm, Open, Settings};
-use chat::Chat;
 use child::{Engine, Unanswered};
 pub use engine::llama_engine;
 use fault::Fault;
@@ -135,8 +131,8 @@ impl Policy for Llama {
             CallForm::Text => Vec::new(),
             CallForm::Native => view.specs(),
         };
-        let prompt = self.chat.render(&messages, &tools, self.thinking);
-        let prompt = prompt.map_err(PolicyError::Model)?;
+        let prompt = self.chat.prompt(&messages, &tools, self.thinking);
+        let prompt = prompt.map_err(|why| PolicyError::Model(why.to_string()))?;
         let opened = prompt.trim_end().ends_with(OPENED);
         let thought = match (opened, self.thinking.mode) {
             (true, _) => Thought::Opened,
@@ -175,17 +171,17 @@ fn chat(model: &Model, own: Option<&Path>) -> Result<Chat, Fault> {
     let text = text.map_err(|error| Fault::Unreadable(file.to_path_buf(), error.to_string()))?;
     let token = |name| model.head.token(name).unwrap_or_default();
     let (bos, eos) = (token("tokenizer.ggml.bos_token_id"), token("tokenizer.ggml.eos_token_id"));
-    Chat::new(&text, bos, eos).map_err(|why| Fault::Template(file.to_path_buf(), why))
+    Chat::new(&text, bos, eos).map_err(|why| Fault::Template(file.to_path_buf(), why.to_string()))
 }
 
 /// By the template where nothing is said and the template can be told.
 fn thinking(asked: Thinking, chat: &Chat, model: &Model) -> Result<Thinking, Fault> {
     let told_by = match (asked.mode, asked.told_by) {
         (ThinkingMode::Unsaid, by) => by,
-        (_, ThinkingSwitch::Template) if !chat.has_switch => {
+        (_, ThinkingSwitch::Template) if !chat.has_switch() => {
             return Err(Fault::NoSwitch(model.file.clone()));
         }
-        (_, ThinkingSwitch::None) if chat.has_switch => ThinkingSwitch::Template,
+        (_, ThinkingSwitch::None) if chat.has_switch() => ThinkingSwitch::Template,
         (_, by) => by,
     };
     Ok(Thinking { told_by, ..asked })

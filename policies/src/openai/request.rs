@@ -1,11 +1,10 @@
 //! What a server is sent.
 
-use fixfly_runtime::{Call, Message, Role, ThinkingMode, ThinkingSwitch, View};
+use fixfly_runtime::{Call, Message, Role, ThinkingMode, ThinkingSwitch, View, told};
 use serde_json::{Map, Value, json};
 
 use super::profile::{LimitField, Resolved};
 use crate::settings::CallForm;
-use crate::thinking;
 
 /// Seeds are signed numbers to some servers.
 const SEEDS: u64 = 1 << 31;
@@ -19,7 +18,7 @@ pub(crate) fn request(teacher: &Resolved, calls: CallForm, view: &View<'_>) -> V
             body.insert(key.into(), value);
         }
     };
-    let messages = thinking::told(view.messages(), teacher.thinking);
+    let messages = told(view.messages(), teacher.thinking);
     put("model", Some(json!(teacher.model)));
     put("messages", Some(conversation(messages, calls, view)));
     let sampling = &teacher.sampling;

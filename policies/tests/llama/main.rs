@@ -8,5 +8,6 @@ mod decoding;
 mod engine;
 mod files;
 mod gguf;
+mod golden;
 mod stage;
 mod tiny;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// The executable that is the engine.
 pub(crate) const ENGINE: &str = env!("CARGO_BIN_EXE_llama-engine");
-pub(crate) const QWEN3: &str = include_str!("templates/qwen3.jinja");
+pub(crate) const QWEN3: &str = fixfly_runtime::CHATS[0].open;
 
 /// A folder of a test's own, gone with it.
 pub(crate) struct Folder(PathBuf);

@@ -72,7 +72,20 @@ pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBu
 
 /// A model of these sizes, written into a folder.
 pub(crate) fn shaped(folder: &Path, kind: Kind, shape: Shape, template: Option<&str>) -> PathBuf {
-    let (tokens, merges) = vocabulary();
+    worded(folder, kind, shape, template, vocabulary())
+}
+
+/// A model of these sizes with this vocabulary and these merges.
+pub(crate) fn worded(
+    folder: &Path,
+    kind: Kind,
+    shape: Shape,
+    template: Option<&str>,
+    (tokens, merges): (Vec<String>, Vec<String>),
+) -> PathBuf {
+    let special = |word: &str| tokens.iter().position(|token| token == word);
+    let end = special("<|im_end|>").and_then(|at| u32::try_from(at).ok()).unwrap_or_default();
+    let begin = special("<|endoftext|>").and_then(|at| u32::try_from(at).ok()).unwrap_or_default();
     let mut file = Gguf::default();
     let name = kind.name();
     file.text("general.architecture", name);
@@ -93,13 +106,18 @@ pub(crate) fn shaped(folder: &Path, kind: Kind, shape: Shape, template: Option<&
     file.value(&format!("{name}.attention.layer_norm_rms_epsilon"), Value::F32(1e-6));
     file.text("tokenizer.ggml.model", "gpt2");
     file.text("tokenizer.ggml.pre", if kind == Kind::Qwen3 { "qwen2" } else { "llama-bpe" });
-    let kinds = tokens.iter().map(|token| if SPECIAL.contains(&&**token) { 3 } else { 1 });
+    let kinds = tokens.iter().map(|token| match token.as_str() {
+        special if SPECIAL.contains(&special) => 3,
+        // Added, as Qwen3 has them: found whole, and text all the same.
+        "<think>" | "</think>" => 4,
+        _ => 1,
+    });
     file.value("tokenizer.ggml.token_type", Value::Numbers(kinds.collect()));
     weights(&mut file, kind, shape, tokens.len() as u64);
     file.value("tokenizer.ggml.tokens", Value::Texts(tokens));
     file.value("tokenizer.ggml.merges", Value::Texts(merges));
-    file.value("tokenizer.ggml.bos_token_id", Value::U32(0));
-    file.value("tokenizer.ggml.eos_token_id", Value::U32(2));
+    file.value("tokenizer.ggml.bos_token_id", Value::U32(begin));
+    file.value("tokenizer.ggml.eos_token_id", Value::U32(end));
     file.value("tokenizer.ggml.add_bos_token", Value::Flag(false));
     if let Some(template) = template {
         file.text("tokenizer.chat_template", template);

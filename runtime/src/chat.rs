@@ -1,7 +1,8 @@
 //! A conversation as one text, by the model's own chat template: the same text
-//! as Python's `transformers` makes of it.
+//! as Python's `transformers` makes of it. One for inference and for training.
 
-use fixfly_runtime::{Message, Role, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec};
+mod python_json;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
@@ -9,15 +10,26 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::python_json::tojson;
+use crate::generation::{Thinking, ThinkingMode, ThinkingSwitch};
+use crate::registry::Entry;
+use crate::render::{Message, Role, TemplateError};
+use crate::tool::ToolSpec;
+use python_json::tojson;
+
+/// Chat templates that come with fixfly, by their text: for conversations
+/// without tools they say what the models' own say.
+pub const CHATS: &[Entry<&str>] = &[Entry {
+    name: "qwen3",
+    about: "Qwen3's, thinking and not",
+    open: include_str!("../prompts/qwen3.jinja"),
+}];
 
 /// A chat template.
-pub(super) struct Chat {
+pub struct Chat {
     environment: Environment<'static>,
     bos: String,
     eos: String,
-    /// Whether it can be told to reason or not.
-    pub(super) has_switch: bool,
+    has_switch: bool,
 }
 
 /// A tool, as templates expect it.
@@ -35,43 +47,72 @@ struct Function<'a> {
 }
 
 impl Chat {
-    /// A template by its text, tried out.
+    /// A template by its text and the words that begin and end a text of the
+    /// model's, tried out.
     ///
     /// # Errors
-    /// What is wrong with it, in one sentence.
-    pub(super) fn new(template: &str, bos: &str, eos: &str) -> Result<Self, String> {
+    /// [`TemplateError`] with what is wrong with it.
+    pub fn new(template: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         let mut syntax = SyntaxConfig::builder();
         let syntax = syntax.trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| one_line(&e))?);
+        environment.set_syntax(syntax.map_err(wrong)?);
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
-        environment.add_template_owned("chat", template.to_string()).map_err(|e| one_line(&e))?;
+        environment.add_template_owned("chat", template.to_string()).map_err(wrong)?;
         let (bos, eos) = (bos.to_string(), eos.to_string());
         let has_switch = template.contains("enable_thinking");
         let chat = Chat { environment, bos, eos, has_switch };
         let say = |role| Message { role, content: "x".into() };
         let roles = [Role::System, Role::User, Role::Assistant, Role::User];
-        chat.render(&roles.map(say), &[], Thinking::default())?;
+        chat.prompt(&roles.map(say), &[], Thinking::default())?;
         Ok(chat)
     }
 
-    /// The text of a conversation, up to where the model is to speak.
+    /// Whether it can be told to reason or not.
+    pub fn has_switch(&self) -> bool {
+        self.has_switch
+    }
+
+    /// The text of a conversation up to where the model is to speak: what it
+    /// is sent.
     ///
     /// # Errors
-    /// What the template objects to, in one sentence.
-    pub(super) fn render(
+    /// [`TemplateError`] with what the template objects to.
+    pub fn prompt(
         &self,
         messages: &[Message],
         tools: &[ToolSpec],
         thinking: Thinking,
-    ) -> Result<String, String> {
+    ) -> Result<String, TemplateError> {
+        self.say(messages, tools, thinking, true)
+    }
+
+    /// The text of a conversation that the model has the last word in.
+    ///
+    /// # Errors
+    /// [`TemplateError`] with what the template objects to.
+    pub fn transcript(
+        &self,
+        messages: &[Message],
+        thinking: Thinking,
+    ) -> Result<String, TemplateError> {
+        self.say(messages, &[], thinking, false)
+    }
+
+    fn say(
+        &self,
+        messages: &[Message],
+        tools: &[ToolSpec],
+        thinking: Thinking,
+        asked: bool,
+    ) -> Result<String, TemplateError> {
         let tools: Vec<_> = tools.iter().map(Tool::from).collect();
         let said = context! {
             messages => Value::from(Serde(messages)),
-            add_generation_prompt => true,
+            add_generation_prompt => asked,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
         };
@@ -86,9 +127,24 @@ impl Chat {
             }
             _ => context! {},
         };
-        let chat = self.environment.get_template("chat").map_err(|e| one_line(&e))?;
-        chat.render(context! { ..said, ..tools, ..thinking }).map_err(|e| one_line(&e))
+        let chat = self.environment.get_template("chat").map_err(wrong)?;
+        chat.render(context! { ..said, ..tools, ..thinking }).map_err(wrong)
     }
+}
+
+/// The conversation with Qwen3's soft switch after the first user message,
+/// where that is how the model is told. It stays there in later turns, so
+/// that a prompt only grows.
+pub fn told(mut messages: Vec<Message>, thinking: Thinking) -> Vec<Message> {
+    let word = match (thinking.told_by, thinking.mode) {
+        (ThinkingSwitch::Prompt, ThinkingMode::Think) => " /think",
+        (ThinkingSwitch::Prompt, ThinkingMode::NoThink) => " /no_think",
+        _ => return messages,
+    };
+    if let Some(first) = messages.iter_mut().find(|message| message.role == Role::User) {
+        first.content.push_str(word);
+    }
+    messages
 }
 
 impl<'a> From<&'a ToolSpec> for Tool<'a> {
@@ -133,8 +189,8 @@ fn strftime_now(format: &str) -> Result<String, Error> {
     Ok(said)
 }
 
-fn one_line(error: &Error) -> String {
-    format!("{error:#}").lines().next().unwrap_or_default().to_string()
+fn wrong(error: Error) -> TemplateError {
+    TemplateError(format!("{error:#}").lines().next().unwrap_or_default().to_string())
 }
 
 #[cfg(test)]
@@ -169,26 +225,26 @@ mod tests {
         }
     }
 
-    fn chat(template: &str) -> Result<Chat, String> {
+    fn chat(template: &str) -> Result<Chat, TemplateError> {
         Chat::new(template, "<s>", "</s>")
     }
 
     #[test]
     fn templates_say_what_they_say_in_python() {
-        let scenes = include_str!("../../tests/llama/templates/scenes.json");
+        let scenes = include_str!("../tests/chat/scenes.json");
         let scenes: BTreeMap<String, Scene> = serde_json::from_str(scenes).unwrap();
-        let golden = include_str!("../../tests/llama/templates/golden.json");
+        let golden = include_str!("../tests/chat/golden.json");
         let golden: BTreeMap<String, BTreeMap<String, String>> =
             serde_json::from_str(golden).unwrap();
         for (name, template) in [
-            ("qwen3", include_str!("../../tests/llama/templates/qwen3.jinja")),
-            ("llama31", include_str!("../../tests/llama/templates/llama31.jinja")),
-            ("ministral", include_str!("../../tests/llama/templates/ministral.jinja")),
+            ("qwen3", CHATS[0].open),
+            ("llama31", include_str!("../tests/chat/llama31.jinja")),
+            ("ministral", include_str!("../tests/chat/ministral.jinja")),
         ] {
             let chat = chat(template).unwrap();
             for (scene_name, scene) in &scenes {
                 let tools: Vec<_> = scene.tools.iter().map(|tool| tool.function.clone()).collect();
-                let text = chat.render(&scene.messages, &tools, scene.thinking()).unwrap();
+                let text = chat.prompt(&scene.messages, &tools, scene.thinking()).unwrap();
                 assert_eq!(text, golden[name][scene_name], "{name}, {scene_name}");
             }
         }
@@ -202,8 +258,25 @@ mod tests {
             ("{{ messages | nothing }}", "nothing"),
             ("{{ strftime_now('%U') }}", "does not know %U"),
         ] {
-            let fault = chat(template).err().unwrap_or_default();
+            let fault = chat(template).err().unwrap().to_string();
             assert!(fault.contains(why) && !fault.contains('\n'), "{fault}");
         }
+    }
+
+    #[track_caller]
+    fn check(mode: ThinkingMode, told_by: ThinkingSwitch, expected: &str) {
+        let say = |role, content: &str| Message { role, content: content.into() };
+        let messages = vec![say(Role::System, "s"), say(Role::User, "u"), say(Role::User, "v")];
+        let told = told(messages, Thinking { mode, told_by });
+        let told: Vec<_> = told.iter().map(|message| message.content.as_str()).collect();
+        assert_eq!(told, ["s", expected, "v"]);
+    }
+
+    #[test]
+    fn the_soft_switch_follows_the_first_user_message() {
+        check(ThinkingMode::Think, ThinkingSwitch::Prompt, "u /think");
+        check(ThinkingMode::NoThink, ThinkingSwitch::Prompt, "u /no_think");
+        check(ThinkingMode::NoThink, ThinkingSwitch::Template, "u");
+        check(ThinkingMode::Unsaid, ThinkingSwitch::Prompt, "u");
     }
 }

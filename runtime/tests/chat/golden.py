@@ -28,7 +28,7 @@ environment.globals["raise_exception"] = raise_exception
 environment.globals["strftime_now"] = datetime(2024, 7, 26).strftime
 
 golden = {}
-for file in sorted(HERE.glob("*.jinja")):
+for file in [*sorted(HERE.glob("*.jinja")), HERE / "../../prompts/qwen3.jinja"]:
     template = environment.from_string(file.read_text())
     golden[file.stem] = {
         name: template.render(**scene, add_generation_prompt=True, bos_token="<s>", eos_token="</s>")
