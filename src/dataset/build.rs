@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fixfly_runtime::{Recording, RunRecord, Templates, read_run};
-use fixfly_train::{Build, DatasetError, Format, Loss, RECIPES, Recipe, Run, Tokens, Traces};
+use fixfly_runtime::{Recording, RunRecord, Templates, ThinkingSwitch, read_run};
+use fixfly_train::{
+    Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces,
+};
 use serde_json::Value;
 
 use super::known::{benchmark, known, original};
@@ -20,6 +22,7 @@ Examples:
   fixfly dataset build --recipe v1 runs/gpt-4.1 runs/qwen3-32b -o datasets/v1
   fixfly dataset build --recipe v4 gpt-4.1=runs/retrieval gpt-4.1-nano=runs/one-turn -o datasets/v4
   fixfly dataset build --recipe v5 --write sharegpt,openai,trl --tokenizer tokenizer.json runs/* -o datasets/v5
+  fixfly dataset build --recipe v4 --write tokens --tokenizer qwen3/tokenizer.json runs/* -o datasets/v4
   fixfly dataset build --recipe v4-reasoning --traces traces.jsonl runs/* -o datasets/v4-reasoning
   fixfly dataset recipe v4 > mine.toml
 
@@ -38,7 +41,13 @@ pub(crate) struct Flags {
     recipe: String,
 
     /// Forms to write, beside fixfly's own rows
-    #[arg(long, value_name = "FORM", value_delimiter = ',', default_value = "sharegpt")]
+    #[arg(
+        long,
+        alias = "format",
+        value_name = "FORM",
+        value_delimiter = ',',
+        default_value = "sharegpt"
+    )]
     write: Vec<Form>,
 
     /// Which messages of the model carry loss; the recipe's if not given
@@ -48,6 +57,17 @@ pub(crate) struct Flags {
     /// The student's tokenizer.json; tokens are estimated if not given
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
+
+    /// The student's chat template, for --write tokens: one that comes with
+    /// fixfly (qwen3), a Jinja file or a tokenizer_config.json; the one beside
+    /// the tokenizer if not given
+    #[arg(long, value_name = "NAME|FILE")]
+    chat_template: Option<String>,
+
+    /// How the student is told to reason or not, for --write tokens; by its
+    /// chat template, where that can, if not given
+    #[arg(long, value_name = "HOW")]
+    thinking_switch: Option<Switch>,
 
     /// Reasoning for rows, a JSON line each: {"row": ID, "reasoning": TEXT}
     #[arg(long, value_name = "FILE")]
@@ -79,6 +99,18 @@ enum Form {
     Openai,
     /// For TRL's SFTTrainer
     Trl,
+    /// Tokens and their mask, for `fixfly train`; needs --tokenizer
+    Tokens,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    /// It is not told
+    None,
+    /// By /think or /no_think after the first user message
+    Prompt,
+    /// By the variable `enable_thinking` of its chat template
+    Template,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -118,6 +150,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         templates: &templates,
         known: known(&*benchmark, &original)?,
         tokens: Tokens::open(flags.tokenizer.as_deref())?,
+        student: student(flags)?,
         traces: flags.traces.as_deref().map(Traces::open).transpose()?.unwrap_or_default(),
         mask: flags.mask_benchmark_methods,
         formats: forms(&flags.write),
@@ -127,11 +160,36 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     print(&look::tables(&summary))
 }
 
+/// How the student reads a row, where its tokens are to be written.
+fn student(flags: &Flags) -> anyhow::Result<Option<Reader>> {
+    if !flags.write.contains(&Form::Tokens) {
+        return match flags.chat_template.is_some() || flags.thinking_switch.is_some() {
+            true => {
+                Err(Usage("--chat-template and --thinking-switch are for --write tokens".into())
+                    .into())
+            }
+            false => Ok(None),
+        };
+    }
+    let Some(tokenizer) = &flags.tokenizer else {
+        let why =
+            "--write tokens needs the student's tokenizer: name its tokenizer.json by --tokenizer";
+        return Err(Usage(why.into()).into());
+    };
+    let switch = flags.thinking_switch.map(|switch| match switch {
+        Switch::None => ThinkingSwitch::None,
+        Switch::Prompt => ThinkingSwitch::Prompt,
+        Switch::Template => ThinkingSwitch::Template,
+    });
+    Ok(Some(Reader::open(tokenizer, flags.chat_template.as_deref(), switch)?))
+}
+
 fn forms(asked: &[Form]) -> Vec<Format> {
     let format = |form: Form| match form {
         Form::Sharegpt => Format::Sharegpt,
         Form::Openai => Format::Openai,
         Form::Trl => Format::Trl,
+        Form::Tokens => Format::Tokens,
     };
     let asked: Vec<Format> = asked.iter().map(|form| format(*form)).collect();
     Format::ALL.into_iter().filter(|format| asked.contains(format)).collect()

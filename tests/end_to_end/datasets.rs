@@ -114,6 +114,54 @@ fn check_forms(dataset: &str) {
 }
 
 #[test]
+fn tokens_are_written_with_what_of_them_is_learned() {
+    let bench = Bench::new();
+    let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/runtime/tests/chat/tokenizer.json");
+    let tokens = ["--write", "tokens", "--tokenizer", tokenizer];
+    let build = |more: &[&str]| {
+        let mut words = bench.build(&run, &to, &recipe);
+        words.extend(tokens);
+        let words: Vec<String> = words.iter().chain(more).map(|word| word.to_string()).collect();
+        words
+    };
+    let check = |more: &[&str], code: i32, expected: &str| {
+        let words = build(more);
+        let (was, said) = refused(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(was == code && said.contains(expected), "{said}");
+    };
+    check(&[], 1, "holds no chat template: name one by --chat-template, qwen3 or a file");
+    check(&["--chat-template", "qwen9"], 1, "there is no chat template `qwen9`");
+    let words = build(&["--chat-template", "qwen3", "--loss", "all"]);
+    printed(&words.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let about: Value = serde_json::from_str(&read(&to, "tokens/tokens.json")).unwrap();
+    let rows: Vec<Value> =
+        read(&to, "tokens/rows.jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let row = Dataset::open(Path::new(&to)).unwrap().rows().unwrap().next().unwrap().unwrap();
+    // History takes the block of no thought away, so the attempt is a line of its own.
+    let ids: Vec<_> = rows.iter().map(|row| row["row"].as_str().unwrap().to_string()).collect();
+    assert_eq!(ids, [format!("{}@1", row.id), row.id.clone()]);
+    let count = |row: &Value| row["tokens"].as_array().unwrap().len() as u64;
+    let learned = |row: &Value| {
+        let spans: Vec<[u64; 2]> = serde_json::from_value(row["loss"].clone()).unwrap();
+        spans.iter().map(|[from, to]| to - from).sum::<u64>()
+    };
+    assert_eq!(about["count"], 2);
+    assert_eq!(about["rows"], 1);
+    assert_eq!(about["tokens"].as_u64().unwrap(), rows.iter().map(count).sum::<u64>());
+    assert_eq!(about["supervised_tokens"].as_u64().unwrap(), rows.iter().map(learned).sum::<u64>());
+    assert_eq!(about["end_of_turn"]["text"], "<|im_end|>");
+    assert_eq!(about["thinking"]["told_by"], "template");
+    assert_eq!(row.tokens as u64, rows.iter().map(count).max().unwrap());
+    let end = about["end_of_turn"]["id"].as_u64();
+    assert!(
+        rows.iter().all(|row| row["tokens"].as_array().unwrap().last().unwrap().as_u64() == end)
+    );
+    assert!(read(&to, "README.md").contains("2 sequences"));
+}
+
+#[test]
 fn methods_of_the_benchmark_are_found_and_taken_out() {
     let bench = Bench::new();
     let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));

@@ -12,9 +12,10 @@ use fixfly_runtime::{Episode, Recording, RunRecord, Statement, Task, Templates, 
 use crate::audit::Audit;
 use crate::error::DatasetError;
 use crate::item::{Answer, Item, conversation};
+use crate::reader::Reader;
 use crate::recipe::{Recipe, TraceSource, Traced};
 use crate::row::{Line, Origin, Part, Row, Verdict};
-use crate::summary::{Lengths, SCHEMA, Source, Summary};
+use crate::summary::{Lengths, SCHEMA, Source, Summary, Tokenised};
 use crate::tokens::Tokens;
 use crate::traces::{Traces, reasoned};
 use crate::write::Format;
@@ -54,6 +55,8 @@ pub struct Build<'a> {
     pub known: Known<'a>,
     /// What counts tokens.
     pub tokens: Tokens,
+    /// How the student reads a row; asked for by [`Format::Tokens`].
+    pub student: Option<Reader>,
     /// Reasoning, where the recipe takes it from a file.
     pub traces: Traces,
     /// Whether held-out methods are taken out of prompts.
@@ -151,14 +154,22 @@ impl Build<'_> {
         if messages.iter().any(own) {
             return Ok(Err("a message holds a word of the chat template"));
         }
-        let tokens = self.tokens.of_row(&messages);
+        let sequences = match &self.student {
+            None => Vec::new(),
+            Some(student) => match student.sequences(&messages) {
+                Ok(sequences) => sequences,
+                Err(reason) => return Ok(Err(reason)),
+            },
+        };
+        let counted = sequences.iter().map(|sequence| sequence.tokens.len()).max();
+        let tokens = counted.unwrap_or_else(|| self.tokens.of_row(&messages));
         if self.recipe.limits.tokens.is_some_and(|most| tokens > most) {
             return Ok(Err("longer than the limit of tokens"));
         }
         let id = if traced { format!("{}+think", item.id) } else { item.id.clone() };
         let origin = self.origin(run, &episode, item, traced, masked, &messages);
         let part = self.part(&item.task);
-        Ok(Ok(Row { id, part, kind: item.lesson.kind, tokens, messages, origin }))
+        Ok(Ok(Row { id, part, kind: item.lesson.kind, tokens, messages, origin, sequences }))
     }
 
     fn trace<'e>(&'e self, item: &Item, episode: &'e Episode) -> Result<&'e str, &'static str> {
@@ -295,6 +306,12 @@ impl Build<'_> {
             dropped: choice.dropped.clone(),
             lengths: Lengths::default(),
             audit: Default::default(),
+            student: self.student.as_ref().map(|student| Tokenised {
+                facts: student.facts.clone(),
+                sequences: 0,
+                tokens: 0,
+                learned: 0,
+            }),
             files: Vec::new(),
         }
     }

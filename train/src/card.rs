@@ -7,7 +7,7 @@ use fixfly_runtime::Role;
 
 use crate::recipe::{Kind, Loss, Traced};
 use crate::row::{Line, Row};
-use crate::summary::Summary;
+use crate::summary::{Summary, Tokenised};
 
 /// Characters of a sample's message that are shown at its start and at its end.
 const SHOWN: usize = 400;
@@ -56,7 +56,7 @@ fn head(summary: &Summary) -> String {
          - Rows: {}\n- Tasks: {}\n- Made by: fixfly {}, recipe SHA-256 `{}`\n\
          - Learned: {learned}; {} of {} messages of the model carry loss\n\
          - Reasoning: {reasoning}\n- Wording of the conversations: SHA-256 `{}`\n\
-         - Files: `rows.jsonl` (each row with its origin), `dataset.json`{files}\n",
+         {}- Files: `rows.jsonl` (each row with its origin), `dataset.json`{files}\n",
         summary.recipe_name,
         recipe.about,
         counts(&summary.parts.iter().map(|(part, n)| (part.name(), *n)).collect::<Vec<_>>()),
@@ -66,6 +66,18 @@ fn head(summary: &Summary) -> String {
         summary.messages[1],
         summary.messages[0],
         summary.wording.hash,
+        tokens(summary),
+    )
+}
+
+fn tokens(summary: &Summary) -> String {
+    let Some(Tokenised { facts, sequences, tokens, learned }) = &summary.student else {
+        return String::new();
+    };
+    format!(
+        "- Tokens: {sequences} sequences of {tokens} tokens, {learned} of them learned; chat \
+         template {}, SHA-256 `{}`; a turn ends with `{}`\n",
+        facts.chat_template, facts.chat_template_sha256, facts.end_of_turn.text,
     )
 }
 

@@ -20,6 +20,7 @@ mod card;
 mod dataset;
 mod error;
 mod item;
+mod reader;
 mod recipe;
 mod retention;
 mod row;
@@ -36,13 +37,14 @@ pub use build::{Build, Run};
 pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
 pub use item::Answer;
+pub use reader::{Reader, ReaderFacts, Sequence, Special};
 pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
     Scope, Shipped, Student, Teacher, TraceSource, Traced,
 };
 pub use retention::{Retention, retention};
 pub use row::{Line, Origin, Part, Row, Verdict};
-pub use summary::{Lengths, Source, Summary};
+pub use summary::{Lengths, Source, Summary, Tokenised};
 pub use tokens::Tokens;
 pub use traces::Traces;
 pub use write::Format;

@@ -5,6 +5,7 @@ use fixfly_runtime::{Role, Sampling, Thinking};
 use serde::{Deserialize, Serialize};
 
 use crate::item::Answer;
+use crate::reader::Sequence;
 use crate::recipe::Kind;
 
 /// One example, as it stands in `rows.jsonl`.
@@ -22,6 +23,10 @@ pub struct Row {
     pub messages: Vec<Line>,
     /// Where it comes from.
     pub origin: Origin,
+    /// What it is to a student whose tokenizer and chat template are known; in
+    /// a file of its own.
+    #[serde(skip)]
+    pub sequences: Vec<Sequence>,
 }
 
 impl Row {

@@ -6,6 +6,7 @@ use fixfly_runtime::Wording;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Findings;
+use crate::reader::ReaderFacts;
 use crate::recipe::Recipe;
 use crate::row::{Part, Row};
 
@@ -58,8 +59,25 @@ pub struct Summary {
     pub lengths: Lengths,
     /// Whether benchmark methods are in it.
     pub audit: Findings,
+    /// What the rows are to the student, where its tokens are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student: Option<Tokenised>,
     /// Files written, beside the rows themselves.
     pub files: Vec<String>,
+}
+
+/// A dataset as a student reads it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tokenised {
+    /// What its tokens rest on.
+    pub facts: ReaderFacts,
+    /// Sequences: one a row, and one for each message that is learned where
+    /// history does not show it as it was said.
+    pub sequences: usize,
+    /// Tokens of them all.
+    pub tokens: usize,
+    /// Tokens of them that are learned.
+    pub learned: usize,
 }
 
 /// A run that was read.
@@ -136,6 +154,13 @@ impl Summary {
         for line in own {
             self.messages[0] += 1;
             self.messages[1] += usize::from(line.loss);
+        }
+        if let Some(student) = &mut self.student {
+            for sequence in &row.sequences {
+                student.sequences += 1;
+                student.tokens += sequence.tokens.len();
+                student.learned += sequence.loss.iter().map(|[from, to]| to - from).sum::<usize>();
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod openai;
 mod sharegpt;
+mod tokens;
 mod trl;
 
 use std::collections::BTreeMap;
@@ -25,11 +26,13 @@ pub enum Format {
     Openai,
     /// `messages`, or `prompt` and `completion`, for TRL.
     Trl,
+    /// Tokens and the spans of them that are learned, for `fixfly train`.
+    Tokens,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 3] = [Format::Sharegpt, Format::Openai, Format::Trl];
+    pub const ALL: [Format; 4] = [Format::Sharegpt, Format::Openai, Format::Trl, Format::Tokens];
 
     /// Its name in flags, and its folder.
     pub fn name(self) -> &'static str {
@@ -37,15 +40,30 @@ impl Format {
             Format::Sharegpt => "sharegpt",
             Format::Openai => "openai",
             Format::Trl => "trl",
+            Format::Tokens => "tokens",
         }
     }
+
+    /// The file of a part.
+    fn file(self, part: Part) -> String {
+        match (self, part) {
+            (Format::Tokens, Part::Train) => "rows.jsonl".into(),
+            _ => format!("{}.jsonl", part.name()),
+        }
+    }
+}
+
+/// How a row is written: as one line, or as one for each sequence of tokens.
+enum Form {
+    Line(fn(&Row, &crate::Recipe) -> Value),
+    Sequences,
 }
 
 /// Writes rows in one form, a file a part.
 pub(crate) struct Writer {
     format: Format,
     folder: PathBuf,
-    row: fn(&Row, &crate::Recipe) -> Value,
+    row: Form,
     recipe: crate::Recipe,
     parts: BTreeMap<Part, (PathBuf, BufWriter<File>)>,
 }
@@ -59,13 +77,14 @@ impl Writer {
         let row = match format {
             Format::Sharegpt => {
                 sharegpt::can_say(&build.recipe)?;
-                sharegpt::row
+                Form::Line(sharegpt::row)
             }
-            Format::Openai => openai::row,
+            Format::Openai => Form::Line(openai::row),
             Format::Trl => {
                 trl::can_say(&build.recipe)?;
-                trl::row
+                Form::Line(trl::row)
             }
+            Format::Tokens => Form::Sequences,
         };
         let folder = dataset.join(format.name());
         fs::create_dir_all(&folder).map_err(DatasetError::io("make", &folder))?;
@@ -75,12 +94,15 @@ impl Writer {
 
     pub(crate) fn add(&mut self, row: &Row) -> Result<(), DatasetError> {
         if !self.parts.contains_key(&row.part) {
-            let file = self.folder.join(format!("{}.jsonl", row.part.name()));
+            let file = self.folder.join(self.format.file(row.part));
             self.parts.insert(row.part, (file.clone(), create(&file)?));
         }
-        let value = (self.row)(row, &self.recipe);
         let Some((file, out)) = self.parts.get_mut(&row.part) else { return Ok(()) };
-        line(out, &value).map_err(DatasetError::io("write", file))
+        let written = match self.row {
+            Form::Line(form) => line(out, &form(row, &self.recipe)),
+            Form::Sequences => tokens::lines(row).try_for_each(|sequence| line(out, &sequence)),
+        };
+        written.map_err(DatasetError::io("write", file))
     }
 
     /// Ends the files, and names them.
@@ -88,12 +110,13 @@ impl Writer {
         let mut files = Vec::new();
         for (part, (file, out)) in &mut self.parts {
             out.flush().map_err(DatasetError::io("write", file))?;
-            files.push(format!("{}/{}.jsonl", self.format.name(), part.name()));
+            files.push(format!("{}/{}", self.format.name(), self.format.file(*part)));
         }
         let parts: Vec<Part> = self.parts.keys().copied().collect();
         let beside = match self.format {
             Format::Sharegpt => sharegpt::beside(summary, &parts),
             Format::Trl => trl::beside(summary),
+            Format::Tokens => tokens::beside(summary),
             Format::Openai => Vec::new(),
         };
         for (name, text) in beside {
