@@ -3,7 +3,6 @@
 mod costs;
 mod measure;
 mod sheets;
-mod statistics;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

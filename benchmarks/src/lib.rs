@@ -24,6 +24,7 @@ pub mod django;
 mod home;
 mod manifest;
 mod methods;
+pub mod metrics;
 mod observe;
 mod project;
 pub mod python;

@@ -1,10 +1,10 @@
 //! What a model's words cost.
 
+use fixfly_benchmarks::metrics::Share;
 use fixfly_runtime::{Action, Episode, Finish};
 use serde::Serialize;
 
 use super::measure::Named;
-use super::statistics::Share;
 
 /// Sums over all turns in which a model was asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

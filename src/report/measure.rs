@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fixfly_benchmarks::metrics::errors::{ErrorRow, errors, outcome_name};
+use fixfly_benchmarks::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
 use fixfly_runtime::{
-    DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Statement, TestOutcome, Turn,
+    DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Statement, Turn,
 };
 use fixfly_train::{Retention, retention};
 use serde::Serialize;
 
 use super::costs::Costs;
-use super::statistics::{Share, Spread, pass_at, quantile, spread};
 
 /// What a run achieved. Infrastructure failures are counted once and are in no
 /// other number; a model's own failures count as unsolved.
@@ -26,7 +27,7 @@ pub(crate) struct RunReport {
     /// Episodes that count: the denominator of most shares.
     pub(crate) episodes: usize,
     pub(crate) infrastructure_failures: usize,
-    pub(crate) turns: Vec<TurnRow>,
+    pub(crate) turns: Vec<SolvedAt>,
     pub(crate) solved: Share,
     /// Of the episodes whose task is described by the method's own docstring.
     pub(crate) solved_docstring_only: Share,
@@ -56,27 +57,9 @@ pub(crate) struct RunReport {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct TurnRow {
-    pub(crate) turn: usize,
-    /// Solved at exactly this turn.
-    pub(crate) solved_at: Share,
-    /// Solved at this turn or before.
-    pub(crate) solved_by: Share,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) share: Share,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct ErrorRow {
-    pub(crate) error: String,
-    /// Failing turns, of all failing turns.
-    pub(crate) turns: Share,
-    /// Unsolved episodes whose last turn failed so, of all unsolved ones.
-    pub(crate) unsolved: Share,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,7 +128,7 @@ impl RunReport {
             model_failures: share(&model_failure),
             ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
             outcomes: counted(turns().map(|t| outcome_name(t.observation.outcome).to_string())),
-            errors: error_rows(&episodes),
+            errors: errors(&episodes),
             times: time_rows(&episodes),
             wall_seconds: wall_seconds(&episodes),
             retention: retained(&episodes),
@@ -171,20 +154,10 @@ fn model_failure(episode: &Episode) -> bool {
     matches!(episode.end, End::Failed { kind: FailureKind::Model, .. })
 }
 
-fn turn_rows(episodes: &[&Episode]) -> Vec<TurnRow> {
+fn turn_rows(episodes: &[&Episode]) -> Vec<SolvedAt> {
     let last = episodes.iter().map(|e| (e.task.budget.turns as usize).max(e.turns.len())).max();
-    let mut by = 0;
-    (1..=last.unwrap_or(0))
-        .map(|turn| {
-            let at = episodes.iter().filter(|e| e.solved_at() == Some(turn)).count();
-            by += at;
-            TurnRow {
-                turn,
-                solved_at: Share::new(at, episodes.len()),
-                solved_by: Share::new(by, episodes.len()),
-            }
-        })
-        .collect()
+    let at: Vec<_> = episodes.iter().map(|episode| episode.solved_at()).collect();
+    solved(&at, last.unwrap_or(0))
 }
 
 /// How often each name comes, most frequent first.
@@ -200,39 +173,6 @@ fn counted(names: impl Iterator<Item = String>) -> Vec<Named> {
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.share.count));
     rows
-}
-
-fn error_rows(episodes: &[&Episode]) -> Vec<ErrorRow> {
-    let all = counted(episodes.iter().flat_map(|e| &e.turns).filter_map(error));
-    let unsolved: Vec<_> = episodes.iter().filter(|e| !e.solved()).collect();
-    let last = counted(unsolved.iter().filter_map(|e| error(e.turns.last()?)));
-    let find = |error: &str| last.iter().find(|row| row.name == error);
-    all.into_iter()
-        .map(|Named { name: error, share: turns }| {
-            let count = find(&error).map_or(0, |row| row.share.count);
-            ErrorRow { error, turns, unsolved: Share::new(count, unsolved.len()) }
-        })
-        .collect()
-}
-
-/// What a failing turn failed of: the exception of its first failing test, or
-/// else what came of the turn.
-fn error(turn: &Turn) -> Option<String> {
-    match turn.observation.outcome {
-        Outcome::Passed | Outcome::Done => None,
-        Outcome::Failed => Some(first_failure(turn)),
-        outcome => Some(outcome_name(outcome).to_string()),
-    }
-}
-
-fn first_failure(turn: &Turn) -> String {
-    let tests = turn.observation.tests.iter().flat_map(|report| &report.results);
-    let failing = tests.filter(|test| test.outcome != TestOutcome::Passed);
-    failing
-        .filter_map(|test| test.failure.as_ref())
-        .map(|failure| failure.exception.clone())
-        .next()
-        .unwrap_or_else(|| "no exception reported".to_string())
 }
 
 fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
@@ -333,20 +273,5 @@ fn end_name(end: &End) -> &'static str {
         End::BudgetSpent { limit: Limit::Usd } => "money spent",
         End::Failed { kind: FailureKind::Model, .. } => "model failed",
         End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Invalid => "invalid",
-        Outcome::TimedOut => "timed out",
-        Outcome::Crashed => "crashed",
-        Outcome::OutOfMemory => "out of memory",
-        Outcome::Exited => "exited",
-        Outcome::Tampered => "tampered",
-        Outcome::Done => "done",
-        Outcome::Refused => "refused",
     }
 }

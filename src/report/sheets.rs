@@ -2,9 +2,10 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use fixfly_benchmarks::metrics::{Share, SolvedAt};
+
 use super::costs::Costs;
-use super::measure::{Named, RunReport, TurnRow};
-use super::statistics::Share;
+use super::measure::{Named, RunReport};
 
 /// One table.
 pub(crate) struct Sheet {
@@ -73,7 +74,7 @@ fn header(first: &'static str, others: &[&'static str]) -> Vec<&'static str> {
 }
 
 fn turns(report: &RunReport) -> Sheet {
-    let cells = |turn: &TurnRow| {
+    let cells = |turn: &SolvedAt| {
         let [at, _, at_percent, ..] = share(&turn.solved_at);
         let [by, of, by_percent, low, high] = share(&turn.solved_by);
         row(turn.turn.to_string(), [at, at_percent, by, by_percent, low, high, of])
@@ -137,13 +138,24 @@ fn errors(report: &RunReport) -> Sheet {
     let rows = report.errors.iter().map(|error| {
         let [turns, of_turns, turns_percent, ..] = share(&error.turns);
         let [unsolved, of_unsolved, unsolved_percent, ..] = share(&error.unsolved);
-        row(&error.error, [turns, of_turns, turns_percent, unsolved, of_unsolved, unsolved_percent])
+        let intermediate = error.intermediate.to_string();
+        let cells =
+            [turns, of_turns, turns_percent, intermediate, unsolved, of_unsolved, unsolved_percent];
+        row(&error.error, cells)
     });
     Sheet {
         title: "errors, by the first failing test of a turn",
         header: header(
             "error",
-            &["failing turns", "of", "%", "last turn of unsolved", "of unsolved", "% of unsolved"],
+            &[
+                "failing turns",
+                "of",
+                "%",
+                "then another turn",
+                "last turn of unsolved",
+                "of unsolved",
+                "% of unsolved",
+            ],
         ),
         rows: rows.collect(),
     }
