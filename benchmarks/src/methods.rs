@@ -192,6 +192,7 @@ impl Benchmark for Methods {
             wider: None,
             wider_failed: Vec::new(),
             tampering: None,
+            review: source::review(&candidate).unwrap_or_default(),
             exact_match: source::normal_form(&candidate) == source::normal_form(&place.truth()),
         };
         if answer.outcome == Outcome::Tampered {

@@ -381,6 +381,10 @@ pub struct Verdict {
     /// Which control caught the candidate, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tampering: Option<String>,
+    /// What a person should look at before a pass is believed: code that looks
+    /// into its own interpreter or reaches other processes. It refuses nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub review: Vec<String>,
     /// True where the change reproduces the reference word for word, after
     /// decorators, docstring and trailing space are set aside.
     #[serde(default)]

@@ -36,6 +36,8 @@ pub(crate) struct RunReport {
     /// Of the solved episodes, those that are the reference word for word.
     pub(crate) exact_match: Share,
     /// Episodes in which a candidate reached for its verdict.
+    /// Of those solved, those in which something is for a person to review.
+    pub(crate) to_review: Share,
     pub(crate) tampered: Share,
     pub(crate) model_failures: Share,
     pub(crate) ends: Vec<Named>,
@@ -104,6 +106,7 @@ impl RunReport {
         let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
         let wider: Vec<bool> = solved.iter().filter_map(|e| e.verdict.as_ref()?.held_up).collect();
         let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
+        let odd = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
         let turns = || episodes.iter().flat_map(|episode| &episode.turns);
         let tasks: BTreeSet<&str> = episodes.iter().map(|e| e.task.id.as_str()).collect();
         RunReport {
@@ -124,6 +127,7 @@ impl RunReport {
             ),
             held_up: Share::new(wider.iter().filter(|held| **held).count(), wider.len()),
             exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
+            to_review: Share::new(solved.iter().filter(odd).count(), solved.len()),
             tampered: share(&tampered),
             model_failures: share(&model_failure),
             ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),

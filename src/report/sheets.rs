@@ -95,6 +95,7 @@ fn overall(report: &RunReport) -> Sheet {
             row("solved, of those described by docstring", share(&report.solved_docstring_only)),
             row("held up under wider tests, of solved", share(&report.held_up)),
             row("exact match, of solved", share(&report.exact_match)),
+            row("for review (looks into its interpreter), of solved", share(&report.to_review)),
             row("tampered", share(&report.tampered)),
             row("model failed (unsolved)", share(&report.model_failures)),
         ],

@@ -114,6 +114,7 @@ mod tests {
             wider: None,
             wider_failed: Vec::new(),
             tampering: None,
+            review: Vec::new(),
             exact_match: false,
         });
         Episode {

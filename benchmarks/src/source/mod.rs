@@ -11,6 +11,7 @@ mod package;
 mod parsed;
 mod reference;
 mod rest;
+mod screen;
 mod splice;
 
 pub use candidate::{Candidate, Invalid, candidate};
@@ -20,4 +21,5 @@ pub use method::{MethodDef, MethodKind, methods};
 pub use mutants::{Mutant, MutantKind, mutants};
 pub use parsed::SyntaxError;
 pub use reference::Reference;
+pub use screen::review;
 pub use splice::{removed, sabotaged, source_of, spliced, stub};
