@@ -65,7 +65,7 @@ impl Project {
             framework: framework.to_string(),
             texts: read_texts(&source, framework)?,
             preload,
-            spec: spec(&absolute, &server, &base),
+            spec: spec(&absolute, &server, &base, framework),
             describer: OnceLock::new(),
             folder: absolute,
         })
@@ -258,7 +258,10 @@ fn read_texts(root: &Path, framework: &str) -> Result<BTreeMap<String, Arc<str>>
 }
 
 /// The project, its environment and the server, read-only; nothing else.
-fn spec(folder: &Path, server: &Path, base_python: &Path) -> SandboxSpec {
+fn spec(folder: &Path, server: &Path, base_python: &Path, framework: &str) -> SandboxSpec {
+    // Django's own tests call `xgettext`.
+    let packages: &[&str] =
+        if framework == "django" { &["gettext", "tzdata"] } else { &["tzdata"] };
     let read_only = |from: &Path, to: &str| Mount {
         from: from.to_path_buf(),
         to: to.to_string(),
@@ -288,6 +291,8 @@ fn spec(folder: &Path, server: &Path, base_python: &Path) -> SandboxSpec {
         workdir: SOURCE.to_string(),
         limits: Limits::default(),
         lifetime: Lifetime::Turn,
+        image: None,
+        packages: packages.iter().map(ToString::to_string).collect(),
     }
 }
 

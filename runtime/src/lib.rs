@@ -45,7 +45,7 @@ pub use render::{Message, Role, TemplateError, Templates, code_block, render};
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
 };
-pub use sandbox::{Command, Host, Output, Process, Sandbox, SandboxError, Status};
+pub use sandbox::{Command, Host, Output, Part, Process, Sandbox, SandboxError, Status};
 pub use task::{
     Budget, DescribedBy, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement, Task,
 };

@@ -19,6 +19,35 @@ pub trait Host: Send + Sync {
     /// What its sandboxes hold back, in one line for records:
     /// `local: user, mount, pid, net namespaces; cgroup`.
     fn isolation(&self) -> String;
+
+    /// What its sandboxes hold with on this machine, part by part, found by
+    /// trying; nothing where there is nothing to find out.
+    async fn parts(&self) -> Vec<Part> {
+        Vec::new()
+    }
+}
+
+/// One of the things by which a sandbox holds what runs in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// What it is for: `memory of the whole sandbox`.
+    pub name: &'static str,
+    /// What gives it here; none where nothing does.
+    pub by: Option<String>,
+    /// Whether a sandbox without it is weaker than one asks for. What is not
+    /// needed is a second line, or speed.
+    pub needed: bool,
+    /// How to get it.
+    pub mend: String,
+    /// What it costs to be without.
+    pub cost: &'static str,
+}
+
+impl Part {
+    /// Whether it is missing and missed.
+    pub fn weakens(&self) -> bool {
+        self.needed && self.by.is_none()
+    }
 }
 
 /// A place that runs commands and holds them.

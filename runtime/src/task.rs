@@ -85,6 +85,12 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// How long one opened sandbox is needed.
     pub lifetime: Lifetime,
+    /// The image of its containers, where it needs one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Debian packages beside Python whose programs it calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// A host folder shown at a path inside the sandbox.
@@ -108,8 +114,8 @@ pub enum MountMode {
     Private,
 }
 
-/// What a sandbox may use at most. Memory and processes count for the whole
-/// sandbox; the rest for each process.
+/// What a sandbox may use at most. Memory, processes and disk count for the
+/// whole sandbox; the rest for each process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Memory, mebibytes.
@@ -120,11 +126,32 @@ pub struct Limits {
     pub disk_mb: u64,
     /// Largest single file, mebibytes.
     pub file_mb: u64,
+    /// Seconds on a processor.
+    #[serde(default = "cpu_seconds")]
+    pub cpu_seconds: u64,
+    /// Files open at once.
+    #[serde(default = "open_files")]
+    pub open_files: u64,
+}
+
+fn cpu_seconds() -> u64 {
+    3600
+}
+
+fn open_files() -> u64 {
+    1024
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { memory_mb: 4096, processes: 256, disk_mb: 256, file_mb: 64 }
+        Limits {
+            memory_mb: 4096,
+            processes: 256,
+            disk_mb: 256,
+            file_mb: 64,
+            cpu_seconds: cpu_seconds(),
+            open_files: open_files(),
+        }
     }
 }
 

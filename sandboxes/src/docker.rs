@@ -10,6 +10,7 @@ mod container;
 mod engine;
 mod image;
 mod link;
+mod parts;
 mod seccomp;
 mod server;
 mod sweep;
@@ -21,9 +22,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
+use bollard::models::SystemInfo;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
 use fixfly_runtime::{
-    Command, Entry, Host, MountMode, Output, Process, Sandbox, SandboxError, SandboxSpec, Status,
+    Command, Entry, Host, MountMode, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
+    Status,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -48,6 +51,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CAP: usize = 1 << 20;
 /// How long what must come at once may take through an engine.
 const AT_ONCE: Duration = Duration::from_secs(15);
+/// Bytes a long-lived program may be ahead of whoever listens.
+const WINDOW: u64 = 1 << 20;
 const ENOENT: i32 = 2;
 
 /// Opens containers.
@@ -59,7 +64,7 @@ pub struct Engine {
 struct Ready {
     docker: Docker,
     image: String,
-    processors: i64,
+    info: SystemInfo,
 }
 
 impl Engine {
@@ -72,7 +77,7 @@ impl Engine {
                 let info = patient(|| docker.info())
                     .await
                     .map_err(|why| SandboxError::Open(why.to_string()))?;
-                Ok(Ready { docker, image, processors: info.ncpu.unwrap_or(1) })
+                Ok(Ready { docker, image, info })
             })
             .await
     }
@@ -101,6 +106,10 @@ impl Host for Engine {
          each program in user+mount+pid namespaces; rlimits"
             .to_owned()
     }
+
+    async fn parts(&self) -> Vec<Part> {
+        parts::parts(self).await
+    }
 }
 
 fn unusable(folder: &Path, why: &std::io::Error) -> SandboxError {
@@ -123,10 +132,10 @@ async fn start(
     spec: &SandboxSpec,
     private: &[u64],
 ) -> Result<Container, SandboxError> {
-    let Ready { docker, image, processors } = ready;
+    let Ready { docker, image, info } = ready;
     let failed = |why: bollard::errors::Error| SandboxError::Open(why.to_string());
-    let name = container::fresh_name();
-    let body = container::body(spec, image, &name, *processors, private);
+    let name = crate::lease::fresh();
+    let body = container::body(spec, image, &name, info.ncpu.unwrap_or(1), private);
     let named = CreateContainerOptionsBuilder::default().name(&name).build();
     let gone = Removal { docker: docker.clone(), name: name.clone() };
     patient(|| docker.create_container(Some(named.clone()), body.clone())).await.map_err(failed)?;
@@ -136,7 +145,7 @@ async fn start(
         patient(|| docker.attach_container(&name, Some(streams.clone()))).await.map_err(failed)?;
     let (link, mut greeting) = Link::new(attached);
     patient(|| docker.start_container(&name, None)).await.map_err(failed)?;
-    if !greeting.greeted(AT_ONCE * 2).await {
+    if !greeting.greeted(AT_ONCE * 6).await {
         let why = format!(
             "the image {image} gives no Python 3 that can start programs: {}",
             link.last_words()
@@ -169,6 +178,8 @@ struct Container {
 }
 
 impl Container {
+    /// Starts a program: one whose output is kept up to a cap, or a long-lived
+    /// one, which waits where too much of what it says is not heard.
     fn start(&self, command: &Command, cap: Option<usize>) -> Run {
         let workdir = command.workdir.as_deref().unwrap_or(&self.spec.workdir);
         self.ask(json!({
@@ -177,6 +188,7 @@ impl Container {
             "env": self.spec.env,
             "workdir": if workdir.is_empty() { "/" } else { workdir },
             "cap": cap,
+            "window": cap.is_none().then_some(WINDOW),
         }))
     }
 
@@ -185,7 +197,8 @@ impl Container {
         asked["limits"] = json!({
             "NPROC": limits.processes + 16,
             "FSIZE": limits.file_mb << 20,
-            "NOFILE": 1024,
+            "NOFILE": limits.open_files,
+            "CPU": limits.cpu_seconds,
             "CORE": 0,
         });
         self.link.start(&asked)

@@ -20,13 +20,16 @@
 
 #[cfg(feature = "docker")]
 pub mod docker;
+mod lease;
 pub mod local;
 mod pool;
+mod syscalls;
 
 use std::sync::Arc;
 
 use fixfly_runtime::{Entry, Host, SandboxError};
 
+pub use lease::name_run;
 pub use pool::Pool;
 
 /// Makes a host of sandboxes.

@@ -8,8 +8,10 @@
 
 mod cgroup;
 mod files;
+mod guard;
 mod kernel;
 mod output;
+mod parts;
 mod process;
 mod recipe;
 mod run;
@@ -22,12 +24,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, MountMode, Output, Process, Sandbox, SandboxError, SandboxSpec,
+    Command, Entry, Host, MountMode, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
 };
 
 use cgroup::{Group, Hierarchy};
 #[cfg(feature = "docker")]
 pub(crate) use files::size;
+use guard::Guard;
 use process::Server;
 use recipe::Opener;
 use run::Run;
@@ -45,6 +48,7 @@ pub const ENTRY: Entry<Open> = Entry {
 /// Opens sandboxes on this machine.
 pub struct Local {
     groups: Arc<Hierarchy>,
+    guard: Arc<Guard>,
 }
 
 impl Local {
@@ -52,7 +56,7 @@ impl Local {
     pub fn new() -> Local {
         let groups = Hierarchy::find();
         groups.sweep();
-        Local { groups: Arc::new(groups) }
+        Local { groups: Arc::new(groups), guard: Arc::new(Guard::new()) }
     }
 }
 
@@ -66,16 +70,34 @@ impl Default for Local {
 impl Host for Local {
     async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
         let (spec, groups) = (spec.clone(), Arc::clone(&self.groups));
-        let opened = blocking(move || open(spec, &groups)).await;
+        let guard = Arc::clone(&self.guard);
+        let opened = blocking(move || open(spec, &groups, guard)).await;
         Ok(Box::new(opened.map_err(SandboxError::Open)??))
     }
 
     fn isolation(&self) -> String {
-        format!("local: user+mount+pid+net+ipc+uts namespaces, {}, rlimits", self.groups.describe())
+        format!(
+            "local: user+mount+pid+net+ipc+uts namespaces, {}, rlimits, {}",
+            self.groups.describe(),
+            self.guard.describe()
+        )
+    }
+
+    async fn parts(&self) -> Vec<Part> {
+        parts::parts(self).await
     }
 }
 
-fn open(spec: SandboxSpec, groups: &Hierarchy) -> Result<LocalSandbox, SandboxError> {
+/// Removes the control groups that dead runs left; says how many there were.
+pub fn sweep() -> usize {
+    Hierarchy::find().sweep()
+}
+
+fn open(
+    spec: SandboxSpec,
+    groups: &Hierarchy,
+    guard: Arc<Guard>,
+) -> Result<LocalSandbox, SandboxError> {
     let failed = |why: String| SandboxError::Open(why);
     if let Some(odd) = spec.mounts.iter().find(|mount| !is_place(&mount.to)) {
         return Err(failed(format!("`{}` is no absolute path for a mount", odd.to)));
@@ -99,7 +121,8 @@ fn open(spec: SandboxSpec, groups: &Hierarchy) -> Result<LocalSandbox, SandboxEr
     }
     let group =
         groups.group(&spec.limits).map_err(|why| failed(format!("making a cgroup: {why}")))?;
-    Ok(LocalSandbox { world: Arc::new(world), spec, servers: tokio::sync::Mutex::default(), group })
+    let servers = tokio::sync::Mutex::default();
+    Ok(LocalSandbox { world: Arc::new(world), spec, servers, group, guard })
 }
 
 pub(crate) fn is_place(path: &str) -> bool {
@@ -112,13 +135,15 @@ struct LocalSandbox {
     world: Arc<World>,
     spec: SandboxSpec,
     group: Group,
+    guard: Arc<Guard>,
 }
 
 impl LocalSandbox {
     async fn start(&self, command: &Command) -> Result<Run, SandboxError> {
         let (world, spec) = (Arc::clone(&self.world), self.spec.clone());
         let (doors, asked) = (self.group.doors(), command.clone());
-        blocking(move || Run::start(&world, &spec, doors, &asked)).await.map_err(|why| {
+        let guard = Arc::clone(&self.guard);
+        blocking(move || Run::start(&world, &spec, doors, &guard, &asked)).await.map_err(|why| {
             SandboxError::Exec { command: command.argv.first().cloned().unwrap_or_default(), why }
         })?
     }

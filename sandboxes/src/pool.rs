@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Host, Lifetime, Output, Process, Sandbox, SandboxError, SandboxSpec,
+    Command, Host, Lifetime, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -74,6 +74,10 @@ impl Host for Pool {
 
     fn isolation(&self) -> String {
         self.host.isolation()
+    }
+
+    async fn parts(&self) -> Vec<Part> {
+        self.host.parts().await
     }
 }
 

@@ -1,104 +1,83 @@
-//! What a sandbox must withstand.
+//! What a sandbox must withstand: each file of `attacks/`, played in every
+//! sandbox, and the deaths of what runs in it and of fixfly.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod attacks;
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use attacks::{Attack, attacks};
 use common::*;
-use fixfly_runtime::{Command, Status};
+use fixfly_runtime::{Command, Host, Sandbox};
+
+/// What is wrong after an attack, if anything is.
+async fn fault(attack: &Attack, sandbox: &dyn Sandbox, mark: &str, body: &str) -> Option<String> {
+    let start = Instant::now();
+    let output = match sandbox.exec(&attack.command(body)).await {
+        Ok(output) => output,
+        Err(why) => return Some(format!("it is an error: {why}")),
+    };
+    let (said, complaint) = (out(&output), err(&output));
+    if !attack.ends.contains(&output.status) {
+        return Some(format!("it ended by {:?}: {said}{complaint}", output.status));
+    }
+    if attack.prints.as_ref().is_some_and(|prints| said.trim() != prints) {
+        return Some(format!("it printed {said}{complaint}"));
+    }
+    if attack.kept.is_some_and(|kept| output.stdout.len() > kept || output.stderr.len() > kept) {
+        return Some("more of its output was kept than asked".to_owned());
+    }
+    if start.elapsed() > attack.timeout + Duration::from_secs(25) {
+        return Some(format!("it took {:?}", start.elapsed()));
+    }
+    if !within(Duration::from_secs(2), || marked(mark) == 0).await {
+        return Some("processes are left".to_owned());
+    }
+    match sandbox.exec(&sh("rm -rf /tmp/* /dev/shm/*; echo still there")).await {
+        Ok(output) if out(&output) == "still there\n" => None,
+        after => Some(format!("afterwards: {after:?}")),
+    }
+}
+
+/// Whether a host cannot hold such an attack, and says so itself.
+fn beyond_it(attack: &Attack, host: &dyn Host) -> bool {
+    attack.needs_memory && host.isolation().contains("no memory limit")
+}
 
 #[tokio::test]
-async fn a_fork_bomb_stays_small_and_ends() {
+async fn no_attack_gets_out_of_any_sandbox() {
     if !python() {
         return;
     }
+    let secret = open_folder();
+    let file = secret.path().join("secret");
+    std::fs::write(&file, "secret").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let fixfly = std::process::id().to_string();
     let mark = marker();
-    let bomb = format!(
-        "import os, time
-mark = '{mark}'
-forks = refused = 0
-while refused < 50:
-    try:
-        if os.fork() == 0:
-            time.sleep(60)
-        forks += 1
-    except OSError:
-        refused += 1
-print(forks)"
-    );
-    let mut spec = spec();
-    spec.limits.processes = 64;
-    for (_, sandbox) in each(&spec).await {
-        let start = Instant::now();
-        let output = sandbox.exec(&Command::new(["python3", "-c", &bomb])).await.unwrap();
-        let forks: u32 = out(&output).trim().parse().unwrap();
-        assert!((32..=96).contains(&forks), "{forks}");
-        assert!(start.elapsed() < Duration::from_secs(30));
-        assert_eq!(marked(&mark), 0);
-        let wild =
-            Command { timeout: Some(Duration::from_secs(2)), ..sh(":(){ :|:& };:; sleep 9") };
-        sandbox.exec(&wild).await.unwrap();
-        assert_eq!(expect(&*sandbox, "echo still there").await, "still there\n");
-        sandbox.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn memory_beyond_the_limit_kills_what_takes_it() {
-    if !python() {
-        return;
-    }
-    let mut spec = spec();
-    spec.limits.memory_mb = 128;
-    for (host, sandbox) in each(&spec).await {
-        if host.isolation().contains("no memory limit") {
-            eprintln!("skipped: {}", host.isolation());
-            continue;
+    let mut faults = Vec::new();
+    for attack in attacks() {
+        let body = attack.body.replace("MARK", &mark).replace("PORT", &port);
+        let body = body.replace("SECRET", file.to_str().unwrap()).replace("FIXFLY", &fixfly);
+        for (host, sandbox) in each(&attack.spec).await {
+            let kind = host.isolation();
+            let kind = kind.split(':').next().unwrap_or_default();
+            if beyond_it(&attack, &*host) {
+                eprintln!("skipped {} in {kind}: {}", attack.name, host.isolation());
+                continue;
+            }
+            let fault = fault(&attack, &*sandbox, &mark, &body).await;
+            faults.extend(fault.map(|fault| format!("{kind}, {}: {fault}", attack.name)));
+            sandbox.close().await.unwrap();
         }
-        let glutton = "held = [bytearray(b'x' * (1 << 20)) for _ in range(10 << 10)]; print('ate')";
-        let output = sandbox.exec(&Command::new(["python3", "-c", glutton])).await.unwrap();
-        assert_eq!((output.status, out(&output)), (Status::Signalled(9), String::new()));
-        let output = run(&*sandbox, "head -c 200m /dev/zero > /tmp/a").await;
-        assert_ne!(output.status, Status::Exited(0), "a full tmpfs counts as memory");
-        expect(&*sandbox, "rm -f /tmp/a").await;
-        sandbox.close().await.unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "secret", "{}", attack.name);
     }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_the_sandboxes_own() {
-    let mut spec = spec();
-    spec.limits.disk_mb = 8;
-    spec.limits.file_mb = 6;
-    for (_, sandbox) in each(&spec).await {
-        let output = run(&*sandbox, "head -c 5m /dev/zero > a && head -c 5m /dev/zero > b").await;
-        assert!(err(&output).contains("No space left"), "{}", err(&output));
-        expect(&*sandbox, "rm -f a b").await;
-        let output = run(&*sandbox, "exec head -c 7m /dev/zero > c").await;
-        assert_eq!(output.status, Status::Signalled(25), "SIGXFSZ");
-        expect(&*sandbox, "rm -f c; echo fits > d").await;
-        let many = "i=0; while [ $i -lt 9999 ]; do : > f$i || exit 1; i=$((i+1)); done";
-        assert_ne!(run(&*sandbox, many).await.status, Status::Exited(0));
-        sandbox.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_endless_loop_ends_with_its_time() {
-    for (_, sandbox) in each(&spec()).await {
-        let timeout = Some(Duration::from_millis(500));
-        let start = Instant::now();
-        let endless = Command { timeout, ..sh("trap '' TERM INT HUP; while :; do :; done") };
-        assert_eq!(sandbox.exec(&endless).await.unwrap().status, Status::TimedOut);
-        let chatty = Command { timeout, ..Command::new(["yes"]) };
-        let output = sandbox.exec(&chatty).await.unwrap();
-        assert_eq!((output.status, output.stdout.len()), (Status::TimedOut, 1 << 20));
-        assert!(start.elapsed() < Duration::from_secs(15));
-        sandbox.close().await.unwrap();
-    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 /// A server that starts sleepers as far from itself as it can.

@@ -1,7 +1,6 @@
 //! What a container is made of.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
@@ -10,10 +9,12 @@ use bollard::models::{
 use fixfly_runtime::{MountMode, SandboxSpec};
 
 use super::seccomp;
+use crate::lease::{self, machine, owner};
 
 /// The labels that say whose a container is.
 pub(super) const OWNER: &str = "dev.fixfly.owner";
 pub(super) const LEASE: &str = "dev.fixfly.lease";
+const RUN: &str = "dev.fixfly.run";
 /// The label that says which machine's processes owners are, since boot: an
 /// engine may serve several machines.
 pub(super) const MACHINE: &str = "dev.fixfly.machine";
@@ -22,37 +23,6 @@ const PROCESSORS: i64 = 2;
 /// Processes of the agent, and of each run's init.
 const OVERHEAD: u64 = 24;
 const AGENT: &str = include_str!("agent.py");
-
-/// A name that no other container has.
-pub(super) fn fresh_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("fixfly-{}-{}", owner(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// This process, told from a later one of the same number.
-pub(super) fn owner() -> String {
-    let pid = std::process::id();
-    format!("{pid}-{}", started(pid).unwrap_or_default())
-}
-
-/// This machine, since it was started.
-pub(super) fn machine() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    boot.trim().to_owned()
-}
-
-/// Whether the process of that name still runs.
-pub(super) fn lives(owner: &str) -> bool {
-    let parts = owner.split_once('-').and_then(|(pid, start)| Some((pid.parse().ok()?, start)));
-    parts.is_some_and(|(pid, start): (u32, _)| started(pid).as_deref() == Some(start))
-}
-
-/// When a process began, in ticks since the machine did.
-fn started(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19).map(str::to_owned)
-}
 
 /// Who its programs are: the opener, or nobody where root opens.
 fn user() -> String {
@@ -74,6 +44,7 @@ pub(super) fn body(
     let labels = [
         (OWNER.to_owned(), owner()),
         (LEASE.to_owned(), name.to_owned()),
+        (RUN.to_owned(), lease::run().to_owned()),
         (MACHINE.to_owned(), machine()),
     ];
     let agent = ["python3", "-I", "-S", "-c", AGENT];
@@ -125,7 +96,8 @@ fn host_config(spec: &SandboxSpec, processors: i64, private: &[u64]) -> HostConf
         memory_swap: memory,
         nano_cpus: Some(processors.min(PROCESSORS) * 1_000_000_000),
         pids_limit: Some((limits.processes + OVERHEAD).cast_signed()),
-        ulimits: Some(vec![limit("nofile", 1024), limit("core", 0)]),
+        // The agent holds more than a program may, and sets each program's own.
+        ulimits: Some(vec![limit("nofile", limits.open_files.max(1024)), limit("core", 0)]),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         mounts: Some(mounts(spec)),
         tmpfs: Some(tmpfs(spec, private)),
@@ -157,8 +129,8 @@ fn tmpfs(spec: &SandboxSpec, private: &[u64]) -> HashMap<String, String> {
         let files = (bytes >> 12) + 1024;
         format!("exec,nosuid,nodev,size={bytes},nr_inodes={files},{how}")
     };
-    let mut all: HashMap<String, String> =
-        ["/tmp", "/dev/shm"].map(|at| (at.to_owned(), scratch(disk, "mode=1777"))).into();
+    // The agent shows programs a part of it as /tmp, too.
+    let mut all = HashMap::from([("/dev/shm".to_owned(), scratch(disk, "mode=1777"))]);
     let (uid, gid) = user()
         .split_once(':')
         .map_or_else(Default::default, |(uid, gid)| (uid.to_owned(), gid.to_owned()));

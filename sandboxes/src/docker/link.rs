@@ -96,12 +96,14 @@ impl Link {
     fn ear(&self, number: u32) -> Run {
         let (tell, events) = mpsc::unbounded_channel();
         lock(&self.ears).insert(number, tell);
-        Run { number, events, say: self.say.clone(), ears: Arc::clone(&self.ears) }
+        let (say, ears) = (self.say.clone(), Arc::clone(&self.ears));
+        Run { number, events, say, ears, windowed: false }
     }
 
     /// Starts a run.
     pub(super) fn start(&self, asked: &Value) -> Run {
-        let run = self.ear(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut run = self.ear(self.next.fetch_add(1, Ordering::Relaxed));
+        run.windowed = asked["window"].is_u64();
         run.say(b'S', asked.to_string().as_bytes());
         run
     }
@@ -123,6 +125,8 @@ pub(super) struct Run {
     events: mpsc::UnboundedReceiver<Event>,
     say: mpsc::UnboundedSender<Vec<u8>>,
     ears: Arc<Ears>,
+    /// Whether the agent waits for what was said to be heard.
+    windowed: bool,
 }
 
 impl Run {
@@ -152,7 +156,12 @@ impl Run {
 
     /// What comes next; nothing where the container is gone.
     pub(super) async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        if let (true, Some(Event::Out(piece))) = (self.windowed, &event) {
+            let heard = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            self.say(b'A', &heard.to_be_bytes());
+        }
+        event
     }
 
     /// Waits for a sign of life.

@@ -6,8 +6,9 @@ use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use fixfly_runtime::SandboxError;
 
-use super::container::{MACHINE, OWNER, lives, machine};
+use super::container::{MACHINE, OWNER};
 use super::engine;
+use crate::lease::{lives, machine};
 
 /// Removes the containers of this machine's runs that are dead; says how many
 /// there were.

@@ -5,10 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fixfly_runtime::Limits;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::lease;
 
 /// The folders in which groups can be made.
 pub(super) enum Hierarchy {
@@ -54,7 +57,7 @@ impl Hierarchy {
 
     /// A group with these limits.
     pub(super) fn group(&self, limits: &Limits) -> io::Result<Group> {
-        let name = fresh_name();
+        let name = lease::fresh();
         let memory = (limits.memory_mb << 20).to_string();
         let processes = limits.processes.to_string();
         let mut group = Group::default();
@@ -82,22 +85,49 @@ impl Hierarchy {
         Ok(group)
     }
 
-    /// Removes the groups that dead runs left.
-    pub(super) fn sweep(&self) {
+    /// What limits the memory of a whole sandbox.
+    pub(super) fn limits_memory(&self) -> Option<&'static str> {
+        match self {
+            Hierarchy::Unified(_) => Some("cgroup v2"),
+            Hierarchy::Split { memory, .. } => memory.as_ref().map(|_| "cgroup v1"),
+        }
+    }
+
+    /// What limits the processes of a whole sandbox.
+    pub(super) fn limits_processes(&self) -> &'static str {
+        match self {
+            Hierarchy::Unified(_) => "cgroup v2",
+            Hierarchy::Split { pids: Some(_), .. } => "cgroup v1",
+            // Counted for the user of one user namespace.
+            Hierarchy::Split { pids: None, .. } => "rlimit",
+        }
+    }
+
+    /// Removes the groups that dead runs left, and kills what is still in
+    /// them; says how many there were.
+    pub(super) fn sweep(&self) -> usize {
         let folders: Vec<&PathBuf> = match self {
             Hierarchy::Unified(at) => vec![at],
             Hierarchy::Split { memory, pids } => memory.iter().chain(pids).collect(),
         };
-        for entry in folders.into_iter().filter_map(|at| fs::read_dir(at).ok()).flatten().flatten()
-        {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.strip_prefix("fixfly-"));
-            let pid = owner.and_then(|owner| owner.split('-').next());
-            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                let _ = fs::remove_dir(entry.path());
-            }
+        let groups = folders.into_iter().filter_map(|at| fs::read_dir(at).ok()).flatten().flatten();
+        let left = groups.filter(|group| {
+            let name = group.file_name();
+            let owner = name.to_str().and_then(lease::owner_of);
+            owner.is_some_and(|owner| !lease::lives(owner))
+        });
+        left.filter(|group| empty(&group.path()).is_ok()).count()
+    }
+}
+
+/// Kills what is in a group, and removes it.
+fn empty(group: &Path) -> io::Result<()> {
+    for pid in fs::read_to_string(group.join("cgroup.procs"))?.lines() {
+        if let Ok(pid @ 1..) = pid.parse() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+    remove_when_empty(group)
 }
 
 /// One sandbox's group; dropping removes it where it is empty.
@@ -158,11 +188,6 @@ fn remove_when_empty(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn fresh_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("fixfly-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
 /// Where the hierarchy of that kind and controller is mounted.
 fn mount_of(mounts: &str, kind: &str, controller: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
@@ -185,7 +210,7 @@ fn own_group<'a>(own: &'a str, controller: &str) -> &'a str {
 
 /// Whether groups made there can limit memory and processes.
 fn serves(at: &Path) -> bool {
-    let probe = at.join(fresh_name());
+    let probe = at.join(lease::fresh());
     if fs::create_dir(&probe).is_err() {
         return false;
     }
@@ -198,7 +223,7 @@ fn serves(at: &Path) -> bool {
 }
 
 fn can_hold_groups(at: &Path) -> bool {
-    let probe = at.join(fresh_name());
+    let probe = at.join(lease::fresh());
     fs::create_dir(&probe).is_ok() && fs::remove_dir(&probe).is_ok()
 }
 

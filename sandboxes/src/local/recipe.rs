@@ -14,6 +14,9 @@ use super::kernel::forbid;
 /// Kernel user and group that nothing inside ever exceeds when root opens.
 pub(super) const NOBODY: u32 = 65534;
 
+/// Where the space of all writable folders is until it is hidden.
+pub(super) const SPACE: &str = ".space";
+
 /// One step, in the order they are taken.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
@@ -31,8 +34,12 @@ pub(super) enum Step {
     Link(CString, CString),
     /// Show what was held.
     Show { slot: usize, at: CString },
-    /// Mount an empty writable folder with these options.
-    Scratch { at: CString, options: CString },
+    /// Mount the space that all writable folders share, with these options.
+    Space { options: CString },
+    /// Show a folder of that space, of this mode, nobody's where it is owned.
+    Scratch { folder: CString, at: CString, mode: u32, owned: bool },
+    /// Hide the space but for what is shown of it.
+    Hide,
     /// Forbid writes to the new root.
     Seal,
     /// Become nobody, as root.
@@ -99,17 +106,16 @@ pub(super) fn steps(
     let mut recipe = Recipe { opener, disk: spec.limits.disk_mb << 20, ..Recipe::default() };
     recipe.system()?;
     recipe.devices()?;
-    recipe.scratch("tmp", "mode=1777", recipe.disk)?;
-    recipe.scratch("dev/shm", "mode=1777", recipe.disk)?;
-    let mut private = private.iter();
+    recipe.space(private)?;
+    recipe.scratch("tmp", 0o1777)?;
+    recipe.scratch("dev/shm", 0o1777)?;
     for mount in &spec.mounts {
         match mount.mode {
             MountMode::ReadOnly => recipe.show(mount)?,
-            MountMode::Private => {
-                recipe.private(&mount.to, private.next().copied().unwrap_or_default())?;
-            }
+            MountMode::Private => recipe.scratch(inner(&mount.to), 0o755)?,
         }
     }
+    recipe.furnish.push(Step::Hide);
     recipe.folder(inner(&spec.workdir))?;
     recipe.finish()
 }
@@ -118,6 +124,7 @@ pub(super) fn steps(
 struct Recipe {
     opener: Opener,
     disk: u64,
+    scratches: usize,
     held: Vec<Step>,
     furnish: Vec<Step>,
     checks: Vec<Step>,
@@ -189,21 +196,24 @@ impl Recipe {
         Ok(())
     }
 
-    fn private(&mut self, to: &str, bytes: u64) -> Result<(), NulError> {
-        let owner = match self.opener {
-            Opener::Root => format!("mode=755,uid={NOBODY},gid={NOBODY}"),
-            Opener::User { .. } => "mode=755".to_owned(),
-        };
-        self.folder(inner(to))?;
-        self.scratch(inner(to), &owner, bytes + self.disk)
-    }
-
-    fn scratch(&mut self, at: &str, how: &str, bytes: u64) -> Result<(), NulError> {
-        self.folder(at)?;
+    /// The disk's limit holds for all of a sandbox, and beside it there is room
+    /// for what is copied in.
+    fn space(&mut self, private: &[u64]) -> Result<(), NulError> {
+        let bytes = self.disk + private.iter().sum::<u64>();
         // Bounds what many empty files cost the kernel.
         let files = (bytes >> 12) + 1024;
-        let options = c(format!("{how},size={bytes},nr_inodes={files}"))?;
-        self.furnish.push(Step::Scratch { at: c(at)?, options });
+        self.folder(SPACE)?;
+        let options = c(format!("mode=755,size={bytes},nr_inodes={files}"))?;
+        self.furnish.push(Step::Space { options });
+        Ok(())
+    }
+
+    fn scratch(&mut self, at: &str, mode: u32) -> Result<(), NulError> {
+        self.folder(at)?;
+        let folder = c(format!("{SPACE}/{}", self.scratches))?;
+        self.scratches += 1;
+        let owned = self.opener == Opener::Root && mode & 0o1000 == 0;
+        self.furnish.push(Step::Scratch { folder, at: c(at)?, mode, owned });
         Ok(())
     }
 
@@ -281,9 +291,11 @@ impl fmt::Display for Step {
             Step::Text(at, _) => write!(out, "making the file /{}", at.to_string_lossy()),
             Step::Link(at, _) => write!(out, "making the link /{}", at.to_string_lossy()),
             Step::Show { at, .. } => write!(out, "mounting /{}", at.to_string_lossy()),
+            Step::Space { .. } => out.write_str("mounting a tmpfs for what is written"),
             Step::Scratch { at, .. } => {
-                write!(out, "mounting a tmpfs at /{}", at.to_string_lossy())
+                write!(out, "mounting a writable folder at /{}", at.to_string_lossy())
             }
+            Step::Hide => out.write_str("hiding the tmpfs for what is written"),
             Step::Seal => out.write_str("making the root read-only"),
             Step::Yield => out.write_str("becoming nobody"),
             Step::Check(at) => write!(out, "reading /{}", at.to_string_lossy()),
@@ -367,10 +379,10 @@ mod tests {
     }
 
     #[test]
-    fn a_private_mount_has_room_for_its_folder_and_the_disk_limit() {
+    fn all_that_is_written_shares_the_disk_limit_and_room_for_what_is_copied() {
         let steps = made(Opener::User { uid: 7, gid: 8 });
         let options = c"mode=755,size=269484032,nr_inodes=66816".to_owned();
-        assert!(steps.contains(&Step::Scratch { at: c"c".to_owned(), options }));
+        assert!(steps.contains(&Step::Space { options }));
     }
 
     #[test]

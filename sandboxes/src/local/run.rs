@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{ForkResult, chdir, fork, pipe2};
 use tokio::process::Child;
 
+use super::guard::Guard;
 use super::kernel;
 use super::slate::Slate;
 use super::world::{World, exit, mount_proc};
@@ -55,6 +56,7 @@ impl Run {
         world: &Arc<World>,
         spec: &SandboxSpec,
         doors: Vec<Arc<File>>,
+        guard: &Arc<Guard>,
         command: &Command,
     ) -> Result<Run, SandboxError> {
         let program = command.argv.first().map_or("", String::as_str);
@@ -70,6 +72,7 @@ impl Run {
             world: Arc::clone(world),
             doors,
             rlimits: rlimits(&spec.limits),
+            guard: Arc::clone(guard),
             workdir,
             lifeline: read_end.as_raw_fd(),
             arguments: kernel::own_arguments(),
@@ -108,22 +111,25 @@ fn status(raw: i32) -> Status {
     }
 }
 
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "joining the namespaces",
     "making a pid namespace",
     "mounting /proc",
     "joining the control group",
     "setting limits",
     "entering the folder",
+    "filtering system calls",
 ];
 const WORKDIR: usize = 5;
-const PROGRAM: usize = 6;
+const FILTER: usize = 6;
+const PROGRAM: usize = 7;
 
 /// All that a forked child needs to become a program in a sandbox.
 struct Entry {
     world: Arc<World>,
     doors: Vec<Arc<File>>,
-    rlimits: [(libc::__rlimit_resource_t, rlimit); 4],
+    rlimits: [(libc::__rlimit_resource_t, rlimit); 5],
+    guard: Arc<Guard>,
     workdir: CString,
     lifeline: RawFd,
     arguments: Range<usize>,
@@ -175,6 +181,8 @@ impl Entry {
         }
         self.slate.begin(WORKDIR);
         chdir(self.workdir.as_c_str())?;
+        self.slate.begin(FILTER);
+        self.guard.put_on()?;
         self.slate.begin(PROGRAM);
         Ok(())
     }
@@ -226,13 +234,14 @@ fn reap(program: libc::pid_t, slate: &Slate) {
     }
 }
 
-fn rlimits(limits: &Limits) -> [(libc::__rlimit_resource_t, rlimit); 4] {
+fn rlimits(limits: &Limits) -> [(libc::__rlimit_resource_t, rlimit); 5] {
     // The init of each program and the process that waits for it count too.
     const INITS: u64 = 16;
     [
         (libc::RLIMIT_NPROC, limits.processes + INITS),
         (libc::RLIMIT_FSIZE, limits.file_mb << 20),
-        (libc::RLIMIT_NOFILE, 1024),
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
         (libc::RLIMIT_CORE, 0),
     ]
     .map(|(resource, most)| {

@@ -2,22 +2,23 @@
 //! by descriptors alone. No process runs in it until a command does, and when
 //! the descriptors close, also because fixfly was killed, the kernel frees it.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{self, AccessFlags, ForkResult, Gid, Pid, Uid, fork};
+use nix::unistd::{self, AccessFlags, ForkResult, Gid, Pid, Uid, UnlinkatFlags, fork};
 
 use super::kernel;
-use super::recipe::{Identity, NOBODY, Opener, Step};
+use super::recipe::{Identity, NOBODY, Opener, SPACE, Step};
 use super::slate::Slate;
 
 /// The namespaces a sandbox holds, in the order they are joined.
@@ -139,11 +140,18 @@ fn take(step: &Step, held: &mut [RawFd]) -> nix::Result<()> {
             made => made,
         },
         Step::Text(at, text) => write_file(at, text, OFlag::O_CREAT),
-        Step::Link(at, to) => unistd::symlinkat(to.as_c_str(), nix::fcntl::AT_FDCWD, at.as_c_str()),
+        Step::Link(at, to) => unistd::symlinkat(to.as_c_str(), AT_FDCWD, at.as_c_str()),
         Step::Show { slot, at } => kernel::attach(held[*slot], at),
-        Step::Scratch { at, options } => {
+        Step::Space { options } => {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            mount(Some(c"tmpfs"), at.as_c_str(), Some(c"tmpfs"), flags, Some(options.as_c_str()))
+            mount(Some(c"tmpfs"), SPACE, Some(c"tmpfs"), flags, Some(options.as_c_str()))
+        }
+        Step::Scratch { folder, at, mode, owned } => {
+            show_scratch(folder, at, Mode::from_bits_truncate(*mode), *owned)
+        }
+        Step::Hide => {
+            umount2(SPACE, MntFlags::MNT_DETACH)?;
+            unistd::unlinkat(AT_FDCWD, SPACE, UnlinkatFlags::RemoveDir)
         }
         Step::Seal => seal(),
         Step::Yield => yield_to_nobody(),
@@ -166,6 +174,16 @@ fn leave(user: Option<&Identity>) -> nix::Result<()> {
         }
     }
     mount(None::<&str>, c"/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+}
+
+fn show_scratch(folder: &CStr, at: &CStr, mode: Mode, owned: bool) -> nix::Result<()> {
+    unistd::mkdir(folder, mode)?;
+    // Not only what the mask leaves of it.
+    fchmodat(AT_FDCWD, folder, mode, FchmodatFlags::FollowSymlink)?;
+    if owned {
+        unistd::chown(folder, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
+    }
+    mount(Some(folder), at, None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
 }
 
 fn seal() -> nix::Result<()> {
@@ -224,12 +242,12 @@ fn pivot() -> nix::Result<()> {
 }
 
 /// Mounts the `/proc` of this process' pid namespace.
-pub(super) fn mount_proc(at: &std::ffi::CStr) -> nix::Result<()> {
+pub(super) fn mount_proc(at: &CStr) -> nix::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some(c"proc"), at, Some(c"proc"), flags, None::<&str>)
 }
 
-fn write_file(at: &std::ffi::CStr, bytes: &[u8], flags: OFlag) -> nix::Result<()> {
+fn write_file(at: &CStr, bytes: &[u8], flags: OFlag) -> nix::Result<()> {
     let flags = flags | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let mut file = File::from(open(at, flags, Mode::from_bits_truncate(0o644))?);
     file.write_all(bytes).map_err(|why| errno(&why))

@@ -1,0 +1,87 @@
+//! What a Docker engine gives a sandbox, found by asking and by trying.
+
+use std::time::Duration;
+
+use bollard::models::SystemInfo;
+use fixfly_runtime::{Command, Host, Part, SandboxError, SandboxSpec, Status};
+
+use super::{Engine, Ready};
+
+/// Each part, the one that all others need first.
+pub(super) async fn parts(engine: &Engine) -> Vec<Part> {
+    let ready = engine.ready().await;
+    let mut parts = vec![engine_and_image(ready.as_ref())];
+    if let Ok(ready) = ready {
+        parts.push(containers(engine).await);
+        parts.extend(limits(&ready.info));
+    }
+    parts
+}
+
+fn engine_and_image(ready: Result<&&Ready, &SandboxError>) -> Part {
+    let by = ready.ok().map(|ready| {
+        let version = ready.info.server_version.as_deref().unwrap_or("of no version");
+        format!("Docker {version}, image {}", ready.image)
+    });
+    Part {
+        name: "an engine and an image",
+        by,
+        needed: true,
+        mend: ready.err().map(ToString::to_string).unwrap_or_default(),
+        cost: "there is no sandbox",
+    }
+}
+
+async fn containers(engine: &Engine) -> Part {
+    let tried = programs(engine).await;
+    Part {
+        name: "programs and candidates apart, in a container",
+        by: tried.is_ok().then(|| "user, mount and pid namespaces within".to_owned()),
+        needed: true,
+        mend: tried.err().unwrap_or_default(),
+        cost: "there is no sandbox",
+    }
+}
+
+async fn programs(engine: &Engine) -> Result<(), String> {
+    let spec = SandboxSpec {
+        env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        ..SandboxSpec::default()
+    };
+    let container = engine.open(&spec).await.map_err(|why| why.to_string())?;
+    // The agent made namespaces for this program, and it makes more.
+    let words = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"];
+    let command = Command { timeout: Some(Duration::from_secs(10)), ..Command::new(words) };
+    let ran = container.exec(&command).await;
+    let _ = container.close().await;
+    match ran {
+        Ok(output) if output.status == Status::Exited(0) => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+fn limits(info: &SystemInfo) -> [Part; 4] {
+    let group = format!("cgroup v{}", info.cgroup_version.map_or("1".into(), |v| v.to_string()));
+    let limit = |name, there: Option<bool>, cost| Part {
+        name,
+        by: there.unwrap_or(false).then(|| group.clone()),
+        needed: true,
+        mend: "a kernel and an engine with this controller; `docker info` warns of it".to_owned(),
+        cost,
+    };
+    let options = info.security_options.iter().flatten();
+    let seccomp = options.into_iter().any(|option| option.contains("seccomp"));
+    [
+        limit("memory of the whole sandbox", info.memory_limit, "all memory can be taken"),
+        limit("number of processes", info.pids_limit, "a fork bomb reaches the machine"),
+        limit("share of the processors", info.cpu_cfs_quota, "others on the machine wait"),
+        Part {
+            name: "system calls that reach the machine",
+            by: seccomp.then(|| "seccomp".to_owned()),
+            needed: true,
+            mend: "an engine with seccomp; `docker info` lists it".to_owned(),
+            cost: "more of the kernel can be attacked from inside",
+        },
+    ]
+}

@@ -1,0 +1,79 @@
+//! Whose a sandbox is. Whatever of it could outlive fixfly names its run and
+//! the process that opened it, so that a later sweep knows what is left over.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static RUN: OnceLock<String> = OnceLock::new();
+
+/// Names what this process opens sandboxes for, once: a run's folder.
+pub fn name_run(run: impl Into<String>) {
+    let _ = RUN.set(run.into());
+}
+
+/// What this process opens sandboxes for; empty where nobody said.
+#[cfg(feature = "docker")]
+pub(crate) fn run() -> &'static str {
+    RUN.get().map_or("", String::as_str)
+}
+
+/// A name that no other sandbox of this machine has.
+pub(crate) fn fresh() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("fixfly-{}-{}", owner(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The owner of what has that fresh name.
+pub(crate) fn owner_of(name: &str) -> Option<&str> {
+    let (owner, _) = name.strip_prefix("fixfly-")?.rsplit_once('-')?;
+    Some(owner)
+}
+
+/// This process, told from a later one of the same number.
+pub(crate) fn owner() -> String {
+    let pid = std::process::id();
+    format!("{pid}-{}", started(pid).unwrap_or_default())
+}
+
+/// Whether the process of that name still runs.
+pub(crate) fn lives(owner: &str) -> bool {
+    let parts = owner.split_once('-').and_then(|(pid, start)| Some((pid.parse().ok()?, start)));
+    parts.is_some_and(|(pid, start): (u32, _)| started(pid).as_deref() == Some(start))
+}
+
+/// This machine, since it was started.
+#[cfg(feature = "docker")]
+pub(crate) fn machine() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
+}
+
+/// When a process began, in ticks since the machine did; nothing of one that
+/// is dead and only waited for.
+fn started(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    (!["Z", "X"].contains(&state)).then(|| fields.nth(18).map(str::to_owned))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_owner_who_lives() {
+        let name = fresh();
+        assert_eq!(owner_of(&name), Some(owner().as_str()));
+        assert!(lives(&owner()));
+    }
+
+    #[test]
+    fn a_dead_process_and_a_later_one_of_its_number_own_nothing() {
+        for (owner, alive) in [("999999999-1", false), ("1-1", false), ("", false), ("x", false)] {
+            assert_eq!(lives(owner), alive, "{owner}");
+        }
+        assert!(!lives(&format!("{}-1", std::process::id())));
+    }
+}

@@ -1,0 +1,111 @@
+//! What this machine gives a sandbox, found by trying.
+
+use std::time::Duration;
+
+use fixfly_runtime::{Command, Host, Part, Sandbox, SandboxError, SandboxSpec, Status};
+
+use super::Local;
+
+/// Each part, the one that all others need first.
+pub(super) async fn parts(local: &Local) -> Vec<Part> {
+    let spec = SandboxSpec {
+        env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        ..SandboxSpec::default()
+    };
+    let opened = local.open(&spec).await;
+    let nested = match &opened {
+        Ok(sandbox) => nests(&**sandbox).await,
+        Err(_) => false,
+    };
+    let mut parts = vec![namespaces(opened.as_ref().err()), nesting(nested)];
+    if let Ok(sandbox) = opened {
+        let _ = sandbox.close().await;
+    }
+    parts.extend(groups(local));
+    parts.extend(kernel(local));
+    parts
+}
+
+fn namespaces(why: Option<&SandboxError>) -> Part {
+    Part {
+        name: "files, processes and network of its own",
+        by: why.is_none().then(|| "user, mount, pid, net, ipc and uts namespaces".to_owned()),
+        needed: true,
+        mend: why.map(ToString::to_string).unwrap_or_default(),
+        cost: "there is no sandbox",
+    }
+}
+
+fn nesting(given: bool) -> Part {
+    Part {
+        name: "each candidate apart from the next",
+        by: given.then(|| "namespaces within the sandbox".to_owned()),
+        needed: true,
+        mend: "raise user.max_user_namespaces, and unmask /proc where fixfly runs in a container"
+            .to_owned(),
+        cost: "methods' candidates are not run",
+    }
+}
+
+fn groups(local: &Local) -> [Part; 2] {
+    let mend = match nix::unistd::geteuid().is_root() {
+        true => "mount the control groups writable: a container needs --privileged",
+        false => "systemd-run --user --scope -p Delegate=yes fixfly …",
+    };
+    [
+        Part {
+            name: "memory of the whole sandbox",
+            by: local.groups.limits_memory().map(str::to_owned),
+            needed: true,
+            mend: mend.to_owned(),
+            cost: "a limit for each process alone: many together can take all memory",
+        },
+        Part {
+            name: "number of processes",
+            by: Some(local.groups.limits_processes().to_owned()),
+            needed: true,
+            mend: String::new(),
+            cost: "",
+        },
+    ]
+}
+
+fn kernel(local: &Local) -> Vec<Part> {
+    let always = |name, by: &str| Part {
+        name,
+        by: Some(by.to_owned()),
+        needed: true,
+        mend: String::new(),
+        cost: "",
+    };
+    vec![
+        always("processor time, open files, size of a file", "rlimits"),
+        always("disk of the whole sandbox", "one tmpfs"),
+        Part {
+            name: "system calls that reach the machine",
+            by: local.guard.has_filter().then(|| "seccomp".to_owned()),
+            needed: true,
+            mend: "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or ARM64".to_owned(),
+            cost: "more of the kernel can be attacked from inside",
+        },
+        Part {
+            name: "signals and sockets across programs",
+            by: local.guard.has_domain().then(|| "landlock".to_owned()),
+            needed: false,
+            mend: "Linux 6.12 or newer with landlock among its security modules".to_owned(),
+            cost: "namespaces alone hold them",
+        },
+    ]
+}
+
+/// Whether a program inside can hold another in namespaces of its own, as the
+/// test server holds candidates.
+async fn nests(sandbox: &dyn Sandbox) -> bool {
+    let words = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"];
+    let command = Command { timeout: Some(Duration::from_secs(10)), ..Command::new(words) };
+    match sandbox.exec(&command).await {
+        Ok(output) => output.status == Status::Exited(0),
+        // Without that program nobody can say; the test server will.
+        Err(_) => true,
+    }
+}
