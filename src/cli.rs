@@ -7,9 +7,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::failure::one_line;
-#[cfg(feature = "docker")]
-use crate::sandbox;
-use crate::{bench, dataset, report, run, schema};
+use crate::{bench, dataset, report, run, sandbox, schema};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -41,8 +39,7 @@ pub(crate) enum Command {
     Dataset(dataset::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
-    /// Make images for containers, and remove what dead runs left
-    #[cfg(feature = "docker")]
+    /// Say what holds candidates here, make images, remove what dead runs left
     Sandbox(sandbox::Flags),
     /// Run a model for the policy `llama`, which starts this by itself
     #[cfg(feature = "llama")]

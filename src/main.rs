@@ -7,7 +7,6 @@ mod dataset;
 mod failure;
 mod report;
 mod run;
-#[cfg(feature = "docker")]
 mod sandbox;
 mod schema;
 mod terminal;
@@ -37,7 +36,6 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
-        #[cfg(feature = "docker")]
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]
         Command::LlamaEngine => {

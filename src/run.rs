@@ -16,8 +16,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Policy, RunDirectory, RunRecord, SCHEMA, Split,
-    Task, Templates, Wording, find, read_episodes,
+    Benchmark, Entry, Episode, Host, Lifetime, Part, Policy, RunDirectory, RunRecord, SCHEMA,
+    Split, Task, Templates, Wording, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 use serde_json::Value;
@@ -83,6 +83,11 @@ pub(crate) struct Flags {
 
     #[arg(long, default_value = "local", help = choices("Where the tools act", fixfly_sandboxes::ALL))]
     sandbox: String,
+
+    /// Go on where the sandbox would hold less than it should on this machine;
+    /// the run's record says what it had. See `fixfly sandbox doctor`
+    #[arg(long, env = "FIXFLY_ALLOW_WEAK")]
+    allow_weak: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
     /// the built-in wording
@@ -151,7 +156,12 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
         Open::Episodes(open) => open(recorded),
         Open::Model(open) => open(&settings).map_err(Usage)?,
     };
-    let pool = Arc::new(Pool::new(open_host()?, jobs * beds(&tasks)));
+    fixfly_sandboxes::name_run(flags.output.display().to_string());
+    let host = open_host()?;
+    if !flags.allow_weak {
+        strong(&flags.sandbox, &host.parts().await)?;
+    }
+    let pool = Arc::new(Pool::new(host, jobs * beds(&tasks)));
 
     let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
     let record = record(flags, asked, &templates, facts, &*pool);
@@ -180,6 +190,16 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
         terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
     }
     Ok(ended)
+}
+
+/// Refuses a sandbox that would hold less than is asked of it.
+fn strong(sandbox: &str, parts: &[Part]) -> Result<(), Usage> {
+    let Some(part) = parts.iter().find(|part| part.weakens()) else { return Ok(()) };
+    let Part { name, mend, cost, .. } = part;
+    Err(Usage(format!(
+        "the sandbox `{sandbox}` lacks this on this machine: {name} ({cost}); to get it: {mend}; \
+         --allow-weak goes on without, and `fixfly sandbox doctor` says more"
+    )))
 }
 
 /// Says what is missing, if anything is.
@@ -366,5 +386,24 @@ mod tests {
             episode_seed(0, "a", 1),
         ];
         assert_eq!(HashSet::from(seeds).len(), seeds.len());
+    }
+
+    #[test]
+    fn a_sandbox_that_lacks_what_is_needed_is_refused() {
+        let part = |by: Option<&str>, needed| Part {
+            name: "memory of the whole sandbox",
+            by: by.map(str::to_owned),
+            needed,
+            mend: "ask for it".to_owned(),
+            cost: "all can be taken",
+        };
+        assert!(strong("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok());
+        let why = strong("local", &[part(None, true)]).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "the sandbox `local` lacks this on this machine: memory of the whole sandbox (all \
+             can be taken); to get it: ask for it; --allow-weak goes on without, and `fixfly \
+             sandbox doctor` says more"
+        );
     }
 }

@@ -1,13 +1,15 @@
-//! `fixfly sandbox`: images to run in, and what dead runs left.
+//! `fixfly sandbox`: what holds candidates here, and what dead runs left.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[cfg(feature = "docker")]
+mod image;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fixfly_sandboxes::docker;
+use comfy_table::{ContentArrangement, Table, presets};
+use fixfly_runtime::Part;
+use fixfly_sandboxes::{ALL, local};
 
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -17,80 +19,111 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Say what this machine can isolate, how to get the rest, and what it
+    /// costs to be without
+    Doctor,
     /// Make images for `--sandbox docker`
+    #[cfg(feature = "docker")]
     #[command(subcommand)]
-    Image(Image),
-    /// Remove the containers that dead runs left
+    Image(image::Image),
+    /// Remove what dead runs left: containers, control groups, processes
     Sweep,
-}
-
-#[derive(Debug, Subcommand)]
-enum Image {
-    /// Make an image with Python from a root file system, with no registry
-    #[command(after_help = "\
-Examples:
-  fixfly sandbox image build
-  fixfly sandbox image build --suite trixie
-  fixfly sandbox image build --rootfs rootfs.tar.gz
-
-The image built last is the one that containers are made of, unless
-FIXFLY_DOCKER_IMAGE names another. Without --rootfs, debootstrap fetches Debian.")]
-    Build(Build),
-}
-
-#[derive(Debug, Args)]
-struct Build {
-    /// Root file system with Python 3, tar or tar.gz
-    #[arg(long, value_name = "FILE")]
-    rootfs: Option<PathBuf>,
-
-    /// Release of Debian to fetch; its libraries serve this machine's Python
-    /// where it is this machine's release
-    #[arg(long, default_value = "bookworm", conflicts_with = "rootfs")]
-    suite: String,
 }
 
 pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no threads")?;
     match &flags.verb {
-        Verb::Image(Image::Build(build)) => {
-            let name = runtime.block_on(image(build))?;
-            terminal.say(&format!("image: {name}"));
-        }
-        Verb::Sweep => {
-            let removed = runtime.block_on(docker::sweep())?;
-            terminal.say(&format!("containers removed: {removed}"));
-        }
+        Verb::Doctor => terminal::print(&runtime.block_on(doctor())),
+        #[cfg(feature = "docker")]
+        Verb::Image(image) => runtime.block_on(image::image(image, terminal)),
+        Verb::Sweep => runtime.block_on(sweep(terminal)),
     }
+}
+
+async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
+    terminal.say(&format!("control groups removed: {}", local::sweep()));
+    #[cfg(feature = "docker")]
+    terminal.say(&format!("containers removed: {}", fixfly_sandboxes::docker::sweep().await?));
     Ok(())
 }
 
-async fn image(build: &Build) -> anyhow::Result<String> {
-    match &build.rootfs {
-        Some(rootfs) => Ok(docker::import(rootfs).await?),
+async fn doctor() -> String {
+    let mut said = String::new();
+    for entry in ALL {
+        let (parts, isolation) = match (entry.open)() {
+            Ok(host) => (host.parts().await, host.isolation()),
+            Err(why) => (Vec::new(), why.to_string()),
+        };
+        said += &format!("{}: {}\n", entry.name, verdict(&parts, &isolation));
+        if !parts.is_empty() {
+            said += &format!("{}\n", table(&parts));
+        }
+    }
+    said
+}
+
+fn verdict(parts: &[Part], isolation: &str) -> String {
+    let missed: Vec<_> = parts.iter().filter(|part| part.weakens()).collect();
+    match missed.first() {
+        None if parts.is_empty() => isolation.to_owned(),
+        None => "all that is needed is here".to_owned(),
+        Some(first) if first.cost == "there is no sandbox" => "not here".to_owned(),
+        Some(_) => format!("weaker than asked for by {}; runs need --allow-weak", missed.len()),
+    }
+}
+
+fn table(parts: &[Part]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["what it holds", "by", "to get it", "without it"]);
+    table.add_rows(parts.iter().map(row));
+    table.trim_fmt()
+}
+
+fn row(part: &Part) -> [String; 4] {
+    let name = part.name.to_owned();
+    match &part.by {
+        Some(by) => [name, by.clone(), String::new(), String::new()],
         None => {
-            let place = std::env::temp_dir().join(format!("fixfly-{}.tar", std::process::id()));
-            let imported = match fetch(&place, &build.suite) {
-                Ok(()) => docker::import(&place).await.map_err(Into::into),
-                Err(why) => Err(why),
-            };
-            let _ = std::fs::remove_file(&place);
-            imported
+            let missing = if part.needed { "MISSING" } else { "missing" };
+            [name, missing.to_owned(), part.mend.clone(), part.cost.to_owned()]
         }
     }
 }
 
-fn fetch(place: &Path, suite: &str) -> anyhow::Result<()> {
-    let made = Command::new("sh")
-        .args(["-c", include_str!("sandbox/rootfs.sh"), "rootfs.sh"])
-        .arg(place)
-        .arg(suite)
-        .status()
-        .context("cannot run sh")?;
-    anyhow::ensure!(
-        made.success(),
-        "the root file system could not be made; what went wrong is above"
-    );
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(by: Option<&str>, needed: bool) -> Part {
+        Part {
+            name: "memory of the whole sandbox",
+            by: by.map(str::to_owned),
+            needed,
+            mend: "ask for it".to_owned(),
+            cost: "all memory can be taken",
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_its_mend_and_its_cost() {
+        let parts = [part(Some("cgroup v1"), true), part(None, true), part(None, false)];
+        insta::assert_snapshot!(table(&parts));
+    }
+
+    #[test]
+    fn only_what_is_needed_makes_a_sandbox_weak() {
+        let isolation = "wasm: no system calls";
+        let needed = "weaker than asked for by 1; runs need --allow-weak";
+        for (parts, expected) in [
+            (vec![], isolation),
+            (vec![part(Some("x"), true)], "all that is needed is here"),
+            (vec![part(None, false)], "all that is needed is here"),
+            (vec![part(None, true), part(None, false)], needed),
+        ] {
+            assert_eq!(verdict(&parts, isolation), expected);
+        }
+    }
 }
