@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use attacks::{ATTACKS, Attack};
+use attacks::{Attack, attacks};
 use common::Django;
 use fixfly_benchmarks::RunPath;
 use fixfly_runtime::{
@@ -77,11 +77,12 @@ fn recording(task: &Task, codes: &[String]) -> TempDir {
 }
 
 /// Plays the recording with the real binary.
-fn play(benchmark: &Path, recording: &Path, samples: usize) -> Vec<Episode> {
+fn play(benchmark: &Path, recording: &Path, samples: usize, sandbox: &str) -> Vec<Episode> {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let output = Command::new(env!("CARGO_BIN_EXE_fixfly"))
         .args(["run", "django", "--policy", "replay", "--turns", "1", "--jobs", "1"])
+        .args(["--sandbox", sandbox])
         .args(["--samples", &samples.to_string()])
         .arg("--benchmark-dir")
         .arg(benchmark)
@@ -108,12 +109,31 @@ fn marked(mark: &str) -> usize {
 /// What is wrong with an attack's episode, if anything is.
 fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
     let seen = &episode.turns.first()?.observation;
-    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(attack.says);
-    if !episode.solved() && !episode.infrastructure_failure() && expected {
+    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.says);
+    let flags = episode.verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
+    let believed = match &attack.flagged {
+        // A person is told of it.
+        Some(flag) => episode.solved() && !flags.contains(flag),
+        None => episode.solved(),
+    };
+    if !believed && !episode.infrastructure_failure() && expected {
         return None;
     }
     let end = &episode.end;
     Some(format!("== {}: {end:?}, {:?}\n{}", attack.name, seen.outcome, seen.text))
+}
+
+/// The sandboxes in which the test server runs here; others are named.
+async fn sandboxes() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for entry in fixfly_sandboxes::ALL.iter().filter(|entry| entry.name != "wasm") {
+        let parts = (entry.open)().unwrap().parts().await;
+        match parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none()) {
+            None => found.push(entry.name),
+            Some(part) => eprintln!("skipped `{}`: {}", entry.name, part.mend),
+        }
+    }
+    found
 }
 
 #[tokio::test]
@@ -128,8 +148,9 @@ async fn no_attack_is_solved_or_hurts_the_next_candidate() {
     let port = listener.local_addr().unwrap().port().to_string();
     let mark = format!("77{}", std::process::id());
     let head = "def parse_header_name(cls, header):\n";
+    let attacks = attacks();
     // After each attack an honest candidate, in the same sandbox.
-    let codes: Vec<String> = ATTACKS
+    let codes: Vec<String> = attacks
         .iter()
         .flat_map(|attack| {
             let body = attack.body.replace("PORT", &port).replace("MARK", &mark);
@@ -139,17 +160,20 @@ async fn no_attack_is_solved_or_hurts_the_next_candidate() {
         .collect();
     let benchmark = django.benchmark(vec![item]);
     let recorded = recording(&task, &codes);
-    let episodes = play(benchmark.path(), recorded.path(), codes.len());
-    assert_eq!(marked(&mark), 0, "processes are left");
-    assert_eq!(episodes.len(), codes.len());
     let mut faults = Vec::new();
-    for (attack, pair) in ATTACKS.iter().zip(episodes.chunks(2)) {
-        faults.extend(fault(attack, &pair[0]));
-        if !pair[1].solved() {
-            let seen = pair[1].turns.first().map_or("", |turn| turn.observation.text.as_str());
-            faults.push(format!("== after {}: {:?}\n{seen}", attack.name, pair[1].end));
+    for sandbox in sandboxes().await {
+        let episodes = play(benchmark.path(), recorded.path(), codes.len(), sandbox);
+        assert_eq!(marked(&mark), 0, "processes are left");
+        assert_eq!(episodes.len(), codes.len());
+        for (attack, pair) in attacks.iter().zip(episodes.chunks(2)) {
+            faults.extend(fault(attack, &pair[0]).map(|fault| format!("{sandbox} {fault}")));
+            if !pair[1].solved() {
+                let seen = pair[1].turns.first().map_or("", |turn| turn.observation.text.as_str());
+                let end = &pair[1].end;
+                faults.push(format!("== {sandbox}, after {}: {end:?}\n{seen}", attack.name));
+            }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(ATTACKS.iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
+    assert!(attacks.iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
 }

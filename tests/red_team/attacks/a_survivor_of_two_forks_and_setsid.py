@@ -1,0 +1,12 @@
+# A survivor of two forks and setsid.
+# outcome: failed
+# says: AssertionError: started
+
+import os
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        os.execv('/bin/sleep', ['sleep', 'MARK'])
+    os._exit(0)
+raise AssertionError('started')

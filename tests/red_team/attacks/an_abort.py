@@ -1,0 +1,6 @@
+# An abort.
+# outcome: crashed
+# says: CRASHED
+
+import os
+os.abort()

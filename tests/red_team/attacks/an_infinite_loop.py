@@ -1,0 +1,5 @@
+# An infinite loop.
+# outcome: timed_out
+# says: TIMED OUT
+
+while True: pass

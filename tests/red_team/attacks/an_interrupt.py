@@ -1,0 +1,4 @@
+# An interrupt.
+# outcome: failed, exited
+
+raise KeyboardInterrupt

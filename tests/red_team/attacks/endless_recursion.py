@@ -1,0 +1,7 @@
+# Endless recursion.
+# outcome: failed
+# says: RecursionError
+
+def again():
+    again()
+again()

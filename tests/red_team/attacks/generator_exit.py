@@ -1,0 +1,4 @@
+# GeneratorExit, which is no Exception.
+# outcome: failed, exited
+
+raise GeneratorExit

@@ -1,0 +1,7 @@
+# Its report closed, its process kept.
+# outcome: exited
+# says: EXITED
+
+import os, time
+os.closerange(0, 1 << 10)
+time.sleep(30)
