@@ -4,7 +4,7 @@
 
 import os
 read = []
-for path in ('SECRET', '/etc/shadow', '/root/.ssh', '/root/.bashrc', '/root/.cache', '/var/lib/docker', '/var/log', '/boot',
+for path in ('SECRET', '/etc/shadow', '/root/.ssh', '/root/.bashrc', '/root/.cache', '/var/lib/docker', '/boot',
              '/proc/1/root/etc/shadow', '/proc/1/cwd', '/proc/kcore', '/proc/1/environ', '/dev/sda', '/dev/mem', '/sys/firmware/efi'):
     try:
         if os.path.isdir(path):
