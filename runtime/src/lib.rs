@@ -39,7 +39,7 @@ pub use episode::{
 };
 pub use feedback::feedback;
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
-pub use policy::{Policy, PolicyError, View};
+pub use policy::{Policy, PolicyError, Request, View, Words};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};
 pub use run_directory::{

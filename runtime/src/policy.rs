@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::episode::{Action, Limit, Turn};
+use crate::episode::{Action, Call, Limit, Turn, Usage};
+use crate::generation::Generation;
 use crate::render::{Message, Templates, render};
 use crate::task::Task;
 use crate::tool::{Tool, ToolSpec};
@@ -19,11 +20,54 @@ pub trait Policy: Send + Sync {
     /// error but [`crate::Call::Malformed`].
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError>;
 
+    /// Words in answer to a conversation, of a policy that asks a model: what it
+    /// acts by, without a task.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; [`PolicyError::Model`] of a policy that asks none.
+    async fn write(&self, _: Request<'_>) -> Result<Words, PolicyError> {
+        Err(PolicyError::Model("this policy writes no text of its own".into()))
+    }
+
     /// Why no more can be asked of it in this run, in one sentence: its money
     /// is spent, its server turns it away. What is not done yet is left for
     /// another time.
     fn halted(&self) -> Option<String> {
         None
+    }
+}
+
+/// Words that are asked for.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The conversation, up to where the model is to speak.
+    pub messages: &'a [Message],
+    /// What the words are for: one name, one conversation that grows.
+    pub name: &'a str,
+    /// Which answer to the same conversation, from 0.
+    pub sample: u32,
+    /// The only source of chance.
+    pub seed: u64,
+}
+
+/// What a model wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Words {
+    /// Its exact words.
+    pub text: String,
+    /// Its reasoning, where it gives one apart from its words.
+    pub reasoning: Option<String>,
+    /// What they cost.
+    pub usage: Usage,
+    /// How they were made.
+    pub generation: Generation,
+}
+
+impl Words {
+    /// The action of a policy that said this, and asks for that.
+    pub fn action(self, call: Call) -> Action {
+        let Words { text, reasoning, usage, generation } = self;
+        Action { text, reasoning, call, usage, generation: Some(generation) }
     }
 }
 

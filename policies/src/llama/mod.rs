@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Chat, Entry, Finish, Generation, Limit, Policy, PolicyError, Sampling, Thinking,
-    ThinkingMode, ThinkingSwitch, Usage, View, told,
+    Action, Chat, Entry, Finish, Generation, Limit, Message, Policy, PolicyError, Request,
+    Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View, Words, told,
 };
 
 use crate::answer::{call, thought};
@@ -87,21 +87,15 @@ impl Llama {
         Ok(Llama { model: model.name(), chat, engine, sampling, thinking, calls, record_tokens })
     }
 
-    fn action(&self, said: Said, opened: bool, sampling: Sampling, view: View<'_>) -> Action {
+    fn words(&self, said: Said, opened: bool, sampling: Sampling) -> Words {
         let before = if opened { OPENED } else { "" };
         let (reasoning, text) = thought(&format!("{before}{}", said.text));
         let answer_at = said.text.len().saturating_sub(text.len());
         let thinks = |end: &&usize| reasoning.is_some() && **end <= answer_at;
         let reasoning_tokens = said.ends.iter().filter(thinks).count() as u64;
-        let call = call(&text, &view.specs(), said.finish);
-        let finish = match (self.calls, said.finish) {
-            (CallForm::Native, Finish::Stop) => Finish::ToolCall,
-            (_, finish) => finish,
-        };
-        Action {
+        Words {
             text,
             reasoning,
-            call,
             usage: Usage {
                 prompt_tokens: said.prompt_tokens,
                 completion_tokens: said.ends.len() as u64,
@@ -110,27 +104,27 @@ impl Llama {
                 calls: 1,
                 ..Usage::default()
             },
-            generation: Some(Generation {
+            generation: Generation {
                 model: self.model.clone(),
                 sampling,
                 thinking: self.thinking,
-                finish,
+                finish: said.finish,
                 first_token_ms: Some(said.first_token_ms),
                 tokens_per_second: said.tokens_per_second,
                 tokens: said.tokens,
-            }),
+            },
         }
     }
-}
 
-#[async_trait]
-impl Policy for Llama {
-    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let messages = told(view.messages(), self.thinking);
-        let tools = match self.calls {
-            CallForm::Text => Vec::new(),
-            CallForm::Native => view.specs(),
-        };
+    /// What the model says next in a conversation.
+    async fn say(
+        &self,
+        messages: Vec<Message>,
+        tools: Vec<ToolSpec>,
+        episode: String,
+        seed: u64,
+    ) -> Result<Words, PolicyError> {
+        let messages = told(messages, self.thinking);
         let prompt = self.chat.prompt(&messages, &tools, self.thinking);
         let prompt = prompt.map_err(|why| PolicyError::Model(why.to_string()))?;
         let opened = prompt.trim_end().ends_with(OPENED);
@@ -140,22 +134,39 @@ impl Policy for Llama {
             (false, _) => Thought::Open,
         };
         let form = if tools.is_empty() { Form::Free } else { Form::Call(tools, thought) };
-        let seed = Some(seed(view));
-        let sampling = Sampling { seed, ..self.sampling.clone() };
-        let say = Say {
-            id: 0,
-            episode: format!("{}#{}", view.task.id, view.sample),
-            prompt,
-            sampling: sampling.clone(),
-            form,
-            record_tokens: self.record_tokens,
-        };
+        let sampling = Sampling { seed: Some(seed), ..self.sampling.clone() };
+        let (sampled, record_tokens) = (sampling.clone(), self.record_tokens);
+        let say = Say { id: 0, episode, prompt, sampling, form, record_tokens };
         match self.engine.say(say).await {
-            Ok(said) => Ok(self.action(said, opened, sampling, view)),
+            Ok(said) => Ok(self.words(said, opened, sampled)),
             Err(Unanswered::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),
             Err(Unanswered::Refused(Refusal::Form(why))) => Err(PolicyError::Model(why)),
             Err(Unanswered::Gone(how)) => Err(PolicyError::Infrastructure(how)),
         }
+    }
+}
+
+#[async_trait]
+impl Policy for Llama {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        let tools = match self.calls {
+            CallForm::Text => Vec::new(),
+            CallForm::Native => view.specs(),
+        };
+        let episode = format!("{}#{}", view.task.id, view.sample);
+        let seed = seed(view.seed, view.turns.len());
+        let mut words = self.say(view.messages(), tools, episode, seed).await?;
+        let call = call(&words.text, &view.specs(), words.generation.finish);
+        if (self.calls, words.generation.finish) == (CallForm::Native, Finish::Stop) {
+            words.generation.finish = Finish::ToolCall;
+        }
+        Ok(words.action(call))
+    }
+
+    async fn write(&self, request: Request<'_>) -> Result<Words, PolicyError> {
+        let episode = format!("{}#{}", request.name, request.sample);
+        let (messages, seed) = (request.messages.to_vec(), seed(request.seed, 0));
+        self.say(messages, Vec::new(), episode, seed).await
     }
 }
 
@@ -189,7 +200,7 @@ fn thinking(asked: Thinking, chat: &Chat, model: &Model) -> Result<Thinking, Fau
 
 /// Another one for each turn. Llama.cpp's seeds have 32 bits, and it takes the
 /// largest for a wish to be random.
-fn seed(view: View<'_>) -> u64 {
-    let mixed = view.seed.wrapping_add(view.turns.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn seed(seed: u64, turn: usize) -> u64 {
+    let mixed = seed.wrapping_add(turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed >> 33
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fixfly_runtime::{Finish, Limit, PolicyError, View};
+use fixfly_runtime::{Finish, Limit, PolicyError, Request, View};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use super::journal::{Journal, Line};
 use super::pace::backoff;
 use super::profile::Profile;
 use super::purse::Purse;
-use super::request::{request, tokens_at_least, tokens_at_most};
+use super::request::{request, tokens_at_least, tokens_at_most, words};
 use super::response::{Reply, Tokens};
 use super::wire::Trouble;
 use crate::settings::Teacher;
@@ -36,6 +36,9 @@ pub(super) struct Asked {
     pub(super) key: String,
     /// What it may take at most.
     worst: Tokens,
+    seed: u64,
+    /// US dollars that its episode may cost yet.
+    left: Option<f64>,
 }
 
 /// What was bought, and what may be spent yet.
@@ -73,25 +76,31 @@ impl OpenAi {
     }
 
     /// The call that asks for the next action.
-    pub(super) fn asked(&self, view: &View<'_>) -> Asked {
-        let body = request(&self.teacher, self.calls, view);
-        let whole = json!([self.teacher.base_url, body, view.sample]).to_string();
+    pub(super) fn next(&self, view: &View<'_>) -> Asked {
+        let spent: f64 = view.turns.iter().filter_map(|turn| turn.action.usage.usd).sum();
+        let left = view.task.budget.usd.map(|budget| budget - spent);
+        self.asked(request(&self.teacher, self.calls, view), view.sample, view.seed, left)
+    }
+
+    /// The call that asks for words.
+    pub(super) fn wanted(&self, request: &Request<'_>) -> Asked {
+        let body = words(&self.teacher, request.messages, request.seed);
+        self.asked(body, request.sample, request.seed, None)
+    }
+
+    fn asked(&self, body: Value, sample: u32, seed: u64, left: Option<f64>) -> Asked {
+        let whole = json!([self.teacher.base_url, body, sample]).to_string();
         let key = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
         let worst = Tokens {
             prompt: tokens_at_most(&body),
             completion: u64::from(self.teacher.sampling.max_tokens.unwrap_or_default()),
             ..Tokens::default()
         };
-        Asked { body, key, worst }
+        Asked { body, key, worst, seed, left }
     }
 
     /// Asks until there is an answer, or asking again is of no use.
-    pub(super) async fn buy(
-        &self,
-        books: &Books,
-        call: Asked,
-        view: &View<'_>,
-    ) -> Result<Bought, PolicyError> {
+    pub(super) async fn buy(&self, books: &Books, call: Asked) -> Result<Bought, PolicyError> {
         let Profile { seconds, context, .. } = &self.teacher.profile;
         if context.is_some_and(|context| tokens_at_least(&call.body) > context) {
             return Err(PolicyError::Spent(Limit::Context));
@@ -99,7 +108,7 @@ impl OpenAi {
         let worst = self.usd(call.worst);
         let mut lost = 0.0;
         for calls in 1.. {
-            self.within_episode(view, lost, worst)?;
+            within_episode(&call, lost, worst)?;
             let trouble = match self.once(books, &call, worst).await? {
                 Ok(bought) => {
                     let usd = bought.usd.map(|usd| usd + lost);
@@ -116,7 +125,7 @@ impl OpenAi {
             if calls > seconds.retries {
                 return Err(PolicyError::Infrastructure(format!("{trouble}, {calls} times")));
             }
-            let wait = backoff(seconds.backoff, calls - 1, view.seed);
+            let wait = backoff(seconds.backoff, calls - 1, call.seed);
             let wait = trouble.retry_after().map_or(wait, |after| after.max(wait));
             tracing::info!("{trouble}; asked again in {:.1} s", wait.as_secs_f64());
             tokio::time::sleep(wait).await;
@@ -200,21 +209,6 @@ impl OpenAi {
         }
     }
 
-    /// Whether the episode may cost another call.
-    fn within_episode(
-        &self,
-        view: &View<'_>,
-        lost: f64,
-        worst: Option<f64>,
-    ) -> Result<(), PolicyError> {
-        let (Some(budget), Some(worst)) = (view.task.budget.usd, worst) else { return Ok(()) };
-        let spent: f64 = view.turns.iter().filter_map(|turn| turn.action.usage.usd).sum();
-        match spent + lost + worst > budget {
-            true => Err(PolicyError::Spent(Limit::Usd)),
-            false => Ok(()),
-        }
-    }
-
     fn usd(&self, tokens: Tokens) -> Option<f64> {
         let price = self.teacher.profile.price?;
         Some(price.of(tokens.prompt, tokens.cached, tokens.completion, tokens.reasoning))
@@ -237,6 +231,14 @@ impl OpenAi {
         let journal = books.journal.clone();
         let written = tokio::task::spawn_blocking(move || journal.add(&line)).await;
         written.unwrap_or_else(|fault| Err(fault.to_string())).map_err(|why| self.halt(why))
+    }
+}
+
+/// Whether the episode may cost another call.
+fn within_episode(call: &Asked, lost: f64, worst: Option<f64>) -> Result<(), PolicyError> {
+    match (call.left, worst) {
+        (Some(left), Some(worst)) if lost + worst > left => Err(PolicyError::Spent(Limit::Usd)),
+        _ => Ok(()),
     }
 }
 

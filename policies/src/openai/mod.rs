@@ -14,14 +14,15 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, Entry, Finish, Generation, Policy, PolicyError, Sampling, Usage, View,
+    Action, Call, Entry, Finish, Generation, Policy, PolicyError, Request, Sampling, Usage, View,
+    Words,
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::settings::{CallForm, Settings, Teacher};
 use crate::{Open, answer};
-use buy::{Books, Bought};
+use buy::{Asked, Books, Bought};
 use pace::Pace;
 use profile::Resolved;
 use request::seed;
@@ -97,34 +98,8 @@ fn key(settings: &Settings, teacher: &Resolved) -> Result<(String, String), Stri
 #[async_trait]
 impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        if let Some(why) = self.halted() {
-            return Err(PolicyError::Infrastructure(why));
-        }
-        let asked = self.asked(&view);
-        let books = self.books().await?;
-        let found = books.journal.find(&asked.key).map_err(|why| self.halt(why))?;
-        let bought = match found {
-            Some((reply, usd)) => Bought { reply, usd, calls: 0 },
-            None => self.buy(books, asked, &view).await?,
-        };
-        Ok(self.action(bought, &view))
-    }
-
-    fn halted(&self) -> Option<String> {
-        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl OpenAi {
-    fn halt(&self, why: String) -> PolicyError {
-        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
-        PolicyError::Infrastructure(halted.get_or_insert(why).clone())
-    }
-
-    fn action(&self, bought: Bought, view: &View<'_>) -> Action {
-        let Bought { reply, usd, calls } = bought;
-        let finish = reply.finish.unwrap_or(Finish::Stop);
-        let tokens = reply.tokens.unwrap_or_default();
+        let bought = self.answer(self.next(&view)).await?;
+        let (reply, finish) = (&bought.reply, bought.reply.finish.unwrap_or(Finish::Stop));
         let call = match (self.calls, reply.calls.as_slice()) {
             (CallForm::Native, [call]) => native(call),
             (CallForm::Native, [_, _, ..]) => Call::Malformed(format!(
@@ -133,8 +108,42 @@ impl OpenAi {
             )),
             _ => answer::call(&reply.text, &view.specs(), finish),
         };
-        Action {
-            call,
+        Ok(self.words(bought, view.seed).action(call))
+    }
+
+    async fn write(&self, request: Request<'_>) -> Result<Words, PolicyError> {
+        let bought = self.answer(self.wanted(&request)).await?;
+        Ok(self.words(bought, request.seed))
+    }
+
+    fn halted(&self) -> Option<String> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl OpenAi {
+    /// The answer to a call: the one that was paid for, else one that is bought.
+    async fn answer(&self, asked: Asked) -> Result<Bought, PolicyError> {
+        if let Some(why) = self.halted() {
+            return Err(PolicyError::Infrastructure(why));
+        }
+        let books = self.books().await?;
+        let found = books.journal.find(&asked.key).map_err(|why| self.halt(why))?;
+        match found {
+            Some((reply, usd)) => Ok(Bought { reply, usd, calls: 0 }),
+            None => self.buy(books, asked).await,
+        }
+    }
+
+    fn halt(&self, why: String) -> PolicyError {
+        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        PolicyError::Infrastructure(halted.get_or_insert(why).clone())
+    }
+
+    fn words(&self, bought: Bought, chance: u64) -> Words {
+        let Bought { reply, usd, calls } = bought;
+        let tokens = reply.tokens.unwrap_or_default();
+        Words {
             usage: Usage {
                 prompt_tokens: tokens.prompt,
                 completion_tokens: tokens.completion,
@@ -143,21 +152,21 @@ impl OpenAi {
                 calls,
                 usd,
             },
-            generation: Some(Generation {
+            generation: Generation {
                 model: match reply.model.is_empty() {
                     true => self.teacher.model.clone(),
                     false => reply.model,
                 },
                 sampling: Sampling {
-                    seed: seed(&self.teacher, view.seed),
+                    seed: seed(&self.teacher, chance),
                     ..self.teacher.sampling.clone()
                 },
                 thinking: self.teacher.thinking,
-                finish,
+                finish: reply.finish.unwrap_or(Finish::Stop),
                 first_token_ms: reply.first_token_ms,
                 tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),
                 tokens: Vec::new(),
-            }),
+            },
             text: reply.text,
             reasoning: reply.reasoning,
         }

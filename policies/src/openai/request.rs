@@ -12,20 +12,31 @@ const SEEDS: u64 = 1 << 31;
 /// The body of a request for the next action. The same view gives the same
 /// bytes, so an answer that was paid for is found again by them.
 pub(crate) fn request(teacher: &Resolved, calls: CallForm, view: &View<'_>) -> Value {
+    let messages = told(view.messages(), teacher.thinking);
+    let tools = (calls == CallForm::Native).then(|| tools(view));
+    body(teacher, conversation(messages, calls, view), tools, view.seed)
+}
+
+/// The body of a request for words.
+pub(crate) fn words(teacher: &Resolved, messages: &[Message], seed: u64) -> Value {
+    let messages = told(messages.to_vec(), teacher.thinking);
+    body(teacher, json!(messages), None, seed)
+}
+
+fn body(teacher: &Resolved, messages: Value, tools: Option<Value>, chance: u64) -> Value {
     let mut body = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             body.insert(key.into(), value);
         }
     };
-    let messages = told(view.messages(), teacher.thinking);
     put("model", Some(json!(teacher.model)));
-    put("messages", Some(conversation(messages, calls, view)));
+    put("messages", Some(messages));
     let sampling = &teacher.sampling;
     put("temperature", sampling.temperature.map(Value::from));
     put("top_p", sampling.top_p.map(Value::from));
     put("top_k", sampling.top_k.map(Value::from));
-    put("seed", seed(teacher, view.seed).map(Value::from));
+    put("seed", seed(teacher, chance).map(Value::from));
     let limit = match teacher.profile.limit_field {
         LimitField::MaxTokens => "max_tokens",
         LimitField::MaxCompletionTokens => "max_completion_tokens",
@@ -35,8 +46,8 @@ pub(crate) fn request(teacher: &Resolved, calls: CallForm, view: &View<'_>) -> V
         put("stream", Some(json!(true)));
         put("stream_options", Some(json!({ "include_usage": true })));
     }
-    if calls == CallForm::Native {
-        put("tools", Some(tools(view)));
+    if let Some(tools) = tools {
+        put("tools", Some(tools));
         put("parallel_tool_calls", Some(json!(false)));
     }
     if teacher.thinking.told_by == ThinkingSwitch::Template {

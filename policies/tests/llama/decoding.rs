@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use fixfly_policies::Settings;
-use fixfly_runtime::{Action, Finish, Limit, Policy, PolicyError, Sampling, Task};
+use fixfly_runtime::{
+    Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, Templates, View,
+};
 
 use crate::stage::{Folder, QWEN3, act, ids, open, settings, task, turn};
 use crate::tiny::{Kind, WINDOW, model};
@@ -165,4 +167,22 @@ async fn what_was_measured_is_recorded() {
     assert_eq!(generation.tokens.len() as u64, action.usage.completion_tokens);
     assert!(generation.tokens.iter().all(|token| token.logprob <= 0.0));
     assert_eq!(action.usage.calls, 1);
+}
+
+#[tokio::test]
+async fn words_without_a_task_are_those_of_a_turn() {
+    let folder = Folder::new();
+    let policy = open(&settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 12));
+    let task = task("a", 5);
+    let templates = Templates::load(None).unwrap();
+    let view =
+        View { task: &task, tools: &[], turns: &[], templates: &templates, sample: 0, seed: 1 };
+    let messages = view.messages();
+    let request = Request { messages: &messages, name: "row", sample: 0, seed: 1 };
+    let words = policy.write(request).await.unwrap();
+    let action = act(&*policy, &task, &[], 1).await.unwrap();
+    assert_eq!((&words.text, &words.reasoning), (&action.text, &action.reasoning));
+    let tokens = words.generation.tokens.iter().map(|token| token.id).collect::<Vec<_>>();
+    assert_eq!(tokens, ids(&action));
+    assert!(words.usage.prompt_tokens > 0 && words.usage.calls == 1);
 }
