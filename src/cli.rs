@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::failure::one_line;
-use crate::{bench, dataset, report, run, sandbox, schema};
+use crate::{bench, dataset, reason, report, run, sandbox, schema};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Report(report::Flags),
     /// Make what a student learns from of recorded runs, and look at it
     Dataset(dataset::Flags),
+    /// Have a teacher reason about the answers of a dataset
+    Reason(reason::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Say what holds candidates here, make images, remove what dead runs left

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use fixfly_train::RECIPES;
 
+pub(crate) use known::Python;
+
 use crate::failure::Usage;
 use crate::terminal::{Terminal, print};
 

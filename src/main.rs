@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod dataset;
 mod failure;
+mod reason;
 mod report;
 mod run;
 mod sandbox;
@@ -35,6 +36,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
+        Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

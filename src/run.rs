@@ -3,7 +3,7 @@
 mod glob;
 mod interrupts;
 mod machine;
-mod model;
+pub(crate) mod model;
 mod progress;
 mod queue;
 
@@ -27,7 +27,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::report;
 use crate::terminal::Terminal;
 use glob::matches;
-use interrupts::Interrupts;
+pub(crate) use interrupts::Interrupts;
 pub(crate) use machine::now;
 use progress::Progress;
 use queue::{Crew, ENOUGH, Ended, Queue, Work};
@@ -367,7 +367,7 @@ fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
 }
 
 /// The seed of one episode: it follows from these three and nothing else.
-fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
+pub(crate) fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
     let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
     digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }

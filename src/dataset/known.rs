@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::Usage;
 
 /// Python, as benchmarks read it.
-pub(super) struct Python;
+pub(crate) struct Python;
 
 impl Language for Python {
     fn tree_hash(&self, text: &str) -> Option<String> {

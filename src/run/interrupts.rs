@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 use anyhow::Context;
 
 /// Requests to stop, one after the other.
-pub(super) struct Interrupts(mpsc::UnboundedReceiver<()>);
+pub(crate) struct Interrupts(mpsc::UnboundedReceiver<()>);
 
 impl Interrupts {
     /// From now on Ctrl-C and SIGTERM ask instead of killing.
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
             let mut signals = signal(kind).context("cannot listen for Ctrl-C")?;
@@ -23,14 +23,14 @@ impl Interrupts {
     }
 
     /// Waits for the next one; for ever, where none can come any more.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending().await
         }
     }
 
     #[cfg(test)]
-    pub(super) fn by_hand() -> (mpsc::UnboundedSender<()>, Self) {
+    pub(crate) fn by_hand() -> (mpsc::UnboundedSender<()>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (sender, Interrupts(receiver))
     }

@@ -9,7 +9,7 @@ use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For policies that ask a model")]
 #[group(skip)]
-pub(super) struct Flags {
+pub(crate) struct Flags {
     /// Model: a name that the server knows, or a GGUF file
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -134,7 +134,7 @@ enum Kv {
 
 impl Flags {
     /// What they say, for a run in this directory.
-    pub(super) fn settings(&self, run: &Path, episodes: usize) -> Settings {
+    pub(crate) fn settings(&self, run: &Path, episodes: usize) -> Settings {
         Settings {
             model: self.model.clone(),
             sampling: Sampling {
@@ -178,13 +178,13 @@ impl Flags {
     }
 
     /// Whether any was given.
-    pub(super) fn given(&self) -> bool {
+    pub(crate) fn given(&self) -> bool {
         let nowhere = Path::new("");
         self.settings(nowhere, 0) != Flags::default().settings(nowhere, 0)
     }
 
     /// What one episode may cost.
-    pub(super) fn episode_budget(&self) -> Option<f64> {
+    pub(crate) fn episode_budget(&self) -> Option<f64> {
         self.episode_budget
     }
 

@@ -14,12 +14,12 @@ const RECIPE: &str = "about = 'What nobody solved.'\nloss = 'last'\n\
 
 /// One method to learn from, two of the benchmark's own in the same file, and a
 /// run on each split that solves nothing.
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Bench { folder: benchmark(0.0) };
         let manifest = bench.path("manifest.jsonl");
         let text = fs::read_to_string(&manifest).unwrap();
@@ -32,11 +32,11 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn word(&self, name: &str) -> String {
+    pub(crate) fn word(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
@@ -48,12 +48,12 @@ impl Bench {
         run
     }
 
-    fn build<'a>(&self, run: &'a str, to: &'a str, recipe: &'a str) -> Vec<&'a str> {
+    pub(crate) fn build<'a>(&self, run: &'a str, to: &'a str, recipe: &'a str) -> Vec<&'a str> {
         vec!["dataset", "build", "--recipe", recipe, run, "-o", to]
     }
 }
 
-fn read(folder: &str, file: &str) -> String {
+pub(crate) fn read(folder: &str, file: &str) -> String {
     fs::read_to_string(Path::new(folder).join(file)).unwrap()
 }
 

@@ -5,6 +5,7 @@ mod benches;
 mod datasets;
 mod faults;
 mod project;
+mod reasons;
 mod reports;
 mod runs;
 mod schemas;

@@ -174,7 +174,9 @@ impl Build<'_> {
 
     fn trace<'e>(&'e self, item: &Item, episode: &'e Episode) -> Result<&'e str, &'static str> {
         let trace = match (self.recipe.reasoning.from, item.lesson.answer) {
-            (TraceSource::Traces, _) => self.traces.of(&item.id),
+            (TraceSource::Traces, _) => {
+                self.traces.of(&item.id).map(|trace| trace.reasoning.as_str())
+            }
             (TraceSource::Teacher, Answer::Turn(turn)) => {
                 episode.turns[turn - 1].action.reasoning.as_deref()
             }
@@ -243,6 +245,12 @@ impl Build<'_> {
                 TraceSource::Traces => "traces".to_string(),
                 TraceSource::Teacher => "teacher".to_string(),
             }),
+            trace: match (traced, self.recipe.reasoning.from) {
+                (true, TraceSource::Traces) => {
+                    self.traces.of(&item.id).and_then(|trace| trace.origin.clone())
+                }
+                _ => None,
+            },
             masked,
         }
     }

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::error::DatasetError;
 use crate::row::Row;
-use crate::sha256;
 use crate::summary::{SCHEMA, Summary};
+use crate::{hex, sha256};
 
 pub(crate) const ROWS: &str = "rows.jsonl";
 pub(crate) const SUMMARY: &str = "dataset.json";
@@ -77,6 +79,26 @@ impl Dataset {
                 why: why.to_string(),
             })
         }))
+    }
+
+    /// SHA-256 of its rows.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] where they cannot be read.
+    pub fn sha256(&self) -> Result<String, DatasetError> {
+        let file = self.folder.join(ROWS);
+        let io = |why| DatasetError::io("read", &file)(why);
+        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
+        let mut hasher = Sha256::new();
+        loop {
+            let bytes = reader.fill_buf().map_err(io)?;
+            if bytes.is_empty() {
+                return Ok(hex(hasher));
+            }
+            hasher.update(bytes);
+            let read = bytes.len();
+            reader.consume(read);
+        }
     }
 
     /// How this one and another differ.

@@ -21,6 +21,7 @@ mod dataset;
 mod error;
 mod item;
 mod reader;
+mod reason;
 mod recipe;
 mod retention;
 mod row;
@@ -38,6 +39,10 @@ pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
 pub use item::Answer;
 pub use reader::{Reader, ReaderFacts, Sequence, Special};
+pub use reason::{
+    Answered, Answers, ELICITATIONS, Failed, Outcome, Prompts, Question, Said, Tally, compressed,
+    elicited, final_code, same_code, without_leaks,
+};
 pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
     Scope, Shipped, Student, Teacher, TraceSource, Traced,
@@ -46,7 +51,7 @@ pub use retention::{Retention, retention};
 pub use row::{Line, Origin, Part, Row, Verdict};
 pub use summary::{Lengths, Source, Summary, Tokenised};
 pub use tokens::Tokens;
-pub use traces::Traces;
+pub use traces::{Trace, TraceOrigin, Traces};
 pub use write::Format;
 
 /// How source text is compared and cut.
@@ -82,5 +87,9 @@ pub struct Known<'a> {
 
 /// SHA-256, hexadecimal.
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::new_with_prefix(bytes))
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::item::Answer;
 use crate::reader::Sequence;
 use crate::recipe::Kind;
+use crate::traces::TraceOrigin;
 
 /// One example, as it stands in `rows.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,9 @@ pub struct Origin {
     pub verdict: Option<Verdict>,
     /// Where its reasoning comes from; none where it has none.
     pub reasoning: Option<String>,
+    /// Where a trace of a file comes from, where the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<TraceOrigin>>,
     /// Methods of the benchmark that were taken out of the file in the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,

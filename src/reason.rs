@@ -1,0 +1,30 @@
+//! `fixfly reason`: reasoning for rows of a dataset.
+
+mod compress;
+mod elicit;
+mod teacher;
+
+use clap::{Args, Subcommand};
+
+use crate::terminal::Terminal;
+
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask a teacher how one comes to each answer of a dataset
+    Elicit(Box<elicit::Flags>),
+    /// Have a teacher shorten traces to a limit of the student's tokens
+    Compress(Box<compress::Flags>),
+}
+
+pub(crate) fn reason(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    match &flags.command {
+        Command::Elicit(flags) => elicit::elicit(flags, terminal),
+        Command::Compress(flags) => compress::compress(flags, terminal),
+    }
+}

@@ -1,0 +1,222 @@
+//! `fixfly reason elicit`.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use clap::{Args, ValueEnum};
+use fixfly_runtime::{
+    Action, Attempt, Benchmark, Budget, Call, Host, Message, Policy, PolicyError, Split, Task,
+    Templates, Tool, View, Words, attempt,
+};
+use fixfly_sandboxes::Pool;
+use fixfly_train::{
+    Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
+    same_code,
+};
+use serde_json::json;
+
+use super::teacher::{self, Rows, Verb, Wanted};
+use crate::dataset::Python;
+use crate::failure::Usage;
+use crate::run::{choices, now};
+use crate::terminal::Terminal;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly reason elicit datasets/v4 --profile qwen3-235b-thinking --budget 50 -o traces/v4
+  fixfly reason elicit datasets/v4 --model Qwen/Qwen3-32B --base-url http://localhost:8000/v1 -o traces/v4
+  fixfly reason elicit datasets/v4 --accept tests --benchmark django ... -o traces/v4
+  fixfly dataset build --recipe v4-reasoning --traces traces/v4/traces.jsonl runs/* -o datasets/v4-reasoning
+
+The same command continues; what was answered is neither asked nor paid again.")]
+pub(super) struct Flags {
+    /// Dataset whose answers are to be reasoned about
+    #[arg(value_name = "DATASET")]
+    dataset: PathBuf,
+
+    #[arg(long, value_name = "NAME", default_value = "minimal", help = choices("How the teacher is asked", ELICITATIONS))]
+    by: String,
+
+    /// When a trace is taken: the teacher's final code is the given solution, or passes the tests
+    #[arg(long, value_name = "WHEN", default_value = "same")]
+    accept: Accept,
+
+    /// Benchmark whose tests decide, for --accept tests
+    #[arg(long, value_name = "NAME", default_value = "django")]
+    benchmark: String,
+
+    /// Folder of that benchmark, if it is not in its usual place
+    #[arg(long, value_name = "DIR")]
+    benchmark_dir: Option<PathBuf>,
+
+    /// Where those tests run
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    sandbox: String,
+
+    #[command(flatten)]
+    teacher: teacher::Flags,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Accept {
+    /// It has the syntax tree of the given solution
+    Same,
+    /// It passes the tests, in a sandbox
+    Tests,
+}
+
+pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let by = fixfly_runtime::find("prompt", ELICITATIONS, &flags.by).map_err(Usage)?.name;
+    let dataset = Dataset::open(&flags.dataset)?;
+    if dataset.summary.reasoned > 0 {
+        let folder = flags.dataset.display();
+        return Err(Usage(format!(
+            "{folder} has rows that reason already: name a dataset of a recipe without reasoning"
+        ))
+        .into());
+    }
+    let prompts = Arc::new(Prompts::load(flags.teacher.prompts.as_deref())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start threads")?;
+    let bench = match flags.accept {
+        Accept::Same => None,
+        Accept::Tests => Some(Arc::new(runtime.block_on(Bench::open(flags))?)),
+    };
+    let limit = flags.teacher.limit();
+    let ids = dataset.rows()?.take(limit).map(|row| row.map(|row| row.id));
+    let rows = ids.collect::<Result<Vec<_>, _>>()?;
+    let wanted: Rows<'_> = Box::new(dataset.rows()?.take(limit).map(|row| {
+        let row = row?;
+        let question = Question::of(&row);
+        let prompt = prompts.of_question(by, &question).to_string();
+        let (prompts, bench, task) = (prompts.clone(), bench.clone(), row.origin.task);
+        Ok(Box::new(Trace { row: row.id, task, prompt, question, prompts, bench })
+            as Box<dyn Wanted>)
+    }));
+    let about = json!({
+        "verb": "elicit",
+        "dataset_sha256": dataset.sha256()?,
+        "prompts": { by: prompts.hash(by), "single-turn": prompts.hash("single-turn") },
+        "accept": format!("{:?}", flags.accept).to_lowercase(),
+    });
+    let verb = Verb { about, rows, spared: HashSet::new(), earlier: &|_| None };
+    let ended = flags.teacher.ask(&runtime, wanted, verb, terminal);
+    if let Some(bench) = bench
+        && let Err(error) = runtime.block_on(bench.pool.drain())
+    {
+        tracing::warn!("a sandbox was not closed cleanly: {error}");
+    }
+    ended
+}
+
+/// A trace for one row.
+struct Trace {
+    row: String,
+    task: String,
+    prompt: String,
+    question: Question,
+    prompts: Arc<Prompts>,
+    bench: Option<Arc<Bench>>,
+}
+
+#[async_trait]
+impl Wanted for Trace {
+    fn row(&self) -> &str {
+        &self.row
+    }
+
+    fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    fn messages(&self, _: Option<&Answered>) -> Vec<Message> {
+        self.prompts.elicit(&self.prompt, &self.question)
+    }
+
+    async fn judge(&self, words: &Words) -> Result<Outcome, String> {
+        let right = match (final_code(&words.text), &self.bench) {
+            (None, _) => Err("the answer holds no code"),
+            (Some(code), None) => match same_code(code, &self.question.solution, &Python) {
+                true => Ok("same code"),
+                false => Err("its code is not the given solution"),
+            },
+            (Some(code), Some(bench)) => match bench.passes(&self.task, code).await? {
+                true => Ok("tests"),
+                false => Err("its code does not pass the tests"),
+            },
+        };
+        let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
+        let said = Said { text, reasoning, finish: words.generation.finish };
+        Ok(elicited(said, right))
+    }
+}
+
+/// What runs the tests.
+struct Bench {
+    benchmark: Arc<dyn Benchmark>,
+    tasks: HashMap<String, Task>,
+    pool: Pool,
+    tools: Vec<Box<dyn Tool>>,
+    templates: Templates,
+}
+
+impl Bench {
+    async fn open(flags: &Flags) -> anyhow::Result<Self> {
+        let find = |name| fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name);
+        let open = find(&flags.benchmark).map_err(Usage)?.open;
+        let benchmark = open(flags.benchmark_dir.as_deref())?;
+        let mut tasks = HashMap::new();
+        for split in Split::ALL {
+            let of = benchmark.tasks(split).await?;
+            tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
+        }
+        let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
+        let pool = Pool::new((host.map_err(Usage)?.open)()?, 2 * flags.teacher.jobs());
+        let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
+        Ok(Bench { benchmark, tasks, pool, tools, templates: Templates::load(None)? })
+    }
+
+    /// Whether a method passes, by the verdict that an episode of one turn gets.
+    async fn passes(&self, task: &str, code: &str) -> Result<bool, String> {
+        let Some(task) = self.tasks.get(task) else {
+            return Err(format!(
+                "the benchmark has no task {task}: name the one the dataset is of by --benchmark"
+            ));
+        };
+        let task = Task { budget: Budget { turns: 1, ..task.budget.clone() }, ..task.clone() };
+        let host: &dyn Host = &self.pool;
+        let with = Attempt {
+            policy: ("reason", &Once(code.to_string())),
+            tools: &self.tools,
+            host,
+            benchmark: &*self.benchmark,
+            templates: &self.templates,
+        };
+        let episode = attempt(&with, &task, 0, 0, now()).await;
+        match episode.infrastructure_failure() {
+            true => Err(format!("{:?}", episode.end)),
+            false => Ok(episode.solved_at().is_some()),
+        }
+    }
+}
+
+/// Submits what was said.
+struct Once(String);
+
+#[async_trait]
+impl Policy for Once {
+    async fn act(&self, _: View<'_>) -> Result<Action, PolicyError> {
+        let args = json!({ "code": self.0 });
+        Ok(Action {
+            text: self.0.clone(),
+            reasoning: None,
+            call: Call::Tool { name: "submit_method".into(), args },
+            usage: Default::default(),
+            generation: None,
+        })
+    }
+}

@@ -1,0 +1,382 @@
+//! Asks a teacher for words on many rows: some at a time, each answer on the
+//! disk before it is used, the same command going on where the last one ended.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use clap::{Args, value_parser};
+use fixfly_policies::{Open, Settings};
+use fixfly_runtime::{Message, Policy, PolicyError, Request, Words};
+use fixfly_train::{Answered, Answers, Outcome, Tally, Trace};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+use crate::failure::{Interrupted, Usage};
+use crate::run::{Interrupts, cpus, episode_seed, model};
+use crate::terminal::{Terminal, print};
+
+/// Flags of both verbs.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Flags {
+    /// Folder to write, or to go on with: answers.jsonl, traces.jsonl, the journal
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: PathBuf,
+
+    /// Who is asked: openai or llama
+    #[arg(long, default_value = "openai")]
+    policy: String,
+
+    /// Folder with prompts to use in place of fixfly's own, as in minimal.jinja
+    #[arg(long, value_name = "DIR")]
+    pub(super) prompts: Option<PathBuf>,
+
+    /// Only the first so many rows
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
+    /// Answers to a row at most, before it is dropped and counted
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    tries: u32,
+
+    /// Seed, from which each answer's seed follows
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Rows at a time; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+
+    #[command(flatten)]
+    model: model::Flags,
+}
+
+/// Words that are wanted for a row.
+#[async_trait]
+pub(super) trait Wanted: Send + Sync {
+    /// The row.
+    fn row(&self) -> &str;
+
+    /// The prompt's name.
+    fn prompt(&self) -> &str;
+
+    /// What is asked, after the last answer that was not taken.
+    fn messages(&self, before: Option<&Answered>) -> Vec<Message>;
+
+    /// What comes of an answer; else why the world kept it from being known.
+    async fn judge(&self, words: &Words) -> Result<Outcome, String>;
+}
+
+/// What is wanted, row by row.
+pub(super) type Rows<'a> = Box<dyn Iterator<Item = anyhow::Result<Box<dyn Wanted>>> + 'a>;
+
+/// What else a verb's record and table say.
+pub(super) struct Verb<'a> {
+    /// What made the folder, beside what all verbs note.
+    pub(super) about: Value,
+    /// All rows, in their order.
+    pub(super) rows: Vec<String>,
+    /// Rows whose trace stays as it is.
+    pub(super) spared: HashSet<&'a str>,
+    /// The trace that a row had before.
+    pub(super) earlier: &'a dyn Fn(&str) -> Option<&'a Trace>,
+}
+
+/// Who asks.
+struct Asking {
+    policy: Box<dyn Policy>,
+    answers: Mutex<Answers>,
+    tries: u32,
+    seed: u64,
+    stopped: AtomicBool,
+}
+
+/// How asking ended.
+#[derive(Default)]
+struct Ended {
+    stopped: bool,
+    /// Rows that are not done yet, and why where one failed.
+    left: usize,
+    why: Option<String>,
+}
+
+impl Flags {
+    /// How many rows.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit as usize)
+    }
+
+    /// How many at a time.
+    pub(super) fn jobs(&self) -> usize {
+        cpus(self.jobs)
+    }
+
+    /// Asks for what is wanted of each row that is not done, and says what came of it.
+    pub(super) fn ask(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        wanted: Rows<'_>,
+        verb: Verb<'_>,
+        terminal: &Terminal,
+    ) -> anyhow::Result<()> {
+        let settings = self.model.settings(&self.output, self.jobs());
+        let policy = self.policy(&settings)?;
+        let mut about = json!({
+            "fixfly": env!("CARGO_PKG_VERSION"), "policy": self.policy, "model": settings,
+            "tries": self.tries, "seed": self.seed,
+        });
+        merge(&mut about, &verb.about);
+        let answers = Answers::open(&self.output, &about)?;
+        let asking = Arc::new(Asking {
+            policy,
+            answers: Mutex::new(answers),
+            tries: self.tries,
+            seed: self.seed,
+            stopped: AtomicBool::new(false),
+        });
+        let total = verb.rows.len() - verb.spared.len();
+        let ended = runtime.block_on(asking.clone().all(wanted, self.jobs(), total, terminal))?;
+        let answers = asking.answers();
+        let file = answers.write_traces(
+            verb.rows.iter().map(String::as_str),
+            verb.earlier,
+            &verb.spared,
+        )?;
+        terminal.say(&format!("traces: {}", file.display()));
+        if !ended.stopped {
+            print(&table(&answers, &verb, self.tries))?;
+        }
+        self.conclude(&ended)
+    }
+
+    fn policy(&self, settings: &Settings) -> anyhow::Result<Box<dyn Policy>> {
+        let entry =
+            fixfly_runtime::find("policy", fixfly_policies::ALL, &self.policy).map_err(Usage)?;
+        match entry.open {
+            Open::Model(open) => Ok(open(settings).map_err(Usage)?),
+            _ => Err(Usage(format!(
+                "the policy `{}` writes no text: name one that asks a model, openai or llama",
+                self.policy
+            ))
+            .into()),
+        }
+    }
+
+    fn conclude(&self, ended: &Ended) -> anyhow::Result<()> {
+        let folder = self.output.display();
+        let again = format!("the same command continues {folder}");
+        match (&ended.why, ended.left) {
+            (Some(why), left) => anyhow::bail!("stopped with {left} rows left: {why}; {again}"),
+            (None, left) if ended.stopped => {
+                Err(Interrupted(format!("stopped with {left} rows left; {again}")).into())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+fn merge(about: &mut Value, more: &Value) {
+    let (Value::Object(about), Value::Object(more)) = (about, more) else { return };
+    about.extend(more.clone());
+}
+
+impl Asking {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn all(
+        self: Arc<Self>,
+        wanted: Rows<'_>,
+        jobs: usize,
+        total: usize,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Ended> {
+        let mut interrupts = Interrupts::listen()?;
+        let mut running: JoinSet<Result<(), String>> = JoinSet::new();
+        let mut ended = Ended::default();
+        let mut wanted = wanted.peekable();
+        let bar = Bar::new(terminal, total);
+        let mut clock = tokio::time::interval(Duration::from_millis(500));
+        let mut done = 0;
+        loop {
+            while !ended.stopped && ended.why.is_none() && running.len() < jobs {
+                let Some(next) = wanted.next() else { break };
+                let next = next?;
+                match self.answers().next(next.row(), self.tries) {
+                    None => done += 1,
+                    Some(_) => drop(running.spawn(self.clone().row(next))),
+                }
+            }
+            if running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(row) = running.join_next() => match row.context("a row met a fault in fixfly; please report it")? {
+                    Ok(()) => done += 1,
+                    Err(why) => {
+                        ended.left += 1;
+                        ended.why.get_or_insert(why);
+                    }
+                },
+                () = interrupts.next() => match ended.stopped {
+                    false => {
+                        ended.stopped = true;
+                        self.stopped.store(true, Ordering::Relaxed);
+                        terminal.say("finishing the answers under way; press Ctrl-C again to stop at once");
+                    }
+                    true => {
+                        ended.left += running.len();
+                        running.shutdown().await;
+                    }
+                },
+                _ = clock.tick() => {}
+            }
+            bar.show(done, &self.answers().tally);
+        }
+        bar.finish();
+        if ended.stopped || ended.why.is_some() {
+            ended.left = total.saturating_sub(done);
+        }
+        Ok(ended)
+    }
+
+    /// Asks until there is a trace, or asking again is of no use.
+    async fn row(self: Arc<Self>, wanted: Box<dyn Wanted>) -> Result<(), String> {
+        let row = wanted.row();
+        loop {
+            let (next, before) = {
+                let answers = self.answers();
+                (answers.next(row, self.tries), answers.last(row).cloned())
+            };
+            let Some(attempt) = next else { return Ok(()) };
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err("asked to stop".into());
+            }
+            let messages = wanted.messages(before.as_ref());
+            let answered = self.once(&*wanted, attempt, &messages).await?;
+            self.answers().add(answered).map_err(|e| e.to_string())?;
+        }
+    }
+
+    async fn once(
+        &self,
+        wanted: &dyn Wanted,
+        attempt: u32,
+        messages: &[Message],
+    ) -> Result<Answered, String> {
+        let row = wanted.row();
+        let request = Request {
+            messages,
+            name: row,
+            sample: attempt - 1,
+            seed: episode_seed(self.seed, row, attempt),
+        };
+        let said = serde_json::to_string(messages).unwrap_or_default();
+        let prompt_sha256 = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut answered = Answered {
+            row: row.into(),
+            attempt,
+            prompt: wanted.prompt().into(),
+            prompt_sha256,
+            text: String::new(),
+            reasoning: None,
+            generation: None,
+            usage: Default::default(),
+            outcome: Outcome::Rejected { why: String::new(), again: false },
+        };
+        let never = |why: String| Outcome::Rejected { why, again: false };
+        match self.policy.write(request).await {
+            Ok(words) => {
+                answered.outcome = wanted.judge(&words).await?;
+                answered.text = words.text;
+                answered.reasoning = words.reasoning;
+                answered.usage = words.usage;
+                answered.generation = Some(words.generation);
+            }
+            Err(PolicyError::Infrastructure(why)) => {
+                return Err(self.policy.halted().unwrap_or(why));
+            }
+            Err(PolicyError::Model(why)) => answered.outcome = never(why),
+            Err(PolicyError::Spent(_)) => {
+                answered.outcome = never("longer than the teacher's window".into());
+            }
+        }
+        Ok(answered)
+    }
+}
+
+/// What came of it all.
+fn table(answers: &Answers, verb: &Verb<'_>, tries: u32) -> String {
+    let Tally { answers: asked, accepted, leaky, leaks, rejected, usage } = &answers.tally;
+    let mut dropped = BTreeMap::new();
+    for row in verb.rows.iter().filter(|row| answers.next(row, tries).is_none()) {
+        if let Some(Answered { outcome: Outcome::Rejected { why, .. }, .. }) = answers.last(row) {
+            *dropped.entry(why.as_str()).or_insert(0) += 1;
+        }
+    }
+    let mut text = format!("{:>8}  rows\n", verb.rows.len());
+    let mut line = |count: usize, what: &str| {
+        let _ = writeln!(text, "{count:>8}  {what}");
+    };
+    if !verb.spared.is_empty() {
+        line(verb.spared.len(), "traces that were short enough");
+    }
+    line(*accepted, "traces taken");
+    line(dropped.values().sum(), "rows dropped, as no answer was taken");
+    for (why, count) in dropped {
+        line(count, &format!("  the last answer: {why}"));
+    }
+    line(*asked, "answers");
+    for (why, count) in rejected {
+        line(*count, &format!("  not taken: {why}"));
+    }
+    line(*leaky, "traces that spoke of the given solution");
+    line(*leaks, "  sentences taken out of them");
+    let counted = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    line(counted(usage.prompt_tokens), "tokens read");
+    line(counted(usage.completion_tokens), "tokens written");
+    if let Some(usd) = usage.usd {
+        let _ = writeln!(text, "{:>8}  spent", format!("${usd:.4}"));
+    }
+    text
+}
+
+/// How far it is.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new(terminal: &Terminal, total: usize) -> Self {
+        Bar(terminal.is_watched().then(|| {
+            let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            terminal.show(ProgressBar::new(total as u64).with_style(style))
+        }))
+    }
+
+    fn show(&self, done: usize, tally: &Tally) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_position(done as u64);
+        let total = bar.length().unwrap_or_default();
+        let rejected: usize = tally.rejected.values().sum();
+        let spent = tally.usage.usd.map_or(String::new(), |usd| format!("  ${usd:.2}"));
+        let taken = tally.accepted;
+        bar.set_message(format!(
+            "{done}/{total}  taken {taken}  answers not taken {rejected}{spent}"
+        ));
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
