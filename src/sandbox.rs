@@ -11,6 +11,9 @@ use fixfly_sandboxes::{ALL, local};
 
 use crate::terminal::{self, Terminal};
 
+/// Columns of a table.
+const WIDTH: u16 = 118;
+
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     #[command(subcommand)]
@@ -44,7 +47,10 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
 async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
     terminal.say(&format!("control groups removed: {}", local::sweep()));
     #[cfg(feature = "docker")]
-    terminal.say(&format!("containers removed: {}", fixfly_sandboxes::docker::sweep().await?));
+    terminal.say(&format!(
+        "containers and volumes removed: {}",
+        fixfly_sandboxes::docker::sweep().await?
+    ));
     Ok(())
 }
 
@@ -77,6 +83,7 @@ fn table(parts: &[Part]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(WIDTH);
     table.set_header(["what it holds", "by", "to get it", "without it"]);
     table.add_rows(parts.iter().map(row));
     table.trim_fmt()

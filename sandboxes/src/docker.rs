@@ -1,4 +1,4 @@
-//! `docker`: containers of a Docker engine on this machine.
+//! `docker`: containers of a Docker engine, on this machine or another.
 //!
 //! One container is one sandbox. Its first program, the agent, starts the
 //! others, each in namespaces of its own: a time-out kills all of a program's
@@ -14,6 +14,7 @@ mod parts;
 mod seccomp;
 mod server;
 mod sweep;
+mod trees;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
+use bollard::errors::Error;
 use bollard::models::SystemInfo;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
 use fixfly_runtime::{
@@ -31,19 +33,21 @@ use fixfly_runtime::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use engine::patient;
+use container::{Shown, Source};
 use link::{End, Event, Link, Run};
 use server::Server;
+use trees::Trees;
 
 use crate::Open;
 
-pub use image::import;
+pub use engine::Patience;
+pub use image::{build, import};
 pub use sweep::sweep;
 
 /// The `docker` plug-in.
 pub const ENTRY: Entry<Open> = Entry {
     name: "docker",
-    about: "containers of a Docker engine on this machine, of an image made by `fixfly sandbox image build`",
+    about: "containers of a Docker engine (DOCKER_HOST), of an image made by `fixfly sandbox image build`",
     open: || Ok(Arc::new(Engine::default())),
 };
 
@@ -58,28 +62,62 @@ const ENOENT: i32 = 2;
 /// Opens containers.
 #[derive(Default)]
 pub struct Engine {
+    /// None for that of `DOCKER_HOST`.
+    address: Option<String>,
+    patience: Patience,
     ready: OnceCell<Ready>,
 }
 
 struct Ready {
     docker: Docker,
-    image: String,
     info: SystemInfo,
+    patience: Patience,
+    /// Copies for an engine that does not see this machine's folders.
+    trees: Option<Trees>,
 }
 
 impl Engine {
+    /// The engine of that address (`unix:///…`, `tcp://…`, `ssh://…`).
+    pub fn at(address: &str, patience: Patience) -> Engine {
+        Engine { address: Some(address.to_owned()), patience, ready: OnceCell::new() }
+    }
+
     async fn ready(&self) -> Result<&Ready, SandboxError> {
         self.ready
             .get_or_try_init(|| async {
-                let docker = engine::connect().await?;
-                sweep::sweep_with(&docker).await?;
-                let image = engine::image(&docker).await?;
-                let info = patient(|| docker.info())
+                let address = self.address.as_deref();
+                let docker = engine::connect(address, self.patience).await?;
+                sweep::sweep_with(&docker, self.patience).await?;
+                let info = self
+                    .patience
+                    .ask(|| docker.info())
                     .await
                     .map_err(|why| SandboxError::Open(why.to_string()))?;
-                Ok(Ready { docker, image, info })
+                let trees = engine::is_elsewhere(address, &info).then(Trees::default);
+                Ok(Ready { docker, info, patience: self.patience, trees })
             })
             .await
+    }
+}
+
+impl Ready {
+    async fn image(&self, spec: &SandboxSpec) -> Result<String, SandboxError> {
+        image::choose(&self.docker, self.patience, spec).await
+    }
+
+    /// What is shown read-only, by where it comes from for the engine.
+    async fn shown(&self, spec: &SandboxSpec, image: &str) -> Result<Vec<Shown>, SandboxError> {
+        let mut shown = Vec::new();
+        for mount in spec.mounts.iter().filter(|mount| mount.mode == MountMode::ReadOnly) {
+            let from = match &self.trees {
+                None => Source::Folder(mount.from.clone()),
+                Some(trees) => Source::Volume(
+                    trees.volume(&self.docker, self.patience, image, &mount.from).await?,
+                ),
+            };
+            shown.push(Shown { from, to: mount.to.clone() });
+        }
+        Ok(shown)
     }
 }
 
@@ -132,24 +170,34 @@ async fn start(
     spec: &SandboxSpec,
     private: &[u64],
 ) -> Result<Container, SandboxError> {
-    let Ready { docker, image, info } = ready;
-    let failed = |why: bollard::errors::Error| SandboxError::Open(why.to_string());
+    let Ready { docker, info, patience, .. } = ready;
+    let failed = |why: Error| SandboxError::Open(why.to_string());
     let name = crate::lease::fresh();
-    let body = container::body(spec, image, &name, info.ncpu.unwrap_or(1), private);
+    let image = ready.image(spec).await?;
+    let shown = ready.shown(spec, &image).await?;
+    let processors = info.ncpu.unwrap_or(1);
+    let body = container::body(spec, &image, &name, processors, private, &shown);
     let named = CreateContainerOptionsBuilder::default().name(&name).build();
-    let gone = Removal { docker: docker.clone(), name: name.clone() };
-    patient(|| docker.create_container(Some(named.clone()), body.clone())).await.map_err(failed)?;
+    let gone = Removal { docker: docker.clone(), patience: *patience, name: name.clone() };
+    let created = patience.ask(|| docker.create_container(Some(named.clone()), body.clone())).await;
+    match created {
+        // A try before this one got through, though its answer did not.
+        Ok(_) | Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
+        Err(why) => return Err(failed(why)),
+    }
     let streams = AttachContainerOptionsBuilder::default();
     let streams = streams.stream(true).stdin(true).stdout(true).stderr(true).build();
-    let attached =
-        patient(|| docker.attach_container(&name, Some(streams.clone()))).await.map_err(failed)?;
+    let attached = patience
+        .ask(|| docker.attach_container(&name, Some(streams.clone())))
+        .await
+        .map_err(failed)?;
     let (link, mut greeting) = Link::new(attached);
-    patient(|| docker.start_container(&name, None)).await.map_err(failed)?;
-    if !greeting.greeted(AT_ONCE * 6).await {
-        let why = format!(
-            "the image {image} gives no Python 3 that can start programs: {}",
-            link.last_words()
-        );
+    match patience.ask(|| docker.start_container(&name, None)).await {
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => {}
+        Err(why) => return Err(failed(why)),
+    }
+    if let Err(how) = greeting.greeted(AT_ONCE * 6).await {
+        let why = format!("a container of {image} {how}: {}", link.last_words());
         return Err(SandboxError::Open(why));
     }
     Ok(Container { servers: tokio::sync::Mutex::default(), link, spec: spec.clone(), gone })
@@ -158,14 +206,16 @@ async fn start(
 /// Removes a container when dropped, as well as it can.
 struct Removal {
     docker: Docker,
+    patience: Patience,
     name: String,
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        let (docker, name) = (self.docker.clone(), std::mem::take(&mut self.name));
+        let (docker, patience) = (self.docker.clone(), self.patience);
+        let name = std::mem::take(&mut self.name);
         if let (Ok(runtime), false) = (tokio::runtime::Handle::try_current(), name.is_empty()) {
-            runtime.spawn(async move { engine::remove(&docker, &name).await });
+            runtime.spawn(async move { engine::remove(&docker, patience, &name).await });
         }
     }
 }
@@ -318,7 +368,7 @@ impl Sandbox for Container {
             server.end().await;
         }
         let name = std::mem::take(&mut self.gone.name);
-        let removed = engine::remove(&self.gone.docker, &name).await;
+        let removed = engine::remove(&self.gone.docker, self.gone.patience, &name).await;
         removed.map_err(|why| SandboxError::Open(format!("the container {name} remains: {why}")))
     }
 }

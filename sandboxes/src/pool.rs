@@ -18,12 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// sandbox, made for it and gone with it. A sandbox of [`Lifetime::Episode`],
 /// and one in which any call failed, is closed for good.
 ///
+/// Where there is room, one more of the last spec that is used once is opened
+/// ahead, so that the next need not wait for it.
+///
 /// At most `size` sandboxes live at once, in use and idle together; whoever
 /// opens more waits.
 pub struct Pool {
     host: Arc<dyn Host>,
     leases: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
+    ahead: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Idle {
@@ -34,7 +38,8 @@ struct Idle {
 impl Pool {
     /// A pool of at most `size` of `host`'s sandboxes, and at least one.
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
-        Pool { host, leases: Arc::new(Semaphore::new(size.max(1))), idle: Arc::default() }
+        let leases = Arc::new(Semaphore::new(size.max(1)));
+        Pool { host, leases, idle: Arc::default(), ahead: Arc::default() }
     }
 
     /// Closes the idle sandboxes, so that no process of theirs is left.
@@ -42,8 +47,31 @@ impl Pool {
     /// # Errors
     /// The first [`SandboxError`], after all were closed.
     pub async fn drain(&self) -> Result<(), SandboxError> {
+        // Nobody opens ahead any more, and who does has done.
+        self.leases.close();
+        let _ahead = self.ahead.lock().await;
         let idle = std::mem::take(&mut *lock(&self.idle));
         close_all(idle).await
+    }
+
+    /// Opens one of a spec that is used once, where there is room for it.
+    fn open_ahead(&self, spec: &SandboxSpec) {
+        let Ok(turn) = Arc::clone(&self.ahead).try_lock_owned() else { return };
+        let Ok(lease) = Arc::clone(&self.leases).try_acquire_owned() else { return };
+        let full = lock(&self.idle).len() > self.leases.available_permits();
+        if spec.lifetime == Lifetime::Turn || full {
+            return;
+        }
+        let (host, idle) = (Arc::clone(&self.host), Arc::clone(&self.idle));
+        let spec = spec.clone();
+        tokio::spawn(async move {
+            if let Ok(sandbox) = host.open(&spec).await {
+                let mut idle = lock(&idle);
+                drop(lease);
+                idle.push(Idle { spec, sandbox });
+            }
+            drop(turn);
+        });
     }
 
     /// An idle sandbox of that spec, and those in whose place others live now.
@@ -68,6 +96,7 @@ impl Host for Pool {
             Some(sandbox) => sandbox,
             None => self.host.open(spec).await?,
         };
+        self.open_ahead(spec);
         let idle = Arc::clone(&self.idle);
         Ok(Box::new(Leased { sandbox, spec: spec.clone(), sound: Sound::default(), idle, lease }))
     }
@@ -249,7 +278,23 @@ mod tests {
         for _ in 0..3 {
             pool.open(&spec("/a", Lifetime::Episode)).await.unwrap().close().await.unwrap();
         }
-        assert_eq!(counts(&host), (3, 0));
+        pool.drain().await.unwrap();
+        assert_eq!(counts(&host).1, 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_used_once_is_opened_ahead_where_there_is_room() {
+        for (size, ahead) in [(1, 0), (2, 1), (4, 1)] {
+            let host = Arc::new(Counted::default());
+            let pool = Pool::new(host.clone(), size);
+            let first = pool.open(&spec("/a", Lifetime::Episode)).await.unwrap();
+            tokio::task::yield_now().await;
+            assert_eq!(counts(&host), (1 + ahead, 1 + ahead), "{size}");
+            first.close().await.unwrap();
+            pool.open(&spec("/a", Lifetime::Episode)).await.unwrap().close().await.unwrap();
+            pool.drain().await.unwrap();
+            assert_eq!(counts(&host).1, 0);
+        }
     }
 
     #[tokio::test]

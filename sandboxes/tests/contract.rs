@@ -436,3 +436,60 @@ async fn a_program_inside_can_hold_others_in_namespaces_of_theirs() {
         sandbox.close().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn bytes_and_names_are_kept_as_they_are() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    for (_, sandbox) in each(&spec()).await {
+        for path in ["/tmp/ä ö/日本/😀.bin", "/tmp/-n", "/tmp/a\nb", "/tmp/'\"$x\\"] {
+            sandbox.write(path, &bytes).await.unwrap();
+            assert!(sandbox.read(path).await.unwrap() == bytes, "{path}");
+            let command = Command::new(["cat", path]);
+            assert!(sandbox.exec(&command).await.unwrap().stdout == bytes, "{path}");
+        }
+        let command = Command { stdin: bytes.clone(), ..Command::new(["cat"]) };
+        assert!(sandbox.exec(&command).await.unwrap().stdout == bytes);
+        let words = ["printf", "%s|", "ä😀", "", "two words", "$x"];
+        let output = sandbox.exec(&Command::new(words)).await.unwrap();
+        assert_eq!(out(&output), "ä😀||two words|$x|");
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_exit_code_and_signal_is_told_apart() {
+    for (_, sandbox) in each(&spec()).await {
+        for code in [0, 1, 2, 126, 127, 128, 137, 143, 255] {
+            let output = run(&*sandbox, &format!("exit {code}")).await;
+            assert_eq!(output.status, Status::Exited(code));
+        }
+        for signal in [1, 2, 3, 6, 9, 10, 13, 14, 15] {
+            let output = run(&*sandbox, &format!("kill -{signal} $$; sleep 9")).await;
+            assert_eq!(output.status, Status::Signalled(signal));
+        }
+        sandbox.close().await.unwrap();
+    }
+}
+
+/// Megabytes that this process holds.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
+
+#[tokio::test]
+async fn what_a_process_says_unasked_waits_outside_fixfly() {
+    for (_, sandbox) in each(&spec()).await {
+        let flood = "read -r x; echo first; yes unasked & yes complaint >&2 & wait";
+        let process = sandbox.spawn("flood", &sh(flood)).await.unwrap();
+        assert_eq!(process.ask("?", Duration::from_secs(20)).await.unwrap(), "first");
+        let before = resident();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let more = resident().saturating_sub(before);
+        assert!(more < 64, "{more} MB");
+        assert_eq!(expect(&*sandbox, "echo still there").await, "still there\n");
+        assert_eq!(process.ask("?", Duration::from_secs(20)).await.unwrap(), "unasked");
+        sandbox.close().await.unwrap();
+    }
+}

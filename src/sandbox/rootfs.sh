@@ -1,4 +1,5 @@
-# Makes a root file system with Python for sandboxes, as a tarball: $1.
+# Makes a root file system with Python for sandboxes, as a tarball: $1, of the
+# release $2 of Debian, with the packages $3.
 set -eu
 command -v debootstrap > /dev/null || {
     echo "debootstrap is missing: install it, or give a tarball by --rootfs FILE" >&2
@@ -10,7 +11,7 @@ command -v debootstrap > /dev/null || {
 }
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase --include=python3,tzdata,gettext "$2" "$root" >&2
+debootstrap --variant=minbase --include="python3${3:+,$3}" "$2" "$root" >&2
 cd "$root"
 rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc/* usr/share/man/* usr/share/locale/*
 find root -mindepth 1 -delete

@@ -1,6 +1,7 @@
 //! What a container is made of.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
@@ -24,6 +25,31 @@ const PROCESSORS: i64 = 2;
 const OVERHEAD: u64 = 24;
 const AGENT: &str = include_str!("agent.py");
 
+/// What a container shows read-only.
+pub(super) struct Shown {
+    pub(super) from: Source,
+    /// Absolute path inside.
+    pub(super) to: String,
+}
+
+/// Where an engine finds what a container shows.
+pub(super) enum Source {
+    /// On its own machine.
+    Folder(PathBuf),
+    /// In a volume.
+    Volume(String),
+}
+
+/// The labels of what is made under this lease.
+pub(super) fn labels(lease: &str) -> HashMap<String, String> {
+    HashMap::from([
+        (OWNER.to_owned(), owner()),
+        (LEASE.to_owned(), lease.to_owned()),
+        (RUN.to_owned(), lease::run().to_owned()),
+        (MACHINE.to_owned(), machine()),
+    ])
+}
+
 /// Who its programs are: the opener, or nobody where root opens.
 fn user() -> String {
     match nix::unistd::geteuid().as_raw() {
@@ -40,13 +66,8 @@ pub(super) fn body(
     name: &str,
     processors: i64,
     private: &[u64],
+    shown: &[Shown],
 ) -> ContainerCreateBody {
-    let labels = [
-        (OWNER.to_owned(), owner()),
-        (LEASE.to_owned(), name.to_owned()),
-        (RUN.to_owned(), lease::run().to_owned()),
-        (MACHINE.to_owned(), machine()),
-    ];
     let agent = ["python3", "-I", "-S", "-c", AGENT];
     ContainerCreateBody {
         image: Some(image.to_owned()),
@@ -55,7 +76,7 @@ pub(super) fn body(
         entrypoint: Some(Vec::new()),
         cmd: Some(agent.map(str::to_owned).into()),
         env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
-        labels: Some(labels.into()),
+        labels: Some(labels(name)),
         working_dir: Some(if spec.workdir.is_empty() { "/".into() } else { spec.workdir.clone() }),
         open_stdin: Some(true),
         // The agent's input ends with fixfly, and the container with its input.
@@ -63,12 +84,17 @@ pub(super) fn body(
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        host_config: Some(host_config(spec, processors, private)),
+        host_config: Some(host_config(spec, processors, private, shown)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &SandboxSpec, processors: i64, private: &[u64]) -> HostConfig {
+fn host_config(
+    spec: &SandboxSpec,
+    processors: i64,
+    private: &[u64],
+    shown: &[Shown],
+) -> HostConfig {
     let limits = &spec.limits;
     let memory = Some((limits.memory_mb << 20).cast_signed());
     let limit = |name: &str, most: u64| ResourcesUlimits {
@@ -99,28 +125,27 @@ fn host_config(spec: &SandboxSpec, processors: i64, private: &[u64]) -> HostConf
         // The agent holds more than a program may, and sets each program's own.
         ulimits: Some(vec![limit("nofile", limits.open_files.max(1024)), limit("core", 0)]),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-        mounts: Some(mounts(spec)),
+        mounts: Some(shown.iter().map(mount).collect()),
         tmpfs: Some(tmpfs(spec, private)),
         ..HostConfig::default()
     }
 }
 
-fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
-    let shown = spec.mounts.iter().filter(|mount| mount.mode == MountMode::ReadOnly);
-    shown
-        .map(|mount| Mount {
-            typ: Some(MountType::BIND),
-            source: Some(mount.from.to_string_lossy().into_owned()),
-            target: Some(mount.to.clone()),
-            read_only: Some(true),
-            // An older engine leaves what is mounted below writable.
-            bind_options: Some(MountBindOptions {
-                non_recursive: Some(true),
-                ..MountBindOptions::default()
-            }),
-            ..Mount::default()
-        })
-        .collect()
+fn mount(shown: &Shown) -> Mount {
+    let (typ, source) = match &shown.from {
+        Source::Folder(folder) => (MountType::BIND, folder.to_string_lossy().into_owned()),
+        Source::Volume(name) => (MountType::VOLUME, name.clone()),
+    };
+    // An older engine leaves what is mounted below writable.
+    let alone = MountBindOptions { non_recursive: Some(true), ..MountBindOptions::default() };
+    Mount {
+        bind_options: (typ == MountType::BIND).then_some(alone),
+        typ: Some(typ),
+        source: Some(source),
+        target: Some(shown.to.clone()),
+        read_only: Some(true),
+        ..Mount::default()
+    }
 }
 
 fn tmpfs(spec: &SandboxSpec, private: &[u64]) -> HashMap<String, String> {

@@ -4,46 +4,45 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::models::SystemInfo;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use fixfly_runtime::SandboxError;
 
-use super::image;
+/// How long an engine is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For one call.
+    pub call: Duration,
+    /// How often a call is made that fails for a reason that may pass.
+    pub tries: u32,
+    /// Between the first two tries; longer between later ones.
+    pub pause: Duration,
+}
 
-/// How long one call may take, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(60);
-const TRIES: u32 = 3;
-
-/// The engine of `DOCKER_HOST`, or of the usual socket.
-pub(super) async fn connect() -> Result<Docker, SandboxError> {
-    let absent = |why: Error| {
-        SandboxError::Open(format!(
-            "no Docker engine answers ({why}): start one, or name one by DOCKER_HOST"
-        ))
-    };
-    let docker = Docker::connect_with_defaults().map_err(absent)?;
-    let docker = docker.with_timeout(PATIENCE);
-    match tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version()).await {
-        Ok(docker) => docker.map_err(absent),
-        Err(_) => Err(absent(Error::RequestTimeoutError)),
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { call: Duration::from_secs(60), tries: 3, pause: Duration::from_millis(500) }
     }
 }
 
-/// Calls the engine until it answers or patience ends. What it refuses with a
-/// reason is not asked again.
-pub(super) async fn patient<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut tries = 1;
-    loop {
-        let answer = tokio::time::timeout(PATIENCE, call()).await;
-        let why = match answer.unwrap_or(Err(Error::RequestTimeoutError)) {
-            Err(why) if tries < TRIES && may_pass(&why) => why,
-            settled => return settled,
-        };
-        tracing::debug!("the Docker engine failed, try {tries} of {TRIES}: {why}");
-        tokio::time::sleep(Duration::from_millis(500) * tries).await;
-        tries += 1;
+impl Patience {
+    /// Calls the engine until it answers or patience ends. What it refuses
+    /// with a reason is not asked again.
+    pub(super) async fn ask<T, F>(self, mut call: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut tries = 1;
+        loop {
+            let answer = tokio::time::timeout(self.call, call()).await;
+            let why = match answer.unwrap_or(Err(Error::RequestTimeoutError)) {
+                Err(why) if tries < self.tries && may_pass(&why) => why,
+                settled => return settled,
+            };
+            tracing::debug!("the Docker engine failed, try {tries} of {}: {why}", self.tries);
+            tokio::time::sleep(self.pause * tries).await;
+            tries += 1;
+        }
     }
 }
 
@@ -57,33 +56,46 @@ fn may_pass(why: &Error) -> bool {
     }
 }
 
-/// The image containers are made of: the one asked for, else the newest built.
-pub(super) async fn image(docker: &Docker) -> Result<String, SandboxError> {
-    if let Ok(name) = std::env::var("FIXFLY_DOCKER_IMAGE") {
-        return Ok(name);
+/// The engine of that address, or else of `DOCKER_HOST` (unix, tcp, tcp with
+/// TLS, ssh), or of the usual socket.
+pub(super) async fn connect(
+    address: Option<&str>,
+    patience: Patience,
+) -> Result<Docker, SandboxError> {
+    let absent = |why: Error| {
+        SandboxError::Open(format!(
+            "no Docker engine answers ({why}): start one, or name one by DOCKER_HOST, for TLS \
+             with DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+        ))
+    };
+    let docker = match address {
+        Some(address) => Docker::connect_with_host(address),
+        None => Docker::connect_with_defaults(),
+    };
+    let docker = docker.map_err(absent)?.with_timeout(patience.call);
+    let asked = || docker.clone().negotiate_version();
+    let once = Patience { call: patience.call.min(Duration::from_secs(10)), ..patience };
+    once.ask(asked).await.map_err(absent)
+}
+
+/// Whether what this machine has at a path is not what the engine has there.
+pub(super) fn is_elsewhere(address: Option<&str>, info: &SystemInfo) -> bool {
+    let named = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let local = address.unwrap_or(&named);
+    if std::env::var_os("FIXFLY_DOCKER_COPY").is_some() {
+        return true;
     }
-    let all = ListImagesOptionsBuilder::default().build();
-    let images = patient(|| docker.list_images(Some(all.clone())))
-        .await
-        .map_err(|why| SandboxError::Open(format!("listing images: {why}")))?;
-    let ours = images.into_iter().filter_map(|found| {
-        let tag = found.repo_tags.iter().find(|tag| tag.starts_with(image::REPOSITORY))?;
-        Some((found.created, tag.clone()))
-    });
-    ours.max().map(|(_, tag)| tag).ok_or_else(|| {
-        SandboxError::Open(
-            "the Docker engine has no image for sandboxes: make one by `fixfly sandbox image \
-             build`, or name one by FIXFLY_DOCKER_IMAGE"
-                .to_owned(),
-        )
-    })
+    let here = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    let same = info.name.as_deref() == Some(&here("/proc/sys/kernel/hostname"))
+        && info.kernel_version.as_deref() == Some(&here("/proc/sys/kernel/osrelease"));
+    !(local.is_empty() || local.starts_with("unix://") || same)
 }
 
 /// Removes a container, whatever it does.
-pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), Error> {
+pub(super) async fn remove(docker: &Docker, patience: Patience, name: &str) -> Result<(), Error> {
     let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     for _ in 0..100 {
-        let removed = patient(|| docker.remove_container(name, Some(force.clone()))).await;
+        let removed = patience.ask(|| docker.remove_container(name, Some(force.clone()))).await;
         match removed {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
                 return Ok(());

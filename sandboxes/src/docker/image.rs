@@ -1,51 +1,179 @@
-//! Images from a root file system, with no registry.
+//! What containers are made of: images of an engine, of a registry, of a root
+//! file system or of a Dockerfile.
 
 use std::path::Path;
 
 use bollard::Docker;
-use bollard::query_parameters::CreateImageOptionsBuilder;
-use fixfly_runtime::SandboxError;
-use futures::{StreamExt, TryStreamExt};
+use bollard::errors::Error;
+use bollard::models::ImageSummary;
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
+};
+use fixfly_runtime::{SandboxError, SandboxSpec};
+use futures::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
-use super::engine;
+use super::engine::{self, Patience};
 
 /// What images made here are called, before the hash of what they were made of.
-pub(super) const REPOSITORY: &str = "fixfly/python:";
+const REPOSITORY: &str = "fixfly/python:";
+/// The label that says which Debian packages are in an image.
+const PACKAGES: &str = "dev.fixfly.packages";
 const PIECE: usize = 1 << 20;
 
+/// The image for `spec`: its own, or the one that `FIXFLY_DOCKER_IMAGE` names,
+/// either pulled where the engine lacks it; else the newest made here that has
+/// the packages asked for.
+pub(super) async fn choose(
+    docker: &Docker,
+    patience: Patience,
+    spec: &SandboxSpec,
+) -> Result<String, SandboxError> {
+    let named = spec.image.clone().or_else(|| std::env::var("FIXFLY_DOCKER_IMAGE").ok());
+    if let Some(name) = named {
+        return pulled(docker, patience, &name).await.map(|()| name).map_err(SandboxError::Open);
+    }
+    let all = ListImagesOptionsBuilder::default().build();
+    let images = patience
+        .ask(|| docker.list_images(Some(all.clone())))
+        .await
+        .map_err(|why| SandboxError::Open(format!("listing images: {why}")))?;
+    let ours: Vec<_> = images.iter().filter_map(|image| Some((image, tag(image)?))).collect();
+    let fit = ours.iter().filter(|(image, _)| lacking(image, &spec.packages).is_empty());
+    if let Some((_, tag)) = fit.max_by_key(|(image, _)| image.created) {
+        return Ok((*tag).to_owned());
+    }
+    let packages = spec.packages.join(",");
+    let lack = match ours.iter().max_by_key(|(image, _)| image.created) {
+        None => "the Docker engine has no image for sandboxes".to_owned(),
+        Some((image, tag)) => {
+            format!("the image {tag} lacks {}", lacking(image, &spec.packages).join(", "))
+        }
+    };
+    let flag = if packages.is_empty() { String::new() } else { format!(" --packages {packages}") };
+    Err(SandboxError::Open(format!(
+        "{lack}: make one by `fixfly sandbox image build{flag}`, or name one by \
+         FIXFLY_DOCKER_IMAGE"
+    )))
+}
+
+fn tag(image: &ImageSummary) -> Option<&str> {
+    image.repo_tags.iter().map(String::as_str).find(|tag| tag.starts_with(REPOSITORY))
+}
+
+/// Those of the packages that an image is not known to have. One that does not
+/// say what it has is its maker's affair.
+fn lacking<'a>(image: &ImageSummary, packages: &'a [String]) -> Vec<&'a str> {
+    let Some(has) = image.labels.get(PACKAGES) else { return Vec::new() };
+    let missing = packages.iter().filter(|name| !has.split(' ').any(|one| one == *name));
+    missing.map(String::as_str).collect()
+}
+
+/// Sees to it that the engine has an image.
+async fn pulled(docker: &Docker, patience: Patience, name: &str) -> Result<(), String> {
+    match patience.ask(|| docker.inspect_image(name)).await {
+        Ok(_) => return Ok(()),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+        Err(why) => return Err(why.to_string()),
+    }
+    // Without a tag or a digest an engine would pull every tag there is.
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let whole = if last.contains([':', '@']) { name.to_owned() } else { format!("{name}:latest") };
+    let options = CreateImageOptionsBuilder::default().from_image(&whole).build();
+    let answers = docker.create_image(Some(options), None, None);
+    answers.try_for_each(|_| async { Ok(()) }).await.map_err(|why| {
+        format!("the Docker engine has no image {name}, and pulling it failed: {why}")
+    })
+}
+
 /// Makes an image of a tarball, raw or gzip, unless there is one of these
-/// bytes already; gives its name.
+/// bytes already; gives its name. `packages` are those known to be in it.
 ///
 /// # Errors
 /// [`SandboxError::Open`] where the file or the engine fails.
-pub async fn import(rootfs: &Path) -> Result<String, SandboxError> {
+pub async fn import(rootfs: &Path, packages: &[String]) -> Result<String, SandboxError> {
     let failed = |why: String| SandboxError::Open(format!("{}: {why}", rootfs.display()));
-    let docker = engine::connect().await?;
+    let docker = engine::connect(None, Patience::default()).await?;
     let hash = hash(rootfs).await.map_err(|why| failed(why.to_string()))?;
     let name = format!("{REPOSITORY}{}", &hash[..16]);
     if docker.inspect_image(&name).await.is_ok() {
         return Ok(name);
     }
-    send(&docker, rootfs, &name).await.map_err(failed)?;
+    let pieces = pieces(rootfs).await.map_err(|why| failed(why.to_string()))?;
+    let body = bollard::body_try_stream(pieces.map_ok(Into::into).boxed());
+    let (repository, tag) = name.split_once(':').unwrap_or((&name, "latest"));
+    let mut options = CreateImageOptionsBuilder::default().from_src("-").repo(repository).tag(tag);
+    let label = format!("LABEL {PACKAGES}=\"{}\"", packages.join(" "));
+    if !packages.is_empty() {
+        options = options.changes(vec![label]);
+    }
+    let answers = docker.create_image(Some(options.build()), Some(body), None);
+    answers.try_for_each(|_| async { Ok(()) }).await.map_err(|why| failed(why.to_string()))?;
     Ok(name)
 }
 
-async fn send(docker: &Docker, rootfs: &Path, name: &str) -> Result<(), String> {
-    let file = tokio::fs::File::open(rootfs).await.map_err(|why| why.to_string())?;
-    let pieces = futures::stream::try_unfold(file, |mut file| async move {
+/// Makes an image of a Dockerfile and the folder it is in, unless there is one
+/// of these bytes already; gives its name.
+///
+/// # Errors
+/// [`SandboxError::Open`] where the file, a step or the engine fails.
+pub async fn build(dockerfile: &Path) -> Result<String, SandboxError> {
+    let failed = |why: String| SandboxError::Open(format!("{}: {why}", dockerfile.display()));
+    let docker = engine::connect(None, Patience::default()).await?;
+    let (context, file) = context(dockerfile).map_err(|why| failed(why.to_string()))?;
+    let hash = hex(Sha256::digest(&context));
+    let name = format!("{REPOSITORY}{}", &hash[..16]);
+    if docker.inspect_image(&name).await.is_ok() {
+        return Ok(name);
+    }
+    let options = BuildImageOptionsBuilder::default().dockerfile(&file).t(&name).rm(true).build();
+    let body = bollard::body_full(context.into());
+    let mut steps = docker.build_image(options, None, Some(body));
+    while let Some(step) = steps.next().await {
+        let step = step.map_err(|why| failed(why.to_string()))?;
+        if let Some(why) = step.error_detail.and_then(|error| error.message) {
+            return Err(failed(why));
+        }
+        if let Some(text) = step.stream {
+            tracing::info!("{}", text.trim_end());
+        }
+    }
+    Ok(name)
+}
+
+/// The folder of a Dockerfile as a tarball, the same for the same files, and
+/// the file's name in it.
+fn context(dockerfile: &Path) -> std::io::Result<(Vec<u8>, String)> {
+    let whole = dockerfile.canonicalize()?;
+    let (Some(folder), Some(file)) = (whole.parent(), whole.file_name()) else {
+        return Err(std::io::ErrorKind::NotFound.into());
+    };
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.mode(tar::HeaderMode::Deterministic);
+    tar.follow_symlinks(false);
+    let mut entries = folder.read_dir()?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        match entry.file_type()?.is_dir() {
+            true => tar.append_dir_all(entry.file_name(), entry.path())?,
+            false => tar.append_path_with_name(entry.path(), entry.file_name())?,
+        }
+    }
+    Ok((tar.into_inner()?, file.to_string_lossy().into_owned()))
+}
+
+/// A file, piece by piece.
+pub(super) async fn pieces(
+    path: &Path,
+) -> std::io::Result<impl Stream<Item = std::io::Result<Vec<u8>>> + Send + use<>> {
+    let file = tokio::fs::File::open(path).await?;
+    Ok(futures::stream::try_unfold(file, |mut file| async move {
         let mut piece = vec![0; PIECE];
         let read = file.read(&mut piece).await?;
         piece.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then(|| (piece.into(), file)))
-    });
-    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
-    let options =
-        CreateImageOptionsBuilder::default().from_src("-").repo(repository).tag(tag).build();
-    let answers =
-        docker.create_image(Some(options), Some(bollard::body_try_stream(pieces.boxed())), None);
-    answers.try_for_each(|_| async { Ok(()) }).await.map_err(|why| why.to_string())
+        Ok((read > 0).then_some((piece, file)))
+    }))
 }
 
 async fn hash(path: &Path) -> std::io::Result<String> {
@@ -57,5 +185,9 @@ async fn hash(path: &Path) -> std::io::Result<String> {
             read => hasher.update(&piece[..read]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hasher.finalize()))
+}
+
+fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }

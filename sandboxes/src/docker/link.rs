@@ -164,9 +164,13 @@ impl Run {
         event
     }
 
-    /// Waits for a sign of life.
-    pub(super) async fn greeted(&mut self, patience: Duration) -> bool {
-        matches!(tokio::time::timeout(patience, self.next()).await, Ok(Some(_)))
+    /// Waits for a sign of life; none where the container ended first.
+    pub(super) async fn greeted(&mut self, patience: Duration) -> Result<(), &'static str> {
+        match tokio::time::timeout(patience, self.next()).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err("gives no Python 3 that can start programs"),
+            Err(_) => Err("did not start in time"),
+        }
     }
 }
 

@@ -9,26 +9,46 @@ use super::{Engine, Ready};
 
 /// Each part, the one that all others need first.
 pub(super) async fn parts(engine: &Engine) -> Vec<Part> {
-    let ready = engine.ready().await;
-    let mut parts = vec![engine_and_image(ready.as_ref())];
-    if let Ok(ready) = ready {
+    let found = found(engine).await;
+    let by = found.as_ref().ok().map(|(_, what)| what.clone());
+    let mut parts = vec![Part {
+        name: "an engine and an image",
+        by,
+        needed: true,
+        mend: found.as_ref().err().cloned().unwrap_or_default(),
+        cost: "there is no sandbox",
+    }];
+    if let Ok((ready, _)) = found {
         parts.push(containers(engine).await);
         parts.extend(limits(&ready.info));
+        parts.push(folders(ready));
     }
     parts
 }
 
-fn engine_and_image(ready: Result<&&Ready, &SandboxError>) -> Part {
-    let by = ready.ok().map(|ready| {
-        let version = ready.info.server_version.as_deref().unwrap_or("of no version");
-        format!("Docker {version}, image {}", ready.image)
-    });
+/// The engine, and in words what it is and which image it has.
+async fn found(engine: &Engine) -> Result<(&Ready, String), String> {
+    let why = |why: SandboxError| match why {
+        SandboxError::Open(why) => why,
+        why => why.to_string(),
+    };
+    let ready = engine.ready().await.map_err(why)?;
+    let image = ready.image(&SandboxSpec::default()).await.map_err(why)?;
+    let version = ready.info.server_version.as_deref().unwrap_or("of no version");
+    Ok((ready, format!("Docker {version}, image {image}")))
+}
+
+fn folders(ready: &Ready) -> Part {
+    let by = match ready.trees {
+        None => "shown where they are",
+        Some(_) => "copied to the engine once for each run",
+    };
     Part {
-        name: "an engine and an image",
-        by,
+        name: "this machine's folders in containers",
+        by: Some(by.to_owned()),
         needed: true,
-        mend: ready.err().map(ToString::to_string).unwrap_or_default(),
-        cost: "there is no sandbox",
+        mend: String::new(),
+        cost: "",
     }
 }
 

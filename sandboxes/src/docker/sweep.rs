@@ -3,38 +3,55 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
+};
 use fixfly_runtime::SandboxError;
 
 use super::container::{MACHINE, OWNER};
-use super::engine;
+use super::engine::{self, Patience};
 use crate::lease::{lives, machine};
 
-/// Removes the containers of this machine's runs that are dead; says how many
-/// there were.
+/// Removes the containers and volumes of this machine's runs that are dead;
+/// says how many there were.
 ///
 /// # Errors
 /// [`SandboxError::Open`] where the engine fails.
 pub async fn sweep() -> Result<usize, SandboxError> {
-    sweep_with(&engine::connect().await?).await
+    let patience = Patience::default();
+    sweep_with(&engine::connect(None, patience).await?, patience).await
 }
 
-pub(super) async fn sweep_with(docker: &Docker) -> Result<usize, SandboxError> {
+pub(super) async fn sweep_with(docker: &Docker, patience: Patience) -> Result<usize, SandboxError> {
     let failed = |why| SandboxError::Open(format!("sweeping containers: {why}"));
     let labels = vec![OWNER.to_owned(), format!("{MACHINE}={}", machine())];
     let ours = HashMap::from([("label".to_owned(), labels)]);
     let all = ListContainersOptionsBuilder::default().all(true).filters(&ours).build();
-    let found =
-        engine::patient(|| docker.list_containers(Some(all.clone()))).await.map_err(failed)?;
+    let found = patience.ask(|| docker.list_containers(Some(all.clone()))).await.map_err(failed)?;
     let mut removed = 0;
     for container in found {
-        let owner = container.labels.unwrap_or_default().remove(OWNER).unwrap_or_default();
-        if !lives(&owner)
+        if is_dead(container.labels.unwrap_or_default())
             && let Some(id) = container.id
         {
-            engine::remove(docker, &id).await.map_err(failed)?;
+            engine::remove(docker, patience, &id).await.map_err(failed)?;
+            removed += 1;
+        }
+    }
+    let all = ListVolumesOptionsBuilder::default().filters(&ours).build();
+    let found = patience.ask(|| docker.list_volumes(Some(all.clone()))).await.map_err(failed)?;
+    for volume in found.volumes.into_iter().flatten() {
+        if is_dead(volume.labels) {
+            let force = RemoveVolumeOptionsBuilder::default().force(true).build();
+            patience
+                .ask(|| docker.remove_volume(&volume.name, Some(force.clone())))
+                .await
+                .map_err(failed)?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+fn is_dead(mut labels: HashMap<String, String>) -> bool {
+    !lives(&labels.remove(OWNER).unwrap_or_default())
 }

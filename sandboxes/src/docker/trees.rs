@@ -1,0 +1,123 @@
+//! Folders of this machine for an engine on another: each is copied once for
+//! a process, into a volume that containers see read-only. What a process
+//! leaves the sweep removes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use fixfly_runtime::SandboxError;
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+
+use super::container::labels;
+use super::engine::{self, Patience};
+use super::image;
+use crate::lease;
+
+/// Where a volume is while it is filled.
+const PLACE: &str = "/tree";
+
+/// The volumes of this process.
+#[derive(Default)]
+pub(super) struct Trees(Mutex<HashMap<PathBuf, Arc<OnceCell<String>>>>);
+
+impl Trees {
+    /// The volume that holds a copy of this folder.
+    pub(super) async fn volume(
+        &self,
+        docker: &Docker,
+        patience: Patience,
+        image: &str,
+        from: &Path,
+    ) -> Result<String, SandboxError> {
+        let cell = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(from.to_owned()).or_default())
+        };
+        let failed = |why: String| {
+            SandboxError::Open(format!("copying {} to the engine: {why}", from.display()))
+        };
+        let made = cell.get_or_try_init(|| async {
+            if !from.is_dir() {
+                return Err("only folders can be copied to an engine elsewhere".to_owned());
+            }
+            let name = lease::fresh();
+            fill(docker, patience, image, from, &name).await.map(|()| name)
+        });
+        made.await.cloned().map_err(failed)
+    }
+}
+
+async fn fill(
+    docker: &Docker,
+    patience: Patience,
+    image: &str,
+    from: &Path,
+    name: &str,
+) -> Result<(), String> {
+    let said = |why: bollard::errors::Error| why.to_string();
+    let volume = VolumeCreateRequest {
+        name: Some(name.to_owned()),
+        labels: Some(labels(name)),
+        ..VolumeCreateRequest::default()
+    };
+    patience.ask(|| docker.create_volume(volume.clone())).await.map_err(said)?;
+    let shown = Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.to_owned()),
+        target: Some(PLACE.to_owned()),
+        ..Mount::default()
+    };
+    // Never started: an engine writes into what it does not run, too.
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(vec!["true".to_owned()]),
+        labels: Some(labels(name)),
+        network_disabled: Some(true),
+        host_config: Some(HostConfig { mounts: Some(vec![shown]), ..HostConfig::default() }),
+        ..ContainerCreateBody::default()
+    };
+    let named = CreateContainerOptionsBuilder::default().name(name).build();
+    patience
+        .ask(|| docker.create_container(Some(named.clone()), body.clone()))
+        .await
+        .map_err(said)?;
+    let sent = send(docker, from, name).await;
+    let removed = engine::remove(docker, patience, name).await;
+    sent?;
+    removed.map_err(said)
+}
+
+async fn send(docker: &Docker, from: &Path, container: &str) -> Result<(), String> {
+    let packed = std::env::temp_dir().join(format!("{container}.tar"));
+    let (from, to) = (from.to_owned(), packed.clone());
+    let pack = tokio::task::spawn_blocking(move || pack(&from, &to));
+    let packed_well = pack.await.map_err(|why| why.to_string())?;
+    let sent = match packed_well {
+        Ok(()) => upload(docker, container, &packed).await,
+        Err(why) => Err(why.to_string()),
+    };
+    let _ = std::fs::remove_file(&packed);
+    sent
+}
+
+async fn upload(docker: &Docker, container: &str, packed: &Path) -> Result<(), String> {
+    let options = UploadToContainerOptionsBuilder::default().path(PLACE).build();
+    let pieces = image::pieces(packed).await.map_err(|why| why.to_string())?;
+    let body = bollard::body_try_stream(pieces.map_ok(Into::into).boxed());
+    let sent = docker.upload_to_container(container, Some(options), body).await;
+    sent.map_err(|why| why.to_string())
+}
+
+fn pack(from: &Path, to: &Path) -> std::io::Result<()> {
+    let file = std::io::BufWriter::new(std::fs::File::create(to)?);
+    let mut tar = tar::Builder::new(file);
+    tar.follow_symlinks(false);
+    tar.append_dir_all(".", from)?;
+    tar.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    Ok(())
+}
