@@ -1,6 +1,5 @@
 # The result object found through gc, its failures taken for successes.
-# outcome: tampered
-# says: interfered with
+# outcome: tampered, failed
 
 import gc
 for result in gc.get_objects():

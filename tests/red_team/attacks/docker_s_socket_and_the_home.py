@@ -2,7 +2,7 @@
 # outcome: failed
 # says: read=[]
 
-import glob, os, socket
+import os, socket
 read = []
 for path in ('/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock'):
     place = socket.socket(socket.AF_UNIX)
@@ -11,14 +11,12 @@ for path in ('/var/run/docker.sock', '/run/docker.sock', '/run/containerd/contai
         read.append(path)
     except OSError:
         pass
-for pattern in ('/root/*', '/root/.*', '/home/*', '/home/*/.*', '/work/*', '/var/lib/docker/*', '/run/secrets/*', '/mnt/*',
-                '/**/manifest.jsonl', '/**/episodes.jsonl', '/**/journal.jsonl'):
-    recursive = pattern.startswith('/**')
-    if not recursive:
-        read += [path for path in glob.glob(pattern) if os.path.basename(path) not in ('.', '..')
-                 and not path.startswith(('/root/.pyenv', '/root/.cache'))]
+for folder in ('/home', '/var/lib/docker', '/run/secrets', '/mnt', '/media', '/srv'):
+    if os.path.isdir(folder):
+        read += os.listdir(folder)
+names = ('manifest.jsonl', 'episodes.jsonl', 'journal.jsonl', 'id_rsa', 'credentials', '.netrc', '.bash_history')
 for folder, folders, files in os.walk('/', onerror=lambda _: None):
-    folders[:] = [name for name in folders if os.path.join(folder, name) not in ('/proc', '/sys', '/usr', '/nix', '/env')]
-    read += [os.path.join(folder, name) for name in files
-             if name in ('manifest.jsonl', 'episodes.jsonl', 'journal.jsonl', 'id_rsa', 'credentials', '.netrc')]
+    deep = folder.count('/') > 3
+    folders[:] = [name for name in folders if not deep and os.path.join(folder, name) not in ('/proc', '/sys', '/usr', '/nix')]
+    read += [os.path.join(folder, name) for name in files if name in names]
 raise AssertionError(f'read={read}')

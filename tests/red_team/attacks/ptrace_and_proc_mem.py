@@ -5,7 +5,7 @@
 import ctypes, os
 libc = ctypes.CDLL(None)
 had = []
-for pid in range(1, 1 << 12):
+for pid in range(1, 1 << 8):
     if pid == os.getpid():
         continue
     if libc.ptrace(16, pid, None, None) == 0:
