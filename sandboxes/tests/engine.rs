@@ -185,7 +185,7 @@ fn script(request: &Request) -> (u16, &'static str) {
 }
 
 fn hasty() -> Patience {
-    Patience { call: Duration::from_millis(400), tries: 3, pause: Duration::from_millis(10) }
+    Patience { call: Duration::from_secs(2), tries: 3, pause: Duration::from_millis(10) }
 }
 
 /// What opening says of an engine that treats making containers so.
@@ -197,7 +197,7 @@ async fn refused(fate: Fate, patience: Patience) -> (String, Vec<Request>) {
     let between = Between::new(false, Box::new(decide));
     let start = Instant::now();
     let opened = between.engine(patience).open(&spec()).await;
-    assert!(start.elapsed() < Duration::from_secs(20), "its patience is bounded");
+    assert!(start.elapsed() < Duration::from_secs(40), "its patience is bounded");
     let why = opened.err().unwrap();
     assert!(matches!(why, SandboxError::Open(_)), "{why}");
     (why.to_string(), between.asked("/containers/create"))
