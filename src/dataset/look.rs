@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use fixfly_runtime::Role;
-use fixfly_train::{Dataset, Line, Row, Summary};
+use fixfly_train::{Dataset, Line, Reader, Row, Summary};
 
 use super::Folder;
 use crate::failure::Usage;
@@ -17,6 +17,7 @@ use crate::terminal::print;
 Examples:
   fixfly dataset show datasets/v4
   fixfly dataset show datasets/v4 --rows 3 --color always | less -R
+  fixfly dataset show datasets/v4 --tokenizer qwen3/tokenizer.json --chat-template qwen3
   fixfly dataset show datasets/v4 --row 'django/utils/html.py::MLStripper.get_data#3f2a91bc04'")]
 pub(crate) struct Show {
     #[command(flatten)]
@@ -29,6 +30,15 @@ pub(crate) struct Show {
     /// The row of this id, or of the first id that begins so
     #[arg(long, value_name = "ID", conflicts_with = "rows")]
     row: Option<String>,
+
+    /// The student's tokenizer.json: show what the student sees, by its chat
+    /// template and its tokens
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+
+    /// The student's chat template; the one beside the tokenizer if not given
+    #[arg(long, value_name = "NAME|FILE", requires = "tokenizer")]
+    chat_template: Option<String>,
 
     /// When to show what is learned in colour
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -55,11 +65,15 @@ impl When {
 pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
     let dataset = Dataset::open(&flags.folder.dataset)?;
     let color = flags.color.now();
+    let template = flags.chat_template.as_deref();
+    let reader = flags.tokenizer.as_deref().map(|file| Reader::open(file, template, None));
+    let reader = reader.transpose()?;
+    let shown = |row: &Row| shown(row, reader.as_ref(), color);
     let mut text = String::new();
     match &flags.row {
         None => {
             for row in dataset.rows()?.take(flags.rows) {
-                text += &shown(&row?, color);
+                text += &shown(&row?)?;
             }
         }
         Some(id) => {
@@ -69,7 +83,7 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
                 let folder = flags.folder.dataset.display();
                 return Err(Usage(format!("{folder} has no row whose id begins with {id}")).into());
             };
-            text += &shown(&row?, color);
+            text += &shown(&row?)?;
         }
     }
     print(&text)
@@ -77,7 +91,7 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
 
 /// A row: its origin in a line, then who says what. Learned lines have a `+`,
 /// and are green where colours are shown.
-fn shown(row: &Row, color: bool) -> String {
+fn shown(row: &Row, reader: Option<&Reader>, color: bool) -> anyhow::Result<String> {
     let paint = |code: &str, text: &str| match color {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_string(),
@@ -99,17 +113,31 @@ fn shown(row: &Row, color: bool) -> String {
             fixfly_train::Answer::Original => "the original method".into(),
         },
     );
-    for line in &row.messages {
-        let _ = writeln!(text, "{}", paint("1;36", role(line)));
-        for said in line.content.lines() {
-            let _ = match line.loss {
-                true => writeln!(text, "{}", paint("32", &format!("+ {said}"))),
-                false => writeln!(text, "  {said}"),
+    let parts: Vec<(&str, String, bool)> = match reader {
+        None => {
+            let line = |line: &Line| (role(line), format!("{}\n\n", line.content), line.loss);
+            row.messages.iter().map(line).collect()
+        }
+        Some(reader) => {
+            let headings = ["as the student sees it"].into_iter().chain(std::iter::repeat(""));
+            let sequences = reader.pieces(row)?.into_iter();
+            let headed = sequences.map(|pieces| headings.clone().zip(pieces));
+            headed.flatten().map(|(heading, (said, loss))| (heading, said, loss)).collect()
+        }
+    };
+    for (heading, said, loss) in parts {
+        if !heading.is_empty() {
+            let _ = writeln!(text, "{}", paint("1;36", heading));
+        }
+        for said in said.lines() {
+            let _ = match (loss, said) {
+                (_, "") => writeln!(text),
+                (true, said) => writeln!(text, "{}", paint("32", &format!("+ {said}"))),
+                (false, said) => writeln!(text, "  {said}"),
             };
         }
-        text.push('\n');
     }
-    text
+    Ok(text)
 }
 
 fn role(line: &Line) -> &'static str {

@@ -159,6 +159,12 @@ fn tokens_are_written_with_what_of_them_is_learned() {
         rows.iter().all(|row| row["tokens"].as_array().unwrap().last().unwrap().as_u64() == end)
     );
     assert!(read(&to, "README.md").contains("2 sequences"));
+
+    let show = ["dataset", "show", &to, "--tokenizer", tokenizer, "--chat-template", "qwen3"];
+    let shown = printed(&show);
+    assert_eq!(shown.matches("as the student sees it\n  <|im_start|>system\n").count(), 2);
+    let answer = "  </think>\n\n+ ```python\n+ def total(self):\n";
+    assert!(shown.contains(answer) && shown.contains("\n+ ```<|im_end|>\n"), "{shown}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::error::DatasetError;
-use crate::row::Line;
+use crate::row::{Line, Row};
 use crate::sha256;
 
 const CONFIG: &str = "tokenizer_config.json";
@@ -166,6 +166,29 @@ impl Reader {
         row.loss.push([from, row.tokens.len()]);
         own.push(row);
         Ok(own)
+    }
+
+    /// A row as the student sees it: each of its sequences as pieces of text, and
+    /// whether they are learned.
+    ///
+    /// # Errors
+    /// [`DatasetError::Input`] where the row is nothing to this student.
+    pub fn pieces(&self, row: &Row) -> Result<Vec<Vec<(String, bool)>>, DatasetError> {
+        let wrong = |why: String| DatasetError::Input(format!("{}: {why}", row.id));
+        let sequences = self.sequences(&row.messages).map_err(|why| wrong(why.into()))?;
+        let text = |tokens: &[u32]| {
+            self.tokenizer.decode(tokens, false).map_err(|why| wrong(why.to_string()))
+        };
+        let pieces = |sequence: &Sequence| {
+            let (mut pieces, mut at) = (Vec::new(), 0);
+            for [from, to] in &sequence.loss {
+                pieces.push((text(&sequence.tokens[at..*from])?, false));
+                pieces.push((text(&sequence.tokens[*from..*to])?, true));
+                at = *to;
+            }
+            Ok(pieces)
+        };
+        sequences.iter().map(pieces).collect()
     }
 
     fn learned(&self, prompt: &str, words: &str) -> Sequence {

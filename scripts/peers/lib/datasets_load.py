@@ -138,7 +138,7 @@ def trl(folder, rows, file, model):
         mask = example.get("completion_mask") or example["assistant_masks"]
         labels = [id if bit else -100 for id, bit in zip(example["input_ids"], mask)]
         learned = [tokenizer.decode(span).rstrip("\n") for span in spans(example["input_ids"], labels)]
-        assert learned == [m["content"].rstrip("\n") + END for m in row["messages"] if m["loss"]], (row["id"], learned)
+        assert learned == [m["content"] + END for m in row["messages"] if m["loss"]], (row["id"], learned)
     return f"{len(loaded)} rows, {' '.join(sorted(set(loaded.column_names) - {'id'}))}"
 
 
