@@ -47,11 +47,30 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
 async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
     terminal.say(&format!("control groups removed: {}", local::sweep()));
     #[cfg(feature = "docker")]
-    terminal.say(&format!(
-        "containers and volumes removed: {}",
-        fixfly_sandboxes::docker::sweep().await?
-    ));
+    {
+        let removed = containers().await?;
+        terminal.say(&format!("containers and volumes removed: {removed}"));
+    }
     Ok(())
+}
+
+/// Sweeps until there is nothing a moment later: an engine may yet make what
+/// it was asked for when fixfly died.
+#[cfg(feature = "docker")]
+async fn containers() -> anyhow::Result<usize> {
+    let mut removed = 0;
+    loop {
+        let now = fixfly_sandboxes::docker::sweep().await?;
+        removed += now;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        if now == 0 {
+            let last = fixfly_sandboxes::docker::sweep().await?;
+            if last == 0 {
+                return Ok(removed);
+            }
+            removed += last;
+        }
+    }
 }
 
 async fn doctor() -> String {

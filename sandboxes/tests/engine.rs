@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::*;
-use fixfly_runtime::{Host, SandboxError, Status};
+use fixfly_runtime::{Host, SandboxError};
 use fixfly_sandboxes::docker::{Engine, Patience};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -313,7 +313,9 @@ async fn an_engine_that_restarts_under_a_command_is_a_failure_of_the_sandbox() {
     });
     assert!(matches!(why, Err(SandboxError::Exec { .. })), "{why:?}");
     assert!(within(Duration::from_secs(10), || marked(&mark) == 0).await, "it ends with its input");
+    let start = Instant::now();
     let after = sandbox.exec(&sh("true")).await;
-    assert!(!matches!(after, Ok(output) if output.status == Status::Exited(0)));
+    assert!(matches!(after, Err(SandboxError::Exec { .. })), "{after:?}");
+    assert!(start.elapsed() < Duration::from_secs(10), "it is known at once");
     sandbox.close().await.unwrap();
 }

@@ -50,7 +50,8 @@ impl End {
     }
 }
 
-type Ears = Mutex<HashMap<u32, mpsc::UnboundedSender<Event>>>;
+/// Who listens, by run; nobody can where the container is gone.
+type Ears = Mutex<Option<HashMap<u32, mpsc::UnboundedSender<Event>>>>;
 
 /// One end of the conversation.
 pub(super) struct Link {
@@ -64,7 +65,7 @@ impl Link {
     /// A conversation over an attached container; ready once the agent is.
     pub(super) fn new(attached: AttachContainerResults) -> (Link, Run) {
         let (say, said) = mpsc::unbounded_channel();
-        let (ears, last_words) = (Arc::new(Ears::default()), Arc::default());
+        let (ears, last_words) = (Arc::new(Mutex::new(Some(HashMap::new()))), Arc::default());
         let link = Link { say, ears, next: AtomicU32::new(1), last_words };
         // The agent's greeting comes as run 0.
         let greeting = link.ear(0);
@@ -88,14 +89,17 @@ impl Link {
                     }
                 }
             }
-            lock(&ears).clear();
+            lock(&ears).take();
         });
         (link, greeting)
     }
 
     fn ear(&self, number: u32) -> Run {
         let (tell, events) = mpsc::unbounded_channel();
-        lock(&self.ears).insert(number, tell);
+        // Where the container is gone the run hears that at once.
+        if let Some(ears) = &mut *lock(&self.ears) {
+            ears.insert(number, tell);
+        }
         let (say, ears) = (self.say.clone(), Arc::clone(&self.ears));
         Run { number, events, say, ears, windowed: false }
     }
@@ -176,7 +180,9 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        lock(&self.ears).remove(&self.number);
+        if let Some(ears) = &mut *lock(&self.ears) {
+            ears.remove(&self.number);
+        }
         self.kill();
     }
 }
@@ -208,7 +214,7 @@ fn deliver(heard: &mut Vec<u8>, ears: &Ears) -> bool {
             b'X' => Event::End(serde_json::from_slice(body).unwrap_or_default()),
             _ => Event::Out(body.to_vec()),
         };
-        if let Some(ear) = lock(ears).get(&number) {
+        if let Some(ear) = lock(ears).as_ref().and_then(|ears| ears.get(&number)) {
             let _ = ear.send(event);
         }
         at += HEAD + size;

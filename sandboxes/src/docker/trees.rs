@@ -5,10 +5,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveVolumeOptions, UploadToContainerOptionsBuilder,
+};
 use fixfly_runtime::SandboxError;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
@@ -20,6 +23,8 @@ use crate::lease;
 
 /// Where a volume is while it is filled.
 const PLACE: &str = "/tree";
+/// How long a copy may take.
+const UPLOAD: Duration = Duration::from_secs(1800);
 
 /// The volumes of this process.
 #[derive(Default)]
@@ -46,7 +51,12 @@ impl Trees {
                 return Err("only folders can be copied to an engine elsewhere".to_owned());
             }
             let name = lease::fresh();
-            fill(docker, patience, image, from, &name).await.map(|()| name)
+            let filled = fill(docker, patience, image, from, &name).await;
+            if filled.is_err() {
+                let _ =
+                    patience.ask(|| docker.remove_volume(&name, None::<RemoveVolumeOptions>)).await;
+            }
+            filled.map(|()| name)
         });
         made.await.cloned().map_err(failed)
     }
@@ -109,6 +119,8 @@ async fn upload(docker: &Docker, container: &str, packed: &Path) -> Result<(), S
     let options = UploadToContainerOptionsBuilder::default().path(PLACE).build();
     let pieces = image::pieces(packed).await.map_err(|why| why.to_string())?;
     let body = bollard::body_try_stream(pieces.map_ok(Into::into).boxed());
+    // A whole environment takes longer than a call may.
+    let docker = docker.clone().with_timeout(UPLOAD);
     let sent = docker.upload_to_container(container, Some(options), body).await;
     sent.map_err(|why| why.to_string())
 }
