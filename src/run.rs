@@ -23,6 +23,7 @@ use fixfly_sandboxes::Pool;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::bench;
 use crate::failure::{Interrupted, Usage};
 use crate::report;
 use crate::terminal::Terminal;
@@ -149,7 +150,8 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let benchmark = open_benchmark(flags.benchmark_dir.as_deref())?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
-    let tasks = chosen(flags, split)?;
+    let tasks =
+        chosen(flags, fitting((&flags.sandbox, flags.split), &*benchmark, split, terminal)?)?;
     let policy: Box<dyn Policy> = match open_policy {
         Open::Examples(open) => open(benchmark.secrets().examples()?),
         Open::Answers(open) => open(benchmark.clone()),
@@ -261,6 +263,35 @@ fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
                 .into())
         }
         (_, None) => Ok(Vec::new()),
+    }
+}
+
+/// The tasks that the sandbox can serve; how many it cannot is said.
+pub(crate) fn fitting(
+    (sandbox, split): (&str, Split),
+    benchmark: &dyn Benchmark,
+    tasks: Vec<Task>,
+    terminal: &Terminal,
+) -> anyhow::Result<Vec<Task>> {
+    let (total, mut unfit) = (tasks.len(), BTreeMap::<String, usize>::new());
+    let fit: Vec<Task> = tasks
+        .into_iter()
+        .filter(|task| match benchmark.unfit(task, sandbox) {
+            Some(why) => {
+                *unfit.entry(why).or_default() += 1;
+                false
+            }
+            None => true,
+        })
+        .collect();
+    if !unfit.is_empty() {
+        let (here, name) = (fit.len(), split.name());
+        terminal.say(&format!("{sandbox} serves {here} of {total} tasks ({name}); left out:"));
+        terminal.say(bench::reasons(unfit).trim_end());
+    }
+    match fit.is_empty() && total > 0 {
+        true => Err(Usage(format!("no task can be worked on in `{sandbox}`")).into()),
+        false => Ok(fit),
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "docker")]
 mod image;
+#[cfg(feature = "wasm")]
+mod wasm;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -29,6 +31,10 @@ enum Verb {
     #[cfg(feature = "docker")]
     #[command(subcommand)]
     Image(image::Image),
+    /// Make the Python of `--sandbox wasm`
+    #[cfg(feature = "wasm")]
+    #[command(subcommand)]
+    Wasm(wasm::Verb),
     /// Remove what dead runs left: containers, control groups, processes
     Sweep,
 }
@@ -40,12 +46,16 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
         Verb::Doctor => terminal::print(&runtime.block_on(doctor())),
         #[cfg(feature = "docker")]
         Verb::Image(image) => runtime.block_on(image::image(image, terminal)),
+        #[cfg(feature = "wasm")]
+        Verb::Wasm(verb) => wasm::wasm(verb, terminal),
         Verb::Sweep => runtime.block_on(sweep(terminal)),
     }
 }
 
 async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
     terminal.say(&format!("control groups removed: {}", local::sweep()));
+    #[cfg(feature = "wasm")]
+    terminal.say(&format!("folders removed: {}", fixfly_sandboxes::wasm::sweep()));
     #[cfg(feature = "docker")]
     {
         let removed = containers().await?;

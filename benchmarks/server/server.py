@@ -313,7 +313,3 @@ def main():
         except Exception:
             line.send({"error": traceback.format_exc()[-4000:]})
 
-
-if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    main()

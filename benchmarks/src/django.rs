@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, home};
 
 use crate::Open;
 use crate::build::{self, Environment};
-use crate::home::home;
+use crate::fits::{self, Fits};
 use crate::manifest::{Manifest, Source};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
@@ -19,6 +19,7 @@ use crate::project::{Project, manifest_of};
 pub const ITEMS: usize = 397;
 
 const REQUIREMENTS: &str = include_str!("../environments/django.txt");
+const WASM: &str = include_str!("../manifests/django-5.2.wasm.jsonl");
 const MANIFEST: &str = include_str!("../manifests/django-5.2.jsonl");
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
@@ -89,5 +90,8 @@ pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
             source().version,
         )));
     }
-    Ok(Methods::new("django", Project::open(&folder, "django")?, manifest))
+    let mut fits = Fits::parse(WASM, "the facts of this fixfly")?;
+    fits.extend(Fits::read(&fits::file(&folder, "wasm"))?);
+    let project = Project::open(&folder, "django")?;
+    Ok(Methods::new("django", project, manifest).with_fits([("wasm", fits)]))
 }

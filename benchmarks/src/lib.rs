@@ -21,7 +21,7 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 
 pub mod build;
 pub mod django;
-mod home;
+pub mod fits;
 mod manifest;
 mod methods;
 pub mod metrics;
@@ -31,10 +31,9 @@ pub mod python;
 mod server;
 pub mod source;
 
-pub use home::home;
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
-pub use project::Project;
+pub use project::{ImportedFirst, Project};
 
 /// Opens a benchmark, from the directory the user named if one was named.
 pub type Open = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;

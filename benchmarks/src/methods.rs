@@ -8,6 +8,7 @@ use fixfly_runtime::{
     Statement, Tally, Task, TestOutcome, Verdict,
 };
 
+use crate::fits::{Fits, PARTIAL};
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::observe::observation;
 use crate::project::{Place, Project};
@@ -21,6 +22,7 @@ pub struct Methods {
     manifest: Manifest,
     by_id: HashMap<String, usize>,
     config: Config,
+    fits: HashMap<&'static str, Fits>,
 }
 
 impl Methods {
@@ -28,7 +30,14 @@ impl Methods {
     pub fn new(name: &str, project: Project, manifest: Manifest) -> Self {
         let by_id = manifest.items.iter().enumerate().map(|(at, i)| (i.id.clone(), at)).collect();
         let config = project.server(false);
-        Methods { name: name.to_string(), project, manifest, by_id, config }
+        let fits = HashMap::new();
+        Methods { name: name.to_string(), project, manifest, by_id, config, fits }
+    }
+
+    /// The same, with what was found of its items in sandboxes that serve some.
+    pub fn with_fits(mut self, fits: impl IntoIterator<Item = (&'static str, Fits)>) -> Self {
+        self.fits.extend(fits);
+        self
     }
 
     /// What the items are and rest on.
@@ -211,6 +220,17 @@ impl Benchmark for Methods {
             verdict.held_up = verdict.wider.map(|tally| tally.passed == tally.total);
         }
         Ok(verdict)
+    }
+
+    fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
+        if !PARTIAL.contains(&sandbox) {
+            return None;
+        }
+        let fit = self.item(task).ok().and_then(|item| self.fits.get(sandbox)?.get(item));
+        match fit {
+            Some(fit) => fit.why.clone(),
+            None => Some(format!("not tried in {sandbox} yet (see `fixfly bench mark --help`)")),
+        }
     }
 
     fn facts(&self) -> BTreeMap<String, String> {

@@ -27,6 +27,15 @@ pub struct Project {
     describer: OnceLock<source::Describer>,
 }
 
+/// What a project's tests import whatever the candidate is.
+pub struct ImportedFirst {
+    /// Folders of packages, and where the sandbox sees them.
+    pub packages: Vec<(PathBuf, String)>,
+    /// The folder of the module that imports them, where the sandbox sees it,
+    /// and the module's name.
+    pub script: (PathBuf, String, String),
+}
+
 /// A file of the project and one method of it.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -84,6 +93,28 @@ impl Project {
     /// The world the project's tests run in.
     pub fn spec(&self) -> &SandboxSpec {
         &self.spec
+    }
+
+    /// What can be imported before any candidate, where that is known to be
+    /// without effects.
+    pub fn imported_first(&self) -> Option<ImportedFirst> {
+        if self.framework != "django" {
+            return None;
+        }
+        let mut packages = vec![(self.folder.join("source/django"), format!("{SOURCE}/django"))];
+        for entry in fs::read_dir(self.folder.join("venv/lib")).ok()?.flatten() {
+            let site = entry.path().join("site-packages");
+            for name in ["asgiref", "sqlparse"] {
+                let inside = format!(
+                    "{ENVIRONMENT}/lib/{}/site-packages/{name}",
+                    entry.file_name().to_string_lossy()
+                );
+                packages.extend(site.join(name).is_dir().then(|| (site.join(name), inside)));
+            }
+        }
+        let server = self.spec.mounts.iter().find(|mount| mount.to == SERVER)?;
+        let script = (server.from.clone(), SERVER.to_owned(), "ready_django".to_owned());
+        Some(ImportedFirst { packages, script })
     }
 
     /// The files under repair.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 
 use crate::Open;
+use crate::fits::{self, Fits};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
 
@@ -33,5 +34,6 @@ pub fn load(folder: Option<&Path>) -> Result<Methods, BenchmarkError> {
     };
     let manifest = manifest_of(folder)?;
     let project = Project::open(folder, &manifest.header.framework)?;
-    Ok(Methods::new("python", project, manifest))
+    let fits = Fits::read(&fits::file(folder, "wasm"))?;
+    Ok(Methods::new("python", project, manifest).with_fits([("wasm", fits)]))
 }

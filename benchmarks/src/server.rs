@@ -27,8 +27,13 @@ const NAME: &str = "test server";
 /// What starting the server, or a test group, may take beyond the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 16] = [
+    ("start.py", include_str!("../server/start.py")),
     ("server.py", include_str!("../server/server.py")),
+    ("instances.py", include_str!("../server/instances.py")),
+    ("alone.py", include_str!("../server/alone.py")),
+    ("ready_django.py", include_str!("../server/ready_django.py")),
+    ("lacking.py", include_str!("../server/lacking.py")),
     ("fresh.py", include_str!("../server/fresh.py")),
     ("zygote.py", include_str!("../server/zygote.py")),
     ("forked.py", include_str!("../server/forked.py")),
@@ -158,7 +163,7 @@ impl Server<'_> {
     ) -> Result<T, BenchmarkError> {
         let config = serde_json::to_string(self.config).map_err(garbled)?;
         let python = format!("{ENVIRONMENT}/bin/python");
-        let server = format!("{SERVER}/server.py");
+        let server = format!("{SERVER}/start.py");
         let command = Command::new([python.as_str(), "-B", &server, &config]);
         let name = if self.config.probe { "census server" } else { NAME };
         let process = self.sandbox.spawn(name, &command).await?;

@@ -228,7 +228,10 @@ impl Course<'_> {
     }
 
     async fn judge(&self, patch: &str) -> Result<Verdict, Broke> {
-        let fresh = self.with.host.open(&self.task.sandbox).await?;
+        let fresh = match self.with.host.judge() {
+            Some(judge) => judge.open(&self.task.sandbox).await?,
+            None => self.with.host.open(&self.task.sandbox).await?,
+        };
         let verdict = self.with.benchmark.judge(self.task, patch, &*fresh).await;
         fresh.close().await?;
         Ok(verdict?)

@@ -42,6 +42,12 @@ pub trait Benchmark: Send + Sync {
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError>;
 
+    /// Why a task cannot be worked on in the sandbox of that name, where that
+    /// was found out; none where it can.
+    fn unfit(&self, _task: &Task, _sandbox: &str) -> Option<String> {
+        None
+    }
+
     /// What the tasks and verdicts rest on, for the record: versions, hashes.
     fn facts(&self) -> BTreeMap<String, String>;
 

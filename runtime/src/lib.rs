@@ -21,6 +21,7 @@ mod chat;
 mod episode;
 mod feedback;
 mod generation;
+mod home;
 mod policy;
 mod registry;
 mod render;
@@ -39,6 +40,7 @@ pub use episode::{
 };
 pub use feedback::feedback;
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use home::home;
 pub use policy::{Policy, PolicyError, Request, View, Words};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};

@@ -25,6 +25,12 @@ pub trait Host: Send + Sync {
     async fn parts(&self) -> Vec<Part> {
         Vec::new()
     }
+
+    /// The host whose sandboxes verdicts are reached in, where it is another:
+    /// a place that is quick but not the project's own is not the last word.
+    fn judge(&self) -> Option<Arc<dyn Host>> {
+        None
+    }
 }
 
 /// One of the things by which a sandbox holds what runs in it.
@@ -165,6 +171,14 @@ pub enum SandboxError {
         name: String,
         /// `ended: …` or `did not answer within …`.
         why: String,
+    },
+    /// What was asked for cannot be there, whatever the machine.
+    #[error("{what}: the sandbox `{sandbox}` has nothing of the kind")]
+    Unsupported {
+        /// The sandbox's name.
+        sandbox: &'static str,
+        /// What was asked for.
+        what: String,
     },
     /// A file could not be read or written.
     #[error("{path} in the sandbox: {why}")]

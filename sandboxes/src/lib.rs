@@ -24,6 +24,8 @@ mod lease;
 pub mod local;
 mod pool;
 mod syscalls;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 use std::sync::Arc;
 
@@ -40,4 +42,6 @@ pub const ALL: &[Entry<Open>] = &[
     local::ENTRY,
     #[cfg(feature = "docker")]
     docker::ENTRY,
+    #[cfg(feature = "wasm")]
+    wasm::ENTRY,
 ];

@@ -28,6 +28,8 @@ pub struct Pool {
     leases: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
     ahead: Arc<tokio::sync::Mutex<()>>,
+    /// A pool of its own for where verdicts are reached, if that is elsewhere.
+    judge: Option<Arc<Pool>>,
 }
 
 struct Idle {
@@ -38,8 +40,9 @@ struct Idle {
 impl Pool {
     /// A pool of at most `size` of `host`'s sandboxes, and at least one.
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
+        let judge = host.judge().map(|judge| Arc::new(Pool::new(judge, size)));
         let leases = Arc::new(Semaphore::new(size.max(1)));
-        Pool { host, leases, idle: Arc::default(), ahead: Arc::default() }
+        Pool { host, leases, idle: Arc::default(), ahead: Arc::default(), judge }
     }
 
     /// Closes the idle sandboxes, so that no process of theirs is left.
@@ -47,11 +50,15 @@ impl Pool {
     /// # Errors
     /// The first [`SandboxError`], after all were closed.
     pub async fn drain(&self) -> Result<(), SandboxError> {
+        let judged = match &self.judge {
+            Some(judge) => Box::pin(judge.drain()).await,
+            None => Ok(()),
+        };
         // Nobody opens ahead any more, and who does has done.
         self.leases.close();
         let _ahead = self.ahead.lock().await;
         let idle = std::mem::take(&mut *lock(&self.idle));
-        close_all(idle).await
+        close_all(idle).await.and(judged)
     }
 
     /// Opens one of a spec that is used once, where there is room for it.
@@ -107,6 +114,10 @@ impl Host for Pool {
 
     async fn parts(&self) -> Vec<Part> {
         self.host.parts().await
+    }
+
+    fn judge(&self) -> Option<Arc<dyn Host>> {
+        self.judge.clone().map(|judge| judge as Arc<dyn Host>)
     }
 }
 

@@ -80,6 +80,38 @@ async fn no_attack_gets_out_of_any_sandbox() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// Where there are no processes, most attacks end with what they do not find.
+#[tokio::test]
+async fn no_attack_gets_out_of_a_sandbox_of_python_alone() {
+    let secret = open_folder();
+    let file = secret.path().join("secret");
+    std::fs::write(&file, "a kept word").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let fixfly = std::process::id().to_string();
+    let mark = marker();
+    for attack in attacks() {
+        let body = attack.body.replace("MARK", &mark).replace("PORT", &port);
+        let body = body.replace("SECRET", file.to_str().unwrap()).replace("FIXFLY", &fixfly);
+        for (_, sandbox) in each_of_python_alone(&attack.spec).await {
+            let start = Instant::now();
+            let output = sandbox.exec(&attack.command(&body)).await.unwrap();
+            assert!(start.elapsed() < attack.timeout + Duration::from_secs(25), "{}", attack.name);
+            assert!(!out(&output).contains("a kept word"), "{}: {}", attack.name, out(&output));
+            let kept = attack.kept.unwrap_or(1 << 20);
+            assert!(output.stdout.len() <= kept && output.stderr.len() <= kept + 100);
+            assert_eq!(marked(&mark), 0, "{}", attack.name);
+            let after = Command::new(["python3", "-c", "print('still there')"]);
+            let after = sandbox.exec(&after).await.unwrap();
+            assert_eq!(out(&after), "still there\n", "{}", attack.name);
+            sandbox.close().await.unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a kept word", "{}", attack.name);
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "something connected");
+}
+
 /// A server that starts sleepers as far from itself as it can.
 fn runaway(mark: &str) -> Command {
     sh(&format!(

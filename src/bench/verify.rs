@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{choices, cpus, first, now, split};
+use crate::run::{choices, cpus, first, fitting, now, split};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -123,7 +123,9 @@ async fn check_all(
     jobs: usize,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Checked>> {
-    let tasks = first(verifier.benchmark.tasks(flags.split).await?, flags.limit);
+    let tasks = verifier.benchmark.tasks(flags.split).await?;
+    let asked = (flags.sandbox.as_str(), flags.split);
+    let tasks = first(fitting(asked, &*verifier.benchmark, tasks, terminal)?, flags.limit);
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));

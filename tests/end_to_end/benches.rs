@@ -72,3 +72,33 @@ fn a_manifest_of_another_version_is_refused_with_its_place() {
         "{why}"
     );
 }
+
+#[test]
+fn a_sandbox_that_serves_all_is_not_marked() {
+    let (code, why) = refused(&["bench", "mark", "django", "--sandbox", "local"]);
+    assert_eq!(code, 2);
+    assert!(why.starts_with("`local` serves every item; some are served by: wasm"), "{why}");
+}
+
+#[cfg(feature = "wasm")]
+#[test]
+fn python_in_webassembly_that_cannot_be_made_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let without = |name: &str, value: &str| {
+        command(&["sandbox", "wasm", "build"])
+            .env("FIXFLY_HOME", folder.path())
+            .env("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+            .env("PIP_RETRIES", "0")
+            .env("PIP_DEFAULT_TIMEOUT", "2")
+            .env("PIP_NO_CACHE_DIR", "1")
+            .env_remove("PIP_FIND_LINKS")
+            .env(name, value)
+            .output()
+            .unwrap()
+    };
+    check(without("LANG", "C.UTF-8"), &["CPython for WASI could not be had from PyPI: "]);
+    let python = without("FIXFLY_PYTHON", "/nonexistent/python");
+    check(python, &["`/nonexistent/python` cannot be run", "install Python 3.11 or newer"]);
+    let left = std::fs::read_dir(folder.path().join("wasm")).unwrap().count();
+    assert_eq!(left, 0, "something half made is left");
+}

@@ -15,7 +15,11 @@ use std::process::Command;
 
 use attacks::{Attack, attacks};
 use common::Django;
+#[cfg(feature = "wasm")]
+use fixfly_benchmarks::Item;
 use fixfly_benchmarks::RunPath;
+#[cfg(feature = "wasm")]
+use fixfly_benchmarks::fits::{self, Fit, Fits};
 use fixfly_runtime::{
     Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Machine, Observation, Outcome,
     Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn, Usage,
@@ -136,9 +140,19 @@ async fn sandboxes() -> Vec<&'static str> {
     found
 }
 
-#[tokio::test]
-async fn no_attack_is_solved_or_hurts_the_next_candidate() {
-    let Some(django) = Django::here() else { return };
+/// What the attacks are played on, and the word by which what they start is known.
+struct Stage {
+    attacks: Vec<Attack>,
+    #[cfg(feature = "wasm")]
+    item: Item,
+    benchmark: TempDir,
+    recorded: TempDir,
+    mark: String,
+    _listener: TcpListener,
+}
+
+/// After each attack an honest candidate, in the same sandbox.
+async fn stage(django: &Django, attacks: Vec<Attack>) -> Stage {
     let mut item = django.item(ID, RunPath::Hot, TESTS);
     item.seconds = 0.0;
     let methods = django.methods(vec![item.clone()]);
@@ -148,8 +162,6 @@ async fn no_attack_is_solved_or_hurts_the_next_candidate() {
     let port = listener.local_addr().unwrap().port().to_string();
     let mark = format!("77{}", std::process::id());
     let head = "def parse_header_name(cls, header):\n";
-    let attacks = attacks();
-    // After each attack an honest candidate, in the same sandbox.
     let codes: Vec<String> = attacks
         .iter()
         .flat_map(|attack| {
@@ -158,13 +170,38 @@ async fn no_attack_is_solved_or_hurts_the_next_candidate() {
             [format!("{head}{body}"), truth.clone()]
         })
         .collect();
-    let benchmark = django.benchmark(vec![item]);
+    let benchmark = django.benchmark(vec![item.clone()]);
     let recorded = recording(&task, &codes);
+    Stage {
+        attacks,
+        #[cfg(feature = "wasm")]
+        item,
+        benchmark,
+        recorded,
+        mark,
+        _listener: listener,
+    }
+}
+
+impl Stage {
+    /// All of them in one sandbox.
+    fn play(&self, sandbox: &str) -> Vec<Episode> {
+        let codes = 2 * self.attacks.len();
+        let episodes = play(self.benchmark.path(), self.recorded.path(), codes, sandbox);
+        assert_eq!(marked(&self.mark), 0, "processes are left");
+        assert_eq!(episodes.len(), codes);
+        episodes
+    }
+}
+
+#[tokio::test]
+async fn no_attack_is_solved_or_hurts_the_next_candidate() {
+    let Some(django) = Django::here() else { return };
+    let stage = stage(&django, attacks()).await;
+    let attacks = &stage.attacks;
     let mut faults = Vec::new();
     for sandbox in sandboxes().await {
-        let episodes = play(benchmark.path(), recorded.path(), codes.len(), sandbox);
-        assert_eq!(marked(&mark), 0, "processes are left");
-        assert_eq!(episodes.len(), codes.len());
+        let episodes = stage.play(sandbox);
         for (attack, pair) in attacks.iter().zip(episodes.chunks(2)) {
             faults.extend(fault(attack, &pair[0]).map(|fault| format!("{sandbox} {fault}")));
             if !pair[1].solved() {
@@ -176,4 +213,39 @@ async fn no_attack_is_solved_or_hurts_the_next_candidate() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(attacks.iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
+}
+
+/// In WebAssembly most attacks fail for lack of what they attack with. Those
+/// that only use up time are played by a few: each takes all it may.
+#[cfg(feature = "wasm")]
+#[tokio::test]
+async fn no_attack_is_solved_in_wasm_or_hurts_the_next_candidate() {
+    let Some(django) = Django::here() else { return };
+    let mut attacks = attacks();
+    let mut slow = 0;
+    attacks.retain(|attack| {
+        slow += usize::from(attack.outcomes.contains(&Outcome::TimedOut));
+        slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
+    });
+    let stage = stage(&django, attacks).await;
+    let fit = Fit { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
+    let mut fits = Fits::default();
+    fits.insert(fit);
+    fits.write(&fits::file(stage.benchmark.path(), "wasm")).unwrap();
+    let mut faults = Vec::new();
+    for (attack, pair) in stage.attacks.iter().zip(stage.play("wasm").chunks(2)) {
+        let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
+        let told = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
+        let seen = |episode: &Episode| {
+            let text = episode.turns.first().map_or("", |turn| turn.observation.text.as_str());
+            format!("{:?}\n{text}", episode.end)
+        };
+        if pair[0].infrastructure_failure() || pair[0].solved() && !told {
+            faults.push(format!("== {}: {}", attack.name, seen(&pair[0])));
+        }
+        if !pair[1].solved() {
+            faults.push(format!("== after {}: {}", attack.name, seen(&pair[1])));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

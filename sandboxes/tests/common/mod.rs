@@ -19,11 +19,35 @@ pub(crate) fn spec() -> SandboxSpec {
     }
 }
 
+/// Sandboxes that run Python and no other program, by construction. What they
+/// promise all the same is in `python.rs`, and that they say so.
+pub(crate) const PYTHON_ONLY: &[&str] = &["wasm"];
+
+/// The sandboxes that run any program.
+pub(crate) async fn each(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
+    opened(spec, |name| !PYTHON_ONLY.contains(&name)).await
+}
+
+/// The sandboxes that run Python and nothing else.
+pub(crate) async fn each_of_python_alone(
+    spec: &SandboxSpec,
+) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
+    opened(spec, |name| PYTHON_ONLY.contains(&name)).await
+}
+
+/// All sandboxes: each runs Python.
+pub(crate) async fn each_with_python(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
+    opened(spec, |name| python() || PYTHON_ONLY.contains(&name)).await
+}
+
 /// The sandboxes this machine gives. A machine without user namespaces has
 /// nothing to test, and says so; any other failure fails the test.
-pub(crate) async fn each(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
+async fn opened(
+    spec: &SandboxSpec,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
     let mut opened = Vec::new();
-    for entry in ALL {
+    for entry in ALL.iter().filter(|entry| wanted(entry.name)) {
         let host = (entry.open)().unwrap();
         match host.open(spec).await {
             Ok(sandbox) => opened.push((host, sandbox)),
@@ -37,9 +61,14 @@ pub(crate) async fn each(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sand
 /// Whether this machine cannot give any such sandbox.
 pub(crate) fn beyond(why: &SandboxError) -> bool {
     let why = why.to_string();
-    ["does not allow user namespaces", "no Docker engine answers", "has no image for sandboxes"]
-        .iter()
-        .any(|lack| why.contains(lack))
+    [
+        "does not allow user namespaces",
+        "no Docker engine answers",
+        "has no image for sandboxes",
+        "is not made yet",
+    ]
+    .iter()
+    .any(|lack| why.contains(lack))
 }
 
 pub(crate) fn sh(script: &str) -> Command {
