@@ -165,13 +165,15 @@ class Server:
         return {"groups": {}, "broken": [["", why]]}
 
     def census(self, request):
-        """Tests with the probe in place, in one child. `files` are those under
-        repair; whatever else is in the project serves its tests."""
+        """Tests with the probe in place, in one child: `tests`, or all of `labels`
+        but `skip`. `files` are those under repair; whatever else is in the
+        project serves its tests."""
         import probe
 
         tests = os.path.join(self.root, "tests") + "/" if self.suite.hot else self.root
         files = {self.root + file for file in request.get("files", [])}
         wanted = request.get("labels") or request.get("tests")
+        skip = set(request.get("skip", []))
 
         def is_test(file):
             return file.startswith(tests) and file not in files
@@ -180,7 +182,8 @@ class Server:
             probe.install(self.root, self.suite.source, is_test)
             self.suite.load(wanted)
             recorder.say("before", hits=probe.taken())
-            self.suite.run(None if self.suite.hot else wanted, recorder, None)
+            tests = [test for test in self.suite.by_id if test not in skip] if self.suite.hot else wanted
+            self.suite.run(tests, recorder, None)
 
         answer = self.candidate({**request, "file": None, "tests": []}, body, probing=probe)
         return {"events": answer["events"], "outcome": answer["outcome"], "cpu": answer["cpu"]}

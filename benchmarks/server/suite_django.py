@@ -64,19 +64,16 @@ class Suite:
         """These tests in the order the project's own runner gives them, and
         the failures that stand for modules which did not import."""
         from django.test.runner import reorder_tests
-        chosen = [self.by_id[test] for test in tests if test in self.by_id]
-        broken = [test for name, test in self.by_id.items() if name.startswith("unittest.loader.")]
-        return unittest.TestSuite([*broken, *reorder_tests(chosen, self.runner.reorder_by)])
+        broken = {name: test for name, test in self.by_id.items() if name.startswith("unittest.loader.")}
+        chosen = [self.by_id[test] for test in tests if test in self.by_id and test not in broken]
+        return unittest.TestSuite([*broken.values(), *reorder_tests(chosen, self.runner.reorder_by)])
 
     def run(self, tests, recorder, canary):
-        suite = self.pick(tests) if tests is not None else unittest.TestSuite(self.by_id.values())
+        suite = self.pick(tests)
         if canary is not None:
             canary.watch({kind for test in suite for kind in type(test).__mro__})
             suite.addTest(canary)
         suite.run(recorder)
-
-    def census_tests(self):
-        return list(self.by_id)
 
 
 def flat(suite):

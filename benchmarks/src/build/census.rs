@@ -262,10 +262,7 @@ impl Counter {
     ) -> Result<(), BenchmarkError> {
         let next = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some((label, part)) = next() {
-            let answer = match part.tests.is_empty() {
-                true => self.ask(host, json!({"labels": [&label]}), 1800).await?,
-                false => self.count(host, part.tests).await?,
-            };
+            let answer = self.count(host, &label, &part.tests).await?;
             let path = file(&self.folder, &label);
             let fresh = path.with_extension("fresh");
             let text = json!(answer).to_string();
@@ -278,22 +275,20 @@ impl Counter {
         Ok(())
     }
 
-    /// Where a test takes the process down or takes too long, those after it
-    /// are counted in another process.
     async fn count(
         &self,
         host: &dyn Host,
-        mut tests: Vec<String>,
+        label: &str,
+        tests: &[String],
     ) -> Result<Answer, BenchmarkError> {
         let mut all = Answer { events: Vec::new(), outcome: "done".to_string() };
+        let mut left = Left { label, tests, begun: BTreeSet::new() };
         loop {
-            let answer = self.ask(host, json!({"tests": &tests}), 240).await?;
-            let left = tests.len();
-            let begun: BTreeSet<&str> = answer.events.iter().map(|row| row.id.as_str()).collect();
-            tests.retain(|test| !begun.contains(test.as_str()));
-            let go_on = answer.outcome != "done" && !tests.is_empty() && tests.len() < left;
+            let (request, seconds) = left.request();
+            let answer = self.ask(host, request, seconds).await?;
+            let over = left.over_after(&answer);
             all.events.extend(answer.events);
-            if !go_on {
+            if over {
                 return Ok(all);
             }
         }
@@ -317,6 +312,36 @@ impl Counter {
         let answer = server.ask(&request, Duration::from_secs(wall + 200)).await?;
         sandbox.close().await?;
         Ok(answer)
+    }
+}
+
+/// What is left to count of a part: the tests named, else all that its label
+/// finds. Where one takes the process down or takes too long, those after it are
+/// counted in another process.
+struct Left<'a> {
+    label: &'a str,
+    tests: &'a [String],
+    begun: BTreeSet<String>,
+}
+
+impl Left<'_> {
+    /// What to ask for, and how many CPU seconds it may take.
+    fn request(&self) -> (Value, u64) {
+        let left = self.tests.iter().filter(|test| !self.begun.contains(*test));
+        match self.tests.is_empty() {
+            true => (json!({"labels": [self.label], "skip": self.begun}), 1800),
+            false => (json!({"tests": left.collect::<Vec<_>>()}), 240),
+        }
+    }
+
+    fn over_after(&mut self, answer: &Answer) -> bool {
+        let before = self.begun.len();
+        let named = answer.events.iter().map(|row| &row.id).filter(|id| !id.is_empty());
+        self.begun.extend(named.cloned());
+        let all_begun = || self.tests.iter().all(|test| self.begun.contains(test));
+        answer.outcome == "done"
+            || self.begun.len() == before
+            || (!self.tests.is_empty() && all_begun())
     }
 }
 
@@ -371,4 +396,49 @@ fn labels(project: &Project) -> BTreeMap<String, Part> {
         .filter(|label| !aside.contains(&label.as_str()))
         .map(|label| (label, Part::default()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each answer's outcome and tests begun; what was asked for meanwhile.
+    #[track_caller]
+    fn check(tests: &[&str], answers: &[(&str, &[&str])], expected: &[Value]) {
+        let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();
+        let mut left = Left { label: "queries", tests: &tests, begun: BTreeSet::new() };
+        let mut asked = Vec::new();
+        for (at, (outcome, begun)) in answers.iter().enumerate() {
+            asked.push(left.request().0);
+            let rows = begun.iter().map(|id| json!({"event": "started", "id": id}));
+            let events: Vec<Value> = rows.chain([json!({"event": "before"})]).collect();
+            let answer = json!({"outcome": outcome, "events": events});
+            let over = left.over_after(&serde_json::from_value(answer).unwrap());
+            assert_eq!(over, at + 1 == answers.len(), "after {outcome}");
+        }
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_test_that_ends_the_process_costs_none_of_those_after_it() {
+        check(&[], &[("done", &["a", "b"])], &[json!({"labels": ["queries"], "skip": []})]);
+        check(
+            &[],
+            &[("timed_out", &["a", "b"]), ("done", &["c"])],
+            &[
+                json!({"labels": ["queries"], "skip": []}),
+                json!({"labels": ["queries"], "skip": ["a", "b"]}),
+            ],
+        );
+        check(&[], &[("crashed", &[])], &[json!({"labels": ["queries"], "skip": []})]);
+        check(
+            &["a", "b", "c"],
+            &[("crashed", &["a"]), ("crashed", &["b"]), ("exited", &["c"])],
+            &[
+                json!({"tests": ["a", "b", "c"]}),
+                json!({"tests": ["b", "c"]}),
+                json!({"tests": ["c"]}),
+            ],
+        );
+    }
 }
