@@ -29,7 +29,11 @@ use std::time::{Duration, Instant};
 use fixfly_policies::{ALL, KvType, Open, Settings, Teacher};
 use fixfly_runtime::{Policy, Task};
 use stage::{Folder, QWEN3, act, open, settings, task, turn};
-use tiny::{Kind, SMALL, Shape, TINY, shaped};
+use tiny::{Kind, Shape, TINY, WINDOW, shaped};
+
+/// 113 million parameters.
+const SMALL: Shape =
+    Shape { width: 768, layers: 14, heads: 12, kept: 4, head: 64, inner: 2816, window: WINDOW };
 
 /// Lines of a file that are about 1,500 tokens.
 const LINES: usize = 48;

@@ -31,7 +31,7 @@ mod settings;
 use std::sync::Arc;
 
 #[cfg(feature = "llama")]
-pub use llama::{llama_by, llama_engine};
+pub use llama::{llama_by, llama_engine, students_by};
 pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
 
 use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};

@@ -20,7 +20,7 @@ use super::protocol::{Answer, Ask, Load, Refusal, Say};
 use super::schedule::{Row, Schedule};
 use super::sequences::{Cache, Sequences};
 use super::speech::Speech;
-use crate::KvType;
+use crate::{KvType, Lora};
 
 /// Tokens of one batch at most.
 const BATCH: u32 = 512;
@@ -70,23 +70,23 @@ fn serve(load: &Load, asks: &Receiver<Ask>) -> Result<(), String> {
     let file = load.model.display();
     let mut model = LlamaModel::load_from_file(&backend, &load.model, &params)
         .map_err(|error| format!("{file}: llama.cpp cannot load it: {error}"))?;
-    let mut adapter = adapter(load, &mut model)?;
+    let adapters = load.students.iter().map(|loras| adapter(loras, &mut model));
+    let adapters = adapters.collect::<Result<Vec<_>, _>>()?;
     let sequences = (load.episodes + 2).min(SEQUENCES);
     let params = context_params(load, cells, sequences)?;
-    let mut context = model
+    let context = model
         .new_context(&backend, params)
         .map_err(|error| format!("{file}: llama.cpp makes no context of it: {error}"))?;
-    if let Some((adapter, scale)) = &mut adapter {
-        context
-            .lora_adapter_set(adapter, *scale)
-            .map_err(|error| format!("the adapter does not fit {file}: {error}"))?;
-    }
-    tell(&Answer::Ready);
     let cuts = !model.is_recurrent() && !model.is_hybrid();
     let sequences = Sequences::new(sequences, context.n_ctx() as usize, cuts);
+    let mut kept = Kept { context, adapters };
+    for student in (0..load.students.len()).rev() {
+        kept.put_on(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
+    }
+    tell(&Answer::Ready);
     Engine {
         model: &model,
-        context,
+        kept,
         window: load.window as usize,
         schedule: Schedule::new(sequences, BATCH as usize),
         speeches: HashMap::new(),
@@ -94,12 +94,16 @@ fn serve(load: &Load, asks: &Receiver<Ask>) -> Result<(), String> {
     .work(asks)
 }
 
-/// What all adapters together change: a context takes one, for all its sequences.
-fn adapter(load: &Load, model: &mut LlamaModel) -> Result<Option<(LlamaLoraAdapter, f32)>, String> {
+/// An adapter and what its change is multiplied by; none for the model itself.
+type Adapter = Option<(LlamaLoraAdapter, f32)>;
+
+/// What all adapters of a student together change: a context takes one, for all
+/// its sequences.
+fn adapter(loras: &[Lora], model: &mut LlamaModel) -> Result<Adapter, String> {
     let cannot = |name: &dyn std::fmt::Display, error: &dyn std::fmt::Display| {
         format!("{name}: llama.cpp cannot load this adapter: {error}")
     };
-    match &load.loras[..] {
+    match loras {
         [] => Ok(None),
         [lora] => {
             let adapter = model.lora_adapter_init(&lora.file);
@@ -148,7 +152,7 @@ fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaCont
 
 struct Engine<'m> {
     model: &'m LlamaModel,
-    context: LlamaContext<'m>,
+    kept: Kept<'m>,
     window: usize,
     schedule: Schedule,
     speeches: HashMap<u64, Speech>,
@@ -158,7 +162,7 @@ impl Engine<'_> {
     fn work(mut self, asks: &Receiver<Ask>) -> Result<(), String> {
         let mut batch = LlamaBatch::new(BATCH as usize, 1);
         while self.hear(asks) {
-            let rows = self.schedule.next(&mut Kept(&mut self.context));
+            let rows = self.schedule.next(&mut self.kept);
             if !rows.is_empty() {
                 self.step(&mut batch, &rows)?;
             }
@@ -193,7 +197,7 @@ impl Engine<'_> {
             Ok(speech) => {
                 self.speeches.insert(say.id, speech);
                 let prompt = prompt.into_iter().map(|token| token.0).collect();
-                self.schedule.ask(say.id, say.episode, prompt);
+                self.schedule.ask(say.id, say.student, say.episode, prompt);
             }
             Err(refusal) => tell(&Answer::Not(say.id, refusal)),
         }
@@ -214,10 +218,10 @@ impl Engine<'_> {
                 .add(LlamaToken(row.token), position, &[sequence], row.last)
                 .map_err(|error| broken(&error))?;
         }
-        self.context.decode(batch).map_err(|error| broken(&error))?;
+        self.kept.context.decode(batch).map_err(|error| broken(&error))?;
         for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.last) {
             let Some(speech) = self.speeches.get_mut(&row.job) else { continue };
-            match speech.hear(self.model, &self.context, at as i32) {
+            match speech.hear(self.model, &self.kept.context, at as i32) {
                 Ok(token) => self.schedule.said(row.job, token.0),
                 Err(finish) => {
                     let cached = self.schedule.end(row.job);
@@ -234,16 +238,42 @@ impl Engine<'_> {
 /// The cache of a context. It is unified, so that any range may be shared, and
 /// the numbers of sequences are those it was made for: anything else would end
 /// the process.
-struct Kept<'c, 'm>(&'c mut LlamaContext<'m>);
+struct Kept<'m> {
+    context: LlamaContext<'m>,
+    /// Of each student.
+    adapters: Vec<Adapter>,
+}
 
-impl Cache for Kept<'_, '_> {
+impl Kept<'_> {
+    /// The context speaks for this student from now on.
+    fn put_on(&mut self, student: usize) -> Result<(), String> {
+        let Kept { context, adapters } = self;
+        // What is taken off does not matter: llama.cpp takes all off.
+        if let Some((any, _)) = adapters.iter_mut().flatten().next() {
+            context.lora_adapter_remove(any).map_err(|error| error.to_string())?;
+        }
+        match &mut adapters[student] {
+            Some((adapter, scale)) => context.lora_adapter_set(adapter, *scale),
+            None => return Ok(()),
+        }
+        .map_err(|error| error.to_string())
+    }
+}
+
+impl Cache for Kept<'_> {
     fn cut(&mut self, sequence: usize, from: usize) {
-        let cut = self.0.clear_kv_cache_seq(Some(sequence as u32), Some(from as u32), None);
+        let cut = self.context.clear_kv_cache_seq(Some(sequence as u32), Some(from as u32), None);
         assert!(matches!(cut, Ok(true)), "the cache cannot be cut at {from}: {cut:?}");
     }
 
     fn share(&mut self, from: usize, to: usize, length: usize) {
-        let shared = self.0.kv_cache_seq_cp(from as i32, to as i32, Some(0), Some(length as u32));
+        let all = (Some(0), Some(length as u32));
+        let shared = self.context.kv_cache_seq_cp(from as i32, to as i32, all.0, all.1);
         assert!(shared.is_ok(), "the cache cannot be shared up to {length}: {shared:?}");
+    }
+
+    fn turn_to(&mut self, student: usize) {
+        let turned = self.put_on(student);
+        assert!(turned.is_ok(), "another adapter cannot be put on: {turned:?}");
     }
 }

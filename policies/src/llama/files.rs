@@ -37,20 +37,21 @@ impl Model {
         file.to_string_lossy().into_owned()
     }
 
-    /// What an engine is to load, if it fits together.
+    /// What an engine is to load, if it fits together; the settings' own
+    /// adapters do not count.
     ///
     /// # Errors
     /// [`Fault`] where it does not.
-    pub(super) fn load(&self, settings: &Settings) -> Result<Load, Fault> {
+    pub(super) fn load(&self, settings: &Settings, students: &[Vec<Lora>]) -> Result<Load, Fault> {
         let student = &settings.student;
-        for lora in &student.loras {
+        for lora in students.iter().flatten() {
             self.check_adapter(&lora.file)?;
         }
-        let loras: Vec<Lora> =
-            student.loras.iter().filter(|lora| lora.scale != 0.0).cloned().collect();
+        let counts =
+            |loras: &Vec<Lora>| loras.iter().filter(|lora| lora.scale != 0.0).cloned().collect();
         Ok(Load {
             model: self.file.clone(),
-            loras,
+            students: students.iter().map(counts).collect(),
             gpu_layers: student.gpu_layers,
             threads: student.threads,
             kv_type: student.kv_type,

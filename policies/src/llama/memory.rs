@@ -10,7 +10,8 @@ const SHARE: f64 = 0.5;
 /// Cells for the cache: as many as all episodes could fill, or as fit, and one
 /// window at least.
 pub(super) fn cells(load: &Load) -> Result<u32, String> {
-    let files = load.loras.iter().map(|lora| &lora.file).chain([&load.model]);
+    let loras = load.students.iter().flatten();
+    let files = loras.map(|lora| &lora.file).chain([&load.model]);
     let model = files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
     fit(load, model, free(load.gpu_layers != Some(0)))
 }
@@ -63,7 +64,7 @@ mod tests {
     fn load(window: u32, episodes: usize) -> Load {
         Load {
             model: "m.gguf".into(),
-            loras: Vec::new(),
+            students: Vec::new(),
             gpu_layers: None,
             threads: None,
             kv_type: KvType::F16,

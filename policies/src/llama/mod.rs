@@ -20,6 +20,7 @@ mod sequences;
 mod speech;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -28,7 +29,7 @@ use fixfly_runtime::{
 };
 
 use crate::answer::{call, thought};
-use crate::{CallForm, Open, Settings};
+use crate::{CallForm, Lora, Open, Settings};
 use child::{Engine, Unanswered};
 pub use engine::llama_engine;
 use fault::Fault;
@@ -56,14 +57,34 @@ const OPENED: &str = "<think>";
 /// # Errors
 /// What is wrong with the settings or their files, in one sentence.
 pub fn llama_by(engine: &Path, settings: &Settings) -> Result<Box<dyn Policy>, String> {
-    let llama = Llama::open(engine, settings).map_err(|fault| fault.to_string())?;
-    Ok(Box::new(llama))
+    let mut students =
+        students_by(engine, settings, std::slice::from_ref(&settings.student.loras))?;
+    Ok(students.remove(0))
 }
 
+/// One policy `llama` for each of these lists of adapters, in place of the
+/// settings' own. They share an engine: the model and all adapters are loaded
+/// once. It speaks for one of them at a time, so ask them one after the other.
+///
+/// # Errors
+/// What is wrong with the settings or the files, in one sentence.
+pub fn students_by(
+    engine: &Path,
+    settings: &Settings,
+    students: &[Vec<Lora>],
+) -> Result<Vec<Box<dyn Policy>>, String> {
+    let llama = Llama::open(engine, settings, students).map_err(|fault| fault.to_string())?;
+    let one = |student| Box::new(Llama { student, ..llama.clone() }) as Box<dyn Policy>;
+    Ok((0..students.len()).map(one).collect())
+}
+
+#[derive(Clone)]
 struct Llama {
     model: String,
-    chat: Chat,
-    engine: Engine,
+    chat: Arc<Chat>,
+    engine: Arc<Engine>,
+    /// Which of the engine's students speaks.
+    student: usize,
     sampling: Sampling,
     thinking: Thinking,
     calls: CallForm,
@@ -71,10 +92,10 @@ struct Llama {
 }
 
 impl Llama {
-    fn open(engine: &Path, settings: &Settings) -> Result<Self, Fault> {
+    fn open(engine: &Path, settings: &Settings, students: &[Vec<Lora>]) -> Result<Self, Fault> {
         let file = PathBuf::from(settings.model.as_ref().ok_or(Fault::NoModel)?);
         let model = Model::open(&file)?;
-        let load = model.load(settings)?;
+        let load = model.load(settings, students)?;
         let chat = chat(&model, settings.student.chat_template.as_deref())?;
         let thinking = thinking(settings.thinking, &chat, &model)?;
         let engine = Engine::start(engine.to_path_buf(), load).map_err(Fault::Engine)?;
@@ -84,7 +105,16 @@ impl Llama {
             ..settings.sampling.clone()
         };
         let (calls, record_tokens) = (settings.calls, settings.student.record_tokens);
-        Ok(Llama { model: model.name(), chat, engine, sampling, thinking, calls, record_tokens })
+        Ok(Llama {
+            model: model.name(),
+            chat: Arc::new(chat),
+            engine: Arc::new(engine),
+            student: 0,
+            sampling,
+            thinking,
+            calls,
+            record_tokens,
+        })
     }
 
     fn words(&self, said: Said, opened: bool, sampling: Sampling) -> Words {
@@ -136,7 +166,8 @@ impl Llama {
         let form = if tools.is_empty() { Form::Free } else { Form::Call(tools, thought) };
         let sampling = Sampling { seed: Some(seed), ..self.sampling.clone() };
         let (sampled, record_tokens) = (sampling.clone(), self.record_tokens);
-        let say = Say { id: 0, episode, prompt, sampling, form, record_tokens };
+        let student = self.student;
+        let say = Say { id: 0, student, episode, prompt, sampling, form, record_tokens };
         match self.engine.say(say).await {
             Ok(said) => Ok(self.words(said, opened, sampled)),
             Err(Unanswered::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),

@@ -31,7 +31,8 @@ pub(super) enum Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Load {
     pub(super) model: PathBuf,
-    pub(super) loras: Vec<Lora>,
+    /// Who speaks: each is the model with these adapters.
+    pub(super) students: Vec<Vec<Lora>>,
     pub(super) gpu_layers: Option<u32>,
     pub(super) threads: Option<u32>,
     pub(super) kv_type: KvType,
@@ -47,6 +48,8 @@ pub(super) struct Load {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Say {
     pub(super) id: u64,
+    /// Which of the students.
+    pub(super) student: usize,
     pub(super) episode: String,
     pub(super) prompt: String,
     pub(super) sampling: Sampling,

@@ -4,6 +4,9 @@
 //! of new prompts as fits. Cells run out before anything fails: idle sequences
 //! are forgotten, prompts wait, and at last the youngest generation starts over
 //! from the tokens it has. So the oldest always goes on, and all end.
+//!
+//! Students take turns: a context has the adapters of one. Who comes later than
+//! a call of another student waits for it, so that none waits for ever.
 
 use std::collections::VecDeque;
 
@@ -23,6 +26,7 @@ pub(super) struct Row {
 /// A generation: a prompt, and what was said so far.
 struct Job {
     id: u64,
+    student: usize,
     episode: String,
     /// The prompt and every token that followed.
     tokens: Vec<i32>,
@@ -44,6 +48,8 @@ pub(super) struct Schedule {
     waiting: VecDeque<Job>,
     running: Vec<Job>,
     sequences: Sequences,
+    /// Who speaks.
+    student: usize,
     /// Tokens of a batch at most.
     batch: usize,
     /// Whether cells ran out among those under way: then nobody is let in
@@ -54,7 +60,7 @@ pub(super) struct Schedule {
 impl Schedule {
     pub(super) fn new(sequences: Sequences, batch: usize) -> Self {
         let (waiting, running) = Default::default();
-        Schedule { waiting, running, sequences, batch, squeezed: false }
+        Schedule { waiting, running, sequences, student: 0, batch, squeezed: false }
     }
 
     /// Whether there is nothing to do.
@@ -62,10 +68,11 @@ impl Schedule {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Asks for what follows a prompt of one token at least.
-    pub(super) fn ask(&mut self, id: u64, episode: String, prompt: Vec<i32>) {
+    /// Asks a student for what follows a prompt of one token at least.
+    pub(super) fn ask(&mut self, id: u64, student: usize, episode: String, prompt: Vec<i32>) {
         let (decoded, sequence, cached) = (0, 0, None);
-        self.waiting.push_back(Job { id, episode, tokens: prompt, decoded, sequence, cached });
+        let job = Job { id, student, episode, tokens: prompt, decoded, sequence, cached };
+        self.waiting.push_back(job);
     }
 
     /// Adds a token to what was said.
@@ -89,6 +96,7 @@ impl Schedule {
     /// The next batch; empty only where there is nothing to do.
     pub(super) fn next(&mut self, cache: &mut dyn Cache) -> Vec<Row> {
         loop {
+            self.turn(cache);
             self.admit(cache);
             let rows = self.rows(cache);
             if !rows.is_empty() || self.idle() {
@@ -98,10 +106,24 @@ impl Schedule {
         }
     }
 
+    /// Lets the student speak who was asked first, once nobody else does.
+    fn turn(&mut self, cache: &mut dyn Cache) {
+        let first = self.waiting.front().map_or(self.student, |job| job.student);
+        if self.running.is_empty() && first != self.student {
+            self.sequences.forget(cache);
+            cache.turn_to(first);
+            self.student = first;
+        }
+    }
+
     fn admit(&mut self, cache: &mut dyn Cache) {
         self.squeezed &= !self.running.is_empty();
         let mut later = VecDeque::new();
         while let Some(mut job) = self.waiting.pop_front() {
+            if job.student != self.student {
+                later.push_back(job);
+                break;
+            }
             if self.squeezed || self.soon_known(&job) {
                 later.push_back(job);
                 continue;
@@ -170,6 +192,7 @@ mod tests {
     impl Cache for Deaf {
         fn cut(&mut self, _: usize, _: usize) {}
         fn share(&mut self, _: usize, _: usize, _: usize) {}
+        fn turn_to(&mut self, _: usize) {}
     }
 
     /// Says so many tokens after each prompt, and counts what was decoded.
@@ -215,7 +238,7 @@ mod tests {
     fn a_common_beginning_is_decoded_once() {
         let mut schedule = schedule(8, 1000, 32);
         for id in 0..8 {
-            schedule.ask(id, id.to_string(), prompt(60, 1 + id as i32, 70));
+            schedule.ask(id, 0, id.to_string(), prompt(60, 1 + id as i32, 70));
         }
         let told = work_off(&mut schedule, 5);
         let decoded: Vec<_> = told.decoded.values().copied().collect();
@@ -227,11 +250,11 @@ mod tests {
     #[test]
     fn the_next_turn_decodes_only_what_is_new() {
         let mut schedule = schedule(2, 1000, 32);
-        schedule.ask(0, "a".into(), prompt(0, 1, 50));
+        schedule.ask(0, 0, "a".into(), prompt(0, 1, 50));
         work_off(&mut schedule, 3);
         let mut longer = prompt(0, 1, 50);
         longer.extend([1001, 1002, 7, 8]);
-        schedule.ask(1, "a".into(), longer);
+        schedule.ask(1, 0, "a".into(), longer);
         let told = work_off(&mut schedule, 1);
         assert_eq!((told.decoded[&1], told.cached[&1]), (2, 52));
     }
@@ -241,7 +264,7 @@ mod tests {
         for cells in [40, 41, 50, 64, 100] {
             let mut schedule = schedule(4, cells, 16);
             for id in 0..6 {
-                schedule.ask(id, id.to_string(), prompt(5, 1 + id as i32, 20));
+                schedule.ask(id, 0, id.to_string(), prompt(5, 1 + id as i32, 20));
             }
             let told = work_off(&mut schedule, 20);
             assert_eq!(told.cached.len(), 6, "with {cells} cells");
@@ -250,10 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn students_speak_one_after_the_other_and_share_nothing() {
+        let mut schedule = schedule(8, 1000, 32);
+        for (id, student) in [(0, 0), (1, 1), (2, 0), (3, 1), (4, 1)] {
+            schedule.ask(id, student, format!("{id}"), prompt(60, 1, 70));
+        }
+        let told = work_off(&mut schedule, 5);
+        let cached: Vec<_> = told.cached.values().copied().collect();
+        // 3 and 4 come after 2, which waited for its student.
+        assert_eq!(cached, [0, 0, 0, 0, 69]);
+    }
+
+    #[test]
     fn what_nobody_waits_for_any_more_is_ended() {
         let mut schedule = schedule(1, 100, 16);
-        schedule.ask(0, "a".into(), prompt(0, 1, 20));
-        schedule.ask(1, "b".into(), prompt(0, 2, 20));
+        schedule.ask(0, 0, "a".into(), prompt(0, 1, 20));
+        schedule.ask(1, 0, "b".into(), prompt(0, 2, 20));
         assert_eq!(schedule.next(&mut Deaf).len(), 16);
         schedule.end(0);
         schedule.end(1);

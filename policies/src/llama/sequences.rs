@@ -8,6 +8,9 @@ pub(super) trait Cache {
     fn cut(&mut self, sequence: usize, from: usize);
     /// Lets an empty sequence hold the first tokens of another one as well.
     fn share(&mut self, from: usize, to: usize, length: usize);
+    /// Lets another student speak. All sequences are empty then: what one holds
+    /// is another's.
+    fn turn_to(&mut self, student: usize);
 }
 
 /// All sequences of a context.
@@ -122,6 +125,13 @@ impl Sequences {
         self.release(sequence);
     }
 
+    /// Forgets what all sequences hold.
+    pub(super) fn forget(&mut self, cache: &mut dyn Cache) {
+        for sequence in 0..self.all.len() {
+            self.cut(sequence, 0, cache);
+        }
+    }
+
     /// The sequence that begins most like these tokens, and how many it shares.
     fn source(&self, tokens: &[i32]) -> (usize, usize) {
         let shared = (0..self.all.len()).map(|at| (at, self.common(at, tokens)));
@@ -179,6 +189,10 @@ mod tests {
         fn share(&mut self, from: usize, to: usize, length: usize) {
             assert!(self.0[to].is_empty());
             self.0[to] = self.0[from][..length].to_vec();
+        }
+
+        fn turn_to(&mut self, _: usize) {
+            assert!(self.0.iter().all(Vec::is_empty));
         }
     }
 

@@ -1,8 +1,9 @@
 //! An adapter changes what is said, and only while it is there.
 
-use fixfly_policies::{Lora, Settings};
+use fixfly_policies::{Lora, Settings, students_by};
 
-use crate::stage::{Folder, QWEN3, act, ids, open, settings, task};
+use crate::engine::engines;
+use crate::stage::{ENGINE, Folder, QWEN3, act, ids, open, settings, task};
 use crate::tiny::{Flaw, Kind, adapter, model};
 
 async fn said(settings: &Settings, loras: &[Lora]) -> Vec<u32> {
@@ -42,4 +43,33 @@ async fn adapters_add_up() {
     assert_eq!(halves, said(&settings, &[lora(&one, 1.0)]).await);
     let gone = said(&settings, &[lora(&one, 1.0), lora(&one, -1.0)]).await;
     assert_eq!(gone, said(&settings, &[]).await);
+}
+
+#[tokio::test]
+async fn students_of_one_model_share_an_engine() {
+    let folder = Folder::new();
+    let file = model(&folder, Kind::Qwen3, Some(QWEN3));
+    let settings = settings(&file, 30);
+    let [one, other] = [1, 2].map(|seed| {
+        let file = adapter(&folder, Kind::Qwen3, seed, Flaw::None);
+        vec![Lora { file, scale: 1.0 }]
+    });
+    let adapters = [vec![], one, other];
+    let mut expected = Vec::new();
+    for loras in &adapters {
+        expected.push(said(&settings, loras).await);
+    }
+    let students = students_by(ENGINE.as_ref(), &settings, &adapters).unwrap();
+    assert_eq!(engines(&file).len(), 1);
+    let task = task("a", 10);
+    for at in [2, 0, 1, 1, 0, 2] {
+        let again = ids(&act(&*students[at], &task, &[], 1).await.unwrap());
+        assert_eq!(again, expected[at], "student {at}");
+    }
+    let (zero, one, two) = tokio::join!(
+        act(&*students[0], &task, &[], 1),
+        act(&*students[1], &task, &[], 1),
+        act(&*students[2], &task, &[], 1),
+    );
+    assert_eq!([zero, one, two].map(|said| ids(&said.unwrap())), expected[..]);
 }

@@ -8,11 +8,11 @@ use fixfly_policies::llama_by;
 use fixfly_runtime::PolicyError;
 
 use crate::stage::{Folder, QWEN3, act, fault, ids, open, settings, task};
-use crate::tiny::{Kind, WINDOW, model};
+use crate::tiny::{Kind, WINDOW, model, wordless};
 
 /// Processes of the engine that this thread's process started and that serve
 /// this model: only they have it in memory.
-fn engines(model: &std::path::Path) -> Vec<u32> {
+pub(crate) fn engines(model: &std::path::Path) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let mut ids: Vec<u32> = ids.filter(|id| *id != std::process::id()).collect();
@@ -47,6 +47,20 @@ async fn an_engine_that_ends_is_started_again() {
     assert_eq!(one[..100], other[..100]);
     drop(policy);
     assert_eq!(engines(&file), [0; 0], "no engine outlives its policy");
+}
+
+#[tokio::test]
+async fn llama_cpp_may_end_its_process_and_nobody_elses() {
+    let folder = Folder::new();
+    let policy = open(&settings(&wordless(&folder, QWEN3), 5));
+    for _ in 0..2 {
+        match act(&*policy, &task("a", 3), &[], 1).await.unwrap_err() {
+            PolicyError::Infrastructure(why) => {
+                assert!(why.starts_with("the engine of the model ended: "), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -28,9 +28,6 @@ pub(crate) struct Shape {
 /// 139,000 parameters in two layers.
 pub(crate) const TINY: Shape =
     Shape { width: 64, layers: 2, heads: 2, kept: 1, head: 32, inner: 128, window: WINDOW };
-/// 113 million parameters.
-pub(crate) const SMALL: Shape =
-    Shape { width: 768, layers: 14, heads: 12, kept: 4, head: 64, inner: 2816, window: WINDOW };
 
 /// An architecture of a tiny model.
 #[derive(Clone, Copy, PartialEq)]
@@ -75,7 +72,16 @@ pub(crate) fn shaped(folder: &Path, kind: Kind, shape: Shape, template: Option<&
     worded(folder, kind, shape, template, vocabulary())
 }
 
-/// A model of these sizes with this vocabulary and these merges.
+/// A model that llama.cpp loads and cannot say a word with: its vocabulary has
+/// no bytes to fall back on, and llama.cpp ends its process over that.
+pub(crate) fn wordless(folder: &Path, template: &str) -> PathBuf {
+    let others = (SPECIAL.len()..WORDS).map(|at| format!("nobody says {at}"));
+    let tokens = SPECIAL.map(String::from).into_iter().chain(others).collect();
+    worded(folder, Kind::Llama, TINY, Some(template), (tokens, Vec::new()))
+}
+
+/// A model of these sizes with this vocabulary and these merges: of whole words
+/// where there are none.
 pub(crate) fn worded(
     folder: &Path,
     kind: Kind,
@@ -104,8 +110,13 @@ pub(crate) fn worded(
         file.value(&format!("{name}.{key}"), Value::U32(value));
     }
     file.value(&format!("{name}.attention.layer_norm_rms_epsilon"), Value::F32(1e-6));
-    file.text("tokenizer.ggml.model", "gpt2");
-    file.text("tokenizer.ggml.pre", if kind == Kind::Qwen3 { "qwen2" } else { "llama-bpe" });
+    if merges.is_empty() {
+        file.text("tokenizer.ggml.model", "llama");
+    } else {
+        file.text("tokenizer.ggml.model", "gpt2");
+        file.text("tokenizer.ggml.pre", if kind == Kind::Qwen3 { "qwen2" } else { "llama-bpe" });
+        file.value("tokenizer.ggml.merges", Value::Texts(merges));
+    }
     let kinds = tokens.iter().map(|token| match token.as_str() {
         special if SPECIAL.contains(&special) => 3,
         // Added, as Qwen3 has them: found whole, and text all the same.
@@ -115,7 +126,6 @@ pub(crate) fn worded(
     file.value("tokenizer.ggml.token_type", Value::Numbers(kinds.collect()));
     weights(&mut file, kind, shape, tokens.len() as u64);
     file.value("tokenizer.ggml.tokens", Value::Texts(tokens));
-    file.value("tokenizer.ggml.merges", Value::Texts(merges));
     file.value("tokenizer.ggml.bos_token_id", Value::U32(begin));
     file.value("tokenizer.ggml.eos_token_id", Value::U32(end));
     file.value("tokenizer.ggml.add_bos_token", Value::Flag(false));
