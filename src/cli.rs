@@ -1,11 +1,13 @@
 //! Words to commands. What a verb takes stands in the verb's own file.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
+use crate::config;
 use crate::failure::one_line;
 use crate::{bench, dataset, reason, report, run, sandbox, schema};
 
@@ -18,6 +20,11 @@ pub(crate) struct Cli {
     /// Say more of what goes on: -v, -vv, -vvv
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// TOML file with flags, `max_tokens = 500` for `--max-tokens 500`; flags
+    /// given here stand over it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -51,6 +58,11 @@ pub(crate) enum Command {
 
 /// The command, or the exit code after its help or its fault was shown.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let words = config::expanded(Cli::command(), words.into_iter().collect());
+    let words = words.map_err(|fault| {
+        eprintln!("error: {fault}");
+        ExitCode::from(2)
+    })?;
     Cli::try_parse_from(words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
@@ -119,7 +131,6 @@ mod tests {
 
     #[test]
     fn the_commands_are_well_formed() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

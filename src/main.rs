@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod config;
 mod dataset;
 mod failure;
 mod reason;

@@ -1,0 +1,223 @@
+//! Flags from a file: `--config FILE.toml` stands for the flags that the file
+//! says, one key a flag.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::{Table, Value};
+
+use crate::failure::{Usage, one_line};
+
+/// The words of a command, with what its file says in the file's place. Flags
+/// that were given stand over the file's.
+///
+/// # Errors
+/// [`Usage`] where the file cannot be read, or says what is no flag.
+pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsString>, Usage> {
+    // What is missing or wrong is said when the words are whole.
+    let lenient = all_optional(command).ignore_errors(true);
+    let Ok(given) = lenient.clone().try_get_matches_from(&words) else { return Ok(words) };
+    let (verb, given) = innermost(&lenient, &given);
+    let Some(file) = given.try_get_one::<PathBuf>("config").ok().flatten() else {
+        return Ok(words);
+    };
+    let mut words = without_file(words);
+    let mut positionals = Vec::new();
+    for (key, value, place) in entries(file)? {
+        let Some(arg) = argument(&verb, &key) else {
+            let verb = verb.get_bin_name().unwrap_or_default();
+            return Err(Usage(format!("{place}: `{key}` is no flag of `{verb}`; see --help")));
+        };
+        if given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let said = said(arg, &value).map_err(|why| Usage(format!("{place}: `{key}` {why}")))?;
+        match arg.get_index() {
+            Some(index) => positionals.push((index, said)),
+            None => words.extend(said),
+        }
+    }
+    positionals.sort();
+    words.extend(positionals.into_iter().flat_map(|(_, said)| said));
+    Ok(words)
+}
+
+fn all_optional(command: Command) -> Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|verb| verb.get_name().to_string()).collect();
+    names
+        .into_iter()
+        .fold(command.mut_args(|arg| arg.required(false)), |command, name| {
+            command.mut_subcommand(name, all_optional)
+        })
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+}
+
+/// The verb that was asked for, and what was given with it.
+fn innermost(command: &Command, given: &ArgMatches) -> (Command, ArgMatches) {
+    let mut built = command.clone();
+    built.build();
+    let (mut verb, mut given) = (&built, given);
+    while let Some((name, inner)) = given.subcommand()
+        && let Some(found) = verb.find_subcommand(name)
+    {
+        (verb, given) = (found, inner);
+    }
+    (verb.clone(), given.clone())
+}
+
+fn without_file(words: Vec<OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter();
+    let mut left = Vec::new();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--config") => drop(words.next()),
+            Some(word) if word.starts_with("--config=") => {}
+            _ => left.push(word),
+        }
+    }
+    left
+}
+
+/// Each key of a file, with its value and its place.
+fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Usage(format!("{name} cannot be read: {error}")))?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        Usage(format!("{name}: {}", one_line(&error.to_string())))
+    })?;
+    let place = |key: &str| {
+        let defines = |line: &str| {
+            let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
+        };
+        match text.lines().position(defines) {
+            Some(line) => format!("{name}: line {}", line + 1),
+            None => name.to_string(),
+        }
+    };
+    Ok(table.into_iter().map(|(key, value)| (key.clone(), value, place(&key))).collect())
+}
+
+/// By its long name, or a positional's own: `max_tokens` is `--max-tokens`.
+fn argument<'a>(verb: &'a Command, key: &str) -> Option<&'a Arg> {
+    let long = key.replace('_', "-");
+    let flags = ["config", "help", "version"];
+    verb.get_arguments()
+        .filter(|arg| !flags.contains(&arg.get_id().as_str()))
+        .find(|arg| arg.get_long() == Some(&long) || (arg.is_positional() && arg.get_id() == key))
+}
+
+/// An entry as the words it stands for.
+fn said(arg: &Arg, value: &Value) -> Result<Vec<OsString>, String> {
+    let switch = !arg.get_action().takes_values();
+    let long = arg.get_long().unwrap_or_default();
+    match (value, switch) {
+        (Value::Array(all), false) => {
+            let each: Result<Vec<_>, _> = all.iter().map(|one| said(arg, one)).collect();
+            Ok(each?.concat())
+        }
+        (Value::Boolean(true), true) => Ok(vec![format!("--{long}").into()]),
+        (Value::Boolean(false), true) => Ok(Vec::new()),
+        (Value::Integer(times @ 0..=9), true) if matches!(arg.get_action(), ArgAction::Count) => {
+            Ok((0..*times).map(|_| format!("--{long}").into()).collect())
+        }
+        (_, true) => Err("is a switch: say true or false".to_string()),
+        (value, false) => {
+            let text = scalar(value).ok_or("takes a value or a list of them")?;
+            Ok(vec![match arg.is_positional() {
+                true => text.into(),
+                false => format!("--{long}={text}").into(),
+            }])
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(time) => Some(time.to_string()),
+        Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[track_caller]
+    fn check(words: &str, file: &str, expected: Result<&str, &str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, file).unwrap();
+        let path = path.display().to_string();
+        let words = words.replace("FILE", &path);
+        let words = words.split_whitespace().map(OsString::from).collect();
+        let words = expanded(Cli::command(), words).map(|words| {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        });
+        let words = words.map_err(|Usage(why)| why.replace(&path, "FILE"));
+        assert_eq!(words.as_deref().map_err(String::as_str), expected);
+    }
+
+    #[test]
+    fn a_file_stands_for_flags() {
+        check("fixfly run django -o runs/x", "", Ok("fixfly run django -o runs/x"));
+        check(
+            "fixfly run --config FILE -o runs/x",
+            "benchmark = \"django\"\nturns = 3\ntemperature = 0.5\nlora = [\"a.gguf\", \"b.gguf=2\"]\n",
+            Ok(
+                "fixfly run -o runs/x --lora=a.gguf --lora=b.gguf=2 --temperature=0.5 --turns=3 django",
+            ),
+        );
+        check(
+            "fixfly run django -o runs/x --turns 1 --config=FILE",
+            "turns = 3\nmax_tokens = 7\nrecord_tokens = true\n",
+            Ok("fixfly run django -o runs/x --turns 1 --max-tokens=7 --record-tokens"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_flag_is_named_with_its_place() {
+        check(
+            "fixfly run django -o runs/x --config FILE",
+            "turns = 3\nturnz = 3\n",
+            Err("FILE: line 2: `turnz` is no flag of `fixfly run`; see --help"),
+        );
+        check(
+            "fixfly run django -o runs/x --config FILE",
+            "record_tokens = 3\n",
+            Err("FILE: line 1: `record_tokens` is a switch: say true or false"),
+        );
+        check(
+            "fixfly bench verify django --config FILE",
+            "[limit]\nx = 1\n",
+            Err("FILE: line 1: `limit` takes a value or a list of them"),
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_none_says_so() {
+        let words = ["fixfly", "run", "--config", "/no/such.toml"].map(OsString::from);
+        let why = expanded(Cli::command(), words.to_vec()).unwrap_err().to_string();
+        assert!(why.starts_with("/no/such.toml cannot be read"), "{why}");
+        let torn = "turns = \n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        std::fs::write(&path, torn).unwrap();
+        let words = ["fixfly".into(), "run".into(), "--config".into(), path.into_os_string()];
+        let why = expanded(Cli::command(), words.to_vec()).unwrap_err().to_string();
+        assert!(why.contains("line 1"), "{why}");
+    }
+}
