@@ -1,7 +1,7 @@
 //! `fixfly dataset`: recorded runs become what a student learns from.
 
 mod build;
-mod known;
+pub(crate) mod known;
 mod look;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use fixfly_benchmarks::source;
-use fixfly_runtime::{Answer, Benchmark, Split, Task};
+use fixfly_runtime::{Answer, Benchmark, RunRecord, Split, Task};
 use fixfly_train::{HeldOut, Known, Language, Run};
 use serde_json::Value;
 
@@ -60,27 +60,45 @@ pub(super) fn benchmark(runs: &[Run], chosen: Option<&Path>) -> anyhow::Result<A
         }
         [] => return Err(Usage("no run was named".into()).into()),
     };
-    let entry = fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name).map_err(Usage)?;
-    let recorded = of(first, "benchmark_dir").map(PathBuf::from);
-    let benchmark = (entry.open)(chosen.or(recorded.as_deref()))?;
-    same(runs, &*benchmark)?;
+    let benchmark = installed(name, &first.record, chosen)?;
+    runs.iter().try_for_each(|run| same(&run.name, &run.record, &*benchmark))?;
     Ok(benchmark)
 }
 
+/// The benchmark of a run: in the folder chosen, else where the run found it.
+pub(crate) fn opened(
+    run: &str,
+    record: &RunRecord,
+    chosen: Option<&Path>,
+) -> anyhow::Result<Arc<dyn Benchmark>> {
+    let name = record.config.get("benchmark").and_then(Value::as_str);
+    let name = name.with_context(|| format!("{run} does not say its benchmark"))?;
+    let benchmark = installed(name, record, chosen)?;
+    same(run, record, &*benchmark)?;
+    Ok(benchmark)
+}
+
+fn installed(
+    name: &str,
+    record: &RunRecord,
+    chosen: Option<&Path>,
+) -> anyhow::Result<Arc<dyn Benchmark>> {
+    let entry = fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name).map_err(Usage)?;
+    let recorded = record.config.get("benchmark_dir").and_then(Value::as_str).map(PathBuf::from);
+    Ok((entry.open)(chosen.or(recorded.as_deref()))?)
+}
+
 /// Original methods of another version would teach what was never tried.
-fn same(runs: &[Run], benchmark: &dyn Benchmark) -> anyhow::Result<()> {
+fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Result<()> {
     let facts = benchmark.facts();
-    for run in runs {
-        for key in ["package", "version", "source_sha256"] {
-            let then = run.record.benchmark.get(key).and_then(Value::as_str).unwrap_or_default();
-            let now = facts.get(key).map_or("", String::as_str);
-            if then != now {
-                let run = &run.name;
-                anyhow::bail!(
-                    "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
-                     name the folder it was made with by --benchmark-dir"
-                );
-            }
+    for key in ["package", "version", "source_sha256"] {
+        let then = record.benchmark.get(key).and_then(Value::as_str).unwrap_or_default();
+        let now = facts.get(key).map_or("", String::as_str);
+        if then != now {
+            anyhow::bail!(
+                "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
+                 name the folder it was made with by --benchmark-dir"
+            );
         }
     }
     Ok(())

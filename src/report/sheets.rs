@@ -3,15 +3,19 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use fixfly_benchmarks::metrics::{Share, SolvedAt};
+use serde::Serialize;
 
 use super::costs::Costs;
 use super::measure::{Named, RunReport};
 
 /// One table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Sheet {
-    pub(crate) title: &'static str,
-    pub(crate) header: Vec<&'static str>,
+    pub(crate) title: String,
+    pub(crate) header: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
+    /// What has to be known to read it.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Every table of a run that has a row.
@@ -69,8 +73,12 @@ fn row(name: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Vec<
     [name.into()].into_iter().chain(cells).collect()
 }
 
-fn header(first: &'static str, others: &[&'static str]) -> Vec<&'static str> {
-    [&[first], others].concat()
+fn header(first: &str, others: &[&str]) -> Vec<String> {
+    [&[first], others].concat().into_iter().map(String::from).collect()
+}
+
+fn sheet(title: &str, header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> Sheet {
+    Sheet { title: title.into(), header, rows: rows.into_iter().collect(), notes: Vec::new() }
 }
 
 fn turns(report: &RunReport) -> Sheet {
@@ -79,27 +87,21 @@ fn turns(report: &RunReport) -> Sheet {
         let [by, of, by_percent, low, high] = share(&turn.solved_by);
         row(turn.turn.to_string(), [at, at_percent, by, by_percent, low, high, of])
     };
-    Sheet {
-        title: "solved, turn by turn",
-        header: header("turn", &["at it", "%", "by it", "% by it", "95 % from", "to", "of"]),
-        rows: report.turns.iter().map(cells).collect(),
-    }
+    let header = header("turn", &["at it", "%", "by it", "% by it", "95 % from", "to", "of"]);
+    sheet("solved, turn by turn", header, report.turns.iter().map(cells))
 }
 
 fn overall(report: &RunReport) -> Sheet {
-    Sheet {
-        title: "overall",
-        header: header("episodes", &SHARE),
-        rows: vec![
-            row("solved", share(&report.solved)),
-            row("solved, of those described by docstring", share(&report.solved_docstring_only)),
-            row("held up under wider tests, of solved", share(&report.held_up)),
-            row("exact match, of solved", share(&report.exact_match)),
-            row("for review (looks into its interpreter), of solved", share(&report.to_review)),
-            row("tampered", share(&report.tampered)),
-            row("model failed (unsolved)", share(&report.model_failures)),
-        ],
-    }
+    let rows = vec![
+        row("solved", share(&report.solved)),
+        row("solved, of those described by docstring", share(&report.solved_docstring_only)),
+        row("held up under wider tests, of solved", share(&report.held_up)),
+        row("exact match, of solved", share(&report.exact_match)),
+        row("for review (looks into its interpreter), of solved", share(&report.to_review)),
+        row("tampered", share(&report.tampered)),
+        row("model failed (unsolved)", share(&report.model_failures)),
+    ];
+    sheet("overall", header("episodes", &SHARE), rows)
 }
 
 fn samples(report: &RunReport) -> Sheet {
@@ -123,16 +125,12 @@ fn samples(report: &RunReport) -> Sheet {
             ));
         }
     }
-    Sheet {
-        title: "over samples (not turns)",
-        header: header("measure", &["%", "σ", "count", "of"]),
-        rows,
-    }
+    sheet("over samples (not turns)", header("measure", &["%", "σ", "count", "of"]), rows)
 }
 
-fn named(title: &'static str, first: &'static str, rows: &[Named]) -> Sheet {
+fn named(title: &str, first: &str, rows: &[Named]) -> Sheet {
     let cells = |named: &Named| row(&named.name, share(&named.share).into_iter().take(3));
-    Sheet { title, header: header(first, &SHARE[..3]), rows: rows.iter().map(cells).collect() }
+    sheet(title, header(first, &SHARE[..3]), rows.iter().map(cells))
 }
 
 fn errors(report: &RunReport) -> Sheet {
@@ -144,22 +142,19 @@ fn errors(report: &RunReport) -> Sheet {
             [turns, of_turns, turns_percent, intermediate, unsolved, of_unsolved, unsolved_percent];
         row(&error.error, cells)
     });
-    Sheet {
-        title: "errors, by the first failing test of a turn",
-        header: header(
-            "error",
-            &[
-                "failing turns",
-                "of",
-                "%",
-                "then another turn",
-                "last turn of unsolved",
-                "of unsolved",
-                "% of unsolved",
-            ],
-        ),
-        rows: rows.collect(),
-    }
+    let header = header(
+        "error",
+        &[
+            "failing turns",
+            "of",
+            "%",
+            "then another turn",
+            "last turn of unsolved",
+            "of unsolved",
+            "% of unsolved",
+        ],
+    );
+    sheet("errors, by the first failing test of a turn", header, rows)
 }
 
 fn costs(costs: &Costs) -> Sheet {
@@ -184,7 +179,7 @@ fn costs(costs: &Costs) -> Sheet {
             ),
         ],
     };
-    Sheet { title: "what the model's words cost", header: header("cost", &["sum", "in"]), rows }
+    sheet("what the model's words cost", header("cost", &["sum", "in"]), rows)
 }
 
 fn times(report: &RunReport) -> Sheet {
@@ -202,9 +197,5 @@ fn times(report: &RunReport) -> Sheet {
     if let Some(wall) = report.wall_seconds {
         rows.push(row("from first start to last end", ["".into(), "".into(), seconds(wall)]));
     }
-    Sheet {
-        title: "time, seconds",
-        header: header("time", &["median", "95th of 100", "total"]),
-        rows,
-    }
+    sheet("time, seconds", header("time", &["median", "95th of 100", "total"]), rows)
 }

@@ -8,6 +8,7 @@ use fixfly_runtime::{
 };
 
 use super::measure::RunReport;
+use super::print::format;
 use super::*;
 
 fn test(exception: Option<&str>) -> TestResult {
@@ -147,7 +148,8 @@ fn report_of(episodes: &[Episode]) -> Report {
         isolation: String::new(),
         machine: Machine::default(),
     };
-    Report { runs: vec![RunReport::of("runs/x".into(), &record, episodes)] }
+    let runs = vec![RunReport::of("runs/x".into(), &record, episodes)];
+    Report { runs, ..Report::default() }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, Wording};
 use tempfile::TempDir;
 
+use crate::runs::{Bench, ended_well};
 use crate::{printed, refused};
 
 /// A run without episodes.
@@ -65,4 +66,58 @@ fn every_format_of_an_empty_run() {
     let json: serde_json::Value =
         serde_json::from_str(&printed(&["report", path, path, "--format", "json"])).unwrap();
     assert_eq!(json["runs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn runs_make_tables_claims_a_comparison_and_a_page() {
+    let bench = Bench::new(0.0);
+    for policy in ["oracle", "null"] {
+        ended_well(bench.run(policy, &["--policy", policy, "--turns", "2"]));
+    }
+    let path = |name: &str| bench.runs.path().join(name).display().to_string();
+    let set = "[[run]]\npath = \"null\"\nmodel = \"M-1B\"\nmode = \"think\"\n\
+               [[run]]\npath = \"oracle\"\nmodel = \"M-1B\"\nmode = \"think\"\n\
+               method = \"lora\"\ndataset = \"d\"\nrows = 10\n";
+    fs::write(path("set.toml"), set).unwrap();
+    let shown = |words: &[&str]| {
+        let folder = bench.runs.path().to_str().unwrap();
+        printed(&[&["report"], words].concat()).replace(folder, "RUNS")
+    };
+    let tables = "5.1,5.2,5.3,5.5,5.7,errors";
+    insta::assert_snapshot!(shown(&[&path("set.toml"), "--table", tables]));
+    let claims = shown(&[&path("set.toml"), "--table", "claims", "--format", "csv"]);
+    assert!(claims.contains("LoRA students solve more than the model they came of,here,holds"));
+    assert!(claims.contains("Models solve more when they think first,here,not enough data"));
+
+    let labelled = format!("{},method=lora,dataset=d", path("oracle"));
+    let compared = shown(&[&path("null"), &labelled, "--compare", "--format", "json"]);
+    let compared: serde_json::Value = serde_json::from_str(&compared).unwrap();
+    assert_eq!(compared["comparison"]["mcnemar"]["only_second"], 3);
+    assert_eq!(compared["comparison"]["mcnemar"]["p"], 0.25);
+
+    let page = path("page.html");
+    shown(&[&path("set.toml"), "--html", &page]);
+    let html = fs::read_to_string(page).unwrap();
+    assert!(html.contains("M-1B before and after training") && html.contains("</html>"));
+
+    // Elsewhere the benchmark is not installed: what needs it says so.
+    let gone = [&path("oracle"), "--table", "5.5", "--benchmark-dir", "/nonexistent"];
+    let text = shown(&gone);
+    assert!(text.contains("Original methods are not there: "), "{text}");
+    assert!(text.contains("of 3"), "exact match as recorded: {text}");
+}
+
+#[test]
+fn words_that_name_no_runs_are_refused() {
+    let said = |words: &[&str]| refused(&[&["report"], words].concat());
+    let (code, why) = said(&["x,rank=many"]);
+    assert_eq!(code, 2);
+    assert!(why.contains("x,rank=many: invalid type: string \"many\", expected u32"), "{why}");
+    assert!(
+        said(&["x", "--table", "5.9"]).1.contains("there is no such table; there is: 5.1, 5.2")
+    );
+    assert!(said(&["/nonexistent/set.toml"]).1.contains("cannot read /nonexistent/set.toml"));
+    let folder = run();
+    let path = folder.path().to_str().unwrap();
+    assert!(said(&[path, "--compare"]).1.contains("takes two configurations, and there are 0"));
 }

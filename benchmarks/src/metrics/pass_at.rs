@@ -2,7 +2,7 @@
 
 /// The chance that one of `k` of `n` samples is among the `correct` ones:
 /// 1 − C(n−c, k) / C(n, k), without bias (Chen et al., 2021). Other than
-/// [`super::solved`], its k counts independent samples, not turns.
+/// [`super::solved()`], its k counts independent samples, not turns.
 pub fn pass_at(k: usize, n: usize, correct: usize) -> f64 {
     if n - correct < k {
         return 1.0;

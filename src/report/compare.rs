@@ -1,0 +1,219 @@
+//! Two configurations over the same tasks.
+
+use std::collections::BTreeMap;
+
+use fixfly_benchmarks::metrics::McNemar;
+use serde::Serialize;
+
+use super::cells;
+use super::groups::{Group, Set, difference, ratio};
+use super::measured::{Attempt, by_task};
+use super::sheets::Sheet;
+use super::tables::words_by_task;
+use crate::failure::Usage;
+
+/// What is said of two configurations, the second seen from the first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) first: String,
+    pub(crate) second: String,
+    /// Of pairs of the same task and the same place among the repeats.
+    pub(crate) mcnemar: McNemar,
+    /// Figure, first, second, difference with its interval.
+    pub(crate) figures: Vec<[String; 5]>,
+    /// Tasks that only one of them solved, in any repeat.
+    pub(crate) only_first: Vec<String>,
+    pub(crate) only_second: Vec<String>,
+}
+
+/// Tasks named at most, in a table.
+const NAMED: usize = 20;
+
+impl Comparison {
+    pub(crate) fn of(set: &Set<'_>) -> anyhow::Result<Self> {
+        let groups: Vec<&Group<'_>> = set.groups.iter().collect();
+        let [first, second] = groups.as_slice() else {
+            let said = "--compare takes two configurations, and there are";
+            let shown =
+                groups.iter().map(|group| group.labels.shown()).collect::<Vec<_>>().join("; ");
+            let mend = "runs with the same labels count as repeats of one: tell them apart, as in \
+                        RUN,dataset=NAME";
+            return Err(Usage(format!("{said} {}: {shown}; {mend}", groups.len())).into());
+        };
+        if first.benchmark != second.benchmark {
+            let said = format!(
+                "--compare takes runs of one benchmark, not of {} and {}",
+                first.benchmark, second.benchmark
+            );
+            return Err(Usage(said).into());
+        }
+        let outcomes = |group: &Group<'_>| -> BTreeMap<(String, usize), bool> {
+            let of = |(at, repeat): (usize, &Vec<&Attempt>)| {
+                let keyed = repeat.iter().map(|a| ((a.task.clone(), at), a.solved_at.is_some()));
+                keyed.collect::<Vec<_>>()
+            };
+            group.repeats.iter().enumerate().flat_map(of).collect()
+        };
+        let (ones, others) = (outcomes(first), outcomes(second));
+        let pairs = ones.iter().filter_map(|(key, one)| Some((*one, *others.get(key)?)));
+        Ok(Comparison {
+            mcnemar: McNemar::of(pairs),
+            figures: figures(first, second),
+            only_first: only(&ones, &others),
+            only_second: only(&others, &ones),
+            first: name(first),
+            second: name(second),
+        })
+    }
+
+    pub(crate) fn sheets(&self) -> Vec<Sheet> {
+        let McNemar { both, only_first, only_second, neither, p } = self.mcnemar;
+        let strings = |cells: &[&str]| cells.iter().map(|c| (*c).to_string()).collect::<Vec<_>>();
+        let solved = Sheet {
+            title: format!("solved, {} beside {}", self.second, self.first),
+            header: strings(&[
+                "both",
+                "only first",
+                "only second",
+                "neither",
+                "pairs",
+                "McNemar p",
+            ]),
+            rows: vec![vec![
+                both.to_string(),
+                only_first.to_string(),
+                only_second.to_string(),
+                neither.to_string(),
+                self.mcnemar.pairs().to_string(),
+                format!("{p:.4}"),
+            ]],
+            notes: strings(&["Pairs are of one task. p is exact and two-sided: how often a \
+                              difference at least as large comes by chance."]),
+        };
+        let figures = Sheet {
+            title: "figures, over the tasks that both tried".into(),
+            header: strings(&["figure", "first", "second", "second − first", "of"]),
+            rows: self.figures.iter().map(|row| row.to_vec()).collect(),
+            notes: strings(&["In brackets: 95 % intervals, bootstrap over tasks."]),
+        };
+        let tasks = |only: &[String]| {
+            let more = only.len().saturating_sub(NAMED);
+            let mut named = only.iter().take(NAMED).cloned().collect::<Vec<_>>();
+            named.extend((more > 0).then(|| format!("and {more} more; --format json names all")));
+            named
+        };
+        let rows = [("first", &self.only_first), ("second", &self.only_second)];
+        let rows = rows.iter().flat_map(|(who, only)| {
+            tasks(only).into_iter().map(move |task| vec![format!("only the {who}"), task])
+        });
+        let differing = Sheet {
+            title: "tasks that one of them solved".into(),
+            header: strings(&["solved by", "task"]),
+            rows: rows.collect(),
+            notes: Vec::new(),
+        };
+        let sheets = [solved, figures, differing].into_iter();
+        sheets.filter(|sheet| !sheet.rows.is_empty()).collect()
+    }
+}
+
+fn name(group: &Group<'_>) -> String {
+    format!("{} ({})", group.labels.shown(), group.runs.join(", "))
+}
+
+fn only(
+    ones: &BTreeMap<(String, usize), bool>,
+    others: &BTreeMap<(String, usize), bool>,
+) -> Vec<String> {
+    let solved = |all: &BTreeMap<(String, usize), bool>, task: &str| {
+        all.iter().any(|((of, _), solved)| of == task && *solved)
+    };
+    let mut tasks: Vec<String> = ones
+        .iter()
+        .filter(|(key, solved)| **solved && others.contains_key(*key))
+        .map(|((task, _), _)| task.clone())
+        .filter(|task| !solved(others, task))
+        .collect();
+    tasks.dedup();
+    tasks
+}
+
+fn figures(first: &Group<'_>, second: &Group<'_>) -> Vec<[String; 5]> {
+    let mean = |group: &Group<'_>, beside: &Group<'_>, figure: &dyn Fn(&Attempt) -> f64| {
+        let (ones, others) =
+            (by_task(group.attempts(), figure), by_task(beside.attempts(), figure));
+        let both = ones.into_iter().filter(|(task, _)| others.contains_key(task));
+        cells::number(fixfly_benchmarks::metrics::mean(&both.map(|(_, v)| v).collect::<Vec<_>>()))
+    };
+    let row = |name: &str, figure: &dyn Fn(&Attempt) -> f64| {
+        let difference = difference(second, first, figure);
+        let of = difference.map_or(0, |difference| difference.of);
+        [
+            name.to_string(),
+            mean(first, second, figure),
+            mean(second, first, figure),
+            cells::gain(&difference),
+            format!("{of} tasks"),
+        ]
+    };
+    let solved_by = |turn: usize| {
+        move |attempt: &Attempt| 100.0 * f64::from(attempt.solved_at.is_some_and(|at| at <= turn))
+    };
+    let mut rows = vec![
+        row("solved by turn 1, %", &solved_by(1)),
+        row("solved by turn 2, %", &solved_by(2)),
+        row("solved by the last turn, %", &solved_by(usize::MAX)),
+        row("failing turns", &|attempt| attempt.errors.len() as f64),
+        row("tokens read and written", &|attempt| attempt.tokens as f64),
+        row("seconds", &|attempt| attempt.seconds),
+    ];
+    let (ones, others) = (words_by_task(first), words_by_task(second));
+    if let Some(ratio) = ratio(&others, &ones) {
+        rows.push([
+            "words of reasoning, a turn, second / first".into(),
+            String::new(),
+            String::new(),
+            cells::score(&Some(ratio)),
+            format!("{} tasks", ratio.of),
+        ]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{attempt, run};
+    use super::super::groups::Checkpoint;
+    use super::super::labels::Labels;
+    use super::*;
+
+    #[test]
+    fn two_runs_are_compared_by_task() {
+        let named = |name: &str| Labels { model: Some(name.into()), ..Labels::default() };
+        let solved = |times: &[usize]| {
+            let each = times.iter().enumerate();
+            each.map(|(at, turn)| attempt(&format!("t{at}"), (*turn > 0).then_some(*turn)))
+                .collect()
+        };
+        let runs = [
+            run(named("A"), "benchmark", solved(&[1, 0, 0, 2, 0])),
+            run(named("B"), "benchmark", solved(&[1, 1, 3, 0, 0, 1])),
+        ];
+        let comparison = Comparison::of(&Set::of(&runs, Checkpoint::Last)).unwrap();
+        assert_eq!((comparison.mcnemar.only_second, comparison.mcnemar.pairs()), (2, 5));
+        assert_eq!(
+            (&*comparison.only_first, &*comparison.only_second),
+            (&["t3".into()][..], &["t1".into(), "t2".into()][..])
+        );
+        let text: Vec<String> =
+            comparison.sheets().iter().map(super::super::sheets::table).collect();
+        insta::assert_snapshot!(text.join("\n\n"));
+    }
+
+    #[test]
+    fn one_configuration_is_not_two() {
+        let runs = [run(Labels::default(), "benchmark", vec![attempt("t", None)])];
+        let error = Comparison::of(&Set::of(&runs, Checkpoint::Last)).unwrap_err().to_string();
+        assert!(error.contains("there are 1"), "{error}");
+    }
+}

@@ -1,0 +1,35 @@
+//! Runs made up for tests.
+
+use super::labels::Labels;
+use super::measured::{Attempt, Measured};
+
+pub(crate) fn attempt(task: &str, solved_at: Option<usize>) -> Attempt {
+    let error = |_| "AssertionError".to_string();
+    Attempt {
+        task: task.into(),
+        sample: 0,
+        solved_at,
+        turns: 5,
+        errors: (1..solved_at.unwrap_or(6)).map(error).collect(),
+        unresolved: solved_at.is_none().then(|| "AssertionError".to_string()),
+        thoughts: Vec::new(),
+        first_thought: None,
+        method: None,
+        judged: None,
+        recorded_exact: false,
+        tokens: 100,
+        seconds: 2.0,
+        usd: None,
+    }
+}
+
+pub(crate) fn run(labels: Labels, split: &str, attempts: Vec<Attempt>) -> Measured {
+    Measured {
+        run: format!("runs/{}", labels.shown().replace([' ', ','], "-")),
+        labels,
+        benchmark: "django".into(),
+        split: split.into(),
+        attempts,
+        no_truth: None,
+    }
+}

@@ -1,0 +1,302 @@
+//! What a run is: model, method, dataset, mode; and a set of runs in a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fixfly_runtime::RunRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Usage;
+
+/// What tells a run from others in a table. What a run's own record says need
+/// not be said again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Labels {
+    /// The model before training, with its size: `Qwen3-8B`.
+    pub(crate) model: Option<String>,
+    pub(crate) method: Option<Method>,
+    /// What it was trained on: `v4`.
+    pub(crate) dataset: Option<String>,
+    /// Rows of the dataset.
+    pub(crate) rows: Option<u64>,
+    pub(crate) rank: Option<u32>,
+    /// Whose reasoning it was trained on; none where it saw none.
+    pub(crate) reasoning: Option<String>,
+    /// That reasoning was shortened.
+    #[serde(default)]
+    pub(crate) short: bool,
+    /// Each row was there with and without reasoning.
+    #[serde(default)]
+    pub(crate) hybrid: bool,
+    pub(crate) mode: Option<Mode>,
+    /// Epochs trained: which checkpoint.
+    pub(crate) epoch: Option<u32>,
+}
+
+/// How a model was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Method {
+    /// It was not.
+    Base,
+    /// Adapters of low rank.
+    Lora,
+    /// All its weights.
+    Full,
+}
+
+/// Whether it reasons before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    Think,
+    Nothink,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Think => "think",
+            Mode::Nothink => "no-think",
+        }
+    }
+}
+
+/// A run directory and what was said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Labelled {
+    pub(crate) path: PathBuf,
+    pub(crate) labels: Labels,
+}
+
+/// The file that describes a set of runs: what a sweep writes and a report
+/// reads.
+///
+/// ```toml
+/// [[run]]
+/// path = "base-think"          # beside this file
+/// model = "Qwen3-8B"
+/// mode = "think"
+///
+/// [[run]]
+/// path = "v4-lora-r32-e8-think"
+/// model = "Qwen3-8B"
+/// method = "lora"
+/// dataset = "v4"
+/// rows = 5300
+/// rank = 32
+/// epoch = 8
+/// mode = "think"
+/// ```
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFile {
+    #[serde(default)]
+    run: Vec<toml::Table>,
+}
+
+/// The runs that one word of the command line names: a run directory, one
+/// with labels, or a file that describes a set.
+pub(crate) fn runs(word: &str) -> anyhow::Result<Vec<Labelled>> {
+    let path = Path::new(word);
+    if path.extension().is_some_and(|end| end == "toml") {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {word}"))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        return set(&text, folder).map_err(|why| Usage(format!("{word}: {why}")).into());
+    }
+    if path.exists() || !word.contains(',') {
+        return Ok(vec![Labelled { path: path.into(), labels: Labels::default() }]);
+    }
+    let (path, said) = word.split_once(',').unwrap_or((word, ""));
+    let labels = said_labels(said).map_err(|why| Usage(format!("{word}: {why}")))?;
+    Ok(vec![Labelled { path: path.into(), labels }])
+}
+
+fn set(text: &str, folder: &Path) -> Result<Vec<Labelled>, String> {
+    let file: SetFile = toml::from_str(text).map_err(|error| error.to_string())?;
+    let runs = file.run.into_iter().enumerate().map(|(number, mut table)| {
+        let at = |why: String| format!("run {}: {why}", number + 1);
+        let path = match table.remove("path") {
+            Some(toml::Value::String(path)) => folder.join(path),
+            _ => return Err(at("it needs a `path`".into())),
+        };
+        let labels = Labels::deserialize(table).map_err(|error| at(error.to_string()))?;
+        Ok(Labelled { path, labels })
+    });
+    runs.collect()
+}
+
+/// `model=Qwen3-8B,mode=think`.
+fn said_labels(text: &str) -> Result<Labels, String> {
+    let mut table = toml::Table::new();
+    for pair in text.split(',') {
+        let (key, value) =
+            pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
+        let value = match value.parse::<i64>() {
+            Ok(number) if matches!(key, "rows" | "rank" | "epoch") => toml::Value::Integer(number),
+            _ if matches!(value, "true" | "false") => toml::Value::Boolean(value == "true"),
+            _ => toml::Value::String(value.into()),
+        };
+        table.insert(key.into(), value);
+    }
+    Labels::deserialize(table).map_err(|error| error.to_string())
+}
+
+impl Labels {
+    /// What was said, and what the run itself knows where nothing was said.
+    pub(crate) fn or_recorded(mut self, record: &RunRecord) -> Self {
+        let text =
+            |value: &Value, at: &str| value.pointer(at).and_then(Value::as_str).map(String::from);
+        let config = serde_json::json!(record.config);
+        let adapted = config
+            .pointer("/model/student/loras")
+            .and_then(Value::as_array)
+            .is_some_and(|loras| !loras.is_empty());
+        let file = |name: String| match Path::new(&name)
+            .extension()
+            .is_some_and(|end| end == "gguf")
+        {
+            true => Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            false => name,
+        };
+        let recorded = || {
+            let asked = ["/model/model", "/model/teacher/profile", "/policy"];
+            asked.iter().find_map(|at| text(&config, at)).map(file)
+        };
+        self.model = self.model.or_else(recorded);
+        self.mode = self.mode.or_else(|| match text(&config, "/model/thinking/mode")?.as_str() {
+            "think" => Some(Mode::Think),
+            "no_think" => Some(Mode::Nothink),
+            _ => None,
+        });
+        self.method = self.method.or(match (adapted, &self.dataset) {
+            (true, _) => Some(Method::Lora),
+            (false, None) => Some(Method::Base),
+            (false, Some(_)) => None,
+        });
+        self
+    }
+
+    pub(crate) fn is_base(&self) -> bool {
+        self.method == Some(Method::Base)
+    }
+
+    /// The untrained model it came of, in the same mode.
+    pub(crate) fn base(&self) -> Labels {
+        let Labels { model, mode, .. } = self.clone();
+        Labels { model, mode, method: Some(Method::Base), ..Labels::default() }
+    }
+
+    /// The same, whatever the checkpoint.
+    pub(crate) fn any_epoch(&self) -> Labels {
+        Labels { epoch: None, ..self.clone() }
+    }
+
+    pub(crate) fn model_name(&self) -> &str {
+        self.model.as_deref().unwrap_or("unnamed model")
+    }
+
+    /// Its size in billions of weights, where its name says so: `…-8B`.
+    pub(crate) fn billions(&self) -> Option<f64> {
+        let parts = self.model.as_deref()?.split(['-', '_', ' ']);
+        parts.rev().find_map(|part| part.strip_suffix(['B', 'b'])?.parse().ok())
+    }
+
+    /// The part of its name before its size: `Qwen3`.
+    pub(crate) fn family(&self) -> Option<&str> {
+        let name = self.model.as_deref()?;
+        let size = name.split(['-', '_', ' ']).find(|part| {
+            part.strip_suffix(['B', 'b']).is_some_and(|size| size.parse::<f64>().is_ok())
+        })?;
+        name.split(size).next().map(|family| family.trim_end_matches(['-', '_', ' ']))
+    }
+
+    /// How it was trained, in a few words.
+    pub(crate) fn training(&self) -> String {
+        let mut words = Vec::new();
+        words.push(match self.method {
+            Some(Method::Base) => return "base".into(),
+            Some(Method::Lora) => "LoRA".to_string(),
+            Some(Method::Full) => "full".to_string(),
+            None => "trained, method not said".to_string(),
+        });
+        words.extend(self.rank.map(|rank| format!("r{rank}")));
+        words.extend(self.dataset.clone());
+        if let Some(teacher) = &self.reasoning {
+            let short = if self.short { "short " } else { "" };
+            words.push(format!("{short}reasoning of {teacher}"));
+        }
+        words.extend(self.hybrid.then(|| "hybrid".to_string()));
+        words.extend(self.epoch.map(|epoch| format!("epoch {epoch}")));
+        words.join(" ")
+    }
+
+    pub(crate) fn mode_name(&self) -> &'static str {
+        self.mode.map_or("not said", Mode::name)
+    }
+
+    /// All of it.
+    pub(crate) fn shown(&self) -> String {
+        let mode = self.mode.map_or(String::new(), |mode| format!(", {}", mode.name()));
+        format!("{} {}{mode}", self.model_name(), self.training())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_names_runs() {
+        #[track_caller]
+        fn check(word: &str, expected: &str) {
+            let runs = runs(word).unwrap();
+            assert_eq!(runs[0].labels.shown(), expected);
+            assert_eq!(runs[0].path, Path::new("runs/x"));
+        }
+        check("runs/x", "unnamed model trained, method not said");
+        check(
+            "runs/x,model=Qwen3-8B,method=lora,rank=32,dataset=v4,epoch=8,mode=nothink",
+            "Qwen3-8B LoRA r32 v4 epoch 8, no-think",
+        );
+        check(
+            "runs/x,model=M,method=full,reasoning=Qwen3-32B,short=true,hybrid=true",
+            "M full short reasoning of Qwen3-32B hybrid",
+        );
+    }
+
+    #[test]
+    fn a_file_describes_a_set() {
+        let text = "[[run]]\npath = 'a'\nmodel = 'Qwen3-8B'\n[[run]]\npath = 'b'\nrank = 16\n";
+        let runs = set(text, Path::new("sets")).unwrap();
+        assert_eq!((runs[0].path.as_path(), runs[1].labels.rank), (Path::new("sets/a"), Some(16)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let said = |word: &str| runs(word).unwrap_err().to_string();
+        assert!(said("runs/x,rank").contains("`rank` is not KEY=VALUE"));
+        assert!(
+            said("runs/x,ranks=3").contains("unknown field `ranks`"),
+            "{}",
+            said("runs/x,ranks=3")
+        );
+        assert!(said("runs/x,mode=perhaps").contains("unknown variant `perhaps`"));
+        assert_eq!(set("[[run]]\n", Path::new("")).unwrap_err(), "run 1: it needs a `path`");
+    }
+
+    #[test]
+    fn names_say_size_and_family() {
+        #[track_caller]
+        fn check(model: &str, expected: (Option<f64>, Option<&str>)) {
+            let labels = Labels { model: Some(model.into()), ..Labels::default() };
+            assert_eq!((labels.billions(), labels.family()), expected);
+        }
+        check("Qwen3-8B", (Some(8.0), Some("Qwen3")));
+        check("Llama-3.1-8B-Instruct", (Some(8.0), Some("Llama-3.1")));
+        check("Qwen3-0.6B", (Some(0.6), Some("Qwen3")));
+        check("gpt-4.1", (None, None));
+    }
+}

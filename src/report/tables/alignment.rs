@@ -1,0 +1,96 @@
+//! Table 5.4: how alike students reason and write to the models they came of.
+
+use std::collections::HashMap;
+
+use fixfly_benchmarks::metrics::{
+    Compared, Estimate, Variant, jaccard_characters, jaccard_words, mean_interval, rouge_l,
+};
+
+use super::super::cells;
+use super::super::groups::{Group, SEED, Set};
+use super::super::measured::Attempt;
+use super::{Entry, Filled, header, methods};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "5.4",
+    title: "students beside the models they came of and learned from",
+    needs: "runs of models that reason, at least one of them not trained (method=base)",
+    fill,
+};
+
+/// Models to compare with at most: a wider table cannot be read.
+const REFERENCES: usize = 3;
+
+fn fill(set: &Set<'_>) -> Filled {
+    let groups: Vec<&Group<'_>> = methods(set).into_iter().filter(|group| reasons(group)).collect();
+    let bases: Vec<&&Group<'_>> = groups.iter().filter(|group| group.labels.is_base()).collect();
+    let references = &bases[..bases.len().min(REFERENCES)];
+    let mut columns = header(&["model"]);
+    for reference in references {
+        let name = reference.labels.model_name();
+        let figures = ["ROUGE-L", "Jaccard, words", "Jaccard, characters", "CodeBLEU", "pairs"];
+        columns.extend(figures.map(|figure| format!("vs {name}: {figure}")));
+    }
+    let rows = groups.iter().map(|group| {
+        let mut row = vec![group.labels.shown()];
+        for reference in references {
+            row.extend(compared(group, reference));
+        }
+        row
+    });
+    let rows: Vec<_> =
+        if references.is_empty() || groups.len() < 2 { Vec::new() } else { rows.collect() };
+    let mut notes = vec![
+        "Pairs are of the same task, first repeat of each: the reasoning of the first turn, where \
+         both have read the same; for CodeBLEU (package, over the corpus) the last method each \
+         offered, the model compared with as reference."
+            .into(),
+        "ROUGE-L is F1 over lower-case words, not stemmed; Jaccard is of 4-grams.".into(),
+    ];
+    if bases.len() > REFERENCES {
+        notes.push(format!(
+            "{} more untrained models are not compared with.",
+            bases.len() - REFERENCES
+        ));
+    }
+    Filled { header: columns, rows, notes }
+}
+
+fn reasons(group: &Group<'_>) -> bool {
+    group.attempts().any(|attempt| attempt.first_thought.is_some())
+}
+
+fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
+    if std::ptr::eq(group, reference) {
+        return std::array::from_fn(|_| cells::NONE.to_string());
+    }
+    let theirs: HashMap<&str, &Attempt> =
+        reference.repeats[0].iter().map(|attempt| (attempt.task.as_str(), *attempt)).collect();
+    let pairs: Vec<(&Attempt, &Attempt)> =
+        group.repeats[0].iter().filter_map(|a| Some((*theirs.get(a.task.as_str())?, *a))).collect();
+    let thoughts: Vec<(&str, &str)> = pairs
+        .iter()
+        .filter_map(|(one, other)| {
+            Some((one.first_thought.as_deref()?, other.first_thought.as_deref()?))
+        })
+        .collect();
+    let mean = |figure: &dyn Fn(&str, &str) -> f64| -> Option<Estimate> {
+        let values: Vec<f64> = thoughts.iter().map(|(one, other)| figure(one, other)).collect();
+        mean_interval(&values, SEED)
+    };
+    let codes: Vec<Compared> = pairs
+        .iter()
+        .filter_map(|(one, other)| {
+            let (reference, candidate) = (one.method.as_deref()?, other.method.as_deref()?);
+            Some(Compared::of(Variant::Package, reference, candidate))
+        })
+        .collect();
+    let codebleu = Compared::sum(&codes).map(|sum| sum.score().score);
+    [
+        cells::score(&mean(&|one, other| rouge_l(one, other).f1)),
+        cells::score(&mean(&jaccard_words)),
+        cells::score(&mean(&jaccard_characters)),
+        codebleu.map_or(cells::NONE.into(), |score| format!("{score:.3}")),
+        format!("{} reasonings, {} methods", thoughts.len(), codes.len()),
+    ]
+}

@@ -1,0 +1,66 @@
+//! Figures 4.1 and 4.2 in numbers: how much repeats of one configuration
+//! differ, and pass@k over them.
+
+use std::collections::BTreeMap;
+
+use fixfly_benchmarks::metrics::{Share, pass_at, spread};
+
+use super::super::groups::{Group, Set};
+use super::{Entry, Filled, header, of};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "repeats",
+    title: "repeats: solved by each turn, mean ± σ in points; pass@k over repeats, %",
+    needs: "several runs of one configuration, or a run with --samples",
+    fill,
+};
+
+fn fill(set: &Set<'_>) -> Filled {
+    let groups: Vec<&Group<'_>> = set.reported().filter(|group| group.repeats.len() > 1).collect();
+    let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(0);
+    let most = groups.iter().map(|group| group.repeats.len()).max().unwrap_or(0);
+    let mut columns = header(&["model", "repeats"]);
+    columns.extend((1..=turns).map(|turn| format!("by {turn}")));
+    columns.extend((1..=most).map(|k| format!("pass@{k}")));
+    columns.push("of".into());
+    let rows = groups.iter().map(|group| {
+        let mut row = vec![group.labels.shown(), group.repeats.len().to_string()];
+        row.extend((1..=turns).map(|turn| by(group, turn)));
+        row.extend((1..=most).map(|k| pass(group, k)));
+        row.push(of(group));
+        row
+    });
+    let notes = vec![
+        "pass@k is unbiased (Chen et al., 2021), an episode of all its turns being one sample; it is \
+         of the tasks with at least k episodes, their number in brackets."
+            .into(),
+    ];
+    Filled { header: columns, rows: rows.collect(), notes }
+}
+
+fn by(group: &Group<'_>, turn: usize) -> String {
+    let solved = |repeat: &Vec<_>| {
+        let by = |attempt: &&super::super::measured::Attempt| {
+            attempt.solved_at.is_some_and(|at| at <= turn)
+        };
+        Share::of(repeat.iter().map(by)).percent
+    };
+    let percents: Vec<f64> = group.repeats.iter().filter_map(solved).collect();
+    spread(&percents).map_or(String::new(), |s| format!("{:.1} ± {:.2}", s.mean, s.sigma))
+}
+
+fn pass(group: &Group<'_>, k: usize) -> String {
+    let mut tasks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for attempt in group.attempts() {
+        let (n, correct) = tasks.entry(&attempt.task).or_default();
+        *n += 1;
+        *correct += usize::from(attempt.solved_at.is_some());
+    }
+    let chances: Vec<f64> = tasks
+        .values()
+        .filter(|(n, _)| *n >= k)
+        .map(|(n, correct)| pass_at(k, *n, *correct))
+        .collect();
+    fixfly_benchmarks::metrics::mean(&chances)
+        .map_or(String::new(), |mean| format!("{:.1} ({})", 100.0 * mean, chances.len()))
+}

@@ -1,0 +1,112 @@
+use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
+
+use super::super::fixture::{attempt, run};
+use super::super::groups::Checkpoint;
+use super::super::labels::{Labels, Method, Mode};
+use super::super::measured::{Attempt, Measured, Thought};
+use super::super::sheets;
+use super::super::truth::Judged;
+use super::*;
+
+const TRUTH: &str = "def f(self, a):\n    b = a + 1\n    return b\n";
+const OTHER: &str = "def f(self, a):\n    return a + 1\n";
+const TASKS: usize = 20;
+
+/// So many tasks solved, one after the other at later turns; the first of them exactly.
+fn solving(count: usize, words: u64) -> Vec<Attempt> {
+    let one = |at: usize| {
+        let method = if at < count / 2 { TRUTH } else { OTHER };
+        let words = words + at as u64;
+        let thought =
+            Thought { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
+        let said = format!(
+            "The test says that {} items are missing, so the loop ends too early",
+            words / 400
+        );
+        Attempt {
+            thoughts: if words > 100 { vec![thought] } else { Vec::new() },
+            first_thought: (words > 100).then_some(said),
+            judged: Some(Judged {
+                same_text: Exact::Text.matches(TRUTH, method),
+                same_code: Exact::Code.matches(TRUTH, method),
+                compared: Variant::ALL.map(|variant| Compared::of(variant, TRUTH, method)),
+            }),
+            method: Some(method.into()),
+            recorded_exact: method == TRUTH,
+            usd: Some(0.01),
+            ..attempt(&format!("t{at:02}"), (at < count).then_some(1 + at % 3))
+        }
+    };
+    (0..TASKS).map(one).collect()
+}
+
+fn base(model: &str, mode: Mode) -> Labels {
+    let (model, mode) = (Some(model.to_string()), Some(mode));
+    Labels { model, mode, method: Some(Method::Base), ..Labels::default() }
+}
+
+fn trained(method: Method, dataset: &str, rows: u64, mode: Mode) -> Labels {
+    let (dataset, rows, method) = (Some(dataset.to_string()), Some(rows), Some(method));
+    Labels { method, dataset, rows, ..base("Qwen3-8B", mode) }
+}
+
+fn runs() -> Vec<Measured> {
+    use Mode::{Nothink, Think};
+    let lora = |epoch, mode| Labels {
+        rank: Some(32),
+        epoch: Some(epoch),
+        ..trained(Method::Lora, "v4", 5300, mode)
+    };
+    let reasoning = |hybrid, mode| Labels {
+        reasoning: Some("Qwen3-32B".into()),
+        hybrid,
+        epoch: None,
+        ..lora(1, mode)
+    };
+    let on = |labels, solved, words| run(labels, "benchmark", solving(solved, words));
+    let mut issues = on(lora(2, Think), 4, 0);
+    issues.benchmark = ISSUES.into();
+    let mut unknown = on(Labels { mode: None, ..base("retrieval", Think) }, 3, 0);
+    unknown.attempts.iter_mut().for_each(|attempt| attempt.judged = None);
+    unknown.no_truth = Some("there is no benchmark in /x".into());
+    vec![
+        on(base("Qwen3-8B", Think), 12, 1600),
+        on(base("Qwen3-8B", Think), 14, 1700),
+        on(base("Qwen3-8B", Nothink), 10, 0),
+        on(base("Qwen3-32B", Think), 16, 1200),
+        on(trained(Method::Lora, "v1", 1052, Think), 13, 1400),
+        on(lora(1, Think), 14, 1200),
+        on(lora(2, Think), 17, 1150),
+        on(lora(2, Nothink), 15, 0),
+        on(trained(Method::Full, "v4", 5300, Think), 16, 1100),
+        on(reasoning(false, Think), 15, 900),
+        on(reasoning(true, Think), 16, 820),
+        on(reasoning(true, Nothink), 15, 0),
+        issues,
+        unknown,
+    ]
+}
+
+#[test]
+fn every_table_as_text() {
+    let runs = runs();
+    let set = Set::of(&runs, Checkpoint::Validation);
+    for entry in ALL {
+        let sheet = entry.sheet(&set);
+        let text = format!(
+            "{}\n\n{}\n\n{}",
+            sheet.title,
+            sheets::markdown(&sheet),
+            sheet.notes.join("\n")
+        );
+        insta::assert_snapshot!(format!("table {}", entry.name), text);
+        assert!(sheet.rows.iter().all(|row| row.len() == sheet.header.len()), "{}", entry.name);
+    }
+}
+
+#[test]
+fn a_table_without_a_row_says_what_it_needs() {
+    let set = Set::of(&[], Checkpoint::Validation);
+    let said: Vec<String> = ALL.iter().map(|entry| entry.sheet(&set).notes.join("\n")).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}

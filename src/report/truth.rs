@@ -1,0 +1,61 @@
+//! The methods as their authors wrote them, where the benchmark is installed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
+use fixfly_benchmarks::source;
+use fixfly_runtime::{Answer, Benchmark, Call, Episode, RunRecord, Statement, Task};
+use serde_json::Value;
+
+use crate::dataset::known;
+
+/// The benchmark of a run, or why it is not there.
+pub(super) struct Truth(Result<Arc<dyn Benchmark>, String>);
+
+/// A method beside the reference.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    /// By [`Exact::Text`].
+    pub(crate) same_text: bool,
+    /// By [`Exact::Code`].
+    pub(crate) same_code: bool,
+    /// By each of [`Variant::ALL`].
+    pub(crate) compared: [Compared; 2],
+}
+
+impl Truth {
+    pub(super) fn of(run: &str, record: &RunRecord, chosen: Option<&Path>) -> Self {
+        Truth(known::opened(run, record, chosen).map_err(|error| format!("{error:#}")))
+    }
+
+    /// Why there is none.
+    pub(super) fn missing(&self) -> Option<&str> {
+        self.0.as_ref().err().map(String::as_str)
+    }
+
+    /// A method beside the reference; none where the reference is not known.
+    pub(super) fn judge(&self, task: &Task, method: &str) -> Option<Judged> {
+        let truth = self.0.as_ref().ok()?.secrets().answer(task, Answer::Truth).ok()?;
+        Some(Judged {
+            same_text: Exact::Text.matches(&truth, method),
+            same_code: Exact::Code.matches(&truth, method),
+            compared: Variant::ALL.map(|variant| Compared::of(variant, &truth, method)),
+        })
+    }
+}
+
+/// The last method that an episode offered.
+pub(super) fn offered(episode: &Episode) -> Option<String> {
+    let name = match &episode.task.statement {
+        Statement::Method(method) => &method.name,
+    };
+    let method = |call: &Call| match call {
+        Call::Tool { args, .. } => {
+            let code = args.get("code").and_then(Value::as_str)?;
+            Some(source::candidate(code, name).ok()?.source)
+        }
+        _ => None,
+    };
+    episode.turns.iter().rev().find_map(|turn| method(&turn.action.call))
+}
