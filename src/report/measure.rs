@@ -187,7 +187,8 @@ fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
             what: what.to_string(),
             median_seconds: quantile(&seconds, 0.5),
             p95_seconds: quantile(&seconds, 0.95),
-            total_seconds: seconds.iter().sum(),
+            // The sum of nothing is −0.
+            total_seconds: seconds.iter().sum::<f64>() + 0.0,
         }
     };
     let seconds = |millis: u64| millis as f64 / 1000.0;

@@ -131,7 +131,8 @@ fn checkpoints(set: &Set<'_>) -> Vec<Chart> {
             x_label: "epoch",
             y_label: "% solved",
             x_ticks: epoch_ticks(groups.iter().copied()),
-            y: around(values.chain(level)),
+            // Bars stand on nothing.
+            y: (0.0, around(values.chain(level)).1),
             level,
         };
         let svg = svg::plot(&axes, &bars, &lines);

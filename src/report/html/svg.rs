@@ -44,7 +44,7 @@ pub(super) fn class(number: usize) -> String {
 /// Lines over bars; either may be missing.
 pub(super) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
     let mut svg = start(HEIGHT, axes.y_label);
-    let span = x_span(axes);
+    let span = x_span(axes, bars);
     let scale = Scale { x: span, y: axes.y };
     for tick in ticks(axes.y) {
         let y = scale.y(tick);
@@ -115,7 +115,7 @@ pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
         x_label,
         y_label: "turns",
         x_ticks: ticks.collect(),
-        y: (0.0, (most as f64).max(1.0)),
+        y: (0.0, (most as f64).max(5.0)),
         level: None,
     };
     plot(&axes, &bars, &[])
@@ -124,7 +124,7 @@ pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
 /// Of each name, two lengths for each of several: the fainter holds the other.
 pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
     const NAME: f64 = 150.0;
-    const BAR: f64 = 13.0;
+    const BAR: f64 = 17.0;
     let per_row = rows.first().map_or(1, |(_, bars)| bars.len()) as f64;
     let height = rows.len() as f64 * (per_row * BAR + 10.0) + 4.0;
     let most =
@@ -150,7 +150,7 @@ pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
                 );
             }
             let end = NAME + *all as f64 * scale + 5.0;
-            text(&mut svg, end, y + BAR - 2.5, "start", &format!("{last} / {all}"));
+            text(&mut svg, end, y + BAR - 4.5, "start", &format!("{last} / {all}"));
         }
     }
     svg.push_str("</svg>");
@@ -184,10 +184,10 @@ impl Scale {
 }
 
 /// Half a step of room on both sides.
-fn x_span(axes: &Axes) -> (f64, f64) {
-    let places = || axes.x_ticks.iter().map(|(at, _)| *at);
-    let (from, to) =
-        places().fold((f64::MAX, f64::MIN), |(from, to), at| (from.min(at), to.max(at)));
+fn x_span(axes: &Axes, bars: &[Bar]) -> (f64, f64) {
+    let ticks = axes.x_ticks.iter().map(|(at, _)| *at);
+    let places = ticks.chain(bars.iter().map(|(at, _)| *at));
+    let (from, to) = places.fold((f64::MAX, f64::MIN), |(from, to), at| (from.min(at), to.max(at)));
     if from > to { (0.0, 1.0) } else { (from - 0.5, to + 0.5) }
 }
 

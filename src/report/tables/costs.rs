@@ -21,7 +21,8 @@ fn fill(set: &Set<'_>) -> Filled {
         let seconds = all(&|attempt| attempt.seconds);
         let priced: Vec<f64> = group.attempts().filter_map(|attempt| attempt.usd).collect();
         let solved = group.attempts().filter(|attempt| attempt.solved_at.is_some()).count();
-        let spent: f64 = priced.iter().sum();
+        // The sum of nothing is −0.
+        let spent = priced.iter().sum::<f64>() + 0.0;
         let each = (priced.len() == seconds.len() && solved > 0).then(|| spent / solved as f64);
         vec![
             group.labels.shown(),
