@@ -194,7 +194,8 @@ def main():
         if (folder / "sharegpt").is_dir():
             loaded = llama_factory(folder, rows, file)
             said.append(f"LLaMA-Factory {len(loaded)} rows, none skipped, spans as meant")
-            said.append(f"tokens: {agree(folder, rows, loaded, file)}")
+            if (folder / "tokens").is_dir():
+                said.append(f"tokens: {agree(folder, rows, loaded, file)}")
         if (folder / "trl").is_dir():
             said.append(f"TRL {trl(folder, rows, file, model)}")
         print(f"{folder.name}: {'; '.join(said)}", flush=True)
