@@ -9,7 +9,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::config;
 use crate::failure::one_line;
-use crate::{bench, dataset, reason, report, run, sandbox, schema};
+use crate::{bench, dataset, grade, reason, report, run, sandbox, schema};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Bench(bench::Flags),
     /// Let a policy work on a benchmark and record every episode
     Run(Box<run::Flags>),
+    /// Grade patches of anybody's by the rules of a benchmark
+    Grade(grade::Flags),
     /// Say what recorded runs achieved
     Report(report::Flags),
     /// Make what a student learns from of recorded runs, and look at it

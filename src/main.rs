@@ -6,11 +6,13 @@ mod cli;
 mod config;
 mod dataset;
 mod failure;
+mod grade;
 mod reason;
 mod report;
 mod run;
 mod sandbox;
 mod schema;
+mod swebench;
 mod terminal;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
+        Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),

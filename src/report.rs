@@ -47,7 +47,7 @@ Examples:
 
 Labels: model, method (base, lora, full), dataset, rows, rank, epoch, mode
 (think, nothink), reasoning (the teacher), short, hybrid. Runs with the same
-labels and --turns are repeats of one configuration. A TOML file describes a set of runs:
+labels are repeats of one configuration. A TOML file describes a set of runs:
 [[run]] with `path` and labels.
 
 Infrastructure failures are reported apart and are in no denominator; a

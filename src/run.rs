@@ -2,6 +2,7 @@
 
 mod glob;
 mod interrupts;
+mod issues;
 mod machine;
 pub(crate) mod model;
 mod progress;
@@ -40,6 +41,7 @@ Examples:
   fixfly run django --policy retrieval --turns 5 --jobs 8 -o runs/retrieval
   fixfly run django --policy retrieval --only 'django/utils/*' -o runs/utils
   fixfly run django --policy replay --replay runs/retrieval -o runs/again
+  fixfly run swebench --instances lite.jsonl --repos ~/mirrors --policy openai --model gpt-4.1 -o runs/lite
 
 The same command continues a run that was stopped or killed. Ctrl-C lets the
 episodes under way finish; a second Ctrl-C stops at once.")]
@@ -58,9 +60,9 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "benchmark", value_parser = split)]
     split: Split,
 
-    /// Turns of an episode at most
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
-    turns: u32,
+    /// Turns of an episode at most [default: 5, for issues 100]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
+    turns: Option<u32>,
 
     /// Episodes of each task
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
@@ -104,8 +106,14 @@ pub(crate) struct Flags {
     benchmark_dir: Option<PathBuf>,
 
     #[command(flatten)]
+    issues: issues::Flags,
+
+    #[command(flatten)]
     model: model::Flags,
 }
+
+/// Turns of a method's episode, unless a user says another number.
+const TURNS: u32 = 5;
 
 /// What a flag is for, and each name it takes.
 pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
@@ -143,15 +151,20 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
     let recorded = recording(flags, open_policy)?;
-    let templates = Templates::load(flags.prompts.as_deref())?;
 
     let jobs = cpus(flags.jobs);
     let settings = flags.model.settings(&flags.output, jobs);
-    let benchmark = open_benchmark(flags.benchmark_dir.as_deref())?;
+    let benchmark = open(flags, open_benchmark, terminal)?;
+    let is_of_issues = matches!(open_benchmark, fixfly_benchmarks::Open::Issues(_));
+    let templates = match is_of_issues {
+        true => Templates::for_issues(flags.prompts.as_deref())?,
+        false => Templates::load(flags.prompts.as_deref())?,
+    };
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
-    let tasks =
+    let mut tasks =
         chosen(flags, fitting((&flags.sandbox, flags.split), &*benchmark, split, terminal)?)?;
+    flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
     let policy: Box<dyn Policy> = match open_policy {
         Open::Examples(open) => open(benchmark.secrets().examples()?),
         Open::Answers(open) => open(benchmark.clone()),
@@ -166,7 +179,11 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let pool = Arc::new(Pool::new(host, jobs * beds(&tasks)));
 
     let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
-    let record = record(flags, asked, &templates, facts, &*pool);
+    let mut record = record(flags, asked, &templates, facts, &*pool);
+    if is_of_issues {
+        record.config.extend(flags.issues.config());
+        record.config.extend(tasks.first().map(|task| ("turns".into(), task.budget.turns.into())));
+    }
     let (mut directory, finished) = RunDirectory::open(&flags.output, &record)?;
     let total = tasks.len() * flags.samples as usize;
     let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
@@ -188,6 +205,10 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     }
     progress.finish();
     let ended = ended?;
+    if is_of_issues {
+        let model = settings.model.as_deref().filter(|_| asked.is_some());
+        issues::write_predictions(&flags.output, model.unwrap_or(&flags.policy))?;
+    }
     if !ended.stopped {
         terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
     }
@@ -238,6 +259,22 @@ fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn open(
+    flags: &Flags,
+    open: &fixfly_benchmarks::Open,
+    terminal: &Terminal,
+) -> anyhow::Result<Arc<dyn Benchmark>> {
+    match open {
+        fixfly_benchmarks::Open::Folder(_) if flags.issues.given() => Err(Usage(format!(
+            "the benchmark `{}` is of methods: leave out the flags that --help lists under \"For the benchmark swebench\"",
+            flags.benchmark
+        ))
+        .into()),
+        fixfly_benchmarks::Open::Folder(open) => Ok(open(flags.benchmark_dir.as_deref())?),
+        fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(terminal)?)),
+    }
 }
 
 fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
@@ -310,7 +347,8 @@ fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     }
     let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
-        task.budget.turns = flags.turns;
+        let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
+        task.budget.turns = flags.turns.unwrap_or(usual);
         task.budget.usd = flags.model.episode_budget();
     }
     Ok(tasks)
@@ -364,7 +402,7 @@ fn record(
         ("samples", flags.samples.into()),
         ("sandbox", flags.sandbox.clone().into()),
         ("split", flags.split.name().into()),
-        ("turns", flags.turns.into()),
+        ("turns", flags.turns.unwrap_or(TURNS).into()),
     ];
     RunRecord {
         schema: SCHEMA,

@@ -25,7 +25,7 @@ const MANIFEST: &str = include_str!("../manifests/django-5.2.jsonl");
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "django",
     about: "methods of Django 5.2, judged by Django's own test suite",
-    open,
+    open: Open::Folder(open),
 };
 
 /// The release all facts are about.

@@ -30,13 +30,23 @@ mod project;
 pub mod python;
 mod server;
 pub mod source;
+pub mod swebench;
 
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
 pub use project::{ImportedFirst, Project};
 
-/// Opens a benchmark, from the directory the user named if one was named.
-pub type Open = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
+/// Opens a benchmark of methods, from the directory the user named if one was named.
+pub type OpenFolder = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
+
+/// How a benchmark is opened.
+#[derive(Clone, Copy)]
+pub enum Open {
+    /// From a benchmark directory.
+    Folder(OpenFolder),
+    /// From instances that are ready to be worked on.
+    Issues(fn(swebench::Grader) -> Arc<dyn Benchmark>),
+}
 
 /// Every benchmark.
-pub const ALL: &[Entry<Open>] = &[django::ENTRY, python::ENTRY];
+pub const ALL: &[Entry<Open>] = &[django::ENTRY, python::ENTRY, swebench::issues::ENTRY];

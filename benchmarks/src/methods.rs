@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Example, Observation, Outcome, Sandbox, Secrets, Split,
-    Statement, Tally, Task, TestOutcome, Verdict,
+    Tally, Task, TestOutcome, Verdict,
 };
 
 use crate::fits::{Fits, PARTIAL};
@@ -203,6 +203,7 @@ impl Benchmark for Methods {
             tampering: None,
             review: source::review(&candidate).unwrap_or_default(),
             exact_match: source::normal_form(&candidate) == source::normal_form(&place.truth()),
+            graded: None,
         };
         if answer.outcome == Outcome::Tampered {
             verdict.tampering = Some("a test that must fail did not".to_string());
@@ -264,7 +265,6 @@ impl Secrets for Methods {
     }
 
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
-        let Statement::Method(_) = &task.statement;
         let place = self.project.place(self.item(task)?)?;
         Ok(match answer {
             Answer::Truth => place.truth(),

@@ -43,7 +43,11 @@ fn headline(outcome: Outcome) -> &'static str {
         Outcome::OutOfMemory => "The memory limit was met.",
         Outcome::Exited => "The process exited before the tests were done.",
         Outcome::Tampered => "The test run was interfered with.",
-        Outcome::Failed | Outcome::Invalid | Outcome::Done | Outcome::Refused => "Failed.",
+        Outcome::Failed
+        | Outcome::Invalid
+        | Outcome::Done
+        | Outcome::Refused
+        | Outcome::Submitted => "Failed.",
     }
 }
 

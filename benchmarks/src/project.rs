@@ -303,10 +303,7 @@ fn spec(folder: &Path, server: &Path, base_python: &Path, framework: &str) -> Sa
         read_only(&folder.join("venv"), ENVIRONMENT),
         read_only(&server.canonicalize().unwrap_or(server.to_path_buf()), SERVER),
     ];
-    let prefix = base_python.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-    if !prefix.starts_with("/usr") || prefix.starts_with("/usr/local") {
-        mounts.push(read_only(prefix, &prefix.to_string_lossy()));
-    }
+    mounts.extend(base_mount(base_python));
     let env = [
         ("HOME", "/tmp"),
         ("LANG", "C.UTF-8"),
@@ -325,6 +322,17 @@ fn spec(folder: &Path, server: &Path, base_python: &Path, framework: &str) -> Sa
         image: None,
         packages: packages.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Where an interpreter is, if a sandbox does not show it anyway.
+pub(crate) fn base_mount(python: &Path) -> Option<Mount> {
+    let prefix = python.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    let is_apart = !prefix.starts_with("/usr") || prefix.starts_with("/usr/local");
+    is_apart.then(|| Mount {
+        from: prefix.to_path_buf(),
+        to: prefix.to_string_lossy().into_owned(),
+        mode: MountMode::ReadOnly,
+    })
 }
 
 /// The manifest kept in a benchmark directory.

@@ -14,7 +14,7 @@ use crate::project::{Project, manifest_of};
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "python",
     about: "methods of any Python project, judged by its own tests (--benchmark-dir)",
-    open,
+    open: Open::Folder(open),
 };
 
 fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {

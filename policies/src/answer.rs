@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 /// The tool of a method task: its argument is the code block.
 const METHOD: &str = "submit_method";
 const CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
+/// The tool that a block of code in its language calls.
+const SHELL: &str = "bash";
 const THOUGHT: [&str; 2] = ["<think>", "</think>"];
 
 /// The action of a policy that said `text`: its code block is submitted.
@@ -32,7 +34,8 @@ pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
         Finish::Filtered => Some("was cut off by the server's content filter"),
         Finish::Refused => Some("was a refusal"),
     };
-    let has_method = tools.iter().any(|tool| tool.name == METHOD);
+    let has = |name: &str| tools.iter().any(|tool| tool.name == name);
+    let has_method = has(METHOD);
     if let Some((_, after)) = text.split_once(CALL[0]) {
         return match after.split_once(CALL[1]) {
             Some((inside, _)) => tool_call(inside),
@@ -46,8 +49,39 @@ pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
         }
         _ if text.trim().is_empty() => Call::Malformed("the answer is empty".into()),
         _ if has_method => submitted(text),
+        _ if has(SHELL) => match commands(text).as_slice() {
+            [command] => {
+                Call::Tool { name: SHELL.into(), args: json!({ "command": command.trim_end() }) }
+            }
+            [] => Call::Malformed(format!("the answer holds no `{}`", CALL[0])),
+            several => Call::Malformed(format!(
+                "the answer holds {} blocks of code; give one command a turn",
+                several.len()
+            )),
+        },
         _ => Call::Malformed(format!("the answer holds no `{}`", CALL[0])),
     }
+}
+
+/// The blocks of code that are commands for a shell.
+fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut open: Option<String> = None;
+    for line in text.split_inclusive('\n') {
+        match (&mut open, line.trim()) {
+            (None, "```bash" | "```sh" | "```mswea_bash_command") => open = Some(String::new()),
+            (None, _) => {}
+            (Some(_), "```") => commands.extend(open.take()),
+            (Some(command), _) => command.push_str(line),
+        }
+    }
+    commands
+}
+
+/// A call in the words that [`call`] reads.
+pub(crate) fn in_words(name: &str, args: &Value) -> String {
+    let call = json!({ "name": name, "arguments": args });
+    format!("{}{call}{}", CALL[0], CALL[1])
 }
 
 /// A call in JSON, as chat templates word it: `{"name": …, "arguments": {…}}`.
@@ -132,6 +166,19 @@ mod tests {
         check_call("<tool_call>{}</tool_call>", "view", Finish::Stop, Err("no `name`"));
         let list = r#"<tool_call>{"name": "view", "arguments": []}</tool_call>"#;
         check_call(list, "view", Finish::Stop, Err("not an object"));
+    }
+
+    #[test]
+    fn a_block_is_a_command_where_there_is_a_shell() {
+        let bash = |command: &str| Ok(("bash", json!({ "command": command })));
+        check_call("So:\n```bash\nls\npwd\n```\n", "bash", Finish::Stop, bash("ls\npwd"));
+        check_call("```python\nx\n```\n```sh\nls\n```", "bash", Finish::Stop, bash("ls"));
+        let native = in_words("bash", &json!({ "command": "ls" }));
+        check_call(&native, "bash", Finish::Stop, bash("ls"));
+        let two = "```bash\na\n```\n```bash\nb\n```";
+        check_call(two, "bash", Finish::Stop, Err("2 blocks of code"));
+        check_call("```bash\nls\n", "bash", Finish::Stop, Err("no `<tool_call>`"));
+        check_call("```bash\nls\n", "bash", Finish::Length, Err("limit of tokens"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod null;
 #[cfg(feature = "openai")]
 mod openai;
 mod oracle;
+mod patching;
 mod replay;
 mod retrieval;
 mod settings;

@@ -7,6 +7,6 @@ use crate::oracle::Known;
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "null",
-    about: "a body that raises; no task may accept it",
+    about: "a body that raises, or no change; no task may accept it",
     open: Open::Answers(|benchmark| Box::new(Known { benchmark, answer: Answer::Stub })),
 };

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::episode::{
-    Action, Boundary, Call, End, Episode, FailureKind, Limit, Observation, Outcome, Provenance,
-    SCHEMA, Timings, Turn, Verdict,
+    Action, Boundary, Call, End, Episode, FailureKind, ISSUE_SCHEMA, Limit, Observation, Outcome,
+    Provenance, SCHEMA, Timings, Turn, Verdict,
 };
-use crate::feedback::feedback;
+use crate::feedback::{feedback, on_issue};
 use crate::policy::{Policy, PolicyError, View};
 use crate::render::Templates;
 use crate::sandbox::{Host, Sandbox, SandboxError};
-use crate::task::{Budget, Lifetime, Task};
+use crate::task::{Budget, Lifetime, Statement, Task};
 use crate::tool::{Scene, Tool, ToolError};
 
 /// What an attempt works with; shared by all attempts of a run.
@@ -40,7 +40,8 @@ pub async fn attempt(
     started: String,
 ) -> Episode {
     let clock = Instant::now();
-    let mut course = Course { with, task, sample, seed, clock, turns: Vec::new(), sandbox: None };
+    let (turns, sandbox, change) = (Vec::new(), None, None);
+    let mut course = Course { with, task, sample, seed, clock, turns, sandbox, change };
     let (end, verdict) = match course.run().await {
         Ok(ended) => ended,
         Err(broke) => (End::Failed { at: broke.at, kind: broke.kind, why: broke.why }, None),
@@ -51,11 +52,15 @@ pub async fn attempt(
         tracing::warn!(task = task.id, %error, "a sandbox was not closed cleanly");
     }
     let patch = match verdict {
+        Some(_) if course.change.is_some() => course.change.take(),
         Some(_) => course.turns.iter().rev().find_map(|turn| turn.observation.patch.clone()),
         None => None,
     };
     Episode {
-        schema: SCHEMA,
+        schema: match task.statement {
+            Statement::Method(_) => SCHEMA,
+            Statement::Issue(_) => ISSUE_SCHEMA,
+        },
         task: task.clone(),
         policy: with.policy.0.to_string(),
         provenance: Provenance {
@@ -117,25 +122,31 @@ struct Course<'a> {
     clock: Instant,
     turns: Vec<Turn>,
     sandbox: Option<Box<dyn Sandbox>>,
+    /// What was found in the sandbox when the episode ended.
+    change: Option<String>,
 }
+
+/// Words in a row that ask for nothing, after which an issue is given up: the
+/// first, and three that answer a mend.
+const MALFORMED: usize = 4;
 
 impl Course<'_> {
     async fn run(&mut self) -> Result<(End, Option<Verdict>), Broke> {
         loop {
             if let Some(limit) = self.limit_met() {
-                return Ok((End::BudgetSpent { limit }, self.last_verdict().await?));
+                return self.hand_in(End::BudgetSpent { limit }).await;
             }
             let acting = Instant::now();
             let action = match self.with.policy.1.act(self.view()).await {
                 Ok(action) => action,
                 Err(PolicyError::Spent(limit)) => {
-                    return Ok((End::BudgetSpent { limit }, self.last_verdict().await?));
+                    return self.hand_in(End::BudgetSpent { limit }).await;
                 }
                 Err(error) => return Err(error.into()),
             };
             let act_ms = millis(acting);
             if action.call == Call::Submit {
-                return Ok((End::Submitted, self.last_verdict().await?));
+                return self.hand_in(End::Submitted).await;
             }
             let calling = Instant::now();
             let mut observation = self.observe(&action.call).await?;
@@ -143,11 +154,28 @@ impl Course<'_> {
                 Outcome::Passed => Some(self.confirm(&mut observation).await?),
                 _ => None,
             };
+            let submitted = observation.outcome == Outcome::Submitted;
             self.push(action, observation, Timings { act_ms, call_ms: millis(calling) });
+            if submitted {
+                return Ok((End::Submitted, self.last_verdict().await?));
+            }
             if let Some(verdict) = verdict.filter(|verdict| verdict.solved) {
                 return Ok((End::Solved, Some(verdict)));
             }
         }
+    }
+
+    /// Ends the episode with what is in the sandbox, whoever ends it: work that
+    /// a limit cuts short is judged too.
+    async fn hand_in(&mut self, end: End) -> Result<(End, Option<Verdict>), Broke> {
+        if let Some(sandbox) = &self.sandbox {
+            self.change = self.with.benchmark.change(self.task, &**sandbox).await?;
+        }
+        let verdict = match &self.change {
+            Some(patch) => Some(self.judge(patch).await?),
+            None => self.last_verdict().await?,
+        };
+        Ok((end, verdict))
     }
 
     fn view(&self) -> View<'_> {
@@ -179,7 +207,12 @@ impl Course<'_> {
             Some(sandbox) => sandbox,
             None => self.with.host.open(&self.task.sandbox).await?,
         };
-        let scene = Scene { task: self.task, sandbox: &*sandbox, benchmark: self.with.benchmark };
+        let scene = Scene {
+            task: self.task,
+            turns: &self.turns,
+            sandbox: &*sandbox,
+            benchmark: self.with.benchmark,
+        };
         let called = tool.call(args.clone(), scene).await;
         match self.task.sandbox.lifetime {
             Lifetime::Episode => self.sandbox = Some(sandbox),
@@ -240,7 +273,10 @@ impl Course<'_> {
     fn push(&mut self, action: Action, observation: Observation, timings: Timings) {
         let mut left = self.left();
         left.turns = left.turns.saturating_sub(1);
-        let feedback = feedback(&self.turns, &observation, left);
+        let mut feedback = feedback(&self.turns, &observation, left);
+        if let Statement::Issue(_) = self.task.statement {
+            feedback.message = on_issue(&feedback.delta, &self.turns, &action.call, &observation);
+        }
         self.turns.push(Turn { action, observation, feedback, timings });
     }
 
@@ -258,6 +294,12 @@ impl Course<'_> {
     }
 
     fn limit_met(&self) -> Option<Limit> {
+        let malformed = |turn: &&Turn| matches!(turn.action.call, Call::Malformed(_));
+        if self.task.statement.issue().is_some()
+            && self.turns.iter().rev().take_while(malformed).count() >= MALFORMED
+        {
+            return Some(Limit::Malformed);
+        }
         let left = self.left();
         match left {
             Budget { turns: 0, .. } => Some(Limit::Turns),

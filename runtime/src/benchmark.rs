@@ -31,6 +31,33 @@ pub trait Benchmark: Send + Sync {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError>;
 
+    /// Runs tests by their labels on the sandbox as it is; all that cover the
+    /// task, where none is named. What the tests do is an observation.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the tests could not be run.
+    async fn run_tests(
+        &self,
+        task: &Task,
+        _labels: &[String],
+        _sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        Err(BenchmarkError::Broken(format!("{}: its tests are not run by label", task.id)))
+    }
+
+    /// The change made in a sandbox so far, a unified diff, where actions leave
+    /// it there; none where they do not, or nothing is changed.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where it cannot be told.
+    async fn change(
+        &self,
+        _task: &Task,
+        _sandbox: &dyn Sandbox,
+    ) -> Result<Option<String>, BenchmarkError> {
+        Ok(None)
+    }
+
     /// Decides on a patch, in a sandbox the candidate has not been in.
     ///
     /// # Errors

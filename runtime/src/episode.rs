@@ -9,13 +9,16 @@ use serde_json::Value;
 use crate::generation::Generation;
 use crate::task::{Budget, Task};
 
-/// Version of the episode's JSON form; a reader refuses a newer one.
+/// Version of the JSON form of run records and of episodes that write a method.
 pub const SCHEMA: u32 = 1;
+/// Version of the JSON form of episodes that resolve an issue; the newest. A
+/// reader refuses a newer one.
+pub const ISSUE_SCHEMA: u32 = 2;
 
 /// One attempt at one task, from first turn to verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Episode {
-    /// [`SCHEMA`] of the writer.
+    /// [`SCHEMA`], or [`ISSUE_SCHEMA`] for an issue.
     pub schema: u32,
     /// The task, whole, so that an episode can be read on its own.
     pub task: Task,
@@ -195,6 +198,8 @@ pub enum Outcome {
     Done,
     /// The tool refused the call.
     Refused,
+    /// The tool handed the work in: the episode is over.
+    Submitted,
 }
 
 /// Results of the tests that were asked for, in the order asked.
@@ -208,6 +213,12 @@ impl TestReport {
     /// True where there is a test and every one passed.
     pub fn passed(&self) -> bool {
         !self.results.is_empty() && self.results.iter().all(|r| r.outcome == TestOutcome::Passed)
+    }
+
+    /// True where there is a test and none failed: skipped ones and failures
+    /// that their authors expect are fine too.
+    pub fn passed_or_skipped(&self) -> bool {
+        !self.results.is_empty() && self.results.iter().all(|r| r.outcome.is_fine())
     }
 
     /// How many passed.
@@ -258,6 +269,13 @@ pub enum TestOutcome {
     NotRun,
     /// Reported more than once, or not at all by a run that ended in order.
     Misreported,
+}
+
+impl TestOutcome {
+    /// Whether a runner counts it as no failure.
+    pub fn is_fine(self) -> bool {
+        matches!(self, TestOutcome::Passed | TestOutcome::Skipped | TestOutcome::ExpectedFailure)
+    }
 }
 
 /// How a test failed.
@@ -336,6 +354,8 @@ pub enum Limit {
     Usd,
     /// The model's window.
     Context,
+    /// Words in a row that asked for nothing that exists.
+    Malformed,
 }
 
 /// The boundary a failure crossed.
@@ -389,6 +409,9 @@ pub struct Verdict {
     /// decorators, docstring and trailing space are set aside.
     #[serde(default)]
     pub exact_match: bool,
+    /// The part of the patch that was judged, where it is not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graded: Option<String>,
 }
 
 /// Some of some.

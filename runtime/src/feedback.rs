@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::episode::{Feedback, Observation, TestDelta, TestOutcome, TestReport, Turn};
+use crate::episode::{Call, Feedback, Observation, TestDelta, TestOutcome, TestReport, Turn};
 use crate::task::Budget;
 
 /// Feedback on `observation`, which follows `turns`.
@@ -56,6 +56,51 @@ fn message(delta: &TestDelta) -> String {
         [] => String::new(),
         parts => format!("Since the last attempt: {}.", parts.join("; ")),
     }
+}
+
+/// Tests of an issue named in one message at most; there may be thousands.
+const NAMED: usize = 10;
+/// As often the same in a row is a loop.
+const LOOP: usize = 3;
+
+/// The message on a turn of an issue: what changed since tests last ran, and
+/// that the policy goes in circles, if it does.
+pub(crate) fn on_issue(
+    delta: &TestDelta,
+    turns: &[Turn],
+    call: &Call,
+    observation: &Observation,
+) -> String {
+    let ran_before = turns.iter().any(|turn| turn.observation.tests.is_some());
+    let part = |verb: &str, ids: &[String]| match ids.len() {
+        0 => None,
+        count @ ..=NAMED => Some(format!("{verb} {count}: {}", ids.join(", "))),
+        count => {
+            Some(format!("{verb} {count}: {}, and {} more", ids[..NAMED].join(", "), count - NAMED))
+        }
+    };
+    let mut sentences = Vec::new();
+    if observation.tests.is_some() && ran_before {
+        let parts: Vec<_> = [
+            part("fixed", &delta.fixed),
+            part("broken", &delta.broken),
+            part("still failing", &delta.still_failing),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let parts = if parts.is_empty() { "nothing changed".to_string() } else { parts.join("; ") };
+        sentences.push(format!("Since the tests last ran: {parts}."));
+    }
+    let same =
+        |turn: &&Turn| turn.action.call == *call && turn.observation.text == observation.text;
+    let times = 1 + turns.iter().rev().take_while(same).count();
+    if times >= LOOP {
+        sentences.push(format!(
+            "The same call has now given the same result {times} times in a row: do something else."
+        ));
+    }
+    sentences.join(" ")
 }
 
 #[cfg(test)]

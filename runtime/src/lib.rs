@@ -21,6 +21,7 @@ mod chat;
 mod episode;
 mod feedback;
 mod generation;
+mod history;
 mod home;
 mod policy;
 mod registry;
@@ -34,12 +35,13 @@ pub use attempt::{Attempt, attempt};
 pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, Secrets, Split};
 pub use chat::{CHATS, Chat, told};
 pub use episode::{
-    Action, Boundary, Call, End, Episode, FailureKind, Feedback, Limit, Observation, Outcome,
-    Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport, TestResult,
-    Timings, Turn, Usage, Verdict,
+    Action, Boundary, Call, End, Episode, FailureKind, Feedback, ISSUE_SCHEMA, Limit, Observation,
+    Outcome, Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport,
+    TestResult, Timings, Turn, Usage, Verdict,
 };
 pub use feedback::feedback;
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use history::{History, shown};
 pub use home::home;
 pub use policy::{Policy, PolicyError, Request, View, Words};
 pub use registry::{Entry, find};
@@ -49,6 +51,7 @@ pub use run_directory::{
 };
 pub use sandbox::{Command, Host, Output, Part, Process, Sandbox, SandboxError, Status};
 pub use task::{
-    Budget, DescribedBy, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement, Task,
+    Budget, DescribedBy, Issue, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement,
+    Task,
 };
 pub use tool::{Scene, Tool, ToolError, ToolSpec};

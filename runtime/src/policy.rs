@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use crate::episode::{Action, Call, Limit, Turn, Usage};
 use crate::generation::Generation;
+use crate::history::shown;
 use crate::render::{Message, Templates, render};
-use crate::task::Task;
+use crate::task::{Statement, Task};
 use crate::tool::{Tool, ToolSpec};
 
 /// Decides the next action from what it may see, and nothing else. Keeps no
@@ -93,6 +94,14 @@ impl View<'_> {
     pub fn specs(&self) -> Vec<ToolSpec> {
         let specs = self.tools.iter().map(|tool| tool.spec());
         specs.filter(|spec| self.task.tools.contains(&spec.name)).collect()
+    }
+
+    /// The turns that the conversation shows, one for each of the policy's words in it.
+    pub fn shown(&self) -> Vec<&Turn> {
+        match self.task.statement {
+            Statement::Method(_) => self.turns.iter().collect(),
+            Statement::Issue(_) => shown(self.turns),
+        }
     }
 
     /// The conversation so far, as a chat model reads it.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::episode::Turn;
-use crate::task::{Statement, Task};
+use crate::history::{elided, shown};
+use crate::task::{Issue, Method, Statement, Task};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,24 +48,55 @@ pub struct Templates {
 #[error("{0}")]
 pub struct TemplateError(pub(crate) String);
 
-const BUILT_IN: [(&str, &str); 3] = [
-    ("system", include_str!("../prompts/system.jinja")),
-    ("first", include_str!("../prompts/first.jinja")),
-    ("later", include_str!("../prompts/later.jinja")),
-];
+/// What a conversation is about, which decides what its templates may name.
+#[derive(Clone, Copy)]
+enum About {
+    Method,
+    Issue,
+}
+
+impl About {
+    /// Fixfly's own wording.
+    fn built_in(self) -> [(&'static str, &'static str); 3] {
+        match self {
+            About::Method => [
+                ("system", include_str!("../prompts/system.jinja")),
+                ("first", include_str!("../prompts/first.jinja")),
+                ("later", include_str!("../prompts/later.jinja")),
+            ],
+            About::Issue => [
+                ("system", include_str!("../prompts/issue/system.jinja")),
+                ("first", include_str!("../prompts/issue/first.jinja")),
+                ("later", include_str!("../prompts/issue/later.jinja")),
+            ],
+        }
+    }
+}
 
 impl Templates {
-    /// Fixfly's own wording, each of `system.jinja`, `first.jinja` and
+    /// Fixfly's own wording for methods, each of `system.jinja`, `first.jinja` and
     /// `later.jinja` replaced where `folder` holds a file of that name.
     ///
     /// # Errors
     /// [`TemplateError`] where a file cannot be read, is not a template or
     /// uses a name that does not exist.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+        Self::about(About::Method, folder)
+    }
+
+    /// As [`Templates::load`], for issues.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn for_issues(folder: Option<&Path>) -> Result<Self, TemplateError> {
+        Self::about(About::Issue, folder)
+    }
+
+    fn about(about: About, folder: Option<&Path>) -> Result<Self, TemplateError> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(TemplateError(format!("{}: not a folder", folder.display())));
         }
-        Self::of(|name, built_in| {
+        Self::of(about, |name, built_in| {
             let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
             let shown = file.as_ref().map(|file| file.display().to_string());
             let text = match &file {
@@ -81,14 +113,19 @@ impl Templates {
     /// # Errors
     /// [`TemplateError`] where a text is missing or is not a template.
     pub fn recorded(texts: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
-        Self::of(|name, _| match texts.get(name) {
-            Some(text) => Ok((format!("the recorded {name}.jinja"), text.clone())),
-            None => Err(TemplateError(format!("the run recorded no {name}.jinja"))),
-        })
+        let of = |about| {
+            Self::of(about, |name, _| match texts.get(name) {
+                Some(text) => Ok((format!("the recorded {name}.jinja"), text.clone())),
+                None => Err(TemplateError(format!("the run recorded no {name}.jinja"))),
+            })
+        };
+        // A run does not say which it is of, but its texts name other things.
+        of(About::Method).or_else(|error| of(About::Issue).map_err(|_| error))
     }
 
     /// Each template by what it is called in an error and its text.
     fn of(
+        about: About,
         texts: impl Fn(&str, &str) -> Result<(String, String), TemplateError>,
     ) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
@@ -100,14 +137,15 @@ impl Templates {
                 .unwrap_or_else(|e| unreachable!("default delimiters are valid: {e}")),
         );
         let mut hasher = Sha256::new();
-        for (name, built_in) in BUILT_IN {
+        for (name, built_in) in about.built_in() {
             let (shown, text) = texts(name, built_in)?;
             hasher.update(text.as_bytes());
             hasher.update([0]);
             environment
                 .add_template_owned(name, text)
                 .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
-            try_out(&environment, name).map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
+            try_out(&environment, about, name)
+                .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
         }
         let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Templates { environment, hash })
@@ -135,15 +173,22 @@ fn fill(
 
 /// Renders with every name that will be there, so that a fault in a user's
 /// template is found before the first episode.
-fn try_out(environment: &Environment<'_>, name: &str) -> Result<(), minijinja::Error> {
+fn try_out(
+    environment: &Environment<'_>,
+    about: About,
+    name: &str,
+) -> Result<(), minijinja::Error> {
     for some in ["", "x"] {
         let method = context! {
             name => some, class_name => some, declaration => some, description => some,
             decorators => Vec::<String>::new(), file => some, content => some,
         };
-        let context = match name {
-            "later" => context! { change => some, observation => some },
-            _ => method,
+        let context = match (name, about) {
+            ("later", _) => context! { change => some, observation => some },
+            (_, About::Method) => method,
+            (_, About::Issue) => context! {
+                repo => some, version => some, text => some, root => some, manual => some,
+            },
         };
         fill(environment, name, context)?;
     }
@@ -153,7 +198,33 @@ fn try_out(environment: &Environment<'_>, name: &str) -> Result<(), minijinja::E
 /// The conversation of `turns` on `task`: system, task, then the policy's
 /// words and the world's answer for each turn.
 pub fn render(task: &Task, turns: &[Turn], templates: &Templates) -> Vec<Message> {
-    let Statement::Method(method) = &task.statement;
+    match &task.statement {
+        Statement::Method(method) => on_method(method, turns, templates),
+        Statement::Issue(issue) => on_issue(issue, turns, templates),
+    }
+}
+
+/// Earlier observations may be left out, and words that asked for nothing.
+fn on_issue(issue: &Issue, turns: &[Turn], templates: &Templates) -> Vec<Message> {
+    let Issue { repo, version, text, root, manual, history } = issue;
+    let context = context! { repo, version, text, root, manual };
+    let say = |role, content| Message { role, content };
+    let mut messages = vec![
+        say(Role::System, templates.fill("system", context.clone())),
+        say(Role::User, templates.fill("first", context)),
+    ];
+    let turns = shown(turns);
+    for (turn, whole) in turns.iter().zip(history.whole(&turns)) {
+        messages.push(say(Role::Assistant, turn.action.text.clone()));
+        let observation = &turn.observation.text;
+        let observation = if whole { observation.clone() } else { elided(observation) };
+        let context = context! { change => turn.feedback.message.as_str(), observation };
+        messages.push(say(Role::User, templates.fill("later", context)));
+    }
+    messages
+}
+
+fn on_method(method: &Method, turns: &[Turn], templates: &Templates) -> Vec<Message> {
     let context = minijinja::Value::from(minijinja::value::Serde(method));
     let say = |role, content| Message { role, content };
     let mut messages = vec![

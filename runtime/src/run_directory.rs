@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use record::{Machine, RunRecord, Wording};
 pub use recording::Recording;
 
-use crate::episode::{Episode, SCHEMA};
+use crate::episode::{Episode, ISSUE_SCHEMA};
 use scan::{parse, scan};
 
 const RECORD: &str = "run.json";
@@ -230,7 +230,7 @@ pub enum RunError {
     Busy(PathBuf),
     /// A newer version wrote it.
     #[error(
-        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {SCHEMA}); update fixfly to read it"
+        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {ISSUE_SCHEMA}); update fixfly to read it"
     )]
     Newer {
         /// File, and line where there are many.
@@ -278,7 +278,7 @@ impl RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::episode::{Boundary, End, FailureKind, Provenance};
+    use crate::episode::{Boundary, End, FailureKind, Provenance, SCHEMA};
     use crate::task::{Budget, DescribedBy, Method, SandboxSpec, Statement, Task};
     use tempfile::TempDir;
 
@@ -433,8 +433,8 @@ mod tests {
         check_bad_line("{\"schema\":1}", "RUN/episodes.jsonl:2 is not an episode: missing field");
         check_bad_line("", "RUN/episodes.jsonl:2 is not JSON:");
         check_bad_line(
-            "{\"schema\":2}",
-            "RUN/episodes.jsonl:2 was written by a newer fixfly (schema 2, this one reads up to 1)",
+            "{\"schema\":3}",
+            "RUN/episodes.jsonl:2 was written by a newer fixfly (schema 3, this one reads up to 2)",
         );
     }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::history::History;
+
 /// One piece of work. Holds only what the policy may see: ground truth and
 /// hidden tests stay in the benchmark, found there by `id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +33,45 @@ pub struct Task {
 pub enum Statement {
     /// Write one method of a class.
     Method(Method),
+    /// Resolve an issue of a repository.
+    Issue(Issue),
+}
+
+impl Statement {
+    /// The method to write, where that is what is asked.
+    pub fn method(&self) -> Option<&Method> {
+        match self {
+            Statement::Method(method) => Some(method),
+            Statement::Issue(_) => None,
+        }
+    }
+
+    /// The issue to resolve, where that is what is asked.
+    pub fn issue(&self) -> Option<&Issue> {
+        match self {
+            Statement::Method(_) => None,
+            Statement::Issue(issue) => Some(issue),
+        }
+    }
+}
+
+/// An issue to resolve, as the policy sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Issue {
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// The project's version.
+    pub version: String,
+    /// The issue's text.
+    pub text: String,
+    /// Absolute path of the work tree inside the sandbox.
+    pub root: String,
+    /// How tools are called in words; empty where they are called natively.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manual: String,
+    /// How much of what was observed earlier the policy is shown again.
+    #[serde(default)]
+    pub history: History,
 }
 
 /// A method to write, as the policy sees it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::benchmark::{Benchmark, BenchmarkError};
-use crate::episode::Observation;
+use crate::episode::{Observation, Turn};
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::task::Task;
 
@@ -29,6 +29,8 @@ pub trait Tool: Send + Sync {
 pub struct Scene<'a> {
     /// The task at hand.
     pub task: &'a Task,
+    /// What was done before.
+    pub turns: &'a [Turn],
     /// The only way to touch the world.
     pub sandbox: &'a dyn Sandbox,
     /// Whose tests and facts the task rests on.

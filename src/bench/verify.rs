@@ -77,9 +77,9 @@ struct Checked {
 }
 
 pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let benchmark = (named(fixfly_benchmarks::ALL, "benchmark", &flags.benchmark)?.open)(
-        flags.benchmark_dir.as_deref(),
-    )?;
+    let open =
+        crate::bench::methods(named(fixfly_benchmarks::ALL, "benchmark", &flags.benchmark)?)?;
+    let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
     let host = (named(fixfly_sandboxes::ALL, "sandbox", &flags.sandbox)?.open)()?;
     let mut controls = Vec::new();

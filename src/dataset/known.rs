@@ -85,7 +85,7 @@ fn installed(
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
     let entry = fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name).map_err(Usage)?;
     let recorded = record.config.get("benchmark_dir").and_then(Value::as_str).map(PathBuf::from);
-    Ok((entry.open)(chosen.or(recorded.as_deref()))?)
+    Ok(crate::bench::methods(entry)?(chosen.or(recorded.as_deref()))?)
 }
 
 /// Original methods of another version would teach what was never tried.

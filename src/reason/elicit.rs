@@ -167,7 +167,7 @@ struct Bench {
 impl Bench {
     async fn open(flags: &Flags) -> anyhow::Result<Self> {
         let find = |name| fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name);
-        let open = find(&flags.benchmark).map_err(Usage)?.open;
+        let open = crate::bench::methods(find(&flags.benchmark).map_err(Usage)?)?;
         let benchmark = open(flags.benchmark_dir.as_deref())?;
         let mut tasks = HashMap::new();
         for split in Split::ALL {

@@ -29,7 +29,6 @@ pub(crate) fn run(labels: Labels, split: &str, attempts: Vec<Attempt>) -> Measur
         labels,
         benchmark: "django".into(),
         split: split.into(),
-        turns: Some(5),
         attempts,
         no_truth: None,
     }

@@ -31,8 +31,6 @@ pub(crate) struct Group<'m> {
     pub(crate) labels: Labels,
     pub(crate) benchmark: &'m str,
     pub(crate) split: &'m str,
-    /// Turns allowed.
-    pub(crate) turns: Option<u64>,
     /// Names of the runs.
     pub(crate) runs: Vec<&'m str>,
     pub(crate) repeats: Vec<Vec<&'m Attempt>>,
@@ -51,9 +49,9 @@ pub(crate) struct Rate {
 }
 
 impl<'m> Group<'m> {
-    /// Whether both are of the same tasks, with as many turns.
+    /// Whether both are of the same tasks.
     pub(crate) fn is_on(&self, other: &Group<'_>) -> bool {
-        (self.benchmark, self.split, self.turns) == (other.benchmark, other.split, other.turns)
+        (self.benchmark, self.split) == (other.benchmark, other.split)
     }
 
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &'m Attempt> + '_ {
@@ -85,7 +83,7 @@ impl<'m> Group<'m> {
     }
 
     /// Turn by turn, all repeats together.
-    pub(crate) fn by_turn(&self) -> Vec<SolvedAt> {
+    pub(crate) fn turns(&self) -> Vec<SolvedAt> {
         let at: Vec<_> = self.attempts().map(|attempt| attempt.solved_at).collect();
         solved(&at, self.attempts().map(|attempt| attempt.turns).max().unwrap_or(0))
     }
@@ -138,15 +136,14 @@ impl<'m> Set<'m> {
         let mut groups: Vec<Group<'m>> = Vec::new();
         for run in measured {
             let place = groups.iter().position(|group| {
-                (&group.labels, group.benchmark, group.split, group.turns)
-                    == (&run.labels, &*run.benchmark, &*run.split, run.turns)
+                (&group.labels, group.benchmark, group.split)
+                    == (&run.labels, &*run.benchmark, &*run.split)
             });
             let place = place.unwrap_or_else(|| {
                 groups.push(Group {
                     labels: run.labels.clone(),
                     benchmark: &run.benchmark,
                     split: &run.split,
-                    turns: run.turns,
                     runs: Vec::new(),
                     repeats: Vec::new(),
                 });
@@ -285,14 +282,6 @@ mod tests {
         check(&runs, Checkpoint::Last, 3);
         check(&runs, Checkpoint::Best, 1);
         check(&runs[..3], Checkpoint::Validation, 3);
-    }
-
-    #[test]
-    fn runs_of_other_lengths_are_no_repeats() {
-        let mut runs = [1, 3].map(|solved| run(labels(None), "benchmark", solved_of(solved)));
-        runs[1].turns = Some(2);
-        let set = Set::of(&runs, Checkpoint::Last);
-        assert_eq!((set.groups.len(), set.chosen().len()), (2, 2));
     }
 
     #[test]

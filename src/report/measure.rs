@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fixfly_benchmarks::metrics::errors::{ErrorRow, errors, outcome_name};
 use fixfly_benchmarks::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
-use fixfly_runtime::{
-    DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Statement, Turn,
-};
+use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
 use fixfly_train::{Retention, retention};
 use serde::Serialize;
 
@@ -144,8 +142,8 @@ impl RunReport {
 }
 
 fn by_docstring(episode: &Episode) -> bool {
-    let Statement::Method(method) = &episode.task.statement;
-    method.described_by == DescribedBy::Docstring
+    let method = episode.task.statement.method();
+    method.is_some_and(|method| method.described_by == DescribedBy::Docstring)
 }
 
 fn tampered(episode: &Episode) -> bool {
@@ -275,6 +273,7 @@ fn end_name(end: &End) -> &'static str {
         End::BudgetSpent { limit: Limit::Tokens } => "tokens spent",
         End::BudgetSpent { limit: Limit::Seconds } => "time spent",
         End::BudgetSpent { limit: Limit::Context } => "context spent",
+        End::BudgetSpent { limit: Limit::Malformed } => "no call in its words",
         End::BudgetSpent { limit: Limit::Usd } => "money spent",
         End::Failed { kind: FailureKind::Model, .. } => "model failed",
         End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",

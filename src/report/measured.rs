@@ -17,8 +17,6 @@ pub(crate) struct Measured {
     pub(crate) labels: Labels,
     pub(crate) benchmark: String,
     pub(crate) split: String,
-    /// Turns allowed; none where the run does not say.
-    pub(crate) turns: Option<u64>,
     /// Episodes that count.
     pub(crate) attempts: Vec<Attempt>,
     /// Why its methods are not beside their references.
@@ -86,7 +84,6 @@ impl Measured {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),
             split: config("split"),
-            turns: record.config.get("turns").and_then(serde_json::Value::as_u64),
             attempts: counted.map(|e| Attempt::of(e, truth.as_ref(), asked.tokens)).collect(),
             no_truth: truth.as_ref().and_then(Truth::missing).map(String::from),
             run,

@@ -42,26 +42,17 @@ pub(crate) fn table(sheet: &Sheet) -> String {
     fill(sheet, Table::new().load_style(presets::UTF8_FULL_CONDENSED))
 }
 
-/// As Markdown, where a line is a row and a bar ends a cell.
+/// As Markdown.
 pub(crate) fn markdown(sheet: &Sheet) -> String {
-    let cell = |cell: &String| cell.replace('|', "\\|").replace('\n', "<br>");
-    let rows = sheet.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
-    fill(&Sheet { rows, ..sheet.clone() }, Table::new().load_style(presets::ASCII_MARKDOWN))
+    fill(sheet, Table::new().load_style(presets::ASCII_MARKDOWN))
 }
 
 fn fill(sheet: &Sheet, table: &mut Table) -> String {
     table.set_header(&sheet.header).add_rows(&sheet.rows);
-    for (at, column) in table.column_iter_mut().enumerate().skip(1) {
-        if sheet.rows.iter().filter_map(|row| row.get(at)).all(|cell| is_number(cell)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     table.trim_fmt()
-}
-
-/// A figure, with whatever follows it, or none.
-fn is_number(cell: &str) -> bool {
-    cell.chars().next().is_none_or(|first| first.is_ascii_digit() || "+-—".contains(first))
 }
 
 const SHARE: [&str; 5] = ["count", "of", "%", "95 % from", "to"];

@@ -64,6 +64,7 @@ fn verdict(held_up: Option<bool>) -> Verdict {
         tampering: None,
         review: if held_up == Some(false) { vec!["import gc".into()] } else { Vec::new() },
         exact_match: held_up == Some(true),
+        graded: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
 use fixfly_benchmarks::source;
-use fixfly_runtime::{Answer, Benchmark, Call, Episode, RunRecord, Statement, Task};
+use fixfly_runtime::{Answer, Benchmark, Call, Episode, RunRecord, Task};
 use serde_json::Value;
 
 use crate::dataset::known;
@@ -47,9 +47,7 @@ impl Truth {
 
 /// The last method that an episode offered.
 pub(super) fn offered(episode: &Episode) -> Option<String> {
-    let name = match &episode.task.statement {
-        Statement::Method(method) => &method.name,
-    };
+    let name = &episode.task.statement.method()?.name;
     let method = |call: &Call| match call {
         Call::Tool { args, .. } => {
             let code = args.get("code").and_then(Value::as_str)?;

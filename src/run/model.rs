@@ -183,6 +183,11 @@ impl Flags {
         self.settings(nowhere, 0) != Flags::default().settings(nowhere, 0)
     }
 
+    /// Whether tools are called in words.
+    pub(super) fn calls_in_words(&self) -> bool {
+        matches!(self.tool_calls, Calls::Text)
+    }
+
     /// What one episode may cost.
     pub(crate) fn episode_budget(&self) -> Option<f64> {
         self.episode_budget

@@ -4,6 +4,7 @@
 mod benches;
 mod datasets;
 mod faults;
+mod issues;
 mod project;
 mod reasons;
 mod reports;

@@ -47,7 +47,7 @@ fn a_run_that_cannot_be_read_is_named_with_its_mend() {
     );
     check(
         |run| fs::write(run.join("run.json"), "{\"schema\": 7}").unwrap(),
-        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 1); \
+        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 2); \
          update fixfly to read it",
     );
     check(

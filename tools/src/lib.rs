@@ -10,7 +10,19 @@
 //! assert_eq!(spec.parameters["required"], serde_json::json!(["code"]));
 //! ```
 
+mod bash;
+mod bundle;
+mod edit;
+mod files;
+mod find_file;
+mod place;
+mod run_tests;
+mod search;
+mod submit;
 mod submit_method;
+mod view;
+
+pub use bundle::{BUNDLES, manual};
 
 use fixfly_runtime::{Entry, Tool, ToolError};
 use schemars::JsonSchema;
@@ -21,7 +33,16 @@ use serde_json::Value;
 pub type Open = fn() -> Box<dyn Tool>;
 
 /// Every tool.
-pub const ALL: &[Entry<Open>] = &[submit_method::ENTRY];
+pub const ALL: &[Entry<Open>] = &[
+    submit_method::ENTRY,
+    bash::ENTRY,
+    view::ENTRY,
+    search::ENTRY,
+    find_file::ENTRY,
+    edit::ENTRY,
+    run_tests::ENTRY,
+    submit::ENTRY,
+];
 
 /// The schema of a tool's arguments, without what no model needs to read.
 fn parameters<Arguments: JsonSchema>() -> Value {
@@ -29,11 +50,17 @@ fn parameters<Arguments: JsonSchema>() -> Value {
     for key in ["$schema", "title"] {
         schema.remove(key);
     }
+    // Some servers ask for it where a tool takes no argument.
+    schema.ensure_object().entry("properties").or_insert_with(|| serde_json::json!({}));
     schema.to_value()
 }
 
 /// The arguments of a call; wrong ones are refused in a sentence.
 fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arguments, ToolError> {
+    if !args.is_object() {
+        let why = format!("`{tool}` was called with wrong arguments: they are no object");
+        return Err(ToolError::Refused(why));
+    }
     serde_json::from_value(args)
         .map_err(|e| ToolError::Refused(format!("`{tool}` was called with wrong arguments: {e}")))
 }
@@ -149,7 +176,7 @@ mod tests {
             tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
             budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
         };
-        tool.call(args, Scene { task: &task, sandbox: &Echo, benchmark: &Echo }).await
+        tool.call(args, Scene { task: &task, turns: &[], sandbox: &Echo, benchmark: &Echo }).await
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use fixfly_runtime::{Statement, Task, code_block};
+use fixfly_runtime::{Task, code_block};
 use serde::{Deserialize, Serialize};
 
 use crate::Language;
@@ -121,8 +121,8 @@ impl<'a> Audit<'a> {
     /// by qualified name.
     pub(crate) fn context(&mut self, task: &Task) -> Vec<String> {
         if !self.contexts.contains_key(&task.id) {
-            let Statement::Method(method) = &task.statement;
-            let there = self.language.methods(&method.content);
+            let content = task.statement.method().map_or("", |method| method.content.as_str());
+            let there = self.language.methods(content);
             let shown: Vec<(String, String)> = (self.held_out.iter())
                 .filter_map(|held_out| {
                     let same = |(_, source): &&(String, String)| *source == held_out.source;

@@ -201,8 +201,9 @@ impl Build<'_> {
         if shown.is_empty() || !self.mask {
             return (task, Vec::new());
         }
-        let Statement::Method(method) = &mut task.statement;
-        method.content = self.known.language.without(&method.content, &shown);
+        if let Statement::Method(method) = &mut task.statement {
+            method.content = self.known.language.without(&method.content, &shown);
+        }
         (task, shown)
     }
 

@@ -58,7 +58,11 @@ fn usable(turn: &Turn) -> bool {
         | Outcome::Crashed
         | Outcome::OutOfMemory
         | Outcome::Exited => true,
-        Outcome::Passed | Outcome::Tampered | Outcome::Done | Outcome::Refused => false,
+        Outcome::Passed
+        | Outcome::Tampered
+        | Outcome::Done
+        | Outcome::Refused
+        | Outcome::Submitted => false,
     };
     failed && matches!(turn.action.call, Call::Tool { .. })
 }
@@ -116,6 +120,7 @@ mod tests {
             tampering: None,
             review: Vec::new(),
             exact_match: false,
+            graded: None,
         });
         Episode {
             schema: SCHEMA,

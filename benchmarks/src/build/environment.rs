@@ -248,7 +248,7 @@ fn some(all: &[String]) -> String {
 }
 
 /// The interpreter that makes environments: `FIXFLY_PYTHON`, or `python3`.
-pub(super) fn python() -> Result<String, BenchmarkError> {
+pub(crate) fn python() -> Result<String, BenchmarkError> {
     let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_string());
     let mend = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
     let code = "import sys; print('%d %d' % sys.version_info[:2])";
@@ -264,14 +264,14 @@ pub(super) fn python() -> Result<String, BenchmarkError> {
     }
 }
 
-fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
+pub(crate) fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
     let mut command = Command::new(python);
     command.args(["-c", code]);
     said(command)
 }
 
 /// What a command prints.
-fn said(mut command: Command) -> Result<String, BenchmarkError> {
+pub(crate) fn said(mut command: Command) -> Result<String, BenchmarkError> {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
@@ -284,7 +284,7 @@ fn said(mut command: Command) -> Result<String, BenchmarkError> {
     }
 }
 
-pub(super) fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkError> {
+pub(crate) fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkError> {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {

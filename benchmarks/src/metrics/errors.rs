@@ -51,7 +51,7 @@ pub fn errors(episodes: &[&Episode]) -> Vec<ErrorRow> {
 /// else what came of the turn.
 pub fn error(turn: &Turn) -> Option<String> {
     match turn.observation.outcome {
-        Outcome::Passed | Outcome::Done => None,
+        Outcome::Passed | Outcome::Done | Outcome::Submitted => None,
         Outcome::Failed => Some(first_failure(turn)),
         outcome => Some(outcome_name(outcome).to_string()),
     }
@@ -80,5 +80,6 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Tampered => "tampered",
         Outcome::Done => "done",
         Outcome::Refused => "refused",
+        Outcome::Submitted => "submitted",
     }
 }

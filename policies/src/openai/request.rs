@@ -78,7 +78,7 @@ fn tools(view: &View<'_>) -> Value {
 /// that called one is said as a call, and what came of it as its result.
 fn conversation(messages: Vec<Message>, calls: CallForm, view: &View<'_>) -> Value {
     let mut said = Vec::new();
-    let mut turns = view.turns.iter();
+    let mut turns = view.shown().into_iter();
     let mut called: Option<String> = None;
     for message in messages {
         match message.role {

@@ -40,7 +40,10 @@ struct Retrieval {
 #[async_trait]
 impl Policy for Retrieval {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let Statement::Method(method) = &view.task.statement;
+        let Statement::Method(method) = &view.task.statement else {
+            let why = format!("{}: retrieval writes methods, it resolves no issue", view.task.id);
+            return Err(PolicyError::Model(why));
+        };
         let target = Target::read(method);
         let mut proposals = proposals(&target, &self.corpus);
         proposals.extend(edits::propose(&target, view.turns));

@@ -48,7 +48,7 @@ pub(super) const TWO_TURNS: Claim = Claim {
     section: "5.1",
     needs: "runs of more than two turns that solve something",
     test: |set| {
-        let groups = on_methods(set).into_iter().filter(|group| group.by_turn().len() > 2);
+        let groups = on_methods(set).into_iter().filter(|group| group.turns().len() > 2);
         groups
             .filter_map(|group| {
                 let solved = group.attempts().filter_map(|attempt| attempt.solved_at);

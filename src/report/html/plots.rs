@@ -38,7 +38,7 @@ fn around(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
 }
 
 fn solved_by(group: &Group<'_>) -> Vec<(f64, f64)> {
-    let turns = group.by_turn().into_iter();
+    let turns = group.turns().into_iter();
     turns.filter_map(|turn| Some((turn.turn as f64, turn.solved_by.percent?))).collect()
 }
 
@@ -114,9 +114,9 @@ fn epoch_ticks<'g>(groups: impl IntoIterator<Item = &'g Group<'g>>) -> Vec<(f64,
 fn checkpoints(set: &Set<'_>) -> Vec<Chart> {
     let chart = |(labels, groups): (Labels, Vec<&Group<'_>>)| {
         let at = |group: &Group<'_>, turn: usize| {
-            group.by_turn().get(turn - 1).and_then(|turn| turn.solved_by.percent)
+            group.turns().get(turn - 1).and_then(|turn| turn.solved_by.percent)
         };
-        let turns = groups.iter().map(|group| group.by_turn().len()).max().unwrap_or(1);
+        let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(1);
         let series = |turn: usize| -> Vec<(f64, f64)> {
             groups.iter().filter_map(|group| Some((epoch(group), at(group, turn)?))).collect()
         };

@@ -13,12 +13,12 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn fill(set: &Set<'_>) -> Filled {
     let groups: Vec<_> = methods(set).into_iter().filter(|group| group.labels.is_base()).collect();
-    let turns = groups.iter().map(|group| group.by_turn().len()).max().unwrap_or(0);
+    let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(0);
     let mut columns = vec!["model".to_string()];
     columns.extend((1..=turns).map(|turn| format!("@{turn}")));
     columns.extend(header(&["total", "mode", "of"]));
     let rows = groups.iter().map(|group| {
-        let at = group.by_turn();
+        let at = group.turns();
         let mut row = vec![group.labels.model_name().to_string()];
         row.extend(
             (0..turns).map(|turn| cells::number(at.get(turn).and_then(|t| t.solved_at.percent))),

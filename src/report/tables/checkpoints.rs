@@ -14,12 +14,12 @@ pub(super) const ENTRY: Entry = Entry {
 fn fill(set: &Set<'_>) -> Filled {
     let mut groups: Vec<_> = set.groups.iter().filter(|g| g.labels.epoch.is_some()).collect();
     groups.sort_by(|a, b| (&a.labels, a.split).cmp(&(&b.labels, b.split)));
-    let turns = groups.iter().map(|group| group.by_turn().len()).max().unwrap_or(0);
+    let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(0);
     let mut columns = header(&["training", "mode", "split"]);
     columns.extend((1..turns).map(|turn| format!("by {turn}")));
     columns.extend(header(&["by the last", "of"]));
     let rows = groups.iter().map(|group| {
-        let by = group.by_turn();
+        let by = group.turns();
         let training = format!("{} {}", group.labels.model_name(), group.labels.training());
         let mut row = vec![training, group.labels.mode_name().into(), group.split.into()];
         row.extend(

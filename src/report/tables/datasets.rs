@@ -1,9 +1,9 @@
 //! Table 5.2: datasets by method of training and mode.
 
 use super::super::cells;
-use super::super::groups::{Set, gain};
+use super::super::groups::{Group, Set, gain};
 use super::super::labels::{Labels, Method, Mode};
-use super::{Entry, Filled, INTERVALS, header, methods, with_mode};
+use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "5.2",
@@ -16,13 +16,12 @@ pub(super) const ENTRY: Entry = Entry {
 const RANK: u32 = 32;
 
 fn fill(set: &Set<'_>) -> Filled {
-    let students = methods(set)
+    let students: Vec<&Group<'_>> = methods(set)
         .into_iter()
         .filter(|g| {
             !g.labels.is_base() && g.labels.dataset.is_some() && g.labels.reasoning.is_none()
         })
         .collect();
-    let (students, unsaid) = with_mode(students);
     let mut lines: Vec<(&str, Option<u64>, &str)> = students
         .iter()
         .map(|g| {
@@ -61,6 +60,6 @@ fn fill(set: &Set<'_>) -> Filled {
         ),
         INTERVALS.into(),
     ];
-    notes.extend(unsaid.into_iter().chain(set.how_chosen()));
+    notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }

@@ -3,7 +3,7 @@
 use super::super::cells;
 use super::super::groups::{Set, gain};
 use super::super::labels::{Labels, Mode};
-use super::{Entry, Filled, INTERVALS, header, methods, with_mode};
+use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "5.7",
@@ -13,7 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn fill(set: &Set<'_>) -> Filled {
-    let (groups, unsaid) = with_mode(methods(set));
+    let groups = methods(set);
     let mut lines: Vec<Labels> = Vec::new();
     for group in groups.iter().filter(|group| !group.labels.is_base()) {
         let line = Labels { mode: None, ..group.labels.any_epoch() };
@@ -46,6 +46,6 @@ fn fill(set: &Set<'_>) -> Filled {
         "gain",
     ];
     let mut notes = vec!["Gains are over the tasks that both tried.".into(), INTERVALS.into()];
-    notes.extend(unsaid.into_iter().chain(set.how_chosen()));
+    notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }

@@ -83,20 +83,6 @@ fn methods<'s, 'm>(set: &'s Set<'m>) -> Vec<&'s Group<'m>> {
     set.chosen().into_iter().filter(|group| group.benchmark != ISSUES).collect()
 }
 
-/// Groups whose mode is said, and how many are not: a table that has a column
-/// for each mode has no place for them.
-fn with_mode<'s, 'm>(groups: Vec<&'s Group<'m>>) -> (Vec<&'s Group<'m>>, Option<String>) {
-    let (said, unsaid): (Vec<_>, Vec<_>) =
-        groups.into_iter().partition(|group| group.labels.mode.is_some());
-    let note = (!unsaid.is_empty()).then(|| {
-        format!(
-            "{} configurations are not here: their mode is not said (mode=think or nothink).",
-            unsaid.len()
-        )
-    });
-    (said, note)
-}
-
 /// Tasks and episodes, so that every row has its denominator.
 fn of(group: &Group<'_>) -> String {
     group.rate(None).map_or(String::new(), |rate| match rate.tasks == rate.episodes {

@@ -3,7 +3,7 @@
 use super::super::cells;
 use super::super::groups::{Group, Set};
 use super::super::labels::{Labels, Method, Mode};
-use super::{Entry, Filled, INTERVALS, header, methods, with_mode};
+use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "5.3",
@@ -13,8 +13,8 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn fill(set: &Set<'_>) -> Filled {
-    let students = methods(set).into_iter().filter(|group| !group.labels.is_base()).collect();
-    let (students, unsaid) = with_mode(students);
+    let students: Vec<&Group<'_>> =
+        methods(set).into_iter().filter(|group| !group.labels.is_base()).collect();
     if students.iter().all(|group| group.labels.reasoning.is_none()) {
         return Filled::default();
     }
@@ -58,7 +58,7 @@ fn fill(set: &Set<'_>) -> Filled {
     });
     let columns = ["trained on", "training", "rank", "think", "no-think"];
     let mut notes = vec![INTERVALS.to_string()];
-    notes.extend(unsaid.into_iter().chain(set.how_chosen()));
+    notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }
 

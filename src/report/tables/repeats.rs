@@ -17,7 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn fill(set: &Set<'_>) -> Filled {
     let groups: Vec<&Group<'_>> = set.reported().filter(|group| group.repeats.len() > 1).collect();
-    let turns = groups.iter().map(|group| group.by_turn().len()).max().unwrap_or(0);
+    let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(0);
     let most = groups.iter().map(|group| group.repeats.len()).max().unwrap_or(0);
     let mut columns = header(&["model", "repeats"]);
     columns.extend((1..=turns).map(|turn| format!("by {turn}")));

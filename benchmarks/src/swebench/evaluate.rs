@@ -1,0 +1,285 @@
+//! One patch in one fresh tree: applied as the official harness does, the
+//! tests put in place and run.
+
+use std::time::{Duration, Instant};
+
+use fixfly_runtime::{BenchmarkError, Command, Output, Sandbox, Status};
+use serde::{Deserialize, Serialize};
+
+use super::events::{Events, PROGRAM};
+use super::grade::{END, EXIT_CODE, Rules, START};
+use super::instance::Instance;
+use super::patch::files;
+use super::spec::Spec;
+
+/// Where the work tree is inside.
+pub(super) const ROOT: &str = "/testbed";
+/// Where what listens to unittest is put.
+const LISTENER: &str = "/tmp/.fixfly";
+/// Bytes of a log at most.
+const LOG_CAP: usize = 64 << 20;
+
+/// What was seen of a patch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Whether the patch could be applied; there is no log where not.
+    pub applied: bool,
+    /// Whether the tests met the time limit.
+    pub timed_out: bool,
+    /// As the official `test_output.txt`.
+    pub log: String,
+    /// As the official `run_instance.log`: what was done, and what it said.
+    pub story: String,
+    /// The script the official harness would run.
+    pub script: String,
+    /// What unittest told, where it was listened to.
+    pub events: Option<Events>,
+    /// Wall-clock seconds of the tests.
+    pub seconds: f64,
+}
+
+/// What to do, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) spec: &'a Spec,
+    pub(super) rules: Rules,
+    pub(super) timeout: Duration,
+}
+
+impl Rules {
+    /// The commands that may apply a patch, in the order they are tried.
+    pub(super) fn ladder(self) -> &'static [&'static str] {
+        match self {
+            Rules::V5 => &[
+                "git apply --verbose",
+                "git apply --verbose --3way",
+                "git apply --verbose --reject",
+                "patch --batch --forward --fuzz=5 -p1 -i",
+            ],
+            Rules::V4 => &[
+                "git apply --verbose",
+                "git apply --verbose --reject",
+                "patch --batch --fuzz=5 -p1 -i",
+            ],
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// Applies the patch, puts the tests in place, and runs them.
+    pub(super) async fn evaluate(
+        self,
+        patch: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Evaluation, BenchmarkError> {
+        let mut seen = Evaluation {
+            applied: true,
+            timed_out: false,
+            log: String::new(),
+            story: String::new(),
+            script: self.script(),
+            events: None,
+            seconds: 0.0,
+        };
+        if !patch.is_empty() && !self.apply(patch, sandbox, &mut seen.story).await? {
+            seen.applied = false;
+            return Ok(seen);
+        }
+        let diff = bash(sandbox, "git -c core.fileMode=false diff", &[]).await?;
+        seen.story += &format!("Git diff before:\n{}\n", text(&diff.stdout).trim());
+        seen.log = self.put_tests(sandbox).await?;
+        self.run(sandbox, &mut seen).await?;
+        Ok(seen)
+    }
+
+    async fn apply(
+        &self,
+        patch: &str,
+        sandbox: &dyn Sandbox,
+        story: &mut String,
+    ) -> Result<bool, BenchmarkError> {
+        let file = "/tmp/patch.diff";
+        sandbox.write(file, patch.as_bytes()).await?;
+        let mut last = String::new();
+        for (at, command) in self.rules.ladder().iter().enumerate() {
+            if at > 0 && self.rules == Rules::V5 {
+                bash(sandbox, "git checkout -- . ; git clean -fd", &[]).await?;
+            }
+            let output = bash(sandbox, &format!("{command} {file} 2>&1"), &[]).await?;
+            last = text(&output.stdout);
+            if output.status == Status::Exited(0) {
+                *story += &format!(">>>>> Applied Patch ({command}):\n{last}\n");
+                return Ok(true);
+            }
+            *story += &format!("Failed to apply patch to container: {command}\n");
+        }
+        let reverse = format!("git apply --check --reverse {file}");
+        if self.rules == Rules::V5
+            && bash(sandbox, &reverse, &[]).await?.status == Status::Exited(0)
+        {
+            *story += ">>>>> Applied Patch: verified already applied\n";
+            return Ok(true);
+        }
+        *story += &format!(">>>>> Patch Apply Failed:\n{last}\n");
+        Ok(false)
+    }
+
+    /// Test files as they were, then the test patch.
+    async fn put_tests(&self, sandbox: &dyn Sandbox) -> Result<String, BenchmarkError> {
+        let mut log = String::new();
+        for command in self.resets() {
+            log += &format!("+ {command}\n");
+            let output = bash(sandbox, &format!("{command} 2>&1"), &[]).await?;
+            log += &text(&output.stdout);
+        }
+        let mut test_patch = self.instance.test_patch.clone();
+        if !test_patch.ends_with('\n') {
+            test_patch.push('\n');
+        }
+        let output = bash(sandbox, "git apply -v - 2>&1", test_patch.as_bytes()).await?;
+        log += &format!("+ git apply -v -\n{}", text(&output.stdout));
+        Ok(log)
+    }
+
+    /// Commands that undo what a patch did to the test patch's files.
+    fn resets(&self) -> Vec<String> {
+        let files = files(&self.instance.test_patch);
+        let quote = |path: &str| quoted(path);
+        let old: Vec<String> = files.iter().filter_map(|file| file.old).map(quote).collect();
+        let new: Vec<String> =
+            files.iter().filter(|f| f.old.is_none()).filter_map(|f| f.new).map(quote).collect();
+        let mut commands = Vec::new();
+        if !new.is_empty() {
+            commands.push(format!("rm -rf {}", new.join(" ")));
+        }
+        if !old.is_empty() {
+            commands.push(format!("git checkout HEAD -- {}", old.join(" ")));
+        }
+        commands
+    }
+
+    fn command(&self) -> String {
+        let labels = self.spec.labels(&self.instance.test_patch);
+        let labels = labels.iter().map(|label| quoted(label));
+        [self.spec.test.clone()].into_iter().chain(labels).collect::<Vec<_>>().join(" ")
+    }
+
+    fn script(&self) -> String {
+        let mut lines =
+            vec!["#!/bin/bash".to_string(), "set -uxo pipefail".into(), format!("cd {ROOT}")];
+        lines.extend(
+            self.spec.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))),
+        );
+        lines.extend(self.resets());
+        let patch = self.instance.test_patch.trim_end_matches('\n');
+        lines.push(format!("git apply -v - <<'EOF_114329324912'\n{patch}\nEOF_114329324912"));
+        lines.push(format!(": '{START}'"));
+        lines.push(self.command());
+        lines.push("SWEBENCH_TEST_EXIT_CODE=$?".into());
+        lines.push(format!(": '{END}'"));
+        lines.push(format!("echo \"{EXIT_CODE}: $SWEBENCH_TEST_EXIT_CODE\""));
+        lines.extend(self.resets());
+        lines.join("\n") + "\n"
+    }
+
+    async fn run(
+        &self,
+        sandbox: &dyn Sandbox,
+        seen: &mut Evaluation,
+    ) -> Result<(), BenchmarkError> {
+        let start = Instant::now();
+        let output = tests(sandbox, self.spec, &self.command(), self.timeout).await?;
+        seen.seconds = start.elapsed().as_secs_f64();
+        seen.story += &format!("Test runtime: {:.2} seconds\n", seen.seconds);
+        seen.log += &format!("+ : '{START}'\n+ {}\n{}", self.command(), text(&output.stdout));
+        if !seen.log.ends_with('\n') {
+            seen.log.push('\n');
+        }
+        if self.spec.events {
+            seen.events = Some(Events::read(&output.stderr));
+        }
+        if output.elided > 0 {
+            seen.story +=
+                &format!("{} bytes of output beyond {LOG_CAP} were left out\n", output.elided);
+        }
+        match output.status {
+            Status::TimedOut => {
+                seen.timed_out = true;
+                let limit = self.timeout.as_secs();
+                seen.log += &format!("\n\nTimeout error: {limit} seconds exceeded.");
+                seen.story += &format!("Test timed out after {limit} seconds.\n");
+            }
+            Status::Exited(code) => seen.end(code),
+            Status::Signalled(signal) => seen.end(128 + signal),
+        }
+        Ok(())
+    }
+}
+
+impl Evaluation {
+    fn end(&mut self, code: i32) {
+        self.log += &format!("+ : '{END}'\n+ echo '{EXIT_CODE}: {code}'\n{EXIT_CODE}: {code}\n");
+    }
+}
+
+/// Runs a test command; what it prints is the standard output, what unittest
+/// tells the standard error.
+pub(super) async fn tests(
+    sandbox: &dyn Sandbox,
+    spec: &Spec,
+    command: &str,
+    timeout: Duration,
+) -> Result<Output, BenchmarkError> {
+    sandbox.write(&format!("{LISTENER}/sitecustomize.py"), PROGRAM.as_bytes()).await?;
+    let mut script = String::from("exec 3>&2 2>&1 </dev/null\n");
+    for (name, value) in &spec.env {
+        script += &format!("export {name}={}\n", quoted(value));
+    }
+    let events = if spec.events { "FIXFLY_EVENTS=3 " } else { "" };
+    script += &format!("{events}PYTHONPATH={LISTENER}:{ROOT} {command}");
+    let mut run = Command::new(["bash", "-c", &script]);
+    run.workdir = Some(ROOT.into());
+    run.timeout = Some(timeout);
+    run.output_cap = Some(LOG_CAP);
+    Ok(sandbox.exec(&run).await?)
+}
+
+pub(super) async fn bash(
+    sandbox: &dyn Sandbox,
+    script: &str,
+    stdin: &[u8],
+) -> Result<Output, BenchmarkError> {
+    let mut command = Command::new(["bash", "-c", script]);
+    command.workdir = Some(ROOT.into());
+    command.stdin = stdin.to_vec();
+    command.output_cap = Some(16 << 20);
+    Ok(sandbox.exec(&command).await?)
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A word for a shell.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests_ {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, expected) in
+            [("a.b", "a.b"), ("", "''"), ("a b", "'a b'"), ("a';rm", r"'a'\'';rm'")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

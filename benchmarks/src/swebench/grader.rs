@@ -1,0 +1,256 @@
+//! Instances with all that grading them takes, and what was graded before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fixfly_runtime::{
+    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, home,
+};
+use sha2::{Digest, Sha256};
+
+use super::environment::{Environment, Pythons, environment};
+use super::evaluate::{Evaluation, Plan, ROOT};
+use super::grade::Rules;
+use super::instance::Instance;
+use super::patch::{Cleaned, cleaned};
+use super::spec::{Spec, Specs};
+use super::tree::{Mirrors, tree};
+use super::verdict::Graded;
+
+/// Changes whenever the same patch may be seen differently.
+const CACHE: &str = "1";
+
+/// How instances are graded.
+#[derive(Clone, Debug)]
+pub struct Grading {
+    /// Where repositories are.
+    pub mirrors: Mirrors,
+    /// Folder of more specifications.
+    pub specs: Option<PathBuf>,
+    /// Interpreters, by version.
+    pub pythons: Pythons,
+    /// Whose rules.
+    pub rules: Rules,
+    /// Limit of one run of the tests.
+    pub timeout: Duration,
+}
+
+/// Instances that are ready to be worked on and graded.
+pub struct Grader {
+    instances: Vec<Instance>,
+    ready: HashMap<String, Ready>,
+    grading: Grading,
+}
+
+struct Ready {
+    spec: Spec,
+    tree: PathBuf,
+    environment: Environment,
+}
+
+impl Grader {
+    /// Makes the tree and the environment of each instance that has none yet;
+    /// `say` hears what takes long.
+    ///
+    /// # Errors
+    /// One sentence that names the instance and what is missing.
+    pub fn open(
+        instances: Vec<Instance>,
+        grading: Grading,
+        say: &dyn Fn(&str),
+    ) -> Result<Grader, BenchmarkError> {
+        let specs = Specs::load(grading.specs.as_deref())?;
+        let home = home();
+        let mut ready = HashMap::new();
+        for (at, instance) in instances.iter().enumerate() {
+            let spec = specs.of(instance)?.clone();
+            say(&format!("{} of {}: {}", at + 1, instances.len(), instance.id));
+            let tree = tree(&home, &grading.mirrors, instance)?;
+            let environment =
+                environment(&home, &grading.mirrors, &spec, instance, &grading.pythons)?;
+            ready.insert(instance.id.clone(), Ready { spec, tree, environment });
+        }
+        Ok(Grader { instances, ready, grading })
+    }
+
+    /// The instances, in the file's order.
+    pub fn instances(&self) -> &[Instance] {
+        &self.instances
+    }
+
+    /// The rules they are graded by.
+    pub fn rules(&self) -> Rules {
+        self.grading.rules
+    }
+
+    /// Limit of one run of the tests.
+    pub(super) fn timeout(&self) -> Duration {
+        self.grading.timeout
+    }
+
+    /// An instance by its id.
+    pub fn instance(&self, id: &str) -> Result<&Instance, BenchmarkError> {
+        self.instances
+            .iter()
+            .find(|instance| instance.id == id)
+            .ok_or_else(|| BenchmarkError::Broken(format!("there is no instance {id}")))
+    }
+
+    fn ready(&self, instance: &Instance) -> Result<&Ready, BenchmarkError> {
+        let ready = self.ready.get(&instance.id);
+        ready.ok_or_else(|| BenchmarkError::Broken(format!("{} was not made ready", instance.id)))
+    }
+
+    /// What an instance's version needs.
+    pub fn spec(&self, instance: &Instance) -> Result<&Spec, BenchmarkError> {
+        Ok(&self.ready(instance)?.spec)
+    }
+
+    /// The interpreter its tests run with, whole.
+    pub fn python(&self, instance: &Instance) -> Result<&str, BenchmarkError> {
+        Ok(&self.ready(instance)?.environment.python)
+    }
+
+    /// The world an instance is worked on and graded in: no network, the tree
+    /// as a copy of its own, the environment to read.
+    pub fn sandbox(&self, instance: &Instance) -> Result<SandboxSpec, BenchmarkError> {
+        let Ready { tree, environment, .. } = self.ready(instance)?;
+        let mount = |from: &Path, to: &str, mode| Mount {
+            from: from.to_path_buf(),
+            to: to.to_string(),
+            mode,
+        };
+        let mut mounts = vec![
+            mount(tree, ROOT, MountMode::Private),
+            mount(&environment.venv, "/env", MountMode::ReadOnly),
+        ];
+        mounts.extend(environment.mounts.iter().cloned());
+        let env = [
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.directory"),
+            ("GIT_CONFIG_VALUE_0", "*"),
+            ("PATH", "/env/bin:/usr/local/bin:/usr/bin:/bin"),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+            ("PYTHONHASHSEED", "0"),
+            ("PYTHONPATH", ROOT),
+            ("TERM", "dumb"),
+            ("TZ", "UTC"),
+        ];
+        Ok(SandboxSpec {
+            mounts,
+            env: env.map(|(name, value)| (name.to_string(), value.to_string())).into(),
+            workdir: ROOT.to_string(),
+            limits: Limits { processes: 512, disk_mb: 1024, file_mb: 256, ..Limits::default() },
+            lifetime: Lifetime::Episode,
+            image: None,
+            packages: vec!["git".to_string(), "patch".to_string()],
+        })
+    }
+
+    /// A patch without what is no part of a fix.
+    pub fn cleaned(&self, instance: &Instance, patch: &str) -> Result<Cleaned, BenchmarkError> {
+        let spec = self.spec(instance)?;
+        let own: Vec<String> = super::patch::files(&instance.test_patch)
+            .iter()
+            .map(|file| file.path().to_string())
+            .collect();
+        Ok(cleaned(patch, &|path| spec.is_test(path) || own.iter().any(|test| test == path)))
+    }
+
+    /// Grades a patch in a sandbox nobody has used.
+    pub async fn grade(
+        &self,
+        instance: &Instance,
+        patch: &str,
+        fresh: &dyn Sandbox,
+    ) -> Result<Graded, BenchmarkError> {
+        let Ready { spec, .. } = self.ready(instance)?;
+        let Grading { rules, timeout, .. } = self.grading;
+        let seen = Plan { instance, spec, rules, timeout }.evaluate(patch, fresh).await?;
+        self.judged(instance, seen)
+    }
+
+    fn judged(&self, instance: &Instance, seen: Evaluation) -> Result<Graded, BenchmarkError> {
+        let Ready { spec, environment, .. } = self.ready(instance)?;
+        Ok(Graded::of(instance, spec, self.grading.rules, environment.matches, seen))
+    }
+
+    /// Grades a patch in a sandbox of its own; what was seen of the same patch
+    /// before is not made again where `again` is false.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the world broke: no grade, and nothing kept.
+    pub async fn graded(
+        &self,
+        instance: &Instance,
+        patch: &str,
+        host: &dyn Host,
+        again: bool,
+    ) -> Result<Graded, BenchmarkError> {
+        let kept = home().join("swebench/grades").join(self.key(instance, patch)?);
+        if !again
+            && let Some(seen) =
+                fs::read(&kept).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        {
+            return self.judged(instance, seen);
+        }
+        let fresh = host.open(&self.sandbox(instance)?).await?;
+        let graded = self.grade(instance, patch, &*fresh).await;
+        fresh.close().await?;
+        let graded = graded?;
+        // What cannot be kept is only made again.
+        if let Some(seen) = &graded.evaluation
+            && !seen.timed_out
+            && let Err(error) = keep(&kept, seen)
+        {
+            tracing::warn!("{}: the grade was not kept: {error}", kept.display());
+        }
+        Ok(graded)
+    }
+
+    /// By everything the same patch must be seen the same by, never by a run's name.
+    fn key(&self, instance: &Instance, patch: &str) -> Result<String, BenchmarkError> {
+        let Ready { spec, environment, .. } = self.ready(instance)?;
+        let Instance { id, base_commit, test_patch, .. } = instance;
+        let how = format!(
+            "{:?}",
+            (CACHE, self.grading.rules, self.grading.timeout, spec, &environment.hash)
+        );
+        let parts = [how.as_str(), id, base_commit, test_patch, patch];
+        let digest = Sha256::digest(parts.join("\0"));
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".json")
+    }
+
+    /// What grades rest on, for the record.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let mut hasher = Sha256::new();
+        for instance in &self.instances {
+            for part in [&instance.id, &instance.base_commit, &instance.test_patch] {
+                hasher.update(part.as_bytes());
+                hasher.update([0]);
+            }
+        }
+        let hash: String =
+            hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let pythons: std::collections::BTreeSet<&str> =
+            self.ready.values().map(|ready| ready.environment.python.as_str()).collect();
+        BTreeMap::from([
+            ("instances_sha256".to_string(), hash),
+            ("pythons".to_string(), pythons.into_iter().collect::<Vec<_>>().join(", ")),
+            ("rules".to_string(), format!("{:?}", self.grading.rules)),
+        ])
+    }
+}
+
+fn keep(file: &Path, seen: &Evaluation) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&draft, serde_json::to_vec(seen)?)?;
+    fs::rename(draft, file)
+}

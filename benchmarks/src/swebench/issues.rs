@@ -1,0 +1,263 @@
+//! The benchmark of issues: tasks, tests while an agent works, verdicts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Answer, Benchmark, BenchmarkError, Budget, Entry, Example, History, Issue, Observation,
+    Outcome, Sandbox, Secrets, Split, Statement, Status, Task, TestOutcome, TestReport, TestResult,
+    Verdict,
+};
+
+use super::Instance;
+use super::evaluate::{ROOT, bash, quoted, tests, text};
+use super::events::Events;
+use super::grade::{Grade, Rules};
+use super::grader::Grader;
+use super::log::Statuses;
+use crate::Open;
+
+/// The benchmark's name.
+pub const NAME: &str = "swebench";
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: NAME,
+    about: "issues of real repositories, in SWE-bench's formats (--instances)",
+    open: Open::Issues(|grader| Arc::new(Issues { grader })),
+};
+
+struct Issues {
+    grader: Grader,
+}
+
+/// Characters of a log that a policy is shown, from its end.
+const LOG: usize = 8_000;
+/// Failing tests that a policy is shown by name.
+const NAMED: usize = 30;
+
+/// The change of the work tree against its one commit, whatever was done to
+/// the index or to branches meanwhile.
+const CHANGE: &str = "\
+index=/tmp/.fixfly-index; cp .git/index $index 2>/dev/null
+export GIT_INDEX_FILE=$index GIT_OPTIONAL_LOCKS=0
+root=$(git rev-list --max-parents=0 HEAD | tail -n 1) || exit 9
+git -c core.hooksPath=/dev/null -c core.fsmonitor=false add --all . 2>/dev/null
+exec git -c core.fileMode=false diff --cached --no-color --no-ext-diff --no-textconv $root --";
+
+impl Issues {
+    fn instance(&self, task: &Task) -> Result<&Instance, BenchmarkError> {
+        self.grader.instance(&task.id)
+    }
+
+    fn task(&self, instance: &Instance) -> Result<Task, BenchmarkError> {
+        let issue = Issue {
+            repo: instance.repo.clone(),
+            version: instance.version.clone(),
+            text: instance.statement.clone(),
+            root: ROOT.to_string(),
+            manual: String::new(),
+            history: History::All,
+        };
+        Ok(Task {
+            id: instance.id.clone(),
+            benchmark: NAME.to_string(),
+            statement: Statement::Issue(issue),
+            sandbox: self.grader.sandbox(instance)?,
+            tools: Vec::new(),
+            budget: Budget { turns: 100, tokens: None, seconds: None, usd: None },
+        })
+    }
+}
+
+#[async_trait]
+impl Benchmark for Issues {
+    async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
+        match split {
+            Split::Benchmark => {
+                self.grader.instances().iter().map(|instance| self.task(instance)).collect()
+            }
+            Split::Train | Split::Validation => Ok(Vec::new()),
+        }
+    }
+
+    async fn trial(
+        &self,
+        task: &Task,
+        _: &str,
+        _: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        Err(BenchmarkError::Broken(format!("{}: an issue is not resolved by one method", task.id)))
+    }
+
+    async fn run_tests(
+        &self,
+        task: &Task,
+        labels: &[String],
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let spec = self.grader.spec(self.instance(task)?)?;
+        let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
+        let command = format!("{} {}", spec.test, labels.join(" "));
+        let output = tests(sandbox, spec, &command, self.grader.timeout()).await?;
+        let log = text(&output.stdout);
+        let report = match spec.events {
+            true => Events::read(&output.stderr).report(),
+            false => report(&spec.log_parser.parse(&log, Rules::V5).unwrap_or_default()),
+        };
+        let outcome = match output.status {
+            Status::TimedOut => Outcome::TimedOut,
+            Status::Exited(0) if report.passed_or_skipped() => Outcome::Done,
+            _ => Outcome::Failed,
+        };
+        let text = told(&report, outcome, &log);
+        Ok(Observation {
+            text,
+            outcome,
+            tests: Some(report).filter(|report| !report.results.is_empty()),
+            patch: None,
+        })
+    }
+
+    async fn change(
+        &self,
+        task: &Task,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Option<String>, BenchmarkError> {
+        let output = bash(sandbox, CHANGE, &[]).await?;
+        if output.status != Status::Exited(0) || output.elided > 0 {
+            let why = text(&output.stderr);
+            tracing::warn!(
+                task = task.id,
+                "the change of the work tree cannot be told: {}",
+                why.trim()
+            );
+            return Ok(None);
+        }
+        Ok(Some(text(&output.stdout)).filter(|patch| !patch.trim().is_empty()))
+    }
+
+    async fn judge(
+        &self,
+        task: &Task,
+        patch: &str,
+        fresh: &dyn Sandbox,
+    ) -> Result<Verdict, BenchmarkError> {
+        let instance = self.instance(task)?;
+        let cleaned = self.grader.cleaned(instance, patch)?;
+        let mut verdict = Verdict {
+            solved: false,
+            held_up: None,
+            tests: TestReport::default(),
+            wider: None,
+            wider_failed: Vec::new(),
+            tampering: None,
+            review: Vec::new(),
+            exact_match: changes(&cleaned.patch) == changes(&instance.patch),
+            graded: Some(cleaned.patch.clone()).filter(|graded| graded != patch),
+        };
+        if cleaned.patch.is_empty() {
+            return Ok(verdict);
+        }
+        let graded = self.grader.grade(instance, &cleaned.patch, fresh).await?;
+        verdict.solved = graded.resolved();
+        if let Grade::Ran { tests, .. } = graded.grade() {
+            let lists = [&tests.fail_to_pass, &tests.pass_to_pass];
+            verdict.tests.results = lists
+                .into_iter()
+                .flat_map(|[passed, failed]| {
+                    let of = |names: &[String], outcome| {
+                        names
+                            .iter()
+                            .map(move |id| TestResult { id: id.clone(), outcome, failure: None })
+                            .collect::<Vec<_>>()
+                    };
+                    [of(passed, TestOutcome::Passed), of(failed, TestOutcome::Failed)].concat()
+                })
+                .collect();
+        }
+        verdict.tampering = graded.tampering;
+        Ok(verdict)
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        self.grader.facts()
+    }
+
+    fn secrets(&self) -> &dyn Secrets {
+        self
+    }
+}
+
+impl Secrets for Issues {
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
+        Err(BenchmarkError::Broken(
+            "swebench has no methods to learn from: choose another policy".into(),
+        ))
+    }
+
+    fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
+        Ok(match answer {
+            Answer::Truth => self.instance(task)?.patch.clone(),
+            Answer::Stub => String::new(),
+        })
+    }
+}
+
+/// The lines a patch changes.
+fn changes(patch: &str) -> Vec<&str> {
+    let is_change = |line: &&str| {
+        (line.starts_with('+') && !line.starts_with("+++ "))
+            || (line.starts_with('-') && !line.starts_with("--- "))
+    };
+    patch.lines().filter(is_change).collect()
+}
+
+fn report(statuses: &Statuses) -> TestReport {
+    let outcome = |status: &str| match status {
+        "PASSED" => TestOutcome::Passed,
+        "FAILED" => TestOutcome::Failed,
+        "SKIPPED" => TestOutcome::Skipped,
+        "XFAIL" => TestOutcome::ExpectedFailure,
+        _ => TestOutcome::Errored,
+    };
+    let results = statuses.iter().map(|(id, status)| TestResult {
+        id: id.to_string(),
+        outcome: outcome(status),
+        failure: None,
+    });
+    TestReport { results: results.collect() }
+}
+
+/// What a policy is told of a run.
+fn told(report: &TestReport, outcome: Outcome, log: &str) -> String {
+    let is_bad = |result: &&TestResult| !result.outcome.is_fine();
+    let failing: Vec<&str> =
+        report.results.iter().filter(is_bad).map(|result| result.id.as_str()).collect();
+    let mut text = format!(
+        "{} tests ran, {} passed, {} failed",
+        report.results.len(),
+        report.count_passed(),
+        failing.len()
+    );
+    if outcome == Outcome::TimedOut {
+        text += "; the time limit was met and all was killed";
+    }
+    if report.results.is_empty() {
+        text = "no test ran; look at the labels, and at what was printed".to_string();
+    }
+    if !failing.is_empty() {
+        let more = failing.len().saturating_sub(NAMED);
+        text += &format!("\nfailed: {}", failing[..failing.len() - more].join(", "));
+        if more > 0 {
+            text += &format!(", and {more} more");
+        }
+    }
+    if outcome != Outcome::Done {
+        let start = log.char_indices().rev().nth(LOG - 1).map_or(0, |(at, _)| at);
+        let cut =
+            if start > 0 { format!("(... {start} bytes left out ...)\n") } else { String::new() };
+        text += &format!("\nThe end of what was printed:\n{cut}{}", log[start..].trim_end());
+    }
+    text
+}

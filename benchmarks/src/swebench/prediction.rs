@@ -1,0 +1,103 @@
+//! Predictions, in the forms that people and agents write them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use fixfly_runtime::BenchmarkError;
+use serde_json::{Map, Value, json};
+
+use super::instance::rows;
+
+/// What somebody's model gave for an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// The instance.
+    pub id: String,
+    /// Whose it is.
+    pub model: String,
+    /// The patch; none where nothing was given.
+    pub patch: Option<String>,
+}
+
+/// The predictions of a file: JSON lines, a list, or an object by instance.
+///
+/// # Errors
+/// One sentence that names the file, the row, the field and the mend.
+pub fn read(file: &Path) -> Result<Vec<Prediction>, BenchmarkError> {
+    let shown = file.display();
+    let broken = |why: String| BenchmarkError::Broken(format!("{shown}{why}"));
+    let text = std::fs::read_to_string(file).map_err(|e| broken(format!(": {e}")))?;
+    let rows = rows(&text).map_err(|(place, why)| broken(format!("{place}: {why}")))?;
+    let mut seen = HashMap::new();
+    let mut predictions = Vec::with_capacity(rows.len());
+    for (place, row) in rows {
+        let prediction = prediction(&row).map_err(|why| broken(format!("{place}: {why}")))?;
+        if let Some(before) = seen.insert(prediction.id.clone(), place.clone()) {
+            let id = &prediction.id;
+            let before = before.trim_start_matches([',', ':', ' ']);
+            return Err(broken(format!(
+                "{place}: a second prediction for {id}, after that at {before}; leave one out"
+            )));
+        }
+        predictions.push(prediction);
+    }
+    if predictions.is_empty() {
+        return Err(broken(": it holds no prediction".into()));
+    }
+    Ok(predictions)
+}
+
+fn prediction(row: &Value) -> Result<Prediction, String> {
+    let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_string);
+    let id = text("instance_id").ok_or("there is no `instance_id`")?;
+    let patch = match row.get("model_patch") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(patch)) => Some(patch.clone()),
+        Some(_) => return Err(format!("{id}: `model_patch` is no text")),
+    };
+    Ok(Prediction { id, model: text("model_name_or_path").unwrap_or_else(|| "None".into()), patch })
+}
+
+/// Predictions by instance, as SWE-agent's and mini-swe-agent's `preds.json`.
+pub fn by_instance<'a>(predictions: impl IntoIterator<Item = &'a Prediction>) -> Value {
+    let rows = predictions.into_iter().map(|prediction| {
+        let Prediction { id, model, patch } = prediction;
+        (
+            id.clone(),
+            json!({ "model_name_or_path": model, "instance_id": id, "model_patch": patch }),
+        )
+    });
+    Value::Object(rows.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Vec<Prediction>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("preds");
+        std::fs::write(&file, text).unwrap();
+        read(&file).map_err(|e| e.to_string().replace(&file.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn predictions_are_read_in_every_form() {
+        let row = |id: &str, patch: Value| json!({ "instance_id": id, "model_name_or_path": "m", "model_patch": patch });
+        let (a, b) = (row("a", json!("p")), row("b", Value::Null));
+        let expected = read_text(&format!("{a}\n{b}\n")).unwrap();
+        assert_eq!(
+            expected[0],
+            Prediction { id: "a".into(), model: "m".into(), patch: Some("p".into()) }
+        );
+        assert_eq!(expected[1].patch, None);
+        assert_eq!(read_text(&json!([a, b]).to_string()).unwrap(), expected);
+        assert_eq!(read_text(&by_instance(&expected).to_string()).unwrap(), expected);
+        let twice = read_text(&json!([a, a]).to_string()).unwrap_err();
+        assert_eq!(
+            twice,
+            "FILE, row 2: a second prediction for a, after that at row 1; leave one out"
+        );
+        assert_eq!(read_text("[{}]").unwrap_err(), "FILE, row 1: there is no `instance_id`");
+    }
+}

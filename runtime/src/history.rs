@@ -1,0 +1,111 @@
+//! How much of a long episode a policy is shown again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::episode::{Call, Turn};
+
+/// Bytes of a token, roughly; no tokenizer is known here.
+const BYTES: u64 = 4;
+
+/// Which earlier observations are shown whole. Actions always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// All of them.
+    #[default]
+    All,
+    /// The last so many.
+    Last(u32),
+    /// The last that fit into so many tokens, and always the very last one.
+    Tokens(u64),
+}
+
+impl History {
+    /// Whether each turn's observation is shown whole.
+    pub fn whole(self, turns: &[&Turn]) -> Vec<bool> {
+        let mut left = match self {
+            History::All => return vec![true; turns.len()],
+            History::Last(count) => {
+                let first = turns.len().saturating_sub(count as usize);
+                return (0..turns.len()).map(|at| at >= first).collect();
+            }
+            History::Tokens(tokens) => tokens.saturating_mul(BYTES),
+        };
+        let mut whole = vec![false; turns.len()];
+        for (at, turn) in turns.iter().enumerate().rev() {
+            let bytes = turn.observation.text.len() as u64;
+            if at + 1 < turns.len() && bytes > left {
+                break;
+            }
+            whole[at] = true;
+            left = left.saturating_sub(bytes);
+        }
+        whole
+    }
+}
+
+/// Turns as they are shown: words that asked for nothing are forgotten once
+/// the policy has found better ones.
+pub fn shown(turns: &[Turn]) -> Vec<&Turn> {
+    let is_malformed = |turn: &Turn| matches!(turn.action.call, Call::Malformed(_));
+    let tail = turns.iter().rposition(|turn| !is_malformed(turn)).map_or(0, |at| at + 1);
+    let kept = |(at, turn): &(usize, &Turn)| *at >= tail || !is_malformed(turn);
+    turns.iter().enumerate().filter(kept).map(|(_, turn)| turn).collect()
+}
+
+/// What stands in the place of an observation that is not shown whole.
+pub(crate) fn elided(observation: &str) -> String {
+    let lines = observation.lines().count();
+    let plural = if lines == 1 { "" } else { "s" };
+    format!("(an earlier observation of {lines} line{plural}, left out)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::episode::{Action, Feedback, Observation, TestDelta, Timings, Usage};
+    use crate::task::Budget;
+
+    fn turn(call: Call, said: &str) -> Turn {
+        let left = Budget { turns: 1, tokens: None, seconds: None, usd: None };
+        Turn {
+            action: Action {
+                text: String::new(),
+                reasoning: None,
+                call,
+                usage: Usage::default(),
+                generation: None,
+            },
+            observation: Observation::refused(said),
+            feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
+            timings: Timings::default(),
+        }
+    }
+
+    #[test]
+    fn the_last_observations_are_shown_whole() {
+        let turns = ["aaaaaaaa", "bbbb", "cccccccccccc", "dd"].map(|said| turn(Call::Submit, said));
+        let turns: Vec<&Turn> = turns.iter().collect();
+        let check = |history: History, expected: [bool; 4]| {
+            assert_eq!(history.whole(&turns), expected, "{history:?}");
+        };
+        check(History::All, [true; 4]);
+        check(History::Last(2), [false, false, true, true]);
+        check(History::Last(9), [true; 4]);
+        check(History::Tokens(4), [false, false, true, true]);
+        check(History::Tokens(5), [false, true, true, true]);
+        check(History::Tokens(0), [false, false, false, true]);
+        assert_eq!(elided("a\nb\n"), "(an earlier observation of 2 lines, left out)");
+    }
+
+    #[test]
+    fn malformed_words_are_shown_until_better_ones_come() {
+        let bad = || turn(Call::Malformed("no".into()), "no");
+        let good = || turn(Call::Submit, "yes");
+        let count = |turns: &[Turn]| shown(turns).len();
+        assert_eq!(count(&[bad(), bad()]), 2);
+        assert_eq!(count(&[good(), bad(), good()]), 2);
+        assert_eq!(count(&[good(), bad(), good(), bad()]), 3);
+    }
+}

@@ -1,0 +1,102 @@
+//! `--gold`: whether the instances themselves hold.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use fixfly_benchmarks::swebench::Graded;
+use fixfly_benchmarks::swebench::grade::Grade;
+
+use super::{Job, Swebench, all, conclude, open};
+use crate::terminal::{Terminal, print};
+
+/// Grades each instance without a patch and with the authors', so often.
+pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
+    let grader = open(flags, flags.issues.chosen()?, terminal)?;
+    let start = Instant::now();
+    let mut seen: BTreeMap<String, [Vec<Graded>; 2]> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for round in 0..flags.repeat {
+        for (side, gold) in [false, true].into_iter().enumerate() {
+            let jobs = grader.instances().iter().map(|instance| Job {
+                instance: instance.clone(),
+                patch: if gold { instance.patch.clone() } else { String::new() },
+                again: flags.again || round > 0,
+            });
+            let (graded, failed) = all(flags, &grader, jobs.collect(), terminal).await?;
+            broken.extend(failed);
+            for one in graded {
+                seen.entry(one.id.clone()).or_default()[side].push(one);
+            }
+        }
+    }
+    let mut text = format!(
+        "{:<40} {:<8} {:<8} {:>16}  {:<10} {:>8} {:>8}\n",
+        "instance", "version", "python", "to fix, before", "with gold", "before s", "after s"
+    );
+    let (mut held, mut flaky) = (0, Vec::new());
+    for instance in grader.instances() {
+        let Some([before, after]) = seen.get(&instance.id) else { continue };
+        let holds = after.iter().all(Graded::resolved) && !before.iter().any(Graded::resolved);
+        held += usize::from(holds);
+        let same = |all: &[Graded]| all.windows(2).all(|two| two[0].grade() == two[1].grade());
+        if !same(before) || !same(after) {
+            flaky.push(instance.id.as_str());
+        }
+        let fixed_before = before.first().map_or(0, |graded| fixed(&graded.grade()));
+        let seconds = |all: &[Graded]| {
+            all.first()
+                .and_then(|graded| graded.evaluation.as_ref())
+                .map_or(0.0, |seen| seen.seconds)
+        };
+        text += &format!(
+            "{:<40} {:<8} {:<8} {:>16}  {:<10} {:>8.1} {:>8.1}\n",
+            instance.id,
+            instance.version,
+            grader.python(instance)?,
+            format!("{} of {} pass", fixed_before, instance.fail_to_pass.len()),
+            after.first().map_or("none", Graded::word),
+            seconds(before),
+            seconds(after),
+        );
+        for why in after.iter().flat_map(|graded| &graded.disagreements).take(5) {
+            text += &format!("    {why}\n");
+        }
+    }
+    let all = grader.instances().len();
+    let count = |side: usize| {
+        seen.values()
+            .filter(|sides| !sides[side].is_empty() && sides[side].iter().all(Graded::resolved))
+            .count()
+    };
+    let by_log = seen
+        .values()
+        .filter(|sides| {
+            sides[1].first().is_some_and(|g| g.by_log.as_ref().is_ok_and(Grade::resolved))
+        })
+        .count();
+    text += &format!(
+        "{held} of {all} instances hold, {} times each: resolved before {} of {all}, with the authors' patch {} of {all} \
+         (by the printed log alone {by_log} of {all}); {:.0} s in all\n",
+        flags.repeat,
+        count(0),
+        count(1),
+        start.elapsed().as_secs_f64(),
+    );
+    match flaky.as_slice() {
+        [] => {}
+        flaky => text += &format!("flaky: {}\n", flaky.join(", ")),
+    }
+    print(&text)?;
+    conclude(&broken)?;
+    match held == all {
+        true => Ok(()),
+        false => anyhow::bail!("{} of {all} instances do not hold", all - held),
+    }
+}
+
+fn fixed(grade: &Grade) -> usize {
+    match grade {
+        Grade::NoRun => 0,
+        Grade::Ran { tests, .. } => tests.fail_to_pass[0].len(),
+    }
+}

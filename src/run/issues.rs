@@ -1,0 +1,146 @@
+//! `fixfly run swebench`: what is decided about issues, and what is left for
+//! other graders.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{Args, value_parser};
+use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
+use fixfly_runtime::{History, Recording, Statement, Task, find};
+use fixfly_tools::{BUNDLES, manual};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::choices;
+use crate::failure::Usage;
+use crate::swebench;
+use crate::terminal::Terminal;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For the benchmark swebench")]
+#[group(skip)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    instances: swebench::Flags,
+
+    #[arg(long, value_name = "BUNDLE", default_value = BUNDLES[0].name, help = choices("Tools an agent has", BUNDLES))]
+    tools: String,
+
+    /// Earlier observations an agent is shown again: all, the last so many
+    /// (last:5), or the last that fit into so many tokens (tokens:30000)
+    #[arg(long, value_name = "HOW", default_value = "all", value_parser = history)]
+    history: History,
+
+    /// Tokens an episode may take, read and written
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    episode_tokens: Option<u64>,
+
+    /// Seconds an episode may take
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    episode_seconds: Option<u64>,
+}
+
+fn history(text: &str) -> Result<History, String> {
+    let wrong = "it must be all, last:N or tokens:N";
+    match text.split_once(':') {
+        None if text == "all" => Ok(History::All),
+        Some(("last", count)) => count.parse().map(History::Last).map_err(|_| wrong.into()),
+        Some(("tokens", count)) => count.parse().map(History::Tokens).map_err(|_| wrong.into()),
+        _ => Err(wrong.into()),
+    }
+}
+
+impl Flags {
+    /// Whether instances were named.
+    pub(super) fn given(&self) -> bool {
+        self.instances.given()
+    }
+
+    /// The instances, ready to be worked on.
+    pub(super) fn grader(&self, terminal: &Terminal) -> anyhow::Result<Grader> {
+        let bar = terminal.show(ProgressBar::new_spinner());
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        let say = |what: &str| bar.set_message(format!("making ready {what}"));
+        let grader = self.instances.chosen().and_then(|chosen| self.instances.open(chosen, &say));
+        bar.finish_and_clear();
+        grader
+    }
+
+    /// Gives tasks of issues their tools and limits.
+    pub(super) fn prepare(&self, tasks: &mut [Task], in_words: bool) -> anyhow::Result<()> {
+        let bundle = find("bundle of tools", BUNDLES, &self.tools).map_err(Usage)?;
+        let specs: Vec<_> = fixfly_tools::ALL
+            .iter()
+            .filter(|entry| bundle.open.contains(&entry.name))
+            .map(|entry| (entry.open)().spec())
+            .collect();
+        for task in tasks {
+            let Statement::Issue(issue) = &mut task.statement else { continue };
+            issue.history = self.history;
+            issue.manual = if in_words { manual(&specs) } else { String::new() };
+            task.tools = bundle.open.iter().map(|tool| (*tool).to_string()).collect();
+            task.budget.tokens = self.episode_tokens;
+            task.budget.seconds = self.episode_seconds;
+        }
+        Ok(())
+    }
+
+    /// What decides, beside what every run has, whether a run is continued.
+    pub(super) fn config(&self) -> BTreeMap<String, Value> {
+        let history = match self.history {
+            History::All => "all".to_string(),
+            History::Last(count) => format!("last:{count}"),
+            History::Tokens(tokens) => format!("tokens:{tokens}"),
+        };
+        let config = [
+            ("tools", json!(self.tools)),
+            ("history", json!(history)),
+            ("episode_tokens", json!(self.episode_tokens)),
+            ("episode_seconds", json!(self.episode_seconds)),
+        ];
+        config.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    }
+}
+
+/// Writes `preds.json` beside the episodes: what any grader of SWE-bench reads.
+/// Of several samples the first counts.
+pub(super) fn write_predictions(run: &Path, model: &str) -> anyhow::Result<()> {
+    let recording = Recording::open(run)?;
+    let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
+    for at in 0..recording.len() {
+        let episode = recording.episode(at)?;
+        if episode.infrastructure_failure() {
+            continue;
+        }
+        let sample = episode.provenance.sample;
+        if predictions.get(&episode.task.id).is_some_and(|(there, _)| *there <= sample) {
+            continue;
+        }
+        let graded = episode.verdict.as_ref().and_then(|verdict| verdict.graded.clone());
+        let patch = graded.or(episode.patch).unwrap_or_default();
+        let prediction = Prediction {
+            id: episode.task.id.clone(),
+            model: model.to_string(),
+            patch: Some(patch),
+        };
+        predictions.insert(episode.task.id, (sample, prediction));
+    }
+    let all = prediction::by_instance(predictions.values().map(|(_, prediction)| prediction));
+    let file = run.join("preds.json");
+    std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_much_is_shown_again() {
+        assert_eq!(history("last:5"), Ok(History::Last(5)));
+        assert_eq!(history("tokens:30000"), Ok(History::Tokens(30_000)));
+        assert_eq!(history("all"), Ok(History::All));
+        assert!(history("last").is_err() && history("last:x").is_err() && history("none").is_err());
+    }
+}

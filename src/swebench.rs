@@ -1,0 +1,157 @@
+//! Flags that say which issues, of whose tables, in what world.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, value_parser};
+use fixfly_benchmarks::swebench::environment::Pythons;
+use fixfly_benchmarks::swebench::{Grader, Grading, Instance, Mirrors, Rules, instance};
+use regex::Regex;
+
+use crate::failure::Usage;
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "For the benchmark swebench")]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// Table of instances: JSON lines or JSON
+    #[arg(long, value_name = "FILE")]
+    instances: Option<PathBuf>,
+
+    /// Folder of mirrors of the repositories, or one mirror
+    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
+    repos: Option<PathBuf>,
+
+    /// Folder of more specifications of environments
+    #[arg(long, value_name = "DIR")]
+    specs: Option<PathBuf>,
+
+    /// Interpreter to use for a version that specifications name
+    #[arg(long, value_name = "VERSION=PATH", value_parser = python)]
+    python: Vec<(String, PathBuf)>,
+
+    /// Whose rules grade: those of swebench 5.x or 4.1.0
+    #[arg(long, value_name = "VERSION")]
+    rules: Option<Version>,
+
+    /// Seconds the tests of an instance may take [default: 1800]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
+    test_timeout: Option<u64>,
+
+    /// Only instances of this repository
+    #[arg(long, value_name = "OWNER/NAME")]
+    repo: Option<String>,
+
+    /// Only instances of this version of their project
+    #[arg(long, value_name = "VERSION")]
+    project_version: Option<String>,
+
+    /// Only this instance; may be given again
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+
+    /// Only instances whose id matches this regular expression
+    #[arg(long = "match", value_name = "REGEX")]
+    matching: Option<Regex>,
+
+    /// Only so many of the rest: `0:50`, `50:`, `:10`
+    #[arg(long, value_name = "FROM:TO", value_parser = slice)]
+    slice: Option<(usize, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Version {
+    #[value(name = "5")]
+    V5,
+    #[value(name = "4.1")]
+    V4,
+}
+
+fn python(text: &str) -> Result<(String, PathBuf), String> {
+    let (version, path) =
+        text.split_once('=').ok_or("it must be VERSION=PATH, as 3.9=/usr/bin/python3.9")?;
+    Ok((version.to_string(), path.into()))
+}
+
+fn slice(text: &str) -> Result<(usize, usize), String> {
+    let wrong = "it must be FROM:TO, as 0:50";
+    let (from, to) = text.split_once(':').ok_or(wrong)?;
+    let number = |text: &str, otherwise| match text {
+        "" => Ok(otherwise),
+        text => text.parse::<usize>().map_err(|_| wrong.to_string()),
+    };
+    Ok((number(from, 0)?, number(to, usize::MAX)?))
+}
+
+impl Flags {
+    /// Whether any was given.
+    pub(crate) fn given(&self) -> bool {
+        self.instances.is_some()
+    }
+
+    /// The instances that are asked for.
+    pub(crate) fn chosen(&self) -> anyhow::Result<Vec<Instance>> {
+        let file = self
+            .instances
+            .as_ref()
+            .ok_or_else(|| Usage("name the table of instances by --instances FILE".into()))?;
+        let mut all = instance::read(file)?;
+        if let Some(missing) =
+            self.id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
+        {
+            return Err(Usage(format!("{}: there is no instance {missing}", file.display())).into());
+        }
+        all.retain(|instance| {
+            self.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
+                && self.project_version.as_ref().is_none_or(|version| instance.version == *version)
+                && (self.id.is_empty() || self.id.contains(&instance.id))
+                && self.matching.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
+        });
+        if let Some((from, to)) = self.slice {
+            all = all.into_iter().take(to).skip(from).collect();
+        }
+        if all.is_empty() {
+            return Err(
+                Usage(format!("no instance of {} is left by these flags", file.display())).into()
+            );
+        }
+        Ok(all)
+    }
+
+    /// The instances with all that grading takes.
+    pub(crate) fn open(
+        &self,
+        instances: Vec<Instance>,
+        say: &dyn Fn(&str),
+    ) -> anyhow::Result<Grader> {
+        Ok(Grader::open(instances, self.grading(), say)?)
+    }
+
+    /// How they are graded.
+    pub(crate) fn grading(&self) -> Grading {
+        let usual = || fixfly_runtime::home().join("swebench/repos");
+        Grading {
+            mirrors: Mirrors { folder: self.repos.clone().unwrap_or_else(usual) },
+            specs: self.specs.clone(),
+            pythons: self.python.iter().cloned().collect::<Pythons>(),
+            rules: match self.rules {
+                Some(Version::V4) => Rules::V4,
+                Some(Version::V5) | None => Rules::V5,
+            },
+            timeout: Duration::from_secs(self.test_timeout.unwrap_or(1800)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices() {
+        assert_eq!(slice("0:50"), Ok((0, 50)));
+        assert_eq!(slice(":"), Ok((0, usize::MAX)));
+        assert!(slice("5").is_err() && slice("a:b").is_err());
+        assert!(python("3.9").is_err());
+    }
+}

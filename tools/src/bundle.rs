@@ -1,0 +1,93 @@
+//! Tools that go together, by name, and what a model is told of them in words.
+
+use fixfly_runtime::{Entry, ToolSpec};
+
+/// Sets of tools for issues; the first is the default.
+pub const BUNDLES: &[Entry<&[&str]>] = &[
+    Entry {
+        name: "full",
+        about: "all tools for issues, tests included",
+        open: &["bash", "view", "search", "find_file", "edit", "run_tests", "submit"],
+    },
+    Entry {
+        name: "swe-agent",
+        about: "inspect, search, replace and a shell, as SWE-agent's",
+        open: &["bash", "view", "search", "find_file", "edit", "submit"],
+    },
+    Entry { name: "bash-only", about: "one shell, as mini-swe-agent's", open: &["bash"] },
+];
+
+/// How a model calls these tools in its words.
+pub fn manual(specs: &[ToolSpec]) -> String {
+    let mut text = String::from(
+        "To call a tool, end your turn with one call in this form, its arguments in JSON:\n\
+         <tool_call>{\"name\": \"NAME\", \"arguments\": {ARGUMENTS}}</tool_call>\n",
+    );
+    if let [one] = specs
+        && one.name == "bash"
+    {
+        text += "Or with one block of code:\n```bash\nCOMMAND\n```\n\
+                 When your work is done, hand it in by the command `echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`, alone.\n";
+    }
+    text += "\nThe tools:\n";
+    for ToolSpec { name, description, parameters } in specs {
+        text += &format!("\n{name}: {description}\n");
+        let required: Vec<&str> = parameters["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str())
+            .collect();
+        for (argument, schema) in parameters["properties"].as_object().into_iter().flatten() {
+            let about = schema["description"].as_str().unwrap_or_default();
+            let optional =
+                if required.contains(&argument.as_str()) { "" } else { ", may be left out" };
+            text += &format!("  {argument} ({}{optional}): {about}\n", kind(&schema["type"]));
+        }
+    }
+    text.trim_end().to_string()
+}
+
+/// `string`, or the one of several that is not `null`.
+fn kind(types: &serde_json::Value) -> &str {
+    match types {
+        serde_json::Value::Array(several) => several
+            .iter()
+            .filter_map(|kind| kind.as_str())
+            .find(|kind| *kind != "null")
+            .unwrap_or("value"),
+        kind => kind.as_str().unwrap_or("string"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ALL;
+
+    #[test]
+    fn every_tool_of_a_bundle_is_there() {
+        for bundle in BUNDLES {
+            for tool in bundle.open {
+                assert!(ALL.iter().any(|entry| entry.name == *tool), "{}: {tool}", bundle.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_model_is_told_in_words() {
+        let specs = |bundle: &Entry<&[&str]>| -> Vec<ToolSpec> {
+            bundle
+                .open
+                .iter()
+                .filter_map(|name| ALL.iter().find(|entry| entry.name == *name))
+                .map(|entry| (entry.open)().spec())
+                .collect()
+        };
+        let told: Vec<String> = BUNDLES
+            .iter()
+            .map(|bundle| format!("# {}\n{}", bundle.name, manual(&specs(bundle))))
+            .collect();
+        insta::assert_snapshot!("manuals", told.join("\n\n"));
+    }
+}

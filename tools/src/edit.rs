@@ -1,0 +1,301 @@
+//! Changes a file by exact words, and takes a change back.
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Call, Entry, Observation, Outcome, SandboxError, Scene, Tool, ToolError, ToolSpec, Turn,
+};
+use ruff_python_ast::PySourceType;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::place::{OWN, absolute, root, run, shown};
+use crate::view::{read, window};
+use crate::{Open, arguments, parameters};
+
+const NAME: &str = "edit";
+
+pub(crate) const ENTRY: Entry<Open> =
+    Entry { name: NAME, about: "change a file by exact words", open: || Box::new(Edit) };
+
+struct Edit;
+
+/// Lines shown around a change.
+const AROUND: usize = 4;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// What to do: `str_replace`, `insert`, `create` or `undo`.
+    command: What,
+    /// The file, below the repository's root or absolute.
+    path: String,
+    /// For `str_replace`: the words to replace, exactly as they stand in the file, and there once only.
+    old_str: Option<String>,
+    /// For `str_replace` and `insert`: the new words; none delete the old ones.
+    new_str: Option<String>,
+    /// For `insert`: the line after which the new words go; 0 is the beginning.
+    insert_line: Option<usize>,
+    /// For `create`: the whole text of the new file.
+    file_text: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum What {
+    StrReplace,
+    Insert,
+    Create,
+    Undo,
+}
+
+#[async_trait]
+impl Tool for Edit {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: NAME.into(),
+            description: "Changes a file: `str_replace` puts new words in the place of old ones that stand in it once, \
+                          `insert` adds lines, `create` makes a file that is not there, `undo` takes back the last change \
+                          of the file. Shows the changed lines, and whether a Python file still parses."
+                .into(),
+            parameters: parameters::<Arguments>(),
+        }
+    }
+
+    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+        let asked: Arguments = arguments(NAME, args)?;
+        let root = root(NAME, &scene)?;
+        let path = absolute(root, &asked.path);
+        let name = shown(root, &path).to_string();
+        let depth = depth(scene.turns, root, &path);
+        if asked.command == What::Undo {
+            return undo(&scene, root, &path, depth).await;
+        }
+        let before = match read(&scene, root, &path).await {
+            Ok(text) => Some(text),
+            Err(ToolError::Refused(_)) if asked.command == What::Create => None,
+            Err(error) => return Err(error),
+        };
+        let change = match (asked.command, &before) {
+            (What::Create, Some(_)) => {
+                Err(format!("{name} is there already; change it by `str_replace`"))
+            }
+            (What::Create, None) => asked.create(),
+            (What::Insert, before) => asked.insert(&name, before.as_deref().unwrap_or_default()),
+            (_, before) => asked.replace(&name, before.as_deref().unwrap_or_default()),
+        };
+        let Change { text, line, lines } = change.map_err(ToolError::Refused)?;
+        let kept = before.as_ref().map_or_else(|| "0".to_string(), |before| format!("1{before}"));
+        scene.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
+        write(&scene, &path, &text).await?;
+        let from = line.saturating_sub(AROUND).max(1);
+        let mut said = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
+        if name.ends_with(".py")
+            && let Some(fault) = fault(&text)
+            && before.as_deref().is_none_or(|before| self::fault(before).is_none())
+        {
+            said += &format!(
+                "\nThe file no longer parses: {fault}. Mend it, or take the change back by `undo`.\n"
+            );
+        }
+        Ok(done(said))
+    }
+}
+
+fn done(text: String) -> Observation {
+    Observation { text, outcome: Outcome::Done, tests: None, patch: None }
+}
+
+/// A file's new text, and which of its lines changed.
+#[derive(Debug, PartialEq)]
+struct Change {
+    text: String,
+    line: usize,
+    lines: usize,
+}
+
+impl Arguments {
+    fn create(&self) -> Result<Change, String> {
+        let text = self.file_text.clone().ok_or("`create` takes `file_text`")?;
+        let lines = text.lines().count();
+        Ok(Change { text, line: 1, lines })
+    }
+
+    fn insert(&self, name: &str, before: &str) -> Result<Change, String> {
+        let (Some(after), Some(new)) = (self.insert_line, &self.new_str) else {
+            return Err("`insert` takes `insert_line` and `new_str`".into());
+        };
+        let count = before.lines().count();
+        if after > count {
+            return Err(format!(
+                "{name} has {count} lines; nothing can be inserted after line {after}"
+            ));
+        }
+        let at: usize = before.split_inclusive('\n').take(after).map(str::len).sum();
+        let (head, tail) = before.split_at(at);
+        let mut text = head.to_string();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text += new;
+        if !new.ends_with('\n') && (!tail.is_empty() || before.ends_with('\n')) {
+            text.push('\n');
+        }
+        text += tail;
+        Ok(Change { text, line: after + 1, lines: new.lines().count() })
+    }
+
+    fn replace(&self, name: &str, before: &str) -> Result<Change, String> {
+        let old = self.old_str.as_deref().unwrap_or_default();
+        if old.is_empty() {
+            return Err("`str_replace` takes `old_str`, the words to replace".into());
+        }
+        let new = self.new_str.as_deref().unwrap_or_default();
+        let line_of = |at: usize| before[..at].matches('\n').count() + 1;
+        let places: Vec<usize> = before.match_indices(old).map(|(at, _)| at).collect();
+        match places.as_slice() {
+            [] => Err(format!(
+                "{name} does not hold these words: `old_str` must be exactly what stands there, white space and all; nothing was changed"
+            )),
+            [at] => Ok(Change {
+                text: before.replacen(old, new, 1),
+                line: line_of(*at),
+                lines: new.lines().count(),
+            }),
+            places => {
+                let lines: Vec<String> = places.iter().map(|at| line_of(*at).to_string()).collect();
+                Err(format!(
+                    "{name} holds these words {} times, at lines {}: give more of what stands around the place; nothing was changed",
+                    places.len(),
+                    lines.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+async fn write(scene: &Scene<'_>, path: &str, text: &str) -> Result<(), ToolError> {
+    match scene.sandbox.write(path, text.as_bytes()).await {
+        Err(SandboxError::File { why, .. }) => {
+            Err(ToolError::Refused(format!("{path} cannot be written: {why}")))
+        }
+        written => Ok(written?),
+    }
+}
+
+async fn undo(
+    scene: &Scene<'_>,
+    root: &str,
+    path: &str,
+    depth: usize,
+) -> Result<Observation, ToolError> {
+    let name = shown(root, path);
+    let Some(last) = depth.checked_sub(1) else {
+        return Err(ToolError::Refused(format!("{name} has no change of `edit` to take back")));
+    };
+    let kept =
+        String::from_utf8_lossy(&scene.sandbox.read(&backup(path, last)).await?).into_owned();
+    match kept.strip_prefix('1') {
+        Some(before) => write(scene, path, before).await?,
+        None => drop(run(scene, root, &["rm", "-f", "--", path], 1024).await?),
+    }
+    Ok(done(format!("{name} is as it was before its last change")))
+}
+
+/// Changes of a file that are not taken back.
+fn depth(turns: &[Turn], root: &str, path: &str) -> usize {
+    let edits = turns.iter().filter(|turn| turn.observation.outcome == Outcome::Done);
+    edits.fold(0, |depth, turn| match &turn.action.call {
+        Call::Tool { name, args } if name == NAME => {
+            let same = args["path"].as_str().is_some_and(|other| absolute(root, other) == path);
+            match (same, args["command"].as_str()) {
+                (true, Some("undo")) => depth.saturating_sub(1),
+                (true, _) => depth + 1,
+                (false, _) => depth,
+            }
+        }
+        _ => depth,
+    })
+}
+
+fn backup(path: &str, depth: usize) -> String {
+    let flat: String = path.chars().map(|c| if c == '/' { '%' } else { c }).collect();
+    format!("{OWN}/edits/{flat}.{depth}")
+}
+
+/// The first thing that Python cannot read.
+fn fault(text: &str) -> Option<String> {
+    let parsed = ruff_python_parser::parse_unchecked_source(text, PySourceType::Python);
+    let error = parsed.errors().first()?;
+    let at = usize::from(error.location.start()).min(text.len());
+    let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    Some(format!("line {line}: {}", error.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(command: What) -> Arguments {
+        Arguments {
+            command,
+            path: "a.py".into(),
+            old_str: None,
+            new_str: None,
+            insert_line: None,
+            file_text: None,
+        }
+    }
+
+    #[track_caller]
+    fn check_replace(before: &str, old: &str, new: &str, expected: Result<&str, &str>) {
+        let asked = Arguments {
+            old_str: Some(old.into()),
+            new_str: Some(new.into()),
+            ..asked(What::StrReplace)
+        };
+        match (asked.replace("a.py", before), expected) {
+            (Ok(change), Ok(text)) => assert_eq!(change.text, text),
+            (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+            (change, expected) => panic!("{change:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn words_are_replaced_where_they_stand_once() {
+        check_replace("a\nb\n", "b", "c", Ok("a\nc\n"));
+        check_replace("a\nb\n", "b\n", "", Ok("a\n"));
+        check_replace("a\n", "x", "c", Err("does not hold"));
+        check_replace("a\na\n", "a", "c", Err("2 times, at lines 1, 2"));
+        check_replace("a\n", "", "c", Err("takes `old_str`"));
+    }
+
+    #[track_caller]
+    fn check_insert(before: &str, after: usize, new: &str, expected: &str) {
+        let asked = Arguments {
+            insert_line: Some(after),
+            new_str: Some(new.into()),
+            ..asked(What::Insert)
+        };
+        assert_eq!(
+            asked.insert("a.py", before).map_or_else(|why| why, |change| change.text),
+            expected
+        );
+    }
+
+    #[test]
+    fn lines_are_inserted_whole() {
+        check_insert("a\nb\n", 1, "x", "a\nx\nb\n");
+        check_insert("a\nb\n", 0, "x\n", "x\na\nb\n");
+        check_insert("a\nb", 2, "x", "a\nb\nx");
+        check_insert("", 0, "x", "x");
+        check_insert("a\n", 3, "x", "a.py has 1 lines; nothing can be inserted after line 3");
+    }
+
+    #[test]
+    fn what_python_cannot_read_is_named_by_its_line() {
+        assert_eq!(fault("x = 1\n"), None);
+        assert!(fault("x = 1\ny = (\n").unwrap().starts_with("line "));
+    }
+}

@@ -1,0 +1,52 @@
+//! The files of a work tree, through the sandbox, without what ignore files
+//! name.
+
+use std::io::Read;
+
+use fixfly_runtime::{Scene, Status, ToolError};
+
+use crate::place::run;
+
+/// Bytes of all files taken at most.
+const ALL: usize = 512 << 20;
+
+/// Lists what git tracks or does not ignore, or all files where that is no
+/// repository, and packs what is no larger than two mebibytes: more is no source.
+const PACK: &str = "\
+cd -- \"$1\" 2>/dev/null || exit 7
+{ git ls-files -z --cached --others --exclude-standard 2>/dev/null || find . -name .git -prune -o -type f -print0; } |
+xargs -0 -r -n 500 sh -c 'find \"$@\" -maxdepth 0 -type f -size -2048k -print0 2>/dev/null' sh |
+tar --null --no-recursion -cf - -T - 2>/dev/null";
+
+/// A file below the folder that was asked for.
+pub(crate) struct Found {
+    /// Its path from there.
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Every file below `folder` with its bytes, by path.
+pub(crate) async fn files(
+    scene: &Scene<'_>,
+    root: &str,
+    folder: &str,
+) -> Result<Vec<Found>, ToolError> {
+    let output = run(scene, root, &["bash", "-c", PACK, "bash", folder], ALL).await?;
+    if output.status == Status::Exited(7) {
+        return Err(ToolError::Refused(format!("{folder} is no folder; name one below {root}")));
+    }
+    let mut archive = tar::Archive::new(output.stdout.as_slice());
+    let mut found = Vec::new();
+    // What is cut off at the cap is not looked at.
+    for mut entry in archive.entries().into_iter().flatten().map_while(Result::ok) {
+        let Ok(path) = entry.path().map(|path| path.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        let mut bytes = Vec::new();
+        if entry.read_to_end(&mut bytes).is_ok() {
+            found.push(Found { path: path.trim_start_matches("./").to_string(), bytes });
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}

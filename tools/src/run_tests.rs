@@ -1,0 +1,114 @@
+//! Runs tests by their labels and says what became of each.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Entry, Observation, Scene, TestOutcome, TestReport, Tool, ToolError, ToolSpec,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::place::root;
+use crate::{Open, arguments, parameters};
+
+const NAME: &str = "run_tests";
+
+pub(crate) const ENTRY: Entry<Open> =
+    Entry { name: NAME, about: "run tests by their labels", open: || Box::new(RunTests) };
+
+struct RunTests;
+
+/// Runs of the same tests at most.
+const MOST: u32 = 5;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// Labels, as the project's test runner takes them, for example `admin_views.tests` or `tests/test_a.py`.
+    labels: Vec<String>,
+    /// How often to run them again, to tell flaky tests from others: 0 if not given, 4 at most.
+    #[serde(default)]
+    again: u32,
+}
+
+#[async_trait]
+impl Tool for RunTests {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: NAME.into(),
+            description: "Runs tests of the project by their labels. Answers with what failed and how, and with what \
+                          changed since tests last ran: fixed, broken, still failing."
+                .into(),
+            parameters: parameters::<Arguments>(),
+        }
+    }
+
+    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+        let Arguments { labels, again } = arguments(NAME, args)?;
+        root(NAME, &scene)?;
+        if labels.is_empty() {
+            return Err(ToolError::Refused(
+                "`run_tests` was given no label; name the tests to run".into(),
+            ));
+        }
+        if let Some(odd) =
+            labels.iter().find(|label| label.starts_with('-') || label.contains(['\n', '\0']))
+        {
+            return Err(ToolError::Refused(format!("`run_tests`: {odd:?} is no label of a test")));
+        }
+        let mut seen = scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?;
+        let mut reports = Vec::from_iter(seen.tests.clone());
+        for _ in 0..again.min(MOST - 1) {
+            reports
+                .extend(scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?.tests);
+        }
+        let flaky = flaky(&reports);
+        if !flaky.is_empty() {
+            seen.text += &format!("\nflaky, of {} runs: {}", reports.len(), flaky.join(", "));
+        } else if reports.len() > 1 {
+            seen.text += &format!("\nthe same in each of {} runs", reports.len());
+        }
+        Ok(seen)
+    }
+}
+
+/// Tests that did not always do the same.
+fn flaky(reports: &[TestReport]) -> Vec<&str> {
+    let mut outcomes: BTreeMap<&str, Vec<TestOutcome>> = BTreeMap::new();
+    for result in reports.iter().flat_map(|report| &report.results) {
+        outcomes.entry(&result.id).or_default().push(result.outcome);
+    }
+    let differs =
+        |all: &Vec<TestOutcome>| all.len() < reports.len() || all.iter().any(|one| *one != all[0]);
+    outcomes.into_iter().filter(|(_, all)| differs(all)).map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fixfly_runtime::TestResult;
+
+    use super::*;
+
+    #[test]
+    fn a_test_that_changes_by_itself_is_flaky() {
+        use TestOutcome::{Failed, Passed};
+        let report = |outcomes: &[(&str, TestOutcome)]| TestReport {
+            results: outcomes
+                .iter()
+                .map(|(id, outcome)| TestResult {
+                    id: (*id).into(),
+                    outcome: *outcome,
+                    failure: None,
+                })
+                .collect(),
+        };
+        let reports = [
+            report(&[("a", Passed), ("b", Failed), ("c", Passed)]),
+            report(&[("a", Passed), ("b", Passed)]),
+        ];
+        assert_eq!(flaky(&reports), ["b", "c"]);
+        assert_eq!(flaky(&reports[..1]), [""; 0]);
+    }
+}

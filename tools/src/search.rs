@@ -1,0 +1,203 @@
+//! Finds lines by a pattern, with ripgrep's engine.
+
+use async_trait::async_trait;
+use fixfly_runtime::{Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
+use regex::Regex;
+use regex::bytes::RegexBuilder;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::files::files;
+use crate::place::{absolute, root, shown};
+use crate::{Open, arguments, parameters};
+
+const NAME: &str = "search";
+
+pub(crate) const ENTRY: Entry<Open> =
+    Entry { name: NAME, about: "find lines by a regular expression", open: || Box::new(Search) };
+
+struct Search;
+
+/// Lines shown at most, and characters of each.
+const LINES: usize = 100;
+const WIDTH: usize = 250;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// A regular expression, as ripgrep reads it.
+    pattern: String,
+    /// The folder to search below; the repository's root if not given.
+    path: Option<String>,
+    /// Only files that match this glob, for example `*.py` or `django/db/**`.
+    glob: Option<String>,
+    /// Whether capital and small letters are the same.
+    #[serde(default)]
+    ignore_case: bool,
+}
+
+#[async_trait]
+impl Tool for Search {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: NAME.into(),
+            description: "Finds the lines that match a regular expression, in all files that no ignore file names. \
+                          Shows 100 lines at most, and says in which files there are more."
+                .into(),
+            parameters: parameters::<Arguments>(),
+        }
+    }
+
+    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+        let Arguments { pattern, path, glob, ignore_case } = arguments(NAME, args)?;
+        let root = root(NAME, &scene)?;
+        let matcher =
+            RegexBuilder::new(&pattern).case_insensitive(ignore_case).build().map_err(|e| {
+                ToolError::Refused(format!(
+                    "`{pattern}` is no regular expression: {}",
+                    one_line(&e.to_string())
+                ))
+            })?;
+        let glob = glob.as_deref().map(matching).transpose()?;
+        let folder = absolute(root, path.as_deref().unwrap_or("."));
+        let mut hits = Hits::default();
+        for file in files(&scene, root, &folder).await? {
+            let full = format!("{folder}/{}", file.path);
+            let name = shown(root, &full);
+            if glob.as_ref().is_some_and(|glob| !glob.is_match(name) && !glob.is_match(&file.path))
+            {
+                continue;
+            }
+            if file.bytes.contains(&0) {
+                continue;
+            }
+            let lines = file.bytes.split(|byte| *byte == b'\n').enumerate();
+            let matching = lines.filter(|(_, line)| matcher.is_match(line));
+            let lines = matching
+                .map(|(at, line)| (at + 1, String::from_utf8_lossy(line).trim_end().to_string()))
+                .collect();
+            hits.add(name, lines);
+        }
+        Ok(Observation {
+            text: hits.text(&pattern),
+            outcome: Outcome::Done,
+            tests: None,
+            patch: None,
+        })
+    }
+}
+
+/// A glob on paths; one without a slash is one on names, as people mean it.
+pub(crate) fn matching(glob: &str) -> Result<Regex, ToolError> {
+    let mut pattern = String::from(if glob.contains('/') { "^" } else { "(^|/)" });
+    let mut rest = glob.trim_start_matches("./").trim_start_matches('/');
+    while let Some(letter) = rest.chars().next() {
+        let (taken, words) = match letter {
+            '*' if rest.starts_with("**/") => (3, "(.*/)?".to_string()),
+            '*' if rest.starts_with("**") => (2, ".*".to_string()),
+            '*' => (1, "[^/]*".to_string()),
+            '?' => (1, "[^/]".to_string()),
+            '[' if rest.contains(']') => {
+                let end = rest.find(']').unwrap_or_default() + 1;
+                (end, rest[..end].replacen("[!", "[^", 1))
+            }
+            letter => (letter.len_utf8(), regex::escape(&letter.to_string())),
+        };
+        pattern += &words;
+        rest = &rest[taken..];
+    }
+    Regex::new(&(pattern + "$")).map_err(|e| {
+        ToolError::Refused(format!("`{glob}` is no glob: {}", one_line(&e.to_string())))
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Default)]
+struct Hits {
+    shown: Vec<String>,
+    /// Files with lines that are not shown, and how many.
+    more: Vec<(String, usize)>,
+    lines: usize,
+    files: usize,
+}
+
+impl Hits {
+    fn add(&mut self, name: &str, lines: Vec<(usize, String)>) {
+        if lines.is_empty() {
+            return;
+        }
+        self.files += 1;
+        self.lines += lines.len();
+        let room = LINES - self.shown.len();
+        for (number, line) in lines.iter().take(room) {
+            let end = line.char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| at);
+            self.shown.push(format!("{name}:{number}:{}", &line[..end]));
+        }
+        if lines.len() > room {
+            self.more.push((name.to_string(), lines.len() - room));
+        }
+    }
+
+    fn text(self, pattern: &str) -> String {
+        if self.lines == 0 {
+            return format!("no line matches `{pattern}`");
+        }
+        let mut text =
+            format!("{} lines in {} files:\n{}", self.lines, self.files, self.shown.join("\n"));
+        if !self.more.is_empty() {
+            const NAMED: usize = 20;
+            let named: Vec<String> = self
+                .more
+                .iter()
+                .take(NAMED)
+                .map(|(name, count)| format!("{name} ({count})"))
+                .collect();
+            let rest = match self.more.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                rest => format!(" and {rest} files more"),
+            };
+            text += &format!(
+                "\nnot shown: {}{rest}; narrow the search by `path`, `glob` or a longer pattern",
+                named.join(", ")
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_said() {
+        let mut hits = Hits::default();
+        hits.add("a.py", vec![(3, "x".into())]);
+        hits.add("b.py", (0..150).map(|n| (n, "y".to_string())).collect());
+        hits.add("c.py", Vec::new());
+        let text = hits.text("x|y");
+        assert!(text.starts_with("151 lines in 2 files:\na.py:3:x\nb.py:0:y\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "not shown: b.py (51); narrow the search by `path`, `glob` or a longer pattern"
+            ),
+            "{text}"
+        );
+        assert_eq!(Hits::default().text("z"), "no line matches `z`");
+    }
+
+    #[test]
+    fn globs_are_on_names_or_paths() {
+        assert!(matching("*.py").unwrap().is_match("a/b/c.py"));
+        assert!(matching("a/**").unwrap().is_match("a/b/c.py"));
+        assert!(!matching("b/*.py").unwrap().is_match("a/b/c.py"));
+        assert!(matching("[ab].py").unwrap().is_match("x/a.py"));
+        assert!(!matching("[!ab].py").unwrap().is_match("x/a.py"));
+        assert!(matching("a/**/c.py").unwrap().is_match("a/c.py"));
+        assert!(matching("[z-a]").is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! Looks at a file through a window, or at a folder.
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Entry, Observation, Outcome, SandboxError, Scene, Status, Tool, ToolError, ToolSpec,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::place::{absolute, clipped, root, run, shown};
+use crate::{Open, arguments, parameters};
+
+const NAME: &str = "view";
+
+pub(crate) const ENTRY: Entry<Open> =
+    Entry { name: NAME, about: "look at lines of a file, or at a folder", open: || Box::new(View) };
+
+struct View;
+
+/// Lines of a window.
+const WINDOW: usize = 200;
+/// Characters of a line at most.
+const WIDTH: usize = 500;
+/// Names of a folder at most.
+const NAMES: usize = 200;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The file or folder, below the repository's root or absolute.
+    path: String,
+    /// The first line to show, counted from 1; the first of the file if not given.
+    from: Option<usize>,
+    /// The last line to show; 200 lines are shown if not given.
+    to: Option<usize>,
+}
+
+#[async_trait]
+impl Tool for View {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: NAME.into(),
+            description: "Shows lines of a file, with their numbers, 200 at a time; or what is in a folder, two levels deep.".into(),
+            parameters: parameters::<Arguments>(),
+        }
+    }
+
+    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+        let Arguments { path, from, to } = arguments(NAME, args)?;
+        let root = root(NAME, &scene)?;
+        let path = absolute(root, &path);
+        let is_folder =
+            run(&scene, root, &["test", "-d", &path], 1024).await?.status == Status::Exited(0);
+        let text = match is_folder {
+            true => folder(&scene, root, &path).await?,
+            false => {
+                let text = read(&scene, root, &path).await?;
+                window(shown(root, &path), &text, from, to)?
+            }
+        };
+        Ok(Observation {
+            text: clipped(&text, 0),
+            outcome: Outcome::Done,
+            tests: None,
+            patch: None,
+        })
+    }
+}
+
+/// A file's text, or a refusal that says why not.
+pub(crate) async fn read(scene: &Scene<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+    match scene.sandbox.read(path).await {
+        // What is shown may be written back, so no byte of it may be guessed.
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => Ok(text),
+            _ => {
+                Err(ToolError::Refused(format!("{}: the file is no UTF-8 text", shown(root, path))))
+            }
+        },
+        Err(SandboxError::File { why, .. }) => {
+            Err(ToolError::Refused(format!("{}: {why}", shown(root, path))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn folder(scene: &Scene<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+    let find = [
+        "find",
+        path,
+        "-mindepth",
+        "1",
+        "-maxdepth",
+        "2",
+        "-name",
+        ".git",
+        "-prune",
+        "-o",
+        "-name",
+        "__pycache__",
+        "-prune",
+        "-o",
+        "-mindepth",
+        "1",
+        "-printf",
+        "%P%y\\n",
+    ];
+    let output = run(scene, root, &find, 1 << 20).await?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut names: Vec<String> = listed
+        .lines()
+        .filter_map(|line| {
+            let kind = line.chars().last()?;
+            let name = &line[..line.len() - kind.len_utf8()];
+            (!name.is_empty())
+                .then(|| if kind == 'd' { format!("{name}/") } else { name.to_string() })
+        })
+        .collect();
+    names.sort();
+    let more = names.len().saturating_sub(NAMES);
+    names.truncate(NAMES);
+    let mut text = format!("{}:\n{}", shown(root, path), names.join("\n"));
+    if more > 0 {
+        text += &format!("\n(and {more} more: look at a folder below)");
+    }
+    Ok(text)
+}
+
+/// The lines asked for, numbered.
+pub(crate) fn window(
+    name: &str,
+    text: &str,
+    from: Option<usize>,
+    to: Option<usize>,
+) -> Result<String, ToolError> {
+    let lines: Vec<&str> = text.lines().collect();
+    let from = from.unwrap_or(1).max(1);
+    let to = to.unwrap_or(from + WINDOW - 1).min(lines.len());
+    if lines.is_empty() {
+        return Ok(format!("{name} is empty"));
+    }
+    if from > to {
+        let count = lines.len();
+        return Err(ToolError::Refused(format!(
+            "{name} has {count} lines; `from` {from} and `to` {to} show none of them"
+        )));
+    }
+    let mut shown = format!("{name}, lines {from} to {to} of {}:\n", lines.len());
+    for (number, line) in lines.iter().enumerate().take(to).skip(from - 1) {
+        let end = line.char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| at);
+        let cut = if end < line.len() { " (line cut)" } else { "" };
+        shown += &format!("{:>6}\t{}{cut}\n", number + 1, &line[..end]);
+    }
+    Ok(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_numbered() {
+        assert_eq!(
+            window("a.py", "x\ny\nz\n", Some(2), None).unwrap(),
+            "a.py, lines 2 to 3 of 3:\n     2\ty\n     3\tz\n"
+        );
+        assert_eq!(window("a.py", "", None, None).unwrap(), "a.py is empty");
+        let why = window("a.py", "x\n", Some(5), None).unwrap_err().to_string();
+        assert_eq!(why, "a.py has 1 lines; `from` 5 and `to` 1 show none of them");
+    }
+}
