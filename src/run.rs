@@ -151,15 +151,15 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
     let recorded = recording(flags, open_policy)?;
-
-    let jobs = cpus(flags.jobs);
-    let settings = flags.model.settings(&flags.output, jobs);
-    let benchmark = open(flags, open_benchmark, terminal)?;
     let is_of_issues = matches!(open_benchmark, fixfly_benchmarks::Open::Issues(_));
     let templates = match is_of_issues {
         true => Templates::for_issues(flags.prompts.as_deref())?,
         false => Templates::load(flags.prompts.as_deref())?,
     };
+
+    let jobs = cpus(flags.jobs);
+    let settings = flags.model.settings(&flags.output, jobs);
+    let benchmark = open(flags, open_benchmark, terminal)?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
     let mut tasks =
