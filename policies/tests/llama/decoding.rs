@@ -11,7 +11,7 @@ use crate::stage::{Folder, QWEN3, act, ids, open, settings, task, turn};
 use crate::tiny::{Kind, WINDOW, model};
 
 fn tasks(count: usize, lines: usize) -> Vec<Task> {
-    (0..count).map(|at| task(&format!("task-{at}"), lines)).collect()
+    (0..count).map(|at| task(&format!("task-{at}"), lines + at)).collect()
 }
 
 async fn alone(policy: &dyn Policy, tasks: &[Task]) -> Vec<Action> {
