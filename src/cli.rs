@@ -6,8 +6,16 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
+#[cfg(feature = "train")]
+use crate::export;
 use crate::failure::one_line;
+<<<<<<< HEAD
 use crate::{bench, dataset, report, run, sandbox, schema};
+=======
+#[cfg(feature = "docker")]
+use crate::sandbox;
+use crate::{bench, dataset, report, run, schema, train};
+>>>>>>> 943f835 (WIP: the trainer)
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -37,6 +45,11 @@ pub(crate) enum Command {
     Report(report::Flags),
     /// Make what a student learns from of recorded runs, and look at it
     Dataset(dataset::Flags),
+    /// Make a student of a dataset: LoRA or a full fine-tune
+    Train(train::Flags),
+    /// Write students in the forms that others load
+    #[cfg(feature = "train")]
+    Export(export::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Say what holds candidates here, make images, remove what dead runs left

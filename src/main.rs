@@ -4,12 +4,15 @@
 mod bench;
 mod cli;
 mod dataset;
+#[cfg(feature = "train")]
+mod export;
 mod failure;
 mod report;
 mod run;
 mod sandbox;
 mod schema;
 mod terminal;
+mod train;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,9 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
+        Command::Train(flags) => train::train(&flags, &terminal),
+        #[cfg(feature = "train")]
+        Command::Export(flags) => export::export(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

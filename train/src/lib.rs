@@ -24,6 +24,8 @@ mod reader;
 mod recipe;
 mod retention;
 mod row;
+mod settings;
+pub mod student;
 mod summary;
 mod tokens;
 mod traces;
@@ -44,7 +46,12 @@ pub use recipe::{
 };
 pub use retention::{Retention, retention};
 pub use row::{Line, Origin, Part, Row, Verdict};
+<<<<<<< HEAD
 pub use summary::{Lengths, Source, Summary, Tokenised};
+=======
+pub use settings::{Method, Precision, Schedule, Settings, Target};
+pub use summary::{Lengths, Source, Summary};
+>>>>>>> 943f835 (WIP: the trainer)
 pub use tokens::Tokens;
 pub use traces::Traces;
 pub use write::Format;

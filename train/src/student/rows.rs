@@ -1,0 +1,160 @@
+//! The rows that are learned: fixfly's own tokenised form, as `fixfly dataset
+//! tokenize` writes it beside a dataset.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::TrainError;
+use crate::dataset::Dataset;
+use crate::row::Part;
+use crate::sha256;
+
+/// A row as a student reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Row {
+    /// The row of the dataset.
+    #[serde(rename = "row")]
+    pub id: String,
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// Which of them are learned: spans from and up to, without, a place.
+    pub loss: Vec<[usize; 2]>,
+}
+
+impl Row {
+    /// Places of tokens that are learned and have one before them to learn by.
+    pub(crate) fn learned(&self) -> impl Iterator<Item = usize> + '_ {
+        self.loss.iter().flat_map(|[from, to]| (*from).max(1)..*to)
+    }
+
+    fn fault(&self, vocabulary: usize) -> Option<String> {
+        let out = self.tokens.iter().find(|token| **token as usize >= vocabulary);
+        if let Some(token) = out {
+            return Some(format!(
+                "token {token} is none of the model's {vocabulary}; tokenise the dataset with the model's own tokenizer.json"
+            ));
+        }
+        let mut end = 0;
+        for [from, to] in &self.loss {
+            if *from < end || to <= from || *to > self.tokens.len() {
+                return Some(format!(
+                    "its loss [{from}, {to}] is no span of {} tokens after the one before",
+                    self.tokens.len()
+                ));
+            }
+            end = *to;
+        }
+        match self.learned().next() {
+            Some(_) => None,
+            None => Some("nothing of it is learned".into()),
+        }
+    }
+}
+
+/// The rows of a dataset, by what they are for.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// To learn from.
+    pub train: Vec<Row>,
+    /// To choose a checkpoint by.
+    pub validation: Vec<Row>,
+    /// SHA-256 of the file.
+    pub hash: String,
+    /// What tokenised them, as the file beside them says.
+    pub about: Value,
+}
+
+impl Rows {
+    /// Reads `tokens/` of a dataset folder.
+    ///
+    /// # Errors
+    /// [`TrainError::Rows`] where there is none, and for a row that cannot be
+    /// learned: it is named.
+    pub fn open(dataset: &Path, vocabulary: usize) -> Result<Rows, TrainError> {
+        let file = dataset.join("tokens/rows.jsonl");
+        let bytes = fs::read(&file).map_err(|why| {
+            TrainError::Rows(format!(
+                "cannot read {} ({why}); build the dataset with --write tokens",
+                file.display()
+            ))
+        })?;
+        let hash = sha256(&bytes);
+        drop(bytes);
+        let about = fs::read_to_string(dataset.join("tokens/tokens.json")).unwrap_or_default();
+        let about = serde_json::from_str(&about).unwrap_or(Value::Null);
+        let parts = parts(dataset)?;
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        let open = File::open(&file).map_err(TrainError::io("read", &file))?;
+        for (line, number) in BufReader::new(open).lines().zip(1..) {
+            let line = line.map_err(TrainError::io("read", &file))?;
+            let place = format!("{}:{number}", file.display());
+            let row: Row = serde_json::from_str(&line)
+                .map_err(|why| TrainError::Rows(format!("{place} is no row of tokens: {why}")))?;
+            if let Some(fault) = row.fault(vocabulary) {
+                return Err(TrainError::Rows(format!("{place}: row {}: {fault}", row.id)));
+            }
+            match parts.get(&row.id) {
+                Some(Part::Validation) => validation.push(row),
+                Some(Part::Train) | None => train.push(row),
+            }
+        }
+        match train.is_empty() {
+            true => Err(TrainError::Rows(format!("{} has no row to learn from", file.display()))),
+            false => Ok(Rows { train, validation, hash, about }),
+        }
+    }
+
+    /// A row that is longer than it may be, if there is one.
+    pub(crate) fn too_long(&self, most: usize) -> Option<&Row> {
+        self.all().find(|row| row.tokens.len() > most)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Row> {
+        self.train.iter().chain(&self.validation)
+    }
+}
+
+/// Which rows of a dataset are for what; none where there are only tokens.
+fn parts(dataset: &Path) -> Result<HashMap<String, Part>, TrainError> {
+    if !dataset.join(crate::dataset::SUMMARY).is_file() {
+        return Ok(HashMap::new());
+    }
+    let fault = |why: crate::DatasetError| TrainError::Rows(why.to_string());
+    let rows = Dataset::open(dataset).map_err(fault)?.rows().map_err(fault)?;
+    rows.map(|row| row.map(|row| (row.id, row.part)).map_err(fault)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("tokens")).unwrap();
+        let good = r#"{"row": "a", "tokens": [1, 2], "loss": [[1, 2]]}"#;
+        fs::write(folder.path().join("tokens/rows.jsonl"), format!("{good}\n{line}\n")).unwrap();
+        let rows = Rows::open(folder.path(), 10);
+        let said =
+            rows.map_or_else(|why| why.to_string(), |rows| format!("{} rows", rows.train.len()));
+        assert!(said.contains(expected), "{said}");
+    }
+
+    #[test]
+    fn a_faulty_row_is_named() {
+        check(r#"{"row": "b", "tokens": [3, 4, 5], "loss": [[0, 1], [2, 3]]}"#, "2 rows");
+        check(
+            r#"{"row": "b", "tokens": [10], "loss": []}"#,
+            "rows.jsonl:2: row b: token 10 is none",
+        );
+        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[1, 3]]}"#, "its loss [1, 3] is no span");
+        check(r#"{"row": "b", "tokens": [1, 2, 3], "loss": [[1, 2], [1, 3]]}"#, "its loss [1, 3]");
+        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[0, 1]]}"#, "nothing of it is learned");
+        check("{}", "rows.jsonl:2 is no row of tokens: missing field `row`");
+    }
+}
