@@ -26,7 +26,12 @@ fn stage(folder: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// The words of a training by LLaMA-Factory.
-fn words<'a>(base: &'a Path, dataset: &'a Path, output: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+fn words<'a>(
+    base: &'a Path,
+    dataset: &'a Path,
+    output: &'a Path,
+    more: &[&'a str],
+) -> Vec<&'a str> {
     let [base, dataset, output] = [base, dataset, output].map(|path| path.to_str().unwrap());
     let words = ["train", "llamafactory", "--base", base, "--dataset", dataset, "-o", output];
     words.into_iter().chain(more.iter().copied()).collect()
@@ -44,7 +49,10 @@ fn a_training_that_cannot_be_is_refused_in_a_sentence() {
     let (code, why) = refused(&words(&base, &dataset, &output, &["--program", "/nonexistent"]));
     assert!(code == 2 && why.contains("pip install llamafactory"), "{why}");
     let (code, why) = refused(&words(&base, &dataset, &output, &["--rank", "64"]));
-    assert!(code == 1 && why.contains("holds another training: its alpha is 64.0, not 128.0"), "{why}");
+    assert!(
+        code == 1 && why.contains("holds another training: its alpha is 64.0, not 128.0"),
+        "{why}"
+    );
 }
 
 #[cfg(not(feature = "train"))]
@@ -59,10 +67,13 @@ fn llamafactory_is_told_everything() {
     let folder = TempDir::new().unwrap();
     let (base, dataset) = stage(folder.path());
     let output = folder.path().join("student");
-    let more = ["--method", "full", "--gpus", "4", "--nodes", "2", "--slurm", "--max-tokens", "1000"];
+    let more =
+        ["--method", "full", "--gpus", "4", "--nodes", "2", "--slurm", "--max-tokens", "1000"];
     let script = printed(&words(&base, &dataset, &output, &more));
     let sbatch = fs::read_to_string(script.trim()).unwrap();
-    for line in ["#SBATCH --nodes=2", "#SBATCH --gpus-per-node=4", "NPROC_PER_NODE=4", "srun bash -c"] {
+    for line in
+        ["#SBATCH --nodes=2", "#SBATCH --gpus-per-node=4", "NPROC_PER_NODE=4", "srun bash -c"]
+    {
         assert!(sbatch.contains(line), "no {line}: {sbatch}");
     }
     let settings = fs::read_to_string(output.join("llamafactory/train.yaml")).unwrap();
@@ -87,7 +98,12 @@ fn llamafactory_is_told_everything() {
         assert!(settings.lines().any(|said| said == line), "no `{line}`: {settings}");
     }
     assert!(settings.contains("ds_z2_offload_config.json"), "{settings}");
-    for name in ["ds_z2_offload_config.json", "data/dataset_info.json", "data/train.jsonl", "data/validation.jsonl"] {
+    for name in [
+        "ds_z2_offload_config.json",
+        "data/dataset_info.json",
+        "data/train.jsonl",
+        "data/validation.jsonl",
+    ] {
         assert!(output.join("llamafactory").join(name).is_file(), "{name}");
     }
 }
@@ -116,7 +132,8 @@ fn llamafactory_is_followed_and_what_it_leaves_is_taken_up() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let program = program.to_str().unwrap();
     let said = fixfly(&words(&base, &dataset, &output, &["--program", program]));
-    let (out, errors) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
+    let (out, errors) =
+        (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
     assert!(said.status.success(), "{errors}");
     assert!(errors.contains("epoch 1: validation loss 1.5000"), "{errors}");
     assert!(out.contains("<- chosen") && out.contains("1.5000"), "{out}");

@@ -1,5 +1,5 @@
 //! The rows that are learned: fixfly's own tokenised form, as `fixfly dataset
-//! tokenize` writes it beside a dataset.
+//! build --write tokens` writes it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -70,6 +70,24 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Whether they are of a model's own tokenizer, as far as both say.
+    ///
+    /// # Errors
+    /// [`TrainError::Rows`] where they are not.
+    pub(crate) fn check_tokenizer(&self, base: &Path) -> Result<(), TrainError> {
+        let file = base.join("tokenizer.json");
+        let said = self.about.get("tokenizer_sha256").and_then(Value::as_str);
+        let (Some(said), Ok(bytes)) = (said, fs::read(&file)) else { return Ok(()) };
+        match said == sha256(&bytes) {
+            true => Ok(()),
+            false => Err(TrainError::Rows(format!(
+                "the dataset's tokens are of another tokenizer than {}: build it again with --tokenizer {}",
+                file.display(),
+                file.display()
+            ))),
+        }
+    }
+
     /// Reads `tokens/` of a dataset folder.
     ///
     /// # Errors
@@ -79,7 +97,7 @@ impl Rows {
         let file = dataset.join("tokens/rows.jsonl");
         let bytes = fs::read(&file).map_err(|why| {
             TrainError::Rows(format!(
-                "cannot read {} ({why}); build the dataset with --write tokens",
+                "cannot read {} ({why}); build the dataset with --write tokens --tokenizer TOKENIZER_JSON",
                 file.display()
             ))
         })?;
@@ -98,7 +116,9 @@ impl Rows {
             if let Some(fault) = row.fault(vocabulary) {
                 return Err(TrainError::Rows(format!("{place}: row {}: {fault}", row.id)));
             }
-            match parts.get(&row.id) {
+            // Where only one message is learned, its number comes after an `@`.
+            let whole = row.id.rsplit_once('@').map_or(&*row.id, |(whole, _)| whole);
+            match parts.get(&row.id).or_else(|| parts.get(whole)) {
                 Some(Part::Validation) => validation.push(row),
                 Some(Part::Train) | None => train.push(row),
             }

@@ -92,6 +92,7 @@ impl Job {
         }
         let shape = Shape::open(&self.base)?;
         let rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        rows.check_tokenizer(&self.base)?;
         let most = self.settings.max_tokens.min(shape.context);
         if let Some(row) = rows.too_long(most) {
             return Err(TrainError::Rows(format!(

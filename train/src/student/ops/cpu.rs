@@ -28,15 +28,7 @@ fn exp(x: f32) -> f32 {
 /// Runs a loop with the widest vectors that this processor has.
 #[inline(always)]
 fn wide<T>(run: impl FnOnce() -> T) -> T {
-    struct Wide<F>(F);
-    impl<T, F: FnOnce() -> T> pulp::NullaryFnOnce for Wide<F> {
-        type Output = T;
-        #[inline(always)]
-        fn call(self) -> T {
-            (self.0)()
-        }
-    }
-    pulp::Arch::new().dispatch(Wide(run))
+    pulp::Arch::new().dispatch(run)
 }
 
 /// Numbers of a contiguous f32 tensor.
