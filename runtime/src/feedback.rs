@@ -40,22 +40,28 @@ fn delta(before: Option<&TestReport>, now: &TestReport) -> TestDelta {
 }
 
 fn message(delta: &TestDelta) -> String {
-    let part = |verb: &str, ids: &[String]| match ids {
-        [] => None,
-        ids => Some(format!("{verb} {}: {}", ids.len(), ids.join(", "))),
+    match changes(delta, usize::MAX).as_str() {
+        "" => String::new(),
+        changes => format!("Since the last attempt: {changes}."),
+    }
+}
+
+/// What changed, with so many tests of each kind named at most; empty where
+/// nothing did.
+fn changes(delta: &TestDelta, named: usize) -> String {
+    let part = |verb: &str, ids: &[String]| match ids.len() {
+        0 => None,
+        count if count <= named => Some(format!("{verb} {count}: {}", ids.join(", "))),
+        count => {
+            Some(format!("{verb} {count}: {}, and {} more", ids[..named].join(", "), count - named))
+        }
     };
-    let parts: Vec<_> = [
+    let parts = [
         part("fixed", &delta.fixed),
         part("broken", &delta.broken),
         part("still failing", &delta.still_failing),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    match parts.as_slice() {
-        [] => String::new(),
-        parts => format!("Since the last attempt: {}.", parts.join("; ")),
-    }
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Tests of an issue named in one message at most; there may be thousands.
@@ -72,25 +78,11 @@ pub(crate) fn on_issue(
     observation: &Observation,
 ) -> String {
     let ran_before = turns.iter().any(|turn| turn.observation.tests.is_some());
-    let part = |verb: &str, ids: &[String]| match ids.len() {
-        0 => None,
-        count @ ..=NAMED => Some(format!("{verb} {count}: {}", ids.join(", "))),
-        count => {
-            Some(format!("{verb} {count}: {}, and {} more", ids[..NAMED].join(", "), count - NAMED))
-        }
-    };
     let mut sentences = Vec::new();
     if observation.tests.is_some() && ran_before {
-        let parts: Vec<_> = [
-            part("fixed", &delta.fixed),
-            part("broken", &delta.broken),
-            part("still failing", &delta.still_failing),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let parts = if parts.is_empty() { "nothing changed".to_string() } else { parts.join("; ") };
-        sentences.push(format!("Since the tests last ran: {parts}."));
+        let changes = changes(delta, NAMED);
+        let changes = if changes.is_empty() { "nothing changed" } else { changes.as_str() };
+        sentences.push(format!("Since the tests last ran: {changes}."));
     }
     let same =
         |turn: &&Turn| turn.action.call == *call && turn.observation.text == observation.text;
