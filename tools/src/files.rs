@@ -11,12 +11,16 @@ use crate::place::run;
 const ALL: usize = 512 << 20;
 
 /// Lists what git tracks or does not ignore, or all files where that is no
-/// repository, and packs what is no larger than two mebibytes: more is no source.
-const PACK: &str = "\
+/// repository; `$2` is what find asks of them more.
+const LIST: &str = "\
 cd -- \"$1\" 2>/dev/null || exit 7
 { git ls-files -z --cached --others --exclude-standard 2>/dev/null || find . -name .git -prune -o -type f -print0; } |
-xargs -0 -r -n 500 sh -c 'find \"$@\" -maxdepth 0 -type f -size -2048k -print0 2>/dev/null' sh |
-tar --null --no-recursion -cf - -T - 2>/dev/null";
+xargs -0 -r -n 500 sh -c 'wanted=$1; shift; find \"$@\" -maxdepth 0 -type f $wanted -print0 2>/dev/null' sh \"$2\"";
+
+/// What is larger is no source.
+const SOURCE: &str = "-size -2048k";
+
+const PACK: &str = " | tar --null --no-recursion -cf - -T - 2>/dev/null";
 
 /// A file below the folder that was asked for.
 pub(crate) struct Found {
@@ -25,17 +29,32 @@ pub(crate) struct Found {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// The paths of all files below `folder`, in order.
+pub(crate) async fn names(
+    scene: &Scene<'_>,
+    root: &str,
+    folder: &str,
+) -> Result<Vec<String>, ToolError> {
+    let listed = ask(scene, root, folder, LIST, "").await?;
+    let mut names: Vec<String> = listed
+        .split(|byte| *byte == 0)
+        .map(|name| String::from_utf8_lossy(name).trim_start_matches("./").to_string())
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort();
+    // A file with a conflict is listed once for each side.
+    names.dedup();
+    Ok(names)
+}
+
 /// Every file below `folder` with its bytes, by path.
 pub(crate) async fn files(
     scene: &Scene<'_>,
     root: &str,
     folder: &str,
 ) -> Result<Vec<Found>, ToolError> {
-    let output = run(scene, root, &["bash", "-c", PACK, "bash", folder], ALL).await?;
-    if output.status == Status::Exited(7) {
-        return Err(ToolError::Refused(format!("{folder} is no folder; name one below {root}")));
-    }
-    let mut archive = tar::Archive::new(output.stdout.as_slice());
+    let packed = ask(scene, root, folder, &format!("{LIST}{PACK}"), SOURCE).await?;
+    let mut archive = tar::Archive::new(packed.as_slice());
     let mut found = Vec::new();
     // What is cut off at the cap is not looked at.
     for mut entry in archive.entries().into_iter().flatten().map_while(Result::ok) {
@@ -49,4 +68,18 @@ pub(crate) async fn files(
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
+}
+
+async fn ask(
+    scene: &Scene<'_>,
+    root: &str,
+    folder: &str,
+    script: &str,
+    wanted: &str,
+) -> Result<Vec<u8>, ToolError> {
+    let output = run(scene, root, &["bash", "-c", script, "bash", folder, wanted], ALL).await?;
+    if output.status == Status::Exited(7) {
+        return Err(ToolError::Refused(format!("{folder} is no folder; name one below {root}")));
+    }
+    Ok(output.stdout)
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::files::files;
+use crate::files::names;
 use crate::place::{absolute, root, shown};
 use crate::search::matching;
 use crate::{Open, arguments, parameters};
@@ -45,10 +45,8 @@ impl Tool for FindFile {
         let root = root(NAME, &scene)?;
         let glob = matching(&name)?;
         let folder = absolute(root, path.as_deref().unwrap_or("."));
-        let all = files(&scene, root, &folder)
-            .await?
-            .into_iter()
-            .map(|file| format!("{folder}/{}", file.path));
+        let all = names(&scene, root, &folder).await?;
+        let all = all.into_iter().map(|name| format!("{folder}/{name}"));
         let found: Vec<String> = all
             .map(|full| shown(root, &full).to_string())
             .filter(|path| glob.is_match(path))

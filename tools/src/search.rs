@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use fixfly_runtime::{Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
-use regex::Regex;
-use regex::bytes::RegexBuilder;
+use globset::{GlobBuilder, GlobMatcher};
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{BinaryDetection, SearcherBuilder, sinks::Lossy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,12 +53,13 @@ impl Tool for Search {
     async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
         let Arguments { pattern, path, glob, ignore_case } = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
-        let matcher =
-            RegexBuilder::new(&pattern).case_insensitive(ignore_case).build().map_err(|e| {
-                ToolError::Refused(format!(
-                    "`{pattern}` is no regular expression: {}",
-                    one_line(&e.to_string())
-                ))
+        let matcher = RegexMatcherBuilder::new()
+            .case_insensitive(ignore_case)
+            .line_terminator(Some(b'\n'))
+            .build(&pattern)
+            .map_err(|e| {
+                let why = one_line(&e.to_string());
+                ToolError::Refused(format!("`{pattern}` is no regular expression: {why}"))
             })?;
         let glob = glob.as_deref().map(matching).transpose()?;
         let folder = absolute(root, path.as_deref().unwrap_or("."));
@@ -69,15 +71,7 @@ impl Tool for Search {
             {
                 continue;
             }
-            if file.bytes.contains(&0) {
-                continue;
-            }
-            let lines = file.bytes.split(|byte| *byte == b'\n').enumerate();
-            let matching = lines.filter(|(_, line)| matcher.is_match(line));
-            let lines = matching
-                .map(|(at, line)| (at + 1, String::from_utf8_lossy(line).trim_end().to_string()))
-                .collect();
-            hits.add(name, lines);
+            hits.add(name, matching_lines(&matcher, &file.bytes)?);
         }
         Ok(Observation {
             text: hits.text(&pattern),
@@ -88,28 +82,28 @@ impl Tool for Search {
     }
 }
 
+/// The lines of a text file that match, with their numbers; none of a binary one.
+fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, String)>, ToolError> {
+    let mut lines = Vec::new();
+    let mut searcher = SearcherBuilder::new().binary_detection(BinaryDetection::quit(0)).build();
+    let sink = Lossy(|number, line| {
+        lines.push((number, line.trim_end().to_string()));
+        Ok(true)
+    });
+    searcher
+        .search_slice(matcher, bytes, sink)
+        .map_err(|e| ToolError::Refused(format!("the search failed: {e}")))?;
+    Ok(if bytes.contains(&0) { Vec::new() } else { lines })
+}
+
 /// A glob on paths; one without a slash is one on names, as people mean it.
-pub(crate) fn matching(glob: &str) -> Result<Regex, ToolError> {
-    let mut pattern = String::from(if glob.contains('/') { "^" } else { "(^|/)" });
-    let mut rest = glob.trim_start_matches("./").trim_start_matches('/');
-    while let Some(letter) = rest.chars().next() {
-        let (taken, words) = match letter {
-            '*' if rest.starts_with("**/") => (3, "(.*/)?".to_string()),
-            '*' if rest.starts_with("**") => (2, ".*".to_string()),
-            '*' => (1, "[^/]*".to_string()),
-            '?' => (1, "[^/]".to_string()),
-            '[' if rest.contains(']') => {
-                let end = rest.find(']').unwrap_or_default() + 1;
-                (end, rest[..end].replacen("[!", "[^", 1))
-            }
-            letter => (letter.len_utf8(), regex::escape(&letter.to_string())),
-        };
-        pattern += &words;
-        rest = &rest[taken..];
-    }
-    Regex::new(&(pattern + "$")).map_err(|e| {
-        ToolError::Refused(format!("`{glob}` is no glob: {}", one_line(&e.to_string())))
-    })
+pub(crate) fn matching(glob: &str) -> Result<GlobMatcher, ToolError> {
+    let path = glob.trim_start_matches("./").trim_start_matches('/');
+    let path = if glob.contains('/') { path.to_string() } else { format!("**/{path}") };
+    let glob = GlobBuilder::new(&path).literal_separator(true).build().map_err(|e| {
+        ToolError::Refused(format!("`{glob}` is no glob: {}", one_line(&e.kind().to_string())))
+    })?;
+    Ok(glob.compile_matcher())
 }
 
 fn one_line(text: &str) -> String {
@@ -126,7 +120,7 @@ struct Hits {
 }
 
 impl Hits {
-    fn add(&mut self, name: &str, lines: Vec<(usize, String)>) {
+    fn add(&mut self, name: &str, lines: Vec<(u64, String)>) {
         if lines.is_empty() {
             return;
         }
@@ -198,6 +192,21 @@ mod tests {
         assert!(matching("[ab].py").unwrap().is_match("x/a.py"));
         assert!(!matching("[!ab].py").unwrap().is_match("x/a.py"));
         assert!(matching("a/**/c.py").unwrap().is_match("a/c.py"));
-        assert!(matching("[z-a]").is_err());
+        assert!(matching("{a,b}.py").unwrap().is_match("x/b.py"));
+        let why = matching("[z-a]").err().unwrap().to_string();
+        assert!(why.contains("`[z-a]` is no glob: invalid range"), "{why}");
+    }
+
+    #[test]
+    fn lines_are_numbered_and_binaries_passed_over() {
+        let check = |pattern: &str, bytes: &[u8], expected: &[(u64, &str)]| {
+            let matcher = RegexMatcher::new(pattern).unwrap();
+            let found = matching_lines(&matcher, bytes).unwrap();
+            let found: Vec<_> = found.iter().map(|(at, line)| (*at, line.as_str())).collect();
+            assert_eq!(found, expected, "{pattern}");
+        };
+        check("b+", b"a\nbb\r\nc\n b", &[(2, "bb"), (4, " b")]);
+        check("b", b"a\nb\n\0", &[]);
+        check("b", b"\xff b\n", &[(1, "\u{fffd} b")]);
     }
 }
