@@ -14,7 +14,7 @@ use crate::failure::Usage;
 #[command(next_help_heading = "For the benchmark swebench")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Table of instances: JSON lines or JSON
+    /// Table of instances: JSON lines, JSON or Parquet
     #[arg(long, value_name = "FILE")]
     instances: Option<PathBuf>,
 

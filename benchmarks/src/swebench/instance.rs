@@ -34,7 +34,7 @@ pub struct Instance {
     pub more: Map<String, Value>,
 }
 
-/// The rows of a file: JSON lines, or a JSON list or object of rows.
+/// The rows of a file: JSON lines, a JSON list or object of rows, or Parquet.
 ///
 /// # Errors
 /// One sentence that names the file, the row, the field and the mend.
@@ -42,14 +42,13 @@ pub fn read(file: &Path) -> Result<Vec<Instance>, BenchmarkError> {
     let shown = file.display().to_string();
     let broken = |why: String| BenchmarkError::Broken(format!("{shown}: {why}"));
     let bytes = std::fs::read(file).map_err(|e| broken(e.to_string()))?;
-    if bytes.starts_with(b"PAR1") {
-        let mend = "turn it into JSON lines: python3 -c \"import pandas; \
-                    pandas.read_parquet('FILE').to_json('FILE.jsonl', orient='records', lines=True)\"";
-        return Err(broken(format!("Parquet is not read here; {mend}")));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| broken("it is not UTF-8 text".into()))?;
-    let rows = rows(&text)
-        .map_err(|(place, why)| BenchmarkError::Broken(format!("{shown}{place}: {why}")))?;
+    let rows = if bytes.starts_with(b"PAR1") {
+        super::parquet::rows(bytes).map_err(broken)?
+    } else {
+        let text = String::from_utf8(bytes).map_err(|_| broken("it is not UTF-8 text".into()))?;
+        rows(&text)
+            .map_err(|(place, why)| BenchmarkError::Broken(format!("{shown}{place}: {why}")))?
+    };
     if rows.is_empty() {
         return Err(broken("it holds no instance".into()));
     }
@@ -287,7 +286,6 @@ mod tests {
             "FILE:1: the line is not JSON: EOF while parsing an object at line 1 column 1"
         );
         assert_eq!(read_text("").unwrap_err(), "FILE: it holds no instance");
-        assert!(read_text("PAR1").unwrap_err().contains("to_json"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod grader;
 pub mod instance;
 pub(crate) mod issues;
 pub mod log;
+mod parquet;
 pub mod patch;
 pub mod prediction;
 pub mod report;
