@@ -152,7 +152,16 @@ impl Server<'_> {
         line["op"] = json!("run");
         let groups = request.tests.len().max(1) as u64;
         let timeout = Duration::from_secs(2 * request.limits.wall * groups) + PATIENCE;
-        self.ask(&line, timeout).await
+        let answer: Answer = self.ask(&line, timeout).await?;
+        tracing::debug!(
+            file = request.file,
+            path = ?answer.path,
+            tests = request.tests.len(),
+            outcome = ?answer.outcome,
+            cpu = answer.cpu,
+            "a candidate was run"
+        );
+        Ok(answer)
     }
 
     /// Asks anything; an answer that says `error` is one.
