@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench sandboxes -- [--times 20]
+//! cargo bench --features wasm --bench sandboxes
 //! ```
 //!
 //! SWE-ReX is asked where `scripts/peers/sandboxes` has installed it.
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::{flag, methods, quantile, sample};
-use fixfly_benchmarks::{Methods, RunPath};
-use fixfly_runtime::{Answer, Benchmark, Command, Host, Sandbox, SandboxSpec, Split, Task};
+use fixfly_benchmarks::{Methods, RunPath, django};
+use fixfly_runtime::{
+    Answer, Benchmark, Command, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
+};
 use fixfly_sandboxes::ALL;
 
 /// Where `scripts/peers/sandboxes` puts SWE-ReX, and what asks it.
@@ -27,13 +30,25 @@ const PEER: [&str; 2] =
 struct Row {
     name: String,
     open: f64,
+    /// `true`.
     exec: f64,
+    /// `python3 -c pass`.
+    python: f64,
     close: f64,
     verdict: f64,
     /// Opened, used and closed in a second, two at a time.
     rate: f64,
     /// Of all processes of one at rest, MB.
-    memory: f64,
+    rest: f64,
+    /// The same once it has reached verdicts, MB.
+    work: f64,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        let [open, exec, python, close, verdict, rate, rest, work] = [f64::NAN; 8];
+        Row { name: String::new(), open, exec, python, close, verdict, rate, rest, work }
+    }
 }
 
 #[tokio::main]
@@ -42,8 +57,11 @@ async fn main() {
     let (folder, manifest) = sample(Some(0));
     let hot = Arc::new(methods(&folder, &manifest, Some(RunPath::Hot)));
     let tasks = hot.tasks(Split::Benchmark).await.expect("tasks");
+    let known = django::load(None).expect("the benchmark");
+    let served = |task: &&Task| ALL.iter().all(|entry| known.unfit(task, entry.name).is_none());
+    let task = tasks.iter().find(served).expect("an item that every sandbox serves");
     let mut rows = Vec::new();
-    for entry in ALL.iter().filter(|entry| ["local", "docker"].contains(&entry.name)) {
+    for entry in ALL {
         let host = (entry.open)().expect("a host");
         match host.open(&spec()).await {
             Ok(sandbox) => sandbox.close().await.expect("an end"),
@@ -53,7 +71,7 @@ async fn main() {
             }
         }
         let mut row = ours(entry.name, &host, times).await;
-        row.verdict = verdict(&hot, &tasks[0], &*host, times).await;
+        (row.verdict, row.work) = verdict(entry.name, &hot, task, &*host, times).await;
         rows.push(row);
         eprintln!("{} is measured", entry.name);
     }
@@ -73,19 +91,32 @@ fn millis(clock: Instant) -> f64 {
     clock.elapsed().as_secs_f64() * 1000.0
 }
 
+/// What every sandbox runs, and what most do.
+fn python() -> Command {
+    Command::new(["python3", "-c", "pass"])
+}
+
 async fn ours(name: &str, host: &Arc<dyn Host>, times: usize) -> Row {
-    let (mut opens, mut execs, mut closes, mut memory) = (vec![], vec![], vec![], f64::NAN);
-    let command = Command::new(["true"]);
+    let (mut opens, mut execs, mut pythons, mut closes) = (vec![], vec![], vec![], vec![]);
+    let mut row = Row { name: name.to_owned(), ..Row::default() };
+    let all = Command::new(["true"]);
     for _ in 0..times {
+        let before = own(name);
         let clock = Instant::now();
         let sandbox = host.open(&spec()).await.expect("a sandbox");
         opens.push(millis(clock));
         for _ in 0..5 {
             let clock = Instant::now();
-            sandbox.exec(&command).await.expect("an end");
-            execs.push(millis(clock));
+            match sandbox.exec(&all).await {
+                Ok(_) => execs.push(millis(clock)),
+                Err(SandboxError::Unsupported { .. }) => {}
+                Err(why) => panic!("{why}"),
+            }
+            let clock = Instant::now();
+            sandbox.exec(&python()).await.expect("an end");
+            pythons.push(millis(clock));
         }
-        memory = held(name);
+        row.rest = held(name, before);
         let clock = Instant::now();
         sandbox.close().await.expect("an end");
         closes.push(millis(clock));
@@ -96,7 +127,7 @@ async fn ours(name: &str, host: &Arc<dyn Host>, times: usize) -> Row {
         tokio::spawn(async move {
             for _ in 0..times / 2 {
                 let sandbox = host.open(&spec()).await.expect("a sandbox");
-                sandbox.exec(&Command::new(["true"])).await.expect("an end");
+                sandbox.exec(&python()).await.expect("an end");
                 sandbox.close().await.expect("an end");
             }
         })
@@ -104,13 +135,27 @@ async fn ours(name: &str, host: &Arc<dyn Host>, times: usize) -> Row {
     for done in work.collect::<Vec<_>>() {
         done.await.expect("an end");
     }
-    let rate = (times / 2 * 2) as f64 / clock.elapsed().as_secs_f64();
-    let median = |values| quantile(values, 0.5);
-    let (open, exec, close) = (median(opens), median(execs), median(closes));
-    Row { name: name.to_owned(), open, exec, close, verdict: f64::NAN, rate, memory }
+    row.rate = (times / 2 * 2) as f64 / clock.elapsed().as_secs_f64();
+    [row.open, row.exec, row.python, row.close] = [opens, execs, pythons, closes].map(median);
+    row
 }
 
-async fn verdict(methods: &Methods, task: &Task, host: &dyn Host, times: usize) -> f64 {
+fn median(values: Vec<f64>) -> f64 {
+    match values.is_empty() {
+        true => f64::NAN,
+        false => quantile(values, 0.5),
+    }
+}
+
+/// Milliseconds of a verdict on the hot path, and the memory of what reaches it.
+async fn verdict(
+    name: &str,
+    methods: &Methods,
+    task: &Task,
+    host: &dyn Host,
+    times: usize,
+) -> (f64, f64) {
+    let before = own(name);
     let sandbox: Box<dyn Sandbox> = host.open(&task.sandbox).await.expect("a sandbox");
     let code = methods.secrets().answer(task, Answer::Truth).expect("an answer");
     let mut all = Vec::new();
@@ -119,30 +164,33 @@ async fn verdict(methods: &Methods, task: &Task, host: &dyn Host, times: usize) 
         methods.trial(task, &code, &*sandbox).await.expect("a verdict");
         all.push(millis(clock));
     }
+    let work = held(name, before);
     sandbox.close().await.expect("an end");
     // The first sets the tests' databases up.
-    quantile(all.split_off(1), 0.5)
+    (median(all.split_off(1)), work)
 }
 
-/// Proportional memory of what a sandbox at rest runs: nothing, or a
-/// container's processes.
-fn held(name: &str) -> f64 {
-    if name == "local" {
-        return common::memory().2;
+/// Proportional memory of this process, in which `wasm` runs.
+fn own(name: &str) -> f64 {
+    if name == "wasm" { common::proportional("self") } else { 0.0 }
+}
+
+/// Proportional memory of what a sandbox runs: its processes, those of its
+/// container, or what this process grew by.
+fn held(name: &str, before: f64) -> f64 {
+    match name {
+        "local" => common::memory().2,
+        "wasm" => own(name) - before,
+        _ => {
+            let ours = ["ps", "-q", "--no-trunc", "--filter", "label=dev.fixfly.owner"];
+            docker(&ours).lines().next().map_or(f64::NAN, memory_of)
+        }
     }
-    let listed = docker(&["ps", "-q", "--no-trunc", "--filter", "label=dev.fixfly.owner"]);
-    let Some(id) = listed.lines().next() else { return f64::NAN };
-    memory_of(id)
 }
 
 fn memory_of(container: &str) -> f64 {
     let pids = docker(&["top", container, "-o", "pid"]);
-    let kilobytes = pids.lines().skip(1).filter_map(|pid| {
-        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.trim())).ok()?;
-        let line = text.lines().find(|line| line.starts_with("Pss:"))?;
-        line.split_whitespace().nth(1)?.parse::<f64>().ok()
-    });
-    kilobytes.sum::<f64>() / 1024.0
+    pids.lines().skip(1).map(|pid| common::proportional(pid.trim())).sum()
 }
 
 fn docker(words: &[&str]) -> String {
@@ -159,7 +207,8 @@ fn image() -> Option<String> {
 
 /// What a shell script with the same limits would do.
 fn by_hand(image: &str, times: usize) -> Row {
-    let (mut opens, mut execs, mut closes, mut memory) = (vec![], vec![], vec![], f64::NAN);
+    let (mut opens, mut execs, mut pythons, mut closes) = (vec![], vec![], vec![], vec![]);
+    let mut row = Row { name: "docker run, exec, rm -f".to_owned(), ..Row::default() };
     let limits = [
         "run",
         "-d",
@@ -174,7 +223,6 @@ fn by_hand(image: &str, times: usize) -> Row {
         "--security-opt=no-new-privileges",
         "--user=65534",
     ];
-    let clock = Instant::now();
     for _ in 0..times {
         let clock = Instant::now();
         let id = docker(&[&limits[..], &[image, "sleep", "600"]].concat());
@@ -183,17 +231,17 @@ fn by_hand(image: &str, times: usize) -> Row {
             let clock = Instant::now();
             docker(&["exec", &id, "true"]);
             execs.push(millis(clock));
+            let clock = Instant::now();
+            docker(&["exec", &id, "python3", "-c", "pass"]);
+            pythons.push(millis(clock));
         }
-        memory = memory_of(&id);
+        row.rest = memory_of(&id);
         let clock = Instant::now();
         docker(&["rm", "-f", &id]);
         closes.push(millis(clock));
     }
-    let rate = times as f64 / clock.elapsed().as_secs_f64();
-    let median = |values| quantile(values, 0.5);
-    let (open, exec, close) = (median(opens), median(execs), median(closes));
-    let name = "docker run, exec, rm -f".to_owned();
-    Row { name, open, exec, close, verdict: f64::NAN, rate, memory }
+    [row.open, row.exec, row.python, row.close] = [opens, execs, pythons, closes].map(median);
+    row
 }
 
 fn swerex(times: usize) -> Option<Row> {
@@ -214,30 +262,40 @@ fn swerex(times: usize) -> Option<Row> {
         name: format!("SWE-ReX {}", measured["version"].as_str().unwrap_or_default()),
         open: number("open"),
         exec: number("exec"),
+        python: number("python"),
         close: number("close"),
-        verdict: f64::NAN,
-        rate: number("rate"),
-        memory: number("memory"),
+        rest: number("memory"),
+        ..Row::default()
     })
 }
 
 fn print(rows: &[Row], times: usize) {
-    println!("\nmedians of {times} sandboxes, 5 commands each, in milliseconds");
-    println!("                             open     exec    close  verdict  a second   MB each");
+    println!(
+        "\nmedians of {times} sandboxes, 5 commands of each kind, in milliseconds; `-` is what cannot \
+         be had or was not asked"
+    );
+    println!(
+        "                             open     true   python    close  verdict  a second  MB at rest  MB at work"
+    );
     for row in rows {
-        println!(
-            "{:24} {:8.1} {:8.1} {:8.1} {:8.1} {:9.1} {:9.1}",
-            row.name, row.open, row.exec, row.close, row.verdict, row.rate, row.memory
-        );
+        let cell = |value: f64, width: usize| match value.is_nan() {
+            true => format!("{:>width$}", "-"),
+            false => format!("{value:width$.1}"),
+        };
+        let times = [row.open, row.exec, row.python, row.close, row.verdict];
+        let times: String = times.map(|value| cell(value, 9)).concat();
+        let rest = [(row.rate, 10), (row.rest, 12), (row.work, 12)];
+        let rest: String = rest.map(|(value, width)| cell(value, width)).concat();
+        println!("{:24}{times}{rest}", row.name);
     }
     let Some(ours) = rows.iter().find(|row| row.name == "docker") else { return };
-    let peers = rows.iter().filter(|row| !["local", "docker"].contains(&row.name.as_str()));
-    for peer in peers {
+    for peer in rows.iter().filter(|row| !ALL.iter().any(|entry| entry.name == row.name)) {
         println!(
-            "{} / fixfly's docker: open {:.2}x, exec {:.1}x, close {:.2}x",
+            "{} / fixfly's docker: open {:.2}x, true {:.1}x, python {:.1}x, close {:.2}x",
             peer.name,
             peer.open / ours.open,
             peer.exec / ours.exec,
+            peer.python / ours.python,
             peer.close / ours.close
         );
     }

@@ -1,8 +1,9 @@
-//! What one verdict costs, by each path, against Django's own runner in a
-//! fresh process on the same work.
+//! What one verdict costs in each sandbox that is here, by each path, against
+//! Django's own runner in a fresh process on the same work.
 //!
 //! ```text
 //! cargo bench --bench verdict_latency -- [--items 40] [--seed 0]
+//! cargo bench --features wasm --bench verdict_latency
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -10,8 +11,8 @@ mod common;
 
 use std::time::Instant;
 
-use common::{Cost, Peer, Ran, flag, memory, methods, quantile, sample, sandbox, tree_cpu};
-use fixfly_benchmarks::{Methods, RunPath};
+use common::{Cost, Peer, Ran, flag, memory, methods, opened, quantile, sample, tree_cpu};
+use fixfly_benchmarks::{Methods, RunPath, django};
 use fixfly_runtime::{Answer, Benchmark, Sandbox, Split, Task};
 
 /// The tests of a sampled item take less, in seconds.
@@ -19,28 +20,36 @@ const SHORT: f64 = 0.05;
 /// How often a verdict is repeated, as CPU is told in hundredths of a second.
 const TIMES: usize = 10;
 
-/// One candidate by all paths.
-struct Measured {
-    fresh: Cost,
-    cold: Cost,
-    hot: Cost,
+/// One way to a verdict.
+struct Way {
+    /// Of [`FRESH`] or of the sandbox and the path.
+    name: String,
+    /// By item, original and stub.
+    costs: Vec<Cost>,
 }
+
+const FRESH: &str = "runtests.py, fresh";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let (folder, manifest) = sample(Some(flag("--seed", 0)));
     let wanted: usize = flag("--items", 40);
+    let known = django::load(None).expect("the benchmark");
     let hot = methods(&folder, &manifest, Some(RunPath::Hot));
     let cold = methods(&folder, &manifest, Some(RunPath::Cold0));
     let peer = Peer::new(&folder);
     let tasks = hot.tasks(Split::Benchmark).await.expect("tasks");
-    let sandbox = sandbox(&tasks[0]).await;
-    let (mut all, mut items, mut long) = (Vec::new(), 0, 0);
+    let sandboxes = opened(&tasks[0].sandbox).await;
+    let mut ways = ways(&sandboxes);
+    let (mut items, mut long, mut unfit) = (0, 0, 0);
     for task in tasks {
         let item = manifest.items.iter().find(|item| item.id == task.id).expect("an item");
         if items == wanted {
             break;
         } else if item.path != RunPath::Hot {
+            continue;
+        } else if sandboxes.iter().any(|(name, _)| known.unfit(&task, name).is_some()) {
+            unfit += 1;
             continue;
         }
         let code = |answer| hot.secrets().answer(&task, answer).expect("an answer");
@@ -53,15 +62,41 @@ async fn main() {
         items += 1;
         for answer in [Answer::Truth, Answer::Stub] {
             let code = code(answer);
-            let Ran { cost: fresh, .. } = peer.run(item, &code, &item.tests.ids());
-            let cold = verdict(&cold, &task, &code, &*sandbox, TIMES / 3).await;
-            let hot = verdict(&hot, &task, &code, &*sandbox, TIMES).await;
-            all.push(Measured { fresh, cold, hot });
+            let Ran { cost, .. } = peer.run(item, &code, &item.tests.ids());
+            let mut costs = vec![cost];
+            for (name, sandbox) in &sandboxes {
+                if has_cold0(name) {
+                    costs.push(verdict(&cold, &task, &code, &**sandbox, TIMES / 3).await);
+                }
+                costs.push(verdict(&hot, &task, &code, &**sandbox, TIMES).await);
+            }
+            ways.iter_mut().zip(costs).for_each(|(way, cost)| way.costs.push(cost));
         }
         eprint!("\r{items} of {wanted} items");
     }
-    print(&all, items, long);
-    sandbox.close().await.expect("an end");
+    println!(
+        "\n{items} items on the hot path, original and stub; left out: {long} whose tests take over \
+         {} ms, {unfit} that not all of these sandboxes serve",
+        SHORT * 1000.0
+    );
+    print(&ways);
+    for (_, sandbox) in sandboxes {
+        sandbox.close().await.expect("an end");
+    }
+}
+
+fn ways(sandboxes: &[(&str, Box<dyn Sandbox>)]) -> Vec<Way> {
+    let of = |name: String| Way { name, costs: Vec::new() };
+    let paths = sandboxes.iter().flat_map(|(name, _)| {
+        let cold0 = has_cold0(name).then(|| format!("{name}, cold0"));
+        cold0.into_iter().chain([format!("{name}, hot")])
+    });
+    [FRESH.to_owned()].into_iter().chain(paths).map(of).collect()
+}
+
+/// In WebAssembly a candidate begins in a fresh instance on either path.
+fn has_cold0(sandbox: &str) -> bool {
+    sandbox != "wasm"
 }
 
 /// Cost of one verdict, of everything that fixfly runs for it, once what it
@@ -83,40 +118,43 @@ async fn verdict(
     Cost { cpu: (tree_cpu() - before) / times as f64, wall: wall / times as f64 }
 }
 
-fn print(all: &[Measured], items: usize, long: usize) {
-    println!(
-        "\n{items} items on the hot path, original and stub; {long} whose tests take over {} ms left out",
-        SHORT * 1000.0
-    );
+fn print(ways: &[Way]) {
     println!("milliseconds            CPU median    p95   wall median    p95");
-    for (name, of) in PATHS {
-        let at = |part, of: &dyn Fn(&Measured) -> f64| 1000.0 * quantile(all.iter().map(of), part);
+    for way in ways {
+        let at = |part, of: fn(&Cost) -> f64| 1000.0 * quantile(way.costs.iter().map(of), part);
+        // What a container does is no child of this process.
+        let cpu = |part| match way.name.starts_with("docker") {
+            true => "-".to_owned(),
+            false => format!("{:.0}", at(part, |cost| cost.cpu)),
+        };
         println!(
-            "{name:22} {:11.0} {:6.0} {:13.0} {:6.0}",
-            at(0.5, &|m| of(m).cpu),
-            at(0.95, &|m| of(m).cpu),
-            at(0.5, &|m| of(m).wall),
-            at(0.95, &|m| of(m).wall),
+            "{:22} {:>11} {:>6} {:13.0} {:6.0}",
+            way.name,
+            cpu(0.5),
+            cpu(0.95),
+            at(0.5, |cost| cost.wall),
+            at(0.95, |cost| cost.wall),
         );
     }
-    let ratio = |part, of: &dyn Fn(&Measured) -> (f64, f64)| {
-        quantile(all.iter().map(|m| of(m).0 / of(m).1.max(0.0005)), part)
-    };
-    for (name, of) in &PATHS[1..] {
-        println!(
-            "fresh process / {name:6} CPU {:.1}x (half between {:.1}x and {:.1}x), wall {:.1}x",
-            ratio(0.5, &|m| (m.fresh.cpu, of(m).cpu)),
-            ratio(0.25, &|m| (m.fresh.cpu, of(m).cpu)),
-            ratio(0.75, &|m| (m.fresh.cpu, of(m).cpu)),
-            ratio(0.5, &|m| (m.fresh.wall, of(m).wall)),
-        );
+    let [fresh, ways @ ..] = ways else { return };
+    for way in ways {
+        let ratio = |part, of: fn(&Cost) -> f64| {
+            let pairs = fresh.costs.iter().zip(&way.costs);
+            quantile(pairs.map(|(fresh, cost)| of(fresh) / of(cost).max(0.0005)), part)
+        };
+        let cpu = match way.name.starts_with("docker") {
+            true => String::new(),
+            false => format!(
+                "CPU {:.1}x (half between {:.1}x and {:.1}x), ",
+                ratio(0.5, |cost| cost.cpu),
+                ratio(0.25, |cost| cost.cpu),
+                ratio(0.75, |cost| cost.cpu),
+            ),
+        };
+        println!("fresh process / {:14} {cpu}wall {:.1}x", way.name, ratio(0.5, |cost| cost.wall));
     }
     let (count, resident, proportional) = memory();
     println!(
-        "memory of one worker: {count} processes, {resident:.0} MB resident, {proportional:.0} MB proportional"
+        "memory of one worker in local: {count} processes, {resident:.0} MB resident, {proportional:.0} MB proportional"
     );
 }
-
-type Of = fn(&Measured) -> Cost;
-const PATHS: [(&str, Of); 3] =
-    [("runtests.py, fresh", |m| m.fresh), ("cold0", |m| m.cold), ("hot", |m| m.hot)];

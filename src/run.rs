@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use crate::bench;
 use crate::failure::{Interrupted, Usage};
 use crate::report;
+use crate::sandbox;
 use crate::terminal::Terminal;
 use glob::matches;
 pub(crate) use interrupts::Interrupts;
@@ -173,6 +174,7 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     };
     fixfly_sandboxes::name_run(flags.output.display().to_string());
     let host = open_host()?;
+    sandbox::furnish(&flags.sandbox, &tasks, terminal).await?;
     if !flags.allow_weak {
         strong(&flags.sandbox, &host.parts().await)?;
     }

@@ -1,7 +1,7 @@
 //! What the benches share: a seeded sample of Django's items, the peer they
 //! are measured against, and what CPU and memory processes take.
 // Each bench uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stderr)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use fixfly_benchmarks::{Item, Manifest, Methods, Project, RunPath, django, source};
-use fixfly_runtime::{Sandbox, Split, Task};
+use fixfly_runtime::{Sandbox, SandboxSpec, Split};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -43,9 +43,16 @@ pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>)
     Methods::new("django", Project::open(folder, "django").expect("the project"), manifest)
 }
 
-pub(crate) async fn sandbox(task: &Task) -> Box<dyn Sandbox> {
-    let host = (fixfly_sandboxes::ALL[0].open)().expect("a host");
-    host.open(&task.sandbox).await.expect("a sandbox")
+/// One of each sandbox that this machine has, by name; others are told why not.
+pub(crate) async fn opened(spec: &SandboxSpec) -> Vec<(&'static str, Box<dyn Sandbox>)> {
+    let mut opened = Vec::new();
+    for entry in fixfly_sandboxes::ALL {
+        match (entry.open)().expect("a host").open(spec).await {
+            Ok(sandbox) => opened.push((entry.name, sandbox)),
+            Err(why) => eprintln!("skipped {}: {why}", entry.name),
+        }
+    }
+    opened
 }
 
 /// Django's own runner in a fresh process, over a copy of the source.
@@ -155,19 +162,21 @@ fn stat(pid: &str) -> Option<(String, [f64; 4])> {
 /// Resident and proportional memory of the processes below this one, in MB.
 pub(crate) fn memory() -> (usize, f64, f64) {
     let below = tree().split_off(1);
-    let sum = |key: &str| -> f64 {
-        let texts = below
-            .iter()
-            .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
-        texts
-            .filter_map(|text| {
-                let line = text.lines().find(|line| line.starts_with(key))?;
-                line.split_whitespace().nth(1)?.parse::<f64>().ok()
-            })
-            .sum::<f64>()
-            / 1024.0
-    };
+    let sum = |key| below.iter().map(|pid| rollup(pid, key)).sum();
     (below.len(), sum("Rss:"), sum("Pss:"))
+}
+
+/// A process' part of the memory it shares, and all it has alone, in MB.
+pub(crate) fn proportional(pid: &str) -> f64 {
+    rollup(pid, "Pss:")
+}
+
+/// Nothing of a process that has ended.
+fn rollup(pid: &str, key: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(key));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kilobytes.unwrap_or(0.0) / 1024.0
 }
 
 /// The value below which that part of the values lies.

@@ -41,7 +41,7 @@ use trees::Trees;
 use crate::Open;
 
 pub use engine::Patience;
-pub use image::{build, import};
+pub use image::{build, import, lacks};
 pub use sweep::sweep;
 
 /// The `docker` plug-in.

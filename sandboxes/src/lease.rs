@@ -4,6 +4,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Letters of a run's name that are kept in another.
+const LONGEST: usize = 100;
+
 static RUN: OnceLock<String> = OnceLock::new();
 
 /// Names what this process opens sandboxes for, once: a run's folder.
@@ -12,7 +15,6 @@ pub fn name_run(run: impl Into<String>) {
 }
 
 /// What this process opens sandboxes for; empty where nobody said.
-#[cfg(feature = "docker")]
 pub(crate) fn run() -> &'static str {
     RUN.get().map_or("", String::as_str)
 }
@@ -23,10 +25,24 @@ pub(crate) fn fresh() -> String {
     format!("fixfly-{}-{}", owner(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Such a name with the run's in it, for what carries no labels.
+pub(crate) fn fresh_of_run() -> String {
+    format!("{}{}", fresh(), suffix(run()))
+}
+
+/// A run's name as the end of a file's: the last of it, where it is long.
+fn suffix(run: &str) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let letters: Vec<char> = run.chars().map(letter).collect();
+    let kept = &letters[letters.len().saturating_sub(LONGEST)..];
+    if kept.is_empty() { String::new() } else { format!(".{}", String::from_iter(kept)) }
+}
+
 /// The owner of what has that fresh name.
 pub(crate) fn owner_of(name: &str) -> Option<&str> {
-    let (owner, _) = name.strip_prefix("fixfly-")?.rsplit_once('-')?;
-    Some(owner)
+    let of = name.strip_prefix("fixfly-")?;
+    let (end, _) = of.match_indices('-').nth(1)?;
+    Some(&of[..end])
 }
 
 /// This process, told from a later one of the same number.
@@ -67,6 +83,19 @@ mod tests {
         let name = fresh();
         assert_eq!(owner_of(&name), Some(owner().as_str()));
         assert!(lives(&owner()));
+    }
+
+    #[test]
+    fn a_run_s_name_is_told_and_changes_no_owner() {
+        for (run, expected) in [
+            ("", "".to_owned()),
+            ("runs/in-docker", ".runs_in_docker".to_owned()),
+            (&"ö/".repeat(99), format!(".{}", "_".repeat(100))),
+        ] {
+            assert_eq!(suffix(run), expected);
+            let name = format!("fixfly-12-345-6{expected}");
+            assert_eq!(owner_of(&name), Some("12-345"), "{name}");
+        }
     }
 
     #[test]

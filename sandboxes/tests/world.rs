@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::*;
 use fixfly_runtime::{Command, MountMode, Status};
 
@@ -42,7 +40,7 @@ print('own loopback')"
 }
 
 #[tokio::test]
-async fn a_read_only_mount_can_be_read_and_not_written() {
+async fn a_read_only_mount_cannot_be_made_writable() {
     let folder = open_folder();
     std::fs::write(folder.path().join("file"), "host").unwrap();
     let mut spec = spec();
@@ -127,57 +125,6 @@ async fn the_host_is_invisible() {
             assert_ne!(run(&*sandbox, &attempt).await.status, Status::Exited(0), "{attempt}");
         }
         sandbox.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn the_environment_is_the_specs() {
-    let mut spec = spec();
-    spec.env.insert("ONLY".into(), "this one".into());
-    for (_, sandbox) in each(&spec).await {
-        let env = out(&sandbox.exec(&Command::new(["env"])).await.unwrap());
-        let mut env: Vec<_> = env.lines().collect();
-        env.sort_unstable();
-        assert_eq!(env, ["LANG=C.UTF-8", "ONLY=this one", "PATH=/usr/bin:/bin"]);
-        sandbox.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn sandboxes_do_not_see_each_other() {
-    let (first, second) = (each(&spec()).await, each(&spec()).await);
-    for ((_, first), (_, second)) in first.into_iter().zip(second) {
-        first.write("/tmp/mine", b"x").await.unwrap();
-        assert!(second.read("/tmp/mine").await.is_err());
-        first.close().await.unwrap();
-        assert_eq!(expect(&*second, "echo still there").await, "still there\n");
-        second.close().await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_sandboxes_and_commands_run_at_once() {
-    let work = (0..12).map(|number| async move {
-        let question = number.to_string();
-        for (_, sandbox) in each(&spec()).await {
-            let process = sandbox.spawn("cat", &Command::new(["cat"])).await.unwrap();
-            let scripts = [1, 2, 3, 4].map(|_| sh("cat > /dev/null; echo $$ > /dev/null; echo ok"));
-            let (a, b, c, d, answer) = tokio::join!(
-                sandbox.exec(&scripts[0]),
-                sandbox.exec(&scripts[1]),
-                sandbox.exec(&scripts[2]),
-                sandbox.exec(&scripts[3]),
-                process.ask(&question, Duration::from_secs(60)),
-            );
-            for output in [a, b, c, d] {
-                assert_eq!(out(&output.unwrap()), "ok\n");
-            }
-            assert_eq!(answer.unwrap(), question);
-            sandbox.close().await.unwrap();
-        }
-    });
-    for done in work.map(tokio::spawn).collect::<Vec<_>>() {
-        done.await.unwrap();
     }
 }
 

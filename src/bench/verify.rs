@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
 use crate::run::{choices, cpus, first, fitting, now, split};
+use crate::sandbox;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -126,6 +127,7 @@ async fn check_all(
     let tasks = verifier.benchmark.tasks(flags.split).await?;
     let asked = (flags.sandbox.as_str(), flags.split);
     let tasks = first(fitting(asked, &*verifier.benchmark, tasks, terminal)?, flags.limit);
+    sandbox::furnish(&flags.sandbox, &tasks, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));

@@ -5,9 +5,13 @@ use std::process::Command;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use fixfly_runtime::{SandboxSpec, Task};
 use fixfly_sandboxes::docker;
 
 use crate::terminal::Terminal;
+
+const SUITE: &str = "bookworm";
+const PACKAGES: &str = "gettext,tzdata";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Image {
@@ -23,7 +27,7 @@ Examples:
 The newest image that has the packages a benchmark asks for is the one that
 containers are made of, unless FIXFLY_DOCKER_IMAGE names another, which is
 pulled where the engine lacks it. Without --rootfs and --dockerfile, debootstrap
-fetches Debian.")]
+fetches Debian. Runs as root make the image they lack by themselves.")]
     Build(Build),
 }
 
@@ -38,13 +42,13 @@ pub(super) struct Build {
     dockerfile: Option<PathBuf>,
 
     /// Debian packages beside Python, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "gettext,tzdata",
+    #[arg(long, value_delimiter = ',', default_value = PACKAGES,
         conflicts_with_all = ["rootfs", "dockerfile"])]
     packages: Vec<String>,
 
     /// Release of Debian to fetch; its libraries serve this machine's Python
     /// where it is this machine's release
-    #[arg(long, default_value = "bookworm", conflicts_with_all = ["rootfs", "dockerfile"])]
+    #[arg(long, default_value = SUITE, conflicts_with_all = ["rootfs", "dockerfile"])]
     suite: String,
 }
 
@@ -53,6 +57,51 @@ pub(super) async fn image(image: &Image, terminal: &Terminal) -> anyhow::Result<
     let name = built(build).await?;
     terminal.say(&format!("image: {name}"));
     Ok(())
+}
+
+/// Makes the images that these tasks' containers need and the engine lacks, and
+/// says so. Where they cannot be made, opening a container says how to.
+pub(crate) async fn make_missing(tasks: &[Task], terminal: &Terminal) -> anyhow::Result<()> {
+    let mut asked: Vec<&SandboxSpec> = Vec::new();
+    for Task { sandbox, .. } in tasks {
+        let known = asked.iter().any(|spec| spec.packages == sandbox.packages);
+        if !known && sandbox.image.is_none() {
+            asked.push(sandbox);
+        }
+    }
+    for spec in asked {
+        // That no engine answers is said where a container is opened.
+        let Ok(Some(lack)) = docker::lacks(spec).await else { continue };
+        if !can_fetch() {
+            continue;
+        }
+        let packages = packages(&spec.packages);
+        let with = packages.join(", ");
+        terminal.say(&format!("{lack}: making one of Debian {SUITE} with Python, {with}"));
+        let build = Build { rootfs: None, dockerfile: None, packages, suite: SUITE.to_owned() };
+        terminal.say(&format!("image: {}", built(&build).await?));
+    }
+    Ok(())
+}
+
+/// The usual packages, and more that are asked for.
+fn packages(asked: &[String]) -> Vec<String> {
+    let mut packages: Vec<String> = PACKAGES.split(',').map(str::to_owned).collect();
+    for name in asked {
+        if !packages.contains(name) {
+            packages.push(name.clone());
+        }
+    }
+    packages
+}
+
+/// Whether this process may make a root file system, and has what it needs.
+fn can_fetch() -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&folders).any(|at| at.join("debootstrap").is_file());
+    there
+        && std::fs::metadata("/proc/self")
+            .is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0)
 }
 
 async fn built(build: &Build) -> anyhow::Result<String> {
@@ -84,4 +133,21 @@ fn fetch(place: &Path, build: &Build) -> anyhow::Result<()> {
         "the root file system could not be made; what went wrong is above"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(asked: &[&str], expected: &str) {
+        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        assert_eq!(packages(&asked).join(" "), expected);
+    }
+
+    #[test]
+    fn an_image_has_the_usual_packages_and_those_that_are_asked_for() {
+        check(&[], "gettext tzdata");
+        check(&["tzdata", "git", "text", "git"], "gettext tzdata git text");
+    }
 }

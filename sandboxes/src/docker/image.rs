@@ -30,10 +30,43 @@ pub(super) async fn choose(
     patience: Patience,
     spec: &SandboxSpec,
 ) -> Result<String, SandboxError> {
-    let named = spec.image.clone().or_else(|| std::env::var("FIXFLY_DOCKER_IMAGE").ok());
-    if let Some(name) = named {
+    if let Some(name) = named(spec) {
         return pulled(docker, patience, &name).await.map(|()| name).map_err(SandboxError::Open);
     }
+    let packages = spec.packages.join(",");
+    let flag = if packages.is_empty() { String::new() } else { format!(" --packages {packages}") };
+    made(docker, patience, spec).await?.map_err(|lack| {
+        SandboxError::Open(format!(
+            "{lack}: make one by `fixfly sandbox image build{flag}`, or name one by \
+             FIXFLY_DOCKER_IMAGE"
+        ))
+    })
+}
+
+/// What keeps the engine from `spec`'s containers that an image made here would
+/// mend, in words; nothing where there is one, or one is named.
+///
+/// # Errors
+/// [`SandboxError::Open`] where no engine answers.
+pub async fn lacks(spec: &SandboxSpec) -> Result<Option<String>, SandboxError> {
+    if named(spec).is_some() {
+        return Ok(None);
+    }
+    let patience = Patience::default();
+    let docker = engine::connect(None, patience).await?;
+    Ok(made(&docker, patience, spec).await?.err())
+}
+
+fn named(spec: &SandboxSpec) -> Option<String> {
+    spec.image.clone().or_else(|| std::env::var("FIXFLY_DOCKER_IMAGE").ok())
+}
+
+/// The newest image made here that has the packages asked for, or what is lacking.
+async fn made(
+    docker: &Docker,
+    patience: Patience,
+    spec: &SandboxSpec,
+) -> Result<Result<String, String>, SandboxError> {
     let all = ListImagesOptionsBuilder::default().build();
     let images = patience
         .ask(|| docker.list_images(Some(all.clone())))
@@ -42,20 +75,14 @@ pub(super) async fn choose(
     let ours: Vec<_> = images.iter().filter_map(|image| Some((image, tag(image)?))).collect();
     let fit = ours.iter().filter(|(image, _)| lacking(image, &spec.packages).is_empty());
     if let Some((_, tag)) = fit.max_by_key(|(image, _)| image.created) {
-        return Ok((*tag).to_owned());
+        return Ok(Ok((*tag).to_owned()));
     }
-    let packages = spec.packages.join(",");
-    let lack = match ours.iter().max_by_key(|(image, _)| image.created) {
+    Ok(Err(match ours.iter().max_by_key(|(image, _)| image.created) {
         None => "the Docker engine has no image for sandboxes".to_owned(),
         Some((image, tag)) => {
             format!("the image {tag} lacks {}", lacking(image, &spec.packages).join(", "))
         }
-    };
-    let flag = if packages.is_empty() { String::new() } else { format!(" --packages {packages}") };
-    Err(SandboxError::Open(format!(
-        "{lack}: make one by `fixfly sandbox image build{flag}`, or name one by \
-         FIXFLY_DOCKER_IMAGE"
-    )))
+    }))
 }
 
 fn tag(image: &ImageSummary) -> Option<&str> {

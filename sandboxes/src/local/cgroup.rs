@@ -57,7 +57,7 @@ impl Hierarchy {
 
     /// A group with these limits.
     pub(super) fn group(&self, limits: &Limits) -> io::Result<Group> {
-        let name = lease::fresh();
+        let name = lease::fresh_of_run();
         let memory = (limits.memory_mb << 20).to_string();
         let processes = limits.processes.to_string();
         let mut group = Group::default();

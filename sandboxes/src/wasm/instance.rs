@@ -192,8 +192,8 @@ impl Nest {
         let bounds = Bounds {
             wall: Duration::from_millis(limits.wall_ms).min(most.wall),
             cpu: Duration::from_millis(limits.cpu_ms).min(most.cpu),
-            memory: (u64::from(limits.memory_mb) << 20).min(most.memory),
-            disk: (u64::from(limits.disk_mb) << 20).min(most.disk),
+            memory: (limits.memory_mb << 20).min(most.memory),
+            disk: (limits.disk_mb << 20).min(most.disk),
             told: limits.told_bytes.min(most.told),
         };
         let program = Program { argv, input, bounds, ..self.program.clone() };

@@ -20,7 +20,7 @@ pub(crate) fn spec() -> SandboxSpec {
 }
 
 /// Sandboxes that run Python and no other program, by construction. What they
-/// promise all the same is in `python.rs`, and that they say so.
+/// promise all the same is in `contract.rs`, and that they say so.
 pub(crate) const PYTHON_ONLY: &[&str] = &["wasm"];
 
 /// The sandboxes that run any program.

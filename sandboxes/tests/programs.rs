@@ -1,0 +1,150 @@
+//! What those sandboxes promise that run any program, beside what every one
+//! does (`contract.rs`): signals, trees of processes, odd files.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use fixfly_runtime::{Command, SandboxError, Status};
+
+#[tokio::test]
+async fn a_command_starts_in_any_folder_and_may_leave_its_input() {
+    for (_, sandbox) in each(&spec()).await {
+        let command = Command { workdir: Some("/usr/bin".into()), ..sh("pwd") };
+        assert_eq!(out(&sandbox.exec(&command).await.unwrap()), "/usr/bin\n");
+        let unread = Command { stdin: vec![b'x'; 300_000], ..sh("exec true") };
+        assert_eq!(sandbox.exec(&unread).await.unwrap().status, Status::Exited(0));
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_anybody_may_read() {
+    for (_, sandbox) in each(&spec()).await {
+        sandbox.write("/tmp/a/b/file", b"written").await.unwrap();
+        assert_eq!(expect(&*sandbox, "stat -c %a a a/b a/b/file").await, "755\n755\n644\n");
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_read_or_written() {
+    for (_, sandbox) in each(&spec()).await {
+        expect(&*sandbox, "mkfifo pipe; ln -s /nowhere/x dangling").await;
+        for odd in ["/tmp/pipe", "/dev/zero", "/tmp/dangling"] {
+            assert!(matches!(sandbox.read(odd).await, Err(SandboxError::File { .. })), "{odd}");
+        }
+        let written = sandbox.write("/tmp/pipe", b"x").await;
+        assert!(matches!(written, Err(SandboxError::File { .. })));
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_falls_silent_is_killed_with_all_it_started() {
+    for (_, sandbox) in each(&spec()).await {
+        let mark = marker();
+        let script = format!("setsid sleep {mark} & while read -r line; do sleep {mark}; done");
+        let silent = sandbox.spawn("it", &sh(&script)).await.unwrap();
+        assert!(silent.ask("?", Duration::from_millis(300)).await.is_err());
+        assert_eq!(marked(&mark), 0);
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn arguments_are_kept_as_they_are() {
+    for (_, sandbox) in each(&spec()).await {
+        let words = ["printf", "%s|", "ä😀", "", "two words", "$x", "-n", "'\"\\"];
+        let output = sandbox.exec(&Command::new(words)).await.unwrap();
+        assert_eq!(out(&output), "ä😀||two words|$x|-n|'\"\\|");
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_an_error_that_names_it() {
+    for (_, sandbox) in each(&spec()).await {
+        let why = sandbox.exec(&Command::new(["no-such-program"])).await.unwrap_err().to_string();
+        assert!(why.starts_with("`no-such-program` could not be run in the sandbox: No such"));
+        let command = Command { workdir: Some("/nowhere".into()), ..sh("true") };
+        let why = sandbox.exec(&command).await.unwrap_err().to_string();
+        assert!(why.contains("the folder /nowhere: No such file"), "{why}");
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_time_out_kills_all_a_command_started_and_keeps_what_it_printed() {
+    for (_, sandbox) in each(&spec()).await {
+        let mark = marker();
+        let script = format!("echo begun; setsid sh -c 'sleep {mark} & sleep {mark}' & sleep 60");
+        let command = Command { timeout: Some(Duration::from_millis(700)), ..sh(&script) };
+        let start = Instant::now();
+        let ((), output) = tokio::join!(
+            async {
+                let two_sleep = || marked(&mark) >= 2;
+                assert!(within(Duration::from_secs(3), two_sleep).await, "it never began");
+            },
+            sandbox.exec(&command)
+        );
+        let output = output.unwrap();
+        assert_eq!((output.status, out(&output)), (Status::TimedOut, "begun\n".into()));
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert_eq!(marked(&mark), 0);
+        assert_eq!(expect(&*sandbox, "echo still there").await, "still there\n");
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_outlives_the_command_that_started_it() {
+    for (_, sandbox) in each(&spec()).await {
+        let mark = marker();
+        let start = Instant::now();
+        expect(&*sandbox, &format!("setsid sleep {mark} & echo begun")).await;
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert_eq!(marked(&mark), 0);
+        sandbox.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_exit_code_and_signal_is_told_apart() {
+    for (_, sandbox) in each(&spec()).await {
+        for code in [0, 1, 2, 126, 127, 128, 137, 143, 255] {
+            let output = run(&*sandbox, &format!("exit {code}")).await;
+            assert_eq!(output.status, Status::Exited(code));
+        }
+        for signal in [1, 2, 3, 6, 9, 10, 13, 14, 15] {
+            let output = run(&*sandbox, &format!("kill -{signal} $$; sleep 9")).await;
+            assert_eq!(output.status, Status::Signalled(signal));
+        }
+        sandbox.close().await.unwrap();
+    }
+}
+
+/// Megabytes that this process holds.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
+
+#[tokio::test]
+async fn what_a_process_says_unasked_waits_outside_fixfly() {
+    for (_, sandbox) in each(&spec()).await {
+        let flood = "read -r x; echo first; yes unasked & yes complaint >&2 & wait";
+        let process = sandbox.spawn("flood", &sh(flood)).await.unwrap();
+        assert_eq!(process.ask("?", Duration::from_secs(20)).await.unwrap(), "first");
+        let before = resident();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let more = resident().saturating_sub(before);
+        assert!(more < 64, "{more} MB");
+        assert_eq!(expect(&*sandbox, "echo still there").await, "still there\n");
+        assert_eq!(process.ask("?", Duration::from_secs(20)).await.unwrap(), "unasked");
+        sandbox.close().await.unwrap();
+    }
+}
