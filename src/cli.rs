@@ -8,8 +8,10 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::config;
+#[cfg(feature = "train")]
+use crate::export;
 use crate::failure::one_line;
-use crate::{bench, dataset, grade, reason, report, run, sandbox, schema};
+use crate::{bench, dataset, grade, reason, report, run, sandbox, schema, train};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -48,6 +50,11 @@ pub(crate) enum Command {
     Dataset(dataset::Flags),
     /// Have a teacher reason about the answers of a dataset
     Reason(reason::Flags),
+    /// Make a student of a dataset: LoRA or a full fine-tune
+    Train(train::Flags),
+    /// Write students in the forms that others load
+    #[cfg(feature = "train")]
+    Export(export::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Say what holds candidates here, make images, remove what dead runs left

@@ -5,6 +5,8 @@ mod bench;
 mod cli;
 mod config;
 mod dataset;
+#[cfg(feature = "train")]
+mod export;
 mod failure;
 mod grade;
 mod reason;
@@ -14,6 +16,7 @@ mod sandbox;
 mod schema;
 mod swebench;
 mod terminal;
+mod train;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,9 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
+        Command::Train(flags) => train::train(&flags, &terminal),
+        #[cfg(feature = "train")]
+        Command::Export(flags) => export::export(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

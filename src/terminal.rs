@@ -2,6 +2,7 @@
 //! standard error, without writing over each other.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar};
@@ -75,5 +76,27 @@ impl<'a> MakeWriter<'a> for Terminal {
 
     fn make_writer(&'a self) -> Terminal {
         self.clone()
+    }
+}
+
+/// `2h 2m`.
+pub(crate) fn readable(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, hours, ..) => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let all = [59, 61, 7325, 200_000].map(|seconds| readable(Duration::from_secs(seconds)));
+        assert_eq!(all, ["59s", "1m 1s", "2h 2m", "2d 7h"]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fixfly_runtime::Episode;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, readable};
 
 /// Shows how far a run is.
 pub(super) struct Progress {
@@ -134,15 +134,6 @@ impl Tally {
     }
 }
 
-fn readable(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
-        (hours, minutes, _) => format!("{hours}h {minutes}m"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,11 +156,5 @@ mod tests {
             "2/2  infrastructure failed 2",
         );
         check(Tally { total: 2, done: 2, ..Tally::default() }, "2/2  solved 0 of 2 (0.0 %)");
-    }
-
-    #[test]
-    fn times_are_short() {
-        assert_eq!(readable(Duration::from_secs(59)), "59s");
-        assert_eq!(readable(Duration::from_secs(7325)), "2h 2m");
     }
 }

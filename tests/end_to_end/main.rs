@@ -12,6 +12,7 @@ mod runs;
 mod schemas;
 mod server;
 mod teachers;
+mod training;
 
 use std::process::{Command, Output};
 

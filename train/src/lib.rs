@@ -25,6 +25,8 @@ mod reason;
 mod recipe;
 mod retention;
 mod row;
+mod settings;
+pub mod student;
 mod summary;
 mod tokens;
 mod traces;
@@ -49,6 +51,7 @@ pub use recipe::{
 };
 pub use retention::{Retention, retention};
 pub use row::{Line, Origin, Part, Row, Verdict};
+pub use settings::{Method, Precision, Schedule, Settings, Target};
 pub use summary::{Lengths, Source, Summary, Tokenised};
 pub use tokens::Tokens;
 pub use traces::{Trace, TraceOrigin, Traces};

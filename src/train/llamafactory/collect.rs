@@ -1,0 +1,139 @@
+//! What LLaMA-Factory left becomes checkpoints as fixfly's own are.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fixfly_train::student::{Facts, checkpoints};
+use serde::Deserialize;
+
+use super::Folders;
+
+/// Files of a checkpoint that only its own going on needs.
+const ITS_OWN: [&str; 5] =
+    ["optimizer.pt", "scheduler.pt", "rng_state", "trainer_state.json", "training_args.bin"];
+
+/// The part of its `trainer_state.json` that says how a checkpoint did.
+#[derive(Debug, Default, Deserialize)]
+struct State {
+    #[serde(default)]
+    epoch: f64,
+    #[serde(default)]
+    log_history: Vec<Logged>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Logged {
+    step: usize,
+    eval_loss: Option<f64>,
+}
+
+/// Its checkpoints that can be taken, by step.
+pub(super) fn left(made: &Path) -> anyhow::Result<Vec<(usize, PathBuf)>> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(made).into_iter().flatten() {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let step = name.strip_prefix("checkpoint-").and_then(|step| step.parse().ok());
+        // Its last file: a checkpoint without it is not whole.
+        if let Some(step) = step.filter(|_| path.join("trainer_state.json").is_file()) {
+            left.push((step, path));
+        }
+    }
+    left.sort();
+    Ok(left)
+}
+
+pub(super) fn collect(folders: &Folders) -> anyhow::Result<()> {
+    let taken = checkpoints(&folders.output)?;
+    let left = left(&folders.made())?;
+    if left.is_empty() && taken.is_empty() {
+        bail!("{} has no checkpoint yet", folders.made().display());
+    }
+    for (step, from) in left {
+        if taken.iter().any(|checkpoint| checkpoint.facts.step == step) {
+            continue;
+        }
+        let take = || take(folders, step, &from);
+        take().with_context(|| format!("cannot take up {}", from.display()))?;
+    }
+    Ok(())
+}
+
+fn take(folders: &Folders, step: usize, from: &Path) -> anyhow::Result<()> {
+    let state: State = serde_json::from_str(&fs::read_to_string(from.join("trainer_state.json"))?)?;
+    let judged = state
+        .log_history
+        .iter()
+        .rev()
+        .find(|logged| logged.step == step && logged.eval_loss.is_some());
+    let facts = Facts {
+        step,
+        epoch: Some(state.epoch.round() as usize),
+        loss: None,
+        validation: judged.and_then(|logged| logged.eval_loss),
+    };
+    let all = folders.output.join("checkpoints");
+    let (partial, folder) =
+        (all.join(format!("partial-{step:06}")), all.join(format!("step-{step:06}")));
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_file() && !ITS_OWN.iter().any(|own| name.starts_with(own)) {
+            link(&path, &partial.join(name))?;
+        }
+    }
+    fs::write(partial.join("checkpoint.json"), serde_json::to_string_pretty(&facts)?)?;
+    Ok(fs::rename(&partial, &folder)?)
+}
+
+/// The same file in two places; a copy where the disk knows no such thing.
+fn link(from: &Path, to: &Path) -> std::io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(why) if why.kind() != ErrorKind::AlreadyExists => fs::copy(from, to).map(drop),
+        linked => linked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixfly_train::student::choose;
+
+    use super::*;
+
+    #[test]
+    fn what_it_left_is_taken_up_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { output: folder.path().into() };
+        assert!(collect(&folders).unwrap_err().to_string().contains("has no checkpoint yet"));
+        for (step, loss) in [(2, 0.5), (4, 0.75)] {
+            let made = folders.made().join(format!("checkpoint-{step}"));
+            fs::create_dir_all(&made).unwrap();
+            fs::write(made.join("adapter_model.safetensors"), "weights").unwrap();
+            fs::write(made.join("optimizer.pt"), "its own").unwrap();
+            let state = format!(
+                r#"{{"epoch": {}.0, "log_history": [{{"step": {step}, "loss": 1}}, {{"step": {step}, "eval_loss": {loss}}}]}}"#,
+                step / 2
+            );
+            fs::write(made.join("trainer_state.json"), state).unwrap();
+        }
+        // One that was being written.
+        fs::create_dir_all(folders.made().join("checkpoint-6")).unwrap();
+        for _ in 0..2 {
+            collect(&folders).unwrap();
+            let all = checkpoints(folder.path()).unwrap();
+            let facts: Vec<_> = all.iter().map(|one| (one.facts.step, one.facts.epoch)).collect();
+            assert_eq!(facts, [(2, Some(1)), (4, Some(2))]);
+            let chosen = choose(&all).unwrap();
+            assert_eq!(chosen.facts.validation, Some(0.5));
+            let names =
+                fs::read_dir(&chosen.folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert_eq!(names, ["adapter_model.safetensors", "checkpoint.json"]);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What LLaMA-Factory is handed: data, settings, and how to be started.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fixfly_train::{Method, Schedule, Settings};
+use sha2::{Digest, Sha256};
+
+use super::{Flags, Folders};
+use crate::failure::Usage;
+
+/// The files of a dataset that it reads.
+const DATA: [&str; 3] = ["dataset_info.json", "train.jsonl", "validation.jsonl"];
+
+/// A dataset's ShareGPT form, and what it says LLaMA-Factory must be told.
+pub(super) struct Data {
+    folder: PathBuf,
+    told: Vec<(String, String)>,
+    pub(super) hash: String,
+}
+
+impl Data {
+    pub(super) fn open(dataset: &Path) -> anyhow::Result<Data> {
+        let folder = dataset.join("sharegpt");
+        let file = folder.join("llamafactory.yaml");
+        let text = fs::read_to_string(&file).map_err(|why| {
+            Usage(format!(
+                "cannot read {} ({why}); build the dataset with --write sharegpt",
+                file.display()
+            ))
+        })?;
+        let pair = |line: &str| {
+            let (key, value) = line.split('#').next()?.split_once(':')?;
+            Some((key.trim().to_string(), value.trim().to_string()))
+        };
+        let told = text.lines().filter_map(pair).collect();
+        let train = folder.join(DATA[1]);
+        let rows = fs::read(&train).with_context(|| format!("cannot read {}", train.display()))?;
+        let hash = Sha256::digest(rows).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Data { folder, told, hash })
+    }
+}
+
+pub(super) fn write(
+    folders: &Folders,
+    flags: &Flags,
+    base: &Path,
+    settings: &Settings,
+    data: &Data,
+) -> anyhow::Result<()> {
+    let handed = folders.handed();
+    fs::create_dir_all(handed.join("data"))?;
+    for name in DATA {
+        let from = data.folder.join(name);
+        if from.is_file() {
+            let copied = fs::copy(&from, handed.join("data").join(name));
+            copied.with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+    }
+    // It refuses a folder that holds something and no checkpoint to go on from.
+    if super::collect::left(&folders.made())?.is_empty() && folders.made().is_dir() {
+        fs::remove_dir_all(folders.made())?;
+    }
+    let put = |name: &str, text: String| {
+        let file = handed.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    };
+    put("train.yaml", yaml(folders, flags, base, settings, data))?;
+    if settings.method == Method::Full && flags.gpus > 0 {
+        put("ds_z2_offload_config.json", serde_json::to_string_pretty(&deepspeed())? + "\n")?;
+    }
+    if flags.slurm {
+        put("train.sbatch", sbatch(folders, flags))?;
+    }
+    Ok(())
+}
+
+/// LLaMA-Factory's settings, all of them said.
+fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data: &Data) -> String {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let path = |path: &Path| text(&path.display().to_string());
+    let mut lines = vec![
+        ("model_name_or_path", path(base)),
+        ("trust_remote_code", "false".into()),
+        ("finetuning_type", settings.method.name().into()),
+    ];
+    if settings.method == Method::Lora {
+        let targets: Vec<_> = settings.targets.iter().map(|target| target.name()).collect();
+        lines.extend([
+            ("lora_rank", settings.rank.to_string()),
+            ("lora_alpha", settings.alpha.to_string()),
+            ("lora_dropout", settings.dropout.to_string()),
+            ("lora_target", targets.join(",")),
+        ]);
+    } else if flags.gpus > 0 {
+        lines.push(("deepspeed", path(&folders.handed().join("ds_z2_offload_config.json"))));
+    }
+    let schedule = match settings.schedule {
+        Schedule::Cosine => "cosine",
+        Schedule::Linear => "linear",
+        Schedule::Constant => "constant_with_warmup",
+    };
+    let bf16 = flags.precision == super::super::Numbers::Bf16;
+    lines.extend([
+        ("output_dir", path(&folders.made())),
+        ("per_device_train_batch_size", settings.batch.to_string()),
+        ("gradient_accumulation_steps", settings.accumulation.to_string()),
+        ("learning_rate", number(settings.learning_rate)),
+        ("num_train_epochs", format!("{:.1}", settings.epochs as f64)),
+        ("lr_scheduler_type", schedule.into()),
+        ("warmup_steps", settings.warmup.to_string()),
+        ("optim", "adamw_torch".into()),
+        ("adam_beta1", settings.betas.0.to_string()),
+        ("adam_beta2", settings.betas.1.to_string()),
+        ("adam_epsilon", number(settings.epsilon)),
+        ("weight_decay", settings.weight_decay.to_string()),
+        ("max_grad_norm", settings.clip.to_string()),
+        ("seed", settings.seed.to_string()),
+        ("bf16", bf16.to_string()),
+        ("save_strategy", "epoch".into()),
+        ("logging_steps", "1".into()),
+        ("include_num_input_tokens_seen", "true".into()),
+        ("report_to", "none".into()),
+        ("ddp_timeout", "180000000".into()),
+    ]);
+    if flags.gpus == 0 {
+        lines.push(("use_cpu", "true".into()));
+    }
+    let mut said = String::from("# Written by fixfly train llamafactory.\n");
+    for (key, value) in lines {
+        let _ = writeln!(said, "{key}: {value}");
+    }
+    for (key, value) in &data.told {
+        let value = match (&**key, &flags.template) {
+            ("dataset_dir", _) => path(&folders.handed().join("data")),
+            ("template", Some(template)) => template.clone(),
+            ("cutoff_len", _) => settings.max_tokens.to_string(),
+            _ => value.clone(),
+        };
+        let _ = writeln!(said, "{key}: {value}");
+        if key == "eval_dataset" {
+            said += "eval_strategy: epoch\nper_device_eval_batch_size: 1\n";
+        }
+    }
+    said
+}
+
+/// A number with a point in it: without one YAML takes `5e-6` for text.
+fn number(number: f64) -> String {
+    let text = format!("{number:e}");
+    match text.split_once('e') {
+        Some((digits, power)) if !digits.contains('.') => format!("{digits}.0e{power}"),
+        _ => text,
+    }
+}
+
+/// LLaMA-Factory's `examples/deepspeed/ds_z2_offload_config.json`.
+fn deepspeed() -> serde_json::Value {
+    serde_json::json!({
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": true,
+        "fp16": {
+            "enabled": "auto", "loss_scale": 0, "loss_scale_window": 1000,
+            "initial_scale_power": 16, "hysteresis": 2, "min_loss_scale": 1,
+        },
+        "bf16": { "enabled": "auto" },
+        "zero_optimization": {
+            "stage": 2,
+            "offload_optimizer": { "device": "cpu", "pin_memory": true },
+            "allgather_partitions": true,
+            "allgather_bucket_size": 5e8,
+            "overlap_comm": false,
+            "reduce_scatter": true,
+            "reduce_bucket_size": 5e8,
+            "contiguous_gradients": true,
+            "round_robin_gradients": true,
+        },
+    })
+}
+
+/// What it is started with: torchrun where there are many GPUs or DeepSpeed.
+pub(super) fn environment(flags: &Flags) -> Vec<(&'static str, String)> {
+    let mut all = vec![("DISABLE_VERSION_CHECK", "1".to_string())];
+    let deepspeed = flags.method == super::MethodName::Full && flags.gpus > 0;
+    if flags.gpus > 1 || deepspeed {
+        all.push(("FORCE_TORCHRUN", "1".into()));
+        all.push(("NPROC_PER_NODE", flags.gpus.to_string()));
+    }
+    all
+}
+
+fn sbatch(folders: &Folders, flags: &Flags) -> String {
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let name =
+        folders.output.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
+    let Flags { nodes, gpus, program, .. } = flags;
+    let said = folders.handed().join("slurm-%j.txt");
+    format!(
+        "#!/usr/bin/env bash\n\
+         #SBATCH --job-name=fixfly-{name}\n\
+         #SBATCH --nodes={nodes}\n\
+         #SBATCH --ntasks-per-node=1\n\
+         #SBATCH --gpus-per-node={gpus}\n\
+         #SBATCH --output={}\n\
+         # Time, partition and account are your cluster's: sbatch --time 24:00:00 --partition gpu train.sbatch\n\
+         set -euo pipefail\n\
+         MASTER_ADDR=$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\n\
+         export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))\n\
+         export FORCE_TORCHRUN=1 DISABLE_VERSION_CHECK=1 NNODES=$SLURM_NNODES NPROC_PER_NODE={gpus}\n\
+         cd {}\n\
+         srun bash -c 'NODE_RANK=$SLURM_NODEID exec \"$0\" train \"$1\"' {} {}\n",
+        said.display(),
+        quoted(&folders.handed()),
+        quoted(program),
+        quoted(&folders.settings()),
+    )
+}

@@ -1,0 +1,136 @@
+//! How a training is going: a bar where somebody watches, else a line now and then.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use fixfly_train::student::{Line, Step};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal::{Terminal, readable};
+
+/// Shows how far a training is.
+pub(super) struct Progress {
+    terminal: Terminal,
+    steps: usize,
+    /// The last steps, for a speed that is today's.
+    last: VecDeque<Step>,
+    shown: Shown,
+}
+
+enum Shown {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+}
+
+/// Between two lines where nobody watches.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Steps that the speed and the loss are taken from.
+const RECENT: usize = 20;
+
+impl Progress {
+    pub(super) fn new(terminal: &Terminal, steps: usize, done: usize) -> Progress {
+        let shown = match terminal.is_watched() {
+            true => {
+                let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                let bar = ProgressBar::new(steps as u64).with_style(style);
+                bar.set_position(done as u64);
+                Shown::Bar(terminal.show(bar))
+            }
+            false => Shown::Lines { last: Instant::now() },
+        };
+        let progress = Progress { terminal: terminal.clone(), steps, last: VecDeque::new(), shown };
+        if done > 0 {
+            progress.say(&format!("continuing after step {done}"));
+        }
+        progress
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        self.terminal.say(line);
+    }
+
+    pub(super) fn see(&mut self, line: &Line) {
+        match line {
+            Line::Validation { epoch, loss, learned, .. } => {
+                let over = learned.map_or_else(String::new, |n| format!(" over {n} tokens"));
+                self.say(&format!("epoch {epoch}: validation loss {loss:.4}{over}"));
+            }
+            Line::Step(step) => {
+                self.last.push_back(step.clone());
+                if self.last.len() > RECENT {
+                    self.last.pop_front();
+                }
+                self.tick(step);
+            }
+        }
+    }
+
+    fn tick(&mut self, step: &Step) {
+        let text = line(step, self.steps, self.last.make_contiguous());
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                bar.set_position(step.step as u64);
+                bar.set_message(text);
+            }
+            Shown::Lines { last } if last.elapsed() >= PAUSE || step.step == self.steps => {
+                *last = Instant::now();
+                self.terminal.say(&text);
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  gradient 0.81  812 tokens/s  2h 2m left`
+fn line(step: &Step, steps: usize, last: &[Step]) -> String {
+    let seconds: f64 = last.iter().map(|step| step.seconds).sum();
+    let tokens: usize = last.iter().map(|step| step.tokens).sum();
+    let left = (steps - step.step) as f64 * seconds / last.len().max(1) as f64;
+    let speed = tokens as f64 / seconds.max(1e-9);
+    let mut text = format!(
+        "{}/{steps}  epoch {:.2}  loss {:.4}  lr {:.1e}",
+        step.step, step.epoch, step.loss, step.rate,
+    );
+    if let Some(gradient) = step.gradient {
+        text += &format!("  gradient {gradient:.2}");
+    }
+    text += &format!("  {speed:.0} tokens/s");
+    if step.step < steps {
+        text += &format!("  {} left", readable(Duration::from_secs_f64(left.clamp(0.0, 1e12))));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_how_well_and_how_long() {
+        let step = |step| Step {
+            step,
+            epoch: 0.18,
+            loss: 0.43121,
+            rate: 9.9e-5,
+            gradient: Some(0.812),
+            tokens: 1624,
+            learned: Some(300),
+            seconds: 2.0,
+        };
+        let expected = "120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  gradient 0.81  812 tokens/s";
+        assert_eq!(
+            line(&step(120), 6630, &[step(119), step(120)]),
+            format!("{expected}  3h 37m left")
+        );
+        assert!(line(&step(6630), 6630, &[step(6630)]).ends_with("812 tokens/s"));
+    }
+}

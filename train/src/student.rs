@@ -1,0 +1,61 @@
+//! Training a student: what a training is, and what it leaves. With the feature
+//! `native`, the training itself: LoRA and full fine-tunes of Qwen3, Llama 3.1,
+//! Mistral and Ministral.
+//!
+//! candle is the tensor library; no gradient is its own. Each function of a layer
+//! has its backward pass beside it (`ops`), a layer is computed again on the way
+//! back (`layer`), and what is learned is kept in f32 (`params`).
+
+#[cfg(feature = "native")]
+mod chance;
+mod checkpoint;
+mod error;
+#[cfg(feature = "native")]
+mod export;
+#[cfg(feature = "native")]
+mod layer;
+mod line;
+#[cfg(feature = "native")]
+mod linear;
+#[cfg(feature = "native")]
+mod log;
+#[cfg(feature = "native")]
+mod model;
+#[cfg(feature = "native")]
+mod ops;
+#[cfg(feature = "native")]
+mod optimiser;
+#[cfg(feature = "native")]
+mod params;
+#[cfg(feature = "native")]
+mod pass;
+#[cfg(feature = "native")]
+mod plan;
+mod record;
+#[cfg(feature = "native")]
+mod rows;
+#[cfg(feature = "native")]
+mod save;
+#[cfg(feature = "native")]
+mod shape;
+#[cfg(all(test, feature = "native"))]
+mod tests;
+#[cfg(feature = "native")]
+mod trainer;
+#[cfg(feature = "native")]
+mod weights;
+
+pub use checkpoint::{Checkpoint, Facts, checkpoints, choose};
+pub use error::TrainError;
+pub use line::{Line, Step};
+pub use record::Record;
+
+#[cfg(feature = "native")]
+pub use {
+    export::{Numbers, gguf_adapter, gguf_model, merge},
+    model::Chunks,
+    plan::{Means, Plan, bytes_in_words},
+    rows::{Row, Rows},
+    shape::{Family, Shape},
+    trainer::{Event, Job, Outcome, Ready, Sample, Trainer},
+};

@@ -1,0 +1,255 @@
+//! What takes long on a processor, in one pass each and in place. The composed
+//! forms beside the callers are what these must equal.
+
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
+use rayon::prelude::*;
+
+/// Below this many numbers threads cost more than they save.
+const WORTH_SHARING: usize = 1 << 14;
+
+/// e^x to 2 ulp (Cephes' polynomial), in a form that compilers make vectors of.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.3, 88.3);
+    let n = x * std::f32::consts::LOG2_E + ROUND - ROUND;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let p = 1.987_569_1e-4_f32;
+    let p = p * r + 1.398_2e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let y = p * r * r + r + 1.0;
+    // `n` is whole and within ±127.
+    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+}
+
+/// Runs a loop with the widest vectors that this processor has.
+#[inline(always)]
+fn wide<T>(run: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(run)
+}
+
+/// Numbers of a contiguous f32 tensor.
+fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(all), Some((from, to))) => Ok(&all[from..to]),
+        _ => bail!("a kernel was given what is not contiguous f32"),
+    }
+}
+
+fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(all), Some((from, to))) => Ok(&mut all[from..to]),
+        _ => bail!("a kernel was given what is not contiguous f32"),
+    }
+}
+
+fn width(layout: &Layout) -> usize {
+    layout.dims().last().copied().unwrap_or(1).max(1)
+}
+
+/// Softmax over the keys that each query sees; nothing for the others. Scores
+/// are … × queries × keys.
+pub(super) struct MaskedSoftmax {
+    pub(super) scale: f32,
+    /// Queries there are.
+    pub(super) count: usize,
+    /// The key of the first query's own token.
+    pub(super) first: usize,
+    /// Keys that a query sees, its own among them.
+    pub(super) window: usize,
+}
+
+impl InplaceOp1 for MaskedSoftmax {
+    fn name(&self) -> &'static str {
+        "masked-softmax"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let keys = width(layout);
+        let scores = numbers_mut(storage, layout)?;
+        let row = |(at, scores): (usize, &mut [f32])| {
+            let last = self.first + at % self.count;
+            let seen = (last + 1).saturating_sub(self.window)..last + 1;
+            scores[..seen.start].fill(0.0);
+            scores[seen.end..].fill(0.0);
+            wide(|| softmax(&mut scores[seen], self.scale));
+        };
+        match scores.len() < WORTH_SHARING {
+            true => scores.chunks_mut(keys).enumerate().for_each(row),
+            false => scores.par_chunks_mut(keys).with_min_len(8).enumerate().for_each(row),
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn softmax(scores: &mut [f32], scale: f32) {
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    let (eights, rest) = scores.as_chunks::<8>();
+    for eight in eights {
+        for (lane, score) in lanes.iter_mut().zip(eight) {
+            *lane = if *score > *lane { *score } else { *lane };
+        }
+    }
+    let most = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, one| most.max(*one));
+    let mut sums = [0.0_f32; 8];
+    let (eights, rest) = scores.as_chunks_mut::<8>();
+    for eight in eights {
+        for (sum, score) in sums.iter_mut().zip(eight) {
+            *score = exp((*score - most) * scale);
+            *sum += *score;
+        }
+    }
+    let mut total: f32 = sums.iter().sum();
+    for score in rest {
+        *score = exp((*score - most) * scale);
+        total += *score;
+    }
+    let share = 1.0 / total;
+    scores.iter_mut().for_each(|score| *score *= share);
+}
+
+/// In place of the gradient of a softmax: that of its scores before scaling.
+pub(super) struct SoftmaxBack {
+    pub(super) scale: f32,
+}
+
+impl InplaceOp2 for SoftmaxBack {
+    fn name(&self) -> &'static str {
+        "softmax-back"
+    }
+
+    fn cpu_fwd(
+        &self,
+        storage: &mut CpuStorage,
+        layout: &Layout,
+        shares: &CpuStorage,
+        shares_layout: &Layout,
+    ) -> Result<()> {
+        let keys = width(layout);
+        let slopes = numbers_mut(storage, layout)?;
+        let shares = numbers(shares, shares_layout)?;
+        let row = |(slopes, shares): (&mut [f32], &[f32])| {
+            wide(|| {
+                let mean = dot(slopes, shares);
+                for (slope, share) in slopes.iter_mut().zip(shares) {
+                    *slope = (*slope - mean) * *share * self.scale;
+                }
+            });
+        };
+        match slopes.len() < WORTH_SHARING {
+            true => slopes.chunks_mut(keys).zip(shares.chunks(keys)).for_each(row),
+            false => slopes
+                .par_chunks_mut(keys)
+                .zip(shares.par_chunks(keys))
+                .with_min_len(8)
+                .for_each(row),
+        }
+        Ok(())
+    }
+}
+
+/// Σ a·b, in eight lanes: the same on every processor, and vectors.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// Reads tensors of one size as slices, and makes a tensor of that size.
+fn mapped<const N: usize>(
+    inputs: [&Tensor; N],
+    run: impl Fn([&[f32]; N], &mut [f32]) + Sync,
+    chunk: usize,
+) -> Result<Tensor> {
+    let inputs: Vec<Tensor> =
+        inputs.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+    let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [&[][..]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        match &**storage {
+            candle_core::Storage::Cpu(storage) => *slice = numbers(storage, layout)?,
+            _ => bail!("a kernel for processors was given what lies elsewhere"),
+        }
+    }
+    let mut made = vec![0.0_f32; slices[0].len()];
+    let part = |(at, made): (usize, &mut [f32])| {
+        let from = at * chunk;
+        run(slices.map(|slice| &slice[from..from + made.len()]), made);
+    };
+    match made.len() < WORTH_SHARING {
+        true => made.chunks_mut(chunk).enumerate().for_each(part),
+        false => made.par_chunks_mut(chunk).enumerate().for_each(part),
+    }
+    Tensor::from_vec(made, inputs[0].shape(), inputs[0].device())
+}
+
+const PART: usize = 1 << 12;
+
+pub(super) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let run = |[gate, up]: [&[f32]; 2], made: &mut [f32]| {
+        wide(|| {
+            for ((made, gate), up) in made.iter_mut().zip(gate).zip(up) {
+                *made = gate / (1.0 + exp(-gate)) * up;
+            }
+        });
+    };
+    mapped([gate, up], run, PART)
+}
+
+pub(super) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dgate = |[gate, up, dy]: [&[f32]; 3], made: &mut [f32]| {
+        wide(|| {
+            for (((made, gate), up), dy) in made.iter_mut().zip(gate).zip(up).zip(dy) {
+                let share = 1.0 / (1.0 + exp(-gate));
+                *made = dy * up * share * (1.0 + gate * (1.0 - share));
+            }
+        });
+    };
+    Ok((mapped([gate, up, dy], dgate, PART)?, gated(gate, dy)?))
+}
+
+pub(super) fn norm_back(x: &Tensor, weight: &Tensor, epsilon: f64, dy: &Tensor) -> Result<Tensor> {
+    let weight: Vec<f32> = weight.to_vec1()?;
+    let width = weight.len();
+    let run = |[x, dy]: [&[f32]; 2], made: &mut [f32]| {
+        for ((x, dy), made) in x.chunks(width).zip(dy.chunks(width)).zip(made.chunks_mut(width)) {
+            wide(|| {
+                for ((made, dy), weight) in made.iter_mut().zip(dy).zip(&weight) {
+                    *made = dy * weight;
+                }
+                let r = 1.0 / (dot(x, x) / width as f32 + epsilon as f32).sqrt();
+                let mean = dot(made, x) * r * r / width as f32;
+                for (made, x) in made.iter_mut().zip(x) {
+                    *made = (*made - x * mean) * r;
+                }
+            });
+        }
+    };
+    mapped([x, dy], run, width * (PART / width).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_exp() {
+        for at in -8700..8800 {
+            let x = at as f32 / 100.0;
+            let (made, right) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((made / right - 1.0).abs() < 3e-7, "e^{x} is {right}, not {made}");
+        }
+        assert!(exp(-1e9) < 1e-37);
+    }
+}

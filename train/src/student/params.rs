@@ -1,0 +1,95 @@
+//! What is learned: tensors in f32, what the model computes with, and their gradients.
+
+use candle_core::{DType, Result, Tensor};
+
+/// A tensor that is learned.
+pub(super) struct Param {
+    /// Its name in files.
+    pub(super) name: String,
+    /// Its value, in f32.
+    pub(super) value: Tensor,
+    /// Whether weight decay acts on it.
+    pub(super) decays: bool,
+    used: Tensor,
+}
+
+/// All of them, with one dtype that the model computes in.
+pub(super) struct Params {
+    all: Vec<Param>,
+    dtype: DType,
+}
+
+/// A tensor of a model: as it is, or learned.
+pub(super) enum Weight {
+    Fixed(Tensor),
+    Learned(usize),
+}
+
+impl Params {
+    pub(super) fn new(dtype: DType) -> Params {
+        Params { all: Vec::new(), dtype }
+    }
+
+    /// Adds one; gives its place.
+    pub(super) fn add(&mut self, name: String, value: &Tensor, decays: bool) -> Result<usize> {
+        let value = value.to_dtype(DType::F32)?;
+        let used = value.to_dtype(self.dtype)?;
+        self.all.push(Param { name, value, decays, used });
+        Ok(self.all.len() - 1)
+    }
+
+    /// What the model computes with.
+    pub(super) fn used(&self, at: usize) -> &Tensor {
+        &self.all[at].used
+    }
+
+    /// What the model computes with, learned or not.
+    pub(super) fn weight<'a>(&'a self, weight: &'a Weight) -> &'a Tensor {
+        match weight {
+            Weight::Fixed(tensor) => tensor,
+            Weight::Learned(at) => self.used(*at),
+        }
+    }
+
+    pub(super) fn all(&self) -> &[Param] {
+        &self.all
+    }
+
+    pub(super) fn set(&mut self, at: usize, value: Tensor) -> Result<()> {
+        let param = &mut self.all[at];
+        param.used = value.to_dtype(self.dtype)?;
+        param.value = value;
+        Ok(())
+    }
+}
+
+/// Gradients of [`Params`], in their order, in f32.
+pub(super) struct Grads(Vec<Option<Tensor>>);
+
+impl Grads {
+    pub(super) fn new(params: &Params) -> Grads {
+        Grads(vec![None; params.all.len()])
+    }
+
+    pub(super) fn add(&mut self, at: usize, grad: &Tensor) -> Result<()> {
+        let grad = grad.to_dtype(DType::F32)?;
+        self.0[at] = Some(match self.0[at].take() {
+            None => grad,
+            Some(sum) => (sum + grad)?,
+        });
+        Ok(())
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Tensor> {
+        self.0[at].as_ref()
+    }
+
+    /// The length of all together.
+    pub(super) fn norm(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for grad in self.0.iter().flatten() {
+            sum += f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+        Ok(sum.sqrt())
+    }
+}

@@ -1,0 +1,300 @@
+//! What a training will take, before it begins.
+
+use std::fs;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::error::TrainError;
+use super::model::Chunks;
+use super::rows::Rows;
+use super::shape::Shape;
+use crate::settings::{Method, Settings, Target};
+
+/// What a training will take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Numbers of the model.
+    pub parameters: usize,
+    /// Numbers that are learned.
+    pub learned: usize,
+    /// Rows to learn from, and to choose by.
+    pub rows: (usize, usize),
+    /// Tokens of one epoch, and those of them that are learned.
+    pub tokens: (usize, usize),
+    /// The longest row, in tokens.
+    pub longest: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: usize,
+    /// Steps of all epochs.
+    pub steps: usize,
+    /// Bytes at the peak, about.
+    pub memory: u64,
+    /// Floating-point operations of all epochs, about.
+    pub operations: f64,
+}
+
+/// What decides memory and speed, but never what is learned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Means {
+    /// Tokens that go through the model together, at most.
+    pub pass_tokens: usize,
+    /// How much is computed at a time.
+    pub chunks: Chunks,
+    /// Bytes there are; none: as many as this machine has free.
+    pub memory: Option<u64>,
+}
+
+impl Default for Means {
+    fn default() -> Means {
+        Means { pass_tokens: 4096, chunks: Chunks::default(), memory: None }
+    }
+}
+
+impl Plan {
+    /// Counts; loads nothing.
+    pub(super) fn new(
+        shape: &Shape,
+        rows: &Rows,
+        settings: &Settings,
+        means: &Means,
+        bytes: usize,
+    ) -> Plan {
+        let lengths: Vec<usize> = rows.train.iter().map(|row| row.tokens.len()).collect();
+        let tokens: usize = lengths.iter().sum();
+        let learned: usize = rows.train.iter().map(|row| row.learned().count()).sum();
+        let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
+        let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
+        let squares: f64 = lengths.iter().map(|length| (*length as f64).powi(2)).sum();
+        let epoch = operations(shape, settings, tokens as f64, learned as f64, squares);
+        Plan {
+            parameters: shape.parameters(),
+            learned: learned_by(shape, settings),
+            rows: (rows.train.len(), rows.validation.len()),
+            tokens: (tokens, learned),
+            longest,
+            steps_per_epoch,
+            steps: steps_per_epoch * settings.epochs,
+            memory: memory(
+                shape,
+                settings,
+                means,
+                longest.max(means.pass_tokens.min(tokens)),
+                bytes,
+            ),
+            operations: epoch * settings.epochs as f64,
+        }
+    }
+
+    /// Seconds that all epochs take on this device, about: it multiplies a few
+    /// matrices of the model's sizes to find out.
+    pub(super) fn seconds(
+        &self,
+        shape: &Shape,
+        device: &Device,
+        dtype: DType,
+    ) -> candle_core::Result<f64> {
+        let wide = (shape.width.min(2048), shape.inner.min(4096));
+        let x = Tensor::ones((256, wide.0), dtype, device)?;
+        let w = Tensor::ones((wide.0, wide.1), dtype, device)?;
+        let (mut done, mut best) = (0.0, 0.0_f64);
+        while done < 0.2 {
+            let clock = std::time::Instant::now();
+            let y = x.matmul(&w)?;
+            device.synchronize()?;
+            drop(y);
+            let took = clock.elapsed().as_secs_f64();
+            best = best.max((2 * 256 * wide.0 * wide.1) as f64 / took);
+            done += took;
+        }
+        // What is no multiplication takes about a third of the time.
+        Ok(self.operations / best * 1.5)
+    }
+}
+
+impl Shape {
+    /// Numbers of the whole model.
+    pub(super) fn parameters(&self) -> usize {
+        let table = self.vocabulary * self.width;
+        let heads = if self.family == super::shape::Family::Qwen3 { 2 * self.head } else { 0 };
+        let tables = if self.tied { table } else { 2 * table };
+        tables + self.layers * (self.matrices() + 2 * self.width + heads) + self.width
+    }
+
+    /// Numbers of a layer's matrices.
+    fn matrices(&self) -> usize {
+        Target::ALL.iter().map(|target| self.sizes(*target)).map(|(out, input)| out * input).sum()
+    }
+}
+
+fn learned_by(shape: &Shape, settings: &Settings) -> usize {
+    if settings.method == Method::Full {
+        return shape.parameters();
+    }
+    let sides = settings.targets.iter().map(|target| shape.sizes(*target));
+    let sides: usize = sides.map(|(out, input)| out + input).sum();
+    shape.layers * settings.rank * sides
+}
+
+fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64, squares: f64) -> f64 {
+    // Forwards, once more, and back to the input; full: to the weights too.
+    let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
+    let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
+    let attention = 7.0 * squares * (shape.layers * shape.queries()) as f64;
+    let head = 2.0 * (shape.vocabulary * shape.width) as f64 * learned;
+    times * (matrices + head) + attention
+}
+
+/// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
+/// memories, layer inputs, one layer's steps, and the largest chunk.
+fn memory(shape: &Shape, settings: &Settings, means: &Means, pass: usize, bytes: usize) -> u64 {
+    let (all, learned) = (shape.parameters(), learned_by(shape, settings));
+    let weights = match settings.method {
+        // Beside the f32 values only where the model computes with others.
+        Method::Full if bytes == 4 => 0,
+        _ => all * bytes,
+    };
+    let state = learned * 4 * 5;
+    let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
+    let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
+    let layer = steps * bytes * (1 + means.chunks.kept_layers.min(shape.layers));
+    let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
+    let logits = 4 * means.chunks.logits.max(16 * shape.vocabulary) * 4;
+    (weights + state + inputs + layer + scores.max(logits)) as u64
+}
+
+/// Bytes that this machine has free: what the kernel says, and the limits of
+/// control groups.
+pub(super) fn free_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let free = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
+    let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max");
+    let used = number("/sys/fs/cgroup/memory.current");
+    Some(match (limit, used) {
+        (Some(limit), Some(used)) => free.min(limit.saturating_sub(used)),
+        _ => free,
+    })
+}
+
+/// Refuses what does not fit, and names the flag that would make it fit.
+pub(super) fn check_memory(
+    plan: &Plan,
+    shape: &Shape,
+    settings: &Settings,
+    means: &Means,
+    bytes: usize,
+    free: u64,
+) -> Result<(), TrainError> {
+    if plan.memory <= free {
+        return Ok(());
+    }
+    let fits = |settings: &Settings, means: &Means, pass| {
+        memory(shape, settings, means, pass, bytes) <= free
+    };
+    let smaller = Means { pass_tokens: plan.longest, ..*means };
+    let chunked =
+        Means { chunks: Chunks { queries: 64, logits: 1 << 20, kept_layers: 0 }, ..smaller };
+    let lora = Settings { method: Method::Lora, ..settings.clone() };
+    let mend = if fits(settings, &smaller, plan.longest) {
+        format!("--pass-tokens {} makes it fit", plan.longest)
+    } else if fits(settings, &chunked, plan.longest) {
+        format!("--pass-tokens {} --chunk 64 --kept-layers 0 makes it fit", plan.longest)
+    } else if settings.method == Method::Full && fits(&lora, &chunked, plan.longest) {
+        format!(
+            "fixfly train lora --pass-tokens {} --chunk 64 --kept-layers 0 makes it fit",
+            plan.longest
+        )
+    } else {
+        let held = memory(shape, settings, &chunked, 0, bytes);
+        let each = memory(shape, settings, &chunked, plan.longest, bytes) - held;
+        match free.saturating_sub(held) as f64 / each.max(1) as f64 * plan.longest as f64 {
+            most if most >= 64.0 => format!(
+                "a dataset built with --max-tokens {} would fit; else use a smaller model, or a larger machine by fixfly train llamafactory",
+                most as usize / 64 * 64
+            ),
+            _ => "the model alone does not fit: use a smaller one, or a larger machine by fixfly train llamafactory".into(),
+        }
+    };
+    Err(TrainError::Memory(format!(
+        "it needs about {} and {} are free: {mend}; --memory says how much there is",
+        bytes_in_words(plan.memory),
+        bytes_in_words(free)
+    )))
+}
+
+/// `1.5 GB`.
+pub fn bytes_in_words(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes => format!("{:.0} MB", bytes / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Qwen3-8B's config.json.
+    fn shape() -> Shape {
+        Shape {
+            family: super::super::shape::Family::Qwen3,
+            width: 4096,
+            layers: 36,
+            heads: 32,
+            kept_heads: 8,
+            head: 128,
+            inner: 12_288,
+            vocabulary: 151_936,
+            context: 40_960,
+            epsilon: 1e-6,
+            theta: 1e6,
+            stretch: None,
+            tied: false,
+            windows: vec![None; 36],
+        }
+    }
+
+    fn plan(settings: &Settings, length: usize) -> Plan {
+        let row = super::super::rows::Row {
+            id: "a".into(),
+            tokens: vec![1; length],
+            loss: vec![[1, length]],
+        };
+        let rows = Rows {
+            train: vec![row; 16],
+            validation: vec![],
+            hash: String::new(),
+            about: serde_json::Value::Null,
+        };
+        Plan::new(&shape(), &rows, settings, &Means::default(), 2)
+    }
+
+    #[test]
+    fn counts_are_those_of_the_model_cards() {
+        let plan = plan(&Settings::of(Method::Lora), 1000);
+        assert_eq!((plan.parameters, plan.learned), (8_190_735_360, 30_670_848));
+        assert_eq!((plan.steps_per_epoch, plan.steps), (2, 20));
+        assert_eq!(plan.tokens, (16_000, 16 * 999));
+    }
+
+    #[track_caller]
+    fn check(settings: &Settings, length: usize, gigabytes: u64, expected: &str) {
+        let plan = plan(settings, length);
+        let free = gigabytes * 1_000_000_000;
+        let said = check_memory(&plan, &shape(), settings, &Means::default(), 2, free);
+        let said = said.map_or_else(|why| why.to_string(), |()| "fits".into());
+        assert!(said.contains(expected), "{said}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_what_would() {
+        let (lora, full) = (Settings::of(Method::Lora), Settings::of(Method::Full));
+        check(&lora, 32_768, 141, "fits");
+        check(&lora, 500, 21, "--pass-tokens 500 makes it fit");
+        check(&lora, 32_768, 50, "--pass-tokens 32768 --chunk 64 --kept-layers 0 makes it fit");
+        check(&lora, 32_768, 24, "a dataset built with --max-tokens");
+        check(&lora, 1000, 8, "the model alone does not fit");
+        check(&full, 1000, 141, "fixfly train lora");
+    }
+}

@@ -1,0 +1,394 @@
+//! The whole of a training, on models so small that a test has the time.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod beside_pytorch;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Device, Tensor, safetensors};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::chance::Dropout;
+use super::model::{Chunks, Model};
+use super::ops::tests::{check_close, random};
+use super::params::Grads;
+use super::pass::Pass;
+use super::rows::Row;
+use super::{Event, Job, Line, Means, Outcome, TrainError, checkpoints, choose};
+use crate::settings::{Method, Settings, Target};
+
+const WORDS: usize = 64;
+
+/// A model folder of two layers with random weights.
+fn base(folder: &Path, kind: &str) -> PathBuf {
+    let folder = folder.join(kind);
+    fs::create_dir_all(&folder).unwrap();
+    let (width, heads, kept, head, inner) = (32, 4, 2, 16, 48);
+    let mut config = json!({
+        "model_type": kind, "hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": heads,
+        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": inner,
+        "vocab_size": WORDS, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "tie_word_embeddings": kind == "qwen3",
+    });
+    if kind == "mistral" {
+        config["sliding_window"] = json!(5);
+    }
+    if kind == "llama" {
+        config["rope_scaling"] = json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        });
+    }
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let mut tensors = HashMap::new();
+    let mut seed = 100;
+    let mut put = |name: String, sizes: &[usize]| {
+        seed += 1;
+        let norm = sizes.len() == 1;
+        let numbers = random(sizes, seed);
+        let numbers = if norm { (numbers * 0.2).unwrap() + 1.0 } else { numbers * 0.25 };
+        tensors.insert(name, numbers.unwrap());
+    };
+    put("model.embed_tokens.weight".into(), &[WORDS, width]);
+    put("model.norm.weight".into(), &[width]);
+    if kind != "qwen3" {
+        put("lm_head.weight".into(), &[WORDS, width]);
+    }
+    for layer in 0..2 {
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        put(name("input_layernorm"), &[width]);
+        put(name("post_attention_layernorm"), &[width]);
+        if kind == "qwen3" {
+            put(name("self_attn.q_norm"), &[head]);
+            put(name("self_attn.k_norm"), &[head]);
+        }
+        put(name("self_attn.q_proj"), &[heads * head, width]);
+        put(name("self_attn.k_proj"), &[kept * head, width]);
+        put(name("self_attn.v_proj"), &[kept * head, width]);
+        put(name("self_attn.o_proj"), &[width, heads * head]);
+        put(name("mlp.gate_proj"), &[inner, width]);
+        put(name("mlp.up_proj"), &[inner, width]);
+        put(name("mlp.down_proj"), &[width, inner]);
+    }
+    safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
+    folder
+}
+
+fn row(at: usize, length: usize) -> Row {
+    let tokens = (0..length).map(|token| ((token * 7 + at * 13 + token * token) % WORDS) as u32);
+    let loss = vec![[length / 3, length / 2], [length / 2 + 1, length]];
+    Row { id: format!("row-{at}"), tokens: tokens.collect(), loss }
+}
+
+fn rows() -> Vec<Row> {
+    [11, 7, 20, 5, 16, 9].iter().enumerate().map(|(at, length)| row(at, *length)).collect()
+}
+
+fn dataset(folder: &Path, rows: &[Row]) -> PathBuf {
+    let folder = folder.join("dataset");
+    fs::create_dir_all(folder.join("tokens")).unwrap();
+    let line =
+        |row: &Row| json!({"row": row.id, "tokens": row.tokens, "loss": row.loss}).to_string();
+    let write = |name: &str, rows: &[Row]| {
+        let lines: Vec<_> = rows.iter().map(line).collect();
+        fs::write(folder.join("tokens").join(name), lines.join("\n") + "\n").unwrap();
+    };
+    write("rows.jsonl", rows);
+    write("validation.jsonl", &[row(20, 12), row(21, 30)]);
+    folder
+}
+
+fn settings(method: Method) -> Settings {
+    let (rank, alpha, targets) = (4, 8.0, Target::ALL.to_vec());
+    let (warmup, accumulation, epochs, learning_rate) = (2, 3, 3, 1e-2);
+    let changed = Settings::of(method);
+    Settings { rank, alpha, targets, warmup, accumulation, epochs, learning_rate, ..changed }
+}
+
+fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
+    let mut model = Model::load(base, settings, chunks, &Device::Cpu, DType::F32).unwrap();
+    if settings.method == Method::Lora {
+        // An adapter that does nothing yet has half of its gradients at nothing.
+        for at in 0..model.params.all().len() {
+            let sizes = model.params.all()[at].value.dims().to_vec();
+            model.params.set(at, (random(&sizes, at as u64) * 0.2).unwrap()).unwrap();
+        }
+    }
+    model
+}
+
+/// The loss of rows and all gradients, in passes of at most so many tokens.
+fn learn(model: &Model, rows: &[Row], pass: usize, rate: f64) -> (f64, Vec<Tensor>) {
+    let passes = Pass::pack(rows, pass);
+    let learned: usize = passes.iter().map(|pass| pass.targets.len()).sum();
+    let mut grads = Grads::new(&model.params);
+    let mut loss = 0.0;
+    for pass in &passes {
+        let key = |at: &usize| super::chance::key(&[7, *at as u64]);
+        let rows = pass.which.iter().zip(&pass.rows).map(|(at, row)| (key(at), row.length));
+        let dropout = Dropout { rate, rows: rows.collect() };
+        loss += model.learn(pass, 1.0 / learned as f64, &dropout, &mut grads).unwrap();
+    }
+    let all = (0..model.params.all().len()).map(|at| grads.get(at).unwrap().clone()).collect();
+    (loss / learned as f64, all)
+}
+
+const KINDS: [&str; 3] = ["qwen3", "llama", "mistral"];
+
+#[test]
+fn little_changes_do_what_the_gradient_says() {
+    let folder = TempDir::new().unwrap();
+    for (kind, method) in KINDS.iter().flat_map(|kind| [(kind, Method::Lora), (kind, Method::Full)])
+    {
+        let base = base(folder.path(), kind);
+        let mut model = model(&base, &settings(method), Chunks::default());
+        let (rows, rate) = (rows(), if method == Method::Lora { 0.3 } else { 0.0 });
+        let (_, grads) = learn(&model, &rows, 100, rate);
+        for (at, grad) in grads.iter().enumerate() {
+            // Along the gradient the loss changes by its length, squared.
+            let value = model.params.all()[at].value.clone();
+            let length = grad.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+            let step = 0.01 / f64::from(length.max(1e-3));
+            let mut moved = |by: f64| {
+                model.params.set(at, (&value + (grad * by).unwrap()).unwrap()).unwrap();
+                let loss = learn(&model, &rows, 100, rate).0;
+                model.params.set(at, value.clone()).unwrap();
+                loss
+            };
+            let slope = (moved(step) - moved(-step)) / (2.0 * step);
+            let expected = f64::from(length * length);
+            let off = (slope - expected).abs() / expected.max(1e-4);
+            let name = &model.params.all()[at].name;
+            assert!(off < 0.02, "{kind} {method:?} {name}: {expected} where changes give {slope}");
+        }
+    }
+}
+
+#[test]
+fn how_much_at_a_time_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    for kind in KINDS {
+        let base = base(folder.path(), kind);
+        for method in [Method::Lora, Method::Full] {
+            let settings = settings(method);
+            let rate = if method == Method::Lora { 0.2 } else { 0.0 };
+            let rows = rows();
+            let plain = model(&base, &settings, Chunks::default());
+            let (loss, grads) = learn(&plain, &rows, 1, rate);
+            for (pass, queries, logits, kept_layers) in
+                [(30, 256, 1 << 20, 0), (1000, 3, 16, 1), (1000, 1, 1 << 10, 2), (1, 4, 1, 0)]
+            {
+                let other = model(&base, &settings, Chunks { queries, logits, kept_layers });
+                let (other_loss, other_grads) = learn(&other, &rows, pass, rate);
+                assert!(
+                    (other_loss / loss - 1.0).abs() < 1e-6,
+                    "{kind}: {other_loss} is not {loss}"
+                );
+                grads
+                    .iter()
+                    .zip(&other_grads)
+                    .for_each(|(one, other)| check_close(other, one, 2e-5));
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_come_close() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "qwen3");
+    let settings = settings(Method::Lora);
+    let exact = model(&base, &settings, Chunks::default());
+    let mut coarse =
+        Model::load(&base, &settings, Chunks::default(), &Device::Cpu, DType::BF16).unwrap();
+    for at in 0..coarse.params.all().len() {
+        coarse.params.set(at, exact.params.all()[at].value.clone()).unwrap();
+    }
+    let (rows, rate) = (rows(), 0.1);
+    let (loss, grads) = learn(&exact, &rows, 100, rate);
+    let (other, others) = learn(&coarse, &rows, 100, rate);
+    assert!((other / loss - 1.0).abs() < 0.01, "{other} is not {loss}");
+    let length =
+        |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+    for (one, other) in grads.iter().zip(&others) {
+        let off = length(&(one - other).unwrap()) / length(one);
+        assert!(off < 0.06, "a gradient is {off} off");
+    }
+}
+
+fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -> Job {
+    Job {
+        base: base.into(),
+        dataset: dataset.into(),
+        output: folder.join(name),
+        settings: settings(method),
+        means: Means { pass_tokens: 24, memory: Some(1 << 40), ..Means::default() },
+        gpu: None,
+        precision: None,
+    }
+}
+
+/// Runs a job, stopping once after so many steps; gives its lines.
+fn run(job: &Job, stop_after: Option<usize>) -> (Outcome, Vec<Line>) {
+    let stop = AtomicBool::new(false);
+    let mut lines = Vec::new();
+    let mut trainer = job.clone().ready().unwrap().load().unwrap();
+    let outcome = trainer
+        .run(&stop, |event| {
+            if let Event::Line(line) = event {
+                if matches!(&line, Line::Step(step) if Some(step.step) == stop_after) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                lines.push(line);
+            }
+        })
+        .unwrap();
+    (outcome, lines)
+}
+
+fn numbers(lines: &[Line]) -> Vec<(usize, u64, u64)> {
+    let of = |line: &Line| match line {
+        Line::Step(step) => (step.step, step.loss.to_bits(), step.gradient.unwrap().to_bits()),
+        Line::Validation { step, loss, .. } => (*step, loss.to_bits(), 0),
+    };
+    lines.iter().map(of).collect()
+}
+
+#[test]
+fn a_training_that_was_stopped_ends_bit_by_bit_as_one_that_was_not() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "qwen3");
+    let dataset = dataset(folder.path(), &rows());
+    for (method, file) in
+        [(Method::Lora, "adapter_model.safetensors"), (Method::Full, "model.safetensors")]
+    {
+        let whole = job(folder.path(), &base, &dataset, method, &format!("whole-{method:?}"));
+        let (outcome, expected) = run(&whole, None);
+        assert_eq!((outcome, expected.len()), (Outcome::Done, 9));
+        let parts = job(folder.path(), &base, &dataset, method, &format!("parts-{method:?}"));
+        let mut lines = Vec::new();
+        // In the middle of an epoch, and at the end of one.
+        for stop in [Some(1), Some(4), None] {
+            // What was being written when somebody pulled the plug.
+            let partial = parts.output.join("checkpoints/partial-000001");
+            if parts.output.is_dir() {
+                fs::create_dir_all(&partial).unwrap();
+                fs::write(partial.join("checkpoint.json"), "{\"st").unwrap();
+            }
+            let (outcome, part) = run(&parts, stop);
+            assert_eq!(outcome, stop.map_or(Outcome::Done, Outcome::Stopped));
+            lines.extend(part);
+        }
+        assert_eq!(numbers(&lines), numbers(&expected));
+        let kept = |job: &Job| {
+            let all = checkpoints(&job.output).unwrap();
+            let steps: Vec<_> =
+                all.iter().map(|one| (one.facts.clone(), one.folder.clone())).collect();
+            let last = fs::read(all.last().unwrap().folder.join(file)).unwrap();
+            (steps.into_iter().map(|(facts, _)| facts).collect::<Vec<_>>(), last)
+        };
+        assert_eq!(kept(&whole).0, kept(&parts).0);
+        assert!(kept(&whole).1 == kept(&parts).1, "{file} differs");
+        let all = checkpoints(&parts.output).unwrap();
+        assert_eq!(
+            all.iter().map(|one| one.facts.epoch).collect::<Vec<_>>(),
+            [Some(1), Some(2), Some(3)]
+        );
+    }
+}
+
+#[test]
+fn a_training_learns() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "llama");
+    let dataset = dataset(folder.path(), &rows());
+    let mut job = job(folder.path(), &base, &dataset, Method::Lora, "student");
+    job.settings.epochs = 30;
+    let (_, lines) = run(&job, None);
+    let losses = |line: &Line| match line {
+        Line::Step(step) => Some(step.loss),
+        Line::Validation { .. } => None,
+    };
+    let losses: Vec<f64> = lines.iter().filter_map(losses).collect();
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(last < first * 0.7, "{first} became {last}");
+}
+
+#[test]
+fn a_checkpoint_is_chosen_by_validation() {
+    let facts = |step, validation| super::Checkpoint {
+        folder: PathBuf::from(format!("step-{step}")),
+        facts: super::Facts { step, epoch: Some(step), loss: None, validation },
+    };
+    let chosen = |all: &[super::Checkpoint]| choose(all).map(|one| one.facts.step);
+    assert_eq!(chosen(&[facts(1, Some(0.5)), facts(2, Some(0.4)), facts(3, Some(0.6))]), Some(2));
+    assert_eq!(chosen(&[facts(1, None), facts(2, None)]), Some(2));
+    assert_eq!(chosen(&[]), None);
+}
+
+#[track_caller]
+fn check(job: Job, expected: &str) {
+    let said: Result<(), TrainError> = job.ready().and_then(|ready| ready.load()).map(drop);
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_in_a_sentence() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "qwen3");
+    let rows = dataset(folder.path(), &rows());
+    let job = |name| job(folder.path(), &base, &rows, Method::Lora, name);
+    let mut long = job("long");
+    long.settings.max_tokens = 15;
+    check(
+        long,
+        "row row-2 has 20 tokens and 15 are the most: build the dataset with --max-tokens 15",
+    );
+    let mut small = job("small");
+    small.means.memory = Some(100_000);
+    check(small, "it needs about");
+    let kept = job("kept");
+    kept.clone().ready().unwrap().load().unwrap();
+    let mut other = kept;
+    other.settings.rank = 8;
+    check(other, "holds another training: its rank is 4, not 8");
+    let mut gpu = job("gpu");
+    gpu.gpu = Some(0);
+    check(gpu, "this fixfly was built without GPUs");
+}
+
+#[test]
+fn a_merged_model_is_the_model_with_its_adapter() {
+    let folder = TempDir::new().unwrap();
+    for kind in ["qwen3", "llama"] {
+        let base = base(folder.path(), kind);
+        let dataset = dataset(folder.path(), &rows());
+        let job = job(folder.path(), &base, &dataset, Method::Lora, &format!("student-{kind}"));
+        run(&job, None);
+        let adapter = checkpoints(&job.output).unwrap().pop().unwrap().folder;
+        let merged = folder.path().join(format!("merged-{kind}"));
+        super::merge(Some(&base), Some(&adapter), &merged, None).unwrap();
+        let learned =
+            safetensors::load(adapter.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+        let mut beside = model(&base, &job.settings, Chunks::default());
+        for at in 0..beside.params.all().len() {
+            let value = learned[&beside.params.all()[at].name].clone();
+            beside.params.set(at, value).unwrap();
+        }
+        let merged = Model::load(
+            &merged,
+            &Settings::of(Method::Full),
+            Chunks::default(),
+            &Device::Cpu,
+            DType::F32,
+        );
+        let loss = |model: &Model| model.loss(&Pass::pack(&rows(), 1000)[0]).unwrap();
+        let (one, other) = (loss(&beside), loss(&merged.unwrap()));
+        assert!((one / other - 1.0).abs() < 1e-5, "{one} is not {other}");
+    }
+}
