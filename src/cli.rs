@@ -11,7 +11,7 @@ use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
 use crate::failure::one_line;
-use crate::{bench, dataset, grade, reason, report, run, sandbox, schema, train};
+use crate::{bench, dataset, grade, reason, report, run, sandbox, schema, train, trajectory};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Run(Box<run::Flags>),
     /// Grade patches of anybody's by the rules of a benchmark
     Grade(grade::Flags),
+    /// Exchange recorded work with other agents
+    Trajectory(trajectory::Flags),
     /// Say what recorded runs achieved
     Report(report::Flags),
     /// Make what a student learns from of recorded runs, and look at it

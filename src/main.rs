@@ -17,6 +17,7 @@ mod schema;
 mod swebench;
 mod terminal;
 mod train;
+mod trajectory;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
+        Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),

@@ -2,7 +2,7 @@
 
 mod glob;
 mod interrupts;
-mod issues;
+pub(crate) mod issues;
 mod machine;
 pub(crate) mod model;
 mod progress;
@@ -209,7 +209,7 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let ended = ended?;
     if is_of_issues {
         let model = settings.model.as_deref().filter(|_| asked.is_some());
-        issues::write_predictions(&flags.output, model.unwrap_or(&flags.policy))?;
+        issues::write_predictions(&flags.output, &flags.output, model.unwrap_or(&flags.policy))?;
     }
     if !ended.stopped {
         terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
@@ -433,7 +433,7 @@ fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
     facts
 }
 
-fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+pub(crate) fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
     bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

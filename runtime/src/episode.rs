@@ -42,6 +42,12 @@ impl Episode {
         self.verdict.as_ref().is_some_and(|verdict| verdict.solved)
     }
 
+    /// True where there is a patch that no benchmark has judged, as in work
+    /// taken over from other agents: neither solved nor unsolved.
+    pub fn unjudged(&self) -> bool {
+        self.patch.is_some() && self.verdict.is_none()
+    }
+
     /// The turn, counted from 1, that solved the task.
     pub fn solved_at(&self) -> Option<usize> {
         self.solved().then_some(self.turns.len())

@@ -25,6 +25,9 @@ pub(crate) struct RunReport {
     /// Episodes that count: the denominator of most shares.
     pub(crate) episodes: usize,
     pub(crate) infrastructure_failures: usize,
+    /// Episodes with a patch that nobody judged: in no share of what was solved.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unjudged: usize,
     pub(crate) turns: Vec<SolvedAt>,
     pub(crate) solved: Share,
     /// Of the episodes whose task is described by the method's own docstring.
@@ -97,6 +100,7 @@ impl RunReport {
         };
         let episodes: Vec<&Episode> = all.iter().filter(|e| !e.infrastructure_failure()).collect();
         let solved: Vec<&Episode> = episodes.iter().copied().filter(|e| e.solved()).collect();
+        let judged: Vec<&Episode> = episodes.iter().copied().filter(|e| !e.unjudged()).collect();
         let of = episodes.len();
         let share = |is: &dyn Fn(&Episode) -> bool| {
             Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
@@ -117,8 +121,9 @@ impl RunReport {
             tasks: tasks.len(),
             episodes: of,
             infrastructure_failures: all.len() - of,
-            turns: turn_rows(&episodes),
-            solved: Share::new(solved.len(), of),
+            unjudged: of - judged.len(),
+            turns: turn_rows(&judged),
+            solved: Share::new(solved.len(), judged.len()),
             solved_docstring_only: Share::new(
                 docstring.iter().filter(|e| e.solved()).count(),
                 docstring.len(),
@@ -134,11 +139,16 @@ impl RunReport {
             times: time_rows(&episodes),
             wall_seconds: wall_seconds(&episodes),
             retention: retained(&episodes),
-            samples: samples(&episodes),
+            samples: samples(&judged),
             costs: Costs::of(&episodes),
             ideas: counted(solved.iter().filter_map(|e| idea(e.turns.last()?))),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands references over")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn by_docstring(episode: &Episode) -> bool {

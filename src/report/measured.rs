@@ -79,7 +79,8 @@ impl Measured {
         let config = |key: &str| {
             record.config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().into()
         };
-        let counted = episodes.iter().filter(|episode| !episode.infrastructure_failure());
+        let counts = |episode: &&Episode| !episode.infrastructure_failure() && !episode.unjudged();
+        let counted = episodes.iter().filter(counts);
         Measured {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),

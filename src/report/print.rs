@@ -63,8 +63,16 @@ fn caption(run: &RunReport) -> String {
         0 => String::new(),
         n => format!("; {n} more failed for reasons outside the policy and are in no number"),
     };
+    let unjudged = match run.unjudged {
+        0 => String::new(),
+        n => format!(
+            "; {n} have a patch that nobody judged and are in no share of what was solved \
+             (`fixfly grade swebench --predictions {}/preds.json` judges them)",
+            run.run
+        ),
+    };
     format!(
-        "{} episodes on {} tasks of {} ({}), policy {}, seed {}, fixfly {}{failures}",
+        "{} episodes on {} tasks of {} ({}), policy {}, seed {}, fixfly {}{failures}{unjudged}",
         run.episodes, run.tasks, run.benchmark, run.split, run.policy, run.seed, run.fixfly
     )
 }

@@ -103,9 +103,9 @@ impl Flags {
     }
 }
 
-/// Writes `preds.json` beside the episodes: what any grader of SWE-bench reads.
-/// Of several samples the first counts.
-pub(super) fn write_predictions(run: &Path, model: &str) -> anyhow::Result<()> {
+/// Writes the patches of a run as `preds.json`, which any grader of SWE-bench
+/// reads, and gives their number. Of several samples the first counts.
+pub(crate) fn write_predictions(run: &Path, into: &Path, model: &str) -> anyhow::Result<usize> {
     let recording = Recording::open(run)?;
     let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
     for at in 0..recording.len() {
@@ -127,9 +127,10 @@ pub(super) fn write_predictions(run: &Path, model: &str) -> anyhow::Result<()> {
         predictions.insert(episode.task.id, (sample, prediction));
     }
     let all = prediction::by_instance(predictions.values().map(|(_, prediction)| prediction));
-    let file = run.join("preds.json");
+    let file = into.join("preds.json");
     std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(predictions.len())
 }
 
 #[cfg(test)]

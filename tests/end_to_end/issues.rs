@@ -125,7 +125,7 @@ python = \"3.11\"
 ";
 
 /// Repositories, a table of their issues, and a place for runs.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
@@ -147,7 +147,7 @@ fn put(folder: &Path, files: &[(&str, &str)]) {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut rows = String::new();
         for fixture in &FIXTURES {
@@ -159,12 +159,12 @@ impl Bench {
         Bench { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The binary on these issues.
-    fn fixfly(&self, words: &[&str]) -> Command {
+    pub(crate) fn fixfly(&self, words: &[&str]) -> Command {
         let mut command = command(words);
         command.arg("--instances").arg(self.path("issues.jsonl"));
         command.arg("--repos").arg(self.path("repos")).arg("--specs").arg(self.path("specs"));
@@ -172,7 +172,7 @@ impl Bench {
         command
     }
 
-    fn run(&self, name: &str, more: &[&str]) -> Vec<Episode> {
+    pub(crate) fn run(&self, name: &str, more: &[&str]) -> Vec<Episode> {
         let run = self.path(name);
         let mut words = vec!["run", "swebench", "-o", run.to_str().unwrap()];
         words.extend(more);

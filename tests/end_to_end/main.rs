@@ -13,6 +13,7 @@ mod schemas;
 mod server;
 mod teachers;
 mod training;
+mod trajectories;
 
 use std::process::{Command, Output};
 

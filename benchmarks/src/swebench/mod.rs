@@ -3,7 +3,8 @@
 //! [`instance`] reads the tables, [`tree`] and [`environment`] make the world,
 //! [`evaluate`] runs a patch in it, [`log`] and [`grade`] are the official
 //! rules, [`events`] what unittest tells beside the log, and [`verdict`] puts
-//! the two together. [`Grader`] holds them.
+//! the two together. [`Grader`] holds them. [`trajectory`] reads and writes what
+//! other agents record.
 
 pub mod environment;
 pub mod evaluate;
@@ -18,6 +19,7 @@ pub mod patch;
 pub mod prediction;
 pub mod report;
 pub mod spec;
+pub mod trajectory;
 pub mod tree;
 pub mod verdict;
 

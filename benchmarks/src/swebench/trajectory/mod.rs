@@ -1,0 +1,256 @@
+//! Recorded work of other agents, as episodes; and episodes as others read them.
+//!
+//! [`read`] takes SWE-agent's `.traj` and mini-swe-agent's JSON, told apart by
+//! what is in them. [`sweagent::write`] and [`atif::write`] go the other way.
+//! What a file does not say stays unknown: nothing is worked out from elsewhere.
+
+pub mod atif;
+mod end;
+mod mini;
+pub mod sweagent;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fixfly_runtime::{
+    Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History,
+    ISSUE_SCHEMA, Issue, Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta,
+    Timings, Turn, Usage,
+};
+use serde_json::{Map, Value, json};
+
+use super::Instance;
+use super::issues::NAME;
+
+/// The tool whose calls are commands of a shell.
+const BASH: &str = "bash";
+
+/// A trajectory as an episode that nobody has judged, and what its file says
+/// beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The episode; its verdict is none.
+    pub episode: Episode,
+    /// The form of the file.
+    pub form: Form,
+    /// Version of the agent.
+    pub version: Option<String>,
+    /// The model, as the agent was told to call it.
+    pub model: Option<String>,
+    /// How it ended, in the agent's own word.
+    pub exit_status: Option<String>,
+    /// Calls, tokens and dollars of the whole, in the agent's own words.
+    pub totals: Map<String, Value>,
+    /// What is not in the episode as it is in the file, and how often.
+    pub remarks: BTreeMap<&'static str, usize>,
+}
+
+/// Whose form a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// SWE-agent's `.traj`.
+    SweAgent,
+    /// mini-swe-agent's `mini-swe-agent-1.1`.
+    Mini,
+}
+
+impl Form {
+    /// The agent's name.
+    pub fn agent(self) -> &'static str {
+        match self {
+            Form::SweAgent => "SWE-agent",
+            Form::Mini => "mini-swe-agent",
+        }
+    }
+}
+
+/// The trajectory in a file. Its issue is that of `instances` where one has its
+/// id, else what the file shows the agent was first asked.
+///
+/// # Errors
+/// One sentence that names the file and what is wrong with it.
+pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkError> {
+    let broken = |why: String| BenchmarkError::Broken(format!("{}: {why}", file.display()));
+    let bytes = std::fs::read(file).map_err(|e| broken(e.to_string()))?;
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|e| broken(format!("it is not JSON: {e}")))?;
+    let id = id(file);
+    let told = match form(&value).map_err(broken)? {
+        Form::SweAgent => sweagent::read(&value),
+        Form::Mini => mini::read(&value),
+    };
+    let told = told.map_err(broken)?;
+    Ok(told.imported(value.get("instance_id").and_then(Value::as_str).unwrap_or(&id), instances))
+}
+
+fn form(value: &Value) -> Result<Form, String> {
+    let form = value.get("trajectory_format").and_then(Value::as_str);
+    match form {
+        Some("mini-swe-agent-1.1") => return Ok(Form::Mini),
+        Some(other) => {
+            return Err(format!(
+                "its form is `{other}`; mini-swe-agent-1.1 is read, which mini-swe-agent 2 writes"
+            ));
+        }
+        None => {}
+    }
+    let is_list = |key: &str| value.get(key).is_some_and(Value::is_array);
+    match (is_list("trajectory"), is_list("messages")) {
+        (true, _) => Ok(Form::SweAgent),
+        (_, true) => {
+            Err("it has `messages` and no `trajectory_format`; mini-swe-agent-1.1 is read, \
+                          which mini-swe-agent 2 writes"
+                .into())
+        }
+        _ => Err("it is no trajectory: SWE-agent's have a list `trajectory`, mini-swe-agent's a \
+                  `trajectory_format`"
+            .into()),
+    }
+}
+
+/// The instance by the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
+fn id(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".json").unwrap_or(&name);
+    name.strip_suffix(".traj").unwrap_or(name).to_string()
+}
+
+/// What a file tells.
+struct Told {
+    form: Form,
+    version: Option<String>,
+    model: Option<String>,
+    /// What the agent was first asked.
+    asked: Option<String>,
+    /// Folder it began in.
+    root: Option<String>,
+    turns: Vec<Turn>,
+    exit_status: Option<String>,
+    end: End,
+    submission: Option<String>,
+    totals: Map<String, Value>,
+    /// Turns and dollars it might take.
+    limits: (Option<u32>, Option<f64>),
+    /// RFC 3339, and seconds from then to the last thing told.
+    time: Option<(String, f64)>,
+    remarks: BTreeMap<&'static str, usize>,
+}
+
+impl Told {
+    fn imported(self, id: &str, instances: &[Instance]) -> Imported {
+        let instance = instances.iter().find(|instance| instance.id == id);
+        let issue = Issue {
+            repo: instance.map(|there| there.repo.clone()).unwrap_or_default(),
+            version: instance.map(|there| there.version.clone()).unwrap_or_default(),
+            text: instance.map(|there| there.statement.clone()).or(self.asked).unwrap_or_default(),
+            root: self.root.unwrap_or_default(),
+            manual: String::new(),
+            history: History::All,
+        };
+        let mut tools: Vec<String> = self.turns.iter().filter_map(tool).collect();
+        tools.sort();
+        tools.dedup();
+        let (turns, usd) = self.limits;
+        let turns = turns.unwrap_or(self.turns.len() as u32);
+        let (started, seconds) = self.time.unwrap_or_default();
+        let provenance = Provenance {
+            fixfly: env!("CARGO_PKG_VERSION").to_string(),
+            isolation: "not told".to_string(),
+            started,
+            seconds,
+            ..Provenance::default()
+        };
+        let episode = Episode {
+            schema: ISSUE_SCHEMA,
+            task: Task {
+                id: id.to_string(),
+                benchmark: NAME.to_string(),
+                statement: Statement::Issue(issue),
+                sandbox: SandboxSpec::default(),
+                tools,
+                budget: Budget { turns, tokens: None, seconds: None, usd },
+            },
+            policy: self.form.agent().to_string(),
+            provenance,
+            turns: self.turns,
+            end: self.end,
+            patch: self.submission.filter(|patch| !patch.trim().is_empty()),
+            verdict: None,
+        };
+        Imported {
+            episode,
+            form: self.form,
+            version: self.version,
+            model: self.model,
+            exit_status: self.exit_status,
+            totals: self.totals,
+            remarks: self.remarks,
+        }
+    }
+}
+
+fn tool(turn: &Turn) -> Option<String> {
+    match &turn.action.call {
+        Call::Tool { name, .. } => Some(name.clone()),
+        Call::Submit | Call::Malformed(_) => None,
+    }
+}
+
+/// What an agent said.
+#[derive(Default)]
+struct Words {
+    text: String,
+    reasoning: Option<String>,
+    usage: Usage,
+    generation: Option<Generation>,
+}
+
+impl Words {
+    fn asking(self, call: Call) -> Action {
+        let Words { text, reasoning, usage, generation } = self;
+        Action { text, reasoning, call, usage, generation }
+    }
+}
+
+/// A turn; budgets and changes of tests are not told by other agents.
+fn turn(action: Action, text: String, outcome: Outcome, timings: Timings) -> Turn {
+    let left = Budget { turns: 0, tokens: None, seconds: None, usd: None };
+    Turn {
+        action,
+        observation: Observation { text, outcome, tests: None, patch: None },
+        feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
+        timings,
+    }
+}
+
+fn command(command: &str) -> Call {
+    Call::Tool { name: BASH.to_string(), args: json!({ "command": command }) }
+}
+
+/// Text, or the text in a list of parts.
+fn text(content: Option<&Value>) -> String {
+    match content {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => {
+            let texts = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str));
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+fn string(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer).and_then(Value::as_str).map(str::to_string)
+}
+
+/// Thoughts that a server gives apart from the words.
+fn thinking(message: &Value) -> Option<String> {
+    let blocks = message.get("thinking_blocks").and_then(Value::as_array);
+    let thoughts = blocks.into_iter().flatten().filter_map(|block| block.get("thinking"));
+    let thoughts: Vec<&str> = thoughts.filter_map(Value::as_str).collect();
+    let whole = string(message, "/reasoning_content").unwrap_or_else(|| thoughts.join("\n"));
+    Some(whole).filter(|whole| !whole.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Episodes, as others read them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use fixfly_benchmarks::swebench::trajectory::{atif, sweagent};
+use fixfly_runtime::{Episode, Message, Recording, RunRecord, Templates, read_run, render};
+use serde_json::{Value, json};
+
+use crate::failure::Usage;
+use crate::run::issues::write_predictions;
+use crate::terminal::Terminal;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Run directory of `fixfly run swebench` or `fixfly trajectory import`
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// What to write
+    #[arg(long, value_enum)]
+    form: Form,
+
+    /// Folder to write to
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// SWE-agent's ID/ID.traj, and preds.json
+    Traj,
+    /// The Agent Trajectory Interchange Format, ID/trajectory.json
+    Atif,
+    /// The patches alone: preds.json, for any grader of SWE-bench
+    Preds,
+}
+
+pub(super) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let record = read_run(&flags.run)?;
+    let model =
+        json!(record.config).pointer("/model/model").and_then(Value::as_str).map(String::from);
+    let recording = Recording::open(&flags.run)?;
+    std::fs::create_dir_all(&flags.output)
+        .with_context(|| format!("cannot make {}", flags.output.display()))?;
+    let mut written = 0;
+    if flags.form != Form::Preds {
+        written = episodes(flags, &record, &recording, model.as_deref())?;
+    }
+    let out = flags.output.display();
+    if flags.form == Form::Atif {
+        terminal.say(&format!("wrote {written} trajectories ({}) to {out}", atif::VERSION));
+        return Ok(());
+    }
+    let policy = record.config.get("policy").and_then(Value::as_str).unwrap_or("fixfly");
+    let patches = write_predictions(&flags.run, &flags.output, model.as_deref().unwrap_or(policy))?;
+    match flags.form {
+        Form::Traj => terminal.say(&format!(
+            "wrote {written} trajectories and preds.json of {patches} instances to {out}"
+        )),
+        _ => terminal.say(&format!("wrote preds.json of {patches} instances to {out}")),
+    }
+    Ok(())
+}
+
+fn episodes(
+    flags: &Flags,
+    record: &RunRecord,
+    recording: &Recording,
+    model: Option<&str>,
+) -> anyhow::Result<usize> {
+    let templates = Templates::recorded(&record.templates.texts)?;
+    let all =
+        (0..recording.len()).map(|at| recording.episode(at)).collect::<Result<Vec<_>, _>>()?;
+    let sampled = all.iter().any(|episode| episode.provenance.sample > 0);
+    for episode in &all {
+        if episode.task.statement.issue().is_none() {
+            return Err(Usage(format!(
+                "{} is of methods: trajectories are of issues, as `fixfly run swebench` records them",
+                flags.run.display()
+            ))
+            .into());
+        }
+        let prompt = render(&episode.task, &[], &templates);
+        let folder = match sampled {
+            true => flags.output.join(format!("sample-{}", episode.provenance.sample)),
+            false => flags.output.clone(),
+        };
+        write(&folder.join(&episode.task.id), flags.form, episode, &prompt, model)?;
+    }
+    Ok(all.len())
+}
+
+fn write(
+    folder: &Path,
+    form: Form,
+    episode: &Episode,
+    prompt: &[Message],
+    model: Option<&str>,
+) -> anyhow::Result<()> {
+    let (name, value) = match form {
+        Form::Traj => (format!("{}.traj", episode.task.id), sweagent::write(episode, prompt)),
+        Form::Atif | Form::Preds => {
+            ("trajectory.json".to_string(), atif::write(episode, prompt, model))
+        }
+    };
+    let file = folder.join(name);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&file, format!("{value:#}\n")))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
