@@ -11,14 +11,14 @@ use anyhow::Context;
 use clap::{Args, Subcommand, value_parser};
 use fixfly_benchmarks::swebench::report::{log_folder, run_report, write_logs};
 use fixfly_benchmarks::swebench::{Graded, Grader, Instance, Prediction, Rules, prediction};
-use fixfly_runtime::{Host, find};
+use fixfly_runtime::{Host, SandboxSpec, find};
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Usage;
 use crate::run::{choices, cpus};
-use crate::swebench;
 use crate::terminal::{Terminal, print};
+use crate::{sandbox, swebench};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -125,7 +125,8 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
     };
     let with_patch: Vec<Instance> =
         instances.iter().filter(|i| has_patch(&i.id)).cloned().collect();
-    let grader = open(flags, with_patch, terminal)?;
+    let host = host(flags)?;
+    let grader = flags.issues.open(with_patch, &*host, terminal).await?;
     let mut jobs = Vec::new();
     for prediction in &given {
         let Some(instance) =
@@ -144,7 +145,7 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
         }
         jobs.push(Job { instance: instance.clone(), patch, again: flags.again });
     }
-    let (graded, broken) = all(flags, &grader, jobs.clone(), terminal).await?;
+    let (graded, broken) = all(flags, &grader, &*host, jobs.clone(), terminal).await?;
     let graded: BTreeMap<String, Graded> =
         graded.into_iter().map(|graded| (graded.id.clone(), graded)).collect();
     for prediction in &given {
@@ -210,15 +211,6 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
     Ok(given)
 }
 
-fn open(flags: &Swebench, instances: Vec<Instance>, terminal: &Terminal) -> anyhow::Result<Grader> {
-    let bar = terminal.show(ProgressBar::new_spinner());
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let grader =
-        flags.issues.open(instances, &|what| bar.set_message(format!("making ready {what}")));
-    bar.finish_and_clear();
-    grader
-}
-
 fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
     let entry = find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox).map_err(Usage)?;
     Ok((entry.open)()?)
@@ -228,19 +220,19 @@ fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
 async fn all(
     flags: &Swebench,
     grader: &Grader,
+    host: &dyn Host,
     jobs: Vec<Job>,
     terminal: &Terminal,
 ) -> anyhow::Result<(Vec<Graded>, Vec<String>)> {
-    let host = host(flags)?;
+    let worlds: Vec<SandboxSpec> =
+        jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
+    sandbox::furnish(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
     let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
     let mut stream = futures::stream::iter(jobs)
-        .map(|job| {
-            let host = &host;
-            async move {
-                let graded = grader.graded(&job.instance, &job.patch, &**host, job.again).await;
-                (job, graded)
-            }
+        .map(|job| async move {
+            let graded = grader.graded(&job.instance, &job.patch, host, job.again).await;
+            (job, graded)
         })
         .buffer_unordered(cpus(flags.jobs));
     let (mut done, mut broken) = (Vec::new(), Vec::new());

@@ -160,7 +160,9 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
 
     let jobs = cpus(flags.jobs);
     let settings = flags.model.settings(&flags.output, jobs);
-    let benchmark = open(flags, open_benchmark, terminal)?;
+    fixfly_sandboxes::name_run(flags.output.display().to_string());
+    let host = open_host()?;
+    let benchmark = open(flags, open_benchmark, &*host, terminal).await?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
     let mut tasks =
@@ -172,9 +174,8 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
         Open::Episodes(open) => open(recorded),
         Open::Model(open) => open(&settings).map_err(Usage)?,
     };
-    fixfly_sandboxes::name_run(flags.output.display().to_string());
-    let host = open_host()?;
-    sandbox::furnish(&flags.sandbox, &tasks, terminal).await?;
+    let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
+    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
     if !flags.allow_weak {
         strong(&flags.sandbox, &host.parts().await)?;
     }
@@ -263,9 +264,10 @@ fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(
+async fn open(
     flags: &Flags,
     open: &fixfly_benchmarks::Open,
+    host: &dyn Host,
     terminal: &Terminal,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
     match open {
@@ -275,7 +277,7 @@ fn open(
         ))
         .into()),
         fixfly_benchmarks::Open::Folder(open) => Ok(open(flags.benchmark_dir.as_deref())?),
-        fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(terminal)?)),
+        fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(host, terminal).await?)),
     }
 }
 

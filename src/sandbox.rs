@@ -8,7 +8,7 @@ mod wasm;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
-use fixfly_runtime::{Part, Task};
+use fixfly_runtime::{Part, SandboxSpec};
 use fixfly_sandboxes::{ALL, local};
 
 use crate::terminal::{self, Terminal};
@@ -52,16 +52,16 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
     }
 }
 
-/// Makes what that sandbox lacks for these tasks, where it can be made here.
+/// Makes what that sandbox lacks for these worlds, where it can be made here.
 #[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "nothing else is made"))]
 pub(crate) async fn furnish(
     sandbox: &str,
-    tasks: &[Task],
+    specs: &[&SandboxSpec],
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     #[cfg(feature = "docker")]
     if sandbox == fixfly_sandboxes::docker::ENTRY.name {
-        image::make_missing(tasks, terminal).await?;
+        image::make_missing(specs, terminal).await?;
     }
     Ok(())
 }

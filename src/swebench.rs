@@ -1,14 +1,18 @@
 //! Flags that say which issues, of whose tables, in what world.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, value_parser};
 use fixfly_benchmarks::swebench::environment::Pythons;
 use fixfly_benchmarks::swebench::{Grader, Grading, Instance, Mirrors, Rules, instance};
+use fixfly_runtime::Host;
+use indicatif::ProgressBar;
 use regex::Regex;
 
 use crate::failure::Usage;
+use crate::terminal::Terminal;
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For the benchmark swebench")]
@@ -118,13 +122,21 @@ impl Flags {
         Ok(all)
     }
 
-    /// The instances with all that grading takes.
-    pub(crate) fn open(
+    /// The instances with all that grading in sandboxes of `host` takes.
+    pub(crate) async fn open(
         &self,
         instances: Vec<Instance>,
-        say: &dyn Fn(&str),
+        host: &dyn Host,
+        terminal: &Terminal,
     ) -> anyhow::Result<Grader> {
-        Ok(Grader::open(instances, self.grading(), say)?)
+        let bar = terminal.show(ProgressBar::new_spinner());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let images = images(&instances, host).await;
+        let grading = Grading { images, ..self.grading() };
+        let say = |what: &str| bar.set_message(format!("making ready {what}"));
+        let grader = Grader::open(instances, grading, &say);
+        bar.finish_and_clear();
+        Ok(grader?)
     }
 
     /// How they are graded.
@@ -139,8 +151,23 @@ impl Flags {
                 Some(Version::V5) | None => Rules::V5,
             },
             timeout: Duration::from_secs(self.test_timeout.unwrap_or(1800)),
+            images: BTreeMap::new(),
         }
     }
+}
+
+/// Of each instance the first of its images that the host has or can fetch.
+async fn images(instances: &[Instance], host: &dyn Host) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for instance in instances {
+        for image in instance.images() {
+            if host.offers(&image).await {
+                found.insert(instance.id.clone(), image);
+                break;
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

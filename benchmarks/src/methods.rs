@@ -196,14 +196,10 @@ impl Benchmark for Methods {
         }
         let mut verdict = Verdict {
             solved: answer.outcome == Outcome::Passed,
-            held_up: None,
             tests: answer.report(),
-            wider: None,
-            wider_failed: Vec::new(),
-            tampering: None,
             review: source::review(&candidate).unwrap_or_default(),
             exact_match: source::normal_form(&candidate) == source::normal_form(&place.truth()),
-            graded: None,
+            ..Verdict::default()
         };
         if answer.outcome == Outcome::Tampered {
             verdict.tampering = Some("a test that must fail did not".to_string());

@@ -78,6 +78,7 @@ fn word(outcome: TestOutcome) -> &'static str {
         TestOutcome::Exited => "EXITED",
         TestOutcome::NotRun => "NOT RUN",
         TestOutcome::Misreported => "NOT REPORTED ONCE AS PASSED",
+        TestOutcome::Flaky => "FLAKY",
     }
 }
 

@@ -275,6 +275,8 @@ pub enum TestOutcome {
     NotRun,
     /// Reported more than once, or not at all by a run that ended in order.
     Misreported,
+    /// Ran several times, and did not always do the same.
+    Flaky,
 }
 
 impl TestOutcome {
@@ -319,6 +321,9 @@ pub struct TestDelta {
     pub broken: Vec<String>,
     /// Passed neither before nor now.
     pub still_failing: Vec<String>,
+    /// Did not do the same each time they ran now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaky: Vec<String>,
 }
 
 /// Why an episode ended.
@@ -389,7 +394,7 @@ pub enum FailureKind {
 }
 
 /// What a benchmark says of a patch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// All item tests pass, confirmed on the reference path, and no control
     /// shows tampering.

@@ -24,10 +24,15 @@ fn delta(before: Option<&TestReport>, now: &TestReport) -> TestDelta {
     let passed: BTreeMap<&str, bool> = before
         .into_iter()
         .flat_map(|report| &report.results)
+        .filter(|result| result.outcome != TestOutcome::Flaky)
         .map(|result| (result.id.as_str(), result.outcome == TestOutcome::Passed))
         .collect();
     let mut delta = TestDelta::default();
     for result in &now.results {
+        if result.outcome == TestOutcome::Flaky {
+            delta.flaky.push(result.id.clone());
+            continue;
+        }
         let did = passed.get(result.id.as_str()).copied();
         match (did, result.outcome == TestOutcome::Passed) {
             (Some(true), true) | (None, true) => {}
@@ -60,6 +65,7 @@ fn changes(delta: &TestDelta, named: usize) -> String {
         part("fixed", &delta.fixed),
         part("broken", &delta.broken),
         part("still failing", &delta.still_failing),
+        part("flaky", &delta.flaky),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn changes_are_told_apart() {
-        use TestOutcome::{Errored, Failed, NotRun, Passed};
+        use TestOutcome::{Errored, Failed, Flaky, NotRun, Passed};
         check(&[("a", Failed)], &[("a", Passed)], "Since the last attempt: fixed 1: a.");
         check(&[("a", Passed)], &[("a", Errored)], "Since the last attempt: broken 1: a.");
         check(&[("a", Passed)], &[("a", Passed)], "");
@@ -128,6 +134,11 @@ mod tests {
             &[("a", Failed), ("b", Failed), ("c", Passed)],
             &[("a", Passed), ("b", NotRun), ("c", Failed)],
             "Since the last attempt: fixed 1: a; broken 1: c; still failing 1: b.",
+        );
+        check(
+            &[("a", Passed), ("b", Flaky)],
+            &[("a", Flaky), ("b", Passed)],
+            "Since the last attempt: flaky 1: a.",
         );
     }
 }

@@ -26,6 +26,12 @@ pub trait Host: Send + Sync {
         Vec::new()
     }
 
+    /// Whether it can open sandboxes of an image of that name, which it fetches
+    /// where it has to; never where its sandboxes are of no image.
+    async fn offers(&self, _image: &str) -> bool {
+        false
+    }
+
     /// The host whose sandboxes verdicts are reached in, where it is another:
     /// a place that is quick but not the project's own is not the last word.
     fn judge(&self) -> Option<Arc<dyn Host>> {

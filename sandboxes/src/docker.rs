@@ -148,6 +148,12 @@ impl Host for Engine {
     async fn parts(&self) -> Vec<Part> {
         parts::parts(self).await
     }
+
+    async fn offers(&self, image: &str) -> bool {
+        let Ok(Ready { docker, patience, .. }) = self.ready().await else { return false };
+        let pulled = image::pulled(docker, *patience, image).await;
+        pulled.inspect_err(|why| tracing::info!("{why}")).is_ok()
+    }
 }
 
 fn unusable(folder: &Path, why: &std::io::Error) -> SandboxError {

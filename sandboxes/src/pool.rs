@@ -116,6 +116,10 @@ impl Host for Pool {
         self.host.parts().await
     }
 
+    async fn offers(&self, image: &str) -> bool {
+        self.host.offers(image).await
+    }
+
     fn judge(&self) -> Option<Arc<dyn Host>> {
         self.judge.clone().map(|judge| judge as Arc<dyn Host>)
     }

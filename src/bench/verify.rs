@@ -127,7 +127,8 @@ async fn check_all(
     let tasks = verifier.benchmark.tasks(flags.split).await?;
     let asked = (flags.sandbox.as_str(), flags.split);
     let tasks = first(fitting(asked, &*verifier.benchmark, tasks, terminal)?, flags.limit);
-    sandbox::furnish(&flags.sandbox, &tasks, terminal).await?;
+    let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
+    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));

@@ -6,12 +6,13 @@ use std::time::Instant;
 use fixfly_benchmarks::swebench::Graded;
 use fixfly_benchmarks::swebench::grade::Grade;
 
-use super::{Job, Swebench, all, conclude, open};
+use super::{Job, Swebench, all, conclude, host};
 use crate::terminal::{Terminal, print};
 
 /// Grades each instance without a patch and with the authors', so often.
 pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
-    let grader = open(flags, flags.issues.chosen()?, terminal)?;
+    let host = host(flags)?;
+    let grader = flags.issues.open(flags.issues.chosen()?, &*host, terminal).await?;
     let start = Instant::now();
     let mut seen: BTreeMap<String, [Vec<Graded>; 2]> = BTreeMap::new();
     let mut broken = Vec::new();
@@ -22,7 +23,7 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
                 patch: if gold { instance.patch.clone() } else { String::new() },
                 again: flags.again || round > 0,
             });
-            let (graded, failed) = all(flags, &grader, jobs.collect(), terminal).await?;
+            let (graded, failed) = all(flags, &grader, &*host, jobs.collect(), terminal).await?;
             broken.extend(failed);
             for one in graded {
                 seen.entry(one.id.clone()).or_default()[side].push(one);

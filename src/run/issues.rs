@@ -7,9 +7,8 @@ use std::path::Path;
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
-use fixfly_runtime::{History, Recording, Statement, Task, find};
+use fixfly_runtime::{History, Host, Recording, Statement, Task, find};
 use fixfly_tools::{BUNDLES, manual};
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::choices;
@@ -57,14 +56,13 @@ impl Flags {
         self.instances.given()
     }
 
-    /// The instances, ready to be worked on.
-    pub(super) fn grader(&self, terminal: &Terminal) -> anyhow::Result<Grader> {
-        let bar = terminal.show(ProgressBar::new_spinner());
-        bar.enable_steady_tick(std::time::Duration::from_millis(200));
-        let say = |what: &str| bar.set_message(format!("making ready {what}"));
-        let grader = self.instances.chosen().and_then(|chosen| self.instances.open(chosen, &say));
-        bar.finish_and_clear();
-        grader
+    /// The instances, ready to be worked on in sandboxes of `host`.
+    pub(super) async fn grader(
+        &self,
+        host: &dyn Host,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Grader> {
+        self.instances.open(self.instances.chosen()?, host, terminal).await
     }
 
     /// Gives tasks of issues their tools and limits.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fixfly_runtime::{SandboxSpec, Task};
+use fixfly_runtime::SandboxSpec;
 use fixfly_sandboxes::docker;
 
 use crate::terminal::Terminal;
@@ -61,12 +61,15 @@ pub(super) async fn image(image: &Image, terminal: &Terminal) -> anyhow::Result<
 
 /// Makes the images that these tasks' containers need and the engine lacks, and
 /// says so. Where they cannot be made, opening a container says how to.
-pub(crate) async fn make_missing(tasks: &[Task], terminal: &Terminal) -> anyhow::Result<()> {
+pub(crate) async fn make_missing(
+    specs: &[&SandboxSpec],
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
     let mut asked: Vec<&SandboxSpec> = Vec::new();
-    for Task { sandbox, .. } in tasks {
-        let known = asked.iter().any(|spec| spec.packages == sandbox.packages);
-        if !known && sandbox.image.is_none() {
-            asked.push(sandbox);
+    for spec in specs {
+        let known = asked.iter().any(|other| other.packages == spec.packages);
+        if !known && spec.image.is_none() {
+            asked.push(spec);
         }
     }
     for spec in asked {

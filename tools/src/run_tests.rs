@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Entry, Observation, Scene, TestOutcome, TestReport, Tool, ToolError, ToolSpec,
+    Entry, Observation, Outcome, Scene, TestOutcome, TestReport, Tool, ToolError, ToolSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ impl Tool for RunTests {
         ToolSpec {
             name: NAME.into(),
             description: "Runs tests of the project by their labels. Answers with what failed and how, and with what \
-                          changed since tests last ran: fixed, broken, still failing."
+                          changed since tests last ran: fixed, broken, still failing, flaky."
                 .into(),
             parameters: parameters::<Arguments>(),
         }
@@ -67,6 +67,11 @@ impl Tool for RunTests {
         let flaky = flaky(&reports);
         if !flaky.is_empty() {
             seen.text += &format!("\nflaky, of {} runs: {}", reports.len(), flaky.join(", "));
+            seen.outcome = Outcome::Failed;
+            let results = seen.tests.iter_mut().flat_map(|report| &mut report.results);
+            results
+                .filter(|result| flaky.contains(&result.id.as_str()))
+                .for_each(|result| result.outcome = TestOutcome::Flaky);
         } else if reports.len() > 1 {
             seen.text += &format!("\nthe same in each of {} runs", reports.len());
         }

@@ -35,6 +35,8 @@ pub struct Grading {
     pub rules: Rules,
     /// Limit of one run of the tests.
     pub timeout: Duration,
+    /// By instance, the image that holds its environment; the others' are made here.
+    pub images: BTreeMap<String, String>,
 }
 
 /// Instances that are ready to be worked on and graded.
@@ -47,8 +49,46 @@ pub struct Grader {
 struct Ready {
     spec: Spec,
     tree: PathBuf,
-    environment: Environment,
+    world: World,
 }
+
+/// Where what an instance's tests need comes from.
+enum World {
+    /// Made here, and shown in a sandbox.
+    Made(Environment),
+    /// An image's own.
+    Image(String),
+}
+
+impl Ready {
+    fn python(&self) -> &str {
+        match &self.world {
+            World::Made(environment) => &environment.python,
+            World::Image(_) => &self.spec.python,
+        }
+    }
+}
+
+impl World {
+    /// Whether it has the interpreter that the specification names.
+    fn matches(&self) -> bool {
+        match self {
+            World::Made(environment) => environment.matches,
+            World::Image(_) => true,
+        }
+    }
+
+    /// What tells it from others.
+    fn name(&self) -> &str {
+        match self {
+            World::Made(environment) => &environment.hash,
+            World::Image(image) => image,
+        }
+    }
+}
+
+/// Where programs are found, the environment's own first.
+const PATHS: [&str; 2] = ["/env/bin", "/opt/miniconda3/envs/testbed/bin"];
 
 impl Grader {
     /// Makes the tree and the environment of each instance that has none yet;
@@ -68,9 +108,12 @@ impl Grader {
             let spec = specs.of(instance)?.clone();
             say(&format!("{} of {}: {}", at + 1, instances.len(), instance.id));
             let tree = tree(&home, &grading.mirrors, instance)?;
-            let environment =
-                environment(&home, &grading.mirrors, &spec, instance, &grading.pythons)?;
-            ready.insert(instance.id.clone(), Ready { spec, tree, environment });
+            let Grading { mirrors, pythons, images, .. } = &grading;
+            let world = match images.get(&instance.id) {
+                Some(image) => World::Image(image.clone()),
+                None => World::Made(environment(&home, mirrors, &spec, instance, pythons)?),
+            };
+            ready.insert(instance.id.clone(), Ready { spec, tree, world });
         }
         Ok(Grader { instances, ready, grading })
     }
@@ -110,30 +153,35 @@ impl Grader {
 
     /// The interpreter its tests run with, whole.
     pub fn python(&self, instance: &Instance) -> Result<&str, BenchmarkError> {
-        Ok(&self.ready(instance)?.environment.python)
+        Ok(self.ready(instance)?.python())
     }
 
     /// The world an instance is worked on and graded in: no network, the tree
     /// as a copy of its own, the environment to read.
     pub fn sandbox(&self, instance: &Instance) -> Result<SandboxSpec, BenchmarkError> {
-        let Ready { tree, environment, .. } = self.ready(instance)?;
+        let Ready { tree, world, .. } = self.ready(instance)?;
         let mount = |from: &Path, to: &str, mode| Mount {
             from: from.to_path_buf(),
             to: to.to_string(),
             mode,
         };
-        let mut mounts = vec![
-            mount(tree, ROOT, MountMode::Private),
-            mount(&environment.venv, "/env", MountMode::ReadOnly),
-        ];
-        mounts.extend(environment.mounts.iter().cloned());
+        let mut mounts = vec![mount(tree, ROOT, MountMode::Private)];
+        let (own, image, packages) = match world {
+            World::Made(environment) => {
+                mounts.push(mount(&environment.venv, "/env", MountMode::ReadOnly));
+                mounts.extend(environment.mounts.iter().cloned());
+                (PATHS[0], None, vec!["git".to_string(), "patch".to_string()])
+            }
+            World::Image(image) => (PATHS[1], Some(image.clone()), Vec::new()),
+        };
+        let path = format!("{own}:/usr/local/bin:/usr/bin:/bin");
         let env = [
             ("HOME", "/tmp"),
             ("LANG", "C.UTF-8"),
             ("GIT_CONFIG_COUNT", "1"),
             ("GIT_CONFIG_KEY_0", "safe.directory"),
             ("GIT_CONFIG_VALUE_0", "*"),
-            ("PATH", "/env/bin:/usr/local/bin:/usr/bin:/bin"),
+            ("PATH", path.as_str()),
             ("PYTHONDONTWRITEBYTECODE", "1"),
             ("PYTHONHASHSEED", "0"),
             ("PYTHONPATH", ROOT),
@@ -146,8 +194,8 @@ impl Grader {
             workdir: ROOT.to_string(),
             limits: Limits { processes: 512, disk_mb: 1024, file_mb: 256, ..Limits::default() },
             lifetime: Lifetime::Episode,
-            image: None,
-            packages: vec!["git".to_string(), "patch".to_string()],
+            image,
+            packages,
         })
     }
 
@@ -175,8 +223,8 @@ impl Grader {
     }
 
     fn judged(&self, instance: &Instance, seen: Evaluation) -> Result<Graded, BenchmarkError> {
-        let Ready { spec, environment, .. } = self.ready(instance)?;
-        Ok(Graded::of(instance, spec, self.grading.rules, environment.matches, seen))
+        let Ready { spec, world, .. } = self.ready(instance)?;
+        Ok(Graded::of(instance, spec, self.grading.rules, world.matches(), seen))
     }
 
     /// Grades a patch in a sandbox of its own; what was seen of the same patch
@@ -214,12 +262,10 @@ impl Grader {
 
     /// By everything the same patch must be seen the same by, never by a run's name.
     fn key(&self, instance: &Instance, patch: &str) -> Result<String, BenchmarkError> {
-        let Ready { spec, environment, .. } = self.ready(instance)?;
+        let Ready { spec, world, .. } = self.ready(instance)?;
         let Instance { id, base_commit, test_patch, .. } = instance;
-        let how = format!(
-            "{:?}",
-            (CACHE, self.grading.rules, self.grading.timeout, spec, &environment.hash)
-        );
+        let how =
+            format!("{:?}", (CACHE, self.grading.rules, self.grading.timeout, spec, world.name()));
         let parts = [how.as_str(), id, base_commit, test_patch, patch];
         let digest = Sha256::digest(parts.join("\0"));
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".json")
@@ -237,7 +283,7 @@ impl Grader {
         let hash: String =
             hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let pythons: std::collections::BTreeSet<&str> =
-            self.ready.values().map(|ready| ready.environment.python.as_str()).collect();
+            self.ready.values().map(Ready::python).collect();
         BTreeMap::from([
             ("instances_sha256".to_string(), hash),
             ("pythons".to_string(), pythons.into_iter().collect::<Vec<_>>().join(", ")),

@@ -146,15 +146,9 @@ impl Benchmark for Issues {
         let instance = self.instance(task)?;
         let cleaned = self.grader.cleaned(instance, patch)?;
         let mut verdict = Verdict {
-            solved: false,
-            held_up: None,
-            tests: TestReport::default(),
-            wider: None,
-            wider_failed: Vec::new(),
-            tampering: None,
-            review: Vec::new(),
             exact_match: changes(&cleaned.patch) == changes(&instance.patch),
             graded: Some(cleaned.patch.clone()).filter(|graded| graded != patch),
+            ..Verdict::default()
         };
         if cleaned.patch.is_empty() {
             return Ok(verdict);

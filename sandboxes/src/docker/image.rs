@@ -98,7 +98,7 @@ fn lacking<'a>(image: &ImageSummary, packages: &'a [String]) -> Vec<&'a str> {
 }
 
 /// Sees to it that the engine has an image.
-async fn pulled(docker: &Docker, patience: Patience, name: &str) -> Result<(), String> {
+pub(super) async fn pulled(docker: &Docker, patience: Patience, name: &str) -> Result<(), String> {
     match patience.ask(|| docker.inspect_image(name)).await {
         Ok(_) => return Ok(()),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
