@@ -12,6 +12,7 @@ mod runs;
 mod schemas;
 mod server;
 mod teachers;
+mod tools;
 mod training;
 mod trajectories;
 
