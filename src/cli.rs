@@ -11,7 +11,9 @@ use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
 use crate::failure::one_line;
-use crate::{bench, dataset, grade, reason, report, run, sandbox, schema, train, trajectory};
+use crate::{
+    bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     /// Write students in the forms that others load
     #[cfg(feature = "train")]
     Export(export::Flags),
+    /// Train and run what a file says, each with each, and tabulate it
+    Sweep(sweep::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Say what holds candidates here, make images, remove what dead runs left

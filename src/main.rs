@@ -15,6 +15,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod swebench;
+mod sweep;
 mod terminal;
 mod train;
 mod trajectory;
@@ -49,6 +50,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Train(flags) => train::train(&flags, &terminal),
         #[cfg(feature = "train")]
         Command::Export(flags) => export::export(&flags, &terminal),
+        Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

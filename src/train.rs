@@ -1,7 +1,7 @@
 //! `fixfly train`: a dataset becomes a student.
 
 mod hyper;
-mod interrupt;
+pub(crate) mod interrupt;
 mod llamafactory;
 #[cfg(feature = "train")]
 mod native;

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::terminal::Terminal;
 
 /// What is true once somebody asked for a stop.
-pub(super) fn listen(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, terminal) = (stop.clone(), terminal.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -40,7 +40,7 @@ impl Bench {
         self.path(name).display().to_string()
     }
 
-    fn run(&self, split: &str, policy: &str) -> String {
+    pub(crate) fn run(&self, split: &str, policy: &str) -> String {
         let (folder, run) = (self.folder.path().display().to_string(), self.word(split));
         let words = ["run", "python", "--benchmark-dir", &folder, "--policy", policy, "--turns"];
         let more = ["2", "--split", split, "-o", &run];

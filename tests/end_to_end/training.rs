@@ -1,5 +1,7 @@
 //! `fixfly train`: what is refused, and LLaMA-Factory from its files to its checkpoints.
 
+#[cfg(all(feature = "train", feature = "llama"))]
+mod circle;
 #[cfg(feature = "train")]
 mod here;
 

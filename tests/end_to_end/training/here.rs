@@ -40,13 +40,13 @@ fn weights(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     [&(head.len() as u64).to_le_bytes(), head.as_bytes(), &body].concat()
 }
 
-/// A model folder of Hugging Face: Qwen3 with random weights.
-fn base(folder: &Path) -> PathBuf {
-    let folder = folder.join("base");
+/// A model folder of Hugging Face with random weights: `qwen3`, or `llama`.
+pub(super) fn base(folder: &Path, kind: &str) -> PathBuf {
+    let folder = folder.join(kind);
     fs::create_dir_all(&folder).unwrap();
     let (width, heads, kept, head, inner) = (32, 2, 1, 16, 64);
     let config = json!({
-        "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": width,
+        "model_type": kind, "hidden_size": width,
         "num_hidden_layers": 2, "num_attention_heads": heads, "num_key_value_heads": kept,
         "head_dim": head, "intermediate_size": inner, "vocab_size": WORDS, "rms_norm_eps": 1e-6,
         "max_position_embeddings": 4096, "rope_theta": 10000.0, "tie_word_embeddings": true,
@@ -75,6 +75,8 @@ fn base(folder: &Path) -> PathBuf {
             ("mlp.down_proj", &[width, inner]),
         ];
         let named = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        let there = |part: &str| kind == "qwen3" || !part.ends_with("_norm");
+        let parts = parts.into_iter().filter(|(part, _)| there(part));
         tensors.extend(parts.map(|(part, sizes)| (named(part), sizes.to_vec())));
     }
     fs::write(folder.join("model.safetensors"), weights(&tensors)).unwrap();
@@ -107,7 +109,7 @@ impl Stage {
     fn new() -> Stage {
         let folder = TempDir::new().unwrap();
         let text = |path: PathBuf| path.to_str().unwrap().to_string();
-        let (base, dataset) = (text(base(folder.path())), text(dataset(folder.path())));
+        let (base, dataset) = (text(base(folder.path(), "qwen3")), text(dataset(folder.path())));
         Stage { folder, base, dataset }
     }
 

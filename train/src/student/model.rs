@@ -33,6 +33,13 @@ impl Default for Chunks {
     }
 }
 
+impl Chunks {
+    /// Tokens whose logits are there at a time.
+    pub(super) fn scored(&self, vocabulary: usize) -> usize {
+        (self.logits / vocabulary).clamp(16, 1024)
+    }
+}
+
 /// A model and what of it is learned.
 pub(super) struct Model {
     pub(super) shape: Shape,
@@ -180,7 +187,7 @@ impl Model {
             norm: self.params.weight(&self.norm),
             output: self.params.weight(output),
             epsilon: self.shape.epsilon,
-            chunk: (self.chunks.logits / self.shape.vocabulary).clamp(16, 1024),
+            chunk: self.chunks.scored(self.shape.vocabulary),
             learned: matches!(self.norm, Weight::Learned(_)),
         }
     }

@@ -158,7 +158,8 @@ fn memory(shape: &Shape, settings: &Settings, means: &Means, pass: usize, bytes:
     let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
     let layer = steps * bytes * (1 + means.chunks.kept_layers.min(shape.layers));
     let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
-    let logits = 4 * means.chunks.logits.max(16 * shape.vocabulary) * 4;
+    let scored = means.chunks.scored(shape.vocabulary).min(pass);
+    let logits = 4 * scored * shape.vocabulary * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
@@ -169,12 +170,20 @@ pub(super) fn free_memory() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let free = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
     let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    let limit = number("/sys/fs/cgroup/memory.max");
-    let used = number("/sys/fs/cgroup/memory.current");
-    Some(match (limit, used) {
-        (Some(limit), Some(used)) => free.min(limit.saturating_sub(used)),
-        _ => free,
-    })
+    // Of the second version of control groups, and of the first.
+    let groups = [
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ];
+    let left = groups.iter().filter_map(|(group, limit, used)| {
+        let of = |name: &str| number(&format!("{group}/{name}"));
+        // What was read of files counts as used, and is given up when asked for.
+        let stat = fs::read_to_string(format!("{group}/memory.stat")).unwrap_or_default();
+        let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
+        let files = files.and_then(|files| files.trim().parse().ok()).unwrap_or(0);
+        Some(of(limit)?.saturating_sub(of(used)?.saturating_sub(files)))
+    });
+    Some(left.fold(free, u64::min))
 }
 
 /// Refuses what does not fit, and names the flag that would make it fit.
@@ -193,8 +202,8 @@ pub(super) fn check_memory(
         memory(shape, settings, means, pass, bytes) <= free
     };
     let smaller = Means { pass_tokens: plan.longest, ..*means };
-    let chunked =
-        Means { chunks: Chunks { queries: 64, logits: 1 << 20, kept_layers: 0 }, ..smaller };
+    let chunks = Chunks { queries: 64, kept_layers: 0, ..means.chunks };
+    let chunked = Means { chunks, ..smaller };
     let lora = Settings { method: Method::Lora, ..settings.clone() };
     let mend = if fits(settings, &smaller, plan.longest) {
         format!("--pass-tokens {} makes it fit", plan.longest)

@@ -1,0 +1,186 @@
+//! Steps of a sweep: commands of fixfly's own, and what each left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+
+use super::file;
+use crate::failure::{Interrupted, Usage};
+use crate::terminal::Terminal;
+
+/// Files of a folder that say what is in it.
+const TELLING: [&str; 4] = ["config.json", "tokenizer.json", "run.json", "episodes.jsonl"];
+
+/// A command that makes one thing.
+pub(super) struct Step {
+    kind: &'static str,
+    name: String,
+    ending: Option<&'static str>,
+    words: Vec<String>,
+    /// What it reads that no step made.
+    inputs: Vec<PathBuf>,
+}
+
+impl Step {
+    pub(super) fn new(kind: &'static str, name: &str, words: &[&str]) -> Step {
+        let words = words.iter().map(ToString::to_string).collect();
+        Step { kind, name: name.into(), ending: None, words, inputs: Vec::new() }
+    }
+
+    pub(super) fn word(mut self, word: &str) -> Step {
+        self.words.push(word.into());
+        self
+    }
+
+    pub(super) fn with(mut self, flags: &toml::Table) -> Result<Step, Usage> {
+        self.words.extend(file::words(flags)?);
+        Ok(self)
+    }
+
+    /// It reads these, too.
+    pub(super) fn of(mut self, inputs: &[&Path]) -> Step {
+        self.inputs.extend(inputs.iter().map(|path| path.to_path_buf()));
+        self
+    }
+
+    /// It makes a file, not a folder.
+    pub(super) fn file(mut self, ending: &'static str) -> Step {
+        self.ending = Some(ending);
+        self
+    }
+
+    /// What it makes, by all that decides it: so nothing is made twice, and
+    /// nothing is taken for what it is not.
+    fn key(&self, folder: &str) -> anyhow::Result<String> {
+        let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
+        for word in &self.words {
+            hash.update(word.replace(folder, ".").as_bytes());
+            hash.update([0]);
+        }
+        for input in &self.inputs {
+            told(&mut hash, input)?;
+        }
+        Ok(hash.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A file's content; of a folder what tells it from others. What is not there
+/// is for the command to complain of.
+fn told(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
+    let read = |file: &Path| {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    if path.is_file() {
+        hash.update(Sha256::digest(read(path)?));
+        return Ok(());
+    }
+    for name in TELLING {
+        let file = path.join(name);
+        if file.is_file() {
+            hash.update(Sha256::digest(read(&file)?));
+        }
+    }
+    let mut weights: Vec<(String, u64)> = Vec::new();
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".safetensors") {
+            weights.push((name, entry.metadata()?.len()));
+        }
+    }
+    weights.sort();
+    hash.update(format!("{weights:?}").as_bytes());
+    Ok(())
+}
+
+/// Where steps are done and what they make is kept.
+pub(super) struct Workshop {
+    folder: PathBuf,
+    program: PathBuf,
+    stop: Arc<AtomicBool>,
+    terminal: Terminal,
+}
+
+impl Workshop {
+    pub(super) fn open(
+        folder: &Path,
+        stop: Arc<AtomicBool>,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Workshop> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = folder.canonicalize()?;
+        let program = std::env::current_exe().context("cannot find this program")?;
+        Ok(Workshop { folder, program, stop, terminal: terminal.clone() })
+    }
+
+    /// A path as it is within the folder.
+    pub(super) fn within(&self, path: &Path) -> String {
+        path.strip_prefix(&self.folder).unwrap_or(path).display().to_string()
+    }
+
+    /// Does a step, or finds it done; gives what it makes.
+    pub(super) fn make(&self, step: &Step) -> anyhow::Result<PathBuf> {
+        let key = step.key(&self.folder.display().to_string())?;
+        let ending = step.ending.map_or_else(String::new, |ending| format!(".{ending}"));
+        let kind = self.folder.join(step.kind);
+        std::fs::create_dir_all(&kind)
+            .with_context(|| format!("cannot make {}", kind.display()))?;
+        let made = kind.join(format!("{}-{key}{ending}", step.name));
+        let done = kind.join(format!("{}-{key}.done", step.name));
+        let named = self.within(&made);
+        if done.is_file() {
+            self.terminal.say(&format!("{named} is there"));
+            return Ok(made);
+        }
+        self.terminal.say(&format!("making {named}: fixfly {}", step.words.join(" ")));
+        let mut command = Command::new(&self.program);
+        command.args(&step.words).arg("-o").arg(&made).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.status().context("cannot start fixfly")?;
+        self.check(status, &step.words)?;
+        // Only what is whole is done: every command goes on, or begins again, where this is missing.
+        std::fs::write(&done, step.words.join("\n"))
+            .with_context(|| format!("cannot write {}", done.display()))?;
+        Ok(made)
+    }
+
+    /// Runs a command for what it prints.
+    pub(super) fn show(&self, words: &[String]) -> anyhow::Result<()> {
+        let status =
+            Command::new(&self.program).args(words).status().context("cannot start fixfly")?;
+        self.check(status, words)
+    }
+
+    fn check(&self, status: ExitStatus, words: &[String]) -> anyhow::Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Interrupted("stopped; the same command goes on".into()).into());
+        }
+        if !status.success() {
+            bail!("this step ended with {status}: fixfly {}", words.join(" "));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_a_thing_was_made_of_and_not_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("recipe.toml");
+        let key = |words: &[&str], text: &str, place: &str| {
+            std::fs::write(&input, text).unwrap();
+            Step::new("runs", "x", words).of(&[&input]).key(place).unwrap()
+        };
+        let first = key(&["run", "/here/a"], "one", "/here");
+        assert_eq!(first, key(&["run", "/there/a"], "one", "/there"));
+        assert_ne!(first, key(&["run", "/here/b"], "one", "/here"));
+        assert_ne!(first, key(&["run", "/here/a"], "two", "/here"));
+        assert_ne!(key(&["ru", "n"], "one", "/x"), key(&["run", ""], "one", "/x"));
+    }
+}

@@ -1,0 +1,138 @@
+//! The circle in one binary: episodes, dataset, adapter, GGUF, and the student at work.
+
+use std::fs;
+use std::path::Path;
+
+use fixfly_runtime::read_episodes;
+use serde_json::Value;
+
+use super::here;
+use crate::datasets::Bench;
+use crate::{command, fixfly, printed, refused, runs};
+
+/// Learns one method by heart, and must then write it in a run: with each
+/// token as probable as its training said.
+#[track_caller]
+fn check(kind: &str) {
+    let bench = Bench::new();
+    let [recipe, data, student] = ["mine.toml", "data", "student"].map(|name| bench.word(name));
+    let [whole, lora] = ["base.gguf", "student.gguf"].map(|name| bench.word(name));
+    let base = here::base(&bench.path("models"), kind).display().to_string();
+    let tokenizer = format!("{base}/tokenizer.json");
+    let taught = bench.run("train", "oracle");
+    let more = ["--write", "tokens", "--tokenizer", &tokenizer];
+    printed(&[&bench.build(&taught, &data, &recipe)[..], &more].concat());
+    let rows = bench.path("data/tokens/rows.jsonl");
+    // What it learned is what it is judged by: here nothing else is of interest.
+    fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
+    let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
+    let said = ["--target", "all", "--rank", "32", "--dropout", "0", "--accumulation", "1"];
+    let steps = ["--lr", "0.01", "--warmup", "5", "--epochs", "60"];
+    printed(&[&places[..], &said, &steps].concat());
+    printed(&["export", "gguf", &base, "--numbers", "f32", "-o", &whole]);
+    printed(&["export", "gguf", &student, "-o", &lora]);
+
+    let row: Value = serde_json::from_str(&fs::read_to_string(rows).unwrap()).unwrap();
+    let [from, to] = [0, 1].map(|at| row["loss"][0][at].as_u64().unwrap() as usize);
+    let learned: Vec<_> = row["tokens"].as_array().unwrap()[from..to].to_vec();
+    let run = |name: &str, more: &[&str]| {
+        let (folder, run) = (bench.word(""), bench.word(name));
+        let words =
+            ["run", "python", "--benchmark-dir", &folder, "--policy", "llama", "--model", &whole];
+        let how = ["--turns", "1", "--split", "train", "--temperature", "0", "--max-tokens", "150"];
+        let exact = ["--think", "no", "--kv-type", "f32", "--record-tokens", "-o", &run];
+        runs::ended_well(command(&[&words[..], &how, &exact, more].concat()));
+        read_episodes(&bench.path(name)).unwrap().remove(0)
+    };
+    assert!(!run("before", &[]).solved(), "{kind}: a model of random weights");
+    let episode = run("after", &["--lora", &lora]);
+    let action = &episode.turns[0].action;
+    let generation = action.generation.as_ref().unwrap();
+    let ids: Vec<Value> = generation.tokens.iter().map(|token| token.id.into()).collect();
+    assert_eq!(ids, learned, "{kind} says {:?}", action.text);
+    assert!(episode.solved(), "{kind}: {:?}", episode.end);
+    let surprise = generation.tokens.iter().map(|token| -f64::from(token.logprob)).sum::<f64>();
+    let (served, trained) = (surprise / ids.len() as f64, chosen_loss(&bench.path("student")));
+    assert!(
+        (served - trained).abs() < 1e-5 + 1e-3 * trained,
+        "{kind}: a token's loss is {served} in llama.cpp, and {trained} where it was trained"
+    );
+}
+
+/// The least validation loss: that of the checkpoint that is taken.
+fn chosen_loss(student: &Path) -> f64 {
+    let log = fs::read_to_string(student.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let losses = lines.filter(|line| line["kind"] == "validation");
+    losses.map(|line| line["loss"].as_f64().unwrap()).fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn a_student_does_at_work_what_it_learned() {
+    check("qwen3");
+    check("llama");
+}
+
+/// Two ranks, two epochs each.
+const SWEEP: &str = r#"
+about = "Two ranks."
+benchmark = "python"
+benchmark-dir = "."
+ranks = [2, 4]
+modes = ["nothink"]
+checkpoints = "all"
+tables = ["5.2", "checkpoints"]
+
+[[model]]
+name = "Tiny-1B"
+base = "models/qwen3"
+
+[[dataset]]
+recipe = "mine.toml"
+runs = ["train"]
+
+[train]
+epochs = 2
+accumulation = 1
+
+[run]
+turns = 1
+temperature = 0
+max-tokens = 8
+"#;
+
+#[test]
+fn a_sweep_makes_everything_once_and_tabulates_it() {
+    let bench = Bench::new();
+    here::base(&bench.path("models"), "qwen3");
+    bench.run("train", "oracle");
+    fs::write(bench.path("sweep.toml"), SWEEP).unwrap();
+    let [file, made] = ["sweep.toml", "made"].map(|name| bench.word(name));
+    let sweep = || {
+        let said = fixfly(&["sweep", &file, "-o", &made]);
+        let told = String::from_utf8(said.stderr).unwrap();
+        assert!(said.status.success(), "{told}");
+        (
+            String::from_utf8(said.stdout).unwrap(),
+            told.matches("\nmaking ").count() + usize::from(told.starts_with("making ")),
+        )
+    };
+    let (out, steps) = sweep();
+    assert!(out.contains("Tiny-1B") && out.contains("mine"), "{out}");
+    // A model, its run and a dataset; of each rank a student, two adapters and their runs.
+    assert_eq!(steps, 3 + 2 * 5);
+    let runs = fs::read_to_string(bench.path("made/runs.toml")).unwrap();
+    assert_eq!(
+        (runs.matches("[[run]]").count(), runs.matches("rank = 4").count()),
+        (5, 2),
+        "{runs}"
+    );
+    assert!(bench.path("made/report.html").is_file());
+    let (again, steps) = sweep();
+    assert_eq!((again, steps), (out, 0));
+    fs::write(bench.path("sweep.toml"), SWEEP.replace("[2, 4]", "[4, 8]")).unwrap();
+    assert_eq!(sweep().1, 5, "only the new rank is new");
+    fs::write(bench.path("sweep.toml"), SWEEP.replace("[2, 4]", "[]")).unwrap();
+    let (code, why) = refused(&["sweep", &file, "-o", &made]);
+    assert!(code == 2 && why.ends_with("ranks is empty; name at least one"), "{why}");
+}
