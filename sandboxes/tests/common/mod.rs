@@ -2,6 +2,9 @@
 // Each test file uses some of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
+#[cfg(feature = "docker")]
+pub(crate) mod between;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
