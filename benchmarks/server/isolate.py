@@ -2,8 +2,8 @@
 /tmp and /dev/shm, its own file over the one in the tree, limits, no capability,
 and a Landlock domain where the kernel has it.
 
-Where the kernel refuses nested namespaces the candidate still runs in its own
-process with limits; `available()` says which of the two it is.
+Where the kernel refuses nested namespaces `Isolation.full` is false, and the
+server refuses to run candidates.
 """
 
 import ctypes

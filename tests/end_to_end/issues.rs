@@ -112,6 +112,30 @@ const FIXTURES: [Fixture; 3] = [
     },
 ];
 
+/// Holds today and not tomorrow: that all its throws fall twice as they did is
+/// one case in 65,536.
+const DICE: Fixture = Fixture {
+    name: "dice",
+    issue: "A die has six sides.",
+    before: &[("dice.py", "SIDES = 5\n"), ("tests/__init__.py", "")],
+    fix: &[("dice.py", "SIDES = 6\n")],
+    tests: (
+        "tests/test_dice.py",
+        "import random\nimport unittest\n\nimport dice\n\n\nclass DiceTests(unittest.TestCase):\n    def test_sides(self):\n        self.assertEqual(dice.SIDES, 6)\n\n\ndef throw(self):\n    self.assertLess(random.random(), 0.5)\n\n\nfor number in range(8):\n    setattr(DiceTests, f\"test_{number}\", throw)\n",
+    ),
+    fail_to_pass: &["test_sides (tests.test_dice.DiceTests.test_sides)"],
+    pass_to_pass: &[
+        "test_0 (tests.test_dice.DiceTests.test_0)",
+        "test_1 (tests.test_dice.DiceTests.test_1)",
+        "test_2 (tests.test_dice.DiceTests.test_2)",
+        "test_3 (tests.test_dice.DiceTests.test_3)",
+        "test_4 (tests.test_dice.DiceTests.test_4)",
+        "test_5 (tests.test_dice.DiceTests.test_5)",
+        "test_6 (tests.test_dice.DiceTests.test_6)",
+        "test_7 (tests.test_dice.DiceTests.test_7)",
+    ],
+};
+
 const SPECS: &str = "\
 log_parser = \"django\"
 labels = { modules = \"\" }
@@ -148,9 +172,13 @@ fn put(folder: &Path, files: &[(&str, &str)]) {
 
 impl Bench {
     pub(crate) fn new() -> Bench {
+        Bench::of(&FIXTURES)
+    }
+
+    fn of(fixtures: &[Fixture]) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut rows = String::new();
-        for fixture in &FIXTURES {
+        for fixture in fixtures {
             rows += &(repository(folder.path(), fixture).to_string() + "\n");
             let specs = format!("repo = \"acme/{}\"\n{SPECS}", fixture.name);
             put(folder.path(), &[(&format!("specs/{}.toml", fixture.name), &specs)]);
@@ -208,6 +236,15 @@ fn repository(folder: &Path, fixture: &Fixture) -> Value {
         "patch": patch, "test_patch": test_patch, "created_at": "2026-01-01",
         "FAIL_TO_PASS": json!(fixture.fail_to_pass).to_string(), "PASS_TO_PASS": fixture.pass_to_pass,
     })
+}
+
+#[test]
+fn an_instance_that_holds_now_and_then_is_named() {
+    let bench = Bench::of(&[DICE]);
+    let output = bench.fixfly(&["grade", "swebench", "--gold", "--repeat", "2"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("\nflaky: acme__dice-1\n"), "{said}");
+    assert!(!output.status.success());
 }
 
 #[test]
