@@ -8,7 +8,7 @@ mod costs;
 mod fixture;
 mod groups;
 mod html;
-mod labels;
+pub(crate) mod labels;
 mod measure;
 mod measured;
 mod print;

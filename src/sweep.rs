@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fixfly_train::Dataset;
 use fixfly_train::student::{Checkpoint, checkpoints, choose};
+use fixfly_train::{Dataset, Method};
 
 use crate::failure::Usage;
+use crate::report::labels::Mode;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
-use file::{Checkpoints, Data, Method, Mode, Model, Sweep};
+use file::{Checkpoints, Data, Model, Sweep};
 use workshop::{Step, Workshop};
 
 #[derive(Debug, Args)]
@@ -161,13 +162,17 @@ impl Bench<'_> {
             labels.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_string()
         };
         let mut name = format!("{}-{}-{}", model.name, named("dataset"), method.name());
-        let mut step = Step::new("students", &name, &["train", method.name()]);
-        if method == Method::Lora {
-            name = format!("{name}-r{rank}");
-            step = Step::new("students", &name, &["train", "lora", "--rank", &rank.to_string()]);
-            labels.insert("rank".into(), toml::Value::Integer(rank.into()));
-        }
-        let flags = if method == Method::Lora { &self.sweep.lora } else { &self.sweep.full };
+        let (mut words, rank_said) = (vec!["train", method.name()], rank.to_string());
+        let flags = match method {
+            Method::Full => &self.sweep.full,
+            Method::Lora => {
+                name = format!("{name}-r{rank}");
+                words.extend(["--rank", &rank_said]);
+                labels.insert("rank".into(), toml::Value::Integer(rank.into()));
+                &self.sweep.lora
+            }
+        };
+        let step = Step::new("students", &name, &words);
         let (base, data) = (shown(&model.base), shown(dataset));
         let step = step.of(&[&model.base]).word("--base").word(&base).word("--dataset").word(&data);
         let student = self.workshop.make(&step.with(&self.sweep.train)?.with(flags)?)?;
@@ -240,7 +245,10 @@ impl Bench<'_> {
             step = step.word("--lora").word(&shown(adapter));
         }
         if let Some(mode) = mode {
-            step = step.word("--think").word(mode.flag());
+            step = step.word("--think").word(match mode {
+                Mode::Think => "yes",
+                Mode::Nothink => "no",
+            });
         }
         let run = self.workshop.make(&step.with(&sweep.run)?)?;
         let mut labels = served.labels.clone();

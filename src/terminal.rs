@@ -19,6 +19,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Whether colours are shown there.
+pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Standard error, shared by the progress bar and the logs.
 #[derive(Clone, Default)]
 pub(crate) struct Terminal {

@@ -9,9 +9,12 @@ mod progress;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use fixfly_train::student::{checkpoints, choose};
 use fixfly_train::{Method, Precision};
+use serde::de::value::{Error, StringDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 #[cfg(not(feature = "train"))]
 use crate::failure::Usage;
@@ -85,23 +88,20 @@ struct Native {
     gpu: Option<usize>,
 
     /// Numbers to compute with; what is learned is f32 always [default: f32, on a GPU bf16]
-    #[arg(long, value_name = "NUMBERS", help_heading = "Memory and speed")]
-    precision: Option<Numbers>,
+    #[arg(long, value_name = "NUMBERS", value_parser = named::<Precision>(NUMBERS), help_heading = "Memory and speed")]
+    precision: Option<Precision>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Numbers {
-    F32,
-    Bf16,
-}
+const NUMBERS: &[&str] = &["f32", "bf16"];
 
-impl From<Numbers> for Precision {
-    fn from(numbers: Numbers) -> Precision {
-        match numbers {
-            Numbers::F32 => Precision::F32,
-            Numbers::Bf16 => Precision::Bf16,
-        }
-    }
+/// What a flag names in the words that files have for it, of which `names` are all.
+fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    names: &'static [&'static str],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names).try_map(|name| {
+        let name: StringDeserializer<Error> = name.into_deserializer();
+        T::deserialize(name)
+    })
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -1,7 +1,6 @@
 //! `fixfly dataset show`, `stats` and `diff`.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +9,7 @@ use fixfly_train::{Dataset, Line, Reader, Row, Summary};
 
 use super::Folder;
 use crate::failure::Usage;
-use crate::terminal::print;
+use crate::terminal::{is_colored, print};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -57,7 +56,7 @@ impl When {
         match self {
             When::Always => true,
             When::Never => false,
-            When::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            When::Auto => is_colored(&std::io::stdout()),
         }
     }
 }

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::failure::{Interrupted, Usage};
-use crate::run::{Interrupts, cpus, episode_seed, model};
+use crate::run::{Interrupts, cpus, episode_seed, hex, model};
 use crate::terminal::{Terminal, print};
 
 /// Flags of both verbs.
@@ -281,7 +281,7 @@ impl Asking {
             seed: episode_seed(self.seed, row, attempt),
         };
         let said = serde_json::to_string(messages).unwrap_or_default();
-        let prompt_sha256 = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
+        let prompt_sha256 = hex(Sha256::digest(said));
         let mut answered = Answered {
             row: row.into(),
             attempt,

@@ -56,6 +56,14 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// As a file of runs has it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Mode::Think => "think",
+            Mode::Nothink => "nothink",
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Mode::Think => "think",

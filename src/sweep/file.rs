@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use fixfly_train::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;
+use crate::report::labels::Mode;
 
 /// A sweep: all of its lists with each other.
 #[derive(Debug, Deserialize)]
@@ -108,47 +110,6 @@ impl Data {
         match run.split_once('=') {
             Some((_, folder)) => folder.into(),
             None => run.into(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Method {
-    Lora,
-    Full,
-}
-
-impl Method {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Method::Lora => "lora",
-            Method::Full => "full",
-        }
-    }
-}
-
-/// Whether a model reasons before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Mode {
-    Think,
-    Nothink,
-}
-
-impl Mode {
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Mode::Think => "think",
-            Mode::Nothink => "nothink",
-        }
-    }
-
-    /// The value of `--think`.
-    pub(super) fn flag(self) -> &'static str {
-        match self {
-            Mode::Think => "yes",
-            Mode::Nothink => "no",
         }
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::file;
 use crate::failure::{Interrupted, Usage};
+use crate::run::hex;
 use crate::terminal::Terminal;
 
 /// Files of a folder that say what is in it.
@@ -64,7 +65,7 @@ impl Step {
         for input in &self.inputs {
             told(&mut hash, input)?;
         }
-        Ok(hash.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hash.finalize().into_iter().take(5)))
     }
 }
 

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use fixfly_train::{Method, Schedule, Settings, Target};
 
+use super::named;
 use crate::failure::Usage;
 
 /// Each is the thesis' where it is not given.
@@ -29,8 +31,8 @@ pub(super) struct Hyper {
     dropout: Option<f64>,
 
     /// Matrices with an adapter; `all` [default: q_proj,k_proj,v_proj,o_proj]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    target: Vec<Name>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = target_names())]
+    target: Vec<String>,
 
     /// Highest learning rate [default: 1e-4; full: 5e-6]
     #[arg(long, value_name = "X")]
@@ -41,8 +43,8 @@ pub(super) struct Hyper {
     warmup: Option<usize>,
 
     /// How it goes on from there [default: cosine]
-    #[arg(long, value_name = "NAME")]
-    schedule: Option<ScheduleName>,
+    #[arg(long, value_name = "NAME", value_parser = named::<Schedule>(&["cosine", "linear", "constant"]))]
+    schedule: Option<Schedule>,
 
     /// AdamW's memory of gradients [default: 0.9]
     #[arg(long, value_name = "X")]
@@ -85,25 +87,12 @@ pub(super) struct Hyper {
     seed: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Name {
-    QProj,
-    KProj,
-    VProj,
-    OProj,
-    GateProj,
-    UpProj,
-    DownProj,
-    /// All seven
-    All,
-}
+/// Every matrix, by this name.
+const ALL: &str = "all";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ScheduleName {
-    Cosine,
-    Linear,
-    Constant,
+fn target_names() -> PossibleValuesParser {
+    let names = Target::ALL.map(|target| PossibleValue::new(target.name()));
+    PossibleValuesParser::new(names.into_iter().chain([PossibleValue::new(ALL).help("All seven")]))
 }
 
 impl Hyper {
@@ -117,13 +106,7 @@ impl Hyper {
         if !self.target.is_empty() {
             settings.targets = targets(&self.target);
         }
-        if let Some(schedule) = self.schedule {
-            settings.schedule = match schedule {
-                ScheduleName::Cosine => Schedule::Cosine,
-                ScheduleName::Linear => Schedule::Linear,
-                ScheduleName::Constant => Schedule::Constant,
-            };
-        }
+        set(&mut settings.schedule, self.schedule);
         set(&mut settings.alpha, self.alpha);
         set(&mut settings.dropout, self.dropout);
         set(&mut settings.learning_rate, self.lr);
@@ -178,13 +161,8 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn targets(names: &[Name]) -> Vec<Target> {
-    let chosen = |target: &Target| {
-        names.iter().any(|name| {
-            name.to_possible_value()
-                .is_some_and(|name| [target.name(), "all"].contains(&name.get_name()))
-        })
-    };
+fn targets(names: &[String]) -> Vec<Target> {
+    let chosen = |target: &Target| names.iter().any(|name| [target.name(), ALL].contains(&&**name));
     Target::ALL.into_iter().filter(chosen).collect()
 }
 
@@ -194,8 +172,10 @@ mod tests {
 
     #[test]
     fn names_are_those_of_hugging_face() {
-        assert_eq!(targets(&[Name::All]), Target::ALL);
-        assert_eq!(targets(&[Name::DownProj, Name::QProj]), [Target::QProj, Target::DownProj]);
+        let targets =
+            |names: &[&str]| targets(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(targets(&["all"]), Target::ALL);
+        assert_eq!(targets(&["down_proj", "q_proj"]), [Target::QProj, Target::DownProj]);
     }
 
     #[track_caller]

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-
+use crate::run::Interrupts;
 use crate::terminal::Terminal;
 
 /// What is true once somebody asked for a stop.
@@ -13,19 +11,13 @@ pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, terminal) = (stop.clone(), terminal.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let signals = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ))
-    });
-    let (mut interrupt, mut terminate) = signals.context("cannot listen for Ctrl-C")?;
+    let mut interrupts = runtime.block_on(async { Interrupts::listen() })?;
     std::thread::spawn(move || {
         runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+            interrupts.next().await;
             asked.store(true, Ordering::Relaxed);
             terminal.say("stopping; Ctrl-C again stops at once");
-            tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+            interrupts.next().await;
             std::process::exit(130);
         });
     });

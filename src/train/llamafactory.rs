@@ -11,13 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use fixfly_train::student::{Line, Record, Step};
 use fixfly_train::{Method, Precision};
 use serde::Deserialize;
 
 use super::hyper::Hyper;
 use super::progress::Progress;
+use super::{NUMBERS, named};
 use crate::failure::Usage;
 use crate::terminal::{Terminal, print};
 
@@ -46,8 +47,8 @@ pub(super) struct Flags {
     output: PathBuf,
 
     /// What is learned
-    #[arg(long, value_name = "METHOD", default_value = "lora")]
-    method: MethodName,
+    #[arg(long, value_name = "METHOD", default_value = "lora", value_parser = named::<Method>(&["lora", "full"]))]
+    method: Method,
 
     #[command(flatten)]
     hyper: Hyper,
@@ -66,8 +67,8 @@ pub(super) struct Flags {
     program: PathBuf,
 
     /// Numbers it computes with
-    #[arg(long, value_name = "NUMBERS", default_value = "bf16", help_heading = "LLaMA-Factory")]
-    precision: super::Numbers,
+    #[arg(long, value_name = "NUMBERS", default_value = "bf16", value_parser = named::<Precision>(NUMBERS), help_heading = "LLaMA-Factory")]
+    precision: Precision,
 
     /// GPUs of a machine; 0: its processor
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "LLaMA-Factory")]
@@ -88,12 +89,6 @@ pub(super) struct Flags {
     /// Write its files and stop
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum MethodName {
-    Lora,
-    Full,
 }
 
 /// Where things of a training by LLaMA-Factory are, under its output.
@@ -118,10 +113,7 @@ impl Folders {
 }
 
 pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let method = match flags.method {
-        MethodName::Lora => Method::Lora,
-        MethodName::Full => Method::Full,
-    };
+    let method = flags.method;
     let settings = flags.hyper.settings(method)?;
     if flags.nodes == 0 || (flags.nodes > 1 && !flags.slurm && !flags.collect) {
         return Err(Usage(
@@ -133,9 +125,8 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let data = files::Data::open(&flags.dataset)?;
     let base = flags.base.canonicalize();
     let base = base.with_context(|| format!("cannot read {}", flags.base.display()))?;
-    let precision = Precision::from(flags.precision);
-    let record =
-        Record::new("llamafactory", (&base, &flags.dataset), &data.hash, precision, &settings)?;
+    let folders = (&*base, &*flags.dataset);
+    let record = Record::new("llamafactory", folders, &data.hash, flags.precision, &settings)?;
     record.keep(&flags.output)?;
     let folders = Folders { output: flags.output.canonicalize()? };
     if flags.collect {

@@ -1,7 +1,6 @@
 //! `fixfly train lora` and `full`: training in this process.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use fixfly_train::student::{
@@ -12,7 +11,7 @@ use fixfly_train::{Method, Precision};
 use super::progress::Progress;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
-use crate::terminal::{Terminal, print, readable};
+use crate::terminal::{Terminal, is_colored, print, readable};
 
 /// Rows that are shown before a training begins.
 const SAMPLES: usize = 3;
@@ -56,13 +55,13 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         settings: flags.hyper.settings(method)?,
         means: Means { pass_tokens: flags.pass_tokens, chunks, memory: flags.memory },
         gpu: flags.gpu,
-        precision: flags.precision.map(Precision::from),
+        precision: flags.precision,
     })
 }
 
 /// What it will take, and what the student will see.
 fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = is_colored(&std::io::stderr());
     let mut text = String::new();
     for sample in ready.samples(SAMPLES)? {
         text += &shown(&sample, color);

@@ -9,11 +9,10 @@ use fixfly_benchmarks::swebench::trajectory::{Imported, read};
 use fixfly_benchmarks::swebench::{Instance, NAME, instance};
 use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, Templates, Wording};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::failure::Usage;
 use crate::run::issues::write_predictions;
-use crate::run::{hex, now};
+use crate::run::now;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -120,14 +119,14 @@ fn number(all: &mut [(&PathBuf, Imported)]) {
 
 fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunRecord> {
     let templates = Templates::for_issues(None)?;
-    let sources = all.iter().map(|(file, imported)| source(file, imported));
+    let sources = all.iter().map(|(file, imported)| source(file, imported)).collect();
     let table = flags.instances.as_ref().map(|table| table.display().to_string());
     let config = [
         ("benchmark", json!(NAME)),
         ("split", json!("benchmark")),
         ("policy", json!(agents(all))),
         ("model", model(all).map_or(Value::Null, |model| json!({ "model": model }))),
-        ("imported", Value::Array(sources.collect::<anyhow::Result<_>>()?)),
+        ("imported", Value::Array(sources)),
         ("instances", json!(table)),
     ];
     Ok(RunRecord {
@@ -144,19 +143,18 @@ fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunReco
 }
 
 /// Where an episode is from, and what its file says of the whole.
-fn source(file: &Path, imported: &Imported) -> anyhow::Result<Value> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(json!({
+fn source(file: &Path, imported: &Imported) -> Value {
+    json!({
         "task": imported.episode.task.id,
         "sample": imported.episode.provenance.sample,
         "file": file.display().to_string(),
-        "sha256": hex(Sha256::digest(bytes)),
+        "sha256": imported.sha256,
         "agent": imported.form.agent(),
         "version": imported.version,
         "model": imported.model,
         "exit_status": imported.exit_status,
         "totals": imported.totals,
-    }))
+    })
 }
 
 fn agents(all: &[(&PathBuf, Imported)]) -> String {

@@ -27,7 +27,10 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy null --sandbox vm -o /nonexistent/x",
         2,
-        "there is no sandbox `vm`; there is: local, docker",
+        match cfg!(feature = "wasm") {
+            true => "there is no sandbox `vm`; there is: local, docker, wasm",
+            false => "there is no sandbox `vm`; there is: local, docker",
+        },
     );
     check(
         "run django --policy null --split test -o /nonexistent/x",

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use fixfly_runtime::{Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
 use globset::{GlobBuilder, GlobMatcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
-use grep_searcher::{BinaryDetection, SearcherBuilder, sinks::Lossy};
+use grep_searcher::{Searcher, sinks::Lossy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -85,15 +85,17 @@ impl Tool for Search {
 /// The lines of a text file that match, with their numbers; none of a binary one.
 fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, String)>, ToolError> {
     let mut lines = Vec::new();
-    let mut searcher = SearcherBuilder::new().binary_detection(BinaryDetection::quit(0)).build();
+    if bytes.contains(&0) {
+        return Ok(lines);
+    }
     let sink = Lossy(|number, line| {
         lines.push((number, line.trim_end().to_string()));
         Ok(true)
     });
-    searcher
+    Searcher::new()
         .search_slice(matcher, bytes, sink)
         .map_err(|e| ToolError::Refused(format!("the search failed: {e}")))?;
-    Ok(if bytes.contains(&0) { Vec::new() } else { lines })
+    Ok(lines)
 }
 
 /// A glob on paths; one without a slash is one on names, as people mean it.

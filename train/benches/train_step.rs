@@ -10,6 +10,9 @@
 //! `scripts/peers/train` makes that Python.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it is run by people")]
 
+#[path = "../src/student/tests/layers.rs"]
+mod layers;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{Device, Tensor, safetensors};
 use fixfly_train::student::{Event, Job, Line, Means};
 use fixfly_train::{Method, Settings};
+use layers::{Sizes, layers};
 
 const PEFT: &str = include_str!("train_step.py");
 
@@ -80,10 +84,10 @@ fn side(folder: &Path) {
 
 /// A model folder with random weights, and rows of so many tokens.
 fn stage(folder: &Path, tokens: usize, rows: usize) {
-    let (width, layers, heads, kept, head, inner, words) = (512, 8, 8, 4, 64, 1536, 8192);
+    let (width, count, heads, kept, head, inner, words) = (512, 8, 8, 4, 64, 1536, 8192);
     let config = serde_json::json!({
         "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": width,
-        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kept,
+        "num_hidden_layers": count, "num_attention_heads": heads, "num_key_value_heads": kept,
         "head_dim": head, "intermediate_size": inner, "vocab_size": words, "rms_norm_eps": 1e-6,
         "max_position_embeddings": 32768, "rope_theta": 1e6, "tie_word_embeddings": true,
         "hidden_act": "silu",
@@ -99,20 +103,7 @@ fn stage(folder: &Path, tokens: usize, rows: usize) {
     };
     put("model.embed_tokens.weight".into(), &[words, width]);
     put("model.norm.weight".into(), &[width]);
-    for layer in 0..layers {
-        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        put(name("input_layernorm"), &[width]);
-        put(name("post_attention_layernorm"), &[width]);
-        put(name("self_attn.q_norm"), &[head]);
-        put(name("self_attn.k_norm"), &[head]);
-        put(name("self_attn.q_proj"), &[heads * head, width]);
-        put(name("self_attn.k_proj"), &[kept * head, width]);
-        put(name("self_attn.v_proj"), &[kept * head, width]);
-        put(name("self_attn.o_proj"), &[width, heads * head]);
-        put(name("mlp.gate_proj"), &[inner, width]);
-        put(name("mlp.up_proj"), &[inner, width]);
-        put(name("mlp.down_proj"), &[width, inner]);
-    }
+    layers(count, true, &Sizes { width, heads, kept, head, inner }, &mut put);
     safetensors::save(&all, folder.join("model.safetensors")).unwrap();
     fs::create_dir_all(folder.join("tokens")).unwrap();
     let row = |row: usize| {

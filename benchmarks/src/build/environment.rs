@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use fixfly_runtime::BenchmarkError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use super::fetch::copy;
 use super::unwritable;
+use crate::manifest::sha256;
 use crate::server::SOURCE;
 
 /// What to install, and how.
@@ -86,7 +86,7 @@ impl Environment<'_> {
                 format!("declared\0{}\0{}\0{DECLARED}", extras.join("\0"), more.join("\0"))
             }
         };
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(text.as_bytes())
     }
 }
 

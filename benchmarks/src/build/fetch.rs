@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::environment::{python, run};
 use super::unwritable;
-use crate::manifest::Source;
+use crate::manifest::{Source, sha256};
 
 /// Downloads a pinned release's source archive from PyPI, or takes `archive`,
 /// checks its hash and unpacks it to `folder/source`.
@@ -67,7 +67,7 @@ fn hash_file(path: &Path) -> Result<String, BenchmarkError> {
         BenchmarkError::Broken(format!("{} cannot be read: {e}", path.display()))
     };
     let bytes = fs::read(path).map_err(unreadable)?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256(&bytes))
 }
 
 fn check_hash(archive: &Path, wanted: &str) -> Result<(), BenchmarkError> {

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use fixfly_train::{Method, Schedule, Settings};
+use fixfly_train::{Method, Precision, Schedule, Settings};
 use sha2::{Digest, Sha256};
 
 use super::{Flags, Folders};
 use crate::failure::Usage;
+use crate::run::hex;
 
 /// The files of a dataset that it reads.
 const DATA: [&str; 3] = ["dataset_info.json", "train.jsonl", "validation.jsonl"];
@@ -38,7 +39,7 @@ impl Data {
         let told = text.lines().filter_map(pair).collect();
         let train = folder.join(DATA[1]);
         let rows = fs::read(&train).with_context(|| format!("cannot read {}", train.display()))?;
-        let hash = Sha256::digest(rows).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(Sha256::digest(rows));
         Ok(Data { folder, told, hash })
     }
 }
@@ -102,7 +103,7 @@ fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data
         Schedule::Linear => "linear",
         Schedule::Constant => "constant_with_warmup",
     };
-    let bf16 = flags.precision == super::super::Numbers::Bf16;
+    let bf16 = flags.precision == Precision::Bf16;
     lines.extend([
         ("output_dir", path(&folders.made())),
         ("per_device_train_batch_size", settings.batch.to_string()),
@@ -186,7 +187,7 @@ fn deepspeed() -> serde_json::Value {
 /// What it is started with: torchrun where there are many GPUs or DeepSpeed.
 pub(super) fn environment(flags: &Flags) -> Vec<(&'static str, String)> {
     let mut all = vec![("DISABLE_VERSION_CHECK", "1".to_string())];
-    let deepspeed = flags.method == super::MethodName::Full && flags.gpus > 0;
+    let deepspeed = flags.method == Method::Full && flags.gpus > 0;
     if flags.gpus > 1 || deepspeed {
         all.push(("FORCE_TORCHRUN", "1".into()));
         all.push(("NPROC_PER_NODE", flags.gpus.to_string()));

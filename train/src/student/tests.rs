@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod beside_pytorch;
+mod layers;
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor, safetensors};
+use layers::{Sizes, layers};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -58,22 +60,8 @@ fn base(folder: &Path, kind: &str) -> PathBuf {
     if kind != "qwen3" {
         put("lm_head.weight".into(), &[WORDS, width]);
     }
-    for layer in 0..2 {
-        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        put(name("input_layernorm"), &[width]);
-        put(name("post_attention_layernorm"), &[width]);
-        if kind == "qwen3" {
-            put(name("self_attn.q_norm"), &[head]);
-            put(name("self_attn.k_norm"), &[head]);
-        }
-        put(name("self_attn.q_proj"), &[heads * head, width]);
-        put(name("self_attn.k_proj"), &[kept * head, width]);
-        put(name("self_attn.v_proj"), &[kept * head, width]);
-        put(name("self_attn.o_proj"), &[width, heads * head]);
-        put(name("mlp.gate_proj"), &[inner, width]);
-        put(name("mlp.up_proj"), &[inner, width]);
-        put(name("mlp.down_proj"), &[width, inner]);
-    }
+    let sizes = Sizes { width, heads, kept, head, inner };
+    layers(2, kind == "qwen3", &sizes, &mut put);
     safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
     folder
 }

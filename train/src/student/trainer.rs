@@ -305,14 +305,14 @@ impl Trainer {
         Ok(Outcome::Done)
     }
 
-    /// The rows of the next step, and its epoch.
-    fn next(&self) -> (Vec<usize>, usize) {
+    /// The rows of the next step.
+    fn next(&self) -> Vec<usize> {
         let (epoch, within) =
             (self.done / self.plan.steps_per_epoch, self.done % self.plan.steps_per_epoch);
         let order = order(self.rows.train.len(), self.job.settings.seed, epoch);
         let size = self.job.settings.rows_per_step();
         let from = within * size;
-        (order[from..order.len().min(from + size)].to_vec(), epoch)
+        order[from..order.len().min(from + size)].to_vec()
     }
 
     /// What of a row's inputs is left out, in this step.
@@ -328,7 +328,7 @@ impl Trainer {
 
     fn step(&mut self) -> Result<Step, TrainError> {
         let clock = Instant::now();
-        let (which, _) = self.next();
+        let which = self.next();
         let rows = which.iter().map(|at| &self.rows.train[*at]);
         let passes = Pass::pack(rows, self.job.means.pass_tokens);
         let learned: usize = passes.iter().map(|pass| pass.targets.len()).sum();

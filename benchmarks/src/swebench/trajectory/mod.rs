@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::Instance;
 use super::issues::NAME;
+use crate::manifest::sha256;
 
 /// The tool whose calls are commands of a shell.
 const BASH: &str = "bash";
@@ -33,6 +34,8 @@ pub struct Imported {
     pub episode: Episode,
     /// The form of the file.
     pub form: Form,
+    /// SHA-256 of the file.
+    pub sha256: String,
     /// Version of the agent.
     pub version: Option<String>,
     /// The model, as the agent was told to call it.
@@ -80,7 +83,8 @@ pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkEr
         Form::Mini => mini::read(&value),
     };
     let told = told.map_err(broken)?;
-    Ok(told.imported(value.get("instance_id").and_then(Value::as_str).unwrap_or(&id), instances))
+    let id = value.get("instance_id").and_then(Value::as_str).unwrap_or(&id);
+    Ok(told.imported(id, sha256(&bytes), instances))
 }
 
 fn form(value: &Value) -> Result<Form, String> {
@@ -137,7 +141,7 @@ struct Told {
 }
 
 impl Told {
-    fn imported(self, id: &str, instances: &[Instance]) -> Imported {
+    fn imported(self, id: &str, sha256: String, instances: &[Instance]) -> Imported {
         let instance = instances.iter().find(|instance| instance.id == id);
         let issue = Issue {
             repo: instance.map(|there| there.repo.clone()).unwrap_or_default(),
@@ -180,6 +184,7 @@ impl Told {
         Imported {
             episode,
             form: self.form,
+            sha256,
             version: self.version,
             model: self.model,
             exit_status: self.exit_status,
