@@ -1,6 +1,7 @@
 //! The making of a dataset: rows are chosen by reading every episode once,
 //! then made one after the other, so that memory does not grow with their size.
 
+mod ahead;
 mod choose;
 mod folder;
 
@@ -20,6 +21,7 @@ use crate::tokens::Tokens;
 use crate::traces::{Traces, reasoned};
 use crate::write::Format;
 use crate::{Known, sha256};
+use ahead::ahead;
 use choose::{Choice, choose};
 use folder::Folder;
 pub(crate) use folder::{create, line, write};
@@ -77,8 +79,12 @@ impl Build<'_> {
         let mut folder = Folder::new(folder, self)?;
         let mut summary = self.summary(&choice);
         let mut lengths = Vec::new();
-        for (_, at, traced) in self.order(&choice.items) {
-            match self.row(&choice, &choice.items[at], traced, &mut audit)? {
+        let rows = self.order(&choice.items).into_iter().map(|(_, at, traced)| {
+            let item = &choice.items[at];
+            ((item.run, item.at), (item, traced))
+        });
+        ahead(&self.runs, rows, |(item, traced), episode| {
+            match self.row(&choice, item, &episode, traced, &mut audit) {
                 Ok(row) => {
                     lengths.push(u32::try_from(row.tokens).unwrap_or(u32::MAX));
                     summary.count(&row);
@@ -86,7 +92,8 @@ impl Build<'_> {
                 }
                 Err(reason) => *summary.dropped.entry(reason.into()).or_default() += 1,
             }
-        }
+            Ok(())
+        })?;
         self.enough(&summary)?;
         summary.lengths = Lengths::of(self.tokens.how(), lengths);
         summary.audit = audit.findings;
@@ -128,48 +135,42 @@ impl Build<'_> {
         &self,
         choice: &Choice,
         item: &Item,
+        episode: &Episode,
         traced: bool,
         audit: &mut Audit<'_>,
-    ) -> Result<Result<Row, &'static str>, DatasetError> {
+    ) -> Result<Row, &'static str> {
         let run = &self.runs[item.run];
-        let episode = run.recording.episode(item.at)?;
         let original = choice.originals.get(&item.task).map_or("", String::as_str);
-        let mut answer = item.lesson.answer(&episode, original);
+        let mut answer = item.lesson.answer(episode, original);
         if answer.trim().is_empty() {
-            return Ok(Err("the answer is empty"));
+            return Err("the answer is empty");
         }
         if traced {
-            answer = match self.trace(item, &episode) {
-                Ok(trace) => reasoned(trace, &answer),
-                Err(reason) => return Ok(Err(reason)),
-            };
+            answer = reasoned(self.trace(item, episode)?, &answer);
         }
         let (task, masked) = self.shown(&episode.task, audit);
-        let turns = item.lesson.turns(&episode);
+        let turns = item.lesson.turns(episode);
         let said = conversation(&task, &turns, answer, self.templates, self.recipe.loss);
         let messages: Vec<Line> = (said.into_iter())
             .map(|(message, loss)| Line { role: message.role, content: message.content, loss })
             .collect();
         let own = |line: &Line| CONTROL[..3].iter().any(|word| line.content.contains(word));
         if messages.iter().any(own) {
-            return Ok(Err("a message holds a word of the chat template"));
+            return Err("a message holds a word of the chat template");
         }
         let sequences = match &self.student {
             None => Vec::new(),
-            Some(student) => match student.sequences(&messages) {
-                Ok(sequences) => sequences,
-                Err(reason) => return Ok(Err(reason)),
-            },
+            Some(student) => student.sequences(&messages)?,
         };
         let counted = sequences.iter().map(|sequence| sequence.tokens.len()).max();
         let tokens = counted.unwrap_or_else(|| self.tokens.of_row(&messages));
         if self.recipe.limits.tokens.is_some_and(|most| tokens > most) {
-            return Ok(Err("longer than the limit of tokens"));
+            return Err("longer than the limit of tokens");
         }
         let id = if traced { format!("{}+think", item.id) } else { item.id.clone() };
-        let origin = self.origin(run, &episode, item, traced, masked, &messages);
+        let origin = self.origin(run, episode, item, traced, masked, &messages);
         let part = self.part(&item.task);
-        Ok(Ok(Row { id, part, kind: item.lesson.kind, tokens, messages, origin, sequences }))
+        Ok(Row { id, part, kind: item.lesson.kind, tokens, messages, origin, sequences })
     }
 
     fn trace<'e>(&'e self, item: &Item, episode: &'e Episode) -> Result<&'e str, &'static str> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use fixfly_runtime::Episode;
 
 use super::Build;
+use super::ahead::ahead;
 use crate::audit::Audit;
 use crate::error::DatasetError;
 use crate::item::{Answer, Item, Lesson, lessons};
@@ -45,10 +46,9 @@ impl Choice {
         teacher: &Teacher,
         audit: &mut Audit<'_>,
     ) -> Result<(), DatasetError> {
-        let recording = &build.runs[number].recording;
+        let places = 0..build.runs[number].recording.len();
         let mut found: Vec<(String, u32, Found)> = Vec::new();
-        for at in 0..recording.len() {
-            let episode = recording.episode(at)?;
+        ahead(&build.runs, places.map(|at| ((number, at), at)), |at, episode| {
             let key = (episode.task.id.clone(), episode.provenance.sample);
             match lessons(&episode, &build.recipe, teacher) {
                 Err(reason) => *self.left_out.entry(reason).or_default() += 1,
@@ -59,7 +59,8 @@ impl Choice {
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
         found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         for (_, _, found) in found {
             self.take(build, found, audit);
