@@ -140,6 +140,7 @@ fn task(turns: u32) -> Task {
         description: "Does what it does.".into(),
         described_by: DescribedBy::Docstring,
         content: "class A:\n    x = 1\n".repeat(700),
+        faulty: None,
     };
     Task {
         id: "a.py::A.f".into(),

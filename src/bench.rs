@@ -1,6 +1,7 @@
 //! `fixfly bench`: makes benchmarks, and proves that they hold.
 
 mod build;
+mod faults;
 mod fetch;
 mod mark;
 mod verify;

@@ -21,6 +21,7 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 
 pub mod build;
 pub mod django;
+pub mod faults;
 pub mod fits;
 mod manifest;
 mod methods;
@@ -49,4 +50,5 @@ pub enum Open {
 }
 
 /// Every benchmark.
-pub const ALL: &[Entry<Open>] = &[django::ENTRY, python::ENTRY, swebench::issues::ENTRY];
+pub const ALL: &[Entry<Open>] =
+    &[django::ENTRY, python::ENTRY, faults::ENTRY, swebench::issues::ENTRY];

@@ -45,6 +45,16 @@ impl Methods {
         &self.manifest
     }
 
+    /// Every method of the project, items and others.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.project.methods()
+    }
+
+    /// The task of writing a method, whether it is an item or not.
+    pub(crate) fn task(&self, id: &str, place: &Place) -> Task {
+        self.project.task(&self.name, id, place)
+    }
+
     fn item(&self, task: &Task) -> Result<&Item, BenchmarkError> {
         let at = self.by_id.get(&task.id).ok_or_else(|| {
             let Task { id, .. } = task;
@@ -144,7 +154,7 @@ impl Methods {
 impl Benchmark for Methods {
     async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
         let items = self.manifest.items.iter().filter(|item| item.split == split);
-        items.map(|item| self.project.task(&self.name, item)).collect()
+        items.map(|item| Ok(self.task(&item.id, &self.project.place(item)?))).collect()
     }
 
     async fn trial(

@@ -172,16 +172,16 @@ impl Project {
         describer.describe(&place.file, &place.method)
     }
 
-    /// The task of an item, as a policy sees it.
-    pub(crate) fn task(&self, benchmark: &str, item: &Item) -> Result<Task, BenchmarkError> {
-        Ok(Task {
-            id: item.id.clone(),
+    /// The task of writing a method, as a policy sees it.
+    pub(crate) fn task(&self, benchmark: &str, id: &str, place: &Place) -> Task {
+        Task {
+            id: id.to_string(),
             benchmark: benchmark.to_string(),
-            statement: Statement::Method(self.statement(&self.place(item)?)),
+            statement: Statement::Method(self.statement(place)),
             sandbox: self.spec.clone(),
             tools: vec!["submit_method".to_string()],
             budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
-        })
+        }
     }
 
     pub(crate) fn statement(&self, place: &Place) -> fixfly_runtime::Method {
@@ -195,6 +195,7 @@ impl Project {
             description,
             described_by,
             content: source::removed(&place.text, &place.method),
+            faulty: None,
         }
     }
 }

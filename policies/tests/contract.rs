@@ -43,6 +43,7 @@ fn method() -> Method {
         description: "Squares of one side are equal.".into(),
         described_by: DescribedBy::Docstring,
         content: CONTENT.into(),
+        faulty: None,
     }
 }
 
@@ -62,6 +63,7 @@ fn example() -> Example {
         file: "lines.py".into(),
         class_name: "Line".into(),
         content: String::new(),
+        faulty: None,
         ..method()
     };
     let source = "def __eq__(self, other):\n    return self.length == other.length\n";

@@ -181,7 +181,7 @@ fn try_out(
     for some in ["", "x"] {
         let method = context! {
             name => some, class_name => some, declaration => some, description => some,
-            decorators => Vec::<String>::new(), file => some, content => some,
+            decorators => Vec::<String>::new(), file => some, content => some, faulty => some,
         };
         let context = match (name, about) {
             ("later", _) => context! { change => some, observation => some },
@@ -225,7 +225,10 @@ fn on_issue(issue: &Issue, turns: &[Turn], templates: &Templates) -> Vec<Message
 }
 
 fn on_method(method: &Method, turns: &[Turn], templates: &Templates) -> Vec<Message> {
-    let context = minijinja::Value::from(minijinja::value::Serde(method));
+    let context = context! {
+        faulty => method.faulty.as_deref().unwrap_or_default(),
+        ..minijinja::Value::from(minijinja::value::Serde(method))
+    };
     let say = |role, content| Message { role, content };
     let mut messages = vec![
         say(Role::System, templates.fill("system", context.clone())),

@@ -292,6 +292,7 @@ mod tests {
             description: "Räum auf.\n".into(),
             described_by: DescribedBy::Docstring,
             content: String::new(),
+            faulty: None,
         };
         Episode {
             schema: SCHEMA,

@@ -91,8 +91,11 @@ pub struct Method {
     pub description: String,
     /// Where the description comes from.
     pub described_by: DescribedBy,
-    /// The file's text with the method removed.
+    /// The file's text with the method removed; empty where it is not shown.
     pub content: String,
+    /// The method as it stands, dedented, where it is there and has a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faulty: Option<String>,
 }
 
 /// Where a method's description comes from, best source first.

@@ -11,6 +11,7 @@ use fixfly_benchmarks::{Manifest, Project, RunPath, Source, django};
 use fixfly_runtime::{Host, Split};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::faults;
 use crate::run::{cpus, split};
 use crate::terminal::{Terminal, print};
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Django(Django),
     /// Any Python project with tests: find the methods that its tests pin down
     Python(Python),
+    /// One fault in each of many short methods of another benchmark
+    Faults(faults::Flags),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +105,7 @@ pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()
     match command {
         Command::Django(flags) => build_django(flags, terminal),
         Command::Python(flags) => build_python(flags, terminal),
+        Command::Faults(flags) => faults::build(flags, terminal),
     }
 }
 
@@ -190,7 +194,7 @@ fn examine(
     print(&summary(folder, &manifest))
 }
 
-fn host() -> anyhow::Result<Arc<dyn Host>> {
+pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
     Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
         .map_err(anyhow::Error::msg)?
         .open)()?)

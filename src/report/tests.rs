@@ -78,6 +78,7 @@ fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Ve
         description: String::new(),
         described_by: if id < "c" { DescribedBy::Docstring } else { DescribedBy::Class },
         content: String::new(),
+        faulty: None,
     };
     Episode {
         schema: SCHEMA,

@@ -22,7 +22,7 @@ fn names_that_do_not_exist() {
     check(
         "run djnago --policy null -o /nonexistent/x",
         2,
-        "there is no benchmark `djnago`; there is: django, python, swebench",
+        "there is no benchmark `djnago`; there is: django, python, faults, swebench",
     );
     check(
         "run django --policy null --sandbox vm -o /nonexistent/x",

@@ -85,27 +85,32 @@ fn environment(folder: &Path) {
     assert!(made.success());
 }
 
+/// The item of a method of a file's text, judged by one test.
+pub(crate) fn item(file: &str, text: &str, qualname: &str, split: Split, test: &str) -> Item {
+    let methods = source::methods(text).unwrap();
+    let method = methods.iter().find(|method| method.qualname == qualname).unwrap();
+    let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
+    let hash: Vec<String> = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Item {
+        id: format!("{file}::{qualname}"),
+        split,
+        span: [method.span.start, method.span.end],
+        hash: hash.concat(),
+        path: RunPath::Cold0,
+        tests: [test].iter().collect(),
+        wider: [""; 0].iter().collect(),
+        seconds: 0.1,
+        described_by: DescribedBy::Docstring,
+        lines: 1,
+        mutants: [0, 0],
+    }
+}
+
 fn manifest() -> Manifest {
-    let methods = source::methods(CART).unwrap();
-    let wanted = ["add", "total", "names"];
-    let items = methods.iter().filter_map(|method| {
-        let name = method.qualname.strip_prefix("Cart.")?;
-        let text = &CART.as_bytes()[method.span.clone()];
-        let hash: Vec<String> =
-            Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        wanted.contains(&name).then(|| Item {
-            id: format!("shop/cart.py::{}", method.qualname),
-            split: Split::Benchmark,
-            span: [method.span.start, method.span.end],
-            hash: hash.concat(),
-            path: RunPath::Cold0,
-            tests: [format!("tests.test_cart.CartTests.test_{name}")].iter().collect(),
-            wider: [""; 0].iter().collect(),
-            seconds: 0.1,
-            described_by: DescribedBy::Docstring,
-            lines: 1,
-            mutants: [0, 0],
-        })
+    let items = ["add", "total", "names"].map(|name| {
+        let (qualname, test) =
+            (format!("Cart.{name}"), format!("tests.test_cart.CartTests.test_{name}"));
+        item("shop/cart.py", CART, &qualname, Split::Benchmark, &test)
     });
     Manifest {
         header: Header {
@@ -117,6 +122,6 @@ fn manifest() -> Manifest {
             left_out: BTreeMap::new(),
             unexamined: 0,
         },
-        items: items.collect(),
+        items: items.into(),
     }
 }

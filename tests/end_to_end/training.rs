@@ -4,6 +4,7 @@
 mod circle;
 #[cfg(feature = "train")]
 mod here;
+mod nothing;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -167,6 +167,7 @@ mod tests {
             description: String::new(),
             described_by: DescribedBy::Nothing,
             content: String::new(),
+            faulty: None,
         };
         let task = Task {
             id: "a.py::A.f".into(),

@@ -110,6 +110,7 @@ mod tests {
             description: String::new(),
             described_by: DescribedBy::Nothing,
             content: String::new(),
+            faulty: None,
         };
         let verdict = (end == End::Solved).then(|| Verdict {
             solved: true,

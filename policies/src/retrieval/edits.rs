@@ -291,6 +291,7 @@ class Parser(Base):
             description: String::new(),
             described_by: DescribedBy::Nothing,
             content: CONTENT.into(),
+            faulty: None,
         }
     }
 

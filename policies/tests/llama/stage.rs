@@ -89,6 +89,7 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
         description: format!("What `{id}` asks for."),
         described_by: DescribedBy::Docstring,
         content: (0..lines).map(line).collect(),
+        faulty: None,
     };
     Task {
         id: id.into(),

@@ -95,6 +95,7 @@ fn work(id: &str) -> Work {
         description: String::new(),
         described_by: DescribedBy::Nothing,
         content: String::new(),
+        faulty: None,
     };
     let task = Task {
         id: id.into(),

@@ -1,0 +1,476 @@
+//! Short methods of another benchmark, each with one fault, to be mended: what
+//! a student of a few million parameters can learn.
+//!
+//! A fault is a mutant of the method that its tests notice, and that one line
+//! mends. An answer is the whole method, or the line as it stands and the line
+//! as it should be. To learn from there are also faults that nobody tried, of
+//! methods with tests and without: what mends them is known by how they were
+//! made. The manifest holds facts, never source text: mutants are made anew from
+//! the user's own copy, and checked against their hashes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fixfly_runtime::{
+    Answer, Benchmark, BenchmarkError, Entry, Example, Observation, Outcome, Sandbox, Secrets,
+    Split, Statement, Task, Verdict, home,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::short_hash;
+use crate::methods::Methods;
+use crate::project::Place;
+use crate::source::{self, MutantKind};
+use crate::{Open, django, python};
+
+pub(crate) const ENTRY: Entry<Open> = Entry {
+    name: "faults",
+    about: "short methods of another benchmark with one fault each, judged by their tests",
+    open: Open::Folder(|folder| Ok(Arc::new(Faults::open(folder)?))),
+};
+
+/// The manifest's name in its folder.
+const MANIFEST: &str = "faults.jsonl";
+
+/// Version of the manifest's form.
+const SCHEMA: u32 = 1;
+
+/// What decides which mutants a method has, and in which order.
+const SEED: u64 = 20;
+
+/// From here on two methods count as the same, by the share of runs of tokens.
+const ALIKE: f64 = 0.6;
+
+/// Changes that can be undone from what is left: nothing was lost.
+const KINDS: [MutantKind; 4] =
+    [MutantKind::Condition, MutantKind::Comparison, MutantKind::Connective, MutantKind::Constant];
+
+/// The first line of the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Version of the form.
+    pub schema: u32,
+    /// The benchmark whose methods these are: `django` or `python`.
+    pub of: String,
+    /// Its directory, where it is not the usual one.
+    pub of_dir: Option<PathBuf>,
+    /// Characters of a method at most.
+    pub longest: usize,
+}
+
+impl Header {
+    /// For methods of that benchmark, of so many characters at most.
+    pub fn new(of: &str, of_dir: Option<PathBuf>, longest: usize) -> Header {
+        Header { schema: SCHEMA, of: of.into(), of_dir, longest }
+    }
+}
+
+/// One fault of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The method's id in its benchmark, `#` or where its tests were not run `~`,
+    /// and the start of `hash`.
+    pub id: String,
+    /// The part of the benchmark, as that of the method.
+    pub split: Split,
+    /// What was changed.
+    pub kind: MutantKind,
+    /// SHA-256 of the method with the fault, its first 16 hexadecimal digits.
+    pub hash: String,
+    /// Whether its tests were run and noticed it. Faults to learn from may be
+    /// untried; those of the other splits are not.
+    pub noticed: bool,
+}
+
+impl Fault {
+    /// The id of its method.
+    pub fn of(&self) -> &str {
+        method(&self.id)
+    }
+
+    /// The same, and its tests noticed it.
+    pub fn noticed(&self) -> Fault {
+        let id = self.id.replace('~', "#");
+        Fault { id, noticed: true, ..self.clone() }
+    }
+}
+
+/// Methods with a fault, and the benchmark they are from.
+pub struct Faults {
+    header: Header,
+    methods: Methods,
+    faults: Vec<Fault>,
+    by_id: HashMap<String, usize>,
+    /// Every method that no other shares its id with.
+    places: HashMap<String, Place>,
+}
+
+/// A method as it stands and as it should be.
+struct Pair {
+    faulty: String,
+    truth: String,
+}
+
+/// Where a benchmark of faults is, if the user names no other folder.
+pub fn folder() -> PathBuf {
+    home().join("benchmarks").join("faults")
+}
+
+impl Faults {
+    /// Every fault of short methods of a benchmark, none of them tried: those of
+    /// a method in an order that a seed draws, items before other methods.
+    ///
+    /// # Errors
+    /// One sentence that names what is missing and the command that makes it.
+    pub fn all(header: Header) -> Result<Faults, BenchmarkError> {
+        let methods = base(&header)?;
+        let mut all = Faults::of(header, methods, Vec::new());
+        let items = &all.methods.manifest().items;
+        let items = items.iter().map(|item| (item.id.clone(), item.split));
+        let rest = all.without_tests().into_iter().map(|id| (id, Split::Train));
+        let mut faults = Vec::new();
+        for (of, split) in items.chain(rest) {
+            for (kind, pair) in all.places.get(&of).into_iter().flat_map(|place| all.pairs(place)) {
+                let hash = short_hash(pair.faulty.as_bytes());
+                let id = format!("{of}~{}", &hash[..6]);
+                faults.push(Fault { id, split, kind, hash, noticed: false });
+            }
+        }
+        let mut seen = HashSet::new();
+        faults.retain(|fault| seen.insert(fault.id.clone()));
+        all = all.with(faults);
+        Ok(all)
+    }
+
+    /// Methods that are no items, in no file of a held-out one and like none.
+    fn without_tests(&self) -> Vec<String> {
+        let items = &self.methods.manifest().items;
+        let held_out: Vec<_> = items.iter().filter(|item| item.split != Split::Train).collect();
+        let files: HashSet<&str> = held_out.iter().filter_map(|item| file(&item.id)).collect();
+        let known: HashSet<&str> = items.iter().map(|item| &*item.id).collect();
+        let other = |id: &&String| {
+            !known.contains(&***id) && file(id).is_none_or(|file| !files.contains(file))
+        };
+        let mut others: Vec<&String> = self.places.keys().filter(other).collect();
+        others.sort();
+        let held_out = held_out.iter().filter_map(|item| self.places.get(&item.id));
+        let places = held_out.chain(others.iter().map(|id| &self.places[*id]));
+        let shingles: Vec<_> = places.map(|place| source::shingles(&place.truth())).collect();
+        let first = shingles.len() - others.len();
+        let alike: HashSet<usize> = source::near_duplicates(&shingles, ALIKE)
+            .into_iter()
+            .filter(|(one, other)| *one < first && *other >= first)
+            .map(|(_, other)| other - first)
+            .collect();
+        let others = others.into_iter().enumerate().filter(|(at, _)| !alike.contains(at));
+        others.map(|(_, id)| id.clone()).collect()
+    }
+
+    fn of(header: Header, methods: Methods, faults: Vec<Fault>) -> Faults {
+        let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
+        let (mut places, mut twice) = (HashMap::new(), HashSet::new());
+        for place in methods.places() {
+            let id = place.id();
+            if places.insert(id.clone(), place).is_some() {
+                twice.insert(id);
+            }
+        }
+        places.retain(|id, _| !twice.contains(id));
+        Faults { header, methods, faults, by_id, places }
+    }
+
+    /// The benchmark in a folder that `fixfly bench build faults` made.
+    ///
+    /// # Errors
+    /// One sentence that names what is missing and the command that makes it.
+    pub fn open(chosen: Option<&Path>) -> Result<Faults, BenchmarkError> {
+        let file = chosen.map_or_else(folder, Path::to_path_buf).join(MANIFEST);
+        let shown = file.display();
+        let broken = |why: String| {
+            let mend = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{shown}{why}; {mend}"))
+        };
+        let text = fs::read_to_string(&file).map_err(|why| broken(format!(": {why}")))?;
+        let mut lines = text.lines().enumerate();
+        let first = lines.next().map_or("", |(_, line)| line);
+        let at =
+            |line: usize, why: serde_json::Error| broken(format!(", line {}: {why}", line + 1));
+        let header: Header = serde_json::from_str(first).map_err(|why| at(0, why))?;
+        if header.schema != SCHEMA {
+            return Err(broken(format!(" is of version {}, not {SCHEMA}", header.schema)));
+        }
+        let faults = lines
+            .map(|(line, text)| serde_json::from_str(text).map_err(|why| at(line, why)))
+            .collect::<Result<_, _>>()?;
+        let methods = base(&header)?;
+        Ok(Faults::of(header, methods, faults))
+    }
+
+    /// The faults, in the order of tasks.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// The same benchmark with these of its faults.
+    pub fn with(self, faults: Vec<Fault>) -> Faults {
+        let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
+        Faults { faults, by_id, ..self }
+    }
+
+    /// Writes the manifest to a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), BenchmarkError> {
+        let line = |value: serde_json::Result<String>| {
+            value.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
+        };
+        let mut text = line(serde_json::to_string(&self.header));
+        text.extend(self.faults.iter().map(|fault| line(serde_json::to_string(fault))));
+        let file = folder.join(MANIFEST);
+        let fresh = folder.join("faults.fresh");
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&fresh, text));
+        written.and_then(|()| fs::rename(&fresh, &file)).map_err(|why| {
+            BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
+        })
+    }
+
+    /// What the tests say of the method as it stands.
+    ///
+    /// # Errors
+    /// As [`Benchmark::trial`].
+    pub async fn tried(
+        &self,
+        task: &Task,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let pair = self.pair(self.fault(task)?)?;
+        self.methods.trial(&of(task), &pair.faulty, sandbox).await
+    }
+
+    fn fault(&self, task: &Task) -> Result<&Fault, BenchmarkError> {
+        let at = self.by_id.get(&task.id);
+        let at = at.ok_or_else(|| BenchmarkError::Broken(format!("no fault is {}", task.id)))?;
+        Ok(&self.faults[*at])
+    }
+
+    fn pair(&self, fault: &Fault) -> Result<Pair, BenchmarkError> {
+        let all = self.places.get(fault.of()).into_iter().flat_map(|place| self.pairs(place));
+        let same = |pair: &Pair| short_hash(pair.faulty.as_bytes()) == fault.hash;
+        let found = all.map(|(_, pair)| pair).find(same);
+        found.ok_or_else(|| {
+            let (id, of) = (&fault.id, &self.header.of);
+            let mend = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{id} is no fault of this {of}: {mend}"))
+        })
+    }
+
+    /// The faults of a method that one line mends.
+    fn pairs(&self, place: &Place) -> Vec<(MutantKind, Pair)> {
+        let truth = place.truth();
+        if truth.len() > self.header.longest {
+            return Vec::new();
+        }
+        let mutants = source::mutants(&place.text, &place.method, SEED, usize::MAX);
+        let mutants = mutants.into_iter().filter(|mutant| KINDS.contains(&mutant.kind));
+        mutants
+            .map(|mutant| (mutant.kind, Pair { faulty: mutant.source, truth: truth.clone() }))
+            .filter(|(_, pair)| pair.change().is_some())
+            .collect()
+    }
+
+    fn task(&self, fault: &Fault) -> Result<Task, BenchmarkError> {
+        let pair = self.pair(fault)?;
+        let mut task = self.methods.task(fault.of(), &self.places[fault.of()]);
+        task.id = fault.id.clone();
+        task.benchmark = ENTRY.name.into();
+        if let Statement::Method(method) = &mut task.statement {
+            method.faulty = Some(pair.faulty);
+            method.content.clear();
+        }
+        Ok(task)
+    }
+}
+
+/// The file of a method, by its id.
+fn file(id: &str) -> Option<&str> {
+    id.split_once("::").map(|(file, _)| file)
+}
+
+/// The benchmark whose methods these are.
+fn base(header: &Header) -> Result<Methods, BenchmarkError> {
+    match header.of.as_str() {
+        "django" => django::load(header.of_dir.as_deref()),
+        "python" => python::load(header.of_dir.as_deref()),
+        other => Err(BenchmarkError::Broken(format!(
+            "faults cannot be made in `{other}`; they can in: django, python"
+        ))),
+    }
+}
+
+/// The id of the method of a fault, by the fault's.
+fn method(id: &str) -> &str {
+    id.rsplit_once(['#', '~']).map_or(id, |(of, _)| of)
+}
+
+/// The task of the method that has the fault.
+fn of(task: &Task) -> Task {
+    Task { id: method(&task.id).into(), ..task.clone() }
+}
+
+impl Pair {
+    /// The one line that differs, as an answer has it: as it stands, and as it
+    /// should be. None where more differs, or where the line is not the only one
+    /// of its words.
+    fn change(&self) -> Option<String> {
+        let (is, should) = (self.faulty.lines(), self.truth.lines());
+        if is.clone().count() != should.clone().count() {
+            return None;
+        }
+        let mut differing = is.zip(should).filter(|(is, should)| is != should);
+        let (is, should) = differing.next()?;
+        let answer = format!("- {}\n+ {}", is.trim(), should.trim());
+        let mends = mended(&self.faulty, &answer).is_ok_and(|text| text == self.truth);
+        (differing.next().is_none() && mends).then_some(answer)
+    }
+}
+
+/// The method after an answer that changes one line of it, else the answer, for
+/// it is the method.
+fn mended(faulty: &str, answer: &str) -> Result<String, String> {
+    let lines: Vec<&str> = answer.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let Some(is) = lines.first().and_then(|line| line.strip_prefix('-')) else {
+        return Ok(answer.to_string());
+    };
+    let [_, should] = lines.as_slice() else {
+        return Err(format!(
+            "A change is two lines, `- ` with the line as it stands and `+ ` with the line as it should be; this has {}.",
+            lines.len()
+        ));
+    };
+    let Some(should) = should.strip_prefix('+') else {
+        return Err(format!("The second line of a change begins with `+`, not `{should}`."));
+    };
+    let (is, should) = (is.trim(), should.trim());
+    match faulty.lines().filter(|line| line.trim() == is).count() {
+        0 => Err(format!("No line of the method is `{is}`.")),
+        1 => Ok(faulty
+            .split_inclusive('\n')
+            .map(|line| match line.trim() == is {
+                true => line.replacen(is, should, 1),
+                false => line.to_string(),
+            })
+            .collect()),
+        several => Err(format!("{several} lines of the method are `{is}`; send the whole method.")),
+    }
+}
+
+#[async_trait]
+impl Benchmark for Faults {
+    async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
+        let faults = self.faults.iter().filter(|fault| fault.split == split);
+        faults.map(|fault| self.task(fault)).collect()
+    }
+
+    async fn trial(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let pair = self.pair(self.fault(task)?)?;
+        match mended(&pair.faulty, candidate) {
+            Ok(method) => self.methods.trial(&of(task), &method, sandbox).await,
+            Err(text) => {
+                Ok(Observation { text, outcome: Outcome::Invalid, tests: None, patch: None })
+            }
+        }
+    }
+
+    async fn judge(
+        &self,
+        task: &Task,
+        patch: &str,
+        fresh: &dyn Sandbox,
+    ) -> Result<Verdict, BenchmarkError> {
+        self.methods.judge(&of(task), patch, fresh).await
+    }
+
+    fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
+        self.methods.unfit(&of(task), sandbox)
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        let mut facts = self.methods.facts();
+        let hashes: String = self.faults.iter().map(|fault| &*fault.hash).collect();
+        facts.insert("faults_hash".into(), short_hash(hashes.as_bytes()));
+        facts
+    }
+
+    fn secrets(&self) -> &dyn Secrets {
+        self
+    }
+}
+
+impl Secrets for Faults {
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
+        self.methods.examples()
+    }
+
+    fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
+        match answer {
+            Answer::Truth => {
+                let pair = self.pair(self.fault(task)?)?;
+                Ok(pair.change().unwrap_or(pair.truth))
+            }
+            Answer::Stub => self.methods.answer(&of(task), answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAULTY: &str = "def f(self):\n    if not (a):\n        return 1\n    return 1\n";
+
+    #[test]
+    fn an_answer_is_a_change_of_one_line_or_a_method() {
+        #[track_caller]
+        fn check(answer: &str, expected: Result<&str, &str>) {
+            let found = mended(FAULTY, answer);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        }
+        let right = FAULTY.replace("not (a)", "a");
+        check("- if not (a):\n+ if a:", Ok(&right));
+        check("\n-if not (a):\n\n+ if a:\n", Ok(&right));
+        check("def f(self):\n    - 1\n", Ok("def f(self):\n    - 1\n"));
+        check("- if b:\n+ if a:", Err("No line of the method is `if b:`."));
+        check(
+            "- return 1\n+ return 2",
+            Err("2 lines of the method are `return 1`; send the whole method."),
+        );
+        check(
+            "- if not (a):\n  if a:",
+            Err("The second line of a change begins with `+`, not `if a:`."),
+        );
+        let three = mended(FAULTY, "- a\n+ b\n+ c").unwrap_err();
+        assert!(three.ends_with("this has 3."), "{three}");
+    }
+
+    #[test]
+    fn a_change_mends_what_it_is_of() {
+        let pair = |truth: &str| Pair { faulty: FAULTY.into(), truth: truth.into() };
+        let change = pair(&FAULTY.replace("not (a)", "a")).change();
+        assert_eq!(change.as_deref(), Some("- if not (a):\n+ if a:"));
+        assert_eq!(pair(FAULTY).change(), None);
+        // A line that is there twice, and two lines.
+        assert_eq!(pair(&FAULTY.replacen("return 1", "return 2", 1)).change(), None);
+        assert_eq!(pair(&FAULTY.replace("return 1", "return 2")).change(), None);
+    }
+}

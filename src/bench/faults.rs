@@ -1,0 +1,225 @@
+//! `fixfly bench build faults`: one fault in each of many short methods, tried
+//! by running their tests.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, value_parser};
+use fixfly_benchmarks::faults::{Fault, Faults, Header, folder};
+use fixfly_runtime::{Benchmark, BenchmarkError, Host, Outcome, Split, Task};
+use fixfly_sandboxes::Pool;
+use futures::{StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use super::build::{host, on_threads};
+use crate::failure::Interrupted;
+use crate::run::cpus;
+use crate::terminal::{Terminal, print};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fixfly bench build faults
+  fixfly bench build faults --of python --of-dir benchmarks/mine -o benchmarks/mine-faults
+  fixfly run faults --policy oracle --limit 20 -o runs/oracle
+
+An item is a short method with one fault that its tests notice and that one line
+mends. Of the methods to learn from, --tried have one such fault each. Faults of
+the others, and of methods without tests, are there untried: what mends them is
+known, and they can be learned from without being run. Tasks of the first have a
+`#` in their names, of the second a `~`: `fixfly run --only '*#*'`.
+The same command continues a build that was stopped.")]
+pub(crate) struct Flags {
+    /// Whose methods: django or python
+    #[arg(long, value_name = "BENCHMARK", default_value = "django", value_parser = ["django", "python"])]
+    of: String,
+
+    /// Folder of that benchmark, if it is not in its usual place
+    #[arg(long, value_name = "DIR")]
+    of_dir: Option<PathBuf>,
+
+    /// Folder to write, if not the usual one
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Characters of a method at most
+    #[arg(long, value_name = "N", default_value_t = 480)]
+    longest: usize,
+
+    /// Faults of a method to run, in the splits validation and benchmark
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..))]
+    each: u32,
+
+    /// Methods of the split train of which one fault is tried
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    tried: usize,
+
+    /// Sandboxes to work in at once; as many as there are processors if not given
+    #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+}
+
+/// What became of a fault that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Tried {
+    id: String,
+    hash: String,
+    outcome: Outcome,
+}
+
+pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let folder = flags.output.clone().unwrap_or_else(folder);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let of_dir = flags.of_dir.as_deref().map(Path::canonicalize).transpose();
+    let of_dir = of_dir.with_context(|| format!("there is no {:?}", flags.of_dir))?;
+    let all = Faults::all(Header::new(&flags.of, of_dir, flags.longest))?;
+    let chosen = chosen(all.faults(), flags);
+    let known = on_threads(async {
+        let stop = tokio::signal::ctrl_c();
+        tokio::select! {
+            known = try_all(&all, &chosen, flags, &folder, terminal) => known,
+            _ = stop => Err(Interrupted("stopped; the same command continues".into()).into()),
+        }
+    })?;
+    let kept = kept(all.faults(), &chosen, &known);
+    let text = summary(&folder, &kept, &chosen, &known);
+    all.with(kept).write(&folder)?;
+    print(&text)
+}
+
+/// The faults to try: the first ones of each method.
+fn chosen(faults: &[Fault], flags: &Flags) -> HashSet<String> {
+    let mut of: HashMap<&str, u32> = HashMap::new();
+    let mut to_learn = 0;
+    let mut chosen = HashSet::new();
+    for fault in faults {
+        let before = of.entry(fault.of()).or_default();
+        let wanted = match fault.split {
+            Split::Train => *before == 0 && to_learn < flags.tried,
+            Split::Validation | Split::Benchmark => *before < flags.each,
+        };
+        *before += 1;
+        if wanted {
+            to_learn += usize::from(fault.split == Split::Train);
+            chosen.insert(fault.id.clone());
+        }
+    }
+    chosen
+}
+
+/// Tries what is not known yet; what is found is kept at once.
+async fn try_all(
+    all: &Faults,
+    chosen: &HashSet<String>,
+    flags: &Flags,
+    folder: &Path,
+    terminal: &Terminal,
+) -> anyhow::Result<HashMap<String, Outcome>> {
+    let file = folder.join("tried.jsonl");
+    let unwritten = || format!("cannot write {}", file.display());
+    let mut known = read(&file, all.faults())?;
+    let mut out =
+        OpenOptions::new().create(true).append(true).open(&file).with_context(unwritten)?;
+    let mut tasks = Vec::new();
+    for split in Split::ALL {
+        tasks.extend(all.tasks(split).await?);
+    }
+    tasks.retain(|task| chosen.contains(&task.id) && !known.contains_key(&task.id));
+    // What the tests of one file need stays set up in a sandbox for a while.
+    tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    let style = "faults {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go";
+    let bar = ProgressBar::new(tasks.len() as u64).with_style(ProgressStyle::with_template(style)?);
+    let bar = terminal.show(bar);
+    let pool = Arc::new(Pool::new(host()?, cpus(flags.jobs)));
+    let hashes: HashMap<&str, &str> =
+        all.faults().iter().map(|fault| (&*fault.id, &*fault.hash)).collect();
+    let trials = tasks.into_iter().map(|task| tried(all, &pool, task));
+    let mut trials = stream::iter(trials).buffer_unordered(cpus(flags.jobs));
+    while let Some(found) = trials.next().await {
+        let (id, outcome) = found?;
+        let line = Tried { hash: hashes[&*id].into(), id, outcome };
+        writeln!(out, "{}", serde_json::to_string(&line)?).with_context(unwritten)?;
+        known.insert(line.id, outcome);
+        bar.inc(1);
+    }
+    drop(trials);
+    bar.finish_and_clear();
+    pool.drain().await.context("a sandbox remains")?;
+    Ok(known)
+}
+
+async fn tried(all: &Faults, pool: &Pool, task: Task) -> Result<(String, Outcome), BenchmarkError> {
+    let sandbox = pool.open(&task.sandbox).await?;
+    let observed = all.tried(&task, &*sandbox).await;
+    sandbox.close().await?;
+    Ok((task.id, observed?.outcome))
+}
+
+/// What an earlier build found of the same faults. A torn last line is tried again.
+fn read(file: &Path, faults: &[Fault]) -> anyhow::Result<HashMap<String, Outcome>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(why) => return Err(why).with_context(|| format!("cannot read {}", file.display())),
+    };
+    let hashes: HashMap<&str, &str> =
+        faults.iter().map(|fault| (&*fault.id, &*fault.hash)).collect();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Tried>(line).ok());
+    let same = lines.filter(|tried| hashes.get(&*tried.id) == Some(&&*tried.hash));
+    Ok(same.map(|tried| (tried.id, tried.outcome)).collect())
+}
+
+/// What can be worked on, and after it what can only be learned from: of other
+/// methods, so that these are new to whoever learned from those.
+fn kept(
+    faults: &[Fault],
+    chosen: &HashSet<String>,
+    known: &HashMap<String, Outcome>,
+) -> Vec<Fault> {
+    let noticed = |fault: &&Fault| {
+        chosen.contains(&fault.id) && known.get(&fault.id) == Some(&Outcome::Failed)
+    };
+    let tried = faults.iter().filter(noticed).map(Fault::noticed);
+    let is_chosen = |fault: &&Fault| chosen.contains(&fault.id);
+    let theirs: HashSet<&str> = faults.iter().filter(is_chosen).map(Fault::of).collect();
+    let is_untried = |fault: &&Fault| fault.split == Split::Train && !theirs.contains(fault.of());
+    tried.chain(faults.iter().filter(is_untried).cloned()).collect()
+}
+
+fn summary(
+    folder: &Path,
+    kept: &[Fault],
+    chosen: &HashSet<String>,
+    known: &HashMap<String, Outcome>,
+) -> String {
+    let mut text = format!("Benchmark directory: {}\n", folder.display());
+    for split in Split::ALL {
+        let of = |fault: &&Fault| fault.split == split;
+        let count = kept.iter().filter(of).filter(|fault| fault.noticed).count();
+        let untried = kept.iter().filter(of).filter(|fault| !fault.noticed).count();
+        let more = match untried {
+            0 => String::new(),
+            some => format!(", and {some} to learn from untried"),
+        };
+        text += &format!("  {:10} {count:5} faults that tests notice{more}\n", split.name());
+    }
+    let mut left_out = BTreeMap::<String, usize>::new();
+    for (_, outcome) in known.iter().filter(|(id, _)| chosen.contains(*id)) {
+        if *outcome != Outcome::Failed {
+            *left_out.entry(format!("{outcome:?}")).or_default() += 1;
+        }
+    }
+    for (outcome, count) in left_out {
+        let why = match outcome.as_str() {
+            "Passed" => "no test notices it".to_string(),
+            other => format!("its tests end by: {other}"),
+        };
+        text += &format!("  left out: {count:5}  {why}\n");
+    }
+    text
+}

@@ -1,0 +1,198 @@
+//! The circle from nothing: faults, a blank model, its school, what it tries,
+//! and an adapter that learns from it.
+
+use std::fs;
+
+use fixfly_benchmarks::Manifest;
+use fixfly_runtime::{Split, read_episodes};
+
+use crate::project::{benchmark, item};
+use crate::{command, printed, refused, runs};
+
+const STOCK: &str = r#"class Stock:
+    def __init__(self):
+        self.items = {}
+
+    def put(self, name, count):
+        """Add some of a thing."""
+        if count < 0:
+            raise ValueError(name)
+        self.items[name] = self.items.get(name, 0) + count
+
+    def has(self, name):
+        """Tell whether some is left."""
+        if name not in self.items:
+            return False
+        return self.items[name] > 0
+"#;
+
+const TILL: &str = r#"class Till:
+    def __init__(self):
+        self.coins = []
+
+    def pay(self, coin):
+        """Take a coin."""
+        if coin == 0 or coin is None:
+            return False
+        self.coins.append(coin)
+        return True
+"#;
+
+const TESTS: &str = r#"
+import unittest
+
+from shop.stock import Stock
+from shop.till import Till
+
+
+class AllTests(unittest.TestCase):
+    def test_put(self):
+        stock = Stock()
+        stock.put("pear", 2)
+        self.assertEqual(stock.items, {"pear": 2})
+        with self.assertRaises(ValueError):
+            stock.put("pear", -1)
+
+    def test_has(self):
+        stock = Stock()
+        self.assertIs(stock.has("pear"), False)
+        stock.items["pear"] = 1
+        self.assertIs(stock.has("pear"), True)
+
+    def test_pay(self):
+        till = Till()
+        self.assertIs(till.pay(1), True)
+        self.assertIs(till.pay(None), False)
+        self.assertEqual(till.coins, [1])
+"#;
+
+/// A project whose methods can have faults.
+fn shop() -> tempfile::TempDir {
+    let folder = benchmark(0.0);
+    let write = |path: &str, text: &str| fs::write(folder.path().join(path), text).unwrap();
+    write("source/shop/stock.py", STOCK);
+    write("source/shop/till.py", TILL);
+    write("source/tests/test_all.py", TESTS);
+    let file = folder.path().join("manifest.jsonl");
+    let mut manifest = Manifest::read(&file).unwrap();
+    let test = |name: &str| format!("tests.test_all.AllTests.test_{name}");
+    let of = |file, text, method: &str, split| {
+        let name = method.rsplit('.').next().unwrap();
+        item(file, text, method, split, &test(name))
+    };
+    manifest.items.extend([
+        of("shop/stock.py", STOCK, "Stock.put", Split::Train),
+        of("shop/stock.py", STOCK, "Stock.has", Split::Train),
+        of("shop/till.py", TILL, "Till.pay", Split::Benchmark),
+    ]);
+    fs::write(file, manifest.text()).unwrap();
+    folder
+}
+
+#[test]
+fn faults_are_tried_and_mended_by_one_line() {
+    let shop = shop();
+    let word = |name: &str| shop.path().join(name).display().to_string();
+    let (of, made) = (word(""), word("faults"));
+    let build = ["bench", "build", "faults", "--of", "python", "--of-dir", &of, "-o", &made];
+    let said = printed(&build);
+    // Two faults of a held-out method, and one of each to learn from.
+    insta::assert_snapshot!(said.replace(&made, "[FAULTS]"));
+    assert_eq!(printed(&build), said, "what was tried is not tried again");
+    let run = |policy: &str, split: &str, turns: &str| {
+        let run = word(&format!("{policy}-{split}"));
+        let words = ["run", "faults", "--benchmark-dir", &made, "--policy", policy];
+        let more = ["--split", split, "--turns", turns, "-o", &run];
+        runs::ended_well(command(&[&words[..], &more].concat()));
+        read_episodes(run.as_ref()).unwrap()
+    };
+    let mended = run("oracle", "benchmark", "1");
+    assert!(!mended.is_empty() && mended.iter().all(|episode| episode.solved()), "{mended:?}");
+    let said = &mended[0].turns[0].action.text;
+    assert!(said.starts_with("```python\n- ") && said.contains("\n+ "), "{said}");
+    let method = mended[0].task.statement.method().unwrap();
+    assert!(method.faulty.is_some() && method.content.is_empty());
+    assert!(run("null", "benchmark", "1").iter().all(|episode| !episode.solved()));
+    // Nothing is tried, and every task is there to learn from.
+    let asked = run("null", "train", "0");
+    assert!(asked.len() > 1 && asked.iter().all(|episode| episode.turns.is_empty()));
+    fs::write(shop.path().join("faults/faults.jsonl"), "{}\n").unwrap();
+    let (code, why) = refused(&["run", "faults", "--benchmark-dir", &made, "-o", &word("x")]);
+    assert!(code != 0 && why.contains("faults.jsonl, line 1: missing field `schema`"), "{why}");
+}
+
+#[cfg(all(feature = "train", feature = "llama"))]
+const SWEEP: &str = r#"
+about = "The circle."
+benchmark = "faults"
+modes = ["nothink"]
+ranks = [4]
+tables = ["5.2"]
+
+[build]
+of = "python"
+of-dir = "SHOP"
+
+[[model]]
+name = "Tiny"
+
+[model.blank]
+width = 32
+layers = 1
+heads = 2
+kept-heads = 1
+inner = 48
+vocabulary = 400
+
+[model.school]
+epochs = 1
+
+[[dataset]]
+recipe = "originals"
+
+[attempts]
+limit = 2
+turns = 1
+max-tokens = 8
+
+[train]
+epochs = 1
+
+[run]
+turns = 1
+max-tokens = 8
+"#;
+
+#[cfg(all(feature = "train", feature = "llama"))]
+#[test]
+fn a_student_goes_through_the_circle_from_nothing() {
+    let shop = shop();
+    let word = |name: &str| shop.path().join(name).display().to_string();
+    fs::write(shop.path().join("circle.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
+    let (file, made) = (word("circle.toml"), word("made"));
+    let said = crate::fixfly(&["sweep", &file, "-o", &made]);
+    let (out, told) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr));
+    let told = told.unwrap();
+    assert!(said.status.success(), "{told}");
+    assert!(out.contains("Tiny") && out.contains("originals"), "{out}");
+    let steps = told.lines().filter_map(|line| line.strip_prefix("making "));
+    let kinds: Vec<&str> = steps.filter_map(|step| step.split('/').next()).collect();
+    let expected = [
+        "benchmarks",
+        "runs",
+        "datasets",
+        "models",
+        "datasets",
+        "students",
+        "models",
+        "runs",
+        "runs",
+        "datasets",
+        "students",
+        "adapters",
+        "runs",
+    ];
+    assert_eq!(kinds, expected, "{told}");
+    let tiny = crate::fixfly(&["sweep", &file, "--scale", "tiny", "-o", &made]);
+    assert!(tiny.status.success(), "{}", String::from_utf8_lossy(&tiny.stderr));
+}
