@@ -7,9 +7,9 @@ mod machine;
 pub(crate) mod model;
 mod progress;
 mod queue;
+mod record;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +17,10 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Part, Policy, RunDirectory, RunRecord, SCHEMA,
-    Split, Task, Templates, Wording, find, read_episodes,
+    Benchmark, Entry, Episode, Host, Lifetime, Part, Policy, RunDirectory, Split, Task, Templates,
+    find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::bench;
 use crate::failure::{Interrupted, Usage};
@@ -34,6 +32,8 @@ pub(crate) use interrupts::Interrupts;
 pub(crate) use machine::now;
 use progress::Progress;
 use queue::{Crew, ENOUGH, Ended, Queue, Work};
+pub(crate) use record::{episode_seed, hex};
+use record::{facts, record};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -61,8 +61,9 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "benchmark", value_parser = split)]
     split: Split,
 
-    /// Turns of an episode at most [default: 5, for issues 100]
-    #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Turns of an episode at most [default: 5, for issues 100]; 0 records the
+    /// tasks and tries nothing
+    #[arg(long, value_parser = value_parser!(u32).range(0..=1000))]
     turns: Option<u32>,
 
     /// Episodes of each task
@@ -136,18 +137,40 @@ pub(crate) fn cpus(asked: Option<u32>) -> usize {
 }
 
 pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    let ended = runtime.block_on(episodes(flags, terminal))?;
+    let ended = run_by(flags, None, terminal)?;
     if !ended.stopped {
         report::summary(&flags.output)?;
     }
     conclude(ended, &flags.output)
 }
 
-async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
+/// The episodes of a run by a policy that is there already, as the flags say it
+/// is; nothing is printed.
+pub(crate) fn record_by(
+    flags: &Flags,
+    policy: Box<dyn Policy>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    conclude(run_by(flags, Some(policy), terminal)?, &flags.output)
+}
+
+fn run_by(
+    flags: &Flags,
+    policy: Option<Box<dyn Policy>>,
+    terminal: &Terminal,
+) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(episodes(flags, policy, terminal))
+}
+
+async fn episodes(
+    flags: &Flags,
+    there: Option<Box<dyn Policy>>,
+    terminal: &Terminal,
+) -> anyhow::Result<Ended> {
     let open_policy = &named("policy", fixfly_policies::ALL, &flags.policy)?.open;
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
@@ -168,11 +191,12 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
     let mut tasks =
         chosen(flags, fitting((&flags.sandbox, flags.split), &*benchmark, split, terminal)?)?;
     flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
-    let policy: Box<dyn Policy> = match open_policy {
-        Open::Examples(open) => open(benchmark.secrets().examples()?),
-        Open::Answers(open) => open(benchmark.clone()),
-        Open::Episodes(open) => open(recorded),
-        Open::Model(open) => open(&settings).map_err(Usage)?,
+    let policy: Box<dyn Policy> = match (there, open_policy) {
+        (Some(policy), _) => policy,
+        (None, Open::Examples(open)) => open(benchmark.secrets().examples()?),
+        (None, Open::Answers(open)) => open(benchmark.clone()),
+        (None, Open::Episodes(open)) => open(recorded),
+        (None, Open::Model(open)) => open(&settings).map_err(Usage)?,
     };
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
@@ -216,6 +240,11 @@ async fn episodes(flags: &Flags, terminal: &Terminal) -> anyhow::Result<Ended> {
         terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
     }
     Ok(ended)
+}
+
+/// What a policy that asks a model is told by these flags.
+pub(crate) fn settings(flags: &Flags) -> Settings {
+    flags.model.settings(&flags.output, cpus(flags.jobs))
 }
 
 /// Refuses a sandbox that would hold less than is asked of it.
@@ -387,79 +416,9 @@ fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work>
         .collect()
 }
 
-fn record(
-    flags: &Flags,
-    model: Option<&Settings>,
-    templates: &Templates,
-    benchmark: BTreeMap<String, Value>,
-    host: &dyn Host,
-) -> RunRecord {
-    let path = |path: &Path| Value::from(path.display().to_string());
-    let config: [(&str, Value); 11] = [
-        ("benchmark", flags.benchmark.clone().into()),
-        ("benchmark_dir", flags.benchmark_dir.as_deref().map_or(Value::Null, path)),
-        ("limit", flags.limit.into()),
-        ("model", model.map_or(Value::Null, |model| serde_json::json!(model))),
-        ("only", flags.only.clone().into()),
-        ("policy", flags.policy.clone().into()),
-        ("replay", flags.replay.as_deref().map_or(Value::Null, path)),
-        ("samples", flags.samples.into()),
-        ("sandbox", flags.sandbox.clone().into()),
-        ("split", flags.split.name().into()),
-        ("turns", flags.turns.unwrap_or(TURNS).into()),
-    ];
-    RunRecord {
-        schema: SCHEMA,
-        fixfly: env!("CARGO_PKG_VERSION").into(),
-        started: machine::now(),
-        config: config.into_iter().map(|(key, value)| (key.to_string(), value)).collect(),
-        seed: flags.seed,
-        benchmark,
-        templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
-        isolation: host.isolation(),
-        machine: machine::facts(),
-    }
-}
-
-/// What the split is, whatever folder the benchmark is in.
-fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
-    let mut hasher = Sha256::new();
-    for task in tasks {
-        hasher.update(&task.id);
-        hasher.update(serde_json::json!(task.statement).to_string());
-    }
-    let mut facts: BTreeMap<String, Value> =
-        benchmark.facts().into_iter().map(|(name, fact)| (name, fact.into())).collect();
-    facts.insert("tasks".to_string(), tasks.len().into());
-    facts.insert("tasks_sha256".to_string(), hex(hasher.finalize()).into());
-    facts
-}
-
-pub(crate) fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The seed of one episode: it follows from these three and nothing else.
-pub(crate) fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
-    let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
-    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_episode_has_its_own_seed_and_always_the_same() {
-        assert_eq!(episode_seed(0, "a", 0), 10_754_738_582_441_486_377);
-        let seeds = [
-            episode_seed(0, "a", 0),
-            episode_seed(1, "a", 0),
-            episode_seed(0, "b", 0),
-            episode_seed(0, "a", 1),
-        ];
-        assert_eq!(HashSet::from(seeds).len(), seeds.len());
-    }
 
     #[test]
     fn a_sandbox_that_lacks_what_is_needed_is_refused() {

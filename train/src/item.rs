@@ -48,6 +48,19 @@ pub(crate) fn lessons(
     if episode.infrastructure_failure() {
         return Err("ended by a failure outside the policy".into());
     }
+    let original = teacher.take.contains(&Kind::Original).then(|| Lesson {
+        kind: Kind::Original,
+        failing: Vec::new(),
+        answer: Answer::Original,
+    });
+    match tried(episode, recipe, teacher) {
+        Ok(lessons) => Ok(original.into_iter().chain(lessons).collect()),
+        Err(reason) => original.map(|original| vec![original]).ok_or(reason),
+    }
+}
+
+/// What its turns teach.
+fn tried(episode: &Episode, recipe: &Recipe, teacher: &Teacher) -> Result<Vec<Lesson>, String> {
     let (kind, answer) = match retention(episode) {
         Retention::Repaired { fixed, .. } => (Kind::Repaired, Answer::Turn(fixed)),
         Retention::Unsolved { .. } => (Kind::Unsolved, Answer::Original),

@@ -35,6 +35,7 @@ pub const RECIPES: &[Entry<Shipped>] = &[
     shipped!("v4-hybrid", "v4, each row with and without its trace"),
     shipped!("v4-short-hybrid", "v4, each row with and without its short trace"),
     shipped!("v5-hybrid", "v5, each row with and without its trace"),
+    shipped!("originals", "each task with the original method, whatever was tried"),
 ];
 
 /// Which episodes become which rows. Its TOML form is documented in
@@ -140,6 +141,8 @@ pub enum Kind {
     Unsolved,
     /// Solved at the first turn: an example of writing.
     AtOnce,
+    /// Whatever was tried, and if nothing was: the task, then the original method.
+    Original,
 }
 
 impl Kind {
@@ -149,6 +152,7 @@ impl Kind {
             Kind::Repaired => "repaired",
             Kind::Unsolved => "unsolved",
             Kind::AtOnce => "at-once",
+            Kind::Original => "original",
         }
     }
 }
