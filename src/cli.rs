@@ -10,7 +10,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
-use crate::failure::one_line;
+use crate::failure::{Usage, one_line};
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
@@ -59,6 +59,10 @@ pub(crate) enum Command {
     /// Write students in the forms that others load
     #[cfg(feature = "train")]
     Export(export::Flags),
+    /// Write students in the forms that others load (needs a build with --features train)
+    #[cfg(not(feature = "train"))]
+    #[command(disable_help_flag = true)]
+    Export(train::Absent),
     /// Train and run what a file says, each with each, and tabulate it
     Sweep(sweep::Flags),
     /// Print the JSON Schema of a file that fixfly writes
@@ -94,6 +98,16 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
     })
 }
 
+/// The flags of a command that is `fixfly run`.
+pub(crate) fn run(words: &[String]) -> anyhow::Result<Box<run::Flags>> {
+    let words = ["fixfly".to_string()].into_iter().chain(words.iter().cloned());
+    let parsed = Cli::try_parse_from(words);
+    match parsed.map_err(|error| Usage(sentence(&error.render().to_string())))?.command {
+        Command::Run(flags) => Ok(flags),
+        _ => anyhow::bail!("it is another command"),
+    }
+}
+
 /// The parser's message in one line, without its repetition of the usage.
 fn sentence(message: &str) -> String {
     let end = ["\n\nUsage:", "\n\nFor more information"]
@@ -118,11 +132,7 @@ mod tests {
 
     #[test]
     fn faults_are_one_sentence() {
-        // `export` is there where training is.
-        let similar = match cfg!(feature = "train") {
-            true => "some similar subcommands exist: 'export', 'report'",
-            false => "a similar subcommand exists: 'report'",
-        };
+        let similar = "some similar subcommands exist: 'export', 'report'";
         check(
             "fixfly reprt",
             &format!("error: unrecognized subcommand 'reprt'; {similar}; see --help"),

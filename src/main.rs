@@ -50,6 +50,8 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Train(flags) => train::train(&flags, &terminal),
         #[cfg(feature = "train")]
         Command::Export(flags) => export::export(&flags, &terminal),
+        #[cfg(not(feature = "train"))]
+        Command::Export(_) => Err(train::without().into()),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),

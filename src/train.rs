@@ -1,5 +1,6 @@
 //! `fixfly train`: a dataset becomes a student.
 
+mod blank;
 mod hyper;
 pub(crate) mod interrupt;
 mod llamafactory;
@@ -29,6 +30,8 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a model to be trained from nothing (needs a build with --features train)
+    Blank(blank::Flags),
     /// Train an adapter beside a model's weights (needs a build with --features train)
     Lora(Box<Native>),
     /// Train all weights of a model (needs a build with --features train)
@@ -119,6 +122,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {
+        Command::Blank(flags) => blank::blank(flags, terminal),
         Command::Lora(flags) => here(flags, Method::Lora, terminal),
         Command::Full(flags) => here(flags, Method::Full, terminal),
         Command::Llamafactory(flags) => llamafactory::train(flags, terminal),
@@ -133,10 +137,20 @@ fn here(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<(
 #[cfg(not(feature = "train"))]
 fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
     flags.hyper.settings(method)?;
-    Err(Usage(
-        "this fixfly was built without training: build it with `cargo build --release --features train`, or let LLaMA-Factory train by `fixfly train llamafactory`".into(),
-    )
-    .into())
+    Err(without().into())
+}
+
+/// The words of a command that this build lacks.
+#[cfg(not(feature = "train"))]
+#[derive(Debug, Args)]
+pub(crate) struct Absent {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<String>,
+}
+
+#[cfg(not(feature = "train"))]
+pub(crate) fn without() -> Usage {
+    Usage("this fixfly was built without training: build it with `cargo build --release --features train`, or let LLaMA-Factory train by `fixfly train llamafactory`".into())
 }
 
 /// The checkpoints, the one to take, and what to do with it.

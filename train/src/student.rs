@@ -7,6 +7,8 @@
 //! back (`layer`), and what is learned is kept in f32 (`params`).
 
 #[cfg(feature = "native")]
+mod blank;
+#[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
 mod error;
@@ -52,6 +54,7 @@ pub use record::Record;
 
 #[cfg(feature = "native")]
 pub use {
+    blank::Blank,
     export::{Numbers, gguf_adapter, gguf_model, merge},
     model::Chunks,
     plan::{Means, Plan, bytes_in_words},
