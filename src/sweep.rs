@@ -3,6 +3,8 @@
 //! it makes is kept under a name that says what it was made of.
 
 mod file;
+mod scale;
+mod serve;
 mod workshop;
 
 use std::path::{Path, PathBuf};
@@ -17,12 +19,15 @@ use crate::report::labels::Mode;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
 use file::{Checkpoints, Data, Model, Sweep};
+use scale::Scale;
 use workshop::{Step, Workshop};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   fixfly sweep benchmarks/experiments/table-5.2.toml -o sweeps/5.2
+  fixfly sweep benchmarks/experiments/table-5.2.toml --scale tiny -o sweeps/tiny
+  fixfly sweep benchmarks/experiments/closed-loop.toml -o sweeps/closed-loop
   fixfly sweep mine.toml -o sweeps/mine
   fixfly report sweeps/mine/runs.toml --html report.html
 
@@ -36,10 +41,15 @@ pub(crate) struct Flags {
     /// Folder for all that is made
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+
+    /// How much of it to do
+    #[arg(long, value_enum, default_value_t)]
+    scale: Scale,
 }
 
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file)?;
+    let sweep = if flags.scale == Scale::Tiny { scale::tiny(sweep) } else { sweep };
     if cfg!(not(all(feature = "train", feature = "llama"))) {
         return Err(Usage(
             "this fixfly was built without training or without students: build it with `cargo build --release --features train,llama`".into(),
@@ -48,7 +58,9 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let stop = interrupt::listen(terminal)?;
     let workshop = Workshop::open(&flags.output, stop, terminal)?;
-    let mut bench = Bench { sweep: &sweep, workshop: &workshop, runs: Vec::new() };
+    let (scale, runs) = (flags.scale, Vec::new());
+    let mut bench = Bench { folder: None, scale, sweep: &sweep, workshop: &workshop, runs };
+    bench.folder = bench.benchmark()?;
     for model in &sweep.model {
         bench.model(model)?;
     }
@@ -78,6 +90,9 @@ fn set_text(runs: &[toml::Table]) -> anyhow::Result<String> {
 
 /// What goes through a sweep.
 struct Bench<'a> {
+    /// The benchmark's folder, where it is not the usual one.
+    folder: Option<PathBuf>,
+    scale: Scale,
     sweep: &'a Sweep,
     workshop: &'a Workshop,
     /// What was run, as a report reads it.
@@ -85,12 +100,29 @@ struct Bench<'a> {
 }
 
 /// A student, as `fixfly run` takes it.
-struct Served<'a> {
-    whole: &'a Path,
-    adapter: Option<&'a Path>,
-    name: &'a str,
+struct Served {
+    whole: PathBuf,
+    adapter: Option<PathBuf>,
+    name: String,
     /// What tables tell it by.
     labels: toml::Table,
+}
+
+/// A model before training, in the forms that training and running take.
+struct Base<'a> {
+    name: &'a str,
+    folder: PathBuf,
+    whole: PathBuf,
+    labels: toml::Table,
+}
+
+/// The step told whether to reason.
+fn thinking(step: Step, mode: Option<Mode>) -> Step {
+    match mode {
+        None => step,
+        Some(Mode::Think) => step.word("--think").word("yes"),
+        Some(Mode::Nothink) => step.word("--think").word("no"),
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -98,43 +130,140 @@ fn shown(path: &Path) -> String {
 }
 
 impl Bench<'_> {
+    /// The folder of the benchmark, made where the sweep says how.
+    fn benchmark(&self) -> anyhow::Result<Option<PathBuf>> {
+        let Some(flags) = &self.sweep.build else { return Ok(self.sweep.benchmark_dir.clone()) };
+        let name = &*self.sweep.benchmark;
+        let step = Step::new("benchmarks", name, &["bench", "build", name]).with(flags)?;
+        self.workshop.make(&step).map(Some)
+    }
+
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
+        let folder = match (&model.base, &model.blank) {
+            (Some(base), _) => base.clone(),
+            (None, flags) => self.schooled(model, &flags.clone().unwrap_or_default())?,
+        };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);
         let whole = self.workshop.make(
-            &Step::new("models", &model.name, &["export", "gguf", &shown(&model.base)])
-                .of(&[&model.base])
+            &Step::new("models", &model.name, &["export", "gguf", &shown(&folder)])
+                .of(&[&folder])
                 .with(&self.sweep.export)?
                 .file("gguf"),
         )?;
-        let mut base = labels.clone();
-        base.insert("method".into(), "base".into());
-        self.run(&Served { whole: &whole, adapter: None, name: &model.name, labels: base })?;
+        let base = Base { name: &model.name, folder, whole, labels };
+        let mut labels = base.labels.clone();
+        labels.insert("method".into(), "base".into());
+        let name = base.name.to_string();
+        self.run(&[Served { whole: base.whole.clone(), adapter: None, name, labels }])?;
         for data in &self.sweep.dataset {
-            self.dataset(model, &whole, data, &labels)?;
+            self.dataset(&base, data)?;
         }
         Ok(())
     }
 
-    fn dataset(
-        &mut self,
-        model: &Model,
-        whole: &Path,
-        data: &Data,
-        labels: &toml::Table,
-    ) -> anyhow::Result<()> {
-        let tokenizer = model.base.join("tokenizer.json");
-        let mut step = Step::new("datasets", &data.name(), &["dataset", "build"]).of(&[&tokenizer]);
-        for run in &data.runs {
-            step = step.word(run).of(&[&Data::run_folder(run)]);
+    /// A model of random weights, and what it is taught before anything is tried.
+    fn schooled(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
+        let words = ["--policy", "null", "--turns", "0", "--split", "train"];
+        let tasks = self.workshop.make(&self.runs("tasks", &words)?.with(&self.sweep.tasks)?)?;
+        let originals = |name: &str| {
+            let step = Step::new("datasets", name, &["dataset", "build", "--recipe", "originals"]);
+            step.word(&shown(&tasks))
+        };
+        let text = self.workshop.make(&originals("text"))?;
+        let blank = Step::new("models", &format!("{}-blank", model.name), &["train", "blank"]);
+        let blank = blank.word("--dataset").word(&shown(&text)).with(flags)?;
+        let blank = self.workshop.make(&blank)?;
+        let Some(school) = &model.school else { return Ok(blank) };
+        let tokenizer = shown(&blank.join("tokenizer.json"));
+        let lessons = originals(&format!("{}-originals", model.name));
+        let lessons = lessons.word("--write").word("tokens").word("--tokenizer");
+        let lessons = self.workshop.make(&lessons.word(&tokenizer))?;
+        let step = Step::new("students", &format!("{}-school", model.name), &["train", "full"]);
+        let step = step.word("--base").word(&shown(&blank)).word("--dataset");
+        let student = self.workshop.make(&step.word(&shown(&lessons)).with(school)?)?;
+        let all = checkpoints(&student)?;
+        let chosen = choose(&all).with_context(|| format!("{} learned nothing", student.display()));
+        Ok(chosen?.folder.clone())
+    }
+
+    /// A run of the sweep's benchmark in its wording.
+    fn runs(&self, name: &str, words: &[&str]) -> anyhow::Result<Step> {
+        let mut step = Step::new("runs", name, &["run", &*self.sweep.benchmark]);
+        for word in words {
+            step = step.word(word);
         }
-        for traces in &data.traces {
-            step = step.word("--traces").word(&shown(traces)).of(&[traces]);
+        if let Some(folder) = &self.folder {
+            step = step.word("--benchmark-dir").word(&shown(folder));
+            step = step.of(&[&folder.join("manifest.jsonl"), &folder.join("faults.jsonl")]);
         }
-        let recipe = step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]);
+        if let Some(prompts) = &self.sweep.prompts {
+            step = step.word("--prompts").word(&shown(prompts));
+            for text in ["system.jinja", "first.jinja", "later.jinja"] {
+                step = step.of(&[&prompts.join(text)]);
+            }
+        }
+        Ok(step)
+    }
+
+    /// What the model itself tries on tasks to learn from, in each mode.
+    fn attempts(&self, base: &Base<'_>) -> anyhow::Result<Vec<String>> {
+        let mut runs = Vec::new();
+        for mode in self.modes() {
+            let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
+            let whole = shown(&base.whole);
+            let words = ["--policy", "llama", "--split", "train", "--model", &whole];
+            let step = self.runs(&format!("{}{said}-train", base.name), &words)?;
+            let step = thinking(step, mode).with(&self.sweep.attempts)?;
+            runs.push(shown(&self.workshop.make(&step)?));
+        }
+        Ok(runs)
+    }
+
+    /// The making of a dataset of what was recorded for it.
+    fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Step> {
+        let mut step = Step::new("datasets", &data.name(), &["dataset", "build"]);
+        let runs = match (data.runs.is_empty(), self.scale) {
+            (true, _) => self.attempts(base)?,
+            (false, Scale::Whole) => {
+                for run in &data.runs {
+                    step = step.of(&[&Data::run_folder(run)]);
+                }
+                data.runs.clone()
+            }
+            (false, Scale::Tiny) => {
+                let runs = |name: &str, words: &[&str]| self.runs(name, words);
+                scale::teachers(&data.recipe, &runs, self.workshop)?
+            }
+        };
+        for run in &runs {
+            step = step.word(run);
+        }
+        Ok(step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]))
+    }
+
+    /// Reasoning for a dataset that has some.
+    fn traces(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Vec<PathBuf>> {
+        if self.scale == Scale::Whole || data.traces.is_empty() {
+            return Ok(data.traces.clone());
+        }
+        let plain = data.recipe.split('-').next().unwrap_or(&data.recipe);
+        let plain = Data { recipe: plain.into(), ..data.clone() };
+        let rows = self.workshop.make(&self.recorded(base, &plain)?)?;
+        let file = rows.with_extension("traces.jsonl");
+        scale::traces(&rows, &file)?;
+        Ok(vec![file])
+    }
+
+    fn dataset(&mut self, base: &Base<'_>, data: &Data) -> anyhow::Result<()> {
+        let tokenizer = base.folder.join("tokenizer.json");
+        let mut step = self.recorded(base, data)?.of(&[&tokenizer]);
+        for traces in self.traces(base, data)? {
+            step = step.word("--traces").word(&shown(&traces)).of(&[&traces]);
+        }
         let dataset = self.workshop.make(
-            &recipe.word("--write").word("tokens").word("--tokenizer").word(&shown(&tokenizer)),
+            &step.word("--write").word("tokens").word("--tokenizer").word(&shown(&tokenizer)),
         )?;
-        let mut labels = labels.clone();
+        let mut labels = base.labels.clone();
         labels.extend(data.labels.clone());
         labels.entry("dataset").or_insert_with(|| data.name().into());
         let rows = Dataset::open(&dataset)?.summary.rows();
@@ -142,7 +271,7 @@ impl Bench<'_> {
         for method in &self.sweep.methods {
             let ranks: &[u32] = if *method == Method::Lora { &self.sweep.ranks } else { &[0] };
             for rank in ranks {
-                self.train(model, whole, (&dataset, &labels), *method, *rank)?;
+                self.train(base, (&dataset, &labels), *method, *rank)?;
             }
         }
         Ok(())
@@ -150,8 +279,7 @@ impl Bench<'_> {
 
     fn train(
         &mut self,
-        model: &Model,
-        whole: &Path,
+        model: &Base<'_>,
         (dataset, labels): (&Path, &toml::Table),
         method: Method,
         rank: u32,
@@ -173,9 +301,11 @@ impl Bench<'_> {
             }
         };
         let step = Step::new("students", &name, &words);
-        let (base, data) = (shown(&model.base), shown(dataset));
-        let step = step.of(&[&model.base]).word("--base").word(&base).word("--dataset").word(&data);
+        let (base, data) = (shown(&model.folder), shown(dataset));
+        let step =
+            step.of(&[&model.folder]).word("--base").word(&base).word("--dataset").word(&data);
         let student = self.workshop.make(&step.with(&self.sweep.train)?.with(flags)?)?;
+        let mut students = Vec::new();
         for checkpoint in self.wanted(&student)? {
             let epoch = checkpoint.facts.epoch.unwrap_or(0);
             let name = format!("{name}-e{epoch}");
@@ -189,12 +319,12 @@ impl Bench<'_> {
             let mut labels = labels.clone();
             labels.insert("epoch".into(), toml::Value::Integer(i64::try_from(epoch)?));
             let (whole, adapter) = match method {
-                Method::Lora => (whole, Some(&*made)),
-                Method::Full => (&*made, None),
+                Method::Lora => (model.whole.clone(), Some(made)),
+                Method::Full => (made, None),
             };
-            self.run(&Served { whole, adapter, name: &name, labels })?;
+            students.push(Served { whole, adapter, name, labels });
         }
-        Ok(())
+        self.run(&students)
     }
 
     /// The checkpoints of a training that are run.
@@ -207,56 +337,65 @@ impl Bench<'_> {
         })
     }
 
-    /// One student in each mode, on each split, as often as asked.
-    fn run(&mut self, served: &Served<'_>) -> anyhow::Result<()> {
-        let sweep = self.sweep;
-        let modes: Vec<Option<Mode>> = match sweep.modes.is_empty() {
+    /// None: as the model does of itself.
+    fn modes(&self) -> Vec<Option<Mode>> {
+        match self.sweep.modes.is_empty() {
             true => vec![None],
-            false => sweep.modes.iter().copied().map(Some).collect(),
-        };
-        for mode in modes {
-            for split in &sweep.splits {
-                for repeat in 0..sweep.repeats {
-                    self.once(served, mode, split, repeat)?;
+            false => self.sweep.modes.iter().copied().map(Some).collect(),
+        }
+    }
+
+    /// Each student in each mode, on each split, as often as asked. Adapters of
+    /// one model are served by one engine.
+    fn run(&mut self, students: &[Served]) -> anyhow::Result<()> {
+        for mode in self.modes() {
+            let mut steps = Vec::new();
+            for served in students {
+                for split in &self.sweep.splits {
+                    for repeat in 0..self.sweep.repeats {
+                        steps.push((served, self.once(served, mode, split, repeat)?));
+                    }
                 }
+            }
+            let mut to_do = Vec::new();
+            for (served, step) in &steps {
+                to_do.extend(self.workshop.to_do(step)?.filter(|_| served.adapter.is_some()));
+            }
+            let mut swapped = serve::students(&to_do)?.into_iter();
+            for (served, step) in steps {
+                let run = match served.adapter {
+                    None => self.workshop.make(&step)?,
+                    Some(_) => self.workshop.make_by(&step, |_| match swapped.next() {
+                        Some(student) => student.run(self.workshop.terminal()),
+                        None => anyhow::bail!("a student of {} is missing", served.name),
+                    })?,
+                };
+                let mut labels = served.labels.clone();
+                if let Some(mode) = mode {
+                    labels.insert("mode".into(), mode.label().into());
+                }
+                labels.insert("path".into(), self.workshop.within(&run).into());
+                self.runs.push(labels);
             }
         }
         Ok(())
     }
 
     fn once(
-        &mut self,
-        served: &Served<'_>,
+        &self,
+        served: &Served,
         mode: Option<Mode>,
         split: &str,
         repeat: u64,
-    ) -> anyhow::Result<()> {
-        let sweep = self.sweep;
+    ) -> anyhow::Result<Step> {
         let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
         let name = format!("{}{said}-{split}-{repeat}", served.name);
-        let words = ["run", &*sweep.benchmark, "--policy", "llama", "--split", split];
-        let mut step = Step::new("runs", &name, &words).word("--model").word(&shown(served.whole));
-        step = step.word("--seed").word(&repeat.to_string());
-        if let Some(folder) = &sweep.benchmark_dir {
-            let manifest = folder.join("manifest.jsonl");
-            step = step.word("--benchmark-dir").word(&shown(folder)).of(&[&manifest]);
-        }
-        if let Some(adapter) = served.adapter {
+        let (model, seed) = (shown(&served.whole), repeat.to_string());
+        let words = ["--policy", "llama", "--split", split, "--model", &model, "--seed", &seed];
+        let mut step = self.runs(&name, &words)?;
+        if let Some(adapter) = &served.adapter {
             step = step.word("--lora").word(&shown(adapter));
         }
-        if let Some(mode) = mode {
-            step = step.word("--think").word(match mode {
-                Mode::Think => "yes",
-                Mode::Nothink => "no",
-            });
-        }
-        let run = self.workshop.make(&step.with(&sweep.run)?)?;
-        let mut labels = served.labels.clone();
-        if let Some(mode) = mode {
-            labels.insert("mode".into(), mode.label().into());
-        }
-        labels.insert("path".into(), self.workshop.within(&run).into());
-        self.runs.push(labels);
-        Ok(())
+        Ok(thinking(step, mode).with(&self.sweep.run)?)
     }
 }

@@ -31,8 +31,9 @@ mod settings;
 
 use std::sync::Arc;
 
+pub use llama::students_by;
 #[cfg(feature = "llama")]
-pub use llama::{llama_by, llama_engine, students_by};
+pub use llama::{llama_by, llama_engine};
 pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
 
 use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};

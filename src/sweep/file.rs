@@ -17,6 +17,10 @@ pub(super) struct Sweep {
     _about: String,
     pub(super) benchmark: String,
     pub(super) benchmark_dir: Option<PathBuf>,
+    /// Flags of `fixfly bench build` for a benchmark that the sweep makes.
+    pub(super) build: Option<toml::Table>,
+    /// Wording of every run, and so of every dataset.
+    pub(super) prompts: Option<PathBuf>,
     pub(super) model: Vec<Model>,
     #[serde(default)]
     pub(super) dataset: Vec<Data>,
@@ -52,6 +56,12 @@ pub(super) struct Sweep {
     /// Flags of `fixfly run`.
     #[serde(default)]
     pub(super) run: toml::Table,
+    /// Of the run that records what a school is about.
+    #[serde(default)]
+    pub(super) tasks: toml::Table,
+    /// And of the runs that record a model's own attempts to learn from.
+    #[serde(default)]
+    pub(super) attempts: toml::Table,
 }
 
 fn lora() -> Vec<Method> {
@@ -76,16 +86,23 @@ fn one() -> u64 {
 pub(super) struct Model {
     pub(super) name: String,
     /// Its Hugging Face folder.
-    pub(super) base: PathBuf,
+    pub(super) base: Option<PathBuf>,
+    /// Or flags of `fixfly train blank`, which makes one of random weights.
+    pub(super) blank: Option<toml::Table>,
+    /// And of `fixfly train full`, which teaches it the benchmark's tasks of the
+    /// split train with the original methods.
+    pub(super) school: Option<toml::Table>,
 }
 
 /// A dataset to be.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
     /// A recipe that comes with fixfly, or a file.
     pub(super) recipe: String,
-    /// Recorded runs, as `fixfly dataset build` takes them.
+    /// Recorded runs, as `fixfly dataset build` takes them; none: the model's own
+    /// attempts at the split train.
+    #[serde(default)]
     pub(super) runs: Vec<String>,
     #[serde(default)]
     pub(super) traces: Vec<PathBuf>,
@@ -130,7 +147,9 @@ impl Sweep {
         let shown = file.display();
         let text = std::fs::read_to_string(file)
             .map_err(|why| Usage(format!("cannot read {shown}: {why}")))?;
-        let folder = file.parent().unwrap_or(Path::new("."));
+        // However the file is named, what is beside it has one name.
+        let file = file.canonicalize().unwrap_or(file.to_path_buf());
+        let folder = file.parent().unwrap_or(Path::new("/"));
         Sweep::read(&text, folder).map_err(|why| Usage(format!("{shown}: {why}")))
     }
 
@@ -141,8 +160,9 @@ impl Sweep {
             return Err(fault);
         }
         sweep.benchmark_dir = sweep.benchmark_dir.map(|path| folder.join(path));
+        sweep.prompts = sweep.prompts.map(|path| folder.join(path));
         for model in &mut sweep.model {
-            model.base = folder.join(&model.base);
+            model.base = model.base.take().map(|base| folder.join(base));
         }
         for data in &mut sweep.dataset {
             if data.recipe.ends_with(".toml") {
@@ -166,8 +186,13 @@ impl Sweep {
         if self.model.is_empty() {
             return named("model");
         }
-        if let Some(data) = self.dataset.iter().find(|data| data.runs.is_empty()) {
-            return named(&format!("runs of the dataset {}", data.recipe));
+        for Model { name, base, blank, school } in &self.model {
+            if base.is_some() == blank.is_some() {
+                return Some(format!("the model {name} needs `base` or `blank`, and not both"));
+            }
+            if school.is_some() && blank.is_none() {
+                return Some(format!("the model {name} has `school`, which is for `blank` ones"));
+            }
         }
         if !self.dataset.is_empty() && self.methods.is_empty() {
             return named("methods");
@@ -182,7 +207,7 @@ impl Sweep {
     }
 }
 
-/// Flags as words: `max-tokens = 500` is `--max-tokens 500`.
+/// Flags as words: `max-tokens = 500` is `--max-tokens 500`, and so is `max_tokens`.
 pub(super) fn words(flags: &toml::Table) -> Result<Vec<String>, Usage> {
     let text = |value: &toml::Value| match value {
         toml::Value::String(text) => Some(text.clone()),
@@ -192,7 +217,7 @@ pub(super) fn words(flags: &toml::Table) -> Result<Vec<String>, Usage> {
     };
     let mut words = Vec::new();
     for (key, value) in flags {
-        let flag = format!("--{key}");
+        let flag = format!("--{}", key.replace('_', "-"));
         let said = match value {
             toml::Value::Boolean(true) => vec![flag],
             toml::Value::Boolean(false) => Vec::new(),
@@ -225,7 +250,7 @@ mod tests {
         let data = &sweep.dataset[0];
         assert_eq!((&*data.recipe, &*data.name()), ("/s/mine.toml", "mine"));
         assert_eq!(data.runs, ["/s/a", "nano=/s/b"]);
-        assert_eq!(sweep.model[0].base, Path::new("/s/q"));
+        assert_eq!(sweep.model[0].base.as_deref(), Some(Path::new("/s/q")));
         assert_eq!((sweep.ranks, sweep.repeats), (vec![32], 1));
     }
 
@@ -241,14 +266,26 @@ mod tests {
         check("ranks = []", "ranks is empty; name at least one");
         check("modes = ['loud']", "unknown variant `loud`");
         check("rank = 3", "unknown field `rank`");
-        check("[[dataset]]\nrecipe = 'v4'\nruns = []", "runs of the dataset v4 is empty");
+    }
+
+    #[test]
+    fn a_model_is_there_or_made() {
+        let fault = |model: &str| {
+            let text = format!("about = 'x'\nbenchmark = 'django'\nmodel = [{{ {model} }}]");
+            Sweep::read(&text, Path::new(".")).unwrap_err()
+        };
+        let both = "the model Q needs `base` or `blank`, and not both";
+        assert_eq!(fault("name = 'Q', base = 'q', blank = {}"), both);
+        assert_eq!(fault("name = 'Q'"), both);
+        let school = "the model Q has `school`, which is for `blank` ones";
+        assert_eq!(fault("name = 'Q', base = 'q', school = {}"), school);
     }
 
     #[test]
     fn flags_are_words() {
         let said =
             |text: &str| words(&toml::from_str(text).unwrap()).map_err(|why| why.to_string());
-        let all = "dropout = 0.05\nepochs = 3\nmemory = '40GB'\nrecord-tokens = true\ntarget = ['q_proj', 'v_proj']\nx = false";
+        let all = "dropout = 0.05\nepochs = 3\nmemory = '40GB'\nrecord_tokens = true\ntarget = ['q_proj', 'v_proj']\nx = false";
         let expected =
             "--dropout 0.05 --epochs 3 --memory 40GB --record-tokens --target q_proj,v_proj";
         assert_eq!(said(all).unwrap().join(" "), expected);
@@ -259,6 +296,7 @@ mod tests {
     fn the_experiments_that_come_with_fixfly_can_be_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/experiments");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|file| file.is_file());
         let sweeps: Vec<_> = files.map(|file| Sweep::open(&file).unwrap()).collect();
         assert!(sweeps.len() >= 4, "{} files", sweeps.len());
         for sweep in sweeps {

@@ -54,6 +54,11 @@ impl Step {
         self
     }
 
+    fn command(&self, made: &Path) -> Vec<String> {
+        let output = ["-o".to_string(), made.display().to_string()];
+        self.words.iter().cloned().chain(output).collect()
+    }
+
     /// What it makes, by all that decides it: so nothing is made twice, and
     /// nothing is taken for what it is not.
     fn key(&self, folder: &str) -> anyhow::Result<String> {
@@ -97,6 +102,12 @@ fn told(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a step makes, and what says that it is whole.
+struct Place {
+    made: PathBuf,
+    done: PathBuf,
+}
+
 /// Where steps are done and what they make is kept.
 pub(super) struct Workshop {
     folder: PathBuf,
@@ -125,27 +136,53 @@ impl Workshop {
 
     /// Does a step, or finds it done; gives what it makes.
     pub(super) fn make(&self, step: &Step) -> anyhow::Result<PathBuf> {
-        let key = step.key(&self.folder.display().to_string())?;
-        let ending = step.ending.map_or_else(String::new, |ending| format!(".{ending}"));
-        let kind = self.folder.join(step.kind);
-        std::fs::create_dir_all(&kind)
-            .with_context(|| format!("cannot make {}", kind.display()))?;
-        let made = kind.join(format!("{}-{key}{ending}", step.name));
-        let done = kind.join(format!("{}-{key}.done", step.name));
+        self.make_by(step, |words| {
+            let mut command = Command::new(&self.program);
+            command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
+            self.check(command.status().context("cannot start fixfly")?, words)
+        })
+    }
+
+    /// The same, and `work` does it, given the words of the command.
+    pub(super) fn make_by(
+        &self,
+        step: &Step,
+        work: impl FnOnce(&[String]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        let Place { made, done } = self.place(step)?;
         let named = self.within(&made);
         if done.is_file() {
             self.terminal.say(&format!("{named} is there"));
             return Ok(made);
         }
-        self.terminal.say(&format!("making {named}: fixfly {}", step.words.join(" ")));
-        let mut command = Command::new(&self.program);
-        command.args(&step.words).arg("-o").arg(&made).stdin(Stdio::null()).stdout(Stdio::null());
-        let status = command.status().context("cannot start fixfly")?;
-        self.check(status, &step.words)?;
+        let words = step.command(&made);
+        self.terminal.say(&format!("making {named}: fixfly {}", words.join(" ")));
+        work(&words)?;
         // Only what is whole is done: every command goes on, or begins again, where this is missing.
-        std::fs::write(&done, step.words.join("\n"))
+        std::fs::write(&done, words.join("\n"))
             .with_context(|| format!("cannot write {}", done.display()))?;
         Ok(made)
+    }
+
+    /// The command of a step that is not done.
+    pub(super) fn to_do(&self, step: &Step) -> anyhow::Result<Option<Vec<String>>> {
+        let Place { made, done } = self.place(step)?;
+        Ok((!done.is_file()).then(|| step.command(&made)))
+    }
+
+    fn place(&self, step: &Step) -> anyhow::Result<Place> {
+        let key = step.key(&self.folder.display().to_string())?;
+        let ending = step.ending.map_or_else(String::new, |ending| format!(".{ending}"));
+        let kind = self.folder.join(step.kind);
+        std::fs::create_dir_all(&kind)
+            .with_context(|| format!("cannot make {}", kind.display()))?;
+        let named = |ending: &str| kind.join(format!("{}-{key}{ending}", step.name));
+        Ok(Place { made: named(&ending), done: named(".done") })
+    }
+
+    /// What a person reads of its steps.
+    pub(super) fn terminal(&self) -> &Terminal {
+        &self.terminal
     }
 
     /// Runs a command for what it prints.
