@@ -9,7 +9,8 @@ mod verify;
 use clap::{Args, Subcommand};
 
 use fixfly_benchmarks::{Open, OpenFolder};
-use fixfly_runtime::Entry;
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, Observation, Task};
+use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
@@ -32,6 +33,19 @@ enum Command {
     Mark(mark::Flags),
     /// Check that the original passes and a stub fails, on every item
     Verify(verify::Flags),
+}
+
+/// What a benchmark says of a candidate, in a sandbox opened for it.
+async fn trial(
+    pool: &Pool,
+    benchmark: &dyn Benchmark,
+    task: &Task,
+    code: &str,
+) -> Result<Observation, BenchmarkError> {
+    let sandbox = pool.open(&task.sandbox).await?;
+    let observed = benchmark.trial(task, code, &*sandbox).await;
+    sandbox.close().await?;
+    observed
 }
 
 /// A benchmark of methods, which a directory holds.

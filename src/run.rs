@@ -182,7 +182,7 @@ async fn episodes(
     };
 
     let jobs = cpus(flags.jobs);
-    let settings = flags.model.settings(&flags.output, jobs);
+    let settings = settings(flags);
     fixfly_sandboxes::name_run(flags.output.display().to_string());
     let host = open_host()?;
     let benchmark = open(flags, open_benchmark, &*host, terminal).await?;

@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, Example, Observation, Outcome, Sandbox, Secrets,
-    Split, Statement, Task, Verdict, home,
+    Answer, Benchmark, BenchmarkError, Entry, Example, Observation, Sandbox, Secrets, Split,
+    Statement, Task, Verdict, home,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::short_hash;
+use crate::manifest::{line, short_hash, write_whole};
 use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, MutantKind};
@@ -82,9 +82,6 @@ pub struct Fault {
     pub kind: MutantKind,
     /// SHA-256 of the method with the fault, its first 16 hexadecimal digits.
     pub hash: String,
-    /// Whether its tests were run and noticed it. Faults to learn from may be
-    /// untried; those of the other splits are not.
-    pub noticed: bool,
 }
 
 impl Fault {
@@ -93,10 +90,16 @@ impl Fault {
         method(&self.id)
     }
 
+    /// Whether its tests were run and noticed it. Faults to learn from may be
+    /// untried; those of the other splits are not.
+    pub fn is_noticed(&self) -> bool {
+        self.id[self.of().len()..].starts_with('#')
+    }
+
     /// The same, and its tests noticed it.
     pub fn noticed(&self) -> Fault {
         let id = self.id.replace('~', "#");
-        Fault { id, noticed: true, ..self.clone() }
+        Fault { id, ..self.clone() }
     }
 }
 
@@ -128,8 +131,7 @@ impl Faults {
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
     pub fn all(header: Header) -> Result<Faults, BenchmarkError> {
-        let methods = base(&header)?;
-        let mut all = Faults::of(header, methods, Vec::new());
+        let all = Faults::none(header)?;
         let items = &all.methods.manifest().items;
         let items = items.iter().map(|item| (item.id.clone(), item.split));
         let rest = all.without_tests().into_iter().map(|id| (id, Split::Train));
@@ -138,13 +140,12 @@ impl Faults {
             for (kind, pair) in all.places.get(&of).into_iter().flat_map(|place| all.pairs(place)) {
                 let hash = short_hash(pair.faulty.as_bytes());
                 let id = format!("{of}~{}", &hash[..6]);
-                faults.push(Fault { id, split, kind, hash, noticed: false });
+                faults.push(Fault { id, split, kind, hash });
             }
         }
         let mut seen = HashSet::new();
         faults.retain(|fault| seen.insert(fault.id.clone()));
-        all = all.with(faults);
-        Ok(all)
+        Ok(all.with(faults))
     }
 
     /// Methods that are no items, in no file of a held-out one and like none.
@@ -171,8 +172,17 @@ impl Faults {
         others.map(|(_, id)| id.clone()).collect()
     }
 
-    fn of(header: Header, methods: Methods, faults: Vec<Fault>) -> Faults {
-        let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
+    /// None of the faults there are.
+    fn none(header: Header) -> Result<Faults, BenchmarkError> {
+        let methods = match header.of.as_str() {
+            "django" => django::load(header.of_dir.as_deref())?,
+            "python" => python::load(header.of_dir.as_deref())?,
+            other => {
+                return Err(BenchmarkError::Broken(format!(
+                    "faults cannot be made in `{other}`; they can in: django, python"
+                )));
+            }
+        };
         let (mut places, mut twice) = (HashMap::new(), HashSet::new());
         for place in methods.places() {
             let id = place.id();
@@ -181,7 +191,7 @@ impl Faults {
             }
         }
         places.retain(|id, _| !twice.contains(id));
-        Faults { header, methods, faults, by_id, places }
+        Ok(Faults { header, methods, faults: Vec::new(), by_id: HashMap::new(), places })
     }
 
     /// The benchmark in a folder that `fixfly bench build faults` made.
@@ -207,8 +217,7 @@ impl Faults {
         let faults = lines
             .map(|(line, text)| serde_json::from_str(text).map_err(|why| at(line, why)))
             .collect::<Result<_, _>>()?;
-        let methods = base(&header)?;
-        Ok(Faults::of(header, methods, faults))
+        Ok(Faults::none(header)?.with(faults))
     }
 
     /// The faults, in the order of tasks.
@@ -227,30 +236,9 @@ impl Faults {
     /// # Errors
     /// One sentence that names the file.
     pub fn write(&self, folder: &Path) -> Result<(), BenchmarkError> {
-        let line = |value: serde_json::Result<String>| {
-            value.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
-        };
-        let mut text = line(serde_json::to_string(&self.header));
-        text.extend(self.faults.iter().map(|fault| line(serde_json::to_string(fault))));
-        let file = folder.join(MANIFEST);
-        let fresh = folder.join("faults.fresh");
-        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&fresh, text));
-        written.and_then(|()| fs::rename(&fresh, &file)).map_err(|why| {
-            BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
-        })
-    }
-
-    /// What the tests say of the method as it stands.
-    ///
-    /// # Errors
-    /// As [`Benchmark::trial`].
-    pub async fn tried(
-        &self,
-        task: &Task,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let pair = self.pair(self.fault(task)?)?;
-        self.methods.trial(&of(task), &pair.faulty, sandbox).await
+        let mut text = line(&self.header);
+        text.extend(self.faults.iter().map(line));
+        write_whole(&folder.join(MANIFEST), &text)
     }
 
     fn fault(&self, task: &Task) -> Result<&Fault, BenchmarkError> {
@@ -284,7 +272,11 @@ impl Faults {
             .collect()
     }
 
-    fn task(&self, fault: &Fault) -> Result<Task, BenchmarkError> {
+    /// The task of mending a fault.
+    ///
+    /// # Errors
+    /// One sentence, where the method is another one now.
+    pub fn task(&self, fault: &Fault) -> Result<Task, BenchmarkError> {
         let pair = self.pair(fault)?;
         let mut task = self.methods.task(fault.of(), &self.places[fault.of()]);
         task.id = fault.id.clone();
@@ -300,17 +292,6 @@ impl Faults {
 /// The file of a method, by its id.
 fn file(id: &str) -> Option<&str> {
     id.split_once("::").map(|(file, _)| file)
-}
-
-/// The benchmark whose methods these are.
-fn base(header: &Header) -> Result<Methods, BenchmarkError> {
-    match header.of.as_str() {
-        "django" => django::load(header.of_dir.as_deref()),
-        "python" => python::load(header.of_dir.as_deref()),
-        other => Err(BenchmarkError::Broken(format!(
-            "faults cannot be made in `{other}`; they can in: django, python"
-        ))),
-    }
 }
 
 /// The id of the method of a fault, by the fault's.
@@ -386,9 +367,7 @@ impl Benchmark for Faults {
         let pair = self.pair(self.fault(task)?)?;
         match mended(&pair.faulty, candidate) {
             Ok(method) => self.methods.trial(&of(task), &method, sandbox).await,
-            Err(text) => {
-                Ok(Observation { text, outcome: Outcome::Invalid, tests: None, patch: None })
-            }
+            Err(text) => Ok(Observation::invalid(text)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fixfly_runtime::BenchmarkError;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Item;
+use crate::manifest::{Item, line, write_whole};
 
 /// Sandboxes that serve what was found to be served, and nothing else.
 pub const PARTIAL: &[&str] = &["wasm"];
@@ -65,14 +65,7 @@ impl Fits {
     /// # Errors
     /// One sentence that names the file.
     pub fn write(&self, file: &Path) -> Result<(), BenchmarkError> {
-        let lines = self.0.values().map(|fit| {
-            serde_json::to_string(fit).unwrap_or_else(|e| unreachable!("plain data: {e}")) + "\n"
-        });
-        let fresh = file.with_extension("fresh");
-        let written = fs::write(&fresh, lines.collect::<String>());
-        written.and_then(|()| fs::rename(&fresh, file)).map_err(|why| {
-            BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
-        })
+        write_whole(file, &self.0.values().map(line).collect::<String>())
     }
 
     /// Adds what was found of an item, or takes it in place of what was there.

@@ -196,13 +196,27 @@ impl Manifest {
 
     /// The manifest as text, the same bytes for the same facts.
     pub fn text(&self) -> String {
-        let line = |value: serde_json::Result<String>| {
-            value.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
-        };
-        let mut text = line(serde_json::to_string(&self.header));
-        text.extend(self.items.iter().map(|item| line(serde_json::to_string(item))));
+        let mut text = line(&self.header);
+        text.extend(self.items.iter().map(line));
         text
     }
+}
+
+/// Plain data as a line of JSON.
+pub(crate) fn line(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value);
+    text.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
+}
+
+/// Writes a file, whole or not at all.
+///
+/// # Errors
+/// One sentence that names the file.
+pub(crate) fn write_whole(file: &Path, text: &str) -> Result<(), BenchmarkError> {
+    let fresh = file.with_extension("fresh");
+    fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).map_err(|why| {
+        BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
+    })
 }
 
 #[derive(Deserialize)]

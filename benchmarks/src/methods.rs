@@ -167,10 +167,7 @@ impl Benchmark for Methods {
         let place = self.project.place(item)?;
         let candidate = match source::candidate(candidate, &place.method.name) {
             Ok(candidate) => candidate,
-            Err(invalid) => {
-                let (outcome, text) = (Outcome::Invalid, invalid.to_string());
-                return Ok(Observation { text, outcome, tests: None, patch: None });
-            }
+            Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
         };
         let limits = Limits::for_tests(item.seconds);
         let answer = self

@@ -176,6 +176,11 @@ impl Observation {
     pub fn refused(text: impl Into<String>) -> Self {
         Observation { text: text.into(), outcome: Outcome::Refused, tests: None, patch: None }
     }
+
+    /// An observation that says only that the candidate is no code to run.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Observation { outcome: Outcome::Invalid, ..Observation::refused(text) }
+    }
 }
 
 /// What came of an action.

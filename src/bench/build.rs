@@ -229,12 +229,14 @@ fn summary(folder: &Path, manifest: &Manifest) -> String {
         text +=
             &format!("  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n");
     }
-    let mut left_out: BTreeMap<_, _> = manifest.header.left_out.iter().collect();
     text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
-    let mut rows: Vec<_> = std::mem::take(&mut left_out).into_iter().collect();
+    text + &left_out(&manifest.header.left_out)
+}
+
+/// What is not in a benchmark, the most frequent reason first.
+pub(super) fn left_out(reasons: &BTreeMap<String, usize>) -> String {
+    let mut rows: Vec<_> = reasons.iter().collect();
     rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));
-    for (reason, count) in rows {
-        text += &format!("  left out: {count:5}  {reason}\n");
-    }
-    text
+    let row = |(reason, count)| format!("  left out: {count:5}  {reason}\n");
+    rows.into_iter().map(row).collect()
 }

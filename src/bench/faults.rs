@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::faults::{Fault, Faults, Header, folder};
-use fixfly_runtime::{Benchmark, BenchmarkError, Host, Outcome, Split, Task};
+use fixfly_runtime::{BenchmarkError, Outcome, Split};
 use fixfly_sandboxes::Pool;
 use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use super::build::{host, on_threads};
+use super::build::{host, left_out, on_threads};
+use super::trial;
 use crate::failure::Interrupted;
 use crate::run::cpus;
 use crate::terminal::{Terminal, print};
@@ -125,26 +125,20 @@ async fn try_all(
     let mut known = read(&file, all.faults())?;
     let mut out =
         OpenOptions::new().create(true).append(true).open(&file).with_context(unwritten)?;
-    let mut tasks = Vec::new();
-    for split in Split::ALL {
-        tasks.extend(all.tasks(split).await?);
-    }
-    tasks.retain(|task| chosen.contains(&task.id) && !known.contains_key(&task.id));
+    let is_to_do = |fault: &&Fault| chosen.contains(&fault.id) && !known.contains_key(&fault.id);
+    let mut to_do: Vec<&Fault> = all.faults().iter().filter(is_to_do).collect();
     // What the tests of one file need stays set up in a sandbox for a while.
-    tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    to_do.sort_by(|one, other| one.id.cmp(&other.id));
     let style = "faults {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go";
-    let bar = ProgressBar::new(tasks.len() as u64).with_style(ProgressStyle::with_template(style)?);
+    let bar = ProgressBar::new(to_do.len() as u64).with_style(ProgressStyle::with_template(style)?);
     let bar = terminal.show(bar);
-    let pool = Arc::new(Pool::new(host()?, cpus(flags.jobs)));
-    let hashes: HashMap<&str, &str> =
-        all.faults().iter().map(|fault| (&*fault.id, &*fault.hash)).collect();
-    let trials = tasks.into_iter().map(|task| tried(all, &pool, task));
-    let mut trials = stream::iter(trials).buffer_unordered(cpus(flags.jobs));
-    while let Some(found) = trials.next().await {
-        let (id, outcome) = found?;
-        let line = Tried { hash: hashes[&*id].into(), id, outcome };
-        writeln!(out, "{}", serde_json::to_string(&line)?).with_context(unwritten)?;
-        known.insert(line.id, outcome);
+    let jobs = cpus(flags.jobs);
+    let pool = Pool::new(host()?, jobs);
+    let trials = to_do.into_iter().map(|fault| tried(all, &pool, fault));
+    let mut trials = stream::iter(trials).buffer_unordered(jobs);
+    while let Some(tried) = trials.next().await.transpose()? {
+        writeln!(out, "{}", serde_json::to_string(&tried)?).with_context(unwritten)?;
+        known.insert(tried.id, tried.outcome);
         bar.inc(1);
     }
     drop(trials);
@@ -153,11 +147,13 @@ async fn try_all(
     Ok(known)
 }
 
-async fn tried(all: &Faults, pool: &Pool, task: Task) -> Result<(String, Outcome), BenchmarkError> {
-    let sandbox = pool.open(&task.sandbox).await?;
-    let observed = all.tried(&task, &*sandbox).await;
-    sandbox.close().await?;
-    Ok((task.id, observed?.outcome))
+/// What the tests say of the method as it stands.
+async fn tried(all: &Faults, pool: &Pool, fault: &Fault) -> Result<Tried, BenchmarkError> {
+    let task = all.task(fault)?;
+    let faulty = task.statement.method().and_then(|method| method.faulty.as_deref());
+    let observed = trial(pool, all, &task, faulty.unwrap_or_default()).await?;
+    let Fault { id, hash, .. } = fault.clone();
+    Ok(Tried { id, hash, outcome: observed.outcome })
 }
 
 /// What an earlier build found of the same faults. A torn last line is tried again.
@@ -200,26 +196,22 @@ fn summary(
     let mut text = format!("Benchmark directory: {}\n", folder.display());
     for split in Split::ALL {
         let of = |fault: &&Fault| fault.split == split;
-        let count = kept.iter().filter(of).filter(|fault| fault.noticed).count();
-        let untried = kept.iter().filter(of).filter(|fault| !fault.noticed).count();
+        let count = kept.iter().filter(of).filter(|fault| fault.is_noticed()).count();
+        let untried = kept.iter().filter(of).count() - count;
         let more = match untried {
             0 => String::new(),
             some => format!(", and {some} to learn from untried"),
         };
         text += &format!("  {:10} {count:5} faults that tests notice{more}\n", split.name());
     }
-    let mut left_out = BTreeMap::<String, usize>::new();
-    for (_, outcome) in known.iter().filter(|(id, _)| chosen.contains(*id)) {
-        if *outcome != Outcome::Failed {
-            *left_out.entry(format!("{outcome:?}")).or_default() += 1;
-        }
-    }
-    for (outcome, count) in left_out {
-        let why = match outcome.as_str() {
-            "Passed" => "no test notices it".to_string(),
-            other => format!("its tests end by: {other}"),
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for outcome in chosen.iter().filter_map(|id| known.get(id)) {
+        let why = match outcome {
+            Outcome::Failed => continue,
+            Outcome::Passed => "no test notices it".to_string(),
+            other => format!("its tests end by: {other:?}"),
         };
-        text += &format!("  left out: {count:5}  {why}\n");
+        *reasons.entry(why).or_default() += 1;
     }
-    text
+    text + &left_out(&reasons)
 }

@@ -16,6 +16,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
+use super::trial;
 use crate::failure::Usage;
 use crate::run::{cpus, first, split};
 use crate::terminal::{Terminal, print};
@@ -192,11 +193,11 @@ impl Trier {
         let fit = |why| Fit { id: item.id.clone(), hash: item.hash.clone(), why };
         for answer in [Answer::Truth, Answer::Stub] {
             let code = self.methods.secrets().answer(task, answer)?;
-            let there = self.trial(&self.there, task, &code).await?;
+            let there = trial(&self.there, &*self.methods, task, &code).await?;
             if answer == Answer::Truth && there.outcome != Outcome::Passed {
                 return Ok(fit(Some(format!("the original fails: {}", first_failure(&there)))));
             }
-            let local = self.trial(&self.local, task, &code).await?;
+            let local = trial(&self.local, &*self.methods, task, &code).await?;
             if outcomes(&there) != outcomes(&local) {
                 return Ok(fit(Some(match answer {
                     Answer::Truth => "the original's tests end otherwise than in local".into(),
@@ -205,18 +206,6 @@ impl Trier {
             }
         }
         Ok(fit(None))
-    }
-
-    async fn trial(
-        &self,
-        pool: &Pool,
-        task: &Task,
-        code: &str,
-    ) -> Result<Observation, BenchmarkError> {
-        let sandbox = pool.open(&task.sandbox).await?;
-        let observed = self.methods.trial(task, code, &*sandbox).await;
-        sandbox.close().await?;
-        observed
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host, SandboxError, Split};
 
-use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash};
+use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash, write_whole};
 use crate::project::{Place, Project};
 use crate::server::Server;
 use census::Census;
@@ -313,8 +313,5 @@ fn compose(
 }
 
 fn save(folder: &Path, manifest: &Manifest) -> Result<(), BenchmarkError> {
-    let path = folder.join("manifest.jsonl");
-    let fresh = folder.join(".manifest.jsonl");
-    fs::write(&fresh, manifest.text()).map_err(|e| unwritable(&fresh, &e))?;
-    fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))
+    write_whole(&folder.join("manifest.jsonl"), &manifest.text())
 }
