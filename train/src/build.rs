@@ -76,23 +76,26 @@ impl Build<'_> {
         let mut audit =
             Audit::new(self.known.language, &self.known.held_out, self.recipe.leaks.alike);
         let choice = choose(self, &mut audit)?;
-        let mut folder = Folder::new(folder, self)?;
+        let folder = Folder::new(folder, self)?;
         let mut summary = self.summary(&choice);
         let mut lengths = Vec::new();
         let rows = self.order(&choice.items).into_iter().map(|(_, at, traced)| {
             let item = &choice.items[at];
             ((item.run, item.at), (item, traced))
         });
-        ahead(&self.runs, rows, |(item, traced), episode| {
-            match self.row(&choice, item, &episode, traced, &mut audit) {
-                Ok(row) => {
-                    lengths.push(u32::try_from(row.tokens).unwrap_or(u32::MAX));
-                    summary.count(&row);
-                    folder.add(&row)?;
+        let rows: Vec<_> = rows.collect();
+        let folder = folder.filled(|add| {
+            ahead(&self.runs, &rows, |(item, traced), episode| {
+                match self.row(&choice, item, &episode, traced, &mut audit) {
+                    Ok(row) => {
+                        lengths.push(u32::try_from(row.tokens).unwrap_or(u32::MAX));
+                        summary.count(&row);
+                        add(row);
+                    }
+                    Err(reason) => *summary.dropped.entry(reason.into()).or_default() += 1,
                 }
-                Err(reason) => *summary.dropped.entry(reason.into()).or_default() += 1,
-            }
-            Ok(())
+                Ok(())
+            })
         })?;
         self.enough(&summary)?;
         summary.lengths = Lengths::of(self.tokens.how(), lengths);

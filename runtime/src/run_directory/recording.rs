@@ -1,10 +1,14 @@
 //! A run's episodes one at a time, so that a run need not fit in memory.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 use serde::Deserialize;
 
@@ -88,33 +92,136 @@ impl Recording {
     }
 }
 
+/// A line of the file, and whose episode it is.
+struct Line {
+    start: u64,
+    length: usize,
+    whose: Option<(String, u32)>,
+}
+
 fn places(file: &File) -> std::io::Result<Vec<(u64, usize, usize)>> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let (mut line, mut start) = (Vec::new(), 0);
+    let mut lines = lines(file)?;
+    // Torn: the run goes on, or was killed.
+    lines.pop_if(|line| line.whose.is_none());
     let mut places: Vec<(u64, usize, usize)> = Vec::new();
     let mut known: HashMap<(String, u32), usize> = HashMap::new();
-    for number in 1.. {
-        line.clear();
-        let length = reader.read_until(b'\n', &mut line)?;
-        if length == 0 {
-            break;
-        }
-        let place = (start, length, number);
-        start += length as u64;
-        // A line without its end is torn, whatever stands in it.
-        let name = line.ends_with(b"\n").then(|| serde_json::from_slice::<Name>(&line).ok());
-        match name.flatten() {
-            Some(name) => match known.get(&(name.task.id.clone(), name.provenance.sample)) {
-                Some(&at) => places[at] = place,
-                None => {
-                    known.insert((name.task.id, name.provenance.sample), places.len());
-                    places.push(place);
-                }
-            },
-            // Torn: the run goes on, or was killed.
-            None if reader.fill_buf()?.is_empty() => break,
+    for (line, number) in lines.into_iter().zip(1..) {
+        let place = (line.start, line.length, number);
+        match line.whose.map(|whose| known.entry(whose)) {
+            Some(Entry::Occupied(at)) => places[*at.get()] = place,
+            Some(Entry::Vacant(free)) => {
+                free.insert(places.len());
+                places.push(place);
+            }
             None => places.push(place),
         }
     }
     Ok(places)
+}
+
+/// All lines in their order; as many threads as there are processors read a
+/// part of the file each.
+fn lines(file: &File) -> std::io::Result<Vec<Line>> {
+    let length = file.metadata()?.len();
+    let parts = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let part = |nth: u64| length * nth / parts;
+    let found: Vec<_> = thread::scope(|scope| {
+        let readers: Vec<_> = (0..parts)
+            .map(|nth| scope.spawn(move || lines_within(file, part(nth)..part(nth + 1))))
+            .collect();
+        readers.into_iter().map(ScopedJoinHandle::join).collect()
+    });
+    let mut all = Vec::new();
+    for lines in found {
+        all.extend(lines.unwrap_or_else(|panic| resume_unwind(panic))?);
+    }
+    Ok(all)
+}
+
+/// The lines whose first byte is one of these.
+fn lines_within(file: &File, bytes: Range<u64>) -> std::io::Result<Vec<Line>> {
+    // A line begins where the one before ends, so that end is looked for first.
+    let mut start = bytes.start.saturating_sub(1);
+    let mut reader = BufReader::with_capacity(1 << 20, Cursor { file, at: start });
+    let (mut text, mut lines) = (Vec::new(), Vec::new());
+    if bytes.start > 0 {
+        start += reader.read_until(b'\n', &mut text)? as u64;
+    }
+    while start < bytes.end {
+        text.clear();
+        let length = reader.read_until(b'\n', &mut text)?;
+        if length == 0 {
+            break;
+        }
+        // A line without its end is torn, whatever stands in it.
+        let name = text.ends_with(b"\n").then(|| serde_json::from_slice::<Name>(&text).ok());
+        let whose = name.flatten().map(|name| (name.task.id, name.provenance.sample));
+        lines.push(Line { start, length, whose });
+        start += length as u64;
+    }
+    Ok(lines)
+}
+
+/// A file read from a place of one's own.
+struct Cursor<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(bytes, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn episode(task: &str, sample: u32, filler: usize) -> String {
+        let filler = "x".repeat(filler);
+        format!(r#"{{"a":"{filler}","task":{{"id":"{task}"}},"provenance":{{"sample":{sample}}}}}"#)
+    }
+
+    fn check(text: &str, expected: &[(&str, usize)]) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let found = places(&file).unwrap();
+        let found: Vec<(&str, usize)> = (found.iter())
+            .map(|(start, length, number)| (&text[*start as usize..][..*length], *number))
+            .collect();
+        assert_eq!(found, expected, "{text}");
+        // However the file is cut, each line is found once and in its place.
+        let length = text.len() as u64;
+        for cut in 0..=length {
+            let mut lines = lines_within(&file, 0..cut).unwrap();
+            lines.extend(lines_within(&file, cut..length).unwrap());
+            let starts: Vec<u64> = lines.iter().map(|line| line.start).collect();
+            let ends: Vec<u64> = lines.iter().map(|line| line.start + line.length as u64).collect();
+            assert!(starts.first().is_none_or(|start| *start == 0), "cut at {cut}");
+            assert_eq!(starts.get(1..).unwrap_or_default(), &ends[..ends.len().max(1) - 1]);
+            assert_eq!(ends.last().copied().unwrap_or_default(), length, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_latest_episode_of_each_task_stands_where_the_first_stood() {
+        let (a, b) = (episode("a", 0, 0) + "\n", episode("b", 0, 40) + "\n");
+        let (a1, again) = (episode("a", 1, 3) + "\n", episode("a", 0, 90) + "\n");
+        check("", &[]);
+        check(&a, &[(&a, 1)]);
+        check(&[&*a, &b, &a1, &again].concat(), &[(&again, 4), (&b, 2), (&a1, 3)]);
+    }
+
+    #[test]
+    fn a_torn_end_is_left_out_and_damage_elsewhere_is_kept_to_be_named() {
+        let (a, b) = (episode("a", 0, 0) + "\n", episode("b", 0, 0));
+        check(&[&*a, &b].concat(), &[(&a, 1)]);
+        check(&[&*a, "{\"ta\n"].concat(), &[(&a, 1)]);
+        check(&["nonsense\n", &*a].concat(), &[("nonsense\n", 1), (&a, 2)]);
+    }
 }

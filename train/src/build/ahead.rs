@@ -1,5 +1,5 @@
-//! Episodes read and parsed by a second thread while the first works on those
-//! before them: parsing is half of a build's time.
+//! Episodes read and parsed by other threads while the first works on those
+//! before them: parsing is more than half of a build's time.
 
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -9,28 +9,40 @@ use fixfly_runtime::Episode;
 use super::Run;
 use crate::error::DatasetError;
 
-/// Episodes that wait at most, so that memory does not grow with their number.
-const WAITING: usize = 16;
+/// Episodes of a reader that wait at most, so that memory does not grow with
+/// their number.
+const WAITING: usize = 8;
 
 /// Hands over the episodes at these places, a run's number and the place in it,
 /// in this order and each with what it is wanted for, until one is an error or
 /// `work` makes one.
-pub(super) fn ahead<T: Send>(
+pub(super) fn ahead<T: Copy + Sync>(
     runs: &[Run],
-    places: impl Iterator<Item = ((usize, usize), T)> + Send,
+    places: &[((usize, usize), T)],
     mut work: impl FnMut(T, Episode) -> Result<(), DatasetError>,
 ) -> Result<(), DatasetError> {
+    let readers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        let (give, take) = sync_channel(WAITING);
-        scope.spawn(move || {
-            for ((run, at), wanted) in places {
-                let episode = runs[run].recording.episode(at);
-                // Nobody takes it: the work ended by an error.
-                if give.send((wanted, episode)).is_err() {
-                    break;
+        // Each reader has every so many-th place, so that taking in turn keeps
+        // the order.
+        let reader = |first: usize| {
+            let (give, take) = sync_channel(WAITING);
+            scope.spawn(move || {
+                for ((run, at), _) in places.iter().skip(first).step_by(readers) {
+                    // Nobody takes it: the work ended by an error.
+                    if give.send(runs[*run].recording.episode(*at)).is_err() {
+                        break;
+                    }
                 }
-            }
-        });
-        take.into_iter().try_for_each(|(wanted, episode)| work(wanted, episode?))
+            });
+            take
+        };
+        let taken: Vec<_> = (0..readers).map(reader).collect();
+        for (nth, (_, wanted)) in places.iter().enumerate() {
+            // A reader that is gone panicked, and the scope says so.
+            let Ok(episode) = taken[nth % readers].recv() else { break };
+            work(*wanted, episode?)?;
+        }
+        Ok(())
     })
 }

@@ -46,9 +46,9 @@ impl Choice {
         teacher: &Teacher,
         audit: &mut Audit<'_>,
     ) -> Result<(), DatasetError> {
-        let places = 0..build.runs[number].recording.len();
+        let places = (0..build.runs[number].recording.len()).map(|at| ((number, at), at));
         let mut found: Vec<(String, u32, Found)> = Vec::new();
-        ahead(&build.runs, places.map(|at| ((number, at), at)), |at, episode| {
+        ahead(&build.runs, &places.collect::<Vec<_>>(), |at, episode| {
             let key = (episode.task.id.clone(), episode.provenance.sample);
             match lessons(&episode, &build.recipe, teacher) {
                 Err(reason) => *self.left_out.entry(reason).or_default() += 1,

@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use super::Build;
 use crate::card::{Samples, card};
@@ -11,6 +14,9 @@ use crate::error::DatasetError;
 use crate::row::Row;
 use crate::summary::Summary;
 use crate::write::Writer;
+
+/// Rows that wait at most to be written.
+const WAITING: usize = 16;
 
 /// A folder under way; gone if it is not finished.
 pub(super) struct Folder {
@@ -44,7 +50,26 @@ impl Folder {
         Ok(folder)
     }
 
-    pub(super) fn add(&mut self, row: &Row) -> Result<(), DatasetError> {
+    /// Takes the rows that `make` gives, and writes them beside it.
+    pub(super) fn filled(
+        mut self,
+        make: impl FnOnce(&mut dyn FnMut(Row)) -> Result<(), DatasetError>,
+    ) -> Result<Folder, DatasetError> {
+        let (give, take) = sync_channel(WAITING);
+        thread::scope(|scope| {
+            let written = scope.spawn(move || {
+                take.into_iter().try_for_each(|row| self.add(&row))?;
+                Ok::<_, DatasetError>(self)
+            });
+            // Where nobody takes it, the writing ended by an error, which is told.
+            let made = make(&mut |row| drop(give.send(row)));
+            drop(give);
+            let folder = written.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            made.map(|()| folder)
+        })
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), DatasetError> {
         let file = self.draft.join(ROWS);
         line(&mut self.rows, row).map_err(DatasetError::io("write", &file))?;
         self.samples.offer(row);
