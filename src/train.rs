@@ -86,9 +86,9 @@ struct Native {
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Memory and speed")]
     memory: Option<u64>,
 
-    /// The GPU to use, by number (needs a build with --features train-cuda)
-    #[arg(long, value_name = "N", help_heading = "Memory and speed")]
-    gpu: Option<usize>,
+    /// The GPU to use, by number; several as 0,1 share each step (needs a build with --features train-cuda)
+    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Memory and speed")]
+    gpu: Vec<usize>,
 
     /// Numbers to compute with; what is learned is f32 always [default: f32, on a GPU bf16]
     #[arg(long, value_name = "NUMBERS", value_parser = named::<Precision>(NUMBERS), help_heading = "Memory and speed")]

@@ -82,6 +82,10 @@ pub(super) struct Hyper {
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
+    /// Learn prompts too: for a model that has not learned its language yet
+    #[arg(long)]
+    train_on_prompt: bool,
+
     /// What orders rows, leaves out and begins adapters [default: 42]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -120,6 +124,7 @@ impl Hyper {
         set(&mut settings.accumulation, self.accumulation);
         set(&mut settings.epochs, self.epochs);
         set(&mut settings.max_tokens, self.max_tokens);
+        settings.train_on_prompt |= self.train_on_prompt;
         set(&mut settings.seed, self.seed);
         match settings.fault() {
             None => Ok(settings),

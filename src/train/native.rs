@@ -54,7 +54,7 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         output: flags.output.clone(),
         settings: flags.hyper.settings(method)?,
         means: Means { pass_tokens: flags.pass_tokens, chunks, memory: flags.memory },
-        gpu: flags.gpu,
+        gpus: flags.gpu.clone(),
         precision: flags.precision,
     })
 }

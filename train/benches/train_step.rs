@@ -61,7 +61,7 @@ fn side(folder: &Path) {
         output: output.path().join("student"),
         settings,
         means: Means::default(),
-        gpu: None,
+        gpus: Vec::new(),
         precision: None,
     };
     let mut trainer = job.ready().unwrap().load().unwrap();

@@ -129,6 +129,11 @@ pub struct Settings {
     pub epochs: usize,
     /// The longest row, in tokens.
     pub max_tokens: usize,
+    /// Whether prompts are learned too, whatever the dataset's loss policy: for
+    /// a model that has not learned its language yet. The loss on validation
+    /// rows stays that of their answers. (LLaMA-Factory's name.)
+    #[serde(default)]
+    pub train_on_prompt: bool,
     /// What orders rows, leaves out and begins adapters.
     pub seed: u64,
 }
@@ -157,6 +162,7 @@ impl Settings {
             accumulation: 8,
             epochs: 10,
             max_tokens: 32_768,
+            train_on_prompt: false,
             seed: 42,
         }
     }

@@ -11,6 +11,8 @@ mod blank;
 #[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
+#[cfg(feature = "native")]
+mod copies;
 mod error;
 #[cfg(feature = "native")]
 mod export;

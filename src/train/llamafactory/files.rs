@@ -129,6 +129,9 @@ fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data
     if flags.gpus == 0 {
         lines.push(("use_cpu", "true".into()));
     }
+    if settings.train_on_prompt {
+        lines.push(("train_on_prompt", "true".into()));
+    }
     let mut said = String::from("# Written by fixfly train llamafactory.\n");
     for (key, value) in lines {
         let _ = writeln!(said, "{key}: {value}");

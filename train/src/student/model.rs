@@ -181,6 +181,10 @@ impl Model {
         })
     }
 
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
     fn head(&self) -> Head<'_> {
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         Head {

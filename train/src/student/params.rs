@@ -1,6 +1,6 @@
 //! What is learned: tensors in f32, what the model computes with, and their gradients.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 /// A tensor that is learned.
 pub(super) struct Param {
@@ -77,6 +77,16 @@ impl Grads {
             None => grad,
             Some(sum) => (sum + grad)?,
         });
+        Ok(())
+    }
+
+    /// Adds those of a copy on another device.
+    pub(super) fn add_all(&mut self, other: &Grads, device: &Device) -> Result<()> {
+        for (at, grad) in other.0.iter().enumerate() {
+            if let Some(grad) = grad {
+                self.add(at, &grad.to_device(device)?)?;
+            }
+        }
         Ok(())
     }
 

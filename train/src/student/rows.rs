@@ -116,6 +116,13 @@ impl Rows {
         }
     }
 
+    /// Every token is to be learned, of prompts too.
+    pub(crate) fn learn_prompts(&mut self) {
+        for row in &mut self.train {
+            row.loss = vec![[0, row.tokens.len()]];
+        }
+    }
+
     /// A row that is longer than it may be, if there is one.
     pub(crate) fn too_long(&self, most: usize) -> Option<&Row> {
         self.all().find(|row| row.tokens.len() > most)

@@ -215,7 +215,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
         output: folder.join(name),
         settings: settings(method),
         means: Means { pass_tokens: 24, memory: Some(1 << 40), ..Means::default() },
-        gpu: None,
+        gpus: Vec::new(),
         precision: None,
     }
 }
@@ -346,8 +346,55 @@ fn what_cannot_be_trained_is_refused_in_a_sentence() {
     other.settings.rank = 8;
     check(other, "holds another training: its rank is 4, not 8");
     let mut gpu = job("gpu");
-    gpu.gpu = Some(0);
-    check(gpu, "this fixfly was built without GPUs");
+    gpu.gpus = vec![0, 1];
+    check(gpu.clone(), "this fixfly was built without GPUs");
+    gpu.gpus = vec![1, 0, 1];
+    check(gpu, "--gpu names 1 twice");
+}
+
+#[test]
+fn prompts_are_learned_where_it_is_asked() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "qwen3");
+    let rows = dataset(folder.path(), &rows());
+    let mut job = job(folder.path(), &base, &rows, Method::Full, "prompts");
+    let answers = job.clone().ready().unwrap().plan().tokens;
+    job.settings.train_on_prompt = true;
+    let (tokens, learned) = job.clone().ready().unwrap().plan().tokens;
+    // The first token of each of the six rows has nothing before it.
+    assert_eq!((answers.0, learned), (tokens, tokens - 6));
+    assert!(answers.1 < learned);
+}
+
+#[test]
+fn several_devices_learn_what_one_does() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "qwen3");
+    let rows = dataset(folder.path(), &rows());
+    for method in [Method::Lora, Method::Full] {
+        let train = |devices: usize, name: &str| {
+            let job = job(folder.path(), &base, &rows, method, &format!("{name}-{method:?}"));
+            let mut ready = job.clone().ready().unwrap();
+            ready.devices = vec![Device::Cpu; devices];
+            let mut losses = Vec::new();
+            let mut see = |event| {
+                if let Event::Line(Line::Step(step)) = event {
+                    losses.push(step.loss);
+                }
+            };
+            let stop = AtomicBool::new(false);
+            ready.load().unwrap().run(&stop, &mut see).unwrap();
+            losses
+        };
+        let one = train(1, "one");
+        for devices in [2, 3] {
+            let several = train(devices, &format!("on-{devices}"));
+            assert_eq!(one.len(), several.len());
+            for (one, several) in one.iter().zip(&several) {
+                assert!((one / several - 1.0).abs() < 1e-4, "{one} is not {several}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,13 +10,13 @@ use tokenizers::Tokenizer;
 
 use super::chance::{self, Dropout};
 use super::checkpoint::{Checkpoint, Facts};
+use super::copies::Copies;
 use super::error::TrainError;
 use super::export;
 use super::line::{Line, Step};
 use super::log::Log;
 use super::model::Model;
 use super::optimiser::{AdamW, clipped};
-use super::params::Grads;
 use super::pass::Pass;
 use super::plan::{self, Means, Plan};
 use super::record::Record;
@@ -38,8 +38,8 @@ pub struct Job {
     pub settings: Settings,
     /// What decides memory and speed.
     pub means: Means,
-    /// The GPU to use; none: the processor.
-    pub gpu: Option<usize>,
+    /// The GPUs to use, each for a part of every step; none: the processor.
+    pub gpus: Vec<usize>,
     /// What the model computes with; none: f32 on a processor, else bf16.
     pub precision: Option<Precision>,
 }
@@ -77,7 +77,8 @@ pub struct Ready {
     record: Record,
     rows: Rows,
     shape: Shape,
-    device: Device,
+    /// One or more; the first has the optimiser.
+    pub(super) devices: Vec<Device>,
     precision: Precision,
     plan: Plan,
 }
@@ -92,7 +93,10 @@ impl Job {
             return Err(TrainError::Settings(fault));
         }
         let shape = Shape::open(&self.base)?;
-        let rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        if self.settings.train_on_prompt {
+            rows.learn_prompts();
+        }
         rows.check_tokenizer(&self.base)?;
         let most = self.settings.max_tokens.min(shape.context);
         if let Some(row) = rows.too_long(most) {
@@ -104,21 +108,22 @@ impl Job {
                 shape.context
             )));
         }
-        let device = device(self.gpu)?;
-        let precision = self.precision.unwrap_or(match device.is_cpu() {
+        let devices = devices(&self.gpus)?;
+        let on_cpu = self.gpus.is_empty();
+        let precision = self.precision.unwrap_or(match on_cpu {
             true => Precision::F32,
             false => Precision::Bf16,
         });
         let bytes = dtype(precision).size_in_bytes();
         let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
-        let free = self.means.memory.or_else(|| device.is_cpu().then(plan::free_memory).flatten());
+        let free = self.means.memory.or_else(|| on_cpu.then(plan::free_memory).flatten());
         if let Some(free) = free {
             plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
         }
         let folders = (&*self.base, &*self.dataset);
         let record = Record::new("fixfly", folders, &rows.hash, precision, &self.settings)?;
         record.is_in(&self.output)?;
-        Ok(Ready { job: self, record, rows, shape, device, precision, plan })
+        Ok(Ready { job: self, record, rows, shape, devices, precision, plan })
     }
 }
 
@@ -129,14 +134,19 @@ fn dtype(precision: Precision) -> DType {
     }
 }
 
-fn device(gpu: Option<usize>) -> Result<Device, TrainError> {
-    match gpu {
-        None => Ok(Device::Cpu),
-        Some(_) if !candle_core::utils::cuda_is_available() => Err(TrainError::Settings(
-            "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
-        )),
-        Some(at) => Ok(Device::new_cuda(at)?),
+fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
+    if gpus.is_empty() {
+        return Ok(vec![Device::Cpu]);
     }
+    if let Some(twice) = gpus.iter().enumerate().find(|(at, gpu)| gpus[..*at].contains(gpu)) {
+        return Err(TrainError::Settings(format!("--gpu names {} twice", twice.1)));
+    }
+    if !candle_core::utils::cuda_is_available() {
+        return Err(TrainError::Settings(
+            "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
+        ));
+    }
+    gpus.iter().map(|at| Ok(Device::new_cuda(*at)?)).collect()
 }
 
 impl Ready {
@@ -155,7 +165,8 @@ impl Ready {
     /// # Errors
     /// [`TrainError::Tensor`] where the device refuses.
     pub fn seconds(&self) -> Result<f64, TrainError> {
-        Ok(self.plan.seconds(&self.shape, &self.device, dtype(self.precision))?)
+        let one = self.plan.seconds(&self.shape, &self.devices[0], dtype(self.precision))?;
+        Ok(one / self.devices.len() as f64)
     }
 
     /// The first rows of the first epoch, as text.
@@ -176,14 +187,17 @@ impl Ready {
     /// # Errors
     /// [`TrainError`] where either cannot be used.
     pub fn load(self) -> Result<Trainer, TrainError> {
-        let Ready { job, record, rows, device, precision, plan, .. } = self;
+        let Ready { job, record, rows, devices, precision, plan, .. } = self;
         record.keep(&job.output)?;
-        let mut model =
-            Model::load(&job.base, &job.settings, job.means.chunks, &device, dtype(precision))?;
-        let mut optimiser = AdamW::new(&model.params)?;
+        let mut copies = Copies::load(&devices, |device| {
+            Model::load(&job.base, &job.settings, job.means.chunks, device, dtype(precision))
+        })?;
+        let params = &mut copies.first.params;
+        let mut optimiser = AdamW::new(params)?;
         let file = learned_file(job.settings.method);
-        let done = save::resume(&job.output, &mut model.params, &mut optimiser, file, &device)?;
-        Ok(Trainer { job, rows, model, optimiser, plan, done, saved: done })
+        let done = save::resume(&job.output, params, &mut optimiser, file, &devices[0])?;
+        copies.follow()?;
+        Ok(Trainer { job, rows, copies, optimiser, plan, done, saved: done })
     }
 }
 
@@ -220,7 +234,7 @@ fn order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
 pub struct Trainer {
     job: Job,
     rows: Rows,
-    model: Model,
+    copies: Copies,
     optimiser: AdamW,
     plan: Plan,
     done: usize,
@@ -330,14 +344,19 @@ impl Trainer {
         let clock = Instant::now();
         let which = self.next();
         let rows = which.iter().map(|at| &self.rows.train[*at]);
-        let passes = Pass::pack(rows, self.job.means.pass_tokens);
-        let learned: usize = passes.iter().map(|pass| pass.targets.len()).sum();
-        let mut grads = Grads::new(&self.model.params);
-        let mut loss = 0.0;
-        for pass in &passes {
-            let dropout = self.dropout(pass, &which);
-            loss += self.model.learn(pass, 1.0 / learned as f64, &dropout, &mut grads)?;
-        }
+        let tokens = rows.clone().map(|row| row.tokens.len()).sum::<usize>();
+        // Of one pass only one device would have something to do.
+        let most = match self.copies.count() {
+            1 => self.job.means.pass_tokens,
+            copies => self.job.means.pass_tokens.min(tokens.div_ceil(copies)),
+        };
+        let with_dropout = |pass| {
+            let dropout = self.dropout(&pass, &which);
+            (pass, dropout)
+        };
+        let passes: Vec<_> = Pass::pack(rows, most).into_iter().map(with_dropout).collect();
+        let learned: usize = passes.iter().map(|(pass, _)| pass.targets.len()).sum();
+        let (loss, grads) = self.copies.learn(&passes, 1.0 / learned as f64)?;
         let loss = loss / learned as f64;
         let gradient = grads.norm()?;
         for (what, value) in [("loss", loss), ("gradient", gradient)] {
@@ -348,7 +367,8 @@ impl Trainer {
         let settings = &self.job.settings;
         let rate = settings.rate(self.done, self.plan.steps);
         let scale = clipped(gradient, settings.clip);
-        self.optimiser.step(&mut self.model.params, &grads, scale, rate, settings)?;
+        self.optimiser.step(&mut self.copies.first.params, &grads, scale, rate, settings)?;
+        self.copies.follow()?;
         self.done += 1;
         Ok(Step {
             step: self.done,
@@ -356,7 +376,7 @@ impl Trainer {
             loss,
             rate,
             gradient: Some(gradient),
-            tokens: passes.iter().map(|pass| pass.tokens.len()).sum(),
+            tokens,
             learned: Some(learned),
             seconds: clock.elapsed().as_secs_f64(),
         })
@@ -366,7 +386,7 @@ impl Trainer {
     fn validate(&self, epoch: usize) -> Result<Option<Line>, TrainError> {
         let (mut total, mut learned) = (0.0, 0);
         for pass in Pass::pack(&self.rows.validation, self.job.means.pass_tokens) {
-            total += self.model.loss(&pass)?;
+            total += self.copies.first.loss(&pass)?;
             learned += pass.targets.len();
         }
         if learned == 0 {
@@ -394,7 +414,7 @@ impl Trainer {
         };
         let file = learned_file(settings.method);
         self.saved = self.done;
-        let (params, optimiser) = (&self.model.params, &self.optimiser);
+        let (params, optimiser) = (&self.copies.first.params, &self.optimiser);
         save::write(&self.job.output, &facts, params, optimiser, beside, file)
     }
 }
