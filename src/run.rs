@@ -188,8 +188,13 @@ async fn episodes(
     let benchmark = open(flags, open_benchmark, &*host, terminal).await?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
-    let mut tasks =
-        chosen(flags, fitting((&flags.sandbox, flags.split), &*benchmark, split, terminal)?)?;
+    let asked = matching(flags, split)?;
+    // Where nothing is tried, no sandbox has to serve it.
+    let fit = match flags.turns {
+        Some(0) => asked,
+        _ => fitting((&flags.sandbox, flags.split), &*benchmark, asked, terminal)?,
+    };
+    let mut tasks = chosen(flags, fit);
     flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
     let policy: Box<dyn Policy> = match (there, open_policy) {
         (Some(policy), _) => policy,
@@ -365,8 +370,8 @@ pub(crate) fn fitting(
     }
 }
 
-/// The tasks to work on, of those of the split.
-fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
+/// The tasks of the split that are asked for.
+fn matching(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     let split = flags.split.name();
     if let Some(pattern) = &flags.only {
         tasks.retain(|task| matches(pattern, &task.id));
@@ -378,13 +383,18 @@ fn chosen(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     if tasks.is_empty() {
         anyhow::bail!("{} has no tasks in its split {split}", flags.benchmark);
     }
+    Ok(tasks)
+}
+
+/// As many as are to be worked on, and how long.
+fn chosen(flags: &Flags, tasks: Vec<Task>) -> Vec<Task> {
     let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
         let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
         task.budget.turns = flags.turns.unwrap_or(usual);
         task.budget.usd = flags.model.episode_budget();
     }
-    Ok(tasks)
+    tasks
 }
 
 /// As many of the tasks as asked for, in an order that sandboxes like: what the

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::{line, short_hash, write_whole};
 use crate::methods::Methods;
 use crate::project::Place;
-use crate::source::{self, MutantKind};
+use crate::source::{self, MutantKind, Words};
 use crate::{Open, django, python};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
@@ -82,6 +82,14 @@ pub struct Fault {
     pub kind: MutantKind,
     /// SHA-256 of the method with the fault, its first 16 hexadecimal digits.
     pub hash: String,
+    /// Which other names the method is shown with, from 1; 0 for its own. With
+    /// others it is there to be learned from, and nothing can run it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renamed: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Fault {
@@ -94,6 +102,11 @@ impl Fault {
     /// untried; those of the other splits are not.
     pub fn is_noticed(&self) -> bool {
         self.id[self.of().len()..].starts_with('#')
+    }
+
+    /// The same with other names: from 1, which ones.
+    pub fn renamed(&self, names: u32) -> Fault {
+        Fault { id: format!("{}@{names}", self.id), renamed: names, ..self.clone() }
     }
 
     /// The same, and its tests noticed it.
@@ -111,6 +124,8 @@ pub struct Faults {
     by_id: HashMap<String, usize>,
     /// Every method that no other shares its id with.
     places: HashMap<String, Place>,
+    /// What other names are made of.
+    words: OnceLock<Words>,
 }
 
 /// A method as it stands and as it should be.
@@ -140,7 +155,7 @@ impl Faults {
             for (kind, pair) in all.places.get(&of).into_iter().flat_map(|place| all.pairs(place)) {
                 let hash = short_hash(pair.faulty.as_bytes());
                 let id = format!("{of}~{}", &hash[..6]);
-                faults.push(Fault { id, split, kind, hash });
+                faults.push(Fault { id, split, kind, hash, renamed: 0 });
             }
         }
         let mut seen = HashSet::new();
@@ -151,15 +166,15 @@ impl Faults {
     /// Methods that are no items, in no file of a held-out one and like none.
     fn without_tests(&self) -> Vec<String> {
         let items = &self.methods.manifest().items;
-        let held_out: Vec<_> = items.iter().filter(|item| item.split != Split::Train).collect();
-        let files: HashSet<&str> = held_out.iter().filter_map(|item| file(&item.id)).collect();
+        let held_out = items.iter().filter(|item| item.split != Split::Train);
+        let files = self.held_out_files();
         let known: HashSet<&str> = items.iter().map(|item| &*item.id).collect();
         let other = |id: &&String| {
             !known.contains(&***id) && file(id).is_none_or(|file| !files.contains(file))
         };
         let mut others: Vec<&String> = self.places.keys().filter(other).collect();
         others.sort();
-        let held_out = held_out.iter().filter_map(|item| self.places.get(&item.id));
+        let held_out = held_out.filter_map(|item| self.places.get(&item.id));
         let places = held_out.chain(others.iter().map(|id| &self.places[*id]));
         let shingles: Vec<_> = places.map(|place| source::shingles(&place.truth())).collect();
         let first = shingles.len() - others.len();
@@ -170,6 +185,12 @@ impl Faults {
             .collect();
         let others = others.into_iter().enumerate().filter(|(at, _)| !alike.contains(at));
         others.map(|(_, id)| id.clone()).collect()
+    }
+
+    fn held_out_files(&self) -> HashSet<&str> {
+        let items = self.methods.manifest().items.iter();
+        let held_out = items.filter(|item| item.split != Split::Train);
+        held_out.filter_map(|item| file(&item.id)).collect()
     }
 
     /// None of the faults there are.
@@ -191,7 +212,8 @@ impl Faults {
             }
         }
         places.retain(|id, _| !twice.contains(id));
-        Ok(Faults { header, methods, faults: Vec::new(), by_id: HashMap::new(), places })
+        let (faults, by_id, words) = (Vec::new(), HashMap::new(), OnceLock::new());
+        Ok(Faults { header, methods, faults, by_id, places, words })
     }
 
     /// The benchmark in a folder that `fixfly bench build faults` made.
@@ -225,6 +247,11 @@ impl Faults {
         &self.faults
     }
 
+    /// Whether its method has tests, which could notice it.
+    pub fn has_tests(&self, fault: &Fault) -> bool {
+        self.methods.is_item(fault.of())
+    }
+
     /// The same benchmark with these of its faults.
     pub fn with(self, faults: Vec<Fault>) -> Faults {
         let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
@@ -251,10 +278,28 @@ impl Faults {
         let all = self.places.get(fault.of()).into_iter().flat_map(|place| self.pairs(place));
         let same = |pair: &Pair| short_hash(pair.faulty.as_bytes()) == fault.hash;
         let found = all.map(|(_, pair)| pair).find(same);
-        found.ok_or_else(|| {
+        let pair = found.ok_or_else(|| {
             let (id, of) = (&fault.id, &self.header.of);
             let mend = "run `fixfly bench build faults` again";
             BenchmarkError::Broken(format!("{id} is no fault of this {of}: {mend}"))
+        })?;
+        Ok(if fault.renamed == 0 { pair } else { self.renamed(pair, fault) })
+    }
+
+    /// The same with names that are drawn for this fault and no other.
+    fn renamed(&self, pair: Pair, fault: &Fault) -> Pair {
+        let [faulty, truth] = self.words().renamed([&pair.faulty, &pair.truth], seed(fault));
+        Pair { faulty, truth }
+    }
+
+    /// Words of what may be learned from.
+    fn words(&self) -> &Words {
+        self.words.get_or_init(|| {
+            let held_out = self.held_out_files();
+            let learned = |place: &&Place| !held_out.contains(&*place.file);
+            let places: Vec<&Place> = self.places.values().filter(learned).collect();
+            let truths: Vec<String> = places.into_iter().map(Place::truth).collect();
+            Words::of(truths.iter().map(String::as_str))
         })
     }
 
@@ -284,9 +329,24 @@ impl Faults {
         if let Statement::Method(method) = &mut task.statement {
             method.faulty = Some(pair.faulty);
             method.content.clear();
+            if fault.renamed != 0 {
+                // The names of the declaration are the first of the text.
+                let whole = format!("{}\n    pass", method.declaration);
+                let [whole] = self.words().renamed([&whole], seed(fault));
+                method.declaration = whole.trim_end_matches("\n    pass").to_string();
+                let name =
+                    method.declaration.split_once("def ").and_then(|(_, n)| n.split_once('('));
+                method.name = name.map_or_else(String::new, |(name, _)| name.trim().to_string());
+                method.description.clear();
+            }
         }
         Ok(task)
     }
+}
+
+/// What decides about the other names of a fault.
+fn seed(fault: &Fault) -> u64 {
+    u64::from_str_radix(&fault.hash, 16).unwrap_or_default().wrapping_add(fault.renamed.into())
 }
 
 /// The file of a method, by its id.
@@ -381,7 +441,12 @@ impl Benchmark for Faults {
     }
 
     fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
-        self.methods.unfit(&of(task), sandbox)
+        let why = match self.fault(task).ok() {
+            Some(fault) if fault.renamed != 0 => "it has other names than the project",
+            Some(fault) if !self.has_tests(fault) => "its method has no tests",
+            _ => return self.methods.unfit(&of(task), sandbox),
+        };
+        Some(format!("{why}: it can be learned from (--turns 0), not tried"))
     }
 
     fn facts(&self) -> BTreeMap<String, String> {

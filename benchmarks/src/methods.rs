@@ -55,6 +55,11 @@ impl Methods {
         self.project.task(&self.name, id, place)
     }
 
+    /// Whether a method is an item, and has tests therefore.
+    pub(crate) fn is_item(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     fn item(&self, task: &Task) -> Result<&Item, BenchmarkError> {
         let at = self.by_id.get(&task.id).ok_or_else(|| {
             let Task { id, .. } = task;

@@ -32,7 +32,9 @@ An item is a short method with one fault that its tests notice and that one line
 mends. Of the methods to learn from, --tried have one such fault each. Faults of
 the others, and of methods without tests, are there untried: what mends them is
 known, and they can be learned from without being run. Tasks of the first have a
-`#` in their names, of the second a `~`: `fixfly run --only '*#*'`.
+`#` in their names, of the second a `~`: `fixfly run --only '*#*'`. With --renamed 8
+each of the second is there eight times more, each time with other names in place
+of its own (`@1` to `@8`), so that what is learned is to mend and not the names.
 The same command continues a build that was stopped.")]
 pub(crate) struct Flags {
     /// Whose methods: django or python
@@ -59,6 +61,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", default_value_t = 400)]
     tried: usize,
 
+    /// Times that each untried fault is there with other names in place of its own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    renamed: u32,
+
     /// Sandboxes to work in at once; as many as there are processors if not given
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
@@ -78,7 +84,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let of_dir = flags.of_dir.as_deref().map(Path::canonicalize).transpose();
     let of_dir = of_dir.with_context(|| format!("there is no {:?}", flags.of_dir))?;
     let all = Faults::all(Header::new(&flags.of, of_dir, flags.longest))?;
-    let chosen = chosen(all.faults(), flags);
+    let chosen = chosen(&all, flags);
     let known = on_threads(async {
         let stop = tokio::signal::ctrl_c();
         tokio::select! {
@@ -86,18 +92,18 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             _ = stop => Err(Interrupted("stopped; the same command continues".into()).into()),
         }
     })?;
-    let kept = kept(all.faults(), &chosen, &known);
+    let kept = kept(all.faults(), &chosen, &known, flags.renamed);
     let text = summary(&folder, &kept, &chosen, &known);
     all.with(kept).write(&folder)?;
     print(&text)
 }
 
 /// The faults to try: the first ones of each method.
-fn chosen(faults: &[Fault], flags: &Flags) -> HashSet<String> {
+fn chosen(all: &Faults, flags: &Flags) -> HashSet<String> {
     let mut of: HashMap<&str, u32> = HashMap::new();
     let mut to_learn = 0;
     let mut chosen = HashSet::new();
-    for fault in faults {
+    for fault in all.faults().iter().filter(|fault| all.has_tests(fault)) {
         let before = of.entry(fault.of()).or_default();
         let wanted = match fault.split {
             Split::Train => *before == 0 && to_learn < flags.tried,
@@ -176,6 +182,7 @@ fn kept(
     faults: &[Fault],
     chosen: &HashSet<String>,
     known: &HashMap<String, Outcome>,
+    renamed: u32,
 ) -> Vec<Fault> {
     let noticed = |fault: &&Fault| {
         chosen.contains(&fault.id) && known.get(&fault.id) == Some(&Outcome::Failed)
@@ -184,7 +191,12 @@ fn kept(
     let is_chosen = |fault: &&Fault| chosen.contains(&fault.id);
     let theirs: HashSet<&str> = faults.iter().filter(is_chosen).map(Fault::of).collect();
     let is_untried = |fault: &&Fault| fault.split == Split::Train && !theirs.contains(fault.of());
-    tried.chain(faults.iter().filter(is_untried).cloned()).collect()
+    let untried = faults.iter().filter(is_untried);
+    let named = untried.flat_map(|fault| {
+        let others = (1..=renamed).map(|names| fault.renamed(names));
+        [fault.clone()].into_iter().chain(others)
+    });
+    tried.chain(named).collect()
 }
 
 fn summary(

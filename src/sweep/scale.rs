@@ -33,7 +33,7 @@ const BLANK: &str = "width = 64\nlayers = 2\nheads = 4\nkept-heads = 2\ninner = 
 const TRAIN: &str = "epochs = 2\nwarmup = 1\n";
 const RUN: &str = "limit = 2\nturns = 2\nmax-tokens = 16\n";
 const TASKS: &str = "limit = 40\n";
-const BUILD: &str = "tried = 2\neach = 1\nlongest = 160\n";
+const BUILD: &str = "tried = 2\neach = 1\nlongest = 160\nrenamed = 1\n";
 
 /// The sweep with stand-ins, and little of each.
 pub(super) fn tiny(mut sweep: Sweep) -> Sweep {

@@ -234,7 +234,7 @@ fn shuffled(sites: Vec<Site>, seed: u64) -> Vec<Site> {
 }
 
 /// SplitMix64: the same numbers on every machine and in every version.
-fn next(state: &mut u64) -> u64 {
+pub(super) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,10 +1,11 @@
 //! The circle from nothing: faults, a blank model, its school, what it tries,
 //! and an adapter that learns from it.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use fixfly_benchmarks::Manifest;
-use fixfly_runtime::{Split, read_episodes};
+use fixfly_runtime::{Episode, Split, read_episodes};
 
 use crate::project::{benchmark, item};
 use crate::{command, printed, refused, runs};
@@ -24,6 +25,10 @@ const STOCK: &str = r#"class Stock:
         if name not in self.items:
             return False
         return self.items[name] > 0
+
+    def drop(self, name):
+        if name in self.items:
+            del self.items[name]
 "#;
 
 const TILL: &str = r#"class Till:
@@ -96,7 +101,8 @@ fn faults_are_tried_and_mended_by_one_line() {
     let (of, made) = (word(""), word("faults"));
     let build = ["bench", "build", "faults", "--of", "python", "--of-dir", &of, "-o", &made];
     let said = printed(&build);
-    // Two faults of a held-out method, and one of each to learn from.
+    // Two faults of a held-out method, one of each to learn from, and those of
+    // the method that has no tests.
     insta::assert_snapshot!(said.replace(&made, "[FAULTS]"));
     assert_eq!(printed(&build), said, "what was tried is not tried again");
     let run = |policy: &str, split: &str, turns: &str| {
@@ -119,6 +125,51 @@ fn faults_are_tried_and_mended_by_one_line() {
     fs::write(shop.path().join("faults/faults.jsonl"), "{}\n").unwrap();
     let (code, why) = refused(&["run", "faults", "--benchmark-dir", &made, "-o", &word("x")]);
     assert!(code != 0 && why.contains("faults.jsonl, line 1: missing field `schema`"), "{why}");
+}
+
+#[test]
+fn untried_faults_are_there_with_other_names() {
+    let shop = shop();
+    let word = |name: &str| shop.path().join(name).display().to_string();
+    let (of, made, run) = (word(""), word("faults"), word("tasks"));
+    let build = ["bench", "build", "faults", "--of", "python", "--of-dir", &of, "-o", &made];
+    printed(&[&build[..], &["--tried", "1", "--renamed", "2"]].concat());
+    let asks = ["run", "faults", "--benchmark-dir", &made, "--policy", "null", "--split", "train"];
+    let only = ["--only", "*~*", "--turns", "0", "-o", &run];
+    runs::ended_well(command(&[&asks[..], &only].concat()));
+    let faulty = |episode: &Episode| {
+        let method = episode.task.statement.method().unwrap();
+        assert!(method.faulty.as_ref().unwrap().contains(&format!("def {}(", method.name)));
+        method.faulty.clone().unwrap()
+    };
+    let all = read_episodes(run.as_ref()).unwrap();
+    let texts: BTreeMap<&str, String> =
+        all.iter().map(|episode| (&*episode.task.id, faulty(episode))).collect();
+    let own: Vec<_> = texts.iter().filter(|(id, _)| !id.contains('@')).collect();
+    assert!(!own.is_empty() && texts.len() == 3 * own.len(), "{texts:?}");
+    for (id, text) in own {
+        let others = [1, 2].map(|names| &texts[&*format!("{id}@{names}")]);
+        assert!(others[0] != others[1] && !others.contains(&text), "{texts:?}");
+        assert!(others.iter().all(|other| other.lines().count() == text.lines().count()));
+    }
+    // What mends one has its names too.
+    let (rows, recipe) = (word("rows"), ["dataset", "build", "--recipe", "originals"]);
+    printed(&[&recipe[..], &["--max-dropped", "1", &run, "-o", &rows]].concat());
+    let rows = fs::read_to_string(shop.path().join("rows/rows.jsonl")).unwrap();
+    let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let mut seen = 0;
+    for row in rows.lines().map(row) {
+        let said = |at: usize| row["messages"][at]["content"].as_str().unwrap().to_string();
+        let answer = said(row["messages"].as_array().unwrap().len() - 1);
+        let is = answer.lines().find_map(|line| line.strip_prefix("- ")).unwrap();
+        assert!(texts[row["origin"]["task"].as_str().unwrap()].contains(is), "{answer}");
+        seen += 1;
+    }
+    assert!(seen > 2, "{rows}");
+    let tried = ["run", "faults", "--benchmark-dir", &made, "--policy", "oracle"];
+    let renamed = ["--split", "train", "--only", "*@1", "--turns", "1", "-o", &word("tried")];
+    let (code, why) = refused(&[&tried[..], &renamed].concat());
+    assert!(code != 0 && why.contains("it has other names than the project"), "{why}");
 }
 
 #[cfg(all(feature = "train", feature = "llama"))]
