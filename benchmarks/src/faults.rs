@@ -8,6 +8,8 @@
 //! made. The manifest holds facts, never source text: mutants are made anew from
 //! the user's own copy, and checked against their hashes.
 
+mod change;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, MutantKind, Words};
 use crate::{Open, django, python};
+use change::{Pair, mended};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "faults",
@@ -126,12 +129,6 @@ pub struct Faults {
     places: HashMap<String, Place>,
     /// What other names are made of.
     words: OnceLock<Words>,
-}
-
-/// A method as it stands and as it should be.
-struct Pair {
-    faulty: String,
-    truth: String,
 }
 
 /// Where a benchmark of faults is, if the user names no other folder.
@@ -364,53 +361,6 @@ fn of(task: &Task) -> Task {
     Task { id: method(&task.id).into(), ..task.clone() }
 }
 
-impl Pair {
-    /// The one line that differs, as an answer has it: as it stands, and as it
-    /// should be. None where more differs, or where the line is not the only one
-    /// of its words.
-    fn change(&self) -> Option<String> {
-        let (is, should) = (self.faulty.lines(), self.truth.lines());
-        if is.clone().count() != should.clone().count() {
-            return None;
-        }
-        let mut differing = is.zip(should).filter(|(is, should)| is != should);
-        let (is, should) = differing.next()?;
-        let answer = format!("- {}\n+ {}", is.trim(), should.trim());
-        let mends = mended(&self.faulty, &answer).is_ok_and(|text| text == self.truth);
-        (differing.next().is_none() && mends).then_some(answer)
-    }
-}
-
-/// The method after an answer that changes one line of it, else the answer, for
-/// it is the method.
-fn mended(faulty: &str, answer: &str) -> Result<String, String> {
-    let lines: Vec<&str> = answer.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    let Some(is) = lines.first().and_then(|line| line.strip_prefix('-')) else {
-        return Ok(answer.to_string());
-    };
-    let [_, should] = lines.as_slice() else {
-        return Err(format!(
-            "A change is two lines, `- ` with the line as it stands and `+ ` with the line as it should be; this has {}.",
-            lines.len()
-        ));
-    };
-    let Some(should) = should.strip_prefix('+') else {
-        return Err(format!("The second line of a change begins with `+`, not `{should}`."));
-    };
-    let (is, should) = (is.trim(), should.trim());
-    match faulty.lines().filter(|line| line.trim() == is).count() {
-        0 => Err(format!("No line of the method is `{is}`.")),
-        1 => Ok(faulty
-            .split_inclusive('\n')
-            .map(|line| match line.trim() == is {
-                true => line.replacen(is, should, 1),
-                false => line.to_string(),
-            })
-            .collect()),
-        several => Err(format!("{several} lines of the method are `{is}`; send the whole method.")),
-    }
-}
-
 #[async_trait]
 impl Benchmark for Faults {
     async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
@@ -474,47 +424,5 @@ impl Secrets for Faults {
             }
             Answer::Stub => self.methods.answer(&of(task), answer),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FAULTY: &str = "def f(self):\n    if not (a):\n        return 1\n    return 1\n";
-
-    #[test]
-    fn an_answer_is_a_change_of_one_line_or_a_method() {
-        #[track_caller]
-        fn check(answer: &str, expected: Result<&str, &str>) {
-            let found = mended(FAULTY, answer);
-            assert_eq!(found.as_deref().map_err(String::as_str), expected);
-        }
-        let right = FAULTY.replace("not (a)", "a");
-        check("- if not (a):\n+ if a:", Ok(&right));
-        check("\n-if not (a):\n\n+ if a:\n", Ok(&right));
-        check("def f(self):\n    - 1\n", Ok("def f(self):\n    - 1\n"));
-        check("- if b:\n+ if a:", Err("No line of the method is `if b:`."));
-        check(
-            "- return 1\n+ return 2",
-            Err("2 lines of the method are `return 1`; send the whole method."),
-        );
-        check(
-            "- if not (a):\n  if a:",
-            Err("The second line of a change begins with `+`, not `if a:`."),
-        );
-        let three = mended(FAULTY, "- a\n+ b\n+ c").unwrap_err();
-        assert!(three.ends_with("this has 3."), "{three}");
-    }
-
-    #[test]
-    fn a_change_mends_what_it_is_of() {
-        let pair = |truth: &str| Pair { faulty: FAULTY.into(), truth: truth.into() };
-        let change = pair(&FAULTY.replace("not (a)", "a")).change();
-        assert_eq!(change.as_deref(), Some("- if not (a):\n+ if a:"));
-        assert_eq!(pair(FAULTY).change(), None);
-        // A line that is there twice, and two lines.
-        assert_eq!(pair(&FAULTY.replacen("return 1", "return 2", 1)).change(), None);
-        assert_eq!(pair(&FAULTY.replace("return 1", "return 2")).change(), None);
     }
 }

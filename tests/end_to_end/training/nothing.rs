@@ -8,7 +8,7 @@ use fixfly_benchmarks::Manifest;
 use fixfly_runtime::{Episode, Split, read_episodes};
 
 use crate::project::{benchmark, item};
-use crate::{command, printed, refused, runs};
+use crate::{command, fixfly, printed, refused, runs};
 
 const STOCK: &str = r#"class Stock:
     def __init__(self):
@@ -168,8 +168,9 @@ fn untried_faults_are_there_with_other_names() {
     assert!(seen > 2, "{rows}");
     let tried = ["run", "faults", "--benchmark-dir", &made, "--policy", "oracle"];
     let renamed = ["--split", "train", "--only", "*@1", "--turns", "1", "-o", &word("tried")];
-    let (code, why) = refused(&[&tried[..], &renamed].concat());
-    assert!(code != 0 && why.contains("it has other names than the project"), "{why}");
+    let said = fixfly(&[&tried[..], &renamed].concat());
+    let why = String::from_utf8(said.stderr).unwrap();
+    assert!(!said.status.success() && why.contains("it has other names than the project"), "{why}");
 }
 
 #[cfg(all(feature = "train", feature = "llama"))]
@@ -221,7 +222,7 @@ fn a_student_goes_through_the_circle_from_nothing() {
     let word = |name: &str| shop.path().join(name).display().to_string();
     fs::write(shop.path().join("circle.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
     let (file, made) = (word("circle.toml"), word("made"));
-    let said = crate::fixfly(&["sweep", &file, "-o", &made]);
+    let said = fixfly(&["sweep", &file, "-o", &made]);
     let (out, told) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr));
     let told = told.unwrap();
     assert!(said.status.success(), "{told}");
@@ -244,6 +245,6 @@ fn a_student_goes_through_the_circle_from_nothing() {
         "runs",
     ];
     assert_eq!(kinds, expected, "{told}");
-    let tiny = crate::fixfly(&["sweep", &file, "--scale", "tiny", "-o", &made]);
+    let tiny = fixfly(&["sweep", &file, "--scale", "tiny", "-o", &made]);
     assert!(tiny.status.success(), "{}", String::from_utf8_lossy(&tiny.stderr));
 }
