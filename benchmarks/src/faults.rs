@@ -22,7 +22,7 @@ use fixfly_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{line, short_hash, write_whole};
+use crate::manifest::{Item, line, short_hash, write_whole};
 use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, MutantKind, Words};
@@ -77,7 +77,7 @@ impl Header {
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// The method's id in its benchmark, `#` or where its tests were not run `~`,
-    /// and the start of `hash`.
+    /// and the start of `hash`; where it is shown with other names, `@` and which.
     pub id: String,
     /// The part of the benchmark, as that of the method.
     pub split: Split,
@@ -85,14 +85,6 @@ pub struct Fault {
     pub kind: MutantKind,
     /// SHA-256 of the method with the fault, its first 16 hexadecimal digits.
     pub hash: String,
-    /// Which other names the method is shown with, from 1; 0 for its own. With
-    /// others it is there to be learned from, and nothing can run it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub renamed: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Fault {
@@ -109,7 +101,13 @@ impl Fault {
 
     /// The same with other names: from 1, which ones.
     pub fn renamed(&self, names: u32) -> Fault {
-        Fault { id: format!("{}@{names}", self.id), renamed: names, ..self.clone() }
+        Fault { id: format!("{}@{names}", self.id), ..self.clone() }
+    }
+
+    /// Which other names the method is shown with, if not its own. Then it is
+    /// there to be learned from, and nothing can run it.
+    fn names(&self) -> Option<u64> {
+        self.id.rsplit_once('@').and_then(|(_, names)| names.parse().ok())
     }
 
     /// The same, and its tests noticed it.
@@ -152,7 +150,7 @@ impl Faults {
             for (kind, pair) in all.places.get(&of).into_iter().flat_map(|place| all.pairs(place)) {
                 let hash = short_hash(pair.faulty.as_bytes());
                 let id = format!("{of}~{}", &hash[..6]);
-                faults.push(Fault { id, split, kind, hash, renamed: 0 });
+                faults.push(Fault { id, split, kind, hash });
             }
         }
         let mut seen = HashSet::new();
@@ -162,16 +160,13 @@ impl Faults {
 
     /// Methods that are no items, in no file of a held-out one and like none.
     fn without_tests(&self) -> Vec<String> {
-        let items = &self.methods.manifest().items;
-        let held_out = items.iter().filter(|item| item.split != Split::Train);
         let files = self.held_out_files();
-        let known: HashSet<&str> = items.iter().map(|item| &*item.id).collect();
         let other = |id: &&String| {
-            !known.contains(&***id) && file(id).is_none_or(|file| !files.contains(file))
+            !self.methods.is_item(id) && file(id).is_none_or(|file| !files.contains(file))
         };
         let mut others: Vec<&String> = self.places.keys().filter(other).collect();
         others.sort();
-        let held_out = held_out.filter_map(|item| self.places.get(&item.id));
+        let held_out = self.held_out().filter_map(|item| self.places.get(&item.id));
         let places = held_out.chain(others.iter().map(|id| &self.places[*id]));
         let shingles: Vec<_> = places.map(|place| source::shingles(&place.truth())).collect();
         let first = shingles.len() - others.len();
@@ -184,10 +179,12 @@ impl Faults {
         others.map(|(_, id)| id.clone()).collect()
     }
 
+    fn held_out(&self) -> impl Iterator<Item = &Item> {
+        self.methods.manifest().items.iter().filter(|item| item.split != Split::Train)
+    }
+
     fn held_out_files(&self) -> HashSet<&str> {
-        let items = self.methods.manifest().items.iter();
-        let held_out = items.filter(|item| item.split != Split::Train);
-        held_out.filter_map(|item| file(&item.id)).collect()
+        self.held_out().filter_map(|item| file(&item.id)).collect()
     }
 
     /// None of the faults there are.
@@ -280,13 +277,15 @@ impl Faults {
             let mend = "run `fixfly bench build faults` again";
             BenchmarkError::Broken(format!("{id} is no fault of this {of}: {mend}"))
         })?;
-        Ok(if fault.renamed == 0 { pair } else { self.renamed(pair, fault) })
+        let [faulty, truth] = self.named([&pair.faulty, &pair.truth], fault);
+        Ok(Pair { faulty, truth })
     }
 
-    /// The same with names that are drawn for this fault and no other.
-    fn renamed(&self, pair: Pair, fault: &Fault) -> Pair {
-        let [faulty, truth] = self.words().renamed([&pair.faulty, &pair.truth], seed(fault));
-        Pair { faulty, truth }
+    /// Texts with the names of a fault, which are drawn for it and no other.
+    fn named<const N: usize>(&self, texts: [&str; N], fault: &Fault) -> [String; N] {
+        let Some(names) = fault.names() else { return texts.map(str::to_string) };
+        let hash = u64::from_str_radix(&fault.hash, 16).unwrap_or_default();
+        self.words().renamed(texts, hash.wrapping_add(names))
     }
 
     /// Words of what may be learned from.
@@ -326,10 +325,10 @@ impl Faults {
         if let Statement::Method(method) = &mut task.statement {
             method.faulty = Some(pair.faulty);
             method.content.clear();
-            if fault.renamed != 0 {
+            if fault.names().is_some() {
                 // The names of the declaration are the first of the text.
                 let whole = format!("{}\n    pass", method.declaration);
-                let [whole] = self.words().renamed([&whole], seed(fault));
+                let [whole] = self.named([&whole], fault);
                 method.declaration = whole.trim_end_matches("\n    pass").to_string();
                 let name =
                     method.declaration.split_once("def ").and_then(|(_, n)| n.split_once('('));
@@ -339,11 +338,6 @@ impl Faults {
         }
         Ok(task)
     }
-}
-
-/// What decides about the other names of a fault.
-fn seed(fault: &Fault) -> u64 {
-    u64::from_str_radix(&fault.hash, 16).unwrap_or_default().wrapping_add(fault.renamed.into())
 }
 
 /// The file of a method, by its id.
@@ -392,7 +386,7 @@ impl Benchmark for Faults {
 
     fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
         let why = match self.fault(task).ok() {
-            Some(fault) if fault.renamed != 0 => "it has other names than the project",
+            Some(fault) if fault.names().is_some() => "it has other names than the project",
             Some(fault) if !self.has_tests(fault) => "its method has no tests",
             _ => return self.methods.unfit(&of(task), sandbox),
         };

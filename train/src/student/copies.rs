@@ -38,30 +38,24 @@ impl Copies {
     /// `weight` times it. Each pass has what is left out of its inputs beside it.
     pub(super) fn learn(&self, passes: &[(Pass, Dropout)], weight: f64) -> Result<(f64, Grads)> {
         let shares = shares(passes.iter().map(|(pass, _)| pass.tokens.len()), self.count());
-        let learn = |model: &Model, share: &[usize]| {
+        let learn = |model: &Model, share: &[usize]| -> Result<(f64, Grads)> {
             let (mut loss, mut grads) = (0.0, Grads::new(&model.params));
             for (pass, dropout) in share.iter().map(|at| &passes[*at]) {
                 loss += model.learn(pass, weight, dropout, &mut grads)?;
             }
             Ok((loss, grads))
         };
-        let (own, rest) =
-            shares.split_first().map_or((&[][..], &[][..]), |(own, rest)| (own, rest));
-        if self.others.is_empty() {
-            return learn(&self.first, own);
-        }
         let learned: Vec<_> = thread::scope(|scope| {
-            let theirs: Vec<_> = (self.others.iter().zip(rest))
+            let theirs: Vec<_> = (self.others.iter().zip(&shares[1..]))
                 .map(|(model, share)| scope.spawn(move || learn(model, share)))
                 .collect();
-            let own = learn(&self.first, own);
+            let own = learn(&self.first, &shares[0]);
             let theirs = theirs.into_iter().map(ScopedJoinHandle::join);
             let theirs = theirs.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
             [own].into_iter().chain(theirs).collect()
         });
-        let mut learned = learned.into_iter();
         let (mut loss, mut grads) = (0.0, Grads::new(&self.first.params));
-        for part in &mut learned {
+        for part in learned {
             let (part, theirs) = part?;
             loss += part;
             grads.add_all(&theirs, self.first.device())?;

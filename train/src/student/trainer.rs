@@ -346,10 +346,7 @@ impl Trainer {
         let rows = which.iter().map(|at| &self.rows.train[*at]);
         let tokens = rows.clone().map(|row| row.tokens.len()).sum::<usize>();
         // Of one pass only one device would have something to do.
-        let most = match self.copies.count() {
-            1 => self.job.means.pass_tokens,
-            copies => self.job.means.pass_tokens.min(tokens.div_ceil(copies)),
-        };
+        let most = self.job.means.pass_tokens.min(tokens.div_ceil(self.copies.count()));
         let with_dropout = |pass| {
             let dropout = self.dropout(&pass, &which);
             (pass, dropout)
