@@ -101,6 +101,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
 /// The flags of a command that is `fixfly run`.
 pub(crate) fn run(words: &[String]) -> anyhow::Result<Box<run::Flags>> {
     let words = ["fixfly".to_string()].into_iter().chain(words.iter().cloned());
+    let words = config::expanded(Cli::command(), words.map(OsString::from).collect())?;
     let parsed = Cli::try_parse_from(words);
     match parsed.map_err(|error| Usage(sentence(&error.render().to_string())))?.command {
         Command::Run(flags) => Ok(flags),

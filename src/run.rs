@@ -144,14 +144,14 @@ pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     conclude(ended, &flags.output)
 }
 
-/// The episodes of a run by a policy that is there already, as the flags say it
-/// is; nothing is printed.
+/// The episodes of a run, by a policy that is there already if one is, as the
+/// flags say it is; nothing is printed.
 pub(crate) fn record_by(
     flags: &Flags,
-    policy: Box<dyn Policy>,
+    policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    conclude(run_by(flags, Some(policy), terminal)?, &flags.output)
+    conclude(run_by(flags, policy, terminal)?, &flags.output)
 }
 
 fn run_by(

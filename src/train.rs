@@ -7,6 +7,8 @@ mod llamafactory;
 #[cfg(feature = "train")]
 mod native;
 mod progress;
+#[cfg(feature = "train")]
+mod repairs;
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,7 @@ Examples:
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --dry-run
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/r64 --rank 64 --target all
+  fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --repairs fifty.toml
   fixfly train full --base models/Qwen3-0.6B --dataset datasets/v4 -o students/full --epochs 3
 
 Ctrl-C saves and stops; the same command goes on. docs/training.md has more.")]
@@ -64,6 +67,11 @@ struct Native {
 
     #[command(flatten)]
     hyper: Hyper,
+
+    /// Also try each checkpoint on validation tasks, and choose by what it repairs: a TOML
+    /// file of flags of fixfly run, as `benchmark = "django"` and `limit = 50`
+    #[arg(long, value_name = "FILE")]
+    repairs: Option<PathBuf>,
 
     /// Say what it will take, show samples, and stop
     #[arg(long)]
@@ -159,14 +167,18 @@ fn after(output: &Path, base: &Path, method: Method) -> anyhow::Result<String> {
     let chosen = choose(&all).map(|checkpoint| checkpoint.facts.step);
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["epoch", "step", "loss", "validation", ""]);
+    let tried = all.iter().any(|checkpoint| checkpoint.repairs.is_some());
+    let repairs = if tried { "repairs" } else { "" };
+    table.set_header(["epoch", "step", "loss", "validation", repairs, ""]);
     let number = |loss: Option<f64>| loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
     for checkpoint in &all {
         let facts = &checkpoint.facts;
         let epoch = facts.epoch.map_or_else(|| "-".into(), |epoch| epoch.to_string());
         let mark = if Some(facts.step) == chosen { "<- chosen" } else { "" };
         let (loss, validation) = (number(facts.loss), number(facts.validation));
-        table.add_row([epoch, facts.step.to_string(), loss, validation, mark.into()]);
+        let repairs = checkpoint.repairs.map(|one| format!("{} of {}", one.solved, one.of));
+        let repairs = repairs.unwrap_or_default();
+        table.add_row([epoch, facts.step.to_string(), loss, validation, repairs, mark.into()]);
     }
     let (output, base) = (output.display(), base.display());
     let next = match method {

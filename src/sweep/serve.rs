@@ -28,6 +28,6 @@ pub(super) fn students(commands: &[Vec<String>]) -> anyhow::Result<Vec<Student>>
 
 impl Student {
     pub(super) fn run(self, terminal: &Terminal) -> anyhow::Result<()> {
-        run::record_by(&self.flags, self.policy, terminal)
+        run::record_by(&self.flags, Some(self.policy), terminal)
     }
 }

@@ -1,14 +1,18 @@
 //! `fixfly train lora` and `full`: training in this process.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixfly_train::student::{
-    Chunks, Event, Job, Means, Outcome, Plan, Ready, Sample, bytes_in_words,
+    Checkpoint, Chunks, Job, Line, Means, Outcome, Plan, Ready, Repairs, Sample, Watch,
+    bytes_in_words, checkpoints,
 };
 use fixfly_train::{Method, Precision};
 
 use super::progress::Progress;
+use super::repairs::Tries;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
 use crate::terminal::{Terminal, is_colored, print, readable};
@@ -17,6 +21,10 @@ use crate::terminal::{Terminal, is_colored, print, readable};
 const SAMPLES: usize = 3;
 
 pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<()> {
+    let tries = flags.repairs.as_deref();
+    let trained = (&*flags.base, method);
+    let tries =
+        tries.map(|file| Tries::open(file, &flags.output, trained, terminal)).transpose()?;
     let ready = job(flags, method)?.ready()?;
     terminal.say(&before(&ready, method)?);
     if flags.dry_run {
@@ -24,18 +32,60 @@ pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyh
     }
     let mut trainer = ready.load()?;
     let stop = interrupt::listen(terminal)?;
-    let mut progress = Progress::new(terminal, trainer.plan().steps, trainer.done());
-    let outcome = trainer.run(&stop, |event| match event {
-        Event::Line(line) => progress.see(&line),
-        Event::Saved(checkpoint) => progress.say(&format!("saved {}", checkpoint.folder.display())),
-    });
-    progress.finish();
+    let progress = Progress::new(terminal, trainer.plan().steps, trainer.done());
+    let mut watcher = Watcher { progress, tries };
+    let outcome = trainer.run(&stop, &mut watcher);
+    watcher.progress.finish();
+    let all_tried = watcher.tries.is_none() || untried(&flags.output)? == 0;
     match outcome? {
-        Outcome::Done => print(&after(&flags.output, &flags.base, method)?),
+        Outcome::Done if all_tried => print(&after(&flags.output, &flags.base, method)?),
+        Outcome::Done if stop.load(Ordering::Relaxed) => Err(Interrupted(
+            "all steps are taken; stopped before all checkpoints were tried; the same command goes on"
+                .into(),
+        )
+        .into()),
+        Outcome::Done => anyhow::bail!(
+            "all steps are taken, and {} checkpoints could not be tried; the same command tries them again",
+            untried(&flags.output)?
+        ),
         Outcome::Stopped(steps) => Err(Interrupted(format!(
             "stopped after step {steps} and saved; the same command goes on"
         ))
         .into()),
+    }
+}
+
+/// Ends of epochs whose repairs are not known.
+fn untried(output: &Path) -> anyhow::Result<usize> {
+    let all = checkpoints(output)?;
+    let ends = all.iter().filter(|one| one.facts.epoch.is_some());
+    Ok(ends.filter(|one| one.repairs.is_none()).count())
+}
+
+/// Shows a training, and tries its students.
+struct Watcher<'a> {
+    progress: Progress,
+    tries: Option<Tries<'a>>,
+}
+
+impl Watch for Watcher<'_> {
+    fn line(&mut self, line: &Line) {
+        self.progress.see(line);
+    }
+
+    fn saved(&mut self, checkpoint: &Checkpoint) {
+        self.progress.say(&format!("saved {}", checkpoint.folder.display()));
+    }
+
+    fn repairs(&mut self, checkpoint: &Checkpoint) -> Option<Repairs> {
+        let repairs = self.tries.as_ref()?.repairs(checkpoint);
+        if let Err(why) = &repairs
+            && !why.is::<Interrupted>()
+        {
+            let folder = checkpoint.folder.display();
+            self.progress.say(&format!("{folder} could not be tried: {why:#}"));
+        }
+        repairs.ok()
     }
 }
 

@@ -57,6 +57,10 @@ impl Progress {
                 let over = learned.map_or_else(String::new, |n| format!(" over {n} tokens"));
                 self.say(&format!("epoch {epoch}: validation loss {loss:.4}{over}"));
             }
+            Line::Repairs { epoch, repairs, .. } => self.say(&format!(
+                "epoch {epoch}: repairs {} of {} validation tasks",
+                repairs.solved, repairs.of
+            )),
             Line::Step(step) => {
                 self.last.push_back(step.clone());
                 if self.last.len() > RECENT {

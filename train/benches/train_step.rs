@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor, safetensors};
-use fixfly_train::student::{Event, Job, Line, Means};
+use fixfly_train::student::{Job, Line, Means};
 use fixfly_train::{Method, Settings};
 use layers::{Sizes, layers};
 
@@ -68,8 +68,8 @@ fn side(folder: &Path) {
     let base = memory("VmRSS");
     let (mut begun, mut steps, mut spent, mut peak) = (0.0, 0, 0.0, 0.0);
     trainer
-        .run(&AtomicBool::new(false), |event| {
-            if let Event::Line(Line::Step(step)) = event {
+        .run(&AtomicBool::new(false), &mut |line: &Line| {
+            if let Line::Step(step) = line {
                 // The first one warms up.
                 match step.step {
                     1 => begun = processor(),
@@ -132,6 +132,8 @@ fn median(all: &mut [f64]) -> f64 {
 
 fn both() {
     let python: PathBuf = flag("--python", "target/peers/train/bin/python".into());
+    // cargo starts a bench in its package's folder, not in the user's.
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(python);
     let (steps, rounds, threads) = (flag("--steps", 4), flag("--rounds", 3), flag("--threads", 1));
     let tokens: String = flag("--tokens", "512,2048".into());
     println!(
@@ -140,14 +142,14 @@ fn both() {
     for tokens in tokens.split(',').map(|count| count.parse::<usize>().unwrap()) {
         let folder = tempfile::tempdir().unwrap();
         stage(folder.path(), tokens, steps + 1);
-        let script = folder.path().join("peft.py");
+        let script = folder.path().join("step.py");
         fs::write(&script, PEFT).unwrap();
         let mut all: [Vec<[f64; 2]>; 2] = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             let mut own = Command::new(std::env::current_exe().unwrap());
             own.arg("--side").arg(folder.path()).env("RAYON_NUM_THREADS", format!("{threads}"));
             all[0].push(numbers(&mut own));
-            let mut peft = Command::new(std::path::absolute(&python).unwrap());
+            let mut peft = Command::new(&python);
             peft.arg(&script).arg(folder.path()).arg(format!("{threads}"));
             all[1].push(numbers(&mut peft));
         }

@@ -17,6 +17,8 @@ mod error;
 #[cfg(feature = "native")]
 mod export;
 #[cfg(feature = "native")]
+mod job;
+#[cfg(feature = "native")]
 mod layer;
 mod line;
 #[cfg(feature = "native")]
@@ -49,7 +51,7 @@ mod trainer;
 #[cfg(feature = "native")]
 mod weights;
 
-pub use checkpoint::{Checkpoint, Facts, checkpoints, choose};
+pub use checkpoint::{Checkpoint, Facts, Repairs, checkpoints, choose};
 pub use error::TrainError;
 pub use line::{Line, Step};
 pub use record::Record;
@@ -58,9 +60,10 @@ pub use record::Record;
 pub use {
     blank::Blank,
     export::{Numbers, gguf_adapter, gguf_model, merge},
+    job::{Job, Ready, Sample},
     model::Chunks,
     plan::{Means, Plan, bytes_in_words},
     rows::{Row, Rows},
     shape::{Family, Shape},
-    trainer::{Event, Job, Outcome, Ready, Sample, Trainer},
+    trainer::{Outcome, Trainer, Watch},
 };

@@ -73,6 +73,66 @@ fn a_student_does_at_work_what_it_learned() {
     check("llama");
 }
 
+/// Flags of a try: the one task of the validation split, and what the student needs to say
+/// word for word what it learned.
+const TRY: &str =
+    "benchmark = \"python\"\nturns = 1\ntemperature = 0\nthink = \"no\"\nmax-tokens = 150\n";
+
+#[test]
+fn checkpoints_are_tried_and_chosen_by_what_they_repair() {
+    let bench = Bench::new();
+    let [recipe, data, student] = ["mine.toml", "data", "student"].map(|name| bench.word(name));
+    let [flags, folder] = ["try.toml", ""].map(|name| bench.word(name));
+    let base = here::base(&bench.path("models"), "qwen3").display().to_string();
+    let tokenizer = format!("{base}/tokenizer.json");
+    let taught = bench.run("train", "oracle");
+    let more = ["--write", "tokens", "--tokenizer", &tokenizer];
+    printed(&[&bench.build(&taught, &data, &recipe)[..], &more].concat());
+    let rows = bench.path("data/tokens/rows.jsonl");
+    let row = fs::read_to_string(&rows).unwrap();
+    fs::write(&rows, row.repeat(30)).unwrap();
+    // What it learns is what it is tried on: here nothing else is of interest.
+    let manifest = fs::read_to_string(bench.path("manifest.jsonl")).unwrap();
+    let manifest = manifest.replace("\"split\":\"train\"", "\"split\":\"validation\"");
+    fs::write(bench.path("manifest.jsonl"), manifest).unwrap();
+
+    let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
+    let said = ["--target", "all", "--rank", "32", "--dropout", "0", "--accumulation", "1"];
+    let steps = ["--lr", "0.01", "--warmup", "5", "--epochs", "2", "--repairs", &flags];
+    let words = [&places[..], &said, &steps].concat();
+    let with = |flags: &str| fs::write(bench.path("try.toml"), flags).unwrap();
+    let check = |flags: &str, expected: &str| {
+        with(flags);
+        let (code, why) = refused(&words);
+        assert!(code == 2 && why.contains(expected), "{why}");
+        assert!(!bench.path("student").exists(), "a refused training left something");
+    };
+    check(
+        "benchmark = \"python\"\nsplit = \"benchmark\"\n",
+        "try.toml: leave `split` out: a training tries its own students, on the validation split",
+    );
+    check("turnz = 1\n", "try.toml: line 1: `turnz` is no flag of `fixfly run`");
+    check("turns = 1\n", "BENCHMARK");
+
+    let flags = format!("{TRY}benchmark-dir = \"{folder}\"\n");
+    with(&flags);
+    let out = printed(&words);
+    let chosen = out.lines().find(|line| line.contains("<- chosen")).expect(&out);
+    assert!(chosen.contains("1 of 1"), "{out}");
+    let log = fs::read_to_string(bench.path("student/log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let tried: Vec<Value> = lines.filter(|line| line["kind"] == "repairs").collect();
+    let at: Vec<_> =
+        tried.iter().map(|line| (line["step"].as_u64(), line["of"].as_u64())).collect();
+    assert_eq!(at, [(Some(30), Some(1)), (Some(60), Some(1))]);
+    let episode = read_episodes(&bench.path("student/repairs/step-000060")).unwrap().remove(0);
+    assert_eq!(u64::from(episode.solved()), tried[1]["solved"].as_u64().unwrap());
+    assert_eq!(printed(&words), out, "what is known is not found out again");
+    with(&flags.replace("turns = 1", "turns = 2"));
+    let (code, why) = refused(&words);
+    assert!(code == 2 && why.contains("holds tries with other flags"), "{why}");
+}
+
 /// Two ranks, two epochs each.
 const SWEEP: &str = r#"
 about = "Two ranks."

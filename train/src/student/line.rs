@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Repairs;
+
 /// A line of `log.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -18,6 +20,16 @@ pub enum Line {
         loss: f64,
         /// Learned tokens; none where nobody said.
         learned: Option<usize>,
+    },
+    /// The student of a checkpoint was tried on tasks.
+    Repairs {
+        /// After this step, counted from 1.
+        step: usize,
+        /// Epochs that are over.
+        epoch: f64,
+        /// What came of it.
+        #[serde(flatten)]
+        repairs: Repairs,
     },
 }
 
@@ -47,7 +59,7 @@ impl Line {
     pub fn step(&self) -> usize {
         match self {
             Line::Step(step) => step.step,
-            Line::Validation { step, .. } => *step,
+            Line::Validation { step, .. } | Line::Repairs { step, .. } => *step,
         }
     }
 }

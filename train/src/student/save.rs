@@ -53,7 +53,7 @@ pub(super) fn write(
             return Err(TrainError::io("remove", &old.folder)(why));
         }
     }
-    Ok(Checkpoint { folder, facts: facts.clone() })
+    Ok(Checkpoint { folder, facts: facts.clone(), repairs: None })
 }
 
 fn state(params: &Params, optimiser: &AdamW) -> HashMap<String, Tensor> {

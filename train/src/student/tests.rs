@@ -3,6 +3,7 @@
 
 mod beside_pytorch;
 mod layers;
+mod tried;
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,7 +21,7 @@ use super::ops::tests::{check_close, random};
 use super::params::Grads;
 use super::pass::Pass;
 use super::rows::Row;
-use super::{Event, Job, Line, Means, Outcome, TrainError, checkpoints, choose};
+use super::{Job, Line, Means, Outcome, TrainError, checkpoints};
 use crate::settings::{Method, Settings, Target};
 
 const WORDS: usize = 64;
@@ -226,13 +227,11 @@ fn run(job: &Job, stop_after: Option<usize>) -> (Outcome, Vec<Line>) {
     let mut lines = Vec::new();
     let mut trainer = job.clone().ready().unwrap().load().unwrap();
     let outcome = trainer
-        .run(&stop, |event| {
-            if let Event::Line(line) = event {
-                if matches!(&line, Line::Step(step) if Some(step.step) == stop_after) {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                lines.push(line);
+        .run(&stop, &mut |line: &Line| {
+            if matches!(line, Line::Step(step) if Some(step.step) == stop_after) {
+                stop.store(true, Ordering::Relaxed);
             }
+            lines.push(line.clone());
         })
         .unwrap();
     (outcome, lines)
@@ -242,6 +241,7 @@ fn numbers(lines: &[Line]) -> Vec<(usize, u64, u64)> {
     let of = |line: &Line| match line {
         Line::Step(step) => (step.step, step.loss.to_bits(), step.gradient.unwrap().to_bits()),
         Line::Validation { step, loss, .. } => (*step, loss.to_bits(), 0),
+        Line::Repairs { .. } => panic!("nobody tried"),
     };
     lines.iter().map(of).collect()
 }
@@ -299,23 +299,11 @@ fn a_training_learns() {
     let (_, lines) = run(&job, None);
     let losses = |line: &Line| match line {
         Line::Step(step) => Some(step.loss),
-        Line::Validation { .. } => None,
+        Line::Validation { .. } | Line::Repairs { .. } => None,
     };
     let losses: Vec<f64> = lines.iter().filter_map(losses).collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < first * 0.7, "{first} became {last}");
-}
-
-#[test]
-fn a_checkpoint_is_chosen_by_validation() {
-    let facts = |step, validation| super::Checkpoint {
-        folder: PathBuf::from(format!("step-{step}")),
-        facts: super::Facts { step, epoch: Some(step), loss: None, validation },
-    };
-    let chosen = |all: &[super::Checkpoint]| choose(all).map(|one| one.facts.step);
-    assert_eq!(chosen(&[facts(1, Some(0.5)), facts(2, Some(0.4)), facts(3, Some(0.6))]), Some(2));
-    assert_eq!(chosen(&[facts(1, None), facts(2, None)]), Some(2));
-    assert_eq!(chosen(&[]), None);
 }
 
 #[track_caller]
@@ -377,8 +365,8 @@ fn several_devices_learn_what_one_does() {
             let mut ready = job.clone().ready().unwrap();
             ready.devices = vec![Device::Cpu; devices];
             let mut losses = Vec::new();
-            let mut see = |event| {
-                if let Event::Line(Line::Step(step)) = event {
+            let mut see = |line: &Line| {
+                if let Line::Step(step) = line {
                     losses.push(step.loss);
                 }
             };

@@ -5,52 +5,41 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::{DType, Device};
-use tokenizers::Tokenizer;
-
 use super::chance::{self, Dropout};
-use super::checkpoint::{Checkpoint, Facts};
+use super::checkpoint::{Checkpoint, Facts, Repairs, checkpoints};
 use super::copies::Copies;
 use super::error::TrainError;
 use super::export;
+use super::job::Job;
 use super::line::{Line, Step};
 use super::log::Log;
-use super::model::Model;
 use super::optimiser::{AdamW, clipped};
 use super::pass::Pass;
-use super::plan::{self, Means, Plan};
-use super::record::Record;
-use super::rows::{Row, Rows};
+use super::plan::Plan;
+use super::rows::Rows;
 use super::save;
-use super::shape::Shape;
-use crate::settings::{Method, Precision, Settings};
+use crate::settings::{Method, Settings};
 
-/// What is trained on what, to where.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// A model folder of Hugging Face.
-    pub base: PathBuf,
-    /// A dataset folder with `tokens/`.
-    pub dataset: PathBuf,
-    /// Where the training is kept; one that was stopped goes on there.
-    pub output: PathBuf,
-    /// What decides the result.
-    pub settings: Settings,
-    /// What decides memory and speed.
-    pub means: Means,
-    /// The GPUs to use, each for a part of every step; none: the processor.
-    pub gpus: Vec<usize>,
-    /// What the model computes with; none: f32 on a processor, else bf16.
-    pub precision: Option<Precision>,
+/// Whoever sees a training go on.
+pub trait Watch {
+    /// A line of its log.
+    fn line(&mut self, line: &Line);
+
+    /// A checkpoint that is on the disk.
+    fn saved(&mut self, _checkpoint: &Checkpoint) {}
+
+    /// How many tasks the student of a checkpoint repairs. None: that was not
+    /// asked, or not found out this time; then it is asked again when the
+    /// training ends, or goes on another time.
+    fn repairs(&mut self, _checkpoint: &Checkpoint) -> Option<Repairs> {
+        None
+    }
 }
 
-/// What happens in a training.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A line of its log.
-    Line(Line),
-    /// A checkpoint that is on the disk.
-    Saved(Checkpoint),
+impl<F: FnMut(&Line)> Watch for F {
+    fn line(&mut self, line: &Line) {
+        self(line);
+    }
 }
 
 /// How a training ended.
@@ -62,169 +51,16 @@ pub enum Outcome {
     Stopped(usize),
 }
 
-/// A row as a person reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// The row of the dataset.
-    pub row: String,
-    /// Its text in pieces, and whether each is learned.
-    pub pieces: Vec<(String, bool)>,
-}
-
-/// A job that was looked through and fits, with nothing loaded yet.
-pub struct Ready {
-    job: Job,
-    record: Record,
-    rows: Rows,
-    shape: Shape,
-    /// One or more; the first has the optimiser.
-    pub(super) devices: Vec<Device>,
-    precision: Precision,
-    plan: Plan,
-}
-
-impl Job {
-    /// Reads rows and sizes, and says what the training will take.
-    ///
-    /// # Errors
-    /// [`TrainError`] for whatever makes it impossible.
-    pub fn ready(self) -> Result<Ready, TrainError> {
-        if let Some(fault) = self.settings.fault() {
-            return Err(TrainError::Settings(fault));
-        }
-        let shape = Shape::open(&self.base)?;
-        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
-        if self.settings.train_on_prompt {
-            rows.learn_prompts();
-        }
-        rows.check_tokenizer(&self.base)?;
-        let most = self.settings.max_tokens.min(shape.context);
-        if let Some(row) = rows.too_long(most) {
-            return Err(TrainError::Rows(format!(
-                "row {} has {} tokens and {most} are the most: build the dataset with --max-tokens {most}, or train with --max-tokens {} (the model was made for {})",
-                row.id,
-                row.tokens.len(),
-                row.tokens.len(),
-                shape.context
-            )));
-        }
-        let devices = devices(&self.gpus)?;
-        let on_cpu = self.gpus.is_empty();
-        let precision = self.precision.unwrap_or(match on_cpu {
-            true => Precision::F32,
-            false => Precision::Bf16,
-        });
-        let bytes = dtype(precision).size_in_bytes();
-        let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
-        let free = self.means.memory.or_else(|| on_cpu.then(plan::free_memory).flatten());
-        if let Some(free) = free {
-            plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
-        }
-        let folders = (&*self.base, &*self.dataset);
-        let record = Record::new("fixfly", folders, &rows.hash, precision, &self.settings)?;
-        record.is_in(&self.output)?;
-        Ok(Ready { job: self, record, rows, shape, devices, precision, plan })
-    }
-}
-
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-    }
-}
-
-fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
-    if gpus.is_empty() {
-        return Ok(vec![Device::Cpu]);
-    }
-    if let Some(twice) = gpus.iter().enumerate().find(|(at, gpu)| gpus[..*at].contains(gpu)) {
-        return Err(TrainError::Settings(format!("--gpu names {} twice", twice.1)));
-    }
-    if !candle_core::utils::cuda_is_available() {
-        return Err(TrainError::Settings(
-            "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
-        ));
-    }
-    gpus.iter().map(|at| Ok(Device::new_cuda(*at)?)).collect()
-}
-
-impl Ready {
-    /// What it will take.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// What the model computes with.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    /// Seconds it will take, about; it tries the machine for a moment.
-    ///
-    /// # Errors
-    /// [`TrainError::Tensor`] where the device refuses.
-    pub fn seconds(&self) -> Result<f64, TrainError> {
-        let one = self.plan.seconds(&self.shape, &self.devices[0], dtype(self.precision))?;
-        Ok(one / self.devices.len() as f64)
-    }
-
-    /// The first rows of the first epoch, as text.
-    ///
-    /// # Errors
-    /// [`TrainError::Base`] where the model's tokenizer cannot be read.
-    pub fn samples(&self, count: usize) -> Result<Vec<Sample>, TrainError> {
-        let file = self.job.base.join("tokenizer.json");
-        let fault = |why| TrainError::Base(format!("cannot read {}: {why}", file.display()));
-        let tokenizer = Tokenizer::from_file(&file).map_err(fault)?;
-        let order = order(self.rows.train.len(), self.job.settings.seed, 0);
-        let rows = order.iter().take(count).map(|at| &self.rows.train[*at]);
-        rows.map(|row| Sample::of(row, &tokenizer).map_err(fault)).collect()
-    }
-
-    /// Loads the model, and what an earlier start left.
-    ///
-    /// # Errors
-    /// [`TrainError`] where either cannot be used.
-    pub fn load(self) -> Result<Trainer, TrainError> {
-        let Ready { job, record, rows, devices, precision, plan, .. } = self;
-        record.keep(&job.output)?;
-        let mut copies = Copies::load(&devices, |device| {
-            Model::load(&job.base, &job.settings, job.means.chunks, device, dtype(precision))
-        })?;
-        let params = &mut copies.first.params;
-        let mut optimiser = AdamW::new(params)?;
-        let file = learned_file(job.settings.method);
-        let done = save::resume(&job.output, params, &mut optimiser, file, &devices[0])?;
-        copies.follow()?;
-        Ok(Trainer { job, rows, copies, optimiser, plan, done, saved: done })
-    }
-}
-
 /// The file of a checkpoint that holds what was learned.
-fn learned_file(method: Method) -> &'static str {
+pub(super) fn learned_file(method: Method) -> &'static str {
     match method {
         Method::Lora => "adapter_model.safetensors",
         Method::Full => "model.safetensors",
     }
 }
 
-impl Sample {
-    fn of(row: &Row, tokenizer: &Tokenizer) -> Result<Sample, tokenizers::Error> {
-        let (mut pieces, mut at) = (Vec::new(), 0);
-        let ends = row.loss.iter().flat_map(|[from, to]| [(*from, false), (*to, true)]);
-        for (end, learned) in ends.chain([(row.tokens.len(), false)]) {
-            if end > at {
-                pieces.push((tokenizer.decode(&row.tokens[at..end], false)?, learned));
-            }
-            at = end;
-        }
-        Ok(Sample { row: row.id.clone(), pieces })
-    }
-}
-
 /// The rows of an epoch, in its order.
-fn order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
+pub(super) fn order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     chance::shuffle(&mut order, chance::key(&[seed, 0xE, epoch as u64]));
     order
@@ -264,7 +100,53 @@ impl Sum {
     }
 }
 
+/// Whoever is told of a training: the files of its log, and somebody who watches.
+struct Told<'a> {
+    log: Log,
+    folder: PathBuf,
+    stop: &'a AtomicBool,
+    watch: &'a mut dyn Watch,
+}
+
+impl Told<'_> {
+    fn line(&mut self, line: &Line) -> Result<(), TrainError> {
+        let file = self.folder.join("log.jsonl");
+        self.log.write(line).map_err(TrainError::io("write", &file))?;
+        self.watch.line(line);
+        Ok(())
+    }
+
+    /// Finds out what a checkpoint's student repairs.
+    fn tried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let Some(epoch) = checkpoint.facts.epoch else { return Ok(()) };
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let Some(repairs) = self.watch.repairs(checkpoint) else { return Ok(()) };
+        let step = checkpoint.facts.step;
+        repairs.keep(&self.folder, step)?;
+        self.line(&Line::Repairs { step, epoch: epoch as f64, repairs })
+    }
+
+    /// The same for each of which it is not known.
+    fn untried(&mut self) -> Result<(), TrainError> {
+        let all = checkpoints(&self.folder)?;
+        all.iter().filter(|one| one.repairs.is_none()).try_for_each(|one| self.tried(one))
+    }
+}
+
 impl Trainer {
+    /// One that has taken so many steps.
+    pub(super) fn new(
+        job: Job,
+        rows: Rows,
+        (copies, optimiser): (Copies, AdamW),
+        plan: Plan,
+        done: usize,
+    ) -> Trainer {
+        Trainer { job, rows, copies, optimiser, plan, done, saved: done }
+    }
+
     /// What it takes.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -279,20 +161,11 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError`]; what was checkpointed stays.
-    pub fn run(
-        &mut self,
-        stop: &AtomicBool,
-        mut see: impl FnMut(Event),
-    ) -> Result<Outcome, TrainError> {
-        let (mut log, kept) = Log::open(&self.job.output, self.done)?;
-        let file = self.job.output.join("log.jsonl");
-        let mut tell = |event: Event| {
-            if let Event::Line(line) = &event {
-                log.write(line).map_err(TrainError::io("write", &file))?;
-            }
-            see(event);
-            Ok::<_, TrainError>(())
-        };
+    pub fn run(&mut self, stop: &AtomicBool, watch: &mut dyn Watch) -> Result<Outcome, TrainError> {
+        let folder = self.job.output.clone();
+        let (log, kept) = Log::open(&folder, self.done)?;
+        let mut told = Told { log, folder, stop, watch };
+        told.untried()?;
         let begun = self.done / self.plan.steps_per_epoch * self.plan.steps_per_epoch;
         let mut sum = Sum::default();
         kept.iter().for_each(|line| sum.add(line, begun));
@@ -305,17 +178,18 @@ impl Trainer {
             }
             let line = Line::Step(self.step()?);
             sum.add(&line, begun);
-            tell(Event::Line(line))?;
+            told.line(&line)?;
             if self.done.is_multiple_of(self.plan.steps_per_epoch) {
                 let epoch = self.done / self.plan.steps_per_epoch;
                 let validation = self.validate(epoch)?;
-                if let Some(line) = &validation {
-                    tell(Event::Line(line.clone()))?;
-                }
+                validation.iter().try_for_each(|line| told.line(line))?;
                 let loss = std::mem::take(&mut sum).mean();
-                tell(Event::Saved(self.save(Some(epoch), loss, validation)?))?;
+                let checkpoint = self.save(Some(epoch), loss, validation)?;
+                told.watch.saved(&checkpoint);
+                told.tried(&checkpoint)?;
             }
         }
+        told.untried()?;
         Ok(Outcome::Done)
     }
 
@@ -401,7 +275,7 @@ impl Trainer {
     ) -> Result<Checkpoint, TrainError> {
         let validation = validation.and_then(|line| match line {
             Line::Validation { loss, .. } => Some(loss),
-            Line::Step(_) => None,
+            Line::Step(_) | Line::Repairs { .. } => None,
         });
         let facts = Facts { step: self.done, epoch, loss, validation };
         let (base, settings) = (&self.job.base, &self.job.settings);

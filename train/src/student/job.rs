@@ -1,0 +1,190 @@
+//! What is to be trained, looked through before anything is loaded.
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device};
+use tokenizers::Tokenizer;
+
+use super::copies::Copies;
+use super::error::TrainError;
+use super::model::Model;
+use super::optimiser::AdamW;
+use super::plan::{self, Means, Plan};
+use super::record::Record;
+use super::rows::{Row, Rows};
+use super::save;
+use super::shape::Shape;
+use super::trainer::{Trainer, learned_file, order};
+use crate::settings::{Precision, Settings};
+
+/// What is trained on what, to where.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// A model folder of Hugging Face.
+    pub base: PathBuf,
+    /// A dataset folder with `tokens/`.
+    pub dataset: PathBuf,
+    /// Where the training is kept; one that was stopped goes on there.
+    pub output: PathBuf,
+    /// What decides the result.
+    pub settings: Settings,
+    /// What decides memory and speed.
+    pub means: Means,
+    /// The GPUs to use, each for a part of every step; none: the processor.
+    pub gpus: Vec<usize>,
+    /// What the model computes with; none: f32 on a processor, else bf16.
+    pub precision: Option<Precision>,
+}
+
+/// A row as a person reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The row of the dataset.
+    pub row: String,
+    /// Its text in pieces, and whether each is learned.
+    pub pieces: Vec<(String, bool)>,
+}
+
+/// A job that was looked through and fits, with nothing loaded yet.
+pub struct Ready {
+    job: Job,
+    record: Record,
+    rows: Rows,
+    shape: Shape,
+    /// One or more; the first has the optimiser.
+    pub(super) devices: Vec<Device>,
+    precision: Precision,
+    plan: Plan,
+}
+
+impl Job {
+    /// Reads rows and sizes, and says what the training will take.
+    ///
+    /// # Errors
+    /// [`TrainError`] for whatever makes it impossible.
+    pub fn ready(self) -> Result<Ready, TrainError> {
+        if let Some(fault) = self.settings.fault() {
+            return Err(TrainError::Settings(fault));
+        }
+        let shape = Shape::open(&self.base)?;
+        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        if self.settings.train_on_prompt {
+            rows.learn_prompts();
+        }
+        rows.check_tokenizer(&self.base)?;
+        let most = self.settings.max_tokens.min(shape.context);
+        if let Some(row) = rows.too_long(most) {
+            return Err(TrainError::Rows(format!(
+                "row {} has {} tokens and {most} are the most: build the dataset with --max-tokens {most}, or train with --max-tokens {} (the model was made for {})",
+                row.id,
+                row.tokens.len(),
+                row.tokens.len(),
+                shape.context
+            )));
+        }
+        let devices = devices(&self.gpus)?;
+        let on_cpu = self.gpus.is_empty();
+        let precision = self.precision.unwrap_or(match on_cpu {
+            true => Precision::F32,
+            false => Precision::Bf16,
+        });
+        let bytes = dtype(precision).size_in_bytes();
+        let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
+        let free = self.means.memory.or_else(|| on_cpu.then(plan::free_memory).flatten());
+        if let Some(free) = free {
+            plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
+        }
+        let folders = (&*self.base, &*self.dataset);
+        let record = Record::new("fixfly", folders, &rows.hash, precision, &self.settings)?;
+        record.is_in(&self.output)?;
+        Ok(Ready { job: self, record, rows, shape, devices, precision, plan })
+    }
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
+}
+
+fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
+    if gpus.is_empty() {
+        return Ok(vec![Device::Cpu]);
+    }
+    if let Some(twice) = gpus.iter().enumerate().find(|(at, gpu)| gpus[..*at].contains(gpu)) {
+        return Err(TrainError::Settings(format!("--gpu names {} twice", twice.1)));
+    }
+    if !candle_core::utils::cuda_is_available() {
+        return Err(TrainError::Settings(
+            "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
+        ));
+    }
+    gpus.iter().map(|at| Ok(Device::new_cuda(*at)?)).collect()
+}
+
+impl Ready {
+    /// What it will take.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What the model computes with.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Seconds it will take, about; it tries the machine for a moment.
+    ///
+    /// # Errors
+    /// [`TrainError::Tensor`] where the device refuses.
+    pub fn seconds(&self) -> Result<f64, TrainError> {
+        let one = self.plan.seconds(&self.shape, &self.devices[0], dtype(self.precision))?;
+        Ok(one / self.devices.len() as f64)
+    }
+
+    /// The first rows of the first epoch, as text.
+    ///
+    /// # Errors
+    /// [`TrainError::Base`] where the model's tokenizer cannot be read.
+    pub fn samples(&self, count: usize) -> Result<Vec<Sample>, TrainError> {
+        let file = self.job.base.join("tokenizer.json");
+        let fault = |why| TrainError::Base(format!("cannot read {}: {why}", file.display()));
+        let tokenizer = Tokenizer::from_file(&file).map_err(fault)?;
+        let order = order(self.rows.train.len(), self.job.settings.seed, 0);
+        let rows = order.iter().take(count).map(|at| &self.rows.train[*at]);
+        rows.map(|row| Sample::of(row, &tokenizer).map_err(fault)).collect()
+    }
+
+    /// Loads the model, and what an earlier start left.
+    ///
+    /// # Errors
+    /// [`TrainError`] where either cannot be used.
+    pub fn load(self) -> Result<Trainer, TrainError> {
+        let Ready { job, record, rows, devices, precision, plan, .. } = self;
+        record.keep(&job.output)?;
+        let mut copies = Copies::load(&devices, |device| {
+            Model::load(&job.base, &job.settings, job.means.chunks, device, dtype(precision))
+        })?;
+        let params = &mut copies.first.params;
+        let mut optimiser = AdamW::new(params)?;
+        let file = learned_file(job.settings.method);
+        let done = save::resume(&job.output, params, &mut optimiser, file, &devices[0])?;
+        copies.follow()?;
+        Ok(Trainer::new(job, rows, (copies, optimiser), plan, done))
+    }
+}
+
+impl Sample {
+    fn of(row: &Row, tokenizer: &Tokenizer) -> Result<Sample, tokenizers::Error> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        let ends = row.loss.iter().flat_map(|[from, to]| [(*from, false), (*to, true)]);
+        for (end, learned) in ends.chain([(row.tokens.len(), false)]) {
+            if end > at {
+                pieces.push((tokenizer.decode(&row.tokens[at..end], false)?, learned));
+            }
+            at = end;
+        }
+        Ok(Sample { row: row.id.clone(), pieces })
+    }
+}
