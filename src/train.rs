@@ -65,9 +65,6 @@ struct Native {
     #[arg(short, long, value_name = "STUDENT")]
     output: PathBuf,
 
-    #[command(flatten)]
-    hyper: Hyper,
-
     /// Also try each checkpoint on validation tasks, and choose by what it repairs: a TOML
     /// file of flags of fixfly run, as `benchmark = "django"` and `limit = 50`
     #[arg(long, value_name = "FILE")]
@@ -76,6 +73,9 @@ struct Native {
     /// Say what it will take, show samples, and stop
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    hyper: Hyper,
 
     /// Tokens that go through the model together; changes memory and speed, not results
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Memory and speed")]

@@ -200,7 +200,12 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     let said = folders.handed().join("said.txt");
     let file =
         std::fs::File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
-    let mut command = Command::new(&flags.program);
+    // It is started in another folder than this one. A bare name is one of PATH.
+    let program = match flags.program.components().count() {
+        1 => flags.program.clone(),
+        _ => std::path::absolute(&flags.program)?,
+    };
+    let mut command = Command::new(program);
     command.arg("train").arg(folders.settings()).current_dir(folders.handed());
     command.envs(files::environment(flags)).stdin(Stdio::null());
     command.stdout(file.try_clone()?).stderr(file);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::{fixfly, printed, refused};
+use crate::{command, printed, refused};
 
 /// A model folder's configuration, and a dataset's ShareGPT form.
 fn stage(folder: &Path) -> (PathBuf, PathBuf) {
@@ -136,8 +136,9 @@ fn llamafactory_is_followed_and_what_it_leaves_is_taken_up() {
     let (output, program) = (folder.path().join("student"), folder.path().join("factory"));
     fs::write(&program, FACTORY).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = program.to_str().unwrap();
-    let said = fixfly(&words(&base, &dataset, &output, &["--program", program]));
+    // It is started in the student's folder, and named from here.
+    let mut command = command(&words(&base, &dataset, &output, &["--program", "./factory"]));
+    let said = command.current_dir(folder.path()).output().unwrap();
     let (out, errors) =
         (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
     assert!(said.status.success(), "{errors}");
