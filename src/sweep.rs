@@ -238,6 +238,11 @@ impl Bench<'_> {
         for run in &runs {
             step = step.word(run);
         }
+        if self.scale == Scale::Tiny {
+            for word in scale::SHORT {
+                step = step.word(word);
+            }
+        }
         Ok(step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]))
     }
 

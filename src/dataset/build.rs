@@ -82,6 +82,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     mask_benchmark_methods: bool,
 
+    /// Tokens of a row at most, longer ones are dropped; the recipe's if not given
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+
     /// Share of rows that may be dropped, 0 to 1; the recipe's if not given
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_dropped: Option<f64>,
@@ -137,6 +141,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             LossName::PerMessage => Loss::PerMessage,
         };
     }
+    recipe.limits.tokens = flags.max_tokens.or(recipe.limits.tokens);
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
     let runs = flags.runs.iter().map(|name| run(name, &recipe)).collect::<Result<Vec<_>, _>>()?;
     let templates = wording(flags, &runs)?;

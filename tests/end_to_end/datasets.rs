@@ -132,6 +132,8 @@ fn tokens_are_written_with_what_of_them_is_learned() {
     };
     check(&[], 1, "holds no chat template: name one by --chat-template, qwen3 or a file");
     check(&["--chat-template", "qwen9"], 1, "there is no chat template `qwen9`");
+    let short = ["--chat-template", "qwen3", "--max-tokens", "20"];
+    check(&short, 1, "1 of 1 rows would be dropped (1: longer than the limit of tokens)");
     let words = build(&["--chat-template", "qwen3", "--loss", "all"]);
     printed(&words.iter().map(String::as_str).collect::<Vec<_>>());
 
