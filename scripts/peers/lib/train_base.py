@@ -37,6 +37,9 @@ tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=TEMPLATE
 )
 tokenizer.save_pretrained(base)
+# transformers 5 writes a name that 4, which LLaMA-Factory 0.9.5 wants, does not know.
+about = base / "tokenizer_config.json"
+about.write_text(json.dumps({**json.loads(about.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
 
 rope = {"rope_type": "default", "rope_theta": 10000.0}
 if family == "llama":
