@@ -188,10 +188,8 @@ impl Bench<'_> {
 
     /// A run of the sweep's benchmark in its wording.
     fn runs(&self, name: &str, words: &[&str]) -> anyhow::Result<Step> {
-        let mut step = Step::new("runs", name, &["run", &*self.sweep.benchmark]);
-        for word in words {
-            step = step.word(word);
-        }
+        let step = Step::new("runs", name, &["run", &*self.sweep.benchmark]);
+        let mut step = step.words(words);
         if let Some(folder) = &self.folder {
             step = step.word("--benchmark-dir").word(&shown(folder));
             step = step.of(&[&folder.join("manifest.jsonl"), &folder.join("faults.jsonl")]);
@@ -235,13 +233,9 @@ impl Bench<'_> {
                 scale::teachers(&data.recipe, &runs, self.workshop)?
             }
         };
-        for run in &runs {
-            step = step.word(run);
-        }
+        step = step.words(&runs);
         if self.scale == Scale::Tiny {
-            for word in scale::SHORT {
-                step = step.word(word);
-            }
+            step = step.words(&scale::SHORT);
         }
         Ok(step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]))
     }

@@ -37,6 +37,11 @@ impl Step {
         self
     }
 
+    pub(super) fn words(mut self, words: &[impl AsRef<str>]) -> Step {
+        self.words.extend(words.iter().map(|word| word.as_ref().to_string()));
+        self
+    }
+
     pub(super) fn with(mut self, flags: &toml::Table) -> Result<Step, Usage> {
         self.words.extend(file::words(flags)?);
         Ok(self)

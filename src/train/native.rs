@@ -1,7 +1,6 @@
 //! `fixfly train lora` and `full`: training in this process.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,30 +35,26 @@ pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyh
     let mut watcher = Watcher { progress, tries };
     let outcome = trainer.run(&stop, &mut watcher);
     watcher.progress.finish();
-    let all_tried = watcher.tries.is_none() || untried(&flags.output)? == 0;
-    match outcome? {
-        Outcome::Done if all_tried => print(&after(&flags.output, &flags.base, method)?),
+    let outcome = outcome?;
+    let left = match watcher.tries {
+        Some(_) => checkpoints(&flags.output)?.iter().filter(|one| one.is_untried()).count(),
+        None => 0,
+    };
+    match outcome {
+        Outcome::Done if left == 0 => print(&after(&flags.output, &flags.base, method)?),
         Outcome::Done if stop.load(Ordering::Relaxed) => Err(Interrupted(
             "all steps are taken; stopped before all checkpoints were tried; the same command goes on"
                 .into(),
         )
         .into()),
         Outcome::Done => anyhow::bail!(
-            "all steps are taken, and {} checkpoints could not be tried; the same command tries them again",
-            untried(&flags.output)?
+            "all steps are taken, and {left} checkpoints could not be tried; the same command tries them again"
         ),
         Outcome::Stopped(steps) => Err(Interrupted(format!(
             "stopped after step {steps} and saved; the same command goes on"
         ))
         .into()),
     }
-}
-
-/// Ends of epochs whose repairs are not known.
-fn untried(output: &Path) -> anyhow::Result<usize> {
-    let all = checkpoints(output)?;
-    let ends = all.iter().filter(|one| one.facts.epoch.is_some());
-    Ok(ends.filter(|one| one.repairs.is_none()).count())
 }
 
 /// Shows a training, and tries its students.

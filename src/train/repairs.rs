@@ -126,10 +126,7 @@ impl<'a> Tries<'a> {
     fn whole(&self) -> anyhow::Result<PathBuf> {
         let file = self.folder.join("base.gguf");
         if !file.is_file() {
-            let partial = self.folder.join("partial.gguf");
-            gguf_model(&self.base, &partial, Numbers::F16)?;
-            std::fs::rename(&partial, &file)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+            gguf_model(&self.base, &file, Numbers::F16)?;
         }
         Ok(file)
     }

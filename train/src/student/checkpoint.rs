@@ -6,6 +6,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
+use super::record::write_whole;
 
 pub(super) const FACTS: &str = "checkpoint.json";
 
@@ -66,10 +67,7 @@ impl Repairs {
         let file = Repairs::file(training, step);
         let folder = Repairs::folder(training);
         fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
-        let partial = file.with_extension("partial");
-        let text = serde_json::to_string(&self).unwrap_or_default();
-        fs::write(&partial, text).map_err(TrainError::io("write", &partial))?;
-        fs::rename(&partial, &file).map_err(TrainError::io("write", &file))
+        write_whole(&file, &serde_json::to_string(&self).unwrap_or_default())
     }
 }
 
@@ -82,6 +80,13 @@ pub struct Checkpoint {
     pub facts: Facts,
     /// What its student repaired; none where it was not tried.
     pub repairs: Option<Repairs>,
+}
+
+impl Checkpoint {
+    /// True for the end of an epoch whose student was not tried on tasks.
+    pub fn is_untried(&self) -> bool {
+        self.facts.epoch.is_some() && self.repairs.is_none()
+    }
 }
 
 /// All whole checkpoints of a training, by step.

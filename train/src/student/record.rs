@@ -10,6 +10,15 @@ use crate::settings::{Precision, Settings};
 
 const PARTIAL: &str = "train.json.partial";
 
+/// Writes a file whole or not at all; what was begun ends in `.partial`.
+pub(super) fn write_whole(file: &Path, text: &str) -> Result<(), TrainError> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    fs::write(partial, text).map_err(TrainError::io("write", partial))?;
+    fs::rename(partial, file).map_err(TrainError::io("write", file))
+}
+
 /// What a training is, as its `train.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -109,10 +118,7 @@ impl Record {
         }
         fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        let partial = output.join(PARTIAL);
-        fs::write(&partial, text).map_err(TrainError::io("write", &partial))?;
-        let file = output.join("train.json");
-        fs::rename(&partial, &file).map_err(TrainError::io("write", &file))
+        write_whole(&output.join("train.json"), &text)
     }
 
     /// The first thing in which two trainings would come to other results.

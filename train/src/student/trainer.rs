@@ -131,7 +131,7 @@ impl Told<'_> {
     /// The same for each of which it is not known.
     fn untried(&mut self) -> Result<(), TrainError> {
         let all = checkpoints(&self.folder)?;
-        all.iter().filter(|one| one.repairs.is_none()).try_for_each(|one| self.tried(one))
+        all.iter().filter(|one| one.is_untried()).try_for_each(|one| self.tried(one))
     }
 }
 

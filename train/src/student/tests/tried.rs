@@ -9,7 +9,7 @@ use super::super::{Checkpoint, Line, Repairs, Watch, checkpoints, choose};
 use super::{base, dataset, job, rows};
 use crate::settings::Method;
 
-/// Tries checkpoints as if each epoch solved another task, but for one that it is told of once.
+/// Tries checkpoints as if each epoch solved one task less; the try of one fails once.
 struct Trying {
     failing: Option<usize>,
     told: Vec<Line>,
