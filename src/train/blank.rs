@@ -54,6 +54,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", default_value_t = 2048)]
     context: usize,
 
+    /// The base of rotary positions; for short texts a smaller one tells near tokens
+    /// apart better
+    #[arg(long, value_name = "X", default_value_t = 10000.0)]
+    rope_theta: f64,
+
     /// What weights are drawn from
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
@@ -74,6 +79,7 @@ pub(super) fn blank(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         inner: flags.inner,
         vocabulary: flags.vocabulary,
         context: flags.context,
+        theta: flags.rope_theta,
         seed: flags.seed,
     };
     blank.write(texts, &flags.output)?;
