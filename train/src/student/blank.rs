@@ -189,9 +189,9 @@ impl Blank {
         let angles = draw(self.kept_heads, half);
         let turn = |of: &mut [f32], angles: &[f32], by: f64| {
             of.iter_mut().for_each(|number| *number *= LOOSE);
-            for pair in 0..quick {
+            for (pair, angle) in angles.iter().enumerate().take(quick) {
                 let rotation = self.theta.powf(-(pair as f64) / half as f64);
-                let angle = TAU * f64::from(angles[pair]) - by * rotation;
+                let angle = TAU * f64::from(*angle) - by * rotation;
                 for (row, side) in [(pair, angle.cos()), (pair + half, angle.sin())] {
                     let strength = FIRM * (side / (quick as f64).sqrt()) as f32;
                     let row = &mut of[row * self.width..][..self.width];
