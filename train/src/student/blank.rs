@@ -25,6 +25,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, TokenizerBuilder, Tokenizer
 
 use super::chance::{key, unit};
 use super::error::TrainError;
+use super::shape::rotations;
 
 /// How Qwen's tokenizers cut text into words; llama.cpp knows it by this.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -86,9 +87,9 @@ impl Blank {
                 "--width {width} cannot be cut into {heads} heads of an even size, or these not share {kept_heads}"
             )));
         }
-        if self.theta.is_nan() || self.theta <= 1.0 {
+        if !self.theta.is_finite() || self.theta <= 1.0 {
             return Err(TrainError::Settings(format!(
-                "--rope-theta {} gives no rotations; give a number above 1",
+                "--rope-theta {} gives no rotations; give a finite number above 1",
                 self.theta
             )));
         }
@@ -151,11 +152,13 @@ impl Blank {
             let mut put = |part: &str, sizes: &[usize], numbers: Vec<f32>| {
                 put(format!("model.layers.{layer}.{part}.weight"), sizes, numbers)
             };
-            for part in ["input_layernorm", "post_attention_layernorm"] {
-                put(part, &[width], vec![1.0; width])?;
-            }
-            for part in ["self_attn.q_norm", "self_attn.k_norm"] {
-                put(part, &[head], vec![1.0; head])?;
+            for (part, size) in [
+                ("input_layernorm", width),
+                ("post_attention_layernorm", width),
+                ("self_attn.q_norm", head),
+                ("self_attn.k_norm", head),
+            ] {
+                put(part, &[size], vec![1.0; size])?;
             }
             let (mut q, mut k) = (draw(queries, width), draw(kept, width));
             if layer == 0 {
@@ -189,8 +192,8 @@ impl Blank {
         let angles = draw(self.kept_heads, half);
         let turn = |of: &mut [f32], angles: &[f32], by: f64| {
             of.iter_mut().for_each(|number| *number *= LOOSE);
-            for (pair, angle) in angles.iter().enumerate().take(quick) {
-                let rotation = self.theta.powf(-(pair as f64) / half as f64);
+            let rotations = rotations(self.theta, half).take(quick);
+            for (pair, (angle, rotation)) in angles.iter().zip(rotations).enumerate() {
                 let angle = TAU * f64::from(*angle) - by * rotation;
                 for (row, side) in [(pair, angle.cos()), (pair + half, angle.sin())] {
                     let strength = FIRM * (side / (quick as f64).sqrt()) as f32;
@@ -367,10 +370,7 @@ mod tests {
             };
             let (head, width) = (blank.head(), blank.width);
             let weights = blank.weights(300).unwrap();
-            let read = |name: &str| {
-                let matrix = weights[name].to_dtype(DType::F32).unwrap();
-                matrix.to_vec2::<f32>().unwrap()
-            };
+            let read = |name: &str| weights[name].to_vec2::<f32>().unwrap();
             let embedding = read("model.embed_tokens.weight");
             let [q, k, v, o] = ["q", "k", "v", "o"]
                 .map(|part| read(&format!("model.layers.0.self_attn.{part}_proj.weight")));
@@ -430,6 +430,11 @@ mod tests {
         };
         let uneven = "--width 30 cannot be cut into 4 heads of an even size, or these not share 2";
         check(30, 10_000.0, uneven);
-        check(32, 1.0, "--rope-theta 1 gives no rotations; give a number above 1");
+        check(
+            32,
+            f64::INFINITY,
+            "--rope-theta inf gives no rotations; give a finite number above 1",
+        );
+        check(32, 1.0, "--rope-theta 1 gives no rotations; give a finite number above 1");
     }
 }

@@ -147,13 +147,17 @@ impl Shape {
 
     /// Rotations per token, of each pair of a head, as radians.
     pub(crate) fn frequencies(&self) -> Vec<f64> {
-        let half = self.head / 2;
-        let plain = (0..half).map(|at| self.theta.powf(-(at as f64) / half as f64));
+        let plain = rotations(self.theta, self.head / 2);
         match self.stretch {
             None => plain.collect(),
             Some(stretch) => plain.map(|frequency| frequency / stretch.of(frequency)).collect(),
         }
     }
+}
+
+/// Rotations per token of as many pairs, the quickest first (Su et al. 2021).
+pub(super) fn rotations(theta: f64, pairs: usize) -> impl Iterator<Item = f64> {
+    (0..pairs).map(move |at| theta.powf(-(at as f64) / pairs as f64))
 }
 
 impl Stretch {
