@@ -200,12 +200,13 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     let said = folders.handed().join("said.txt");
     let file =
         std::fs::File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
-    // It is started in another folder than this one. A bare name is one of PATH.
-    let program = match flags.program.components().count() {
-        1 => flags.program.clone(),
-        _ => std::path::absolute(&flags.program)?,
-    };
+    let (program, beside) = files::program(flags)?;
     let mut command = Command::new(program);
+    if let Some(folder) = beside {
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(folder).chain(std::env::split_paths(&others));
+        command.env("PATH", std::env::join_paths(all)?);
+    }
     command.arg("train").arg(folders.settings()).current_dir(folders.handed());
     command.envs(files::environment(flags)).stdin(Stdio::null());
     command.stdout(file.try_clone()?).stderr(file);

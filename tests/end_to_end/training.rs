@@ -112,6 +112,12 @@ fn llamafactory_is_told_everything() {
     ] {
         assert!(output.join("llamafactory").join(name).is_file(), "{name}");
     }
+    // On processors one process a machine, and no GPU is asked for.
+    let more = ["--gpus", "0", "--nodes", "2", "--slurm"];
+    let script = printed(&words(&base, &dataset, &folder.path().join("slow"), &more));
+    let sbatch = fs::read_to_string(script.trim()).unwrap();
+    assert!(sbatch.contains("NPROC_PER_NODE=1\n"), "{sbatch}");
+    assert!(!sbatch.contains("gpus-per-node"), "{sbatch}");
 }
 
 /// Stands for LLaMA-Factory: reads where to write from what it was given, logs two steps and a

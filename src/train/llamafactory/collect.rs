@@ -10,9 +10,16 @@ use serde::Deserialize;
 
 use super::Folders;
 
-/// Files of a checkpoint that only its own going on needs.
-const ITS_OWN: [&str; 5] =
-    ["optimizer.pt", "scheduler.pt", "rng_state", "trainer_state.json", "training_args.bin"];
+/// Files of a checkpoint that only its own going on needs, the last two DeepSpeed's.
+const ITS_OWN: [&str; 7] = [
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state",
+    "trainer_state.json",
+    "training_args.bin",
+    "latest",
+    "zero_to_fp32.py",
+];
 
 /// The part of its `trainer_state.json` that says how a checkpoint did.
 #[derive(Debug, Default, Deserialize)]
@@ -113,7 +120,9 @@ mod tests {
             let made = folders.made().join(format!("checkpoint-{step}"));
             fs::create_dir_all(&made).unwrap();
             fs::write(made.join("adapter_model.safetensors"), "weights").unwrap();
-            fs::write(made.join("optimizer.pt"), "its own").unwrap();
+            for own in ["optimizer.pt", "latest", "zero_to_fp32.py"] {
+                fs::write(made.join(own), "its own").unwrap();
+            }
             let state = format!(
                 r#"{{"epoch": {}.0, "log_history": [{{"step": {step}, "loss": 1}}, {{"step": {step}, "eval_loss": {loss}}}]}}"#,
                 step / 2

@@ -73,7 +73,7 @@ pub(super) fn write(
         put("ds_z2_offload_config.json", serde_json::to_string_pretty(&deepspeed())? + "\n")?;
     }
     if flags.slurm {
-        put("train.sbatch", sbatch(folders, flags))?;
+        put("train.sbatch", sbatch(folders, flags)?)?;
     }
     Ok(())
 }
@@ -187,6 +187,17 @@ fn deepspeed() -> serde_json::Value {
     })
 }
 
+/// Its program, and the folder of it where it is named by one: it is started in
+/// another folder than this one, and itself starts `torchrun` by that name alone.
+pub(super) fn program(flags: &Flags) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+    if flags.program.components().count() == 1 {
+        return Ok((flags.program.clone(), None));
+    }
+    let program = std::path::absolute(&flags.program)?;
+    let folder = program.parent().map(Path::to_path_buf);
+    Ok((program, folder))
+}
+
 /// What it is started with: torchrun where there are many GPUs or DeepSpeed.
 pub(super) fn environment(flags: &Flags) -> Vec<(&'static str, String)> {
     let mut all = vec![("DISABLE_VERSION_CHECK", "1".to_string())];
@@ -198,29 +209,36 @@ pub(super) fn environment(flags: &Flags) -> Vec<(&'static str, String)> {
     all
 }
 
-fn sbatch(folders: &Folders, flags: &Flags) -> String {
+fn sbatch(folders: &Folders, flags: &Flags) -> anyhow::Result<String> {
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let name =
         folders.output.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
-    let Flags { nodes, gpus, program, .. } = flags;
+    let Flags { nodes, gpus, .. } = flags;
+    let (program, beside) = program(flags)?;
+    let path = beside.map(|folder| format!("export PATH={}:\"$PATH\"\n", quoted(&folder)));
+    let path = path.unwrap_or_default();
     let said = folders.handed().join("slurm-%j.txt");
-    format!(
+    let wanted =
+        if *gpus > 0 { format!("#SBATCH --gpus-per-node={gpus}\n") } else { String::new() };
+    let processes = gpus.max(&1);
+    Ok(format!(
         "#!/usr/bin/env bash\n\
          #SBATCH --job-name=fixfly-{name}\n\
          #SBATCH --nodes={nodes}\n\
          #SBATCH --ntasks-per-node=1\n\
-         #SBATCH --gpus-per-node={gpus}\n\
+         {wanted}\
          #SBATCH --output={}\n\
          # Time, partition and account are your cluster's: sbatch --time 24:00:00 --partition gpu train.sbatch\n\
          set -euo pipefail\n\
          MASTER_ADDR=$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\n\
          export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))\n\
-         export FORCE_TORCHRUN=1 DISABLE_VERSION_CHECK=1 NNODES=$SLURM_NNODES NPROC_PER_NODE={gpus}\n\
+         export FORCE_TORCHRUN=1 DISABLE_VERSION_CHECK=1 NNODES=$SLURM_NNODES NPROC_PER_NODE={processes}\n\
+         {path}\
          cd {}\n\
          srun bash -c 'NODE_RANK=$SLURM_NODEID exec \"$0\" train \"$1\"' {} {}\n",
         said.display(),
         quoted(&folders.handed()),
-        quoted(program),
+        quoted(&program),
         quoted(&folders.settings()),
-    )
+    ))
 }
