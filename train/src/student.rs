@@ -13,6 +13,8 @@ mod chance;
 mod checkpoint;
 #[cfg(feature = "native")]
 mod copies;
+#[cfg(all(feature = "cuda", not(feature = "cuda-linked")))]
+mod cuda;
 mod error;
 #[cfg(feature = "native")]
 mod export;

@@ -74,12 +74,14 @@ impl Job {
         rows.check_tokenizer(&self.base)?;
         let most = self.settings.max_tokens.min(shape.context);
         if let Some(row) = rows.too_long(most) {
+            let tokens = row.tokens.len();
+            let or = match tokens <= shape.context {
+                true => format!(", or train with --max-tokens {tokens}"),
+                false => format!("; the model was made for {}", shape.context),
+            };
             return Err(TrainError::Rows(format!(
-                "row {} has {} tokens and {most} are the most: build the dataset with --max-tokens {most}, or train with --max-tokens {} (the model was made for {})",
-                row.id,
-                row.tokens.len(),
-                row.tokens.len(),
-                shape.context
+                "row {} has {tokens} tokens and {most} are the most: build the dataset with --max-tokens {most}{or}",
+                row.id
             )));
         }
         let devices = devices(&self.gpus)?;
@@ -120,7 +122,17 @@ fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
             "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
         ));
     }
-    gpus.iter().map(|at| Ok(Device::new_cuda(*at)?)).collect()
+    #[cfg(all(feature = "cuda", not(feature = "cuda-linked")))]
+    super::cuda::open()?;
+    gpus.iter().map(|at| Device::new_cuda(*at).map_err(|why| no_gpu(*at, &why))).collect()
+}
+
+fn no_gpu(at: usize, why: &candle_core::Error) -> TrainError {
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    TrainError::Settings(format!(
+        "--gpu {at} cannot be used ({why}): nvidia-smi lists the GPUs there are"
+    ))
 }
 
 impl Ready {

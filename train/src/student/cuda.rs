@@ -1,0 +1,203 @@
+//! CUDA's libraries, looked for when a GPU is asked for and not when the program
+//! starts: one program for machines that have them and for those that have not.
+//!
+//! candle links them (cudarc's `dynamic-linking`). The entries here have the names
+//! of the functions it calls, so that the linker finds them in the program itself
+//! and, told to want only what is needed (rustc's `--as-needed`), leaves the
+//! libraries out. An entry jumps to where its slot says: to an answer of "there is
+//! no CUDA", and, once [`open`] found the libraries, to theirs.
+
+use std::arch::global_asm;
+use std::error::Error;
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use candle_core::cuda_backend::cudarc::driver::sys::CUDA_VERSION;
+use libloading::os::unix::Library as Handle;
+
+use super::error::TrainError;
+
+/// A library of CUDA. Its functions answer "not initialised", in its own numbers,
+/// where it is not there.
+struct Library {
+    /// As in `libcublas.so.13`.
+    name: &'static str,
+    version: Version,
+    entries: &'static [Entry],
+}
+
+/// What ends a library's file name.
+enum Version {
+    /// A number that stays.
+    Fixed(u32),
+    /// CUDA's own, as it is compiled for.
+    Cuda,
+    /// It is never opened: only kernels that no training uses want it.
+    Never,
+}
+
+struct Entry {
+    name: &'static str,
+    slot: &'static AtomicPtr<c_void>,
+    /// Where the entry itself is. Being named here keeps it in the program.
+    address: unsafe extern "C" fn(),
+}
+
+extern "C" fn absent<const STATUS: usize>() -> usize {
+    STATUS
+}
+
+macro_rules! libraries {
+    ($($library:literal $version:expr, absent $status:literal: $($name:ident)*;)*) => {
+        #[allow(non_upper_case_globals)]
+        mod slots {
+            use super::{AtomicPtr, absent, c_void};
+            $($(pub(super) static $name: AtomicPtr<c_void> =
+                AtomicPtr::new(absent::<$status> as extern "C" fn() -> usize as *mut c_void);)*)*
+        }
+        unsafe extern "C" {
+            $($(fn $name();)*)*
+        }
+        $($(entry!($name);)*)*
+        static LIBRARIES: &[Library] = &[$(Library {
+            name: $library,
+            version: $version,
+            entries: &[$(Entry { name: stringify!($name), slot: &slots::$name, address: $name }),*],
+        }),*];
+    };
+}
+
+// Hidden: libraries that call each other's functions are to find those, and not these.
+macro_rules! entry {
+    ($name:ident) => {
+        global_asm!(
+            concat!(".pushsection .text.", stringify!($name), ",\"ax\",@progbits"),
+            concat!(".globl ", stringify!($name)),
+            concat!(".hidden ", stringify!($name)),
+            concat!(".type ", stringify!($name), ",@function"),
+            concat!(stringify!($name), ":"),
+            #[cfg(target_arch = "x86_64")]
+            "jmp qword ptr [rip + {slot}]",
+            #[cfg(target_arch = "aarch64")]
+            "adrp x16, {slot}",
+            #[cfg(target_arch = "aarch64")]
+            "ldr x16, [x16, :lo12:{slot}]",
+            #[cfg(target_arch = "aarch64")]
+            "br x16",
+            ".popsection",
+            slot = sym slots::$name,
+        );
+    };
+}
+
+libraries! {
+    "cuda" Version::Fixed(1), absent 3:
+        cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetCurrent
+        cuCtxGetLimit cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent
+        cuCtxSetFlags cuCtxSetLimit cuCtxSynchronize cuDestroyExternalMemory cuDeviceGet
+        cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetDefaultMemPool cuDeviceGetMemPool
+        cuDeviceGetName cuDeviceGetUuid cuDeviceGetUuid_v2 cuDevicePrimaryCtxRelease_v2
+        cuDevicePrimaryCtxRetain cuDeviceSetMemPool cuDeviceTotalMem_v2 cuEventCreate
+        cuEventDestroy_v2 cuEventElapsedTime cuEventElapsedTime_v2 cuEventQuery cuEventRecord
+        cuEventSynchronize cuExternalMemoryGetMappedBuffer cuFuncGetAttribute cuFuncSetAttribute
+        cuFuncSetCacheConfig cuGetErrorName cuGetErrorString cuGraphClone cuGraphDestroy
+        cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload
+        cuImportExternalMemory cuInit cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel
+        cuMemAdvise_v2 cuMemAllocAsync cuMemAllocFromPoolAsync cuMemAllocManaged cuMemAlloc_v2
+        cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemHostAlloc cuMemPoolCreate
+        cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
+        cuMemPrefetchAsync_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2
+        cuMemcpyDtoH_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeerAsync cuMemsetD8Async
+        cuMemsetD8_v2 cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleLoad cuModuleLoadData
+        cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock
+        cuOccupancyMaxActiveBlocksPerMultiprocessor
+        cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxActiveClusters
+        cuOccupancyMaxPotentialBlockSize cuOccupancyMaxPotentialBlockSizeWithFlags
+        cuOccupancyMaxPotentialClusterSize cuProfilerStart cuProfilerStop cuStreamAttachMemAsync
+        cuStreamBeginCapture_v2 cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2
+        cuStreamEndCapture cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent;
+    "cublas" Version::Cuda, absent 1:
+        cublasCreate_v2 cublasDasum_v2 cublasDestroy_v2 cublasDgemmStridedBatched cublasDgemm_v2
+        cublasDgemv_v2 cublasGemmEx cublasGemmGroupedBatchedEx cublasGemmStridedBatchedEx
+        cublasGetPointerMode_v2 cublasSasum_v2 cublasSetPointerMode_v2 cublasSetStream_v2
+        cublasSgemmStridedBatched cublasSgemm_v2 cublasSgemv_v2;
+    "cublasLt" Version::Cuda, absent 1:
+        cublasLtCreate cublasLtDestroy cublasLtLoggerOpenFile cublasLtLoggerSetLevel
+        cublasLtMatmul cublasLtMatmulAlgoGetHeuristic cublasLtMatmulDescCreate
+        cublasLtMatmulDescDestroy cublasLtMatmulDescSetAttribute cublasLtMatmulPreferenceCreate
+        cublasLtMatmulPreferenceDestroy cublasLtMatmulPreferenceSetAttribute
+        cublasLtMatrixLayoutCreate cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutSetAttribute;
+    "curand" Version::Fixed(10), absent 101:
+        curandCreateGenerator curandDestroyGenerator curandGenerate curandGenerateLogNormal
+        curandGenerateLogNormalDouble curandGenerateLongLong curandGenerateNormal
+        curandGenerateNormalDouble curandGeneratePoisson curandGenerateUniform
+        curandGenerateUniformDouble curandSetGeneratorOffset curandSetPseudoRandomGeneratorSeed
+        curandSetStream;
+    "nvrtc" Version::Cuda, absent 11:
+        nvrtcCompileProgram nvrtcCreateProgram nvrtcDestroyProgram nvrtcGetPTX nvrtcGetPTXSize
+        nvrtcGetProgramLog nvrtcGetProgramLogSize;
+    "cudart" Version::Never, absent 3:
+        __cudaGetKernel __cudaLaunchKernel __cudaLaunchKernel_ptsz __cudaPopCallConfiguration
+        __cudaPushCallConfiguration __cudaRegisterFatBinary __cudaRegisterFatBinaryEnd
+        __cudaRegisterFunction __cudaRegisterVar __cudaUnregisterFatBinary cudaDeviceGetAttribute
+        cudaFree cudaFreeAsync cudaFreeAsync_ptsz cudaFuncGetAttributes cudaFuncSetAttribute
+        cudaGetDevice cudaGetDeviceCount cudaGetErrorName cudaGetErrorString cudaGetLastError
+        cudaLaunchKernel cudaLaunchKernel_ptsz cudaMalloc cudaMallocAsync cudaMallocAsync_ptsz
+        cudaMemsetAsync cudaMemsetAsync_ptsz
+        cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cudaPeekAtLastError cudaSetDevice
+        cudaStreamSynchronize cudaStreamSynchronize_ptsz;
+}
+
+/// Finds CUDA's libraries, the first time.
+///
+/// # Errors
+/// [`TrainError::Settings`] names the library that is not there.
+pub(super) fn open() -> Result<(), TrainError> {
+    static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
+    OPENED.get_or_init(find).clone().map_err(TrainError::Settings)
+}
+
+fn find() -> Result<(), String> {
+    for library in LIBRARIES {
+        let version = match library.version {
+            Version::Fixed(version) => version,
+            Version::Cuda => CUDA_VERSION / 1000,
+            Version::Never => continue,
+        };
+        let handle = load(&format!("lib{}.so.{version}", library.name))?;
+        for entry in library.entries {
+            // A version of the library may lack some; those go on answering as absent ones.
+            // SAFETY: the address is only jumped to, by callers that know the function's type.
+            if let Ok(found) = unsafe { handle.get::<unsafe extern "C" fn()>(entry.name) } {
+                assert_ne!(*found as usize, entry.address as usize, "{} finds itself", entry.name);
+                entry.slot.store(*found as *mut c_void, Ordering::Release);
+            }
+        }
+        // What was found in it is used until the program ends.
+        std::mem::forget(handle);
+    }
+    Ok(())
+}
+
+/// By its name, as the system finds libraries; else in the folders of a toolkit.
+fn load(file: &str) -> Result<Handle, String> {
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
+    let toolkits = toolkits.chain(["/usr/local/cuda".into()]).map(PathBuf::from);
+    let places =
+        toolkits.flat_map(|toolkit| ["lib64", "lib"].map(|lib| toolkit.join(lib).join(file)));
+    // SAFETY: NVIDIA's libraries may be loaded at any time.
+    let open = |place: PathBuf| unsafe { Handle::new(place) };
+    open(file.into()).or_else(|why| {
+        let mut there = places.filter(|place| place.is_file());
+        there.find_map(|place| open(place).ok()).ok_or_else(|| {
+            let needed = match file {
+                "libcuda.so.1" => "NVIDIA's driver".to_string(),
+                _ => format!("the libraries of CUDA {}", CUDA_VERSION / 1000),
+            };
+            let why = why.source().map_or_else(|| why.to_string(), ToString::to_string);
+            format!("--gpu wants {needed} ({why}): install them, or name their folder in LD_LIBRARY_PATH")
+        })
+    })
+}
