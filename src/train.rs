@@ -90,7 +90,7 @@ struct Native {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Memory and speed")]
     kept_layers: usize,
 
-    /// Memory there is, as 40GB; else what this machine has free
+    /// Memory there is, as 40GB; else what this machine, or its GPU, has free
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Memory and speed")]
     memory: Option<u64>,
 

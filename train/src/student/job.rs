@@ -92,7 +92,7 @@ impl Job {
         });
         let bytes = dtype(precision).size_in_bytes();
         let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
-        let free = self.means.memory.or_else(|| on_cpu.then(plan::free_memory).flatten());
+        let free = self.means.memory.or_else(|| free_memory(&devices));
         if let Some(free) = free {
             plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
         }
@@ -125,6 +125,20 @@ fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
     #[cfg(all(feature = "cuda", not(feature = "cuda-linked")))]
     super::cuda::open()?;
     gpus.iter().map(|at| Device::new_cuda(*at).map_err(|why| no_gpu(*at, &why))).collect()
+}
+
+/// Bytes that are free on the fullest of these: each holds the model.
+fn free_memory(devices: &[Device]) -> Option<u64> {
+    let free = devices.iter().filter_map(|device| match device {
+        Device::Cpu => plan::free_memory(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => {
+            let (free, _) = gpu.cuda_stream().context().mem_get_info().ok()?;
+            Some(free as u64)
+        }
+        _ => None,
+    });
+    free.min()
 }
 
 fn no_gpu(at: usize, why: &candle_core::Error) -> TrainError {

@@ -114,29 +114,33 @@ impl Chunk {
         let scale = 1.0 / (queries.dim(2)? as f64).sqrt();
         let keys = k.narrow(1, self.keys, self.seen)?;
         let scores = queries.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;
-        let first = self.queries - self.keys;
         if scores.device().is_cpu() {
             let op = cpu::MaskedSoftmax {
                 scale: scale as f32,
                 count: self.count,
-                first,
+                first: self.queries - self.keys,
                 window: self.window,
             };
             scores.inplace_op1(&op)?;
             return Ok(scores);
         }
+        self.composed(scores, scale)
+    }
+
+    /// The same of operations that every device has.
+    fn composed(&self, scores: Tensor, scale: f64) -> Result<Tensor> {
         let scores = (scores * scale)?;
         let sizes = scores.dims3()?;
         let by_query = scores.reshape(((), self.count, self.seen))?;
-        let kept = self.mask(first, &by_query)?;
+        let kept = self.mask(&by_query)?;
         let never = Tensor::new(f32::NEG_INFINITY, by_query.device())?;
         let masked = kept.where_cond(&by_query, &never.broadcast_as(by_query.shape())?)?;
         softmax_last_dim(&masked)?.reshape(sizes)
     }
 
     /// Which keys each query sees, made where the scores are.
-    fn mask(&self, first: usize, scores: &Tensor) -> Result<Tensor> {
-        let device = scores.device();
+    fn mask(&self, scores: &Tensor) -> Result<Tensor> {
+        let (device, first) = (scores.device(), self.queries - self.keys);
         let queries = Tensor::arange(first as u32, (first + self.count) as u32, device)?;
         let keys = Tensor::arange(0_u32, self.seen as u32, device)?;
         let (queries, keys) = (queries.unsqueeze(1)?, keys.unsqueeze(0)?);
@@ -155,6 +159,10 @@ fn softmax_back(dshares: Tensor, shares: &Tensor, scale: f64) -> Result<Tensor> 
         dshares.inplace_op2(shares, &cpu::SoftmaxBack { scale: scale as f32 })?;
         return Ok(dshares);
     }
+    softmax_back_composed(dshares, shares, scale)
+}
+
+fn softmax_back_composed(dshares: Tensor, shares: &Tensor, scale: f64) -> Result<Tensor> {
     let mean = (&dshares * shares)?.sum_keepdim(D::Minus1)?;
     (dshares.broadcast_sub(&mean)? * shares)? * scale
 }
@@ -215,6 +223,25 @@ mod tests {
                 check_close(&parts.0, &whole.0, 3e-6);
                 check_close(&parts.1, &whole.1, 3e-6);
                 check_close(&parts.2, &whole.2, 3e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn what_other_devices_do_is_what_the_processor_does() {
+        let (q, k, ..) = inputs();
+        for window in [None, Some(1), Some(3), Some(100)] {
+            for chunk in attention(window, 4).chunks() {
+                let queries = chunk.grouped(&q, 2).unwrap();
+                let fast = chunk.shares(&queries, &k).unwrap();
+                let keys = k.narrow(1, chunk.keys, chunk.seen).unwrap();
+                let scores = queries.matmul(&keys.transpose(1, 2).unwrap()).unwrap();
+                let scale = 1.0 / 8_f64.sqrt();
+                check_close(&chunk.composed(scores, scale).unwrap(), &fast, 1e-6);
+                let slopes = random(fast.dims(), 5);
+                let back = softmax_back(slopes.copy().unwrap(), &fast, scale).unwrap();
+                let composed = softmax_back_composed(slopes, &fast, scale).unwrap();
+                check_close(&composed, &back, 2e-6);
             }
         }
     }
