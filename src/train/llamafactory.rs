@@ -200,15 +200,8 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     let said = folders.handed().join("said.txt");
     let file =
         std::fs::File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
-    let (program, beside) = files::program(flags)?;
-    let mut command = Command::new(program);
-    if let Some(folder) = beside {
-        let others = std::env::var_os("PATH").unwrap_or_default();
-        let all = std::iter::once(folder).chain(std::env::split_paths(&others));
-        command.env("PATH", std::env::join_paths(all)?);
-    }
-    command.arg("train").arg(folders.settings()).current_dir(folders.handed());
-    command.envs(files::environment(flags)).stdin(Stdio::null());
+    let mut command = files::command(folders, flags)?;
+    command.stdin(Stdio::null());
     command.stdout(file.try_clone()?).stderr(file);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let child = command.spawn().map_err(|why| {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use fixfly_train::{Method, Precision, Schedule, Settings};
@@ -187,35 +188,44 @@ fn deepspeed() -> serde_json::Value {
     })
 }
 
-/// Its program, and the folder of it where it is named by one: it is started in
-/// another folder than this one, and itself starts `torchrun` by that name alone.
-pub(super) fn program(flags: &Flags) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
-    if flags.program.components().count() == 1 {
-        return Ok((flags.program.clone(), None));
+/// Its program, from whatever folder it is started; a bare name is one of `PATH`.
+fn program(flags: &Flags) -> std::io::Result<PathBuf> {
+    match flags.program.components().count() {
+        1 => Ok(flags.program.clone()),
+        _ => std::path::absolute(&flags.program),
     }
-    let program = std::path::absolute(&flags.program)?;
-    let folder = program.parent().map(Path::to_path_buf);
-    Ok((program, folder))
 }
 
-/// What it is started with: torchrun where there are many GPUs or DeepSpeed.
-pub(super) fn environment(flags: &Flags) -> Vec<(&'static str, String)> {
-    let mut all = vec![("DISABLE_VERSION_CHECK", "1".to_string())];
+/// The folder of a program that is named by one: it starts `torchrun` by that name alone.
+fn beside(program: &Path) -> Option<&Path> {
+    program.parent().filter(|folder| !folder.as_os_str().is_empty())
+}
+
+/// How it is started: with torchrun where there are many GPUs or DeepSpeed.
+pub(super) fn command(folders: &Folders, flags: &Flags) -> anyhow::Result<Command> {
+    let program = program(flags)?;
+    let mut command = Command::new(&program);
+    command.arg("train").arg(folders.settings()).current_dir(folders.handed());
+    command.env("DISABLE_VERSION_CHECK", "1");
+    if let Some(folder) = beside(&program) {
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(folder.into()).chain(std::env::split_paths(&others));
+        command.env("PATH", std::env::join_paths(all)?);
+    }
     let deepspeed = flags.method == Method::Full && flags.gpus > 0;
     if flags.gpus > 1 || deepspeed {
-        all.push(("FORCE_TORCHRUN", "1".into()));
-        all.push(("NPROC_PER_NODE", flags.gpus.to_string()));
+        command.env("FORCE_TORCHRUN", "1").env("NPROC_PER_NODE", flags.gpus.to_string());
     }
-    all
+    Ok(command)
 }
 
-fn sbatch(folders: &Folders, flags: &Flags) -> anyhow::Result<String> {
+fn sbatch(folders: &Folders, flags: &Flags) -> std::io::Result<String> {
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let name =
         folders.output.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
     let Flags { nodes, gpus, .. } = flags;
-    let (program, beside) = program(flags)?;
-    let path = beside.map(|folder| format!("export PATH={}:\"$PATH\"\n", quoted(&folder)));
+    let program = program(flags)?;
+    let path = beside(&program).map(|folder| format!("export PATH={}:\"$PATH\"\n", quoted(folder)));
     let path = path.unwrap_or_default();
     let said = folders.handed().join("slurm-%j.txt");
     let wanted =
