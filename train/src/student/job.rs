@@ -165,7 +165,8 @@ impl Ready {
     /// # Errors
     /// [`TrainError::Tensor`] where the device refuses.
     pub fn seconds(&self) -> Result<f64, TrainError> {
-        let one = self.plan.seconds(&self.shape, &self.devices[0], dtype(self.precision))?;
+        let (means, dtype) = (&self.job.means, dtype(self.precision));
+        let one = self.plan.seconds(&self.shape, means, &self.devices[0], dtype)?;
         Ok(one / self.devices.len() as f64)
     }
 

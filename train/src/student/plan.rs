@@ -1,11 +1,13 @@
 //! What a training will take, before it begins.
 
 use std::fs;
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
 use super::error::TrainError;
 use super::model::Chunks;
+use super::ops::{Attention, Stretch};
 use super::rows::Rows;
 use super::shape::Shape;
 use crate::settings::{Method, Settings, Target};
@@ -29,8 +31,10 @@ pub struct Plan {
     pub steps: usize,
     /// Bytes at the peak, about.
     pub memory: u64,
-    /// Floating-point operations of all epochs, about.
+    /// Floating-point operations of all epochs, about, but those of attention.
     pub operations: f64,
+    /// Pairs of tokens that attention compares in all epochs.
+    pub pairs: f64,
 }
 
 /// What decides memory and speed, but never what is learned.
@@ -64,8 +68,8 @@ impl Plan {
         let learned: usize = rows.train.iter().map(|row| row.learned().count()).sum();
         let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
         let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
-        let squares: f64 = lengths.iter().map(|length| (*length as f64).powi(2)).sum();
-        let epoch = operations(shape, settings, tokens as f64, learned as f64, squares);
+        let pairs: f64 = lengths.iter().map(|length| means.chunks.pairs(*length)).sum();
+        let epochs = settings.epochs as f64;
         Plan {
             parameters: shape.parameters(),
             learned: learned_by(shape, settings),
@@ -81,34 +85,57 @@ impl Plan {
                 longest.max(means.pass_tokens.min(tokens)),
                 bytes,
             ),
-            operations: epoch * settings.epochs as f64,
+            operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
+            pairs: pairs * epochs,
         }
     }
 
     /// Seconds that all epochs take on this device, about: it multiplies a few
-    /// matrices of the model's sizes to find out.
+    /// matrices of the model's sizes, and attends to a few tokens, to find out.
     pub(super) fn seconds(
         &self,
         shape: &Shape,
+        means: &Means,
         device: &Device,
         dtype: DType,
     ) -> candle_core::Result<f64> {
-        let wide = (shape.width.min(2048), shape.inner.min(4096));
-        let x = Tensor::ones((256, wide.0), dtype, device)?;
-        let w = Tensor::ones((wide.0, wide.1), dtype, device)?;
-        let (mut done, mut best) = (0.0, 0.0_f64);
-        while done < 0.2 {
-            let clock = std::time::Instant::now();
-            let y = x.matmul(&w)?;
-            device.synchronize()?;
-            drop(y);
-            let took = clock.elapsed().as_secs_f64();
-            best = best.max((2 * 256 * wide.0 * wide.1) as f64 / took);
-            done += took;
-        }
-        // What is no multiplication takes about a third of the time.
-        Ok(self.operations / best * 1.5)
+        let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
+        let (width, inner) = (shape.width.min(2048), shape.inner.min(4096));
+        let (x, w) = (ones(&[256, width])?, ones(&[width, inner])?);
+        let product = quickest(device, || x.matmul(&w).map(drop))?;
+        let matrices = self.operations * product / (2 * 256 * width * inner) as f64;
+
+        let length = self.longest.clamp(1, 1024);
+        let heads = |heads| ones(&[heads, length, shape.head]);
+        let (q, k) = (heads(shape.heads)?, heads(shape.kept_heads)?);
+        let dy = ones(&[length, shape.queries()])?;
+        let rows = [Stretch { from: 0, length }];
+        let attention = Attention { rows: &rows, window: None, chunk: means.chunks.queries };
+        let layer = quickest(device, || {
+            attention.forward(&q, &k, &k)?;
+            attention.back((&q, &k, &k), &dy).map(drop)
+        })?;
+        let layers = self.pairs / means.chunks.pairs(length) * shape.layers as f64;
+        // Norms, gates and rotations take about a third of the time beside attention.
+        Ok(matrices * 1.5 + layers * layer)
     }
+}
+
+/// Seconds that some work takes on a device, at its best in a moment's trying.
+fn quickest(
+    device: &Device,
+    work: impl Fn() -> candle_core::Result<()>,
+) -> candle_core::Result<f64> {
+    let (mut done, mut best) = (0.0, f64::INFINITY);
+    while done < 0.2 {
+        let clock = Instant::now();
+        work()?;
+        device.synchronize()?;
+        let took = clock.elapsed().as_secs_f64();
+        best = best.min(took);
+        done += took;
+    }
+    Ok(best)
 }
 
 impl Shape {
@@ -135,13 +162,13 @@ fn learned_by(shape: &Shape, settings: &Settings) -> usize {
     shape.layers * settings.rank * sides
 }
 
-fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64, squares: f64) -> f64 {
+/// All but attention's.
+fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64) -> f64 {
     // Forwards, once more, and back to the input; full: to the weights too.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
     let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
-    let attention = 7.0 * squares * (shape.layers * shape.queries()) as f64;
     let head = 2.0 * (shape.vocabulary * shape.width) as f64 * learned;
-    times * (matrices + head) + attention
+    times * (matrices + head)
 }
 
 /// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
@@ -285,6 +312,34 @@ mod tests {
         assert_eq!((plan.parameters, plan.learned), (8_190_735_360, 30_670_848));
         assert_eq!((plan.steps_per_epoch, plan.steps), (2, 20));
         assert_eq!(plan.tokens, (16_000, 16 * 999));
+    }
+
+    #[test]
+    fn a_chunk_is_compared_with_all_before_its_end() {
+        let pairs = |queries, length| Chunks { queries, ..Chunks::default() }.pairs(length);
+        assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
+        let plan = plan(&Settings { epochs: 3, ..Settings::of(Method::Lora) }, 300);
+        assert_eq!(plan.pairs, 3.0 * 16.0 * (256.0 * 256.0 + 44.0 * 300.0));
+    }
+
+    #[test]
+    fn time_grows_with_the_work() {
+        let small = Shape {
+            width: 64,
+            layers: 2,
+            heads: 2,
+            kept_heads: 1,
+            head: 32,
+            inner: 128,
+            vocabulary: 500,
+            ..shape()
+        };
+        let seconds = |length| {
+            let plan = plan(&Settings::of(Method::Lora), length);
+            plan.seconds(&small, &Means::default(), &Device::Cpu, DType::F32).unwrap()
+        };
+        let (short, long) = (seconds(64), seconds(4096));
+        assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");
     }
 
     #[track_caller]
