@@ -153,14 +153,15 @@ pub(crate) fn report(flags: &Flags) -> anyhow::Result<()> {
     if let Some(file) = &flags.html {
         write_page(file, flags, &set, &runs)?;
     }
-    terminal::print(&print::format(&report, flags.format)?)
+    terminal::print(&print::format(&report, flags.format, terminal::columns())?)
 }
 
 /// Prints the tables of one run.
 pub(crate) fn summary(run: &Path) -> anyhow::Result<()> {
     let (record, episodes) = (read_run(run)?, read_episodes(run)?);
     let runs = vec![RunReport::of(run.display().to_string(), &record, &episodes)];
-    terminal::print(&print::format(&Report { runs, ..Report::default() }, Format::Table)?)
+    let report = Report { runs, ..Report::default() };
+    terminal::print(&print::format(&report, Format::Table, terminal::columns())?)
 }
 
 fn measure(flags: &Flags, runs: &[Labelled]) -> anyhow::Result<(Vec<RunReport>, Vec<Measured>)> {

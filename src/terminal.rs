@@ -19,6 +19,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// The width of the terminal that results are printed to; none where it is no
+/// terminal, or one too narrow for any table.
+pub(crate) fn columns() -> Option<u16> {
+    let (_, columns) = console::Term::stdout().size_checked()?;
+    (columns >= 40).then_some(columns)
+}
+
 /// Whether colours are shown there.
 pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()

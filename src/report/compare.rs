@@ -185,6 +185,7 @@ mod tests {
     use super::super::fixture::{attempt, run};
     use super::super::groups::Checkpoint;
     use super::super::labels::Labels;
+    use super::super::sheets;
     use super::*;
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
             (&["t3".into()][..], &["t1".into(), "t2".into()][..])
         );
         let text: Vec<String> =
-            comparison.sheets().iter().map(super::super::sheets::table).collect();
+            comparison.sheets().iter().map(|sheet| sheets::table(sheet, None)).collect();
         insta::assert_snapshot!(text.join("\n\n"));
     }
 

@@ -6,11 +6,16 @@ use super::measure::RunReport;
 use super::sheets::{self, Sheet, sheets};
 use super::{Format, Report, claims};
 
-pub(super) fn format(report: &Report, format: Format) -> anyhow::Result<String> {
+/// `columns`: those of the terminal that it is for.
+pub(super) fn format(
+    report: &Report,
+    format: Format,
+    columns: Option<u16>,
+) -> anyhow::Result<String> {
     match format {
         Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(report)?)),
         Format::Csv => csv(report),
-        Format::Table => Ok(document(report, "", sheets::table)),
+        Format::Table => Ok(document(report, "", |sheet| sheets::table(sheet, columns))),
         Format::Markdown => Ok(document(report, "## ", sheets::markdown)),
     }
 }
@@ -25,7 +30,7 @@ fn together(report: &Report) -> Vec<Sheet> {
     all
 }
 
-fn document(report: &Report, heading: &str, draw: fn(&Sheet) -> String) -> String {
+fn document(report: &Report, heading: &str, draw: impl Fn(&Sheet) -> String) -> String {
     let mut text = String::new();
     for run in &report.runs {
         gap(&mut text);

@@ -1,6 +1,6 @@
 //! A report as tables of words: what a person reads, and a spreadsheet too.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use fixfly_benchmarks::metrics::{Share, SolvedAt};
 use serde::Serialize;
@@ -37,9 +37,13 @@ pub(crate) fn sheets(report: &RunReport) -> Vec<Sheet> {
     sheets
 }
 
-/// As boxes for a terminal.
-pub(crate) fn table(sheet: &Sheet) -> String {
-    fill(sheet, Table::new().load_style(presets::UTF8_FULL_CONDENSED))
+/// As boxes, no wider than the terminal that they are for.
+pub(crate) fn table(sheet: &Sheet, columns: Option<u16>) -> String {
+    let mut table = Table::new();
+    if let Some(columns) = columns {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+    fill(sheet, table.load_style(presets::UTF8_FULL_CONDENSED))
 }
 
 /// As Markdown.
@@ -49,10 +53,18 @@ pub(crate) fn markdown(sheet: &Sheet) -> String {
 
 fn fill(sheet: &Sheet, table: &mut Table) -> String {
     table.set_header(&sheet.header).add_rows(&sheet.rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (at, column) in table.column_iter_mut().enumerate().skip(1) {
+        if sheet.rows.iter().all(|row| row.get(at).is_none_or(|cell| is_number(cell))) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.trim_fmt()
+}
+
+/// Whether a cell reads from the right: a number, with what belongs to it, or nothing.
+fn is_number(cell: &str) -> bool {
+    let digits = cell.trim_start_matches(['+', '-', '<', '≤', '$']);
+    matches!(cell, "" | "—") || digits.starts_with(|first: char| first.is_ascii_digit())
 }
 
 const SHARE: [&str; 5] = ["count", "of", "%", "95 % from", "to"];
@@ -198,4 +210,36 @@ fn times(report: &RunReport) -> Sheet {
         rows.push(row("from first start to last end", ["".into(), "".into(), seconds(wall)]));
     }
     sheet("time, seconds", header("time", &["median", "95th of 100", "total"]), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_no_wider_than_its_terminal() {
+        let because = "a student beside its base model: +1.5 points (-0.2 to +3.2; 397)";
+        let cells = ["not enough data", because, "+1.5 (-0.2–3.2)"].map(String::from);
+        let rows = [row("LoRA students solve more than the model they came of", cells)];
+        let sheet = sheet("claims", header("claim", &["here", "because", "points"]), rows);
+        let narrow = table(&sheet, Some(60));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        insta::assert_snapshot!(narrow);
+        assert_eq!(table(&sheet, None), table(&sheet, Some(400)));
+    }
+
+    #[track_caller]
+    fn check(cell: &str, expected: bool) {
+        assert_eq!(is_number(cell), expected, "{cell}");
+    }
+
+    #[test]
+    fn numbers_read_from_the_right() {
+        for cell in ["", "—", "0", "5.2.1, 5.5", "+0.5 (-0.9 to +1.9)", "$1.20", "215 tasks"] {
+            check(cell, true);
+        }
+        for cell in ["no-think", "not enough data", "-", "p < 0.05"] {
+            check(cell, false);
+        }
+    }
 }

@@ -174,18 +174,18 @@ fn what_a_person_reads() {
     let mut episodes = every_sort(0);
     episodes.extend(every_sort(1));
     let report = report_of(&episodes);
-    insta::assert_snapshot!("table", format(&report, Format::Table).unwrap());
-    insta::assert_snapshot!("markdown", format(&report, Format::Markdown).unwrap());
+    insta::assert_snapshot!("table", format(&report, Format::Table, None).unwrap());
+    insta::assert_snapshot!("markdown", format(&report, Format::Markdown, None).unwrap());
 }
 
 #[test]
 fn what_a_spreadsheet_reads() {
-    insta::assert_snapshot!("csv", format(&report_of(&every_sort(0)), Format::Csv).unwrap());
+    insta::assert_snapshot!("csv", format(&report_of(&every_sort(0)), Format::Csv, None).unwrap());
 }
 
 #[test]
 fn a_run_without_episodes_is_reported_too() {
-    let text = format(&report_of(&[]), Format::Table).unwrap();
+    let text = format(&report_of(&[]), Format::Table, None).unwrap();
     assert!(text.contains("0 episodes on 0 tasks"), "{text}");
     assert!(!text.contains("NaN"), "{text}");
 }
