@@ -57,8 +57,22 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]
         Command::LlamaEngine => {
-            fixfly_policies::llama_engine();
+            fixfly_policies::llama_engine(find_gpus);
             Ok(())
         }
     }
+}
+
+/// Where training found CUDA, llama.cpp finds it too; where there is no driver, it
+/// sees no GPU and works without.
+#[cfg(feature = "llama")]
+fn find_gpus() -> Result<(), String> {
+    #[cfg(all(feature = "cuda", feature = "train-cuda"))]
+    {
+        use fixfly_train::student::cuda::{Absent, open};
+        if let Err(Absent::Library(why)) = open() {
+            return Err(why);
+        }
+    }
+    Ok(())
 }

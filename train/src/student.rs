@@ -13,8 +13,8 @@ mod chance;
 mod checkpoint;
 #[cfg(feature = "native")]
 mod copies;
-#[cfg(all(feature = "cuda", not(feature = "cuda-linked")))]
-mod cuda;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 #[cfg(feature = "native")]
 mod export;

@@ -2,5 +2,5 @@
 //! the library; `fixfly` is its own engine.
 
 fn main() {
-    fixfly_policies::llama_engine();
+    fixfly_policies::llama_engine(|| Ok(()));
 }

@@ -33,8 +33,9 @@ const FLASH: i32 = -1;
 const NO_FLASH: i32 = 0;
 
 /// What the hidden command `llama-engine` does: answers the calls of the policy
-/// that started it, line by line, until its standard input ends.
-pub fn llama_engine() {
+/// that started it, line by line, until its standard input ends. `before` comes
+/// before llama.cpp, and may say why there is no going on.
+pub fn llama_engine(before: impl FnOnce() -> Result<(), String>) {
     let (heard, asks) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -47,7 +48,7 @@ pub fn llama_engine() {
         std::process::exit(0);
     });
     if let Ok(Ask::Load(load)) = asks.recv()
-        && let Err(why) = serve(&load, &asks)
+        && let Err(why) = before().and_then(|()| serve(&load, &asks))
     {
         tell(&Answer::Failed(why));
     }

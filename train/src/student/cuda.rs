@@ -5,7 +5,8 @@
 //! of the functions it calls, so that the linker finds them in the program itself
 //! and, told to want only what is needed (rustc's `--as-needed`), leaves the
 //! libraries out. An entry jumps to where its slot says: to an answer of "there is
-//! no CUDA", and, once [`open`] found the libraries, to theirs.
+//! no CUDA", and, once [`open`] found the libraries, to theirs. ggml, where it is in
+//! the program too, calls by the same entries.
 
 use std::arch::global_asm;
 use std::error::Error;
@@ -17,7 +18,16 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use candle_core::cuda_backend::cudarc::driver::sys::CUDA_VERSION;
 use libloading::os::unix::Library as Handle;
 
-use super::error::TrainError;
+/// Why CUDA cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Absent {
+    /// There is no driver, and so no GPU.
+    #[error("{0}")]
+    Driver(String),
+    /// There is one, but not all that is to use it.
+    #[error("{0}")]
+    Library(String),
+}
 
 /// A library of CUDA. Its functions answer "not initialised", in its own numbers,
 /// where it is not there.
@@ -34,8 +44,6 @@ enum Version {
     Fixed(u32),
     /// CUDA's own, as it is compiled for.
     Cuda,
-    /// It is never opened: only kernels that no training uses want it.
-    Never,
 }
 
 struct Entry {
@@ -50,9 +58,9 @@ extern "C" fn absent<const STATUS: usize>() -> usize {
 }
 
 macro_rules! libraries {
-    ($($library:literal $version:expr, absent $status:literal: $($name:ident)*;)*) => {
+    ($all:ident, $slots:ident: $($library:literal $version:expr, absent $status:literal: $($name:ident)*;)*) => {
         #[allow(non_upper_case_globals)]
-        mod slots {
+        mod $slots {
             use super::{AtomicPtr, absent, c_void};
             $($(pub(super) static $name: AtomicPtr<c_void> =
                 AtomicPtr::new(absent::<$status> as extern "C" fn() -> usize as *mut c_void);)*)*
@@ -60,18 +68,18 @@ macro_rules! libraries {
         unsafe extern "C" {
             $($(fn $name();)*)*
         }
-        $($(entry!($name);)*)*
-        static LIBRARIES: &[Library] = &[$(Library {
+        $($(entry!($slots $name);)*)*
+        static $all: &[Library] = &[$(Library {
             name: $library,
             version: $version,
-            entries: &[$(Entry { name: stringify!($name), slot: &slots::$name, address: $name }),*],
+            entries: &[$(Entry { name: stringify!($name), slot: &$slots::$name, address: $name }),*],
         }),*];
     };
 }
 
 // Hidden: libraries that call each other's functions are to find those, and not these.
 macro_rules! entry {
-    ($name:ident) => {
+    ($slots:ident $name:ident) => {
         global_asm!(
             concat!(".pushsection .text.", stringify!($name), ",\"ax\",@progbits"),
             concat!(".globl ", stringify!($name)),
@@ -87,12 +95,12 @@ macro_rules! entry {
             #[cfg(target_arch = "aarch64")]
             "br x16",
             ".popsection",
-            slot = sym slots::$name,
+            slot = sym $slots::$name,
         );
     };
 }
 
-libraries! {
+libraries! { LIBRARIES, slots:
     "cuda" Version::Fixed(1), absent 3:
         cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetCurrent
         cuCtxGetLimit cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent
@@ -105,9 +113,10 @@ libraries! {
         cuFuncSetCacheConfig cuGetErrorName cuGetErrorString cuGraphClone cuGraphDestroy
         cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload
         cuImportExternalMemory cuInit cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel
-        cuMemAdvise_v2 cuMemAllocAsync cuMemAllocFromPoolAsync cuMemAllocManaged cuMemAlloc_v2
-        cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemHostAlloc cuMemPoolCreate
-        cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
+        cuMemAddressFree cuMemAddressReserve cuMemAdvise_v2 cuMemAllocAsync
+        cuMemAllocFromPoolAsync cuMemAllocManaged cuMemAlloc_v2 cuMemCreate cuMemFreeAsync
+        cuMemFreeHost cuMemFree_v2 cuMemGetAllocationGranularity cuMemGetInfo_v2 cuMemHostAlloc
+        cuMemMap cuMemRelease cuMemSetAccess cuMemUnmap cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
         cuMemPrefetchAsync_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2
         cuMemcpyDtoH_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeerAsync cuMemsetD8Async
         cuMemsetD8_v2 cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleLoad cuModuleLoadData
@@ -120,9 +129,11 @@ libraries! {
         cuStreamEndCapture cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent;
     "cublas" Version::Cuda, absent 1:
         cublasCreate_v2 cublasDasum_v2 cublasDestroy_v2 cublasDgemmStridedBatched cublasDgemm_v2
-        cublasDgemv_v2 cublasGemmEx cublasGemmGroupedBatchedEx cublasGemmStridedBatchedEx
-        cublasGetPointerMode_v2 cublasSasum_v2 cublasSetPointerMode_v2 cublasSetStream_v2
-        cublasSgemmStridedBatched cublasSgemm_v2 cublasSgemv_v2;
+        cublasDgemv_v2 cublasGemmBatchedEx cublasGemmEx cublasGemmGroupedBatchedEx
+        cublasGemmStridedBatchedEx cublasGetPointerMode_v2 cublasGetStatusString cublasSasum_v2
+        cublasSetMathMode cublasSetPointerMode_v2 cublasSetStream_v2 cublasSetWorkspace_v2
+        cublasSgemmBatched cublasSgemmStridedBatched cublasSgemm_v2 cublasSgemv_v2
+        cublasStrsmBatched;
     "cublasLt" Version::Cuda, absent 1:
         cublasLtCreate cublasLtDestroy cublasLtLoggerOpenFile cublasLtLoggerSetLevel
         cublasLtMatmul cublasLtMatmulAlgoGetHeuristic cublasLtMatmulDescCreate
@@ -138,7 +149,12 @@ libraries! {
     "nvrtc" Version::Cuda, absent 11:
         nvrtcCompileProgram nvrtcCreateProgram nvrtcDestroyProgram nvrtcGetPTX nvrtcGetPTXSize
         nvrtcGetProgramLog nvrtcGetProgramLogSize;
-    "cudart" Version::Never, absent 3:
+}
+
+// Never opened: only kernels that no training uses call it. ggml brings its own.
+#[cfg(not(feature = "ggml-cuda"))]
+libraries! { RUNTIME, runtime:
+    "cudart" Version::Cuda, absent 3:
         __cudaGetKernel __cudaLaunchKernel __cudaLaunchKernel_ptsz __cudaPopCallConfiguration
         __cudaPushCallConfiguration __cudaRegisterFatBinary __cudaRegisterFatBinaryEnd
         __cudaRegisterFunction __cudaRegisterVar __cudaUnregisterFatBinary cudaDeviceGetAttribute
@@ -150,21 +166,25 @@ libraries! {
         cudaStreamSynchronize cudaStreamSynchronize_ptsz;
 }
 
+#[cfg(feature = "ggml-cuda")]
+static RUNTIME: &[Library] = &[];
+
 /// Finds CUDA's libraries, the first time.
 ///
 /// # Errors
-/// [`TrainError::Settings`] names the library that is not there.
-pub(super) fn open() -> Result<(), TrainError> {
-    static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
-    OPENED.get_or_init(find).clone().map_err(TrainError::Settings)
+/// [`Absent`] names the library that is not there.
+pub fn open() -> Result<(), Absent> {
+    static OPENED: OnceLock<Result<(), Absent>> = OnceLock::new();
+    OPENED.get_or_init(find).clone()
 }
 
-fn find() -> Result<(), String> {
+fn find() -> Result<(), Absent> {
+    // Looked at, so that its entries are in the program.
+    std::hint::black_box(RUNTIME);
     for library in LIBRARIES {
         let version = match library.version {
             Version::Fixed(version) => version,
             Version::Cuda => CUDA_VERSION / 1000,
-            Version::Never => continue,
         };
         let handle = load(&format!("lib{}.so.{version}", library.name))?;
         for entry in library.entries {
@@ -182,7 +202,7 @@ fn find() -> Result<(), String> {
 }
 
 /// By its name, as the system finds libraries; else in the folders of a toolkit.
-fn load(file: &str) -> Result<Handle, String> {
+fn load(file: &str) -> Result<Handle, Absent> {
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
     let toolkits = toolkits.chain(["/usr/local/cuda".into()]).map(PathBuf::from);
     let places =
@@ -192,12 +212,17 @@ fn load(file: &str) -> Result<Handle, String> {
     open(file.into()).or_else(|why| {
         let mut there = places.filter(|place| place.is_file());
         there.find_map(|place| open(place).ok()).ok_or_else(|| {
-            let needed = match file {
-                "libcuda.so.1" => "NVIDIA's driver".to_string(),
-                _ => format!("the libraries of CUDA {}", CUDA_VERSION / 1000),
-            };
             let why = why.source().map_or_else(|| why.to_string(), ToString::to_string);
-            format!("--gpu wants {needed} ({why}): install them, or name their folder in LD_LIBRARY_PATH")
+            let mend = "install them, or name their folder in LD_LIBRARY_PATH";
+            match file {
+                "libcuda.so.1" => {
+                    Absent::Driver(format!("a GPU wants NVIDIA's driver ({why}): {mend}"))
+                }
+                _ => Absent::Library(format!(
+                    "a GPU wants the libraries of CUDA {} ({why}): {mend}",
+                    CUDA_VERSION / 1000
+                )),
+            }
         })
     })
 }

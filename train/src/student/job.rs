@@ -122,8 +122,8 @@ fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
             "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
         ));
     }
-    #[cfg(all(feature = "cuda", not(feature = "cuda-linked")))]
-    super::cuda::open()?;
+    #[cfg(feature = "cuda")]
+    super::cuda::open().map_err(|why| TrainError::Settings(why.to_string()))?;
     gpus.iter().map(|at| Device::new_cuda(*at).map_err(|why| no_gpu(*at, &why))).collect()
 }
 
