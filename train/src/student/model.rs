@@ -38,12 +38,6 @@ impl Chunks {
     pub(super) fn scored(&self, vocabulary: usize) -> usize {
         (self.logits / vocabulary).clamp(16, 1024)
     }
-
-    /// Pairs of tokens that attention compares in a row of so many.
-    pub(super) fn pairs(&self, length: usize) -> f64 {
-        let ends = (0..length).step_by(self.queries).map(|at| (at, length.min(at + self.queries)));
-        ends.map(|(at, end)| ((end - at) * end) as f64).sum()
-    }
 }
 
 /// A model and what of it is learned.

@@ -54,6 +54,13 @@ impl Default for Means {
     }
 }
 
+impl Means {
+    /// How rows attend where no window ends what they see.
+    fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
+        Attention { rows, window: None, chunk: self.chunks.queries }
+    }
+}
+
 impl Plan {
     /// Counts; loads nothing.
     pub(super) fn new(
@@ -68,7 +75,9 @@ impl Plan {
         let learned: usize = rows.train.iter().map(|row| row.learned().count()).sum();
         let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
         let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
-        let pairs: f64 = lengths.iter().map(|length| means.chunks.pairs(*length)).sum();
+        let pairs =
+            |length: &usize| means.attention(&[Stretch { from: 0, length: *length }]).pairs();
+        let pairs: f64 = lengths.iter().map(pairs).sum();
         let epochs = settings.epochs as f64;
         Plan {
             parameters: shape.parameters(),
@@ -110,12 +119,12 @@ impl Plan {
         let (q, k) = (heads(shape.heads)?, heads(shape.kept_heads)?);
         let dy = ones(&[length, shape.queries()])?;
         let rows = [Stretch { from: 0, length }];
-        let attention = Attention { rows: &rows, window: None, chunk: means.chunks.queries };
+        let attention = means.attention(&rows);
         let layer = quickest(device, || {
             attention.forward(&q, &k, &k)?;
             attention.back((&q, &k, &k), &dy).map(drop)
         })?;
-        let layers = self.pairs / means.chunks.pairs(length) * shape.layers as f64;
+        let layers = self.pairs / attention.pairs() * shape.layers as f64;
         // Norms, gates and rotations take about a third of the time beside attention.
         Ok(matrices * 1.5 + layers * layer)
     }
@@ -316,7 +325,10 @@ mod tests {
 
     #[test]
     fn a_chunk_is_compared_with_all_before_its_end() {
-        let pairs = |queries, length| Chunks { queries, ..Chunks::default() }.pairs(length);
+        let pairs = |queries, length| {
+            let chunks = Chunks { queries, ..Chunks::default() };
+            Means { chunks, ..Means::default() }.attention(&[Stretch { from: 0, length }]).pairs()
+        };
         assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
         let plan = plan(&Settings { epochs: 3, ..Settings::of(Method::Lora) }, 300);
         assert_eq!(plan.pairs, 3.0 * 16.0 * (256.0 * 256.0 + 44.0 * 300.0));

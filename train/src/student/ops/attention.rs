@@ -46,6 +46,11 @@ impl Attention<'_> {
         })
     }
 
+    /// Pairs of a query and a key that are compared.
+    pub(in super::super) fn pairs(&self) -> f64 {
+        self.chunks().map(|chunk| (chunk.count * chunk.seen) as f64).sum()
+    }
+
     /// `q` is heads × tokens × numbers, `k` and `v` have fewer heads; gives
     /// tokens × (heads · numbers).
     pub(in super::super) fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
