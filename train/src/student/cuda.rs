@@ -103,24 +103,24 @@ macro_rules! entry {
 libraries! { LIBRARIES, slots:
     "cuda" Version::Fixed(1), absent 3:
         cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetCurrent
-        cuCtxGetLimit cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent
-        cuCtxSetFlags cuCtxSetLimit cuCtxSynchronize cuDestroyExternalMemory cuDeviceGet
-        cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetDefaultMemPool cuDeviceGetMemPool
-        cuDeviceGetName cuDeviceGetUuid cuDeviceGetUuid_v2 cuDevicePrimaryCtxRelease_v2
-        cuDevicePrimaryCtxRetain cuDeviceSetMemPool cuDeviceTotalMem_v2 cuEventCreate
-        cuEventDestroy_v2 cuEventElapsedTime cuEventElapsedTime_v2 cuEventQuery cuEventRecord
-        cuEventSynchronize cuExternalMemoryGetMappedBuffer cuFuncGetAttribute cuFuncSetAttribute
-        cuFuncSetCacheConfig cuGetErrorName cuGetErrorString cuGraphClone cuGraphDestroy
-        cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload
-        cuImportExternalMemory cuInit cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel
-        cuMemAddressFree cuMemAddressReserve cuMemAdvise_v2 cuMemAllocAsync
-        cuMemAllocFromPoolAsync cuMemAllocManaged cuMemAlloc_v2 cuMemCreate cuMemFreeAsync
-        cuMemFreeHost cuMemFree_v2 cuMemGetAllocationGranularity cuMemGetInfo_v2 cuMemHostAlloc
-        cuMemMap cuMemRelease cuMemSetAccess cuMemUnmap cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
-        cuMemPrefetchAsync_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2
-        cuMemcpyDtoH_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeerAsync cuMemsetD8Async
-        cuMemsetD8_v2 cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleLoad cuModuleLoadData
-        cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock
+        cuCtxGetLimit cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags
+        cuCtxSetLimit cuCtxSynchronize cuDestroyExternalMemory cuDeviceGet cuDeviceGetAttribute
+        cuDeviceGetCount cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceGetName
+        cuDeviceGetUuid cuDeviceGetUuid_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain
+        cuDeviceSetMemPool cuDeviceTotalMem_v2 cuEventCreate cuEventDestroy_v2 cuEventElapsedTime
+        cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventSynchronize
+        cuExternalMemoryGetMappedBuffer cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig
+        cuGetErrorName cuGetErrorString cuGraphClone cuGraphDestroy cuGraphExecDestroy
+        cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload cuImportExternalMemory cuInit
+        cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel cuMemAddressFree
+        cuMemAddressReserve cuMemAdvise_v2 cuMemAllocAsync cuMemAllocFromPoolAsync
+        cuMemAllocManaged cuMemAlloc_v2 cuMemCreate cuMemFreeAsync cuMemFreeHost cuMemFree_v2
+        cuMemGetAllocationGranularity cuMemGetInfo_v2 cuMemHostAlloc cuMemMap cuMemPoolCreate
+        cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
+        cuMemPrefetchAsync_v2 cuMemRelease cuMemSetAccess cuMemUnmap cuMemcpyDtoDAsync_v2
+        cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoH_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2
+        cuMemcpyPeerAsync cuMemsetD8Async cuMemsetD8_v2 cuModuleGetFunction cuModuleGetGlobal_v2
+        cuModuleLoad cuModuleLoadData cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock
         cuOccupancyMaxActiveBlocksPerMultiprocessor
         cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxActiveClusters
         cuOccupancyMaxPotentialBlockSize cuOccupancyMaxPotentialBlockSizeWithFlags
