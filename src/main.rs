@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "the one crate that talks to a person")]
 
 mod bench;
+mod built;
 mod cli;
 mod config;
 mod dataset;
@@ -51,7 +52,7 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Export(flags) => export::export(&flags, &terminal),
         #[cfg(not(feature = "train"))]
-        Command::Export(_) => Err(train::without().into()),
+        Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),

@@ -14,7 +14,7 @@ use clap::Args;
 use fixfly_train::student::{Checkpoint, checkpoints, choose};
 use fixfly_train::{Dataset, Method};
 
-use crate::failure::Usage;
+use crate::built::{Feature, require};
 use crate::report::labels::Mode;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
@@ -50,12 +50,7 @@ pub(crate) struct Flags {
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file)?;
     let sweep = if flags.scale == Scale::Tiny { scale::tiny(sweep) } else { sweep };
-    if cfg!(not(all(feature = "train", feature = "llama"))) {
-        return Err(Usage(
-            "this fixfly was built without training or without students: build it with `cargo build --release --features train,llama`".into(),
-        )
-        .into());
-    }
+    require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let workshop = Workshop::open(&flags.output, stop, terminal)?;
     let (scale, runs) = (flags.scale, Vec::new());

@@ -19,8 +19,7 @@ use fixfly_train::{Method, Precision};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-#[cfg(not(feature = "train"))]
-use crate::failure::Usage;
+use crate::built::{Feature, require};
 use crate::terminal::Terminal;
 use hyper::Hyper;
 
@@ -139,13 +138,14 @@ pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 
 #[cfg(feature = "train")]
 fn here(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<()> {
+    require(&[Feature::Train])?;
     native::train(flags, method, terminal)
 }
 
 #[cfg(not(feature = "train"))]
 fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
     flags.hyper.settings(method)?;
-    Err(without().into())
+    Ok(require(&[Feature::Train])?)
 }
 
 /// The words of a command that this build lacks.
@@ -154,11 +154,6 @@ fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
 pub(crate) struct Absent {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     words: Vec<String>,
-}
-
-#[cfg(not(feature = "train"))]
-pub(crate) fn without() -> Usage {
-    Usage("this fixfly was built without training: build it with `cargo build --release --features train`, or let LLaMA-Factory train by `fixfly train llamafactory`".into())
 }
 
 /// The checkpoints, the one to take, and what to do with it.

@@ -21,6 +21,11 @@ mod llama;
 #[path = "llama/absent.rs"]
 mod llama;
 mod null;
+// Tests are compiled with everything; this is what other builds have.
+#[cfg(all(test, feature = "llama"))]
+#[path = "llama/absent.rs"]
+#[allow(unreachable_pub, reason = "public where it is the policy")]
+mod absent;
 #[cfg(feature = "openai")]
 mod openai;
 mod oracle;

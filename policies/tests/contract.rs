@@ -244,13 +244,3 @@ async fn retrieval_puts_a_sibling_into_the_words_of_the_class() {
     let action = act(&*policy, &[], 0).await.unwrap();
     assert_eq!(code(&action), TRUTH);
 }
-
-#[cfg(not(feature = "llama"))]
-#[test]
-fn a_policy_that_is_not_in_this_build_says_how_to_get_it() {
-    let Open::Model(open) = find("policy", ALL, "llama").unwrap().open else {
-        panic!("it asks a model")
-    };
-    let why = open(&fixfly_policies::Settings::default()).err().unwrap();
-    assert!(why.contains("cargo build --release --features llama"), "{why}");
-}

@@ -90,5 +90,5 @@ pub(super) fn blank(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 
 #[cfg(not(feature = "train"))]
 pub(super) fn blank(_: &Flags, _: &Terminal) -> anyhow::Result<()> {
-    Err(super::without().into())
+    Ok(crate::built::require(&[crate::built::Feature::Train])?)
 }

@@ -8,6 +8,7 @@ use fixfly_runtime::read_episodes;
 use fixfly_train::Method;
 use fixfly_train::student::{Checkpoint, Numbers, Repairs, gguf_adapter, gguf_model};
 
+use crate::built::{Feature, require};
 use crate::failure::{Usage, one_line};
 use crate::terminal::Terminal;
 use crate::{cli, run};
@@ -35,12 +36,7 @@ impl<'a> Tries<'a> {
         (base, method): (&Path, Method),
         terminal: &'a Terminal,
     ) -> anyhow::Result<Tries<'a>> {
-        if cfg!(not(feature = "llama")) {
-            return Err(Usage(
-                "--repairs: this fixfly was built without students: build it with `cargo build --release --features train,llama`".into(),
-            )
-            .into());
-        }
+        require(&[Feature::Train, Feature::Llama])?;
         let shown = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
         let tries = Tries {

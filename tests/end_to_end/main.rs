@@ -1,12 +1,14 @@
 //! The real binary, as a person uses it. No network, no GPU, no Docker.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod architecture;
 mod benches;
 mod datasets;
 mod faults;
 mod issues;
 mod project;
 mod reasons;
+mod recorded;
 mod reports;
 mod runs;
 mod schemas;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::{command, printed, refused};
+use crate::{command, printed, refused, sentence};
 
 /// A model folder's configuration, and a dataset's ShareGPT form.
 fn stage(folder: &Path) -> (PathBuf, PathBuf) {
@@ -61,11 +61,24 @@ fn a_training_that_cannot_be_is_refused_in_a_sentence() {
     );
 }
 
-#[cfg(not(feature = "train"))]
 #[test]
-fn without_the_feature_it_says_how_to_get_it() {
-    let (code, why) = refused(&["train", "lora", "--base", "b", "--dataset", "d", "-o", "s"]);
-    assert!(code == 2 && why.contains("cargo build --release --features train"), "{why}");
+fn a_build_without_a_feature_says_how_to_get_it() {
+    let without = |feature, words: &[&str]| {
+        sentence(command(words).env("FIXFLY_WITHOUT", feature).output().unwrap())
+    };
+    let lora = ["train", "lora", "--base", "b", "--dataset", "d", "-o", "s"];
+    let (code, why) = without("train", &lora);
+    let remedy = "build it with `cargo build --release --features train`, or train with LLaMA-Factory: \
+                  `fixfly train llamafactory`";
+    assert_eq!((code, why), (2, format!("this fixfly was built without train; {remedy}")));
+
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benchmarks/experiments/closed-loop.toml");
+    let sweep = ["sweep", file, "-o", "/nonexistent/s"];
+    for feature in ["train", "llama"] {
+        let (code, why) = without(feature, &sweep);
+        let remedy = "build it with `cargo build --release --features train,llama`";
+        assert_eq!((code, why), (2, format!("this fixfly was built without {feature}; {remedy}")));
+    }
 }
 
 #[test]

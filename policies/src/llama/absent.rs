@@ -26,3 +26,16 @@ pub fn students_by(
 ) -> Result<Vec<Box<dyn Policy>>, String> {
     Err(WHY.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_to_get_it() {
+        let Open::Model(open) = ENTRY.open else { panic!("it asks a model") };
+        let why = open(&Settings::default()).err().unwrap();
+        assert_eq!(why, WHY);
+        assert_eq!(students_by(Path::new(""), &Settings::default(), &[]).err().unwrap(), WHY);
+    }
+}

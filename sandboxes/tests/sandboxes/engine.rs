@@ -1,14 +1,10 @@
 //! An engine that hangs, resets, restarts and answers 500: a proxy before the
 //! real one, where there is one, and a scripted one everywhere.
-#![cfg(feature = "docker")]
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::between::{Between, Fate, Request};
-use common::*;
+use crate::common::between::{Between, Fate, Request};
+use crate::common::*;
 use fixfly_runtime::{Host, SandboxError};
 use fixfly_sandboxes::docker::{Engine, Patience};
 

@@ -1,20 +1,16 @@
 //! Hostile candidates through the real binary: none may be called solved, be
-//! blamed on the machine, outlive its run, or touch the candidate after it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr)]
-
-#[path = "../common/mod.rs"]
-mod common;
+//! blamed on the machine, outlive its run, or touch the candidate after it. Each
+//! attack in each sandbox is a test of its own.
 
 mod attacks;
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use attacks::{Attack, attacks};
-use common::Django;
+use crate::common::Django;
+use attacks::{Attack, attack, attacks};
 #[cfg(feature = "wasm")]
 use fixfly_benchmarks::Item;
 use fixfly_benchmarks::RunPath;
@@ -25,6 +21,7 @@ use fixfly_runtime::{
     Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn, Usage,
     Wording, read_episodes,
 };
+use rstest::rstest;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -127,20 +124,15 @@ fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
     Some(format!("== {}: {end:?}, {:?}\n{}", attack.name, seen.outcome, seen.text))
 }
 
-/// The sandboxes in which the test server runs here; others are named.
-async fn sandboxes() -> Vec<&'static str> {
-    let mut found = Vec::new();
-    for entry in fixfly_sandboxes::ALL.iter().filter(|entry| entry.name != "wasm") {
-        let parts = (entry.open)().unwrap().parts().await;
-        match parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none()) {
-            None => found.push(entry.name),
-            Some(part) => eprintln!("skipped `{}`: {}", entry.name, part.mend),
-        }
-    }
-    found
+/// Whether that sandbox is there; what is missing is printed.
+async fn is_here(sandbox: &str) -> bool {
+    let entry = fixfly_sandboxes::ALL.iter().find(|entry| entry.name == sandbox).unwrap();
+    let parts = (entry.open)().unwrap().parts().await;
+    let missing = parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none());
+    missing.inspect(|part| eprintln!("skipped `{sandbox}`: {}", part.mend)).is_none()
 }
 
-/// What the attacks are played on, and the word by which what they start is known.
+/// What attacks are played on, and the word by which what they start is known.
 struct Stage {
     attacks: Vec<Attack>,
     #[cfg(feature = "wasm")]
@@ -161,15 +153,13 @@ async fn stage(django: &Django, attacks: Vec<Attack>) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let mark = format!("77{}", std::process::id());
-    let head = "def parse_header_name(cls, header):\n";
-    let codes: Vec<String> = attacks
-        .iter()
-        .flat_map(|attack| {
-            let body = attack.body.replace("PORT", &port).replace("MARK", &mark);
-            let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
-            [format!("{head}{body}"), truth.clone()]
-        })
-        .collect();
+    let hostile = |attack: &Attack| {
+        let body = attack.body.replace("PORT", &port).replace("MARK", &mark);
+        let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+        format!("def parse_header_name(cls, header):\n{body}")
+    };
+    let codes: Vec<String> =
+        attacks.iter().flat_map(|attack| [hostile(attack), truth.clone()]).collect();
     let benchmark = django.benchmark(vec![item.clone()]);
     let recorded = recording(&task, &codes);
     Stage {
@@ -184,42 +174,50 @@ async fn stage(django: &Django, attacks: Vec<Attack>) -> Stage {
 }
 
 impl Stage {
-    /// All of them in one sandbox.
-    fn play(&self, sandbox: &str) -> Vec<Episode> {
-        let codes = 2 * self.attacks.len();
-        let episodes = play(self.benchmark.path(), self.recorded.path(), codes, sandbox);
+    /// Each attack with its episode and the honest one's after it, all in one sandbox.
+    fn play(&self, sandbox: &str) -> Vec<(&Attack, Vec<Episode>)> {
+        let count = 2 * self.attacks.len();
+        let episodes = play(self.benchmark.path(), self.recorded.path(), count, sandbox);
         assert_eq!(marked(&self.mark), 0, "processes are left");
-        assert_eq!(episodes.len(), codes);
-        episodes
+        assert_eq!(episodes.len(), count);
+        self.attacks.iter().zip(episodes.chunks(2).map(<[_]>::to_vec)).collect()
     }
 }
 
+#[track_caller]
+fn solved(honest: &Episode, attack: &Attack) {
+    let seen = honest.turns.first().map_or("", |turn| turn.observation.text.as_str());
+    assert!(honest.solved(), "the honest one after {}: {:?}\n{seen}", attack.name, honest.end);
+}
+
+#[rstest]
 #[tokio::test]
-async fn no_attack_is_solved_or_hurts_the_next_candidate() {
+async fn it_is_not_solved_and_does_not_hurt_the_next_candidate(
+    #[files("tests/verdicts/red_team/attacks/*.py")] file: PathBuf,
+    #[values("local", "docker")] sandbox: &str,
+) {
     let Some(django) = Django::here() else { return };
-    let stage = stage(&django, attacks()).await;
-    let attacks = &stage.attacks;
-    let mut faults = Vec::new();
-    for sandbox in sandboxes().await {
-        let episodes = stage.play(sandbox);
-        for (attack, pair) in attacks.iter().zip(episodes.chunks(2)) {
-            faults.extend(fault(attack, &pair[0]).map(|fault| format!("{sandbox} {fault}")));
-            if !pair[1].solved() {
-                let seen = pair[1].turns.first().map_or("", |turn| turn.observation.text.as_str());
-                let end = &pair[1].end;
-                faults.push(format!("== {sandbox}, after {}: {end:?}\n{seen}", attack.name));
-            }
-        }
+    if !is_here(sandbox).await {
+        return;
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(attacks.iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
+    let stage = stage(&django, vec![attack(&file)]).await;
+    for (attack, pair) in stage.play(sandbox) {
+        if let Some(fault) = fault(attack, &pair[0]) {
+            panic!("{fault}");
+        }
+        solved(&pair[1], attack);
+    }
 }
 
-/// In WebAssembly most attacks fail for lack of what they attack with. Those
-/// that only use up time are played by a few: each takes all it may.
+/// In WebAssembly most attacks fail for lack of what they attack with. Python
+/// starts slowly there, so several attacks share a run. Those that only use up
+/// time are played by a few: each takes all it may.
 #[cfg(feature = "wasm")]
+#[rstest]
 #[tokio::test]
-async fn no_attack_is_solved_in_wasm_or_hurts_the_next_candidate() {
+async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate(
+    #[values(0, 1, 2)] share: usize,
+) {
     let Some(django) = Django::here() else { return };
     let mut attacks = attacks();
     let mut slow = 0;
@@ -227,25 +225,23 @@ async fn no_attack_is_solved_in_wasm_or_hurts_the_next_candidate() {
         slow += usize::from(attack.outcomes.contains(&Outcome::TimedOut));
         slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
     });
+    let attacks = attacks.into_iter().skip(share).step_by(3).collect();
     let stage = stage(&django, attacks).await;
     let fit = Fit { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
     let mut fits = Fits::default();
     fits.insert(fit);
     fits.write(&fits::file(stage.benchmark.path(), "wasm")).unwrap();
-    let mut faults = Vec::new();
-    for (attack, pair) in stage.attacks.iter().zip(stage.play("wasm").chunks(2)) {
+    for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
         let told = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
-        let seen = |episode: &Episode| {
-            let text = episode.turns.first().map_or("", |turn| turn.observation.text.as_str());
-            format!("{:?}\n{text}", episode.end)
-        };
-        if pair[0].infrastructure_failure() || pair[0].solved() && !told {
-            faults.push(format!("== {}: {}", attack.name, seen(&pair[0])));
-        }
-        if !pair[1].solved() {
-            faults.push(format!("== after {}: {}", attack.name, seen(&pair[1])));
-        }
+        let seen = pair[0].turns.first().map_or("", |turn| turn.observation.text.as_str());
+        let held = !pair[0].infrastructure_failure() && (!pair[0].solved() || told);
+        assert!(held, "{}: {:?}\n{seen}", attack.name, pair[0].end);
+        solved(&pair[1], attack);
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn some_attacks_are_recognised_as_tampering() {
+    assert!(attacks().iter().any(|attack| attack.outcomes.contains(&Outcome::Tampered)));
 }

@@ -1,12 +1,9 @@
 //! What every sandbox promises: of Python programs, as some run nothing else;
 //! and what holds in those.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use fixfly_runtime::{Command, MountMode, Output, Sandbox, SandboxError, Status};
 
 fn python3(code: &str) -> Command {

@@ -1,5 +1,4 @@
 //! The rules of the layout, checked: prose alone comes too late.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

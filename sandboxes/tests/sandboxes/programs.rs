@@ -1,12 +1,9 @@
 //! What those sandboxes promise that run any program, beside what every one
 //! does (`contract.rs`): signals, trees of processes, odd files.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use fixfly_runtime::{Command, SandboxError, Status};
 
 #[tokio::test]

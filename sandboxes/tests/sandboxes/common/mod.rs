@@ -31,6 +31,14 @@ pub(crate) async fn each(spec: &SandboxSpec) -> Vec<(Arc<dyn Host>, Box<dyn Sand
     opened(spec, |name| !PYTHON_ONLY.contains(&name)).await
 }
 
+/// The sandbox of that name, where this machine gives it.
+pub(crate) async fn the(
+    kind: &str,
+    spec: &SandboxSpec,
+) -> Option<(Arc<dyn Host>, Box<dyn Sandbox>)> {
+    opened(spec, |name| name == kind).await.pop()
+}
+
 /// The sandboxes that run Python and nothing else.
 pub(crate) async fn each_of_python_alone(
     spec: &SandboxSpec,

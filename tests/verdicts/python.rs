@@ -1,12 +1,10 @@
 //! Benchmarks of any Python project, through the real binary, on a small
 //! project written for it. Needs the network once, for pytest.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Source, Tests, source};
 use fixfly_runtime::{Benchmark, DescribedBy, Split, TestOutcome, find};
@@ -29,22 +27,32 @@ fn succeeds(words: &[&str]) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// The benchmark of the fixture, made once for all tests, and what was said.
-fn built() -> &'static (TempDir, PathBuf, String) {
-    static BUILT: OnceLock<(TempDir, PathBuf, String)> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let home = TempDir::new().unwrap();
-        let folder = home.path().join("ledger");
-        let repository = fixture("ledger").display().to_string();
-        let output = folder.display().to_string();
-        let said = succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
-        (home, folder, said)
-    })
+/// The benchmark of the fixture and what was printed, made once for all tests:
+/// each is a process of its own, and the first to come makes it.
+fn built() -> (PathBuf, String) {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ledger");
+    fs::create_dir_all(&all).unwrap();
+    let lock = fs::File::create(all.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let folder = all.join("benchmark");
+    let made = all.join("made");
+    let of = fs::read_to_string(&made).unwrap_or_default();
+    if let Some((_, said)) = of.split_once('\n').filter(|(by, _)| *by == run) {
+        return (folder, said.to_owned());
+    }
+    let _ = fs::remove_dir_all(&folder);
+    let repository = fixture("ledger").display().to_string();
+    let output = folder.display().to_string();
+    let said = succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
+    fs::write(&made, format!("{run}\n{said}")).unwrap();
+    (folder, said)
 }
 
 #[test]
 fn a_project_becomes_a_benchmark_that_holds() {
-    let (home, folder, said) = built();
+    let (folder, said) = built();
+    let home = TempDir::new().unwrap();
     assert!(said.contains("made by the project's build: src/ledger/_version.py"), "{said}");
     let packages = fs::read_dir(folder.join("venv/lib")).unwrap().next().unwrap().unwrap();
     assert!(!packages.path().join("site-packages/ledger").exists());
@@ -83,7 +91,7 @@ fn a_project_becomes_a_benchmark_that_holds() {
 
 #[test]
 fn an_unchanged_project_is_not_built_again() {
-    let (_, folder, _) = built();
+    let (folder, _) = built();
     let repository = fixture("ledger").display().to_string();
     let output = folder.display().to_string();
     let before = fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
@@ -127,12 +135,12 @@ fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
 /// Every test must fare as in a fresh process, with the original, a stub and a mutant.
 #[track_caller]
 fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)) {
-    let (_, folder, _) = built();
+    let (folder, _) = built();
     let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
     let all = source::methods(&text).unwrap();
     let method = all.iter().find(|method| method.qualname == qualname).unwrap();
     let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
-    let tests = fresh(folder, framework, file, &text);
+    let tests = fresh(&folder, framework, file, &text);
     assert!(tests.len() > 5, "{tests:?}");
     let item = Item {
         id: format!("{file}::{qualname}"),
@@ -147,7 +155,7 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
         lines: method.body_lines,
         mutants: [1, 1],
     };
-    let benchmark = methods(folder, framework, item);
+    let benchmark = methods(&folder, framework, item);
     let truth = source::source_of(&text, method);
     let mutant = truth.replacen(change.0, change.1, 1);
     assert_ne!(mutant, truth);
@@ -155,7 +163,7 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for candidate in [truth, source::stub(&text, method), mutant] {
         let spliced = source::spliced(&text, method, &candidate);
-        let mut expected = fresh(folder, framework, file, &spliced);
+        let mut expected = fresh(&folder, framework, file, &spliced);
         // What a fresh process could not even collect has failed.
         for test in tests.keys() {
             expected.entry(test.clone()).or_insert("bad".into());

@@ -1,9 +1,6 @@
 //! What every sandbox shows of the world, and what it hides.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use fixfly_runtime::{Command, MountMode, Status};
 
 #[tokio::test]

@@ -36,16 +36,8 @@ impl Attack {
     }
 }
 
-/// Every attack, by name.
-pub(crate) fn attacks() -> Vec<Attack> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|at| at.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "py"));
-    files.sort();
-    files.iter().map(|file| attack(file)).collect()
-}
-
-fn attack(file: &Path) -> Attack {
+/// What a file says of its attack.
+pub(crate) fn attack(file: &Path) -> Attack {
     let text = fs::read_to_string(file).unwrap();
     let (head, body) = text.split_once("\n\n").expect("a head, an empty line and a body");
     let name = file.file_stem().unwrap().to_string_lossy();

@@ -1,18 +1,16 @@
 //! What a sandbox must withstand: each file of `attacks/`, played in every
 //! sandbox, and the deaths of what runs in it and of fixfly.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod attacks;
-mod common;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use attacks::{Attack, attacks};
-use common::*;
+use crate::attacks::{Attack, attack};
+use crate::common::*;
 use fixfly_runtime::{Command, Host, Sandbox};
+use rstest::rstest;
 
 /// What is wrong after an attack, if anything is.
 async fn fault(attack: &Attack, sandbox: &dyn Sandbox, mark: &str, body: &str) -> Option<String> {
@@ -48,68 +46,80 @@ fn beyond_it(attack: &Attack, host: &dyn Host) -> bool {
     attack.needs_memory && host.isolation().contains("no memory limit")
 }
 
+/// What an attack reaches for, and the word by which what it starts is known.
+struct Stage {
+    secret: tempfile::TempDir,
+    listener: TcpListener,
+    mark: String,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let secret = open_folder();
+        std::fs::write(secret.path().join("secret"), "a kept word").unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        Stage { secret, listener, mark: marker() }
+    }
+
+    fn body(&self, attack: &Attack) -> String {
+        let port = self.listener.local_addr().unwrap().port().to_string();
+        let body = attack.body.replace("MARK", &self.mark).replace("PORT", &port);
+        let secret = self.secret.path().join("secret");
+        let body = body.replace("SECRET", secret.to_str().unwrap());
+        body.replace("FIXFLY", &std::process::id().to_string())
+    }
+
+    #[track_caller]
+    fn is_untouched(&self) {
+        let secret = std::fs::read_to_string(self.secret.path().join("secret")).unwrap();
+        assert_eq!(secret, "a kept word");
+        self.listener.set_nonblocking(true).unwrap();
+        assert!(self.listener.accept().is_err(), "something connected");
+    }
+}
+
+#[rstest]
 #[tokio::test]
-async fn no_attack_gets_out_of_any_sandbox() {
+async fn it_does_not_get_out(
+    #[files("tests/sandboxes/attacks/*.py")] file: PathBuf,
+    #[values("local", "docker")] kind: &str,
+) {
     if !python() {
         return;
     }
-    let secret = open_folder();
-    let file = secret.path().join("secret");
-    std::fs::write(&file, "secret").unwrap();
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    let fixfly = std::process::id().to_string();
-    let mark = marker();
-    let mut faults = Vec::new();
-    for attack in attacks() {
-        let body = attack.body.replace("MARK", &mark).replace("PORT", &port);
-        let body = body.replace("SECRET", file.to_str().unwrap()).replace("FIXFLY", &fixfly);
-        for (host, sandbox) in each(&attack.spec).await {
-            let kind = host.isolation();
-            let kind = kind.split(':').next().unwrap_or_default();
-            if beyond_it(&attack, &*host) {
-                eprintln!("skipped {} in {kind}: {}", attack.name, host.isolation());
-                continue;
-            }
-            let fault = fault(&attack, &*sandbox, &mark, &body).await;
-            faults.extend(fault.map(|fault| format!("{kind}, {}: {fault}", attack.name)));
-            sandbox.close().await.unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "secret", "{}", attack.name);
+    let (stage, attack) = (Stage::new(), attack(&file));
+    let Some((host, sandbox)) = the(kind, &attack.spec).await else { return };
+    if beyond_it(&attack, &*host) {
+        eprintln!("skipped: {}", host.isolation());
+        return;
     }
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    let fault = fault(&attack, &*sandbox, &stage.mark, &stage.body(&attack)).await;
+    sandbox.close().await.unwrap();
+    assert_eq!(fault, None, "{}", attack.name);
+    stage.is_untouched();
 }
 
 /// Where there are no processes, most attacks end with what they do not find.
+#[rstest]
 #[tokio::test]
-async fn no_attack_gets_out_of_a_sandbox_of_python_alone() {
-    let secret = open_folder();
-    let file = secret.path().join("secret");
-    std::fs::write(&file, "a kept word").unwrap();
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    let fixfly = std::process::id().to_string();
-    let mark = marker();
-    for attack in attacks() {
-        let body = attack.body.replace("MARK", &mark).replace("PORT", &port);
-        let body = body.replace("SECRET", file.to_str().unwrap()).replace("FIXFLY", &fixfly);
-        for (_, sandbox) in each_of_python_alone(&attack.spec).await {
-            let start = Instant::now();
-            let output = sandbox.exec(&attack.command(&body)).await.unwrap();
-            assert!(start.elapsed() < attack.timeout + Duration::from_secs(25), "{}", attack.name);
-            assert!(!out(&output).contains("a kept word"), "{}: {}", attack.name, out(&output));
-            let kept = attack.kept.unwrap_or(1 << 20);
-            assert!(output.stdout.len() <= kept && output.stderr.len() <= kept + 100);
-            assert_eq!(marked(&mark), 0, "{}", attack.name);
-            let after = Command::new(["python3", "-c", "print('still there')"]);
-            let after = sandbox.exec(&after).await.unwrap();
-            assert_eq!(out(&after), "still there\n", "{}", attack.name);
-            sandbox.close().await.unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a kept word", "{}", attack.name);
+async fn it_does_not_get_out_of_a_sandbox_of_python_alone(
+    #[files("tests/sandboxes/attacks/*.py")] file: PathBuf,
+) {
+    let (stage, attack) = (Stage::new(), attack(&file));
+    for (_, sandbox) in each_of_python_alone(&attack.spec).await {
+        let start = Instant::now();
+        let output = sandbox.exec(&attack.command(&stage.body(&attack))).await.unwrap();
+        assert!(start.elapsed() < attack.timeout + Duration::from_secs(25));
+        assert!(!out(&output).contains("a kept word"), "{}", out(&output));
+        let kept = attack.kept.unwrap_or(1 << 20);
+        assert!(output.stdout.len() <= kept && output.stderr.len() <= kept + 100);
+        assert_eq!(marked(&stage.mark), 0);
+        let after = Command::new(["python3", "-c", "print('still there')"]);
+        let after = sandbox.exec(&after).await.unwrap();
+        assert_eq!(out(&after), "still there\n");
+        sandbox.close().await.unwrap();
     }
-    listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "something connected");
+    stage.is_untouched();
 }
 
 /// A server that starts sleepers as far from itself as it can.
@@ -182,7 +192,7 @@ async fn killing_fixfly_leaves_no_process() {
     }
     let mark = marker();
     let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "held_until_killed", "--nocapture"])
+        .args(["--exact", "red_team::held_until_killed", "--nocapture"])
         .env("FIXFLY_TEST_HOLD", &mark)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

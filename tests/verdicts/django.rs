@@ -1,14 +1,10 @@
 //! The hazards of running candidates inside Django's own test suite, each with
 //! a test, on the real Django. The facts here are names of methods and tests;
 //! their source always comes from the fetched copy.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr)]
-
-mod common;
 
 use std::process::Command;
 
-use common::{Bench, Django, sandbox};
+use crate::common::{Bench, Django, sandbox};
 use fixfly_benchmarks::{RunPath, source};
 use fixfly_runtime::{Answer, Benchmark, Outcome, Split, TestOutcome};
 

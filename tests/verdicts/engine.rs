@@ -1,20 +1,12 @@
 //! A Docker engine that fails under a run: what it took is no failure of a
 //! candidate, and is made again.
-#![cfg(feature = "docker")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr)]
-
-#[path = "../sandboxes/tests/common/between.rs"]
-mod between;
-#[path = "end_to_end/project.rs"]
-mod project;
 
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use between::{Between, Fate, Request};
+use crate::between::{Between, Fate, Request};
 use fixfly_runtime::{Boundary, End, FailureKind, read_episodes};
 
 /// Calls that one attempt to open a sandbox makes in vain.
@@ -50,7 +42,7 @@ async fn a_failing_engine_fails_the_sandbox_and_the_same_command_solves_all() {
         }
     };
     let between = Between::new(true, Box::new(decide));
-    let (benchmark, folder) = (project::benchmark(0.0), tempfile::tempdir().unwrap());
+    let (benchmark, folder) = (crate::project::benchmark(0.0), tempfile::tempdir().unwrap());
     let run = folder.path().join("run");
 
     let down = play(&between.address(), benchmark.path(), &run).await;
