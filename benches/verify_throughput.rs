@@ -130,7 +130,8 @@ fn fresh(
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let item: &Item =
                         manifest.items.iter().find(|item| item.id == task.id).expect("an item");
-                    let code = |answer| benchmark.secrets().answer(task, answer).expect("a code");
+                    let code =
+                        |answer| benchmark.ground_truth().answer(task, answer).expect("a code");
                     let truth = code(Answer::Truth);
                     let sabotaged = source::sabotaged(&truth).expect("code");
                     let (tests, wider) = (item.tests.ids(), item.wider.ids());

@@ -226,7 +226,7 @@ async fn all(
 ) -> anyhow::Result<(Vec<Graded>, Vec<String>)> {
     let worlds: Vec<SandboxSpec> =
         jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
-    sandbox::furnish(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
     let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
     let mut stream = futures::stream::iter(jobs)

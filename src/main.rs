@@ -30,13 +30,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match obey(cli) {
+    match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::end(&error),
     }
 }
 
-fn obey(cli: Cli) -> anyhow::Result<()> {
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let terminal = Terminal::default();
     terminal.log(cli.verbose);
     match cli.command {

@@ -32,8 +32,8 @@ use groups::{Checkpoint, Set};
 use html::Page;
 use labels::Labelled;
 use measure::RunReport;
-use measured::{Asked, Measured};
-use sheets::Sheet;
+use measured::{Asked, RunMetrics};
+use sheets::Table;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -131,7 +131,7 @@ fn table(name: &str) -> Result<String, String> {
 struct Report {
     runs: Vec<RunReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tables: Vec<Sheet>,
+    tables: Vec<Table>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     claims: Vec<Tested>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +164,7 @@ pub(crate) fn summary(run: &Path) -> anyhow::Result<()> {
     terminal::print(&print::format(&report, Format::Table, terminal::columns())?)
 }
 
-fn measure(flags: &Flags, runs: &[Labelled]) -> anyhow::Result<(Vec<RunReport>, Vec<Measured>)> {
+fn measure(flags: &Flags, runs: &[Labelled]) -> anyhow::Result<(Vec<RunReport>, Vec<RunMetrics>)> {
     let tokens = flags.tokenizer.as_deref().map(|file| Tokens::open(Some(file))).transpose()?;
     let asked = Asked {
         truth: flags.html.is_some() || (shows(flags, CODE) && !flags.compare),
@@ -176,7 +176,7 @@ fn measure(flags: &Flags, runs: &[Labelled]) -> anyhow::Result<(Vec<RunReport>, 
         let name = path.display().to_string();
         let (record, episodes) = (read_run(path)?, read_episodes(path)?);
         both.0.push(RunReport::of(name.clone(), &record, &episodes));
-        both.1.push(Measured::of(name, labels.clone(), &record, &episodes, &asked));
+        both.1.push(RunMetrics::of(name, labels.clone(), &record, &episodes, &asked));
     }
     Ok(both)
 }
@@ -208,7 +208,7 @@ fn said(flags: &Flags, set: &Set<'_>, runs: Vec<RunReport>) -> anyhow::Result<Re
 
 /// The tables asked for; those that have a row if none was, and for runs named
 /// one by one only the thesis' own: each run by itself has the rest.
-fn tables(flags: &Flags, set: &Set<'_>, a_set: bool) -> (Vec<Sheet>, Vec<&'static str>) {
+fn tables(flags: &Flags, set: &Set<'_>, a_set: bool) -> (Vec<Table>, Vec<&'static str>) {
     let (mut sheets, mut left_out) = (Vec::new(), Vec::new());
     let asked = !flags.table.is_empty();
     let named = |entry: &&tables::Entry| match asked {
@@ -226,7 +226,7 @@ fn tables(flags: &Flags, set: &Set<'_>, a_set: bool) -> (Vec<Sheet>, Vec<&'stati
 }
 
 fn write_page(file: &Path, flags: &Flags, set: &Set<'_>, runs: &[Labelled]) -> anyhow::Result<()> {
-    let sheets: Vec<Sheet> = match flags.compare {
+    let sheets: Vec<Table> = match flags.compare {
         true => Comparison::of(set)?.sheets(),
         false => tables::ALL.iter().map(|entry| entry.sheet(set)).collect(),
     };

@@ -17,8 +17,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Part, Policy, RunDirectory, Split, Task, Templates,
-    find, read_episodes,
+    Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
+    Templates, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 
@@ -31,7 +31,7 @@ use glob::matches;
 pub(crate) use interrupts::Interrupts;
 pub(crate) use machine::now;
 use progress::Progress;
-use queue::{Crew, ENOUGH, Ended, Queue, Work};
+use queue::{MAX_CONSECUTIVE_FAILURES, Queue, RunContext, RunOutcome, Work};
 pub(crate) use record::{episode_seed, hex};
 use record::{facts, record};
 
@@ -158,7 +158,7 @@ fn run_by(
     flags: &Flags,
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -170,7 +170,7 @@ async fn episodes(
     flags: &Flags,
     there: Option<Box<dyn Policy>>,
     terminal: &Terminal,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let open_policy = &named("policy", fixfly_policies::ALL, &flags.policy)?.open;
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
@@ -198,17 +198,17 @@ async fn episodes(
     flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
     let policy: Box<dyn Policy> = match (there, open_policy) {
         (Some(policy), _) => policy,
-        (None, Open::Examples(open)) => open(benchmark.secrets().examples()?),
+        (None, Open::Examples(open)) => open(benchmark.ground_truth().examples()?),
         (None, Open::Answers(open)) => open(benchmark.clone()),
         (None, Open::Episodes(open)) => open(recorded),
         (None, Open::Model(open)) => open(&settings).map_err(Usage)?,
     };
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     if !flags.allow_weak {
-        strong(&flags.sandbox, &host.parts().await)?;
+        require_isolation(&flags.sandbox, &host.parts().await)?;
     }
-    let pool = Arc::new(Pool::new(host, jobs * beds(&tasks)));
+    let pool = Arc::new(Pool::new(host, jobs * sandboxes_per_attempt(&tasks)));
 
     let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
     let mut record = record(flags, asked, &templates, facts, &*pool);
@@ -221,7 +221,7 @@ async fn episodes(
     let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
     let mut progress = Progress::new(terminal, total, &finished);
     let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
-    let crew = Crew {
+    let crew = RunContext {
         policy_name: flags.policy.clone(),
         policy,
         tools,
@@ -253,9 +253,9 @@ pub(crate) fn settings(flags: &Flags) -> Settings {
 }
 
 /// Refuses a sandbox that would hold less than is asked of it.
-fn strong(sandbox: &str, parts: &[Part]) -> Result<(), Usage> {
-    let Some(part) = parts.iter().find(|part| part.weakens()) else { return Ok(()) };
-    let Part { name, mend, cost, .. } = part;
+fn require_isolation(sandbox: &str, parts: &[Protection]) -> Result<(), Usage> {
+    let Some(part) = parts.iter().find(|part| part.is_missing()) else { return Ok(()) };
+    let Protection { name, mend, cost, .. } = part;
     Err(Usage(format!(
         "the sandbox `{sandbox}` lacks this on this machine: {name} ({cost}); to get it: {mend}; \
          --allow-weak goes on without, and `fixfly sandbox doctor` says more"
@@ -263,15 +263,15 @@ fn strong(sandbox: &str, parts: &[Part]) -> Result<(), Usage> {
 }
 
 /// Says what is missing, if anything is.
-fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
-    let Ended { stopped, halted, gave_up, left, failed, broken, .. } = ended;
+fn conclude(ended: RunOutcome, run: &Path) -> anyhow::Result<()> {
+    let RunOutcome { stopped, halted, gave_up, left, failed, broken, .. } = ended;
     if let Some(why) = halted {
         let run = run.display();
         anyhow::bail!("stopped with {left} episodes left: {why}; the same command continues {run}");
     }
     if let Some(why) = gave_up {
         anyhow::bail!(
-            "stopped with {left} episodes left: {ENOUGH} attempts in a row failed for reasons \
+            "stopped with {left} episodes left: {MAX_CONSECUTIVE_FAILURES} attempts in a row failed for reasons \
              outside the policy ({why}); when that is mended, the same command continues {}",
             run.display()
         );
@@ -348,21 +348,21 @@ pub(crate) fn fitting(
     tasks: Vec<Task>,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Task>> {
-    let (total, mut unfit) = (tasks.len(), BTreeMap::<String, usize>::new());
+    let (total, mut unsupported) = (tasks.len(), BTreeMap::<String, usize>::new());
     let fit: Vec<Task> = tasks
         .into_iter()
-        .filter(|task| match benchmark.unfit(task, sandbox) {
+        .filter(|task| match benchmark.unsupported(task, sandbox) {
             Some(why) => {
-                *unfit.entry(why).or_default() += 1;
+                *unsupported.entry(why).or_default() += 1;
                 false
             }
             None => true,
         })
         .collect();
-    if !unfit.is_empty() {
+    if !unsupported.is_empty() {
         let (here, name) = (fit.len(), split.name());
         terminal.say(&format!("{sandbox} serves {here} of {total} tasks ({name}); left out:"));
-        terminal.say(bench::reasons(unfit).trim_end());
+        terminal.say(bench::reasons(unsupported).trim_end());
     }
     match fit.is_empty() && total > 0 {
         true => Err(Usage(format!("no task can be worked on in `{sandbox}`")).into()),
@@ -407,7 +407,7 @@ pub(crate) fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
 
 /// Sandboxes an attempt needs at once: where it keeps one for all its turns, a
 /// pass is judged in a second one, and attempts must not wait for each other.
-fn beds(tasks: &[Task]) -> usize {
+fn sandboxes_per_attempt(tasks: &[Task]) -> usize {
     match tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
         true => 2,
         false => 1,
@@ -432,15 +432,17 @@ mod tests {
 
     #[test]
     fn a_sandbox_that_lacks_what_is_needed_is_refused() {
-        let part = |by: Option<&str>, needed| Part {
+        let part = |by: Option<&str>, needed| Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
             mend: "ask for it".to_owned(),
             cost: "all can be taken",
         };
-        assert!(strong("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok());
-        let why = strong("local", &[part(None, true)]).unwrap_err().to_string();
+        assert!(
+            require_isolation("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok()
+        );
+        let why = require_isolation("local", &[part(None, true)]).unwrap_err().to_string();
         assert_eq!(
             why,
             "the sandbox `local` lacks this on this machine: memory of the whole sandbox (all \

@@ -8,7 +8,7 @@ mod wasm;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
-use fixfly_runtime::{Part, SandboxSpec};
+use fixfly_runtime::{Protection, SandboxSpec};
 use fixfly_sandboxes::{ALL, local};
 
 use crate::terminal::{self, Terminal};
@@ -54,7 +54,7 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
 
 /// Makes what that sandbox lacks for these worlds, where it can be made here.
 #[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "nothing else is made"))]
-pub(crate) async fn furnish(
+pub(crate) async fn ensure_image(
     sandbox: &str,
     specs: &[&SandboxSpec],
     terminal: &Terminal,
@@ -112,8 +112,8 @@ async fn doctor() -> String {
     said
 }
 
-fn verdict(parts: &[Part], isolation: &str) -> String {
-    let missed: Vec<_> = parts.iter().filter(|part| part.weakens()).collect();
+fn verdict(parts: &[Protection], isolation: &str) -> String {
+    let missed: Vec<_> = parts.iter().filter(|part| part.is_missing()).collect();
     match missed.first() {
         None if parts.is_empty() => isolation.to_owned(),
         None => "all that is needed is here".to_owned(),
@@ -122,7 +122,7 @@ fn verdict(parts: &[Part], isolation: &str) -> String {
     }
 }
 
-fn table(parts: &[Part]) -> String {
+fn table(parts: &[Protection]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -132,7 +132,7 @@ fn table(parts: &[Part]) -> String {
     table.trim_fmt()
 }
 
-fn row(part: &Part) -> [String; 4] {
+fn row(part: &Protection) -> [String; 4] {
     let name = part.name.to_owned();
     match &part.by {
         Some(by) => [name, by.clone(), String::new(), String::new()],
@@ -147,8 +147,8 @@ fn row(part: &Part) -> [String; 4] {
 mod tests {
     use super::*;
 
-    fn part(by: Option<&str>, needed: bool) -> Part {
-        Part {
+    fn part(by: Option<&str>, needed: bool) -> Protection {
+        Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,

@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 use crate::train::interrupt;
 use file::{Checkpoints, Data, Model, Sweep};
 use scale::Scale;
-use workshop::{Step, Workshop};
+use workshop::{ArtifactStore, Step};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -57,7 +57,7 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         .into());
     }
     let stop = interrupt::listen(terminal)?;
-    let workshop = Workshop::open(&flags.output, stop, terminal)?;
+    let workshop = ArtifactStore::open(&flags.output, stop, terminal)?;
     let (scale, runs) = (flags.scale, Vec::new());
     let mut bench = Bench { folder: None, scale, sweep: &sweep, workshop: &workshop, runs };
     bench.folder = bench.benchmark()?;
@@ -94,7 +94,7 @@ struct Bench<'a> {
     folder: Option<PathBuf>,
     scale: Scale,
     sweep: &'a Sweep,
-    workshop: &'a Workshop,
+    workshop: &'a ArtifactStore,
     /// What was run, as a report reads it.
     runs: Vec<toml::Table>,
 }

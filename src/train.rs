@@ -33,7 +33,7 @@ pub(crate) struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a model to be trained from nothing (needs a build with --features train)
-    Blank(blank::Flags),
+    RandomInit(blank::Flags),
     /// Train an adapter beside a model's weights (needs a build with --features train)
     Lora(Box<Native>),
     /// Train all weights of a model (needs a build with --features train)
@@ -130,7 +130,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {
-        Command::Blank(flags) => blank::blank(flags, terminal),
+        Command::RandomInit(flags) => blank::blank(flags, terminal),
         Command::Lora(flags) => here(flags, Method::Lora, terminal),
         Command::Full(flags) => here(flags, Method::Full, terminal),
         Command::Llamafactory(flags) => llamafactory::train(flags, terminal),

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::build::{host, left_out, on_threads};
-use super::trial;
+use super::evaluate;
 use crate::failure::Interrupted;
 use crate::run::cpus;
 use crate::terminal::{Terminal, print};
@@ -157,7 +157,7 @@ async fn try_all(
 async fn tried(all: &Faults, pool: &Pool, fault: &Fault) -> Result<Tried, BenchmarkError> {
     let task = all.task(fault)?;
     let faulty = task.statement.method().and_then(|method| method.faulty.as_deref());
-    let observed = trial(pool, all, &task, faulty.unwrap_or_default()).await?;
+    let observed = evaluate(pool, all, &task, faulty.unwrap_or_default()).await?;
     let Fault { id, hash, .. } = fault.clone();
     Ok(Tried { id, hash, outcome: observed.outcome })
 }

@@ -16,7 +16,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use super::trial;
+use super::evaluate;
 use crate::failure::Usage;
 use crate::run::{cpus, first, split};
 use crate::terminal::{Terminal, print};
@@ -162,9 +162,9 @@ async fn try_all(
 
 fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
     let tried: Vec<&Fit> = items.iter().filter_map(|item| known.get(item)).collect();
-    let mut unfit = BTreeMap::<String, usize>::new();
+    let mut unsupported = BTreeMap::<String, usize>::new();
     for why in tried.iter().filter_map(|fit| fit.why.clone()) {
-        *unfit.entry(why).or_default() += 1;
+        *unsupported.entry(why).or_default() += 1;
     }
     let served = tried.iter().filter(|fit| fit.why.is_none()).count();
     format!(
@@ -173,14 +173,14 @@ fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
         flags.split.name(),
         flags.sandbox,
         tried.len(),
-        reasons(unfit),
+        reasons(unsupported),
     )
 }
 
 /// Reasons and how many they concern, the most frequent first.
-pub(crate) fn reasons(unfit: BTreeMap<String, usize>) -> String {
+pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
     const MOST: usize = 12;
-    let mut rows: Vec<(String, usize)> = unfit.into_iter().collect();
+    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
     rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
     let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
     rows.truncate(MOST);
@@ -192,12 +192,12 @@ impl Trier {
     async fn fit(&self, task: &Task, item: &Item) -> Result<Fit, BenchmarkError> {
         let fit = |why| Fit { id: item.id.clone(), hash: item.hash.clone(), why };
         for answer in [Answer::Truth, Answer::Stub] {
-            let code = self.methods.secrets().answer(task, answer)?;
-            let there = trial(&self.there, &*self.methods, task, &code).await?;
+            let code = self.methods.ground_truth().answer(task, answer)?;
+            let there = evaluate(&self.there, &*self.methods, task, &code).await?;
             if answer == Answer::Truth && there.outcome != Outcome::Passed {
                 return Ok(fit(Some(format!("the original fails: {}", first_failure(&there)))));
             }
-            let local = trial(&self.local, &*self.methods, task, &code).await?;
+            let local = evaluate(&self.local, &*self.methods, task, &code).await?;
             if outcomes(&there) != outcomes(&local) {
                 return Ok(fit(Some(match answer {
                     Answer::Truth => "the original's tests end otherwise than in local".into(),

@@ -128,7 +128,7 @@ async fn check_all(
     let asked = (flags.sandbox.as_str(), flags.split);
     let tasks = first(fitting(asked, &*verifier.benchmark, tasks, terminal)?, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));
@@ -189,9 +189,9 @@ impl Verifier {
 
 /// What is wrong with an episode, if it is not what its control must give.
 fn fault(control: &Control, episode: &Episode) -> Option<String> {
-    let held_up = episode.verdict.as_ref().and_then(|verdict| verdict.held_up);
+    let hidden_tests_pass = episode.verdict.as_ref().and_then(|verdict| verdict.hidden_tests_pass);
     let broken = episode.infrastructure_failure();
-    if !broken && episode.solved() == control.solves && held_up != Some(false) {
+    if !broken && episode.solved() == control.solves && hidden_tests_pass != Some(false) {
         return None;
     }
     let id = &episode.task.id;

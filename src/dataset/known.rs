@@ -106,7 +106,7 @@ fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Res
 
 /// The method a task asks for, as its authors wrote it.
 pub(super) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String, String> {
-    benchmark.secrets().answer(task, Answer::Truth).map_err(|error| error.to_string())
+    benchmark.ground_truth().answer(task, Answer::Truth).map_err(|error| error.to_string())
 }
 
 /// What a build may know of it.
@@ -118,7 +118,7 @@ pub(super) fn known<'a>(
     let runtime = runtime.context("cannot start threads")?;
     let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark))?;
     let held_out = tasks.into_iter().map(|task| {
-        let source = benchmark.secrets().answer(&task, Answer::Truth)?;
+        let source = benchmark.ground_truth().answer(&task, Answer::Truth)?;
         Ok(HeldOut { id: task.id, source })
     });
     let facts = benchmark.facts();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
-use fixfly_runtime::{Message, Words};
+use fixfly_runtime::{Completion, Message};
 use fixfly_train::{Answered, Outcome, Prompts, Said, Tokens, Trace, Traces, compressed};
 use serde_json::json;
 
@@ -96,7 +96,7 @@ impl Wanted for Short {
         self.prompts.compress(&self.reasoning, self.most, before)
     }
 
-    async fn judge(&self, words: &Words) -> Result<Outcome, String> {
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
         let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
         let said = Said { text, reasoning, finish: words.generation.finish };
         Ok(compressed(said, self.most, &self.tokens))

@@ -8,8 +8,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, Budget, Call, Host, Message, Policy, PolicyError, Split, Task,
-    Templates, Tool, View, Words, attempt,
+    Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
+    Split, Task, Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::Pool;
 use fixfly_train::{
@@ -137,7 +137,7 @@ impl Wanted for Trace {
         self.prompts.elicit(&self.prompt, &self.question)
     }
 
-    async fn judge(&self, words: &Words) -> Result<Outcome, String> {
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
         let right = match (final_code(&words.text), &self.bench) {
             (None, _) => Err("the answer holds no code"),
             (Some(code), None) => match same_code(code, &self.question.solution, &Python) {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
-use fixfly_runtime::{Message, Policy, PolicyError, Request, Words};
+use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request};
 use fixfly_train::{Answered, Answers, Outcome, Tally, Trace};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ pub(super) trait Wanted: Send + Sync {
     fn messages(&self, before: Option<&Answered>) -> Vec<Message>;
 
     /// What comes of an answer; else why the world kept it from being known.
-    async fn judge(&self, words: &Words) -> Result<Outcome, String>;
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String>;
 }
 
 /// What is wanted, row by row.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cells;
 use super::groups::{Group, Set, difference, ratio};
 use super::measured::{Attempt, by_task};
-use super::sheets::Sheet;
+use super::sheets::Table;
 use super::tables::words_by_task;
 use crate::failure::Usage;
 
@@ -66,10 +66,10 @@ impl Comparison {
         })
     }
 
-    pub(crate) fn sheets(&self) -> Vec<Sheet> {
+    pub(crate) fn sheets(&self) -> Vec<Table> {
         let McNemar { both, only_first, only_second, neither, p } = self.mcnemar;
         let strings = |cells: &[&str]| cells.iter().map(|c| (*c).to_string()).collect::<Vec<_>>();
-        let solved = Sheet {
+        let solved = Table {
             title: format!("solved, {} beside {}", self.second, self.first),
             header: strings(&[
                 "both",
@@ -90,7 +90,7 @@ impl Comparison {
             notes: strings(&["Pairs are of one task. p is exact and two-sided: how often a \
                               difference at least as large comes by chance."]),
         };
-        let figures = Sheet {
+        let figures = Table {
             title: "figures, over the tasks that both tried".into(),
             header: strings(&["figure", "first", "second", "second − first", "of"]),
             rows: self.figures.iter().map(|row| row.to_vec()).collect(),
@@ -106,7 +106,7 @@ impl Comparison {
         let rows = rows.iter().flat_map(|(who, only)| {
             tasks(only).into_iter().map(move |task| vec![format!("only the {who}"), task])
         });
-        let differing = Sheet {
+        let differing = Table {
             title: "tasks that one of them solved".into(),
             header: strings(&["solved by", "task"]),
             rows: rows.collect(),

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use fixfly_benchmarks::metrics::{Estimate, Share, SolvedAt, Spread, bootstrap, solved, spread};
 
 use super::labels::Labels;
-use super::measured::{Attempt, Measured, by_task};
+use super::measured::{Attempt, RunMetrics, by_task};
 
 const VALIDATION: &str = "validation";
 
@@ -132,7 +132,7 @@ pub(crate) struct Set<'m> {
 }
 
 impl<'m> Set<'m> {
-    pub(crate) fn of(measured: &'m [Measured], choice: Checkpoint) -> Self {
+    pub(crate) fn of(measured: &'m [RunMetrics], choice: Checkpoint) -> Self {
         let mut groups: Vec<Group<'m>> = Vec::new();
         for run in measured {
             let place = groups.iter().position(|group| {
@@ -272,7 +272,7 @@ mod tests {
             run(labels(Some(2)), "validation", solved_of(4)),
         ];
         #[track_caller]
-        fn check(runs: &[Measured], choice: Checkpoint, expected: u32) {
+        fn check(runs: &[RunMetrics], choice: Checkpoint, expected: u32) {
             let set = Set::of(runs, choice);
             let chosen: Vec<_> = set.chosen().iter().map(|group| group.labels.epoch).collect();
             assert_eq!(chosen, [Some(expected)]);

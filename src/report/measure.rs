@@ -33,7 +33,7 @@ pub(crate) struct RunReport {
     /// Of the episodes whose task is described by the method's own docstring.
     pub(crate) solved_docstring_only: Share,
     /// Of the solved episodes that have wider tests, those that pass them too.
-    pub(crate) held_up: Share,
+    pub(crate) hidden_tests_pass: Share,
     /// Of the solved episodes, those that are the reference word for word.
     pub(crate) exact_match: Share,
     /// Episodes in which a candidate reached for its verdict.
@@ -106,7 +106,8 @@ impl RunReport {
             Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
         };
         let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
-        let wider: Vec<bool> = solved.iter().filter_map(|e| e.verdict.as_ref()?.held_up).collect();
+        let wider: Vec<bool> =
+            solved.iter().filter_map(|e| e.verdict.as_ref()?.hidden_tests_pass).collect();
         let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
         let odd = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
         let turns = || episodes.iter().flat_map(|episode| &episode.turns);
@@ -128,7 +129,7 @@ impl RunReport {
                 docstring.iter().filter(|e| e.solved()).count(),
                 docstring.len(),
             ),
-            held_up: Share::new(wider.iter().filter(|held| **held).count(), wider.len()),
+            hidden_tests_pass: Share::new(wider.iter().filter(|held| **held).count(), wider.len()),
             exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
             to_review: Share::new(solved.iter().filter(odd).count(), solved.len()),
             tampered: share(&tampered),

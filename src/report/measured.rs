@@ -12,7 +12,7 @@ use super::labels::Labels;
 use super::truth::{Judged, Truth, offered};
 
 /// A run.
-pub(crate) struct Measured {
+pub(crate) struct RunMetrics {
     pub(crate) run: String,
     pub(crate) labels: Labels,
     pub(crate) benchmark: String,
@@ -36,7 +36,7 @@ pub(crate) struct Attempt {
     /// What the last turn failed of, where the task stayed unsolved.
     pub(crate) unresolved: Option<String>,
     /// Each turn's reasoning, of a model that gave one.
-    pub(crate) thoughts: Vec<Thought>,
+    pub(crate) thoughts: Vec<ReasoningLength>,
     /// The reasoning of the first turn.
     pub(crate) first_thought: Option<String>,
     /// The last method offered.
@@ -52,7 +52,7 @@ pub(crate) struct Attempt {
 
 /// How long a reasoning is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thought {
+pub(crate) struct ReasoningLength {
     pub(crate) words: u64,
     pub(crate) characters: u64,
     /// By the tokenizer given, else as the server counted; none where neither did.
@@ -67,7 +67,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) tokens: Option<&'a Tokens>,
 }
 
-impl Measured {
+impl RunMetrics {
     pub(crate) fn of(
         run: String,
         labels: Labels,
@@ -81,7 +81,7 @@ impl Measured {
         };
         let counts = |episode: &&Episode| !episode.infrastructure_failure() && !episode.unjudged();
         let counted = episodes.iter().filter(counts);
-        Measured {
+        RunMetrics {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),
             split: config("split"),
@@ -122,10 +122,10 @@ fn reasoning(action: &fixfly_runtime::Action) -> Option<&str> {
     action.reasoning.as_deref().filter(|text| !text.trim().is_empty())
 }
 
-fn thought(action: &fixfly_runtime::Action, tokens: Option<&Tokens>) -> Option<Thought> {
+fn thought(action: &fixfly_runtime::Action, tokens: Option<&Tokens>) -> Option<ReasoningLength> {
     let text = reasoning(action)?;
     let reported = action.usage.reasoning_tokens;
-    Some(Thought {
+    Some(ReasoningLength {
         words: length::words(text),
         characters: length::characters(text),
         tokens: match tokens {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::measure::RunReport;
-use super::sheets::{self, Sheet, sheets};
+use super::sheets::{self, Table, sheets};
 use super::{Format, Report, claims};
 
 /// `columns`: those of the terminal that it is for.
@@ -21,7 +21,7 @@ pub(super) fn format(
 }
 
 /// Tables of all runs together.
-fn together(report: &Report) -> Vec<Sheet> {
+fn together(report: &Report) -> Vec<Table> {
     let mut all = report.tables.clone();
     if !report.claims.is_empty() {
         all.push(claims::sheet(&report.claims));
@@ -30,7 +30,7 @@ fn together(report: &Report) -> Vec<Sheet> {
     all
 }
 
-fn document(report: &Report, heading: &str, draw: impl Fn(&Sheet) -> String) -> String {
+fn document(report: &Report, heading: &str, draw: impl Fn(&Table) -> String) -> String {
     let mut text = String::new();
     for run in &report.runs {
         gap(&mut text);
@@ -98,7 +98,7 @@ fn csv(report: &Report) -> anyhow::Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn values(writer: &mut csv::Writer<Vec<u8>>, run: &str, sheet: &Sheet) -> anyhow::Result<()> {
+fn values(writer: &mut csv::Writer<Vec<u8>>, run: &str, sheet: &Table) -> anyhow::Result<()> {
     for row in &sheet.rows {
         for (column, value) in sheet.header.iter().zip(row).skip(1) {
             writer.write_record([run, &sheet.title, &row[0], column, value])?;

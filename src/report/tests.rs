@@ -54,16 +54,20 @@ fn passed() -> Turn {
     turn(Outcome::Passed, &[None])
 }
 
-fn verdict(held_up: Option<bool>) -> Verdict {
+fn verdict(hidden_tests_pass: Option<bool>) -> Verdict {
     Verdict {
         solved: true,
-        held_up,
+        hidden_tests_pass,
         tests: TestReport::default(),
         wider: None,
         wider_failed: Vec::new(),
         tampering: None,
-        review: if held_up == Some(false) { vec!["import gc".into()] } else { Vec::new() },
-        exact_match: held_up == Some(true),
+        review: if hidden_tests_pass == Some(false) {
+            vec!["import gc".into()]
+        } else {
+            Vec::new()
+        },
+        exact_match: hidden_tests_pass == Some(true),
         graded: None,
     }
 }

@@ -36,7 +36,7 @@ impl Truth {
 
     /// A method beside the reference; none where the reference is not known.
     pub(super) fn judge(&self, task: &Task, method: &str) -> Option<Judged> {
-        let truth = self.0.as_ref().ok()?.secrets().answer(task, Answer::Truth).ok()?;
+        let truth = self.0.as_ref().ok()?.ground_truth().answer(task, Answer::Truth).ok()?;
         Some(Judged {
             same_text: Exact::Text.matches(&truth, method),
             same_code: Exact::Code.matches(&truth, method),

@@ -18,10 +18,10 @@ use super::{episode_seed, machine};
 const TRIES: u32 = 3;
 /// So many failures outside the policy, with nothing finished between them,
 /// mean that the machine or the model's server is down: the run stops.
-pub(super) const ENOUGH: usize = 20;
+pub(super) const MAX_CONSECUTIVE_FAILURES: usize = 20;
 
 /// What all attempts of a run share.
-pub(super) struct Crew {
+pub(super) struct RunContext {
     pub(super) policy_name: String,
     pub(super) policy: Box<dyn Policy>,
     pub(super) tools: Vec<Box<dyn Tool>>,
@@ -49,14 +49,14 @@ pub(super) struct Queue {
 
 /// How working it off ended.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct RunOutcome {
     /// Whether somebody asked to stop.
     pub(super) stopped: bool,
     /// Why the policy can do no more.
     pub(super) halted: Option<String>,
     /// Attempts failed for reasons outside the policy since one did not.
     in_a_row: usize,
-    /// Why the run gave up: the last of [`ENOUGH`] failures in a row.
+    /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub(super) gave_up: Option<String>,
     /// Attempts that were not made or not finished.
     pub(super) left: usize,
@@ -66,7 +66,7 @@ pub(super) struct Ended {
     pub(super) broken: Vec<String>,
 }
 
-impl Ended {
+impl RunOutcome {
     /// Whether no more attempts are begun.
     fn over(&self) -> bool {
         self.stopped || self.gave_up.is_some() || self.halted.is_some()
@@ -81,14 +81,14 @@ impl Queue {
     /// [`RunError`] where an episode could not be recorded.
     pub(super) async fn work_off(
         mut self,
-        crew: Crew,
+        crew: RunContext,
         interrupts: &mut Interrupts,
         directory: &mut RunDirectory,
         progress: &mut Progress,
-    ) -> Result<Ended, RunError> {
+    ) -> Result<RunOutcome, RunError> {
         let crew = Arc::new(crew);
         let mut running = JoinSet::new();
-        let mut ended = Ended::default();
+        let mut ended = RunOutcome::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         loop {
             while !ended.over()
@@ -137,7 +137,7 @@ impl Queue {
         &mut self,
         work: &Work,
         episode: &Episode,
-        ended: &mut Ended,
+        ended: &mut RunOutcome,
         policy: &dyn Policy,
     ) -> bool {
         let Some(why) = failure(episode) else {
@@ -151,7 +151,7 @@ impl Queue {
         }
         // Tries of one task again come in a row whatever the reason.
         ended.in_a_row += usize::from(work.tries == 0);
-        if ended.in_a_row >= ENOUGH {
+        if ended.in_a_row >= MAX_CONSECUTIVE_FAILURES {
             ended.gave_up = Some(why.to_string());
         }
         let again = work.tries + 1 < TRIES && !ended.stopped;
@@ -163,7 +163,7 @@ impl Queue {
     }
 }
 
-impl Crew {
+impl RunContext {
     async fn make(self: Arc<Self>, work: Work) -> (Work, Episode) {
         let with = Attempt {
             policy: (&self.policy_name, &*self.policy),

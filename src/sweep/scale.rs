@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use fixfly_train::{Dataset, Recipe};
 
 use super::file::Sweep;
-use super::workshop::{Step, Workshop};
+use super::workshop::{ArtifactStore, Step};
 
 /// How much of what the file says is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -71,7 +71,7 @@ pub(super) fn tiny(mut sweep: Sweep) -> Sweep {
 pub(super) fn teachers(
     recipe: &str,
     runs: &dyn Fn(&str, &[&str]) -> anyhow::Result<Step>,
-    workshop: &Workshop,
+    workshop: &ArtifactStore,
 ) -> anyhow::Result<Vec<String>> {
     let (recipe, _) = Recipe::open(recipe)?;
     let mut named = Vec::new();

@@ -114,24 +114,24 @@ struct Place {
 }
 
 /// Where steps are done and what they make is kept.
-pub(super) struct Workshop {
+pub(super) struct ArtifactStore {
     folder: PathBuf,
     program: PathBuf,
     stop: Arc<AtomicBool>,
     terminal: Terminal,
 }
 
-impl Workshop {
+impl ArtifactStore {
     pub(super) fn open(
         folder: &Path,
         stop: Arc<AtomicBool>,
         terminal: &Terminal,
-    ) -> anyhow::Result<Workshop> {
+    ) -> anyhow::Result<ArtifactStore> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let program = std::env::current_exe().context("cannot find this program")?;
-        Ok(Workshop { folder, program, stop, terminal: terminal.clone() })
+        Ok(ArtifactStore { folder, program, stop, terminal: terminal.clone() })
     }
 
     /// A path as it is within the folder.

@@ -67,11 +67,11 @@ pub(super) struct Flags {
 #[cfg(feature = "train")]
 pub(super) fn blank(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     use fixfly_train::Dataset;
-    use fixfly_train::student::{Blank, Shape};
+    use fixfly_train::student::{ModelConfig, RandomInit};
 
     let rows = Dataset::open(&flags.dataset)?.rows()?.collect::<Result<Vec<_>, _>>()?;
     let texts = rows.into_iter().flat_map(|row| row.messages).map(|message| message.content);
-    let blank = Blank {
+    let blank = RandomInit {
         width: flags.width,
         layers: flags.layers,
         heads: flags.heads,
@@ -83,7 +83,7 @@ pub(super) fn blank(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         seed: flags.seed,
     };
     blank.write(texts, &flags.output)?;
-    let tokens = Shape::open(&flags.output)?.vocabulary;
+    let tokens = ModelConfig::open(&flags.output)?.vocabulary;
     terminal.say(&format!("{}: random weights, {tokens} tokens", flags.output.display()));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixfly_train::student::{
-    Checkpoint, Chunks, Job, Line, Means, Outcome, Plan, Ready, Repairs, Sample, Watch,
+    Checkpoint, Chunks, ComputeConfig, Job, Line, Outcome, Plan, Ready, Repairs, Sample, Watch,
     bytes_in_words, checkpoints,
 };
 use fixfly_train::{Method, Precision};
@@ -98,7 +98,7 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         dataset: flags.dataset.clone(),
         output: flags.output.clone(),
         settings: flags.hyper.settings(method)?,
-        means: Means { pass_tokens: flags.pass_tokens, chunks, memory: flags.memory },
+        means: ComputeConfig { pass_tokens: flags.pass_tokens, chunks, memory: flags.memory },
         gpus: flags.gpu.clone(),
         precision: flags.precision,
     })

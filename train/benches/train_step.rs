@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor, safetensors};
-use fixfly_train::student::{Job, Line, Means};
+use fixfly_train::student::{ComputeConfig, Job, Line};
 use fixfly_train::{Method, Settings};
 use layers::{Sizes, layers};
 
@@ -60,7 +60,7 @@ fn side(folder: &Path) {
         dataset: folder.into(),
         output: output.path().join("student"),
         settings,
-        means: Means::default(),
+        means: ComputeConfig::default(),
         gpus: Vec::new(),
         precision: None,
     };

@@ -243,7 +243,7 @@ impl Build<'_> {
             prompt_sha256: sha256(prompt.as_bytes()),
             verdict: episode.verdict.as_ref().map(|verdict| Verdict {
                 solved: verdict.solved,
-                held_up: verdict.held_up,
+                hidden_tests_pass: verdict.hidden_tests_pass,
                 exact_match: verdict.exact_match,
             }),
             reasoning: traced.then(|| match self.recipe.reasoning.from {

@@ -114,7 +114,7 @@ mod tests {
         };
         let verdict = (end == End::Solved).then(|| Verdict {
             solved: true,
-            held_up: None,
+            hidden_tests_pass: None,
             tests: TestReport::default(),
             wider: None,
             wider_failed: Vec::new(),

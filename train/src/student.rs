@@ -60,12 +60,12 @@ pub use record::Record;
 
 #[cfg(feature = "native")]
 pub use {
-    blank::Blank,
+    blank::RandomInit,
     export::{Numbers, gguf_adapter, gguf_model, merge},
     job::{Job, Ready, Sample},
     model::Chunks,
-    plan::{Means, Plan, bytes_in_words},
+    plan::{ComputeConfig, Plan, bytes_in_words},
     rows::{Row, Rows},
-    shape::{Family, Shape},
+    shape::{Family, ModelConfig},
     trainer::{Outcome, Trainer, Watch},
 };

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::groups::{Group, Set};
 use super::labels::{Labels, Method, Mode};
-use super::sheets::Sheet;
+use super::sheets::Table;
 
 /// A finding, and how it is tested.
 struct Claim {
@@ -56,7 +56,7 @@ struct Evidence {
 /// What the runs say to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Says {
+pub(crate) enum ClaimResult {
     /// Every comparison's whole interval is on its side.
     Holds,
     /// Some comparison's whole interval is on the other side.
@@ -70,17 +70,17 @@ pub(crate) enum Says {
 pub(crate) struct Tested {
     pub(crate) claim: &'static str,
     pub(crate) section: &'static str,
-    pub(crate) says: Says,
+    pub(crate) says: ClaimResult,
     /// The numbers and the intervals it rests on, or what is missing.
     pub(crate) because: Vec<String>,
 }
 
-impl Says {
+impl ClaimResult {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Says::Holds => "holds",
-            Says::Fails => "fails",
-            Says::NotEnoughData => "not enough data",
+            ClaimResult::Holds => "holds",
+            ClaimResult::Fails => "fails",
+            ClaimResult::NotEnoughData => "not enough data",
         }
     }
 }
@@ -95,14 +95,14 @@ impl Evidence {
         Evidence { margin, ..self }
     }
 
-    fn says(&self) -> Says {
+    fn says(&self) -> ClaimResult {
         let Estimate { low, high, .. } = self.figure;
         if high < -self.margin {
-            Says::Fails
+            ClaimResult::Fails
         } else if (self.margin > 0.0 && low >= -self.margin) || low > 0.0 {
-            Says::Holds
+            ClaimResult::Holds
         } else {
-            Says::NotEnoughData
+            ClaimResult::NotEnoughData
         }
     }
 
@@ -120,11 +120,13 @@ pub(crate) fn tested(set: &Set<'_>) -> Vec<Tested> {
 impl Claim {
     fn tested(&self, set: &Set<'_>) -> Tested {
         let evidence = (self.test)(set);
-        let all: Vec<Says> = evidence.iter().map(Evidence::says).collect();
+        let all: Vec<ClaimResult> = evidence.iter().map(Evidence::says).collect();
         let says = match () {
-            () if all.contains(&Says::Fails) => Says::Fails,
-            () if all.is_empty() || all.contains(&Says::NotEnoughData) => Says::NotEnoughData,
-            () => Says::Holds,
+            () if all.contains(&ClaimResult::Fails) => ClaimResult::Fails,
+            () if all.is_empty() || all.contains(&ClaimResult::NotEnoughData) => {
+                ClaimResult::NotEnoughData
+            }
+            () => ClaimResult::Holds,
         };
         let because = match evidence.is_empty() {
             true => vec![format!("it needs {}", self.needs)],
@@ -134,7 +136,7 @@ impl Claim {
     }
 }
 
-pub(crate) fn sheet(tested: &[Tested]) -> Sheet {
+pub(crate) fn sheet(tested: &[Tested]) -> Table {
     let row = |claim: &Tested| {
         vec![
             claim.claim.to_string(),
@@ -143,7 +145,7 @@ pub(crate) fn sheet(tested: &[Tested]) -> Sheet {
             claim.because.join("\n"),
         ]
     };
-    Sheet {
+    Table {
         title: "the thesis' claims, in these runs".into(),
         header: ["claim", "thesis", "here", "because"].map(String::from).into(),
         rows: tested.iter().map(row).collect(),

@@ -1,13 +1,13 @@
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
-use super::super::measured::{Attempt, Measured, Thought};
+use super::super::measured::{Attempt, ReasoningLength, RunMetrics};
 use super::*;
 
 const TASKS: usize = 400;
 
 /// So many of the tasks solved at the first turn, each turn reasoning so long.
 fn solving(count: usize, words: u64) -> Vec<Attempt> {
-    let thought = Thought { words, characters: 7 * words, tokens: None };
+    let thought = ReasoningLength { words, characters: 7 * words, tokens: None };
     let attempt = |at: usize| Attempt {
         thoughts: if words > 0 { vec![thought] } else { Vec::new() },
         ..attempt(&format!("t{at}"), (at < count).then_some(1))
@@ -30,7 +30,7 @@ fn student(method: Method, rows: u64, mode: Mode) -> Labels {
 }
 
 /// Runs in which the thesis' findings hold, with differences that 400 tasks show.
-fn as_in_the_thesis() -> Vec<Measured> {
+fn as_in_the_thesis() -> Vec<RunMetrics> {
     use Method::{Full, Lora};
     use Mode::{Nothink, Think};
     let lora = student(Lora, 5300, Think);
@@ -59,7 +59,7 @@ fn as_in_the_thesis() -> Vec<Measured> {
     ]
 }
 
-fn says(runs: &[Measured]) -> Vec<(&'static str, Says)> {
+fn says(runs: &[RunMetrics]) -> Vec<(&'static str, ClaimResult)> {
     let tested = tested(&Set::of(runs, Checkpoint::Last));
     tested.into_iter().map(|claim| (claim.claim, claim.says)).collect()
 }
@@ -73,7 +73,7 @@ fn claims_with_their_numbers() {
 
 #[test]
 fn without_runs_nothing_is_claimed() {
-    assert!(says(&[]).iter().all(|(_, says)| *says == Says::NotEnoughData));
+    assert!(says(&[]).iter().all(|(_, says)| *says == ClaimResult::NotEnoughData));
 }
 
 #[test]
@@ -95,7 +95,8 @@ fn where_the_opposite_is_true_the_claims_fail() {
     // With nothing exact in either, EM has no side; nor have repeats that are not there.
     let undecided = |claim: &str| claim.contains("(EM)") || claim.contains("Repeats");
     for (claim, says) in says(&runs) {
-        let expected = if undecided(claim) { Says::NotEnoughData } else { Says::Fails };
+        let expected =
+            if undecided(claim) { ClaimResult::NotEnoughData } else { ClaimResult::Fails };
         assert_eq!(says, expected, "{claim}");
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::claims::Tested;
 use super::groups::Set;
-use super::sheets::Sheet;
+use super::sheets::Table;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -38,8 +38,8 @@ struct Shown<'a> {
     runs: &'a [String],
     claims: Vec<(&'a Tested, &'static str)>,
     charts: Vec<Chart>,
-    sheets: Vec<&'a Sheet>,
-    empty: Vec<&'a Sheet>,
+    sheets: Vec<&'a Table>,
+    empty: Vec<&'a Table>,
 }
 
 /// What the page shows.
@@ -47,7 +47,7 @@ pub(crate) struct Page<'a> {
     pub(crate) made: String,
     pub(crate) runs: Vec<String>,
     pub(crate) claims: &'a [Tested],
-    pub(crate) sheets: &'a [Sheet],
+    pub(crate) sheets: &'a [Table],
 }
 
 impl Page<'_> {

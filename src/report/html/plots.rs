@@ -6,7 +6,7 @@ use fixfly_benchmarks::metrics::length::histogram;
 
 use super::super::groups::{Group, Set};
 use super::super::labels::Labels;
-use super::super::measured::Thought;
+use super::super::measured::ReasoningLength;
 use super::super::tables::{ISSUES, counted_errors};
 use super::svg::{self, Axes, Bar, COLOURS, Line};
 use super::{Chart, Key};
@@ -198,7 +198,7 @@ fn rank_chart(labels: &Labels, mut ranks: BTreeMap<u32, Vec<&Group<'_>>>) -> Cha
 }
 
 /// The length of a reasoning in some unit.
-type Measure = fn(&Thought) -> Option<u64>;
+type Measure = fn(&ReasoningLength) -> Option<u64>;
 
 /// How long each model reasons.
 fn lengths(chosen: &[&Group<'_>]) -> Vec<Chart> {

@@ -7,7 +7,7 @@ use fixfly_benchmarks::metrics::bootstrap;
 
 use super::super::cells;
 use super::super::groups::{Group, SEED, Set};
-use super::super::measured::{Attempt, Thought};
+use super::super::measured::{Attempt, ReasoningLength};
 use super::{Entry, Filled, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
@@ -24,7 +24,7 @@ fn fill(set: &Set<'_>) -> Filled {
         .collect();
     let rows = groups.iter().map(|group| {
         let base = set.find(&group.labels.base(), group).filter(|_| !group.labels.is_base());
-        let cell = |of: fn(&Thought) -> Option<u64>| {
+        let cell = |of: fn(&ReasoningLength) -> Option<u64>| {
             let mean = mean(group, of);
             let change =
                 base.and_then(|base| Some(100.0 * (mean?.value / mean_of(base, of)? - 1.0)));
@@ -55,12 +55,12 @@ fn fill(set: &Set<'_>) -> Filled {
 }
 
 /// Sum and count of an episode's lengths.
-fn sums(attempt: &Attempt, of: fn(&Thought) -> Option<u64>) -> (u64, u64) {
+fn sums(attempt: &Attempt, of: fn(&ReasoningLength) -> Option<u64>) -> (u64, u64) {
     attempt.thoughts.iter().filter_map(of).fold((0, 0), |(sum, n), length| (sum + length, n + 1))
 }
 
 /// The mean over turns; turns of one episode are drawn together.
-pub(super) fn mean(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option<Estimate> {
+pub(super) fn mean(group: &Group<'_>, of: fn(&ReasoningLength) -> Option<u64>) -> Option<Estimate> {
     let episodes: Vec<(u64, u64)> = group.attempts().map(|attempt| sums(attempt, of)).collect();
     bootstrap(episodes.len(), SEED, |drawn| {
         let (sum, n) =
@@ -69,7 +69,7 @@ pub(super) fn mean(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option
     })
 }
 
-fn mean_of(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option<f64> {
+fn mean_of(group: &Group<'_>, of: fn(&ReasoningLength) -> Option<u64>) -> Option<f64> {
     let (sum, n) =
         group.attempts().map(|a| sums(a, of)).fold((0, 0), |(s, n), (a, b)| (s + a, n + b));
     (n > 0).then(|| sum as f64 / n as f64)

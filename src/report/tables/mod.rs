@@ -18,7 +18,7 @@ pub(crate) use issues::BENCHMARK as ISSUES;
 pub(crate) use lengths::words_by_task;
 
 use super::groups::{Group, Set};
-use super::sheets::Sheet;
+use super::sheets::Table;
 
 /// A table: what it is called, and how it is made.
 pub(crate) struct Entry {
@@ -61,7 +61,7 @@ impl Entry {
         self.name.starts_with(|letter: char| letter.is_ascii_digit())
     }
 
-    pub(crate) fn sheet(&self, set: &Set<'_>) -> Sheet {
+    pub(crate) fn sheet(&self, set: &Set<'_>) -> Table {
         let Filled { header, rows, mut notes } = (self.fill)(set);
         if rows.is_empty() {
             notes = vec![format!("Nothing to show: it needs {}.", self.needs)];
@@ -70,7 +70,7 @@ impl Entry {
             true => format!("Table {}, {}", self.name, self.title),
             false => self.title.to_string(),
         };
-        Sheet { title, header, rows, notes }
+        Table { title, header, rows, notes }
     }
 }
 

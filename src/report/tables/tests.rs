@@ -3,7 +3,7 @@ use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
 use super::super::labels::{Labels, Method, Mode};
-use super::super::measured::{Attempt, Measured, Thought};
+use super::super::measured::{Attempt, ReasoningLength, RunMetrics};
 use super::super::sheets;
 use super::super::truth::Judged;
 use super::*;
@@ -18,7 +18,7 @@ fn solving(count: usize, words: u64) -> Vec<Attempt> {
         let method = if at < count / 2 { TRUTH } else { OTHER };
         let words = words + at as u64;
         let thought =
-            Thought { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
+            ReasoningLength { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
         let said = format!(
             "The test says that {} items are missing, so the loop ends too early",
             words / 400
@@ -50,7 +50,7 @@ fn trained(method: Method, dataset: &str, rows: u64, mode: Mode) -> Labels {
     Labels { method, dataset, rows, ..base("Qwen3-8B", mode) }
 }
 
-fn runs() -> Vec<Measured> {
+fn runs() -> Vec<RunMetrics> {
     use Mode::{Nothink, Think};
     let lora = |epoch, mode| Labels {
         rank: Some(32),

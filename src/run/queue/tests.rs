@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, Machine, Method, Observation, PolicyError,
-    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Secrets, Split, Statement, Usage,
+    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, Observation,
+    PolicyError, RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, Usage,
     Verdict, View, Wording, read_episodes,
 };
 
@@ -63,7 +63,7 @@ impl Benchmark for Nowhere {
         Ok(Vec::new())
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         _: &Task,
         _: &str,
@@ -80,7 +80,7 @@ impl Benchmark for Nowhere {
         std::collections::BTreeMap::new()
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         unreachable!("nobody asks")
     }
 }
@@ -110,7 +110,7 @@ fn work(id: &str) -> Work {
 
 /// Works off these tasks, with so many interrupts 100 ms apart. Gives how it
 /// ended and which episodes were recorded.
-async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
+async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let record = RunRecord {
         schema: SCHEMA,
@@ -124,7 +124,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
         machine: Machine::default(),
     };
     let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
-    let crew = Crew {
+    let crew = RunContext {
         policy_name: "told".into(),
         policy: Box::new(Told::default()),
         tools: Vec::new(),
@@ -170,17 +170,17 @@ async fn what_the_world_broke_is_tried_again_and_then_told_apart() {
 
 #[tokio::test]
 async fn a_world_that_is_down_is_not_asked_for_ever() {
-    let all = ["fails"; 2 * ENOUGH];
+    let all = ["fails"; 2 * MAX_CONSECUTIVE_FAILURES];
     let (ended, recorded) = run(&all, 0).await;
     assert_eq!(ended.gave_up.as_deref(), Some("the engine is gone"));
     assert!(recorded.is_empty(), "each has tries left");
     assert_eq!(ended.left, all.len(), "the same command continues with every one");
 
     let mut mixed = all;
-    for at in (0..mixed.len()).step_by(ENOUGH / 2) {
+    for at in (0..mixed.len()).step_by(MAX_CONSECUTIVE_FAILURES / 2) {
         mixed[at] = "a";
     }
-    assert_eq!(run(&mixed[..ENOUGH], 0).await.0.gave_up, None);
+    assert_eq!(run(&mixed[..MAX_CONSECUTIVE_FAILURES], 0).await.0.gave_up, None);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ const WRITTEN: f32 = 0.7;
 
 /// Sizes of a model of Qwen3's architecture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Blank {
+pub struct RandomInit {
     /// Numbers of a token between layers.
     pub width: usize,
     /// Layers.
@@ -69,7 +69,7 @@ pub struct Blank {
     pub seed: u64,
 }
 
-impl Blank {
+impl RandomInit {
     /// Writes a model folder as Hugging Face has them; the tokens are learned
     /// from `texts`.
     ///
@@ -80,7 +80,7 @@ impl Blank {
         texts: impl Iterator<Item = String> + Send,
         folder: &Path,
     ) -> Result<(), TrainError> {
-        let Blank { width, heads, kept_heads, .. } = *self;
+        let RandomInit { width, heads, kept_heads, .. } = *self;
         let fits = heads > 0 && kept_heads > 0 && width.is_multiple_of(2 * heads);
         if !fits || !heads.is_multiple_of(kept_heads) {
             return Err(TrainError::Settings(format!(
@@ -312,13 +312,13 @@ fn tokenizer(
 mod tests {
     use candle_core::DType;
 
-    use super::super::shape::Shape;
+    use super::super::shape::ModelConfig;
     use super::super::weights::Weights;
     use super::*;
 
     #[test]
     fn a_blank_model_is_a_model_folder_with_a_tokenizer_of_its_own() {
-        let blank = Blank {
+        let blank = RandomInit {
             width: 32,
             layers: 2,
             heads: 4,
@@ -338,7 +338,7 @@ mod tests {
         for name in ["model.safetensors", "tokenizer.json", "config.json"] {
             assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(other.join(name)).unwrap());
         }
-        let shape = Shape::open(&one).unwrap();
+        let shape = ModelConfig::open(&one).unwrap();
         assert!((261..=300).contains(&shape.vocabulary), "{}", shape.vocabulary);
         let sizes = [shape.vocabulary, 32];
         let weights = Weights::open(&one).unwrap();
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn the_first_layer_looks_one_token_back_and_writes_what_it_read() {
         let check = |heads, kept_heads, theta| {
-            let blank = Blank {
+            let blank = RandomInit {
                 width: 96,
                 layers: 1,
                 heads,
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let check = |width, theta, expected: &str| {
-            let blank = Blank {
+            let blank = RandomInit {
                 width,
                 layers: 1,
                 heads: 4,

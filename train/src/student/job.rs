@@ -9,11 +9,11 @@ use super::copies::Copies;
 use super::error::TrainError;
 use super::model::Model;
 use super::optimiser::AdamW;
-use super::plan::{self, Means, Plan};
+use super::plan::{self, ComputeConfig, Plan};
 use super::record::Record;
 use super::rows::{Row, Rows};
 use super::save;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use super::trainer::{Trainer, learned_file, order};
 use crate::settings::{Precision, Settings};
 
@@ -29,7 +29,7 @@ pub struct Job {
     /// What decides the result.
     pub settings: Settings,
     /// What decides memory and speed.
-    pub means: Means,
+    pub means: ComputeConfig,
     /// The GPUs to use, each for a part of every step; none: the processor.
     pub gpus: Vec<usize>,
     /// What the model computes with; none: f32 on a processor, else bf16.
@@ -50,7 +50,7 @@ pub struct Ready {
     job: Job,
     record: Record,
     rows: Rows,
-    shape: Shape,
+    shape: ModelConfig,
     /// One or more; the first has the optimiser.
     pub(super) devices: Vec<Device>,
     precision: Precision,
@@ -66,7 +66,7 @@ impl Job {
         if let Some(fault) = self.settings.fault() {
             return Err(TrainError::Settings(fault));
         }
-        let shape = Shape::open(&self.base)?;
+        let shape = ModelConfig::open(&self.base)?;
         let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
         if self.settings.train_on_prompt {
             rows.learn_prompts();

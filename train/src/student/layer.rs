@@ -7,7 +7,7 @@ use super::chance::Dropout;
 use super::linear::Linear;
 use super::ops::{self, Attention, Stretch};
 use super::params::{Grads, Params, Weight};
-use super::shape::Shape;
+use super::shape::ModelConfig;
 
 /// Weights of a layer, in the order of [`Target::ALL`](crate::settings::Target::ALL).
 pub(super) struct Layer {
@@ -28,8 +28,8 @@ const UP: usize = 5;
 const DOWN: usize = 6;
 
 /// What all layers of a pass share.
-pub(super) struct Scene<'a> {
-    pub(super) shape: &'a Shape,
+pub(super) struct ForwardContext<'a> {
+    pub(super) shape: &'a ModelConfig,
     pub(super) params: &'a Params,
     pub(super) rows: &'a [Stretch],
     pub(super) dropout: &'a Dropout,
@@ -63,7 +63,11 @@ pub(super) struct Steps {
 impl Layer {
     /// What the layer makes of `x`, what to keep, and all steps for whoever
     /// wants to go back at once.
-    pub(super) fn forward(&self, scene: &Scene<'_>, x: &Tensor) -> Result<(Tensor, Kept, Steps)> {
+    pub(super) fn forward(
+        &self,
+        scene: &ForwardContext<'_>,
+        x: &Tensor,
+    ) -> Result<(Tensor, Kept, Steps)> {
         let steps = self.steps(scene, x, None)?;
         let inner = ops::gated(&steps.gate, &steps.up)?;
         let y = (&steps.middle + self.linear(DOWN, scene, &inner)?)?;
@@ -71,19 +75,24 @@ impl Layer {
     }
 
     /// All steps once more.
-    pub(super) fn again(&self, scene: &Scene<'_>, kept: &Kept) -> Result<Steps> {
+    pub(super) fn again(&self, scene: &ForwardContext<'_>, kept: &Kept) -> Result<Steps> {
         self.steps(scene, &kept.x, Some(&kept.attended))
     }
 
-    fn linear(&self, which: usize, scene: &Scene<'_>, x: &Tensor) -> Result<Tensor> {
+    fn linear(&self, which: usize, scene: &ForwardContext<'_>, x: &Tensor) -> Result<Tensor> {
         self.linears[which].forward(scene.params, x, scene.dropout)
     }
 
-    fn norm(&self, weight: &Weight, scene: &Scene<'_>, x: &Tensor) -> Result<Tensor> {
+    fn norm(&self, weight: &Weight, scene: &ForwardContext<'_>, x: &Tensor) -> Result<Tensor> {
         ops::norm(x, scene.params.weight(weight), scene.shape.epsilon)
     }
 
-    fn steps(&self, scene: &Scene<'_>, x: &Tensor, attended: Option<&Tensor>) -> Result<Steps> {
+    fn steps(
+        &self,
+        scene: &ForwardContext<'_>,
+        x: &Tensor,
+        attended: Option<&Tensor>,
+    ) -> Result<Steps> {
         let shape = scene.shape;
         let normed = self.norm(&self.before_attention, scene, x)?;
         let q_plain = ops::split(&self.linear(Q, scene, &normed)?, shape.heads)?;
@@ -106,14 +115,14 @@ impl Layer {
         Ok(Steps { normed, q_plain, k_plain, q, k, v, attended, middle, middle_normed, gate, up })
     }
 
-    fn attention<'a>(&self, scene: &Scene<'a>) -> Attention<'a> {
+    fn attention<'a>(&self, scene: &ForwardContext<'a>) -> Attention<'a> {
         Attention { rows: scene.rows, window: self.window, chunk: scene.chunk }
     }
 
     /// Adds what is learned of `dy`; gives the gradient of `x` where asked.
     pub(super) fn back(
         &self,
-        scene: &Scene<'_>,
+        scene: &ForwardContext<'_>,
         x: &Tensor,
         steps: Steps,
         dy: &Tensor,
@@ -162,19 +171,19 @@ impl Layer {
 /// On the way back.
 struct Back<'a, 'b> {
     layer: &'a Layer,
-    scene: &'a Scene<'b>,
+    scene: &'a ForwardContext<'b>,
     grads: &'a mut Grads,
 }
 
 impl Back<'_, '_> {
     fn linear(&mut self, which: usize, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let Scene { params, dropout, .. } = self.scene;
+        let ForwardContext { params, dropout, .. } = self.scene;
         let dx = self.layer.linears[which].back(params, x, dy, dropout, self.grads, true)?;
         dx.ok_or_else(|| candle_core::Error::Msg("a gradient that was asked for is missing".into()))
     }
 
     fn norm(&mut self, weight: &Weight, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let Scene { params, shape, .. } = self.scene;
+        let ForwardContext { params, shape, .. } = self.scene;
         let learned = matches!(weight, Weight::Learned(_));
         let (dx, dw) = ops::norm_back(x, params.weight(weight), shape.epsilon, dy, learned)?;
         if let (Weight::Learned(at), Some(dw)) = (weight, dw) {

@@ -7,12 +7,12 @@ use candle_core::{DType, Device, Tensor};
 
 use super::chance::{self, Dropout};
 use super::error::TrainError;
-use super::layer::{Layer, Scene};
+use super::layer::{ForwardContext, Layer};
 use super::linear::{Linear, Lora};
 use super::ops::Head;
 use super::params::{Grads, Params, Weight};
 use super::pass::Pass;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use super::weights::Weights;
 use crate::settings::{Method, Settings, Target};
 
@@ -42,7 +42,7 @@ impl Chunks {
 
 /// A model and what of it is learned.
 pub(super) struct Model {
-    pub(super) shape: Shape,
+    pub(super) shape: ModelConfig,
     pub(super) params: Params,
     device: Device,
     dtype: DType,
@@ -57,7 +57,7 @@ pub(super) struct Model {
 
 /// Loads tensors, and says which are learned.
 struct Loader<'a> {
-    shape: &'a Shape,
+    shape: &'a ModelConfig,
     weights: &'a Weights,
     settings: &'a Settings,
     params: Params,
@@ -128,7 +128,7 @@ impl Loader<'_> {
     }
 }
 
-impl Shape {
+impl ModelConfig {
     /// Rows and columns of a layer's matrix.
     pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
         match target {
@@ -150,7 +150,7 @@ impl Model {
         device: &Device,
         dtype: DType,
     ) -> Result<Model, TrainError> {
-        let shape = Shape::open(folder)?;
+        let shape = ModelConfig::open(folder)?;
         let weights = Weights::open(folder)?;
         let params = Params::new(dtype);
         let mut loader =
@@ -196,10 +196,14 @@ impl Model {
         }
     }
 
-    fn scene<'a>(&'a self, pass: &'a Pass, dropout: &'a Dropout) -> candle_core::Result<Scene<'a>> {
+    fn scene<'a>(
+        &'a self,
+        pass: &'a Pass,
+        dropout: &'a Dropout,
+    ) -> candle_core::Result<ForwardContext<'a>> {
         let places = Tensor::new(pass.places(), &self.device)?.unsqueeze(1)?;
         let angles = places.broadcast_mul(&self.frequencies)?;
-        Ok(Scene {
+        Ok(ForwardContext {
             shape: &self.shape,
             params: &self.params,
             rows: &pass.rows,

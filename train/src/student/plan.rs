@@ -9,7 +9,7 @@ use super::error::TrainError;
 use super::model::Chunks;
 use super::ops::{Attention, Stretch};
 use super::rows::Rows;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use crate::settings::{Method, Settings, Target};
 
 /// What a training will take.
@@ -39,7 +39,7 @@ pub struct Plan {
 
 /// What decides memory and speed, but never what is learned.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Means {
+pub struct ComputeConfig {
     /// Tokens that go through the model together, at most.
     pub pass_tokens: usize,
     /// How much is computed at a time.
@@ -48,13 +48,13 @@ pub struct Means {
     pub memory: Option<u64>,
 }
 
-impl Default for Means {
-    fn default() -> Means {
-        Means { pass_tokens: 4096, chunks: Chunks::default(), memory: None }
+impl Default for ComputeConfig {
+    fn default() -> ComputeConfig {
+        ComputeConfig { pass_tokens: 4096, chunks: Chunks::default(), memory: None }
     }
 }
 
-impl Means {
+impl ComputeConfig {
     /// How rows attend where no window ends what they see.
     fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
         Attention { rows, window: None, chunk: self.chunks.queries }
@@ -64,10 +64,10 @@ impl Means {
 impl Plan {
     /// Counts; loads nothing.
     pub(super) fn new(
-        shape: &Shape,
+        shape: &ModelConfig,
         rows: &Rows,
         settings: &Settings,
-        means: &Means,
+        means: &ComputeConfig,
         bytes: usize,
     ) -> Plan {
         let lengths: Vec<usize> = rows.train.iter().map(|row| row.tokens.len()).collect();
@@ -103,8 +103,8 @@ impl Plan {
     /// matrices of the model's sizes, and attends to a few tokens, to find out.
     pub(super) fn seconds(
         &self,
-        shape: &Shape,
-        means: &Means,
+        shape: &ModelConfig,
+        means: &ComputeConfig,
         device: &Device,
         dtype: DType,
     ) -> candle_core::Result<f64> {
@@ -147,7 +147,7 @@ fn quickest(
     Ok(best)
 }
 
-impl Shape {
+impl ModelConfig {
     /// Numbers of the whole model.
     pub(super) fn parameters(&self) -> usize {
         let table = self.vocabulary * self.width;
@@ -162,7 +162,7 @@ impl Shape {
     }
 }
 
-fn learned_by(shape: &Shape, settings: &Settings) -> usize {
+fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
     if settings.method == Method::Full {
         return shape.parameters();
     }
@@ -172,7 +172,7 @@ fn learned_by(shape: &Shape, settings: &Settings) -> usize {
 }
 
 /// All but attention's.
-fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64) -> f64 {
+fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
     // Forwards, once more, and back to the input; full: to the weights too.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
     let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
@@ -182,7 +182,13 @@ fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64) -> 
 
 /// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
 /// memories, layer inputs, one layer's steps, and the largest chunk.
-fn memory(shape: &Shape, settings: &Settings, means: &Means, pass: usize, bytes: usize) -> u64 {
+fn memory(
+    shape: &ModelConfig,
+    settings: &Settings,
+    means: &ComputeConfig,
+    pass: usize,
+    bytes: usize,
+) -> u64 {
     let (all, learned) = (shape.parameters(), learned_by(shape, settings));
     let weights = match settings.method {
         // Beside the f32 values only where the model computes with others.
@@ -225,21 +231,21 @@ pub(super) fn free_memory() -> Option<u64> {
 /// Refuses what does not fit, and names the flag that would make it fit.
 pub(super) fn check_memory(
     plan: &Plan,
-    shape: &Shape,
+    shape: &ModelConfig,
     settings: &Settings,
-    means: &Means,
+    means: &ComputeConfig,
     bytes: usize,
     free: u64,
 ) -> Result<(), TrainError> {
     if plan.memory <= free {
         return Ok(());
     }
-    let fits = |settings: &Settings, means: &Means, pass| {
+    let fits = |settings: &Settings, means: &ComputeConfig, pass| {
         memory(shape, settings, means, pass, bytes) <= free
     };
-    let smaller = Means { pass_tokens: plan.longest, ..*means };
+    let smaller = ComputeConfig { pass_tokens: plan.longest, ..*means };
     let chunks = Chunks { queries: 64, kept_layers: 0, ..means.chunks };
-    let chunked = Means { chunks, ..smaller };
+    let chunked = ComputeConfig { chunks, ..smaller };
     let lora = Settings { method: Method::Lora, ..settings.clone() };
     let mend = if fits(settings, &smaller, plan.longest) {
         format!("--pass-tokens {} makes it fit", plan.longest)
@@ -281,8 +287,8 @@ mod tests {
     use super::*;
 
     /// Qwen3-8B's config.json.
-    fn shape() -> Shape {
-        Shape {
+    fn shape() -> ModelConfig {
+        ModelConfig {
             family: super::super::shape::Family::Qwen3,
             width: 4096,
             layers: 36,
@@ -312,7 +318,7 @@ mod tests {
             hash: String::new(),
             about: serde_json::Value::Null,
         };
-        Plan::new(&shape(), &rows, settings, &Means::default(), 2)
+        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), 2)
     }
 
     #[test]
@@ -327,7 +333,9 @@ mod tests {
     fn a_chunk_is_compared_with_all_before_its_end() {
         let pairs = |queries, length| {
             let chunks = Chunks { queries, ..Chunks::default() };
-            Means { chunks, ..Means::default() }.attention(&[Stretch { from: 0, length }]).pairs()
+            ComputeConfig { chunks, ..ComputeConfig::default() }
+                .attention(&[Stretch { from: 0, length }])
+                .pairs()
         };
         assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
         let plan = plan(&Settings { epochs: 3, ..Settings::of(Method::Lora) }, 300);
@@ -336,7 +344,7 @@ mod tests {
 
     #[test]
     fn time_grows_with_the_work() {
-        let small = Shape {
+        let small = ModelConfig {
             width: 64,
             layers: 2,
             heads: 2,
@@ -348,7 +356,7 @@ mod tests {
         };
         let seconds = |length| {
             let plan = plan(&Settings::of(Method::Lora), length);
-            plan.seconds(&small, &Means::default(), &Device::Cpu, DType::F32).unwrap()
+            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32).unwrap()
         };
         let (short, long) = (seconds(64), seconds(4096));
         assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");
@@ -358,7 +366,7 @@ mod tests {
     fn check(settings: &Settings, length: usize, gigabytes: u64, expected: &str) {
         let plan = plan(settings, length);
         let free = gigabytes * 1_000_000_000;
-        let said = check_memory(&plan, &shape(), settings, &Means::default(), 2, free);
+        let said = check_memory(&plan, &shape(), settings, &ComputeConfig::default(), 2, free);
         let said = said.map_or_else(|why| why.to_string(), |()| "fits".into());
         assert!(said.contains(expected), "{said}");
     }

@@ -40,7 +40,7 @@ pub struct Stretch {
 
 /// Sizes and options of a decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shape {
+pub struct ModelConfig {
     /// Which one it is.
     pub family: Family,
     /// Numbers of a token between layers.
@@ -71,12 +71,12 @@ pub struct Shape {
     pub windows: Vec<Option<usize>>,
 }
 
-impl Shape {
+impl ModelConfig {
     /// Reads `config.json` of a model folder.
     ///
     /// # Errors
     /// [`TrainError::Base`] where there is none, or a model this does not know.
-    pub fn open(folder: &Path) -> Result<Shape, TrainError> {
+    pub fn open(folder: &Path) -> Result<ModelConfig, TrainError> {
         let file = folder.join("config.json");
         let shown = file.display();
         let text = fs::read_to_string(&file).map_err(|why| {
@@ -86,10 +86,10 @@ impl Shape {
         })?;
         let config: Value = serde_json::from_str(&text)
             .map_err(|why| TrainError::Base(format!("{shown} is not JSON: {why}")))?;
-        Shape::read(&config).map_err(|why| TrainError::Base(format!("{shown}: {why}")))
+        ModelConfig::read(&config).map_err(|why| TrainError::Base(format!("{shown}: {why}")))
     }
 
-    fn read(config: &Value) -> Result<Shape, String> {
+    fn read(config: &Value) -> Result<ModelConfig, String> {
         let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let family = match kind {
             "qwen3" => Family::Qwen3,
@@ -113,7 +113,7 @@ impl Shape {
         let theta = number(config, "rope_theta")
             .or_else(|| rope.and_then(|rope| number(rope, "rope_theta")))
             .unwrap_or(10_000.0);
-        let shape = Shape {
+        let shape = ModelConfig {
             family,
             width,
             layers,
@@ -259,9 +259,9 @@ mod tests {
     #[test]
     fn a_head_is_what_it_says_or_a_share_of_the_width() {
         let mut said = config("qwen3");
-        assert_eq!(Shape::read(&said).unwrap().head, 16);
+        assert_eq!(ModelConfig::read(&said).unwrap().head, 16);
         said["head_dim"] = json!(32);
-        assert_eq!(Shape::read(&said).unwrap().queries(), 128);
+        assert_eq!(ModelConfig::read(&said).unwrap().queries(), 128);
     }
 
     #[test]
@@ -275,9 +275,9 @@ mod tests {
         let mut old = config("llama");
         old["rope_scaling"] = rope;
         old["rope_theta"] = json!(5e5);
-        assert_eq!(Shape::read(&new), Shape::read(&old));
-        let shape = Shape::read(&new).unwrap();
-        let plain = Shape { stretch: None, ..shape.clone() };
+        assert_eq!(ModelConfig::read(&new), ModelConfig::read(&old));
+        let shape = ModelConfig::read(&new).unwrap();
+        let plain = ModelConfig { stretch: None, ..shape.clone() };
         let (first, last) = (shape.frequencies()[0], shape.frequencies()[7]);
         assert_eq!(first, plain.frequencies()[0]);
         assert!((plain.frequencies()[7] / last - 8.0).abs() < 1e-9);
@@ -287,18 +287,18 @@ mod tests {
     fn windows_are_those_of_each_layer() {
         let mut said = config("mistral");
         said["sliding_window"] = json!(8);
-        assert_eq!(Shape::read(&said).unwrap().windows, [Some(8), Some(8)]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [Some(8), Some(8)]);
         said["layer_types"] = json!(["full_attention", "sliding_attention"]);
-        assert_eq!(Shape::read(&said).unwrap().windows, [None, Some(8)]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, Some(8)]);
         said["model_type"] = json!("qwen3");
-        assert_eq!(Shape::read(&said).unwrap().windows, [None, None]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, None]);
     }
 
     #[track_caller]
     fn check(change: &str, value: Value, expected: &str) {
         let mut said = config("qwen3");
         said[change] = value;
-        let fault = Shape::read(&said).unwrap_err();
+        let fault = ModelConfig::read(&said).unwrap_err();
         assert!(fault.contains(expected), "{fault}");
     }
 

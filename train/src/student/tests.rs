@@ -21,7 +21,7 @@ use super::ops::tests::{check_close, random};
 use super::params::Grads;
 use super::pass::Pass;
 use super::rows::Row;
-use super::{Job, Line, Means, Outcome, TrainError, checkpoints};
+use super::{ComputeConfig, Job, Line, Outcome, TrainError, checkpoints};
 use crate::settings::{Method, Settings, Target};
 
 const WORDS: usize = 64;
@@ -215,7 +215,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
         dataset: dataset.into(),
         output: folder.join(name),
         settings: settings(method),
-        means: Means { pass_tokens: 24, memory: Some(1 << 40), ..Means::default() },
+        means: ComputeConfig { pass_tokens: 24, memory: Some(1 << 40), ..ComputeConfig::default() },
         gpus: Vec::new(),
         precision: None,
     }

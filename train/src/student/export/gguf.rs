@@ -11,7 +11,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 
 use super::super::error::TrainError;
-use super::super::shape::{Family, Shape};
+use super::super::shape::{Family, ModelConfig};
 use super::super::weights::Weights;
 use super::adapter::{Adapter, base_of};
 use super::{Numbers, tokenizer};
@@ -42,7 +42,7 @@ fn name(layer: usize, target: Target) -> String {
 
 /// llama.cpp's architecture `llama` turns neighbouring pairs, Hugging Face's
 /// weights pairs half a head apart: the rows of queries and keys change places.
-fn placed(shape: &Shape, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
+fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
     let heads = match (shape.family, target) {
         (Family::Llama | Family::Mistral, Target::QProj) => shape.heads,
         (Family::Llama | Family::Mistral, Target::KProj) => shape.kept_heads,
@@ -108,7 +108,7 @@ impl Gguf {
 /// [`TrainError`] where the adapter cannot be read or does not fit its model.
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
-    let shape = Shape::open(base_of(base, Some(&adapter))?)?;
+    let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
     let mut gguf = Gguf::new(Numbers::F32, shape.family.gguf(), "adapter");
     gguf.value("adapter.type", Value::String("lora".into()));
     gguf.value("adapter.lora.alpha", Value::F32(adapter.alpha as f32));
@@ -125,7 +125,7 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 /// # Errors
 /// [`TrainError`] where the model folder lacks something or the disk refuses.
 pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), TrainError> {
-    let shape = Shape::open(base)?;
+    let shape = ModelConfig::open(base)?;
     let weights = Weights::open(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
     let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
@@ -140,7 +140,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), Tra
         gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
     }
     if let Some(stretch) = shape.stretch {
-        let plain = Shape { stretch: None, ..shape.clone() }.frequencies();
+        let plain = ModelConfig { stretch: None, ..shape.clone() }.frequencies();
         let factors: Vec<f32> = plain.iter().map(|one| stretch.of(*one) as f32).collect();
         gguf.tensor("rope_freqs.weight".into(), &Tensor::new(factors, &Device::Cpu)?)?;
     }
@@ -166,7 +166,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), Tra
     gguf.write(file)
 }
 
-fn sizes(gguf: &mut Gguf, shape: &Shape) {
+fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
     let architecture = shape.family.gguf();
     let numbers = [
         ("context_length", shape.context),

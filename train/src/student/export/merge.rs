@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, safetensors};
 
 use super::super::error::TrainError;
-use super::super::shape::Shape;
+use super::super::shape::ModelConfig;
 use super::super::weights::shards;
 use super::adapter::{Adapter, base_of};
 use super::{Numbers, beside_model};
@@ -26,7 +26,7 @@ pub fn merge(
 ) -> Result<(), TrainError> {
     let adapter = adapter.map(Adapter::open).transpose()?;
     let base = base_of(base, adapter.as_ref())?;
-    let shape = Shape::open(base)?;
+    let shape = ModelConfig::open(base)?;
     let mut changes = HashMap::new();
     if let Some(adapter) = &adapter {
         let scale = adapter.alpha / adapter.rank as f64;
