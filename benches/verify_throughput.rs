@@ -45,7 +45,7 @@ fn main() {
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
-    println!("\n{count} items, {jobs} at a time; items that do not hold: {wrong}");
+    println!("\n{count} items, {jobs} at a time; items that failed: {wrong}");
     println!("                                     CPU s   wall s   items a second");
     for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
         let rate = count as f64 / cost.wall;

@@ -92,6 +92,7 @@ pub enum RunPath {
     /// Swapped into a process that has imported the project.
     Hot,
     /// Imported with the project in a process that had not.
+    #[serde(rename = "cold0")]
     Cold,
 }
 

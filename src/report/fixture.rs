@@ -1,7 +1,7 @@
-//! Runs made up for tests.
+//! Fixtures for tests.
 
 use super::labels::Labels;
-use super::measured::{Attempt, RunMetrics};
+use super::run_metrics::{Attempt, RunMetrics};
 
 pub(crate) fn attempt(task: &str, solved_at: Option<usize>) -> Attempt {
     let error = |_| "AssertionError".to_string();

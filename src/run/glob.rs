@@ -1,6 +1,6 @@
 //! Patterns for task ids.
 
-/// Whether all of `text` matches: `*` stands for any text, `?` for one letter.
+/// Whether all of `text` matches: `*` matches any text, `?` any one character.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut letters = pattern.chars();
     match letters.next() {
@@ -8,7 +8,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
         Some('*') => {
             let rest = letters.as_str();
             let starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            // Many stars in a row would try the same places again and again.
+            // Consecutive stars would retry the same positions.
             let rest = rest.trim_start_matches('*');
             starts.into_iter().any(|at| matches(rest, &text[at..]))
         }

@@ -18,15 +18,15 @@ pub(crate) struct Django {
 }
 
 impl Django {
-    /// Nothing, said aloud, where these tests were not asked for.
+    /// None, with a message, if these tests are not enabled.
     pub(crate) fn here() -> Option<Django> {
         if std::env::var_os("FIXFLY_TEST_DJANGO").is_none() {
             eprintln!("skipped: FIXFLY_TEST_DJANGO is not set; ./check sets it");
             return None;
         }
         let folder = django::folder();
-        let mend = "run `fixfly bench build django` first";
-        assert!(folder.join("venv.ready").exists(), "{}: {mend}", folder.display());
+        let remedy = "run `fixfly bench build django` first";
+        assert!(folder.join("venv.ready").exists(), "{}: {remedy}", folder.display());
         Some(Django { folder })
     }
 

@@ -52,8 +52,12 @@ fn processor() -> f64 {
 
 /// fixfly's side: prints seconds a step, and MB beyond the loaded model.
 fn side(folder: &Path) {
-    let settings =
-        Settings { dropout: 0.0, accumulation: 1, epochs: 1, ..Settings::of(Method::Lora) };
+    let settings = Settings {
+        dropout: 0.0,
+        gradient_accumulation_steps: 1,
+        epochs: 1,
+        ..Settings::of(Method::Lora)
+    };
     let output = tempfile::tempdir().unwrap();
     let job = Job {
         base: folder.into(),

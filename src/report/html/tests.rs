@@ -2,11 +2,11 @@ use super::super::claims;
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
 use super::super::labels::{Labels, Method, Mode};
-use super::super::measured::{Attempt, ReasoningLength, RunMetrics};
+use super::super::run_metrics::{Attempt, ReasoningLength, RunMetrics};
 use super::super::tables;
 use super::*;
 
-/// A sweep of ranks and epochs with a base model, some of it reasoning.
+/// A base model and a sweep over ranks and epochs.
 fn sweep() -> Vec<RunMetrics> {
     let labels = |rank, epoch| Labels {
         model: Some("Qwen3-8B".into()),
@@ -37,16 +37,16 @@ fn sweep() -> Vec<RunMetrics> {
 }
 
 #[test]
-fn the_page_needs_nothing_else_and_escapes_what_it_is_given() {
+fn the_page_is_self_contained_and_escaped() {
     let runs = sweep();
-    let set = Set::of(&runs, Checkpoint::Last);
-    let claims = claims::tested(&set);
-    let sheets: Vec<Table> = tables::ALL.iter().map(|entry| entry.sheet(&set)).collect();
+    let set = RunSet::of(&runs, Checkpoint::Last);
+    let claims = claims::test_all(&set);
+    let tables: Vec<Table> = tables::ALL.iter().map(|entry| entry.table(&set)).collect();
     let page = Page {
         made: "2026-01-01 by fixfly".into(),
         runs: vec!["runs/<script>".into()],
         claims: &claims,
-        sheets: &sheets,
+        tables: &tables,
     };
     let html = page.html(&set).unwrap();
     for outside in ["http:", "https:", "<script", "@import", "url(", " src="] {

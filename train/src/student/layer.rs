@@ -1,5 +1,5 @@
-//! One decoder layer, forwards and back. Nothing of it is kept between the two
-//! but its input and what attention gave: the rest is computed again.
+//! One decoder layer, forward and backward. Only its input and the output of attention
+//! are kept between the two; the rest is recomputed (gradient checkpointing).
 
 use candle_core::{Result, Tensor};
 
@@ -27,7 +27,7 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// What all layers of a pass share.
+/// What all layers of a micro-batch share.
 pub(super) struct ForwardContext<'a> {
     pub(super) shape: &'a ModelConfig,
     pub(super) params: &'a Params,
@@ -61,8 +61,8 @@ pub(super) struct Steps {
 }
 
 impl Layer {
-    /// What the layer makes of `x`, what to keep, and all steps for whoever
-    /// wants to go back at once.
+    /// The output for `x`, what to keep, and all activations for an immediate
+    /// backward pass.
     pub(super) fn forward(
         &self,
         scene: &ForwardContext<'_>,
@@ -96,8 +96,8 @@ impl Layer {
         let shape = scene.shape;
         let normed = self.norm(&self.before_attention, scene, x)?;
         let q_plain = ops::split(&self.linear(Q, scene, &normed)?, shape.heads)?;
-        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.kept_heads)?;
-        let v = ops::split(&self.linear(V, scene, &normed)?, shape.kept_heads)?;
+        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.key_value_heads)?;
+        let v = ops::split(&self.linear(V, scene, &normed)?, shape.key_value_heads)?;
         let turned = |plain: &Tensor, weight: Option<&Weight>| match weight {
             Some(weight) => ops::rotate(&self.norm(weight, scene, plain)?, &scene.cos, &scene.sin),
             None => ops::rotate(plain, &scene.cos, &scene.sin),

@@ -1,5 +1,5 @@
-//! The whole decoder: loaded with what is learned beside or in it, run forwards
-//! for its loss, and back for its gradients.
+//! The decoder with its trained parameters: forward pass for the loss, backward pass
+//! for the gradients.
 
 use std::path::Path;
 
@@ -16,20 +16,20 @@ use super::shape::ModelConfig;
 use super::weights::Weights;
 use crate::settings::{Method, Settings, Target};
 
-/// How much is computed at a time; it decides memory and speed, never results.
+/// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// Queries of an attention.
     pub queries: usize,
     /// Numbers of logits.
     pub logits: usize,
-    /// Layers, from the last, that keep their steps instead of taking them again.
-    pub kept_layers: usize,
+    /// Layers, from the last, whose activations are kept instead of recomputed.
+    pub no_recompute_layers: usize,
 }
 
 impl Default for Chunks {
     fn default() -> Chunks {
-        Chunks { queries: 256, logits: 1 << 24, kept_layers: 1 }
+        Chunks { queries: 256, logits: 1 << 24, no_recompute_layers: 1 }
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Model {
     chunks: Chunks,
 }
 
-/// Loads tensors, and says which are learned.
+/// Loads tensors, and marks which are trained.
 struct Loader<'a> {
     shape: &'a ModelConfig,
     weights: &'a Weights,
@@ -245,7 +245,7 @@ impl Model {
         let mut way = Vec::new();
         for (at, layer) in self.layers.iter().enumerate() {
             let (y, kept, steps) = layer.forward(&scene, &x)?;
-            let keeps = at + self.chunks.kept_layers >= self.layers.len();
+            let keeps = at + self.chunks.no_recompute_layers >= self.layers.len();
             way.push((kept, keeps.then_some(steps)));
             x = y;
         }

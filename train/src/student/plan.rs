@@ -1,4 +1,4 @@
-//! What a training will take, before it begins.
+//! Estimates of what a training needs.
 
 use std::fs;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::rows::Rows;
 use super::shape::ModelConfig;
 use crate::settings::{Method, Settings, Target};
 
-/// What a training will take.
+/// What a training needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Numbers of the model.
@@ -37,20 +37,20 @@ pub struct Plan {
     pub pairs: f64,
 }
 
-/// What decides memory and speed, but never what is learned.
+/// What determines memory and speed, but never the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ComputeConfig {
-    /// Tokens that go through the model together, at most.
-    pub pass_tokens: usize,
-    /// How much is computed at a time.
+    /// Maximum number of tokens of a micro-batch.
+    pub micro_batch_tokens: usize,
+    /// How much is computed at once.
     pub chunks: Chunks,
-    /// Bytes there are; none: as many as this machine has free.
+    /// Available bytes; if `None`, the free memory of this machine.
     pub memory: Option<u64>,
 }
 
 impl Default for ComputeConfig {
     fn default() -> ComputeConfig {
-        ComputeConfig { pass_tokens: 4096, chunks: Chunks::default(), memory: None }
+        ComputeConfig { micro_batch_tokens: 4096, chunks: Chunks::default(), memory: None }
     }
 }
 
@@ -91,7 +91,7 @@ impl Plan {
                 shape,
                 settings,
                 means,
-                longest.max(means.pass_tokens.min(tokens)),
+                longest.max(means.micro_batch_tokens.min(tokens)),
                 bytes,
             ),
             operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
@@ -116,7 +116,7 @@ impl Plan {
 
         let length = self.longest.clamp(1, 1024);
         let heads = |heads| ones(&[heads, length, shape.head]);
-        let (q, k) = (heads(shape.heads)?, heads(shape.kept_heads)?);
+        let (q, k) = (heads(shape.heads)?, heads(shape.key_value_heads)?);
         let dy = ones(&[length, shape.queries()])?;
         let rows = [Stretch { from: 0, length }];
         let attention = means.attention(&rows);
@@ -198,15 +198,15 @@ fn memory(
     let state = learned * 4 * 5;
     let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
     let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
-    let layer = steps * bytes * (1 + means.chunks.kept_layers.min(shape.layers));
+    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.layers));
     let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
     let scored = means.chunks.scored(shape.vocabulary).min(pass);
     let logits = 4 * scored * shape.vocabulary * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
-/// Bytes that this machine has free: what the kernel says, and the limits of
-/// control groups.
+/// Free memory of this machine in bytes, within the limits of its control
+/// groups.
 pub(super) fn free_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -228,7 +228,7 @@ pub(super) fn free_memory() -> Option<u64> {
     Some(left.fold(free, u64::min))
 }
 
-/// Refuses what does not fit, and names the flag that would make it fit.
+/// Fails if the training does not fit, and names the flags that make it fit.
 pub(super) fn check_memory(
     plan: &Plan,
     shape: &ModelConfig,
@@ -243,17 +243,20 @@ pub(super) fn check_memory(
     let fits = |settings: &Settings, means: &ComputeConfig, pass| {
         memory(shape, settings, means, pass, bytes) <= free
     };
-    let smaller = ComputeConfig { pass_tokens: plan.longest, ..*means };
-    let chunks = Chunks { queries: 64, kept_layers: 0, ..means.chunks };
+    let smaller = ComputeConfig { micro_batch_tokens: plan.longest, ..*means };
+    let chunks = Chunks { queries: 64, no_recompute_layers: 0, ..means.chunks };
     let chunked = ComputeConfig { chunks, ..smaller };
     let lora = Settings { method: Method::Lora, ..settings.clone() };
-    let mend = if fits(settings, &smaller, plan.longest) {
-        format!("--pass-tokens {} makes it fit", plan.longest)
+    let remedy = if fits(settings, &smaller, plan.longest) {
+        format!("use --micro-batch-tokens {}", plan.longest)
     } else if fits(settings, &chunked, plan.longest) {
-        format!("--pass-tokens {} --chunk 64 --kept-layers 0 makes it fit", plan.longest)
+        format!(
+            "use --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
+            plan.longest
+        )
     } else if settings.method == Method::Full && fits(&lora, &chunked, plan.longest) {
         format!(
-            "fixfly train lora --pass-tokens {} --chunk 64 --kept-layers 0 makes it fit",
+            "use fixfly train lora --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
             plan.longest
         )
     } else {
@@ -261,14 +264,14 @@ pub(super) fn check_memory(
         let each = memory(shape, settings, &chunked, plan.longest, bytes) - held;
         match free.saturating_sub(held) as f64 / each.max(1) as f64 * plan.longest as f64 {
             most if most >= 64.0 => format!(
-                "a dataset built with --max-tokens {} would fit; else use a smaller model, or a larger machine by fixfly train llamafactory",
+                "build the dataset with --max-length {}, use a smaller model, or train on a larger machine with fixfly train llamafactory",
                 most as usize / 64 * 64
             ),
-            _ => "the model alone does not fit: use a smaller one, or a larger machine by fixfly train llamafactory".into(),
+            _ => "the model alone does not fit: use a smaller one, or train on a larger machine with fixfly train llamafactory".into(),
         }
     };
     Err(TrainError::Memory(format!(
-        "it needs about {} and {} are free: {mend}; --memory says how much there is",
+        "training needs about {} of memory, and {} are free: {remedy}; --max-memory overrides how much is free",
         bytes_in_words(plan.memory),
         bytes_in_words(free)
     )))
@@ -293,7 +296,7 @@ mod tests {
             width: 4096,
             layers: 36,
             heads: 32,
-            kept_heads: 8,
+            key_value_heads: 8,
             head: 128,
             inner: 12_288,
             vocabulary: 151_936,
@@ -348,7 +351,7 @@ mod tests {
             width: 64,
             layers: 2,
             heads: 2,
-            kept_heads: 1,
+            key_value_heads: 1,
             head: 32,
             inner: 128,
             vocabulary: 500,
@@ -372,12 +375,17 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_what_would() {
+    fn errors_name_the_flags_that_make_it_fit() {
         let (lora, full) = (Settings::of(Method::Lora), Settings::of(Method::Full));
         check(&lora, 32_768, 141, "fits");
-        check(&lora, 500, 21, "--pass-tokens 500 makes it fit");
-        check(&lora, 32_768, 50, "--pass-tokens 32768 --chunk 64 --kept-layers 0 makes it fit");
-        check(&lora, 32_768, 24, "a dataset built with --max-tokens");
+        check(&lora, 500, 21, "use --micro-batch-tokens 500;");
+        check(
+            &lora,
+            32_768,
+            50,
+            "use --micro-batch-tokens 32768 --attention-chunk 64 --no-recompute-layers 0;",
+        );
+        check(&lora, 32_768, 24, "build the dataset with --max-length");
         check(&lora, 1000, 8, "the model alone does not fit");
         check(&full, 1000, 141, "fixfly train lora");
     }

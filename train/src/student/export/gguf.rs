@@ -14,15 +14,15 @@ use super::super::error::TrainError;
 use super::super::shape::{Family, ModelConfig};
 use super::super::weights::Weights;
 use super::adapter::{Adapter, base_of};
-use super::{Numbers, tokenizer};
+use super::{ExportDtype, tokenizer};
 use crate::settings::Target;
 
 /// llama.cpp's numbers for a tensor, and for a file of such tensors.
-fn kind(numbers: Numbers) -> (GgmlDType, u32) {
+fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
     match numbers {
-        Numbers::F32 => (GgmlDType::F32, 0),
-        Numbers::F16 => (GgmlDType::F16, 1),
-        Numbers::Bf16 => (GgmlDType::BF16, 32),
+        ExportDtype::F32 => (GgmlDType::F32, 0),
+        ExportDtype::F16 => (GgmlDType::F16, 1),
+        ExportDtype::Bf16 => (GgmlDType::BF16, 32),
     }
 }
 
@@ -45,7 +45,7 @@ fn name(layer: usize, target: Target) -> String {
 fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
     let heads = match (shape.family, target) {
         (Family::Llama | Family::Mistral, Target::QProj) => shape.heads,
-        (Family::Llama | Family::Mistral, Target::KProj) => shape.kept_heads,
+        (Family::Llama | Family::Mistral, Target::KProj) => shape.key_value_heads,
         _ => return Ok(tensor),
     };
     let (out, columns) = tensor.dims2()?;
@@ -55,13 +55,13 @@ fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::R
 
 /// Tensors and values of a file to be.
 struct Gguf {
-    numbers: Numbers,
+    numbers: ExportDtype,
     values: Vec<(String, Value)>,
     tensors: Vec<(String, QTensor)>,
 }
 
 impl Gguf {
-    fn new(numbers: Numbers, architecture: &str, holds: &str) -> Gguf {
+    fn new(numbers: ExportDtype, architecture: &str, holds: &str) -> Gguf {
         let text = |text: &str| Value::String(text.into());
         let values = vec![
             ("general.architecture".into(), text(architecture)),
@@ -109,7 +109,7 @@ impl Gguf {
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
     let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
-    let mut gguf = Gguf::new(Numbers::F32, shape.family.gguf(), "adapter");
+    let mut gguf = Gguf::new(ExportDtype::F32, shape.family.gguf(), "adapter");
     gguf.value("adapter.type", Value::String("lora".into()));
     gguf.value("adapter.lora.alpha", Value::F32(adapter.alpha as f32));
     for change in adapter.changes(&shape)? {
@@ -124,7 +124,7 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 ///
 /// # Errors
 /// [`TrainError`] where the model folder lacks something or the disk refuses.
-pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), TrainError> {
+pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
     let shape = ModelConfig::open(base)?;
     let weights = Weights::open(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
@@ -174,7 +174,7 @@ fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
         ("block_count", shape.layers),
         ("feed_forward_length", shape.inner),
         ("attention.head_count", shape.heads),
-        ("attention.head_count_kv", shape.kept_heads),
+        ("attention.head_count_kv", shape.key_value_heads),
         ("attention.key_length", shape.head),
         ("attention.value_length", shape.head),
         ("rope.dimension_count", shape.head),
