@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use common::{flag, tree_cpu};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, Host, Lifetime,
-    Method, Observation, Outcome, Output, Policy, PolicyError, Process, Sandbox, SandboxError,
-    SandboxSpec, Secrets, Split, Statement, Task, Templates, TestFailure, TestOutcome, TestReport,
-    TestResult, Tool, Usage, Verdict, View, attempt,
+    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, GroundTruth,
+    Host, Lifetime, Method, Observation, Outcome, Output, Policy, PolicyError, Process, Sandbox,
+    SandboxError, SandboxSpec, Split, Statement, Task, Templates, TestFailure, TestOutcome,
+    TestReport, TestResult, Tool, Usage, Verdict, View, attempt,
 };
 
 /// Says the same each turn; waits before the last, where told to.
@@ -92,7 +92,7 @@ impl Benchmark for Nowhere {
         Ok(Vec::new())
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         _: &Task,
         code: &str,
@@ -125,7 +125,7 @@ impl Benchmark for Nowhere {
         BTreeMap::new()
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         unreachable!("nobody asks")
     }
 }

@@ -58,7 +58,8 @@ async fn main() {
     let hot = Arc::new(methods(&folder, &manifest, Some(RunPath::Hot)));
     let tasks = hot.tasks(Split::Benchmark).await.expect("tasks");
     let known = django::load(None).expect("the benchmark");
-    let served = |task: &&Task| ALL.iter().all(|entry| known.unfit(task, entry.name).is_none());
+    let served =
+        |task: &&Task| ALL.iter().all(|entry| known.unsupported(task, entry.name).is_none());
     let task = tasks.iter().find(served).expect("an item that every sandbox serves");
     let mut rows = Vec::new();
     for entry in ALL {
@@ -157,11 +158,11 @@ async fn verdict(
 ) -> (f64, f64) {
     let before = own(name);
     let sandbox: Box<dyn Sandbox> = host.open(&task.sandbox).await.expect("a sandbox");
-    let code = methods.secrets().answer(task, Answer::Truth).expect("an answer");
+    let code = methods.ground_truth().answer(task, Answer::Truth).expect("an answer");
     let mut all = Vec::new();
     for _ in 0..=times {
         let clock = Instant::now();
-        methods.trial(task, &code, &*sandbox).await.expect("a verdict");
+        methods.evaluate(task, &code, &*sandbox).await.expect("a verdict");
         all.push(millis(clock));
     }
     let work = held(name, before);

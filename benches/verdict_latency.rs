@@ -36,23 +36,23 @@ async fn main() {
     let wanted: usize = flag("--items", 40);
     let known = django::load(None).expect("the benchmark");
     let hot = methods(&folder, &manifest, Some(RunPath::Hot));
-    let cold = methods(&folder, &manifest, Some(RunPath::Cold0));
+    let cold = methods(&folder, &manifest, Some(RunPath::Cold));
     let peer = Peer::new(&folder);
     let tasks = hot.tasks(Split::Benchmark).await.expect("tasks");
     let sandboxes = opened(&tasks[0].sandbox).await;
     let mut ways = ways(&sandboxes);
-    let (mut items, mut long, mut unfit) = (0, 0, 0);
+    let (mut items, mut long, mut unsupported) = (0, 0, 0);
     for task in tasks {
         let item = manifest.items.iter().find(|item| item.id == task.id).expect("an item");
         if items == wanted {
             break;
         } else if item.path != RunPath::Hot {
             continue;
-        } else if sandboxes.iter().any(|(name, _)| known.unfit(&task, name).is_some()) {
-            unfit += 1;
+        } else if sandboxes.iter().any(|(name, _)| known.unsupported(&task, name).is_some()) {
+            unsupported += 1;
             continue;
         }
-        let code = |answer| hot.secrets().answer(&task, answer).expect("an answer");
+        let code = |answer| hot.ground_truth().answer(&task, answer).expect("an answer");
         let first = peer.run(item, &code(Answer::Truth), &item.tests.ids());
         assert!(first.passed, "{}", item.id);
         if first.tests.is_nan() || first.tests >= SHORT {
@@ -76,7 +76,7 @@ async fn main() {
     }
     println!(
         "\n{items} items on the hot path, original and stub; left out: {long} whose tests take over \
-         {} ms, {unfit} that not all of these sandboxes serve",
+         {} ms, {unsupported} that not all of these sandboxes serve",
         SHORT * 1000.0
     );
     print(&ways);
@@ -108,11 +108,11 @@ async fn verdict(
     sandbox: &dyn Sandbox,
     times: usize,
 ) -> Cost {
-    let _ = methods.trial(task, code, sandbox).await.expect("a verdict");
+    let _ = methods.evaluate(task, code, sandbox).await.expect("a verdict");
     let before = tree_cpu();
     let clock = Instant::now();
     for _ in 0..times {
-        methods.trial(task, code, sandbox).await.expect("a verdict");
+        methods.evaluate(task, code, sandbox).await.expect("a verdict");
     }
     let wall = clock.elapsed().as_secs_f64();
     Cost { cpu: (tree_cpu() - before) / times as f64, wall: wall / times as f64 }

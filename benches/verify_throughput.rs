@@ -45,7 +45,7 @@ fn main() {
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
-    println!("\n{count} items, {jobs} at a time; items that do not hold: {wrong}");
+    println!("\n{count} items, {jobs} at a time; items that failed: {wrong}");
     println!("                                     CPU s   wall s   items a second");
     for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
         let rate = count as f64 / cost.wall;
@@ -130,7 +130,8 @@ fn fresh(
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let item: &Item =
                         manifest.items.iter().find(|item| item.id == task.id).expect("an item");
-                    let code = |answer| benchmark.secrets().answer(task, answer).expect("a code");
+                    let code =
+                        |answer| benchmark.ground_truth().answer(task, answer).expect("a code");
                     let truth = code(Answer::Truth);
                     let sabotaged = source::sabotaged(&truth).expect("code");
                     let (tests, wider) = (item.tests.ids(), item.wider.ids());

@@ -1,9 +1,9 @@
-//! `fixfly bench`: makes benchmarks, and proves that they hold.
+//! `fixfly bench`: builds and verifies benchmarks.
 
 mod build;
 mod faults;
 mod fetch;
-mod mark;
+mod probe;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
-pub(crate) use mark::reasons;
+pub(crate) use probe::reasons;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -24,36 +24,36 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Fetch or examine a project and write its benchmark directory
+    /// Build a benchmark directory from a project
     #[command(subcommand)]
     Build(build::Command),
-    /// Get a repository's mirror from GitHub, for the benchmark swebench
+    /// Mirror a GitHub repository for the swebench benchmark
     FetchRepo(fetch::Flags),
-    /// Find out which items a sandbox can serve that cannot serve all
-    Mark(mark::Flags),
-    /// Check that the original passes and a stub fails, on every item
+    /// Find out which items a sandbox with partial support can run
+    Probe(probe::Flags),
+    /// Check that, for every item, the original passes and a stub fails
     Verify(verify::Flags),
 }
 
-/// What a benchmark says of a candidate, in a sandbox opened for it.
-async fn trial(
+/// Evaluates a candidate in a sandbox opened for it.
+async fn evaluate(
     pool: &Pool,
     benchmark: &dyn Benchmark,
     task: &Task,
     code: &str,
 ) -> Result<Observation, BenchmarkError> {
     let sandbox = pool.open(&task.sandbox).await?;
-    let observed = benchmark.trial(task, code, &*sandbox).await;
+    let observed = benchmark.evaluate(task, code, &*sandbox).await;
     sandbox.close().await?;
     observed
 }
 
-/// A benchmark of methods, which a directory holds.
+/// Opens benchmarks of methods, each stored in a directory.
 pub(crate) fn methods(entry: &Entry<Open>) -> Result<OpenFolder, Usage> {
     match entry.open {
         Open::Folder(open) => Ok(open),
         Open::Issues(_) => Err(Usage(format!(
-            "`{}` is a benchmark of issues: its instances are checked by `fixfly grade {} --gold`",
+            "`{}` is a benchmark of issues: check its instances with `fixfly grade {} --gold`",
             entry.name, entry.name
         ))),
     }
@@ -63,7 +63,7 @@ pub(crate) fn bench(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {
         Command::Build(command) => build::build(command, terminal),
         Command::FetchRepo(flags) => fetch::fetch(flags, terminal),
-        Command::Mark(flags) => mark::mark(flags, terminal),
+        Command::Probe(flags) => probe::probe(flags, terminal),
         Command::Verify(flags) => verify::verify(flags, terminal),
     }
 }

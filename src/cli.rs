@@ -1,4 +1,4 @@
-//! Words to commands. What a verb takes stands in the verb's own file.
+//! Command-line parsing. Each command's flags are in the command's own file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Say more of what goes on: -v, -vv, -vvv
+    /// Print more log messages: -v, -vv, -vvv
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// TOML file with flags, `max_tokens = 500` for `--max-tokens 500`; flags
-    /// given here stand over it
+    /// TOML file with flags, e.g. `max_tokens = 500` for `--max-tokens 500`; flags
+    /// on the command line take precedence
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -40,46 +40,46 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make benchmarks, and prove that they hold
+    /// Build and verify benchmarks
     Bench(bench::Flags),
-    /// Let a policy work on a benchmark and record every episode
+    /// Run a policy on a benchmark and record every episode
     Run(Box<run::Flags>),
-    /// Grade patches of anybody's by the rules of a benchmark
+    /// Grade patches by a benchmark's rules
     Grade(grade::Flags),
-    /// Exchange recorded work with other agents
+    /// Exchange recorded episodes with other agents
     Trajectory(trajectory::Flags),
-    /// Say what recorded runs achieved
+    /// Report the results of recorded runs
     Report(report::Flags),
-    /// Make what a student learns from of recorded runs, and look at it
+    /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
-    /// Have a teacher reason about the answers of a dataset
+    /// Ask a teacher for reasoning traces that explain a dataset's answers
     Reason(reason::Flags),
-    /// Make a student of a dataset: LoRA or a full fine-tune
+    /// Train a student on a dataset: LoRA or full fine-tuning
     Train(train::Flags),
-    /// Write students in the forms that others load
+    /// Export students in formats that other programs load
     #[cfg(feature = "train")]
     Export(export::Flags),
-    /// Write students in the forms that others load (needs a build with --features train)
+    /// Export students in formats that other programs load (needs a build with --features train)
     #[cfg(not(feature = "train"))]
     #[command(disable_help_flag = true)]
     Export(train::Absent),
-    /// Train and run what a file says, each with each, and tabulate it
+    /// Run an experiment file: train and evaluate every combination, and tabulate the results
     Sweep(sweep::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
-    /// Say what holds candidates here, make images, remove what dead runs left
+    /// Check this machine's isolation, build images, clean up after dead runs
     Sandbox(sandbox::Flags),
-    /// Run a model for the policy `llama`, which starts this by itself
+    /// Internal: run a model for the policy `llama`
     #[cfg(feature = "llama")]
     #[command(hide = true)]
     LlamaEngine,
 }
 
-/// The command, or the exit code after its help or its fault was shown.
+/// Parses the command line. On `--help` or an error, prints it and returns the exit code.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let words = config::expanded(Cli::command(), words.into_iter().collect());
-    let words = words.map_err(|fault| {
-        eprintln!("error: {fault}");
+    let words = words.map_err(|error| {
+        eprintln!("error: {error}");
         ExitCode::from(2)
     })?;
     Cli::try_parse_from(words).map_err(|error| match error.kind() {
@@ -98,26 +98,26 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
     })
 }
 
-/// The flags of a command that is `fixfly run`.
+/// Parses the words of a `fixfly run` command.
 pub(crate) fn run(words: &[String]) -> anyhow::Result<Box<run::Flags>> {
     let words = ["fixfly".to_string()].into_iter().chain(words.iter().cloned());
     let words = config::expanded(Cli::command(), words.map(OsString::from).collect())?;
     let parsed = Cli::try_parse_from(words);
     match parsed.map_err(|error| Usage(sentence(&error.render().to_string())))?.command {
         Command::Run(flags) => Ok(flags),
-        _ => anyhow::bail!("it is another command"),
+        _ => anyhow::bail!("not a `fixfly run` command"),
     }
 }
 
-/// The parser's message in one line, without its repetition of the usage.
+/// clap's message in one line, without the usage.
 fn sentence(message: &str) -> String {
     let end = ["\n\nUsage:", "\n\nFor more information"]
         .iter()
         .filter_map(|mark| message.find(mark))
         .min()
         .unwrap_or(message.len());
-    let said = message[..end].replace("\n\n  tip:", ";");
-    format!("{}; see --help", one_line(&said))
+    let message = message[..end].replace("\n\n  tip:", ";");
+    format!("{}; see --help", one_line(&message))
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_one_sentence() {
+    fn errors_are_one_sentence() {
         let similar = "some similar subcommands exist: 'export', 'report'";
         check(
             "fixfly reprt",
@@ -154,8 +154,8 @@ mod tests {
         );
         check(
             "fixfly run django --policy null -o x --split test",
-            "error: invalid value 'test' for '--split <SPLIT>': there is no such split; \
-             there is: train, validation, benchmark; see --help",
+            "error: invalid value 'test' for '--split <SPLIT>': expected one of: train, \
+             validation, benchmark; see --help",
         );
     }
 

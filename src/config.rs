@@ -1,5 +1,4 @@
-//! Flags from a file: `--config FILE.toml` stands for the flags that the file
-//! says, one key a flag.
+//! Flags from a file: `--config FILE.toml` sets one flag per key.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,13 +9,13 @@ use toml::{Table, Value};
 
 use crate::failure::{Usage, one_line};
 
-/// The words of a command, with what its file says in the file's place. Flags
-/// that were given stand over the file's.
+/// Replaces `--config FILE` among a command's words with the flags in the file.
+/// Flags on the command line take precedence.
 ///
 /// # Errors
-/// [`Usage`] where the file cannot be read, or says what is no flag.
+/// [`Usage`] if the file cannot be read or a key is not a flag.
 pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsString>, Usage> {
-    // What is missing or wrong is said when the words are whole.
+    // The full command line is validated later.
     let lenient = all_optional(command).ignore_errors(true);
     let Ok(given) = lenient.clone().try_get_matches_from(&words) else { return Ok(words) };
     let (verb, given) = innermost(&lenient, &given);
@@ -28,19 +27,20 @@ pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsS
     for (key, value, place) in entries(file)? {
         let Some(arg) = argument(&verb, &key) else {
             let verb = verb.get_bin_name().unwrap_or_default();
-            return Err(Usage(format!("{place}: `{key}` is no flag of `{verb}`; see --help")));
+            return Err(Usage(format!("{place}: `{key}` is not a flag of `{verb}`; see --help")));
         };
         if given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
             continue;
         }
-        let said = said(arg, &value).map_err(|why| Usage(format!("{place}: `{key}` {why}")))?;
+        let flag =
+            flag_words(arg, &value).map_err(|why| Usage(format!("{place}: `{key}` {why}")))?;
         match arg.get_index() {
-            Some(index) => positionals.push((index, said)),
-            None => words.extend(said),
+            Some(index) => positionals.push((index, flag)),
+            None => words.extend(flag),
         }
     }
     positionals.sort();
-    words.extend(positionals.into_iter().flat_map(|(_, said)| said));
+    words.extend(positionals.into_iter().flat_map(|(_, flag)| flag));
     Ok(words)
 }
 
@@ -56,7 +56,7 @@ fn all_optional(command: Command) -> Command {
         .arg_required_else_help(false)
 }
 
-/// The verb that was asked for, and what was given with it.
+/// The innermost subcommand on the command line, and its matches.
 fn innermost(command: &Command, given: &ArgMatches) -> (Command, ArgMatches) {
     let mut built = command.clone();
     built.build();
@@ -82,11 +82,11 @@ fn without_file(words: Vec<OsString>) -> Vec<OsString> {
     left
 }
 
-/// Each key of a file, with its value and its place.
+/// Each key of a file, with its value and its line.
 fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     let name = file.display();
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Usage(format!("{name} cannot be read: {error}")))?;
+        .map_err(|error| Usage(format!("cannot read {name}: {error}")))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{name}: {}", one_line(&error.to_string())))
     })?;
@@ -103,7 +103,7 @@ fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     Ok(table.into_iter().map(|(key, value)| (key.clone(), value, place(&key))).collect())
 }
 
-/// By its long name, or a positional's own: `max_tokens` is `--max-tokens`.
+/// Finds an argument by its long name or a positional's name: `max_tokens` is `--max-tokens`.
 fn argument<'a>(verb: &'a Command, key: &str) -> Option<&'a Arg> {
     let long = key.replace('_', "-");
     let flags = ["config", "help", "version"];
@@ -112,13 +112,13 @@ fn argument<'a>(verb: &'a Command, key: &str) -> Option<&'a Arg> {
         .find(|arg| arg.get_long() == Some(&long) || (arg.is_positional() && arg.get_id() == key))
 }
 
-/// An entry as the words it stands for.
-fn said(arg: &Arg, value: &Value) -> Result<Vec<OsString>, String> {
+/// Converts an entry to command-line words.
+fn flag_words(arg: &Arg, value: &Value) -> Result<Vec<OsString>, String> {
     let switch = !arg.get_action().takes_values();
     let long = arg.get_long().unwrap_or_default();
     match (value, switch) {
         (Value::Array(all), false) => {
-            let each: Result<Vec<_>, _> = all.iter().map(|one| said(arg, one)).collect();
+            let each: Result<Vec<_>, _> = all.iter().map(|one| flag_words(arg, one)).collect();
             Ok(each?.concat())
         }
         (Value::Boolean(true), true) => Ok(vec![format!("--{long}").into()]),
@@ -126,9 +126,9 @@ fn said(arg: &Arg, value: &Value) -> Result<Vec<OsString>, String> {
         (Value::Integer(times @ 0..=9), true) if matches!(arg.get_action(), ArgAction::Count) => {
             Ok((0..*times).map(|_| format!("--{long}").into()).collect())
         }
-        (_, true) => Err("is a switch: say true or false".to_string()),
+        (_, true) => Err("is a switch: set it to true or false".to_string()),
         (value, false) => {
-            let text = scalar(value).ok_or("takes a value or a list of them")?;
+            let text = scalar(value).ok_or("takes a value or a list of values")?;
             Ok(vec![match arg.is_positional() {
                 true => text.into(),
                 false => format!("--{long}={text}").into(),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stands_for_flags() {
+    fn a_file_sets_flags() {
         check("fixfly run django -o runs/x", "", Ok("fixfly run django -o runs/x"));
         check(
             "fixfly run --config FILE -o runs/x",
@@ -189,33 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_flag_is_named_with_its_place() {
+    fn an_unknown_key_is_reported_with_its_line() {
         check(
             "fixfly run django -o runs/x --config FILE",
             "turns = 3\nturnz = 3\n",
-            Err("FILE: line 2: `turnz` is no flag of `fixfly run`; see --help"),
+            Err("FILE: line 2: `turnz` is not a flag of `fixfly run`; see --help"),
         );
         check(
             "fixfly run django -o runs/x --config FILE",
             "record_tokens = 3\n",
-            Err("FILE: line 1: `record_tokens` is a switch: say true or false"),
+            Err("FILE: line 1: `record_tokens` is a switch: set it to true or false"),
         );
         check(
             "fixfly bench verify django --config FILE",
             "[limit]\nx = 1\n",
-            Err("FILE: line 1: `limit` takes a value or a list of them"),
+            Err("FILE: line 1: `limit` takes a value or a list of values"),
         );
     }
 
     #[test]
-    fn a_file_that_is_none_says_so() {
+    fn an_unreadable_file_is_an_error() {
         let words = ["fixfly", "run", "--config", "/no/such.toml"].map(OsString::from);
         let why = expanded(Cli::command(), words.to_vec()).unwrap_err().to_string();
-        assert!(why.starts_with("/no/such.toml cannot be read"), "{why}");
-        let torn = "turns = \n";
+        assert!(why.starts_with("cannot read /no/such.toml"), "{why}");
+        let invalid = "turns = \n";
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
-        std::fs::write(&path, torn).unwrap();
+        std::fs::write(&path, invalid).unwrap();
         let words = ["fixfly".into(), "run".into(), "--config".into(), path.into_os_string()];
         let why = expanded(Cli::command(), words.to_vec()).unwrap_err().to_string();
         assert!(why.contains("line 1"), "{why}");

@@ -1,4 +1,4 @@
-//! `fixfly dataset`: recorded runs become what a student learns from.
+//! `fixfly dataset`: builds training datasets from recorded runs.
 
 mod build;
 pub(crate) mod known;
@@ -22,27 +22,27 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a dataset of recorded runs
+    /// Build a dataset from recorded runs
     Build(Box<build::Flags>),
-    /// Show rows as conversations, what is learned marked with `+`
+    /// Show rows as conversations; `+` marks lines that carry loss
     Show(look::Show),
-    /// Say what a dataset holds
+    /// Print statistics of a dataset
     Stats(look::Stats),
-    /// Say which rows two datasets do not share
+    /// Print the rows that differ between two datasets
     Diff(look::Diff),
-    /// Print a recipe that comes with fixfly, to make your own of it
+    /// Print a built-in recipe, as a starting point for your own
     Recipe(Name),
 }
 
 #[derive(Debug, Args)]
 struct Name {
-    /// Its name
+    /// Name of the recipe
     name: String,
 }
 
 #[derive(Debug, Args)]
 struct Folder {
-    /// Folder that `fixfly dataset build` wrote
+    /// Folder written by `fixfly dataset build`
     #[arg(value_name = "DIR")]
     dataset: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `fixfly export`: students in the forms that others load.
+//! `fixfly export`: converts students to the formats of other programs.
 
 use std::path::{Path, PathBuf};
 
@@ -24,25 +24,25 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// An adapter folder as peft, vLLM and transformers load it
+    /// Export an adapter folder for peft, vLLM and transformers
     Peft(Place),
-    /// An adapter, or a whole model, as llama.cpp and the policy `llama` load it
+    /// Export an adapter or a whole model for llama.cpp and the policy `llama`
     Gguf(Gguf),
-    /// A whole model folder, with the adapter added into its weights
+    /// Export a whole model folder, with the adapter merged into its weights
     Safetensors(Merged),
 }
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Folder that fixfly train wrote, a checkpoint of it, or what peft wrote
+    /// Folder written by fixfly train or peft, or a checkpoint
     #[arg(value_name = "STUDENT")]
     from: PathBuf,
 
-    /// Where to write it
+    /// Output path
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
 
-    /// The adapter's model folder, where not the one it was trained on
+    /// The adapter's base model folder [default: the one it was trained on]
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
 }
@@ -52,13 +52,13 @@ struct Gguf {
     #[command(flatten)]
     place: Place,
 
-    /// Add the adapter into its model, and write the whole
+    /// Merge the adapter into its base model and write the whole model
     #[arg(long)]
     merge: bool,
 
-    /// Numbers of a whole model's matrices; an adapter is f32
-    #[arg(long, value_name = "NUMBERS", default_value = "f16")]
-    numbers: Numbers,
+    /// Dtype of a whole model's matrices; an adapter is f32
+    #[arg(long, value_name = "DTYPE", default_value = "f16")]
+    dtype: Dtype,
 }
 
 #[derive(Debug, Args)]
@@ -66,24 +66,24 @@ struct Merged {
     #[command(flatten)]
     place: Place,
 
-    /// Numbers of the weights [default: as the model has them]
-    #[arg(long, value_name = "NUMBERS")]
-    numbers: Option<Numbers>,
+    /// Dtype of the weights [default: the model's]
+    #[arg(long, value_name = "DTYPE")]
+    dtype: Option<Dtype>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Numbers {
+enum Dtype {
     F32,
     F16,
     Bf16,
 }
 
-impl From<Numbers> for student::Numbers {
-    fn from(numbers: Numbers) -> student::Numbers {
-        match numbers {
-            Numbers::F32 => student::Numbers::F32,
-            Numbers::F16 => student::Numbers::F16,
-            Numbers::Bf16 => student::Numbers::Bf16,
+impl From<Dtype> for student::ExportDtype {
+    fn from(dtype: Dtype) -> student::ExportDtype {
+        match dtype {
+            Dtype::F32 => student::ExportDtype::F32,
+            Dtype::F16 => student::ExportDtype::F16,
+            Dtype::Bf16 => student::ExportDtype::Bf16,
         }
     }
 }
@@ -100,12 +100,12 @@ pub(crate) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Gguf(flags) => gguf(flags)?,
         Command::Safetensors(flags) => safetensors(flags)?,
     };
-    terminal.say(&format!("wrote {}", output.display()));
+    terminal.status(&format!("wrote {}", output.display()));
     Ok(())
 }
 
 impl Place {
-    /// The checkpoint to take of a training, a checkpoint, or a folder of others.
+    /// The chosen checkpoint of a training, a checkpoint, or a folder of another program.
     fn student(&self) -> anyhow::Result<Student> {
         let (mut folder, mut base) = (self.from.clone(), self.base.clone());
         if folder.join("train.json").is_file() {
@@ -113,9 +113,10 @@ impl Place {
             let all = checkpoints(&folder)?;
             let Some(chosen) = choose(&all) else {
                 let shown = folder.display();
-                return Err(
-                    Usage(format!("{shown} has no checkpoint yet; let its training end")).into()
-                );
+                return Err(Usage(format!(
+                    "{shown} has no checkpoint yet; finish its training first"
+                ))
+                .into());
             };
             base = base.or(Some(PathBuf::from(record.base)));
             folder = chosen.folder.clone();
@@ -136,14 +137,14 @@ impl Place {
         }
     }
 
-    /// A folder that nothing is in yet.
+    /// An empty or new folder.
     fn folder(&self) -> anyhow::Result<&Path> {
         let empty =
             std::fs::read_dir(&self.output).map_or(true, |mut entries| entries.next().is_none());
         match empty && !self.output.is_file() {
             true => Ok(&self.output),
             false => Err(Usage(format!(
-                "-o {}: it is there already; name an empty or a new folder",
+                "-o {}: already exists; name an empty or a new folder",
                 self.output.display()
             ))
             .into()),
@@ -156,7 +157,7 @@ fn peft(place: &Place) -> anyhow::Result<PathBuf> {
     let Student::Adapter { folder, .. } = place.student()? else {
         let shown = place.from.display();
         return Err(Usage(format!(
-            "{shown} is no adapter; a whole model is a folder that transformers loads as it is"
+            "{shown} is not an adapter; transformers loads a whole model folder as it is"
         ))
         .into());
     };
@@ -171,14 +172,14 @@ fn peft(place: &Place) -> anyhow::Result<PathBuf> {
 fn gguf(flags: &Gguf) -> anyhow::Result<PathBuf> {
     let file = flags.place.file()?;
     match flags.place.student()? {
-        Student::Model(folder) => gguf_model(&folder, file, flags.numbers.into())?,
+        Student::Model(folder) => gguf_model(&folder, file, flags.dtype.into())?,
         Student::Adapter { folder, base } if !flags.merge => {
             gguf_adapter(&folder, base.as_deref(), file)?;
         }
         Student::Adapter { folder, base } => {
             let whole = file.with_extension("merging");
             merge(base.as_deref(), Some(&folder), &whole, None)?;
-            let made = gguf_model(&whole, file, flags.numbers.into());
+            let made = gguf_model(&whole, file, flags.dtype.into());
             std::fs::remove_dir_all(&whole)
                 .with_context(|| format!("cannot remove {}", whole.display()))?;
             made?;
@@ -189,11 +190,11 @@ fn gguf(flags: &Gguf) -> anyhow::Result<PathBuf> {
 
 fn safetensors(flags: &Merged) -> anyhow::Result<PathBuf> {
     let output = flags.place.folder()?;
-    let numbers = flags.numbers.map(student::Numbers::from);
+    let dtype = flags.dtype.map(student::ExportDtype::from);
     match flags.place.student()? {
-        Student::Model(folder) => merge(Some(&folder), None, output, numbers)?,
+        Student::Model(folder) => merge(Some(&folder), None, output, dtype)?,
         Student::Adapter { folder, base } => {
-            merge(base.as_deref(), Some(&folder), output, numbers)?;
+            merge(base.as_deref(), Some(&folder), output, dtype)?;
         }
     }
     Ok(output.into())

@@ -1,18 +1,18 @@
-//! How a command ends when it does not end well.
+//! How a failed command ends.
 
 use std::process::ExitCode;
 
-/// Asked for wrongly: nothing was done.
+/// A usage error: nothing was done.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// Stopped because somebody asked; says how to go on.
+/// Interrupted by the user; explains how to resume.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
 
-/// Says why in one sentence, and gives the exit code that tells scripts.
+/// Prints the error in one sentence and returns the exit code.
 pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
     let sentence = one_line(&format!("{error:#}"));
     if error.is::<Interrupted>() {
@@ -26,7 +26,7 @@ pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Libraries break their messages for a screen; a sentence has one line.
+/// Joins the lines of a message.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

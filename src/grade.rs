@@ -1,4 +1,4 @@
-//! `fixfly grade`: patches of anybody's, graded by the official rules.
+//! `fixfly grade`: grades patches by the official rules.
 
 mod gold;
 mod rewrite;
@@ -36,25 +36,25 @@ enum Benchmark {
 #[command(after_help = "\
 Examples:
   fixfly grade swebench --instances lite.jsonl --repos ~/mirrors --predictions preds.json
-  fixfly grade swebench --instances lite.jsonl --predictions gold --rules 4.1 --id django__django-16527
+  fixfly grade swebench --instances lite.jsonl --predictions gold --rules 4.1 --instance-id django__django-16527
   fixfly grade swebench --instances lite.jsonl --gold --repeat 3
 
-Logs and reports are written where the official harness writes them. A patch
-that was graded before is not graded again, whatever the run's name.")]
+Logs and reports are written to the same paths as the official harness uses.
+Grades are cached: a patch is graded only once, even under another --run-id.")]
 pub(crate) struct Swebench {
     /// Predictions: JSON lines, a list, an object by instance; or the word `gold`
     #[arg(long, value_name = "FILE", required_unless_present = "gold", conflicts_with = "gold")]
     predictions: Option<PathBuf>,
 
-    /// Check the instances: before the authors' patch they fail, with it they pass
+    /// Check that the instances fail without the gold patch and pass with it
     #[arg(long)]
     gold: bool,
 
-    /// With --gold: how often
+    /// With --gold: number of times to check each instance
     #[arg(long, default_value_t = 1, requires = "gold", value_parser = value_parser!(u32).range(1..=100))]
     repeat: u32,
 
-    /// Name of the run in reports
+    /// Run name used in reports
     #[arg(long, default_value = "fixfly", value_name = "NAME", value_parser = run_name)]
     run_id: String,
 
@@ -62,23 +62,23 @@ pub(crate) struct Swebench {
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     output: PathBuf,
 
-    /// Leave changes of tests, binaries and reproduction scripts out of patches
+    /// Drop changes to tests, binaries and reproduction scripts from patches
     #[arg(long)]
     clean: bool,
 
-    /// Grade again what was graded before
+    /// Grade patches again that already have a grade
     #[arg(long)]
-    again: bool,
+    force: bool,
 
-    /// Run nothing: write the reports of logs that are there already, whoever made them
-    #[arg(long, conflicts_with_all = ["gold", "clean", "again"])]
+    /// Run no tests; rewrite the reports from existing logs of any harness
+    #[arg(long, conflicts_with_all = ["gold", "clean", "force"])]
     rewrite_reports: bool,
 
-    /// Patches at a time; as many as there are processors if not given
+    /// Number of patches to grade in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 
-    #[arg(long, default_value = "local", help = choices("Where tests run", fixfly_sandboxes::ALL))]
+    #[arg(long, default_value = "local", help = choices("Sandbox to run tests in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
     #[command(flatten)]
@@ -106,12 +106,12 @@ pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// A patch to grade, for whom.
+/// A patch to grade.
 #[derive(Clone)]
 struct Job {
     instance: Instance,
     patch: String,
-    again: bool,
+    force: bool,
 }
 
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
@@ -140,10 +140,10 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
             cleaned
                 .dropped
                 .iter()
-                .for_each(|what| terminal.say(&format!("{}: left out {what}", instance.id)));
+                .for_each(|what| terminal.status(&format!("{}: dropped {what}", instance.id)));
             patch = cleaned.patch;
         }
-        jobs.push(Job { instance: instance.clone(), patch, again: flags.again });
+        jobs.push(Job { instance: instance.clone(), patch, force: flags.force });
     }
     let (graded, broken) = all(flags, &grader, &*host, jobs.clone(), terminal).await?;
     let graded: BTreeMap<String, Graded> =
@@ -174,12 +174,12 @@ fn write_run_report(
     let model = given.first().map_or("None", |p| p.model.as_str()).replace('/', "__");
     let file = flags.output.join(format!("{model}.{}.json", flags.run_id));
     std::fs::create_dir_all(&flags.output)
-        .with_context(|| format!("cannot make {}", flags.output.display()))?;
+        .with_context(|| format!("cannot create {}", flags.output.display()))?;
     std::fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The predictions of the chosen instances.
+/// The predictions for the selected instances.
 fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Prediction>> {
     let file = flags.predictions.clone().unwrap_or_default();
     if file.as_os_str() == "gold" {
@@ -196,15 +196,13 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
     let all = given.len();
     given.retain(known);
     if given.is_empty() {
-        let sentence = format!(
-            "{}: none of its {all} predictions is of an instance that is asked for",
-            file.display()
-        );
+        let sentence =
+            format!("{}: none of its {all} predictions is for a selected instance", file.display());
         return Err(Usage(sentence).into());
     }
     if given.len() < all {
         tracing::warn!(
-            "{} of {all} predictions are of instances that are not asked for",
+            "ignoring {} of {all} predictions: their instances are not selected",
             all - given.len()
         );
     }
@@ -216,7 +214,7 @@ fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
     Ok((entry.open)()?)
 }
 
-/// Grades all, some at a time; what the world broke is told of, not graded.
+/// Grades all patches in parallel. Infrastructure failures are returned separately.
 async fn all(
     flags: &Swebench,
     grader: &Grader,
@@ -226,12 +224,12 @@ async fn all(
 ) -> anyhow::Result<(Vec<Graded>, Vec<String>)> {
     let worlds: Vec<SandboxSpec> =
         jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
-    sandbox::furnish(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
     let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
     let mut stream = futures::stream::iter(jobs)
         .map(|job| async move {
-            let graded = grader.graded(&job.instance, &job.patch, host, job.again).await;
+            let graded = grader.graded(&job.instance, &job.patch, host, job.force).await;
             (job, graded)
         })
         .buffer_unordered(cpus(flags.jobs));
@@ -254,13 +252,13 @@ fn conclude(broken: &[String]) -> anyhow::Result<()> {
     match broken.first() {
         None => Ok(()),
         Some(why) => anyhow::bail!(
-            "{} patches could not be graded for reasons outside of them ({why}); the same command tries them again",
+            "infrastructure failures prevented grading {} patches ({why}); run the same command again to retry them",
             broken.len()
         ),
     }
 }
 
-/// A line an instance, and the sum.
+/// One line per instance, and the total.
 fn summary(dataset: &[String], given: &[Prediction], graded: &BTreeMap<String, Graded>) -> String {
     let mut text = String::new();
     for id in dataset {
@@ -278,7 +276,7 @@ fn summary(dataset: &[String], given: &[Prediction], graded: &BTreeMap<String, G
             text += &format!("    {why}\n");
         }
         if let Some(how) = graded.get(id).and_then(|graded| graded.tampering.as_ref()) {
-            text += &format!("    not believed: {how}\n");
+            text += &format!("    tampering: {how}\n");
         }
     }
     let resolved = graded.values().filter(|graded| graded.resolved()).count();

@@ -1,5 +1,5 @@
-//! The command line: names become plug-ins, results become tables.
-#![allow(clippy::print_stderr, reason = "the one crate that talks to a person")]
+//! The command-line program.
+#![allow(clippy::print_stderr, reason = "the one crate with a user interface")]
 
 mod bench;
 mod built;
@@ -31,13 +31,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match obey(cli) {
+    match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::end(&error),
     }
 }
 
-fn obey(cli: Cli) -> anyhow::Result<()> {
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let terminal = Terminal::default();
     terminal.log(cli.verbose);
     match cli.command {
@@ -64,8 +64,8 @@ fn obey(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Where training found CUDA, llama.cpp finds it too; where there is no driver, it
-/// sees no GPU and works without.
+/// Makes the CUDA libraries that training uses available to llama.cpp. Without a
+/// driver, llama.cpp finds no GPU and runs on the CPU.
 #[cfg(feature = "llama")]
 fn find_gpus() -> Result<(), String> {
     #[cfg(all(feature = "cuda", feature = "train-cuda"))]

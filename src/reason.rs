@@ -1,4 +1,4 @@
-//! `fixfly reason`: reasoning for rows of a dataset.
+//! `fixfly reason`: reasoning traces for the rows of a dataset.
 
 mod compress;
 mod elicit;
@@ -16,9 +16,9 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ask a teacher how one comes to each answer of a dataset
+    /// Ask a teacher for the reasoning behind each answer of a dataset
     Elicit(Box<elicit::Flags>),
-    /// Have a teacher shorten traces to a limit of the student's tokens
+    /// Ask a teacher to shorten traces to a maximum number of tokens
     Compress(Box<compress::Flags>),
 }
 

@@ -1,4 +1,4 @@
-//! `fixfly run`: names become plug-ins, plug-ins make episodes.
+//! `fixfly run`: runs a policy on a benchmark and records the episodes.
 
 mod glob;
 mod interrupts;
@@ -17,8 +17,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Part, Policy, RunDirectory, Split, Task, Templates,
-    find, read_episodes,
+    Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
+    Templates, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 
@@ -31,7 +31,7 @@ use glob::matches;
 pub(crate) use interrupts::Interrupts;
 pub(crate) use machine::now;
 use progress::Progress;
-use queue::{Crew, ENOUGH, Ended, Queue, Work};
+use queue::{MAX_CONSECUTIVE_FAILURES, Queue, RunContext, RunOutcome, Work};
 pub(crate) use record::{episode_seed, hex};
 use record::{facts, record};
 
@@ -40,70 +40,70 @@ use record::{facts, record};
 Examples:
   fixfly run django --policy oracle --limit 20 -o runs/oracle
   fixfly run django --policy retrieval --turns 5 --jobs 8 -o runs/retrieval
-  fixfly run django --policy retrieval --only 'django/utils/*' -o runs/utils
+  fixfly run django --policy retrieval --task-id 'django/utils/*' -o runs/utils
   fixfly run django --policy replay --replay runs/retrieval -o runs/again
   fixfly run swebench --instances lite.jsonl --repos ~/mirrors --policy openai --model gpt-4.1 -o runs/lite
 
-The same command continues a run that was stopped or killed. Ctrl-C lets the
-episodes under way finish; a second Ctrl-C stops at once.")]
+Run the same command again to resume a run that was stopped or killed. Ctrl-C
+finishes the running episodes; press it again to stop at once.")]
 pub(crate) struct Flags {
     #[arg(value_name = "BENCHMARK", help = choices("Benchmark to run", fixfly_benchmarks::ALL))]
     benchmark: String,
 
-    #[arg(long, default_value = "retrieval", help = choices("Who decides", fixfly_policies::ALL))]
+    #[arg(long, default_value = "retrieval", help = choices("Policy to run", fixfly_policies::ALL))]
     policy: String,
 
-    /// Run directory to write, or to continue
+    /// Run directory to write or resume
     #[arg(short, long, value_name = "RUN")]
     output: PathBuf,
 
-    /// Part of the benchmark: train, validation or benchmark
+    /// Split of the benchmark: train, validation or benchmark
     #[arg(long, default_value = "benchmark", value_parser = split)]
     split: Split,
 
-    /// Turns of an episode at most [default: 5, for issues 100]; 0 records the
-    /// tasks and tries nothing
+    /// Maximum number of turns of an episode [default: 5, for issues 100]; 0 records
+    /// the tasks without attempting them
     #[arg(long, value_parser = value_parser!(u32).range(0..=1000))]
     turns: Option<u32>,
 
-    /// Episodes of each task
+    /// Number of episodes per task
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
     samples: u32,
 
-    /// Episodes at a time; as many as there are processors if not given
+    /// Number of episodes to run in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 
-    /// Only the first so many tasks
+    /// Run at most this many tasks
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
-    /// Only tasks whose id matches; `*` stands for any text, `?` for one letter
+    /// Only tasks whose id matches; `*` matches any text, `?` any one character
     #[arg(long, value_name = "PATTERN")]
-    only: Option<String>,
+    task_id: Option<String>,
 
-    /// Seed, from which each episode's seed follows
+    /// Random seed; each episode's seed is derived from it
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    #[arg(long, default_value = "local", help = choices("Where the tools act", fixfly_sandboxes::ALL))]
+    #[arg(long, default_value = "local", help = choices("Sandbox to run the tools in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
-    /// Go on where the sandbox would hold less than it should on this machine;
-    /// the run's record says what it had. See `fixfly sandbox doctor`
+    /// Run even if the sandbox cannot provide every required protection on this
+    /// machine; run.json records the isolation. See `fixfly sandbox doctor`
     #[arg(long, env = "FIXFLY_ALLOW_WEAK")]
     allow_weak: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
-    /// the built-in wording
+    /// the built-in prompts
     #[arg(long, value_name = "DIR")]
     prompts: Option<PathBuf>,
 
-    /// Recorded run, for policies that play one
+    /// Recorded run to replay, for policies that replay one
     #[arg(long, value_name = "RUN")]
     replay: Option<PathBuf>,
 
-    /// Folder of the benchmark, if it is not in its usual place
+    /// Benchmark directory, if not the default
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 
@@ -114,10 +114,10 @@ pub(crate) struct Flags {
     model: model::Flags,
 }
 
-/// Turns of a method's episode, unless a user says another number.
+/// Default number of turns of a method's episode.
 const TURNS: u32 = 5;
 
-/// What a flag is for, and each name it takes.
+/// The help text of a flag that takes a plug-in's name.
 pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
     let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
     format!("{what}:{}", names.collect::<String>())
@@ -125,13 +125,13 @@ pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
 
 /// The split of that name.
 pub(crate) fn split(name: &str) -> Result<Split, String> {
-    Split::ALL.into_iter().find(|split| split.name() == name).ok_or_else(|| {
-        let names = Split::ALL.map(Split::name).join(", ");
-        format!("there is no such split; there is: {names}")
-    })
+    Split::ALL
+        .into_iter()
+        .find(|split| split.name() == name)
+        .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
 }
 
-/// How much to do at a time: as asked, else as there are processors.
+/// The number of parallel jobs: as given, or one per CPU.
 pub(crate) fn cpus(asked: Option<u32>) -> usize {
     asked.map_or_else(machine::cpus, |jobs| jobs as usize)
 }
@@ -144,8 +144,8 @@ pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     conclude(ended, &flags.output)
 }
 
-/// The episodes of a run, by a policy that is there already if one is, as the
-/// flags say it is; nothing is printed.
+/// Records a run without printing a summary. Uses `policy` instead of opening the
+/// one that the flags name, if given.
 pub(crate) fn record_by(
     flags: &Flags,
     policy: Option<Box<dyn Policy>>,
@@ -158,7 +158,7 @@ fn run_by(
     flags: &Flags,
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -168,9 +168,9 @@ fn run_by(
 
 async fn episodes(
     flags: &Flags,
-    there: Option<Box<dyn Policy>>,
+    opened: Option<Box<dyn Policy>>,
     terminal: &Terminal,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let open_policy = &named("policy", fixfly_policies::ALL, &flags.policy)?.open;
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
@@ -189,26 +189,26 @@ async fn episodes(
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);
     let asked = matching(flags, split)?;
-    // Where nothing is tried, no sandbox has to serve it.
-    let fit = match flags.turns {
+    // Tasks that are only recorded need no sandbox.
+    let supported = match flags.turns {
         Some(0) => asked,
-        _ => fitting((&flags.sandbox, flags.split), &*benchmark, asked, terminal)?,
+        _ => supported_tasks((&flags.sandbox, flags.split), &*benchmark, asked, terminal)?,
     };
-    let mut tasks = chosen(flags, fit);
+    let mut tasks = chosen(flags, supported);
     flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
-    let policy: Box<dyn Policy> = match (there, open_policy) {
+    let policy: Box<dyn Policy> = match (opened, open_policy) {
         (Some(policy), _) => policy,
-        (None, Open::Examples(open)) => open(benchmark.secrets().examples()?),
+        (None, Open::Examples(open)) => open(benchmark.ground_truth().examples()?),
         (None, Open::Answers(open)) => open(benchmark.clone()),
         (None, Open::Episodes(open)) => open(recorded),
         (None, Open::Model(open)) => open(&settings).map_err(Usage)?,
     };
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     if !flags.allow_weak {
-        strong(&flags.sandbox, &host.parts().await)?;
+        require_isolation(&flags.sandbox, &host.parts().await)?;
     }
-    let pool = Arc::new(Pool::new(host, jobs * beds(&tasks)));
+    let pool = Arc::new(Pool::new(host, jobs * sandboxes_per_attempt(&tasks)));
 
     let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
     let mut record = record(flags, asked, &templates, facts, &*pool);
@@ -221,7 +221,7 @@ async fn episodes(
     let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
     let mut progress = Progress::new(terminal, total, &finished);
     let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
-    let crew = Crew {
+    let context = RunContext {
         policy_name: flags.policy.clone(),
         policy,
         tools,
@@ -231,7 +231,7 @@ async fn episodes(
         seed: flags.seed,
     };
     let mut interrupts = Interrupts::listen()?;
-    let ended = queue.work_off(crew, &mut interrupts, &mut directory, &mut progress).await;
+    let ended = queue.work_off(context, &mut interrupts, &mut directory, &mut progress).await;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
     }
@@ -242,56 +242,59 @@ async fn episodes(
         issues::write_predictions(&flags.output, &flags.output, model.unwrap_or(&flags.policy))?;
     }
     if !ended.stopped {
-        terminal.say(&format!("episodes: {}", directory.episodes_file().display()));
+        terminal.status(&format!("episodes: {}", directory.episodes_file().display()));
     }
     Ok(ended)
 }
 
-/// What a policy that asks a model is told by these flags.
+/// The settings for a policy that uses a model.
 pub(crate) fn settings(flags: &Flags) -> Settings {
     flags.model.settings(&flags.output, cpus(flags.jobs))
 }
 
-/// Refuses a sandbox that would hold less than is asked of it.
-fn strong(sandbox: &str, parts: &[Part]) -> Result<(), Usage> {
-    let Some(part) = parts.iter().find(|part| part.weakens()) else { return Ok(()) };
-    let Part { name, mend, cost, .. } = part;
+/// Refuses a sandbox that lacks a required protection.
+fn require_isolation(sandbox: &str, parts: &[Protection]) -> Result<(), Usage> {
+    let Some(part) = parts.iter().find(|part| part.is_missing()) else { return Ok(()) };
+    let Protection { name, mend: remedy, cost, .. } = part;
     Err(Usage(format!(
-        "the sandbox `{sandbox}` lacks this on this machine: {name} ({cost}); to get it: {mend}; \
-         --allow-weak goes on without, and `fixfly sandbox doctor` says more"
+        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({cost}); remedy: \
+         {remedy}; pass --allow-weak to run without it, see `fixfly sandbox doctor`"
     )))
 }
 
-/// Says what is missing, if anything is.
-fn conclude(ended: Ended, run: &Path) -> anyhow::Result<()> {
-    let Ended { stopped, halted, gave_up, left, failed, broken, .. } = ended;
+/// Returns an error if episodes are missing.
+fn conclude(ended: RunOutcome, run: &Path) -> anyhow::Result<()> {
+    let RunOutcome { stopped, halted, gave_up, left, failed, broken, .. } = ended;
     if let Some(why) = halted {
         let run = run.display();
-        anyhow::bail!("stopped with {left} episodes left: {why}; the same command continues {run}");
+        anyhow::bail!(
+            "stopped with {left} episodes left: {why}; run the same command again to resume {run}"
+        );
     }
     if let Some(why) = gave_up {
         anyhow::bail!(
-            "stopped with {left} episodes left: {ENOUGH} attempts in a row failed for reasons \
-             outside the policy ({why}); when that is mended, the same command continues {}",
+            "stopped with {left} episodes left: {MAX_CONSECUTIVE_FAILURES} attempts in a row failed for reasons \
+             outside the policy ({why}); fix the cause, then run the same command again to resume {}",
             run.display()
         );
     }
     if stopped {
         let run = run.display();
-        let sentence =
-            format!("stopped with {left} episodes left; the same command continues {run}");
+        let sentence = format!(
+            "stopped with {left} episodes left; run the same command again to resume {run}"
+        );
         return Err(Interrupted(sentence).into());
     }
     if let Some(why) = broken.first() {
         anyhow::bail!(
-            "{} episodes met a fault in fixfly and were not recorded ({why}); please report it",
+            "{} episodes hit a bug in fixfly and were not recorded ({why}); please report it",
             broken.len()
         );
     }
     if let Some(why) = failed.first() {
         anyhow::bail!(
             "{} episodes failed for reasons outside the policy, three times each ({why}); \
-             the same command tries them again",
+             run the same command again to retry them",
             failed.len()
         );
     }
@@ -306,7 +309,7 @@ async fn open(
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
     match open {
         fixfly_benchmarks::Open::Folder(_) if flags.issues.given() => Err(Usage(format!(
-            "the benchmark `{}` is of methods: leave out the flags that --help lists under \"For the benchmark swebench\"",
+            "the benchmark `{}` has methods, not issues: remove the flags that --help lists under \"SWE-bench options\"",
             flags.benchmark
         ))
         .into()),
@@ -324,56 +327,57 @@ fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
     match (policy, &flags.replay) {
         (Open::Examples(_) | Open::Answers(_) | Open::Episodes(_), _) if flags.model.given() => {
             Err(Usage(format!(
-                "the policy `{name}` asks no model: leave out the flags that --help lists under \"For policies that ask a model\""
+                "the policy `{name}` uses no model: remove the flags that --help lists under \"Model options\""
             ))
             .into())
         }
         (Open::Episodes(_), Some(run)) => Ok(read_episodes(run)?),
         (Open::Episodes(_), None) => {
-            Err(Usage(format!("the policy `{name}` plays a recorded run: name it by --replay RUN"))
+            Err(Usage(format!("the policy `{name}` replays a recorded run: name it with --replay RUN"))
                 .into())
         }
         (_, Some(_)) => {
-            Err(Usage(format!("the policy `{name}` plays no recorded run: leave out --replay"))
+            Err(Usage(format!("the policy `{name}` replays no run: remove --replay"))
                 .into())
         }
         (_, None) => Ok(Vec::new()),
     }
 }
 
-/// The tasks that the sandbox can serve; how many it cannot is said.
-pub(crate) fn fitting(
+/// The tasks that the sandbox supports. Reports how many it does not.
+pub(crate) fn supported_tasks(
     (sandbox, split): (&str, Split),
     benchmark: &dyn Benchmark,
     tasks: Vec<Task>,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Task>> {
-    let (total, mut unfit) = (tasks.len(), BTreeMap::<String, usize>::new());
-    let fit: Vec<Task> = tasks
+    let (total, mut unsupported) = (tasks.len(), BTreeMap::<String, usize>::new());
+    let supported: Vec<Task> = tasks
         .into_iter()
-        .filter(|task| match benchmark.unfit(task, sandbox) {
+        .filter(|task| match benchmark.unsupported(task, sandbox) {
             Some(why) => {
-                *unfit.entry(why).or_default() += 1;
+                *unsupported.entry(why).or_default() += 1;
                 false
             }
             None => true,
         })
         .collect();
-    if !unfit.is_empty() {
-        let (here, name) = (fit.len(), split.name());
-        terminal.say(&format!("{sandbox} serves {here} of {total} tasks ({name}); left out:"));
-        terminal.say(bench::reasons(unfit).trim_end());
+    if !unsupported.is_empty() {
+        let (count, name) = (supported.len(), split.name());
+        terminal
+            .status(&format!("{sandbox} supports {count} of {total} tasks ({name}); unsupported:"));
+        terminal.status(bench::reasons(unsupported).trim_end());
     }
-    match fit.is_empty() && total > 0 {
-        true => Err(Usage(format!("no task can be worked on in `{sandbox}`")).into()),
-        false => Ok(fit),
+    match supported.is_empty() && total > 0 {
+        true => Err(Usage(format!("the sandbox `{sandbox}` supports none of the tasks")).into()),
+        false => Ok(supported),
     }
 }
 
-/// The tasks of the split that are asked for.
+/// The tasks that match `--task-id`.
 fn matching(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     let split = flags.split.name();
-    if let Some(pattern) = &flags.only {
+    if let Some(pattern) = &flags.task_id {
         tasks.retain(|task| matches(pattern, &task.id));
         if tasks.is_empty() {
             let sentence = format!("no task of {} ({split}) matches `{pattern}`", flags.benchmark);
@@ -386,28 +390,28 @@ fn matching(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// As many as are to be worked on, and how long.
+/// The tasks to run, with their limits.
 fn chosen(flags: &Flags, tasks: Vec<Task>) -> Vec<Task> {
     let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
         let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
         task.budget.turns = flags.turns.unwrap_or(usual);
-        task.budget.usd = flags.model.episode_budget();
+        task.budget.usd = flags.model.cost_limit();
     }
     tasks
 }
 
-/// As many of the tasks as asked for, in an order that sandboxes like: what the
-/// tests of one file need stays set up in them for a while.
+/// The first `limit` tasks, sorted by id: a sandbox keeps the fixtures of one
+/// file's tests for a while.
 pub(crate) fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
     tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     tasks.sort_by(|one, other| one.id.cmp(&other.id));
     tasks
 }
 
-/// Sandboxes an attempt needs at once: where it keeps one for all its turns, a
+/// Sandboxes that an attempt needs at once: if it keeps one for all its turns, a
 /// pass is judged in a second one, and attempts must not wait for each other.
-fn beds(tasks: &[Task]) -> usize {
+fn sandboxes_per_attempt(tasks: &[Task]) -> usize {
     match tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
         true => 2,
         false => 1,
@@ -418,11 +422,11 @@ fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work>
     let finished: HashSet<(&str, u32)> =
         finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
     let tasks: Vec<Arc<Task>> = tasks.into_iter().map(Arc::new).collect();
-    // Sample by sample, so that a run cut short has looked at every task.
+    // Sample by sample, so that an interrupted run covers every task.
     (0..flags.samples)
         .flat_map(|sample| tasks.iter().map(move |task| (task, sample)))
         .filter(|(task, sample)| !finished.contains(&(task.id.as_str(), *sample)))
-        .map(|(task, sample)| Work { task: task.clone(), sample, tries: 0 })
+        .map(|(task, sample)| Work { task: task.clone(), sample, retries: 0 })
         .collect()
 }
 
@@ -431,21 +435,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sandbox_that_lacks_what_is_needed_is_refused() {
-        let part = |by: Option<&str>, needed| Part {
+    fn a_sandbox_without_a_required_protection_is_refused() {
+        let part = |by: Option<&str>, needed| Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
             mend: "ask for it".to_owned(),
             cost: "all can be taken",
         };
-        assert!(strong("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok());
-        let why = strong("local", &[part(None, true)]).unwrap_err().to_string();
+        assert!(
+            require_isolation("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok()
+        );
+        let why = require_isolation("local", &[part(None, true)]).unwrap_err().to_string();
         assert_eq!(
             why,
-            "the sandbox `local` lacks this on this machine: memory of the whole sandbox (all \
-             can be taken); to get it: ask for it; --allow-weak goes on without, and `fixfly \
-             sandbox doctor` says more"
+            "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
+             (all can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
+             `fixfly sandbox doctor`"
         );
     }
 }

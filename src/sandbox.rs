@@ -1,4 +1,4 @@
-//! `fixfly sandbox`: what holds candidates here, and what dead runs left.
+//! `fixfly sandbox`: checks isolation, builds images, and cleans up after dead runs.
 
 #[cfg(feature = "docker")]
 mod image;
@@ -8,7 +8,7 @@ mod wasm;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
-use fixfly_runtime::{Part, SandboxSpec};
+use fixfly_runtime::{Protection, SandboxSpec};
 use fixfly_sandboxes::{ALL, local};
 
 use crate::terminal::{self, Terminal};
@@ -24,24 +24,26 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Say what this machine can isolate, how to get the rest, and what it
-    /// costs to be without
+    /// Show which protections this machine provides, how to get the missing ones,
+    /// and the risk of running without them
     Doctor,
-    /// Make images for `--sandbox docker`
+    /// Build images for `--sandbox docker`
     #[cfg(feature = "docker")]
     #[command(subcommand)]
     Image(image::Image),
-    /// Make the Python of `--sandbox wasm`
+    /// Build the Python of `--sandbox wasm`
     #[cfg(feature = "wasm")]
     #[command(subcommand)]
     Wasm(wasm::Verb),
-    /// Remove what dead runs left: containers, control groups, processes
+    /// Remove leftovers of dead runs: containers, control groups, processes
     Sweep,
 }
 
 pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no threads")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
     match &flags.verb {
         Verb::Doctor => terminal::print(&runtime.block_on(doctor())),
         #[cfg(feature = "docker")]
@@ -52,34 +54,34 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
     }
 }
 
-/// Makes what that sandbox lacks for these worlds, where it can be made here.
-#[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "nothing else is made"))]
-pub(crate) async fn furnish(
+/// Builds the images that the sandbox lacks for these specs, if they can be built here.
+#[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "only docker has images"))]
+pub(crate) async fn ensure_image(
     sandbox: &str,
     specs: &[&SandboxSpec],
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     #[cfg(feature = "docker")]
     if sandbox == fixfly_sandboxes::docker::ENTRY.name {
-        image::make_missing(specs, terminal).await?;
+        image::build_missing(specs, terminal).await?;
     }
     Ok(())
 }
 
 async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
-    terminal.say(&format!("control groups removed: {}", local::sweep()));
+    terminal.status(&format!("control groups removed: {}", local::sweep()));
     #[cfg(feature = "wasm")]
-    terminal.say(&format!("folders removed: {}", fixfly_sandboxes::wasm::sweep()));
+    terminal.status(&format!("folders removed: {}", fixfly_sandboxes::wasm::sweep()));
     #[cfg(feature = "docker")]
     {
         let removed = containers().await?;
-        terminal.say(&format!("containers and volumes removed: {removed}"));
+        terminal.status(&format!("containers and volumes removed: {removed}"));
     }
     Ok(())
 }
 
-/// Sweeps until there is nothing a moment later: an engine may yet make what
-/// it was asked for when fixfly died.
+/// Sweeps until nothing is left: the engine may still create what a dead fixfly
+/// had requested.
 #[cfg(feature = "docker")]
 async fn containers() -> anyhow::Result<usize> {
     let mut removed = 0;
@@ -98,41 +100,43 @@ async fn containers() -> anyhow::Result<usize> {
 }
 
 async fn doctor() -> String {
-    let mut said = String::new();
+    let mut text = String::new();
     for entry in ALL {
         let (parts, isolation) = match (entry.open)() {
             Ok(host) => (host.parts().await, host.isolation()),
             Err(why) => (Vec::new(), why.to_string()),
         };
-        said += &format!("{}: {}\n", entry.name, verdict(&parts, &isolation));
+        text += &format!("{}: {}\n", entry.name, verdict(&parts, &isolation));
         if !parts.is_empty() {
-            said += &format!("{}\n", table(&parts));
+            text += &format!("{}\n", table(&parts));
         }
     }
-    said
+    text
 }
 
-fn verdict(parts: &[Part], isolation: &str) -> String {
-    let missed: Vec<_> = parts.iter().filter(|part| part.weakens()).collect();
+fn verdict(parts: &[Protection], isolation: &str) -> String {
+    let missed: Vec<_> = parts.iter().filter(|part| part.is_missing()).collect();
     match missed.first() {
         None if parts.is_empty() => isolation.to_owned(),
-        None => "all that is needed is here".to_owned(),
-        Some(first) if first.cost == "there is no sandbox" => "not here".to_owned(),
-        Some(_) => format!("weaker than asked for by {}; runs need --allow-weak", missed.len()),
+        None => "every required protection is available".to_owned(),
+        Some(first) if first.cost == "there is no sandbox" => "not available".to_owned(),
+        Some(_) => {
+            format!("required protections missing: {}; runs need --allow-weak", missed.len())
+        }
     }
 }
 
-fn table(parts: &[Part]) -> String {
+fn table(parts: &[Protection]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(WIDTH);
-    table.set_header(["what it holds", "by", "to get it", "without it"]);
+    table.set_header(["protection", "provided by", "remedy", "without it"]);
     table.add_rows(parts.iter().map(row));
     table.trim_fmt()
 }
 
-fn row(part: &Part) -> [String; 4] {
+fn row(part: &Protection) -> [String; 4] {
     let name = part.name.to_owned();
     match &part.by {
         Some(by) => [name, by.clone(), String::new(), String::new()],
@@ -147,8 +151,8 @@ fn row(part: &Part) -> [String; 4] {
 mod tests {
     use super::*;
 
-    fn part(by: Option<&str>, needed: bool) -> Part {
-        Part {
+    fn part(by: Option<&str>, needed: bool) -> Protection {
+        Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
@@ -158,19 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_with_its_mend_and_its_cost() {
+    fn a_missing_protection_is_shown_with_its_remedy_and_its_cost() {
         let parts = [part(Some("cgroup v1"), true), part(None, true), part(None, false)];
         insta::assert_snapshot!(table(&parts));
     }
 
     #[test]
-    fn only_what_is_needed_makes_a_sandbox_weak() {
+    fn only_required_protections_make_a_sandbox_weak() {
         let isolation = "wasm: no system calls";
-        let needed = "weaker than asked for by 1; runs need --allow-weak";
+        let needed = "required protections missing: 1; runs need --allow-weak";
         for (parts, expected) in [
             (vec![], isolation),
-            (vec![part(Some("x"), true)], "all that is needed is here"),
-            (vec![part(None, false)], "all that is needed is here"),
+            (vec![part(Some("x"), true)], "every required protection is available"),
+            (vec![part(None, false)], "every required protection is available"),
             (vec![part(None, true), part(None, false)], needed),
         ] {
             assert_eq!(verdict(&parts, isolation), expected);

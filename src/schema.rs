@@ -1,4 +1,4 @@
-//! `fixfly schema`: the form of the files that others may want to read.
+//! `fixfly schema`: JSON Schemas of the files that fixfly writes.
 
 use clap::{Args, ValueEnum};
 use fixfly_runtime::{Episode, RunRecord};
@@ -11,7 +11,7 @@ Examples:
   fixfly schema episode > episode.schema.json
   fixfly schema run")]
 pub(crate) struct Flags {
-    /// Which file
+    /// File to describe
     #[arg(value_enum)]
     file: File,
 }

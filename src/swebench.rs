@@ -1,4 +1,4 @@
-//! Flags that say which issues, of whose tables, in what world.
+//! Flags that select SWE-bench instances and configure their environments.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,30 +15,30 @@ use crate::failure::Usage;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "For the benchmark swebench")]
+#[command(next_help_heading = "SWE-bench options")]
 #[group(skip)]
 pub(crate) struct Flags {
     /// Table of instances: JSON lines, JSON or Parquet
     #[arg(long, value_name = "FILE")]
     instances: Option<PathBuf>,
 
-    /// Folder of mirrors of the repositories, or one mirror
+    /// Folder of repository mirrors, or a single mirror
     #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
     repos: Option<PathBuf>,
 
-    /// Folder of more specifications of environments
+    /// Folder of additional environment specifications
     #[arg(long, value_name = "DIR")]
     specs: Option<PathBuf>,
 
-    /// Interpreter to use for a version that specifications name
+    /// Python interpreter to use for a version named in a specification
     #[arg(long, value_name = "VERSION=PATH", value_parser = python)]
     python: Vec<(String, PathBuf)>,
 
-    /// Whose rules grade: those of swebench 5.x or 4.1.0
+    /// Grading rules: those of swebench 5.x or 4.1.0
     #[arg(long, value_name = "VERSION")]
     rules: Option<Version>,
 
-    /// Seconds the tests of an instance may take [default: 1800]
+    /// Time limit for the tests of an instance, in seconds [default: 1800]
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
     test_timeout: Option<u64>,
 
@@ -50,15 +50,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "VERSION")]
     project_version: Option<String>,
 
-    /// Only this instance; may be given again
+    /// Only this instance; may be repeated
     #[arg(long, value_name = "ID")]
-    id: Vec<String>,
+    instance_id: Vec<String>,
 
     /// Only instances whose id matches this regular expression
-    #[arg(long = "match", value_name = "REGEX")]
-    matching: Option<Regex>,
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<Regex>,
 
-    /// Only so many of the rest: `0:50`, `50:`, `:10`
+    /// Only this slice of the selected instances: `0:50`, `50:`, `:10`
     #[arg(long, value_name = "FROM:TO", value_parser = slice)]
     slice: Option<(usize, usize)>,
 }
@@ -73,12 +73,12 @@ enum Version {
 
 fn python(text: &str) -> Result<(String, PathBuf), String> {
     let (version, path) =
-        text.split_once('=').ok_or("it must be VERSION=PATH, as 3.9=/usr/bin/python3.9")?;
+        text.split_once('=').ok_or("it must be VERSION=PATH, e.g. 3.9=/usr/bin/python3.9")?;
     Ok((version.to_string(), path.into()))
 }
 
 fn slice(text: &str) -> Result<(usize, usize), String> {
-    let wrong = "it must be FROM:TO, as 0:50";
+    let wrong = "it must be FROM:TO, e.g. 0:50";
     let (from, to) = text.split_once(':').ok_or(wrong)?;
     let number = |text: &str, otherwise| match text {
         "" => Ok(otherwise),
@@ -88,41 +88,41 @@ fn slice(text: &str) -> Result<(usize, usize), String> {
 }
 
 impl Flags {
-    /// Whether any was given.
+    /// Whether a table of instances was given.
     pub(crate) fn given(&self) -> bool {
         self.instances.is_some()
     }
 
-    /// The instances that are asked for.
+    /// The selected instances.
     pub(crate) fn chosen(&self) -> anyhow::Result<Vec<Instance>> {
         let file = self
             .instances
             .as_ref()
-            .ok_or_else(|| Usage("name the table of instances by --instances FILE".into()))?;
+            .ok_or_else(|| Usage("name the table of instances with --instances FILE".into()))?;
         let mut all = instance::read(file)?;
         if let Some(missing) =
-            self.id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
+            self.instance_id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
         {
             return Err(Usage(format!("{}: there is no instance {missing}", file.display())).into());
         }
         all.retain(|instance| {
             self.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
                 && self.project_version.as_ref().is_none_or(|version| instance.version == *version)
-                && (self.id.is_empty() || self.id.contains(&instance.id))
-                && self.matching.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
+                && (self.instance_id.is_empty() || self.instance_id.contains(&instance.id))
+                && self.filter.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
         });
         if let Some((from, to)) = self.slice {
             all = all.into_iter().take(to).skip(from).collect();
         }
         if all.is_empty() {
             return Err(
-                Usage(format!("no instance of {} is left by these flags", file.display())).into()
+                Usage(format!("these flags select no instance of {}", file.display())).into()
             );
         }
         Ok(all)
     }
 
-    /// The instances with all that grading in sandboxes of `host` takes.
+    /// Prepares the instances for grading in sandboxes of `host`.
     pub(crate) async fn open(
         &self,
         instances: Vec<Instance>,
@@ -133,13 +133,13 @@ impl Flags {
         bar.enable_steady_tick(Duration::from_millis(200));
         let images = images(&instances, host).await;
         let grading = Grading { images, ..self.grading() };
-        let say = |what: &str| bar.set_message(format!("making ready {what}"));
+        let say = |what: &str| bar.set_message(format!("preparing {what}"));
         let grader = Grader::open(instances, grading, &say);
         bar.finish_and_clear();
         Ok(grader?)
     }
 
-    /// How they are graded.
+    /// How instances are graded.
     pub(crate) fn grading(&self) -> Grading {
         let usual = || fixfly_runtime::home().join("swebench/repos");
         Grading {
@@ -156,7 +156,7 @@ impl Flags {
     }
 }
 
-/// Of each instance the first of its images that the host has or can fetch.
+/// For each instance, the first of its images that the host has or can pull.
 async fn images(instances: &[Instance], host: &dyn Host) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for instance in instances {

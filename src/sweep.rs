@@ -1,11 +1,11 @@
 //! `fixfly sweep`: datasets × methods × ranks × checkpoints × modes × repeats,
-//! trained, run and tabulated. Each step is a command of fixfly's own, and what
-//! it makes is kept under a name that says what it was made of.
+//! trained, run and tabulated. Each stage is a command of fixfly, and its output is
+//! stored under a name that contains the hash of its inputs.
 
+mod artifacts;
 mod file;
-mod scale;
 mod serve;
-mod workshop;
+mod smoke_test;
 
 use std::path::{Path, PathBuf};
 
@@ -18,43 +18,44 @@ use crate::built::{Feature, require};
 use crate::report::labels::Mode;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
+use artifacts::{ArtifactStore, Step};
 use file::{Checkpoints, Data, Model, Sweep};
-use scale::Scale;
-use workshop::{Step, Workshop};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   fixfly sweep benchmarks/experiments/table-5.2.toml -o sweeps/5.2
-  fixfly sweep benchmarks/experiments/table-5.2.toml --scale tiny -o sweeps/tiny
+  fixfly sweep benchmarks/experiments/table-5.2.toml --smoke-test -o sweeps/tiny
   fixfly sweep benchmarks/experiments/closed-loop.toml -o sweeps/closed-loop
   fixfly sweep mine.toml -o sweeps/mine
   fixfly report sweeps/mine/runs.toml --html report.html
 
-Ctrl-C, kill -9 and the same command again: what was made is not made twice. Two sweeps
-in one folder share what they have in common. docs/training.md says what a file may say.")]
+Run the same command again to resume after Ctrl-C or kill -9; finished stages are not
+repeated. Two sweeps in one folder share their common stages. docs/training.md documents
+the file format.")]
 pub(crate) struct Flags {
-    /// What is to be tried, a TOML file; its paths are beside it
+    /// TOML file of the sweep; its paths are relative to its folder
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Folder for all that is made
+    /// Output folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
-    /// How much of it to do
-    #[arg(long, value_enum, default_value_t)]
-    scale: Scale,
+    /// Run every stage at a tiny scale, with random models, the retrieval policy as
+    /// teacher, a few tasks and two epochs, to check that the sweep works
+    #[arg(long)]
+    smoke_test: bool,
 }
 
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file)?;
-    let sweep = if flags.scale == Scale::Tiny { scale::tiny(sweep) } else { sweep };
+    let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
     require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
-    let workshop = Workshop::open(&flags.output, stop, terminal)?;
-    let (scale, runs) = (flags.scale, Vec::new());
-    let mut bench = Bench { folder: None, scale, sweep: &sweep, workshop: &workshop, runs };
+    let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
+    let (smoke_test, runs) = (flags.smoke_test, Vec::new());
+    let mut bench = Bench { folder: None, smoke_test, sweep: &sweep, artifacts: &artifacts, runs };
     bench.folder = bench.benchmark()?;
     for model in &sweep.model {
         bench.model(model)?;
@@ -67,7 +68,7 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if !sweep.tables.is_empty() {
         words.extend(["--table".into(), sweep.tables.join(",")]);
     }
-    workshop.show(&words)
+    artifacts.show(&words)
 }
 
 /// The file of a set of runs. Plain values are the same in JSON and in TOML.
@@ -83,14 +84,14 @@ fn set_text(runs: &[toml::Table]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What goes through a sweep.
+/// The state of a sweep.
 struct Bench<'a> {
-    /// The benchmark's folder, where it is not the usual one.
+    /// The benchmark's folder, if not the default one.
     folder: Option<PathBuf>,
-    scale: Scale,
+    smoke_test: bool,
     sweep: &'a Sweep,
-    workshop: &'a Workshop,
-    /// What was run, as a report reads it.
+    artifacts: &'a ArtifactStore,
+    /// The finished runs, as a report reads them.
     runs: Vec<toml::Table>,
 }
 
@@ -99,11 +100,11 @@ struct Served {
     whole: PathBuf,
     adapter: Option<PathBuf>,
     name: String,
-    /// What tables tell it by.
+    /// Its labels in tables.
     labels: toml::Table,
 }
 
-/// A model before training, in the forms that training and running take.
+/// A base model, in the formats that training and running need.
 struct Base<'a> {
     name: &'a str,
     folder: PathBuf,
@@ -111,7 +112,7 @@ struct Base<'a> {
     labels: toml::Table,
 }
 
-/// The step told whether to reason.
+/// Adds the flag that turns reasoning on or off.
 fn thinking(step: Step, mode: Option<Mode>) -> Step {
     match mode {
         None => step,
@@ -125,21 +126,21 @@ fn shown(path: &Path) -> String {
 }
 
 impl Bench<'_> {
-    /// The folder of the benchmark, made where the sweep says how.
+    /// The folder of the benchmark; built first if the sweep has `[build]`.
     fn benchmark(&self) -> anyhow::Result<Option<PathBuf>> {
         let Some(flags) = &self.sweep.build else { return Ok(self.sweep.benchmark_dir.clone()) };
         let name = &*self.sweep.benchmark;
         let step = Step::new("benchmarks", name, &["bench", "build", name]).with(flags)?;
-        self.workshop.make(&step).map(Some)
+        self.artifacts.make(&step).map(Some)
     }
 
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
-        let folder = match (&model.base, &model.blank) {
+        let folder = match (&model.base, &model.init) {
             (Some(base), _) => base.clone(),
-            (None, flags) => self.schooled(model, &flags.clone().unwrap_or_default())?,
+            (None, flags) => self.pretrained(model, &flags.clone().unwrap_or_default())?,
         };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);
-        let whole = self.workshop.make(
+        let whole = self.artifacts.make(
             &Step::new("models", &model.name, &["export", "gguf", &shown(&folder)])
                 .of(&[&folder])
                 .with(&self.sweep.export)?
@@ -156,32 +157,33 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A model of random weights, and what it is taught before anything is tried.
-    fn schooled(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
+    /// A randomly initialised model, pretrained if the sweep has `pretrain`.
+    fn pretrained(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
         let words = ["--policy", "null", "--turns", "0", "--split", "train"];
-        let tasks = self.workshop.make(&self.runs("tasks", &words)?.with(&self.sweep.tasks)?)?;
+        let tasks = self.artifacts.make(&self.runs("tasks", &words)?.with(&self.sweep.tasks)?)?;
         let originals = |name: &str| {
             let step = Step::new("datasets", name, &["dataset", "build", "--recipe", "originals"]);
             step.word(&shown(&tasks))
         };
-        let text = self.workshop.make(&originals("text"))?;
-        let blank = Step::new("models", &format!("{}-blank", model.name), &["train", "blank"]);
-        let blank = blank.word("--dataset").word(&shown(&text)).with(flags)?;
-        let blank = self.workshop.make(&blank)?;
-        let Some(school) = &model.school else { return Ok(blank) };
-        let tokenizer = shown(&blank.join("tokenizer.json"));
+        let text = self.artifacts.make(&originals("text"))?;
+        let init = Step::new("models", &format!("{}-init", model.name), &["train", "init"]);
+        let init = init.word("--dataset").word(&shown(&text)).with(flags)?;
+        let init = self.artifacts.make(&init)?;
+        let Some(pretrain) = &model.pretrain else { return Ok(init) };
+        let tokenizer = shown(&init.join("tokenizer.json"));
         let lessons = originals(&format!("{}-originals", model.name));
-        let lessons = lessons.word("--write").word("tokens").word("--tokenizer");
-        let lessons = self.workshop.make(&lessons.word(&tokenizer))?;
-        let step = Step::new("students", &format!("{}-school", model.name), &["train", "full"]);
-        let step = step.word("--base").word(&shown(&blank)).word("--dataset");
-        let student = self.workshop.make(&step.word(&shown(&lessons)).with(school)?)?;
+        let lessons = lessons.word("--format").word("tokens").word("--tokenizer");
+        let lessons = self.artifacts.make(&lessons.word(&tokenizer))?;
+        let step = Step::new("students", &format!("{}-pretrain", model.name), &["train", "full"]);
+        let step = step.word("--base").word(&shown(&init)).word("--dataset");
+        let student = self.artifacts.make(&step.word(&shown(&lessons)).with(pretrain)?)?;
         let all = checkpoints(&student)?;
-        let chosen = choose(&all).with_context(|| format!("{} learned nothing", student.display()));
+        let chosen =
+            choose(&all).with_context(|| format!("{} has no checkpoint", student.display()));
         Ok(chosen?.folder.clone())
     }
 
-    /// A run of the sweep's benchmark in its wording.
+    /// A run on the sweep's benchmark, with its prompts.
     fn runs(&self, name: &str, words: &[&str]) -> anyhow::Result<Step> {
         let step = Step::new("runs", name, &["run", &*self.sweep.benchmark]);
         let mut step = step.words(words);
@@ -198,7 +200,7 @@ impl Bench<'_> {
         Ok(step)
     }
 
-    /// What the model itself tries on tasks to learn from, in each mode.
+    /// Runs of the model itself on the training split, in each mode.
     fn attempts(&self, base: &Base<'_>) -> anyhow::Result<Vec<String>> {
         let mut runs = Vec::new();
         for mode in self.modes() {
@@ -207,44 +209,44 @@ impl Bench<'_> {
             let words = ["--policy", "llama", "--split", "train", "--model", &whole];
             let step = self.runs(&format!("{}{said}-train", base.name), &words)?;
             let step = thinking(step, mode).with(&self.sweep.attempts)?;
-            runs.push(shown(&self.workshop.make(&step)?));
+            runs.push(shown(&self.artifacts.make(&step)?));
         }
         Ok(runs)
     }
 
-    /// The making of a dataset of what was recorded for it.
+    /// The stage that builds a dataset from its recorded runs.
     fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Step> {
         let mut step = Step::new("datasets", &data.name(), &["dataset", "build"]);
-        let runs = match (data.runs.is_empty(), self.scale) {
+        let runs = match (data.runs.is_empty(), self.smoke_test) {
             (true, _) => self.attempts(base)?,
-            (false, Scale::Whole) => {
+            (false, false) => {
                 for run in &data.runs {
                     step = step.of(&[&Data::run_folder(run)]);
                 }
                 data.runs.clone()
             }
-            (false, Scale::Tiny) => {
+            (false, true) => {
                 let runs = |name: &str, words: &[&str]| self.runs(name, words);
-                scale::teachers(&data.recipe, &runs, self.workshop)?
+                smoke_test::teachers(&data.recipe, &runs, self.artifacts)?
             }
         };
         step = step.words(&runs);
-        if self.scale == Scale::Tiny {
-            step = step.words(&scale::SHORT);
+        if self.smoke_test {
+            step = step.words(&smoke_test::SHORT);
         }
         Ok(step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]))
     }
 
-    /// Reasoning for a dataset that has some.
+    /// The reasoning traces of a dataset.
     fn traces(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Vec<PathBuf>> {
-        if self.scale == Scale::Whole || data.traces.is_empty() {
+        if !self.smoke_test || data.traces.is_empty() {
             return Ok(data.traces.clone());
         }
         let plain = data.recipe.split('-').next().unwrap_or(&data.recipe);
         let plain = Data { recipe: plain.into(), ..data.clone() };
-        let rows = self.workshop.make(&self.recorded(base, &plain)?)?;
+        let rows = self.artifacts.make(&self.recorded(base, &plain)?)?;
         let file = rows.with_extension("traces.jsonl");
-        scale::traces(&rows, &file)?;
+        smoke_test::traces(&rows, &file)?;
         Ok(vec![file])
     }
 
@@ -254,8 +256,8 @@ impl Bench<'_> {
         for traces in self.traces(base, data)? {
             step = step.word("--traces").word(&shown(&traces)).of(&[&traces]);
         }
-        let dataset = self.workshop.make(
-            &step.word("--write").word("tokens").word("--tokenizer").word(&shown(&tokenizer)),
+        let dataset = self.artifacts.make(
+            &step.word("--format").word("tokens").word("--tokenizer").word(&shown(&tokenizer)),
         )?;
         let mut labels = base.labels.clone();
         labels.extend(data.labels.clone());
@@ -298,7 +300,7 @@ impl Bench<'_> {
         let (base, data) = (shown(&model.folder), shown(dataset));
         let step =
             step.of(&[&model.folder]).word("--base").word(&base).word("--dataset").word(&data);
-        let student = self.workshop.make(&step.with(&self.sweep.train)?.with(flags)?)?;
+        let student = self.artifacts.make(&step.with(&self.sweep.train)?.with(flags)?)?;
         let mut students = Vec::new();
         for checkpoint in self.wanted(&student)? {
             let epoch = checkpoint.facts.epoch.unwrap_or(0);
@@ -309,7 +311,7 @@ impl Bench<'_> {
                 Method::Lora => step.word("--base").word(&base),
                 Method::Full => step.with(&self.sweep.export)?,
             };
-            let made = self.workshop.make(&step.file("gguf"))?;
+            let made = self.artifacts.make(&step.file("gguf"))?;
             let mut labels = labels.clone();
             labels.insert("epoch".into(), toml::Value::Integer(i64::try_from(epoch)?));
             let (whole, adapter) = match method {
@@ -321,7 +323,7 @@ impl Bench<'_> {
         self.run(&students)
     }
 
-    /// The checkpoints of a training that are run.
+    /// The checkpoints of a training to run.
     fn wanted(&self, student: &Path) -> anyhow::Result<Vec<Checkpoint>> {
         let all = checkpoints(student)?;
         let ends = all.iter().filter(|one| one.facts.epoch.is_some());
@@ -331,7 +333,7 @@ impl Bench<'_> {
         })
     }
 
-    /// None: as the model does of itself.
+    /// `None`: the model's default.
     fn modes(&self) -> Vec<Option<Mode>> {
         match self.sweep.modes.is_empty() {
             true => vec![None],
@@ -339,8 +341,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Each student in each mode, on each split, as often as asked. Adapters of
-    /// one model are served by one engine.
+    /// Runs each student in each mode on each split, `repeats` times. One engine
+    /// serves all adapters of a model.
     fn run(&mut self, students: &[Served]) -> anyhow::Result<()> {
         for mode in self.modes() {
             let mut steps = Vec::new();
@@ -353,14 +355,14 @@ impl Bench<'_> {
             }
             let mut to_do = Vec::new();
             for (served, step) in &steps {
-                to_do.extend(self.workshop.to_do(step)?.filter(|_| served.adapter.is_some()));
+                to_do.extend(self.artifacts.to_do(step)?.filter(|_| served.adapter.is_some()));
             }
             let mut swapped = serve::students(&to_do)?.into_iter();
             for (served, step) in steps {
                 let run = match served.adapter {
-                    None => self.workshop.make(&step)?,
-                    Some(_) => self.workshop.make_by(&step, |_| match swapped.next() {
-                        Some(student) => student.run(self.workshop.terminal()),
+                    None => self.artifacts.make(&step)?,
+                    Some(_) => self.artifacts.make_by(&step, |_| match swapped.next() {
+                        Some(student) => student.run(self.artifacts.terminal()),
                         None => anyhow::bail!("a student of {} is missing", served.name),
                     })?,
                 };
@@ -368,7 +370,7 @@ impl Bench<'_> {
                 if let Some(mode) = mode {
                     labels.insert("mode".into(), mode.label().into());
                 }
-                labels.insert("path".into(), self.workshop.within(&run).into());
+                labels.insert("path".into(), self.artifacts.within(&run).into());
                 self.runs.push(labels);
             }
         }

@@ -1,5 +1,5 @@
-//! What is printed where: results on standard output; logs and progress on
-//! standard error, without writing over each other.
+//! Output: results go to standard output; logs and progress go to standard error,
+//! without overwriting each other.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Prints a result. A reader that has seen enough (`| head`) is no error.
+/// Prints a result. A closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -19,14 +19,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The width of the terminal that results are printed to; none where it is no
-/// terminal, or one too narrow for any table.
+/// The width of the terminal on standard output; none if it is not a terminal or
+/// too narrow for a table.
 pub(crate) fn columns() -> Option<u16> {
     let (_, columns) = console::Term::stdout().size_checked()?;
     (columns >= 40).then_some(columns)
 }
 
-/// Whether colours are shown there.
+/// Whether to use colours on `stream`.
 pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
@@ -38,8 +38,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts logging here: warnings, and more with each `-v`; `RUST_LOG`
-    /// decides where it is set.
+    /// Starts logging: warnings, and more with each `-v`. `RUST_LOG` takes
+    /// precedence.
     pub(crate) fn log(&self, verbose: u8) {
         let level = match verbose {
             0 => "warn",
@@ -57,18 +57,18 @@ impl Terminal {
             .init();
     }
 
-    /// Whether somebody watches.
+    /// Whether standard error is a terminal.
     pub(crate) fn is_watched(&self) -> bool {
         io::stderr().is_terminal()
     }
 
-    /// Shows a bar until it is cleared.
+    /// Shows a progress bar until it is cleared.
     pub(crate) fn show(&self, bar: ProgressBar) -> ProgressBar {
         self.bars.add(bar)
     }
 
-    /// Says a line above the bar.
-    pub(crate) fn say(&self, line: &str) {
+    /// Prints a status line above the progress bar.
+    pub(crate) fn status(&self, line: &str) {
         self.bars.suspend(|| eprintln!("{line}"));
     }
 }
@@ -91,7 +91,7 @@ impl<'a> MakeWriter<'a> for Terminal {
     }
 }
 
-/// `2h 2m`.
+/// Formats a duration: `2h 2m`.
 pub(crate) fn readable(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {

@@ -1,14 +1,14 @@
-//! `fixfly train`: a dataset becomes a student.
+//! `fixfly train`: trains a student on a dataset.
 
-mod blank;
+#[cfg(feature = "train")]
+mod eval;
 mod hyper;
+mod init;
 pub(crate) mod interrupt;
 mod llamafactory;
 #[cfg(feature = "train")]
 mod native;
 mod progress;
-#[cfg(feature = "train")]
-mod repairs;
 
 use std::path::{Path, PathBuf};
 
@@ -31,13 +31,13 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a model to be trained from nothing (needs a build with --features train)
-    Blank(blank::Flags),
-    /// Train an adapter beside a model's weights (needs a build with --features train)
+    /// Create a randomly initialised model for pretraining (needs a build with --features train)
+    Init(init::Flags),
+    /// Train a LoRA adapter (needs a build with --features train)
     Lora(Box<Native>),
     /// Train all weights of a model (needs a build with --features train)
     Full(Box<Native>),
-    /// Let LLaMA-Factory train: write what it needs, run it, take up what it leaves
+    /// Train with LLaMA-Factory: write its files, run it and collect its checkpoints
     Llamafactory(Box<llamafactory::Flags>),
 }
 
@@ -47,64 +47,64 @@ Examples:
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --dry-run
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/r64 --rank 64 --target all
-  fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --repairs fifty.toml
+  fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --eval fifty.toml
   fixfly train full --base models/Qwen3-0.6B --dataset datasets/v4 -o students/full --epochs 3
 
-Ctrl-C saves and stops; the same command goes on. docs/training.md has more.")]
+Ctrl-C saves a checkpoint and stops; run the same command again to resume. See docs/training.md.")]
 struct Native {
-    /// Model folder of Hugging Face: config.json, safetensors, tokenizer.json
+    /// Hugging Face model folder: config.json, safetensors, tokenizer.json
     #[arg(long, value_name = "DIR")]
     base: PathBuf,
 
-    /// Dataset folder with tokens/ in it
+    /// Dataset folder that contains tokens/
     #[arg(long, value_name = "DIR")]
     dataset: PathBuf,
 
-    /// Where the student is kept; one whose training was stopped goes on
+    /// Output folder; an interrupted training resumes from it
     #[arg(short, long, value_name = "STUDENT")]
     output: PathBuf,
 
-    /// Also try each checkpoint on validation tasks, and choose by what it repairs: a TOML
-    /// file of flags of fixfly run, as `benchmark = "django"` and `limit = 50`
+    /// Evaluate each checkpoint on validation tasks and choose the one that solves most: a
+    /// TOML file of flags of fixfly run, such as `benchmark = "django"` and `limit = 50`
     #[arg(long, value_name = "FILE")]
-    repairs: Option<PathBuf>,
+    eval: Option<PathBuf>,
 
-    /// Say what it will take, show samples, and stop
+    /// Print the estimated cost and some samples, then exit
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
     hyper: Hyper,
 
-    /// Tokens that go through the model together; changes memory and speed, not results
+    /// Tokens per micro-batch; affects memory and speed, not results
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Memory and speed")]
-    pass_tokens: usize,
+    micro_batch_tokens: usize,
 
-    /// Queries of an attention at a time
+    /// Queries per chunk of attention; affects memory and speed, not results
     #[arg(long, value_name = "N", default_value_t = 256, help_heading = "Memory and speed",
           value_parser = clap::value_parser!(u32).range(1..))]
-    chunk: u32,
+    attention_chunk: u32,
 
-    /// Layers that keep what they computed instead of computing it again
+    /// Layers whose activations are kept instead of recomputed in the backward pass
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Memory and speed")]
-    kept_layers: usize,
+    no_recompute_layers: usize,
 
-    /// Memory there is, as 40GB; else what this machine, or its GPU, has free
+    /// Memory limit, such as 40GB [default: the free memory of this machine or its GPU]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Memory and speed")]
-    memory: Option<u64>,
+    max_memory: Option<u64>,
 
-    /// The GPU to use, by number; several as 0,1 share each step (needs a build with --features train-cuda)
+    /// Index of the GPU to use; several, such as 0,1, share each step (needs a build with --features train-cuda)
     #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Memory and speed")]
     gpu: Vec<usize>,
 
-    /// Numbers to compute with; what is learned is f32 always [default: f32, on a GPU bf16]
-    #[arg(long, value_name = "NUMBERS", value_parser = named::<Precision>(NUMBERS), help_heading = "Memory and speed")]
-    precision: Option<Precision>,
+    /// Dtype of computation; trained parameters are always f32 [default: f32, on a GPU bf16]
+    #[arg(long, value_name = "DTYPE", value_parser = named::<Precision>(DTYPES), help_heading = "Memory and speed")]
+    dtype: Option<Precision>,
 }
 
-const NUMBERS: &[&str] = &["f32", "bf16"];
+const DTYPES: &[&str] = &["f32", "bf16"];
 
-/// What a flag names in the words that files have for it, of which `names` are all.
+/// A parser of the values that `T` has in files; `names` are all of them.
 fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     names: &'static [&'static str],
 ) -> impl TypedValueParser<Value = T> {
@@ -121,15 +121,17 @@ fn size(text: &str) -> Result<u64, String> {
         "GIB" => f64::from(1 << 30),
         "M" | "MB" => 1e6,
         "MIB" => f64::from(1 << 20),
-        _ => return Err("it must be a size, as 40GB or 512MB".into()),
+        _ => return Err("it must be a size, such as 40GB or 512MB".into()),
     };
     let number = digits.parse::<f64>().ok().filter(|number| *number > 0.0);
-    number.map(|number| (number * times) as u64).ok_or_else(|| "it must be a size, as 40GB".into())
+    number
+        .map(|number| (number * times) as u64)
+        .ok_or_else(|| "it must be a size, such as 40GB".into())
 }
 
 pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {
-        Command::Blank(flags) => blank::blank(flags, terminal),
+        Command::Init(flags) => init::init(flags, terminal),
         Command::Lora(flags) => here(flags, Method::Lora, terminal),
         Command::Full(flags) => here(flags, Method::Full, terminal),
         Command::Llamafactory(flags) => llamafactory::train(flags, terminal),
@@ -148,7 +150,7 @@ fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
     Ok(require(&[Feature::Train])?)
 }
 
-/// The words of a command that this build lacks.
+/// The arguments of a command that this build does not include.
 #[cfg(not(feature = "train"))]
 #[derive(Debug, Args)]
 pub(crate) struct Absent {
@@ -156,14 +158,14 @@ pub(crate) struct Absent {
     words: Vec<String>,
 }
 
-/// The checkpoints, the one to take, and what to do with it.
+/// A table of checkpoints, with the chosen one, and the next commands.
 fn after(output: &Path, base: &Path, method: Method) -> anyhow::Result<String> {
     let all = checkpoints(output)?;
     let chosen = choose(&all).map(|checkpoint| checkpoint.facts.step);
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    let tried = all.iter().any(|checkpoint| checkpoint.repairs.is_some());
-    let repairs = if tried { "repairs" } else { "" };
+    let evaluated = all.iter().any(|checkpoint| checkpoint.repairs.is_some());
+    let repairs = if evaluated { "solved" } else { "" };
     table.set_header(["epoch", "step", "loss", "validation", repairs, ""]);
     let number = |loss: Option<f64>| loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
     for checkpoint in &all {

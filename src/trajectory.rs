@@ -1,5 +1,4 @@
-//! `fixfly trajectory`: recorded work goes to other agents' readers, and comes
-//! from them.
+//! `fixfly trajectory`: exchanges recorded episodes with other agents.
 
 mod export;
 mod import;
@@ -13,7 +12,7 @@ use crate::terminal::Terminal;
 Examples:
   fixfly trajectory import trajectories/me/mini-run --instances lite.jsonl -o runs/theirs
   fixfly grade swebench --instances lite.jsonl --predictions runs/theirs/preds.json
-  fixfly trajectory export runs/lite --form atif -o atif")]
+  fixfly trajectory export runs/lite --format atif -o atif")]
 pub(crate) struct Flags {
     #[command(subcommand)]
     command: Command,
@@ -21,9 +20,9 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a run of what SWE-agent or mini-swe-agent recorded
+    /// Import trajectories of SWE-agent or mini-swe-agent as a run
     Import(import::Flags),
-    /// Write a run's episodes as others read them
+    /// Export a run's episodes in another format
     Export(export::Flags),
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, Example, Observation, Sandbox, Secrets, Split,
+    Answer, Benchmark, BenchmarkError, Entry, Example, GroundTruth, Observation, Sandbox, Split,
     Statement, Task, Verdict, home,
 };
 use serde::{Deserialize, Serialize};
@@ -362,7 +362,7 @@ impl Benchmark for Faults {
         faults.map(|fault| self.task(fault)).collect()
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         task: &Task,
         candidate: &str,
@@ -370,7 +370,7 @@ impl Benchmark for Faults {
     ) -> Result<Observation, BenchmarkError> {
         let pair = self.pair(self.fault(task)?)?;
         match mended(&pair.faulty, candidate) {
-            Ok(method) => self.methods.trial(&of(task), &method, sandbox).await,
+            Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
             Err(text) => Ok(Observation::invalid(text)),
         }
     }
@@ -384,11 +384,11 @@ impl Benchmark for Faults {
         self.methods.judge(&of(task), patch, fresh).await
     }
 
-    fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
+    fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
         let why = match self.fault(task).ok() {
             Some(fault) if fault.names().is_some() => "it has other names than the project",
             Some(fault) if !self.has_tests(fault) => "its method has no tests",
-            _ => return self.methods.unfit(&of(task), sandbox),
+            _ => return self.methods.unsupported(&of(task), sandbox),
         };
         Some(format!("{why}: it can be learned from (--turns 0), not tried"))
     }
@@ -400,12 +400,12 @@ impl Benchmark for Faults {
         facts
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         self
     }
 }
 
-impl Secrets for Faults {
+impl GroundTruth for Faults {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         self.methods.examples()
     }

@@ -39,7 +39,7 @@ impl Fits {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
         let fits = lines.map(|(at, line)| {
             let fit: Fit = serde_json::from_str(line).map_err(|why| {
-                let mend = "run `fixfly bench mark` again";
+                let mend = "run `fixfly bench probe` again";
                 BenchmarkError::Broken(format!("{name}, line {}: {why}; {mend}", at + 1))
             })?;
             Ok((fit.id.clone(), fit))
@@ -108,7 +108,7 @@ mod tests {
         let why = Fits::parse("{}", "wasm.jsonl").unwrap_err().to_string();
         assert_eq!(
             why,
-            "wasm.jsonl, line 1: missing field `id` at line 1 column 2; run `fixfly bench mark` again"
+            "wasm.jsonl, line 1: missing field `id` at line 1 column 2; run `fixfly bench probe` again"
         );
     }
 }

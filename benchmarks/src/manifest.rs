@@ -85,14 +85,15 @@ pub struct Item {
     pub mutants: [usize; 2],
 }
 
-/// How a candidate is run. Also a verdict's claim: only `Cold0` confirms.
+/// How a candidate is run. Also a verdict's claim: only `Cold` confirms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunPath {
     /// Swapped into a process that has imported the project.
     Hot,
     /// Imported with the project in a process that had not.
-    Cold0,
+    #[serde(rename = "cold0")]
+    Cold,
 }
 
 /// Test ids, kept by class to save space.

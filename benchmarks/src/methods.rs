@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Example, Observation, Outcome, Sandbox, Secrets, Split,
+    Answer, Benchmark, BenchmarkError, Example, GroundTruth, Observation, Outcome, Sandbox, Split,
     Tally, Task, TestOutcome, Verdict,
 };
 
@@ -128,7 +128,7 @@ impl Methods {
     ) -> Result<server::Answer, BenchmarkError> {
         let tests = [item.tests.ids(), item.wider.ids()].concat();
         let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
-        self.run(place, candidate, RunPath::Cold0, tests, limits, sandbox).await
+        self.run(place, candidate, RunPath::Cold, tests, limits, sandbox).await
     }
 
     async fn wider(
@@ -162,7 +162,7 @@ impl Benchmark for Methods {
         items.map(|item| Ok(self.task(&item.id, &self.project.place(item)?))).collect()
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         task: &Task,
         candidate: &str,
@@ -204,7 +204,7 @@ impl Benchmark for Methods {
             answer.results.truncate(item.tests.len());
         } else {
             let tests = item.tests.ids();
-            answer = self.run(&place, &candidate, RunPath::Cold0, tests, limits, fresh).await?;
+            answer = self.run(&place, &candidate, RunPath::Cold, tests, limits, fresh).await?;
         }
         let mut verdict = Verdict {
             solved: answer.outcome == Outcome::Passed,
@@ -222,23 +222,23 @@ impl Benchmark for Methods {
         if verdict.solved && together {
             let total = item.wider.len();
             verdict.wider = (total > 0).then_some(Tally { passed: total, total });
-            verdict.held_up = verdict.wider.map(|_| true);
+            verdict.hidden_tests_pass = verdict.wider.map(|_| true);
         } else if verdict.solved {
             (verdict.wider, verdict.wider_failed) =
                 self.wider(item, &place, &candidate, fresh).await?;
-            verdict.held_up = verdict.wider.map(|tally| tally.passed == tally.total);
+            verdict.hidden_tests_pass = verdict.wider.map(|tally| tally.passed == tally.total);
         }
         Ok(verdict)
     }
 
-    fn unfit(&self, task: &Task, sandbox: &str) -> Option<String> {
+    fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
         if !PARTIAL.contains(&sandbox) {
             return None;
         }
         let fit = self.item(task).ok().and_then(|item| self.fits.get(sandbox)?.get(item));
         match fit {
             Some(fit) => fit.why.clone(),
-            None => Some(format!("not tried in {sandbox} yet (see `fixfly bench mark --help`)")),
+            None => Some(format!("not tried in {sandbox} yet (see `fixfly bench probe --help`)")),
         }
     }
 
@@ -254,12 +254,12 @@ impl Benchmark for Methods {
         ])
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         self
     }
 }
 
-impl Secrets for Methods {
+impl GroundTruth for Methods {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         let items = self.manifest.items.iter().filter(|item| item.split == Split::Train);
         items

@@ -29,11 +29,18 @@ use std::time::{Duration, Instant};
 use fixfly_policies::{ALL, KvType, Open, Settings, Teacher};
 use fixfly_runtime::{Policy, Task};
 use stage::{Folder, QWEN3, act, open, settings, task, turn};
-use tiny::{Kind, Shape, TINY, WINDOW, shaped};
+use tiny::{Kind, ModelConfig, TINY, WINDOW, shaped};
 
 /// 113 million parameters.
-const SMALL: Shape =
-    Shape { width: 768, layers: 14, heads: 12, kept: 4, head: 64, inner: 2816, window: WINDOW };
+const SMALL: ModelConfig = ModelConfig {
+    width: 768,
+    layers: 14,
+    heads: 12,
+    kept: 4,
+    head: 64,
+    inner: 2816,
+    window: WINDOW,
+};
 
 /// Lines of a file that are about 1,500 tokens.
 const LINES: usize = 48;
@@ -179,7 +186,7 @@ fn print(name: &str, took: &Took, read: u64, ours: Option<f64>) {
 
 fn main() {
     let small = flag("--shape", "small".to_string()) == "small";
-    let shape: Shape = if small { SMALL } else { TINY };
+    let shape: ModelConfig = if small { SMALL } else { TINY };
     let (count, turns) = (flag("--episodes", 8), flag("--turns", 3));
     let tokens: u32 = flag("--tokens", 64);
     let folder = Folder::new();

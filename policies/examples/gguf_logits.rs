@@ -1,5 +1,5 @@
 //! What llama.cpp makes of a text: its tokens, and for each the logits of the
-//! next, as a line of JSON. It computes as the policy `llama` does with `--kv-type f32`.
+//! next, as a line of JSON. It computes as the policy `llama` does with `--kv-cache-dtype f32`.
 //!
 //! ```text
 //! cargo run -p fixfly-policies --features llama --example gguf_logits -- MODEL.gguf [ADAPTER.gguf] < TEXT

@@ -14,14 +14,14 @@ mod tiny;
 
 use std::path::PathBuf;
 
-use tiny::{Kind, Shape, TINY, shaped};
+use tiny::{Kind, ModelConfig, TINY, shaped};
 
 fn main() {
     let folder = std::env::args().nth(1).map(PathBuf::from);
     let folder = folder.expect("a folder to write to: tiny_gguf FOLDER");
     std::fs::create_dir_all(&folder).unwrap();
     // Prompts of a benchmark are long, and its vocabulary is small.
-    let shape = Shape { window: 65_536, ..TINY };
+    let shape = ModelConfig { window: 65_536, ..TINY };
     let template = fixfly_runtime::CHATS[0].open;
     println!("{}", shaped(&folder, Kind::Qwen3, shape, Some(template)).display());
 }

@@ -22,7 +22,7 @@ pub(crate) struct Known {
 #[async_trait]
 impl Policy for Known {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let code = self.benchmark.secrets().answer(view.task, self.answer);
+        let code = self.benchmark.ground_truth().answer(view.task, self.answer);
         let code = code.map_err(|error| PolicyError::Infrastructure(error.to_string()))?;
         Ok(match view.task.statement {
             Statement::Method(_) => answer::free(&code, None),

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use fixfly_policies::{ALL, Open};
 use fixfly_runtime::{
     Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
-    Feedback, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance, SCHEMA,
-    Sandbox, SandboxSpec, Secrets, Split, Statement, Task, Templates, TestDelta, TestFailure,
+    Feedback, GroundTruth, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance,
+    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, Templates, TestDelta, TestFailure,
     TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
 };
 use ruff_python_ast::{PySourceType, Stmt};
@@ -78,7 +78,7 @@ impl Benchmark for Shapes {
         Ok(vec![task()])
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         _: &Task,
         _: &str,
@@ -95,12 +95,12 @@ impl Benchmark for Shapes {
         std::collections::BTreeMap::new()
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         self
     }
 }
 
-impl Secrets for Shapes {
+impl GroundTruth for Shapes {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         Ok(vec![example()])
     }

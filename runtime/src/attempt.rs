@@ -12,7 +12,7 @@ use crate::policy::{Policy, PolicyError, View};
 use crate::render::Templates;
 use crate::sandbox::{Host, Sandbox, SandboxError};
 use crate::task::{Budget, Lifetime, Statement, Task};
-use crate::tool::{Scene, Tool, ToolError};
+use crate::tool::{Tool, ToolContext, ToolError};
 
 /// What an attempt works with; shared by all attempts of a run.
 pub struct Attempt<'a> {
@@ -41,7 +41,7 @@ pub async fn attempt(
 ) -> Episode {
     let clock = Instant::now();
     let (turns, sandbox, change) = (Vec::new(), None, None);
-    let mut course = Course { with, task, sample, seed, clock, turns, sandbox, change };
+    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox, change };
     let (end, verdict) = match course.run().await {
         Ok(ended) => ended,
         Err(broke) => (End::Failed { at: broke.at, kind: broke.kind, why: broke.why }, None),
@@ -114,7 +114,7 @@ impl From<PolicyError> for Broke {
 }
 
 /// One attempt under way.
-struct Course<'a> {
+struct AttemptState<'a> {
     with: &'a Attempt<'a>,
     task: &'a Task,
     sample: u32,
@@ -130,7 +130,7 @@ struct Course<'a> {
 /// first, and three that answer a mend.
 const MALFORMED: usize = 4;
 
-impl Course<'_> {
+impl AttemptState<'_> {
     async fn run(&mut self) -> Result<(End, Option<Verdict>), Broke> {
         loop {
             if let Some(limit) = self.limit_met() {
@@ -207,7 +207,7 @@ impl Course<'_> {
             Some(sandbox) => sandbox,
             None => self.with.host.open(&self.task.sandbox).await?,
         };
-        let scene = Scene {
+        let scene = ToolContext {
             task: self.task,
             turns: &self.turns,
             sandbox: &*sandbox,

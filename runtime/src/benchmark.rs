@@ -24,7 +24,7 @@ pub trait Benchmark: Send + Sync {
     ///
     /// # Errors
     /// [`BenchmarkError`] where the tests could not be run.
-    async fn trial(
+    async fn evaluate(
         &self,
         task: &Task,
         candidate: &str,
@@ -71,7 +71,7 @@ pub trait Benchmark: Send + Sync {
 
     /// Why a task cannot be worked on in the sandbox of that name, where that
     /// was found out; none where it can.
-    fn unfit(&self, _task: &Task, _sandbox: &str) -> Option<String> {
+    fn unsupported(&self, _task: &Task, _sandbox: &str) -> Option<String> {
         None
     }
 
@@ -79,11 +79,11 @@ pub trait Benchmark: Send + Sync {
     fn facts(&self) -> BTreeMap<String, String>;
 
     /// What policies that ask for it may learn from, or check the harness with.
-    fn secrets(&self) -> &dyn Secrets;
+    fn ground_truth(&self) -> &dyn GroundTruth;
 }
 
 /// What only the benchmark knows, given to policies that declare they need it.
-pub trait Secrets: Send + Sync {
+pub trait GroundTruth: Send + Sync {
     /// Methods of the training split, with their source.
     ///
     /// # Errors

@@ -406,7 +406,8 @@ pub struct Verdict {
     pub solved: bool,
     /// Whether every wider test passes too; none where there are none or the
     /// patch is not solved.
-    pub held_up: Option<bool>,
+    #[serde(alias = "held_up")]
+    pub hidden_tests_pass: Option<bool>,
     /// Item tests on the reference path.
     pub tests: TestReport,
     /// Wider tests: how many passed, of how many.

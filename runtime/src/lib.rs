@@ -32,7 +32,7 @@ mod task;
 mod tool;
 
 pub use attempt::{Attempt, attempt};
-pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, Secrets, Split};
+pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, GroundTruth, Split};
 pub use chat::{CHATS, Chat, told};
 pub use episode::{
     Action, Boundary, Call, End, Episode, FailureKind, Feedback, ISSUE_SCHEMA, Limit, Observation,
@@ -43,15 +43,15 @@ pub use feedback::feedback;
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
 pub use history::{History, shown};
 pub use home::home;
-pub use policy::{Policy, PolicyError, Request, View, Words};
+pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
 };
-pub use sandbox::{Command, Host, Output, Part, Process, Sandbox, SandboxError, Status};
+pub use sandbox::{Command, Host, Output, Process, Protection, Sandbox, SandboxError, Status};
 pub use task::{
     Budget, DescribedBy, Issue, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement,
     Task,
 };
-pub use tool::{Scene, Tool, ToolError, ToolSpec};
+pub use tool::{Tool, ToolContext, ToolError, ToolSpec};

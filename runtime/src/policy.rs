@@ -26,7 +26,7 @@ pub trait Policy: Send + Sync {
     ///
     /// # Errors
     /// [`PolicyError`]; [`PolicyError::Model`] of a policy that asks none.
-    async fn write(&self, _: Request<'_>) -> Result<Words, PolicyError> {
+    async fn write(&self, _: Request<'_>) -> Result<Completion, PolicyError> {
         Err(PolicyError::Model("this policy writes no text of its own".into()))
     }
 
@@ -53,7 +53,7 @@ pub struct Request<'a> {
 
 /// What a model wrote.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Words {
+pub struct Completion {
     /// Its exact words.
     pub text: String,
     /// Its reasoning, where it gives one apart from its words.
@@ -64,10 +64,10 @@ pub struct Words {
     pub generation: Generation,
 }
 
-impl Words {
+impl Completion {
     /// The action of a policy that said this, and asks for that.
     pub fn action(self, call: Call) -> Action {
-        let Words { text, reasoning, usage, generation } = self;
+        let Completion { text, reasoning, usage, generation } = self;
         Action { text, reasoning, call, usage, generation: Some(generation) }
     }
 }

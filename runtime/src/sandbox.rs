@@ -22,7 +22,7 @@ pub trait Host: Send + Sync {
 
     /// What its sandboxes hold with on this machine, part by part, found by
     /// trying; nothing where there is nothing to find out.
-    async fn parts(&self) -> Vec<Part> {
+    async fn parts(&self) -> Vec<Protection> {
         Vec::new()
     }
 
@@ -41,7 +41,7 @@ pub trait Host: Send + Sync {
 
 /// One of the things by which a sandbox holds what runs in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct Protection {
     /// What it is for: `memory of the whole sandbox`.
     pub name: &'static str,
     /// What gives it here; none where nothing does.
@@ -55,9 +55,9 @@ pub struct Part {
     pub cost: &'static str,
 }
 
-impl Part {
+impl Protection {
     /// Whether it is missing and missed.
-    pub fn weakens(&self) -> bool {
+    pub fn is_missing(&self) -> bool {
         self.needed && self.by.is_none()
     }
 }

@@ -21,12 +21,12 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`ToolError::Refused`] is shown to the policy; the others end the
     /// episode.
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError>;
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError>;
 }
 
 /// What a tool acts on.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub struct ToolContext<'a> {
     /// The task at hand.
     pub task: &'a Task,
     /// What was done before.

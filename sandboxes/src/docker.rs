@@ -27,8 +27,8 @@ use bollard::errors::Error;
 use bollard::models::SystemInfo;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
 use fixfly_runtime::{
-    Command, Entry, Host, MountMode, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
-    Status,
+    Command, Entry, Host, MountMode, Output, Process, Protection, Sandbox, SandboxError,
+    SandboxSpec, Status,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -145,7 +145,7 @@ impl Host for Engine {
             .to_owned()
     }
 
-    async fn parts(&self) -> Vec<Part> {
+    async fn parts(&self) -> Vec<Protection> {
         parts::parts(self).await
     }
 

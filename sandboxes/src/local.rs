@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, MountMode, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
+    Command, Entry, Host, MountMode, Output, Process, Protection, Sandbox, SandboxError,
+    SandboxSpec,
 };
 
 use cgroup::{Group, Hierarchy};
@@ -83,7 +84,7 @@ impl Host for Local {
         )
     }
 
-    async fn parts(&self) -> Vec<Part> {
+    async fn parts(&self) -> Vec<Protection> {
         parts::parts(self).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Host, Lifetime, Output, Part, Process, Sandbox, SandboxError, SandboxSpec,
+    Command, Host, Lifetime, Output, Process, Protection, Sandbox, SandboxError, SandboxSpec,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -112,7 +112,7 @@ impl Host for Pool {
         self.host.isolation()
     }
 
-    async fn parts(&self) -> Vec<Part> {
+    async fn parts(&self) -> Vec<Protection> {
         self.host.parts().await
     }
 

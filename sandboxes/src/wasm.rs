@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, Mount, Output, Part, Process, Sandbox, SandboxError, SandboxSpec, Status,
+    Command, Entry, Host, Mount, Output, Process, Protection, Sandbox, SandboxError, SandboxSpec,
+    Status,
 };
 use nix::fcntl::OFlag;
 
@@ -108,9 +109,9 @@ impl Host for Wasm {
         )
     }
 
-    async fn parts(&self) -> Vec<Part> {
+    async fn parts(&self) -> Vec<Protection> {
         let here = component::is_here();
-        let component = Part {
+        let component = Protection {
             name: "Python in WebAssembly",
             by: here.then(|| "a component made here".to_owned()),
             needed: true,

@@ -17,11 +17,11 @@ use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Django 5.2: fetch the pinned release and make its environment
+    /// Django 5.2: fetch the pinned release and create its environment
     Django(Django),
-    /// Any Python project with tests: find the methods that its tests pin down
+    /// Any Python project with tests: find the methods that its tests specify
     Python(Python),
-    /// One fault in each of many short methods of another benchmark
+    /// Single faults in short methods of another benchmark
     Faults(faults::Flags),
 }
 
@@ -32,31 +32,30 @@ Examples:
   fixfly bench build django --archive Django-5.2.19.tar.gz
   fixfly bench build django --from-scratch --jobs 8
 
-The items of the pinned release come with fixfly. --from-scratch finds them
-anew; that takes CPU-hours, and the same command continues a build that was
-stopped.")]
+fixfly ships the items of the pinned release. --from-scratch finds them again,
+which takes CPU-hours. Run the same command again to resume a stopped build.")]
 pub(crate) struct Django {
-    /// Benchmark directory, if not the usual one
+    /// Benchmark directory, if not the default
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 
-    /// Source archive to use instead of a download
+    /// Source archive to use instead of downloading it
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
 
-    /// Find the items anew: census, mutants, splits
+    /// Find the items again: census, mutants, splits
     #[arg(long)]
     from_scratch: bool,
 
-    /// Keep the items that come with fixfly and examine the methods that are missing
+    /// Keep the items shipped with fixfly and examine the remaining methods
     #[arg(long, conflicts_with = "from_scratch")]
-    grow: bool,
+    extend: bool,
 
-    /// With --from-scratch or --grow: splits to examine; the rest is left for another time
+    /// With --from-scratch or --extend: examine only these splits
     #[arg(long, value_name = "SPLIT", value_parser = split, value_delimiter = ',')]
     splits: Vec<Split>,
 
-    /// Sandboxes to work in at once; as many as there are processors if not given
+    /// Number of sandboxes to use in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 }
@@ -73,24 +72,24 @@ pub(crate) struct Python {
     #[arg(long, value_name = "PATH")]
     repo: PathBuf,
 
-    /// Benchmark directory to write, or to continue
+    /// Benchmark directory to write or resume
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
-    /// What runs the tests
+    /// Test framework
     #[arg(long, default_value = "pytest")]
     tests: Tests,
 
-    /// Extra or dependency group of the project that its tests need; if none is
-    /// given, those named test, tests, testing, else dev
+    /// Extra or dependency group that the project's tests need [default: those
+    /// named test, tests or testing, else dev]
     #[arg(long, value_name = "EXTRA")]
     extra: Vec<String>,
 
-    /// Further requirement, as pip takes it
+    /// Additional requirement, in pip's syntax
     #[arg(long, value_name = "REQUIREMENT")]
     install: Vec<String>,
 
-    /// Sandboxes to work in at once; as many as there are processors if not given
+    /// Number of sandboxes to use in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 }
@@ -111,9 +110,13 @@ pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()
 
 fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
-    terminal.say(&format!("Django {} goes to {}", django::source().version, folder.display()));
+    terminal.status(&format!(
+        "fetching Django {} into {}",
+        django::source().version,
+        folder.display()
+    ));
     let project = django::fetch(&folder, flags.archive.as_deref())?;
-    if !flags.from_scratch && !flags.grow {
+    if !flags.from_scratch && !flags.extend {
         let project = Arc::new(project);
         on_threads(build::warm(project, host()?))?;
         return print(&summary(&folder, &django::shipped()?));
@@ -128,7 +131,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
         wanted: Some(django::ITEMS),
         jobs: cpus(flags.jobs),
         splits,
-        known: if flags.grow { django::shipped()?.items } else { Vec::new() },
+        known: if flags.extend { django::shipped()?.items } else { Vec::new() },
     };
     examine(project, &plan, &folder, terminal)
 }
@@ -141,10 +144,10 @@ fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let mut more = flags.install.clone();
     more.extend((framework == "pytest").then(|| framework.to_string()));
-    terminal.say("making the Python environment");
+    terminal.status("creating the Python environment");
     let wanted = Environment::Declared { extras: &flags.extra, more: &more };
     for note in build::environment(&flags.output, &wanted)? {
-        terminal.say(&note);
+        terminal.status(&note);
     }
     let project = Project::open(&flags.output, framework)?;
     let plan = Plan {
@@ -173,7 +176,7 @@ fn examine(
         bar.set_message(progress.last.clone());
         if !watched && (progress.done.is_multiple_of(25) || progress.done == progress.total) {
             let Progress { step, done, total, last } = progress;
-            terminal.say(&format!("{step} {done}/{total}: {last}"));
+            terminal.status(&format!("{step} {done}/{total}: {last}"));
         }
     };
     let host = host()?;
@@ -186,7 +189,7 @@ fn examine(
         tokio::select! {
             built = build::build(project, host, plan, show) => built.map_err(anyhow::Error::from),
             _ = stop => Err(crate::failure::Interrupted(
-                "stopped; what was found is kept, and the same command continues".to_string(),
+                "stopped; results so far are saved, run the same command again to resume".to_string(),
             ).into()),
         }
     })?;
@@ -200,7 +203,7 @@ pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
         .open)()?)
 }
 
-/// Runs `work` on all processors.
+/// Runs `work` on all CPUs.
 pub(super) fn on_threads<T, E: Into<anyhow::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> anyhow::Result<T> {
@@ -212,11 +215,11 @@ pub(super) fn on_threads<T, E: Into<anyhow::Error>>(
 }
 
 fn style() -> anyhow::Result<ProgressStyle> {
-    let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go\n{msg:.dim}";
+    let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}\n{msg:.dim}";
     ProgressStyle::with_template(template).context("the progress bar is broken")
 }
 
-/// What a manifest holds, for a person.
+/// A summary of a manifest.
 fn summary(folder: &Path, manifest: &Manifest) -> String {
     let mut text = format!("Benchmark directory: {}\n", folder.display());
     for split in Split::ALL {
@@ -233,7 +236,7 @@ fn summary(folder: &Path, manifest: &Manifest) -> String {
     text + &left_out(&manifest.header.left_out)
 }
 
-/// What is not in a benchmark, the most frequent reason first.
+/// Why methods were left out, the most frequent reason first.
 pub(super) fn left_out(reasons: &BTreeMap<String, usize>) -> String {
     let mut rows: Vec<_> = reasons.iter().collect();
     rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));

@@ -14,11 +14,11 @@ Examples:
   fixfly bench fetch-repo django/django
   fixfly bench fetch-repo django/django --repos ~/mirrors")]
 pub(crate) struct Flags {
-    /// The repository on GitHub
+    /// GitHub repository
     #[arg(value_name = "OWNER/NAME")]
     repo: String,
 
-    /// Folder of mirrors, if not fixfly's own
+    /// Folder of mirrors [default: in FIXFLY_HOME]
     #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
     repos: Option<PathBuf>,
 }
@@ -32,12 +32,12 @@ pub(crate) fn fetch(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     };
     if parts.len() != 2 || !parts.iter().all(is_plain) {
         return Err(
-            Usage(format!("`{}` is no repository: it must be OWNER/NAME", flags.repo)).into()
+            Usage(format!("`{}` is not a repository: it must be OWNER/NAME", flags.repo)).into()
         );
     }
     let folder =
         flags.repos.clone().unwrap_or_else(|| fixfly_runtime::home().join("swebench/repos"));
-    terminal.say(&format!("{} goes to {}", flags.repo, folder.display()));
+    terminal.status(&format!("mirroring {} into {}", flags.repo, folder.display()));
     let mirror = Mirrors { folder }.fetch(&flags.repo)?;
     print(&format!("{}\n", mirror.display()))
 }

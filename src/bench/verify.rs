@@ -1,4 +1,4 @@
-//! `fixfly bench verify`: the benchmark checked by its own rules.
+//! `fixfly bench verify`: checks a benchmark by its own rules.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{choices, cpus, first, fitting, now, split};
+use crate::run::{choices, cpus, first, now, split, supported_tasks};
 use crate::sandbox;
 use crate::terminal::{Terminal, print};
 
@@ -29,31 +29,31 @@ pub(crate) struct Flags {
     #[arg(value_name = "BENCHMARK")]
     benchmark: String,
 
-    /// Part of the benchmark: train, validation or benchmark
+    /// Split of the benchmark: train, validation or benchmark
     #[arg(long, default_value = "benchmark", value_parser = split)]
     split: Split,
 
-    /// Only the first so many items
+    /// Check at most this many items
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
-    /// How often each item is checked
+    /// Number of times to check each item
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
     repeat: u32,
 
-    /// Items at a time; as many as there are processors if not given
+    /// Number of items to check in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 
-    #[arg(long, default_value = "local", help = choices("Where candidates run", fixfly_sandboxes::ALL))]
+    #[arg(long, default_value = "local", help = choices("Sandbox to run candidates in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
-    /// Folder of the benchmark, if it is not in its usual place
+    /// Benchmark directory, if not the default
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 }
 
-/// What one policy must achieve on every item.
+/// A policy, and whether it must solve every item.
 struct Control {
     name: &'static str,
     solves: bool,
@@ -68,7 +68,7 @@ struct Verifier {
     pool: Pool,
 }
 
-/// How an item fared under one control, and how long both took.
+/// An item's result under one control.
 struct Checked {
     id: String,
     control: usize,
@@ -104,7 +104,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match wrong.len() {
         0 => Ok(()),
         some => anyhow::bail!(
-            "{some} items do not hold: {}",
+            "{some} items failed verification: {}",
             wrong.into_keys().collect::<Vec<_>>().join(", ")
         ),
     }
@@ -126,14 +126,15 @@ async fn check_all(
 ) -> anyhow::Result<Vec<Checked>> {
     let tasks = verifier.benchmark.tasks(flags.split).await?;
     let asked = (flags.sandbox.as_str(), flags.split);
-    let tasks = first(fitting(asked, &*verifier.benchmark, tasks, terminal)?, flags.limit);
+    let tasks = supported_tasks(asked, &*verifier.benchmark, tasks, terminal)?;
+    let tasks = first(tasks, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::furnish(&flags.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
     let queue = Arc::new(Mutex::new(queue));
-    let style =
-        ProgressStyle::with_template("verify {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go")?;
+    let template = "verify {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
+    let style = ProgressStyle::with_template(template)?;
     let bar = terminal.show(ProgressBar::new(total as u64).with_style(style));
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     for _ in 0..jobs {
@@ -153,7 +154,7 @@ async fn check_all(
     while let Some(checked) = receiver.recv().await {
         bar.inc(1);
         for fault in checked.iter().filter_map(|one: &Checked| one.fault.as_ref()) {
-            terminal.say(fault);
+            terminal.status(fault);
         }
         all.extend(checked);
     }
@@ -163,7 +164,7 @@ async fn check_all(
 }
 
 impl Verifier {
-    /// One item under every control.
+    /// Checks one item under every control.
     async fn check(&self, task: &Task) -> Vec<Checked> {
         let mut all = Vec::new();
         for (at, control) in self.controls.iter().enumerate() {
@@ -187,25 +188,25 @@ impl Verifier {
     }
 }
 
-/// What is wrong with an episode, if it is not what its control must give.
+/// Why an episode does not match its control, if it does not.
 fn fault(control: &Control, episode: &Episode) -> Option<String> {
-    let held_up = episode.verdict.as_ref().and_then(|verdict| verdict.held_up);
+    let hidden_tests_pass = episode.verdict.as_ref().and_then(|verdict| verdict.hidden_tests_pass);
     let broken = episode.infrastructure_failure();
-    if !broken && episode.solved() == control.solves && held_up != Some(false) {
+    if !broken && episode.solved() == control.solves && hidden_tests_pass != Some(false) {
         return None;
     }
     let id = &episode.task.id;
     let seen = episode.turns.last().map_or("", |turn| turn.observation.text.as_str());
     let wider = episode.verdict.iter().flat_map(|v| &v.wider_failed).cloned().collect::<Vec<_>>();
     Some(format!(
-        "{id}: {} ended {:?}; wider tests that failed: [{}]\n{seen}",
+        "{id}: {} ended {:?}; failed hidden tests: [{}]\n{seen}",
         control.name,
         episode.end,
         wider.join(", ")
     ))
 }
 
-/// Items with a fault, and how often.
+/// Items that failed, and how often.
 fn wrong(checked: &[Checked]) -> BTreeMap<String, usize> {
     let mut wrong = BTreeMap::new();
     for one in checked.iter().filter(|one| one.fault.is_some()) {
@@ -227,10 +228,10 @@ fn table(checked: &[Checked], flags: &Flags, wall: f64) -> String {
     let (oracle, stub) = (of(0), of(1));
     let name = flags.split.name();
     format!(
-        "{} ({name}), {} times each, {wall:.0} s in all\n\
-         \x20 original solves {} / {}   median {:.2} s, p95 {:.2} s (cold0 confirmation, sabotage control and wider tests included)\n\
+        "{} ({name}), checked {} times each, {wall:.0} s in total\n\
+         \x20 original solves {} / {}   median {:.2} s, p95 {:.2} s (including cold confirmation, sabotage control and hidden tests)\n\
          \x20 stub solves     {} / {}   median {:.2} s, p95 {:.2} s\n\
-         \x20 items that do not hold: {}\n",
+         \x20 items that failed: {}\n",
         flags.benchmark,
         flags.repeat,
         oracle.0,

@@ -21,105 +21,98 @@ use crate::terminal::{Terminal, print};
 Examples:
   fixfly dataset build --recipe v1 runs/gpt-4.1 runs/qwen3-32b -o datasets/v1
   fixfly dataset build --recipe v4 gpt-4.1=runs/retrieval gpt-4.1-nano=runs/one-turn -o datasets/v4
-  fixfly dataset build --recipe v5 --write sharegpt,openai,trl --tokenizer tokenizer.json runs/* -o datasets/v5
-  fixfly dataset build --recipe v4 --write tokens --tokenizer qwen3/tokenizer.json runs/* -o datasets/v4
+  fixfly dataset build --recipe v5 --format sharegpt,openai,trl --tokenizer tokenizer.json runs/* -o datasets/v5
+  fixfly dataset build --recipe v4 --format tokens --tokenizer qwen3/tokenizer.json runs/* -o datasets/v4
   fixfly dataset build --recipe v4-reasoning --traces traces.jsonl runs/* -o datasets/v4-reasoning
   fixfly dataset recipe v4 > mine.toml
 
 The same input gives the same bytes. Rows that are too long or that leak are
-dropped and counted, never cut; the dataset's README.md says all of it.")]
+dropped and counted, never cut; the dataset's README.md lists the counts.")]
 pub(crate) struct Flags {
-    /// Run directories; TEACHER=RUN takes a run for that teacher of the recipe
+    /// Run directories; TEACHER=RUN assigns a run to that teacher of the recipe
     #[arg(required = true, value_name = "[TEACHER=]RUN")]
     runs: Vec<String>,
 
-    /// Folder to write
+    /// Output folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
     #[arg(long, value_name = "NAME|FILE", help = choices("Recipe, or a TOML file of your own", RECIPES))]
     recipe: String,
 
-    /// Forms to write, beside fixfly's own rows
-    #[arg(
-        long,
-        alias = "format",
-        value_name = "FORM",
-        value_delimiter = ',',
-        default_value = "sharegpt"
-    )]
-    write: Vec<Form>,
+    /// Formats to write, in addition to fixfly's own rows
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', default_value = "sharegpt")]
+    format: Vec<Form>,
 
-    /// Which messages of the model carry loss; the recipe's if not given
+    /// Messages of the model that carry loss [default: the recipe's]
     #[arg(long)]
     loss: Option<LossName>,
 
-    /// The student's tokenizer.json; tokens are estimated if not given
+    /// The student's tokenizer.json [default: estimate token counts]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// The student's chat template, for --write tokens: one that comes with
-    /// fixfly (qwen3), a Jinja file or a tokenizer_config.json; the one beside
-    /// the tokenizer if not given
+    /// The student's chat template, for --format tokens: a built-in one (qwen3), a
+    /// Jinja file or a tokenizer_config.json [default: the one beside the tokenizer]
     #[arg(long, value_name = "NAME|FILE")]
     chat_template: Option<String>,
 
-    /// How the student is told to reason or not, for --write tokens; by its
-    /// chat template, where that can, if not given
+    /// How reasoning is turned on or off, for --format tokens [default: by the chat
+    /// template, if it supports that]
     #[arg(long, value_name = "HOW")]
     thinking_switch: Option<Switch>,
 
-    /// Reasoning for rows, a JSON line each: {"row": ID, "reasoning": TEXT}
+    /// File of reasoning traces, one JSON object per line: {"row": ID, "reasoning": TEXT}
     #[arg(long, value_name = "FILE")]
     traces: Option<PathBuf>,
 
-    /// Folder with the student's system.jinja, first.jinja or later.jinja; the
-    /// wording of the runs if not given
+    /// Folder with the student's system.jinja, first.jinja or later.jinja [default:
+    /// the prompts of the runs]
     #[arg(long, value_name = "DIR")]
     prompts: Option<PathBuf>,
 
-    /// Take methods of the benchmark's own split out of the files in prompts
+    /// Remove methods of the benchmark split from the files in prompts
     #[arg(long)]
     mask_benchmark_methods: bool,
 
-    /// Tokens of a row at most, longer ones are dropped; the recipe's if not given
+    /// Maximum length of a row, in tokens; longer rows are dropped [default: the recipe's]
     #[arg(long, value_name = "N")]
-    max_tokens: Option<usize>,
+    max_length: Option<usize>,
 
-    /// Share of rows that may be dropped, 0 to 1; the recipe's if not given
+    /// Maximum share of dropped rows, 0 to 1 [default: the recipe's]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_dropped: Option<f64>,
 
-    /// Folder of the benchmark, if it is not where the runs found it
+    /// Folder of the benchmark [default: the one recorded in the runs]
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// For LLaMA-Factory, with a complete dataset_info.json
+    /// For LLaMA-Factory, with a dataset_info.json
     Sharegpt,
-    /// OpenAI's chats, a `weight` at each message of the model
+    /// OpenAI's chat format, with a `weight` for each message of the model
     Openai,
     /// For TRL's SFTTrainer
     Trl,
-    /// Tokens and their mask, for `fixfly train`; needs --tokenizer
+    /// Tokens with a loss mask, for `fixfly train`; needs --tokenizer
     Tokens,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Switch {
-    /// It is not told
+    /// No switch
     None,
-    /// By /think or /no_think after the first user message
+    /// /think or /no_think after the first user message
     Prompt,
-    /// By the variable `enable_thinking` of its chat template
+    /// The variable `enable_thinking` of the chat template
     Template,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LossName {
-    /// Every one, failing attempts too
+    /// Every message, including failing attempts
     All,
     /// The answer
     Last,
@@ -141,7 +134,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             LossName::PerMessage => Loss::PerMessage,
         };
     }
-    recipe.limits.tokens = flags.max_tokens.or(recipe.limits.tokens);
+    recipe.limits.tokens = flags.max_length.or(recipe.limits.tokens);
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
     let runs = flags.runs.iter().map(|name| run(name, &recipe)).collect::<Result<Vec<_>, _>>()?;
     let templates = wording(flags, &runs)?;
@@ -158,27 +151,26 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         student: student(flags)?,
         traces: flags.traces.as_deref().map(Traces::open).transpose()?.unwrap_or_default(),
         mask: flags.mask_benchmark_methods,
-        formats: forms(&flags.write),
+        formats: forms(&flags.format),
     };
     let summary = build.write(&flags.output)?;
-    terminal.say(&format!("dataset: {}", flags.output.display()));
+    terminal.status(&format!("dataset: {}", flags.output.display()));
     print(&look::tables(&summary))
 }
 
-/// How the student reads a row, where its tokens are to be written.
+/// The reader of the student's tokens, for `--format tokens`.
 fn student(flags: &Flags) -> anyhow::Result<Option<Reader>> {
-    if !flags.write.contains(&Form::Tokens) {
+    if !flags.format.contains(&Form::Tokens) {
         return match flags.chat_template.is_some() || flags.thinking_switch.is_some() {
             true => {
-                Err(Usage("--chat-template and --thinking-switch are for --write tokens".into())
+                Err(Usage("--chat-template and --thinking-switch need --format tokens".into())
                     .into())
             }
             false => Ok(None),
         };
     }
     let Some(tokenizer) = &flags.tokenizer else {
-        let why =
-            "--write tokens needs the student's tokenizer: name its tokenizer.json by --tokenizer";
+        let why = "--format tokens needs the student's tokenizer: name its tokenizer.json with --tokenizer";
         return Err(Usage(why.into()).into());
     };
     let switch = flags.thinking_switch.map(|switch| match switch {
@@ -200,8 +192,8 @@ fn forms(asked: &[Form]) -> Vec<Format> {
     Format::ALL.into_iter().filter(|format| asked.contains(format)).collect()
 }
 
-/// A run, and whom the recipe takes it for: as the user says, else by the names
-/// that the run knows itself by.
+/// A run and its teacher in the recipe: the one that the user names, otherwise the
+/// one that matches a name in the run.
 fn run(named: &str, recipe: &Recipe) -> anyhow::Result<Run> {
     let (teacher, folder) = match named.split_once('=') {
         Some((teacher, folder)) if !Path::new(named).exists() => (Some(teacher), folder),
@@ -212,10 +204,10 @@ fn run(named: &str, recipe: &Recipe) -> anyhow::Result<Run> {
     let names = teacher.map_or_else(|| names(&record), |teacher| vec![teacher.to_string()]);
     let Some(teacher) = recipe.teacher(&names) else {
         let teachers: Vec<_> = recipe.teachers.iter().map(|teacher| &*teacher.name).collect();
-        let of = names.first().map_or("nobody", String::as_str);
+        let of = names.first().map_or("of that name", String::as_str);
         return Err(Usage(format!(
-            "the recipe takes nothing of {of}, whose run {folder} is; its teachers are {}: \
-             say whom the run stands for, as in {}={folder}",
+            "the recipe has no teacher {of}, the teacher of the run {folder}; its teachers are {}: \
+             name the teacher of the run, as in {}={folder}",
             teachers.join(", "),
             teachers[0],
         ))
@@ -225,7 +217,7 @@ fn run(named: &str, recipe: &Recipe) -> anyhow::Result<Run> {
     Ok(Run { name: folder.into(), teacher: teacher.name.clone(), record, recording })
 }
 
-/// The model, the profile and the policy of a run, as far as it has them.
+/// The model, the profile and the policy of a run, if recorded.
 fn names(record: &RunRecord) -> Vec<String> {
     let model = record.config.get("model");
     let policy = record.config.get("policy");
@@ -237,7 +229,7 @@ fn names(record: &RunRecord) -> Vec<String> {
     names.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// The wording that the student will be spoken to in.
+/// The student's prompts.
 fn wording(flags: &Flags, runs: &[Run]) -> Result<Templates, DatasetError> {
     if flags.prompts.is_some() {
         return Ok(Templates::load(flags.prompts.as_deref())?);
@@ -247,7 +239,7 @@ fn wording(flags: &Flags, runs: &[Run]) -> Result<Templates, DatasetError> {
         runs.iter().find(|run| run.record.templates.hash != first.record.templates.hash)
     {
         return Err(DatasetError::Runs(format!(
-            "{} and {} are worded differently: name the student's wording by --prompts",
+            "{} and {} have different prompts: name the student's prompts with --prompts",
             first.name, other.name
         )));
     }

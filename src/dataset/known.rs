@@ -1,4 +1,4 @@
-//! What a dataset is told of its benchmark: the one place where training data
+//! What a dataset build gets from its benchmark: the one place where training data
 //! and ground truth meet.
 
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ impl Language for Python {
     }
 }
 
-/// The benchmark that all of these runs are of.
+/// The common benchmark of these runs.
 pub(super) fn benchmark(runs: &[Run], chosen: Option<&Path>) -> anyhow::Result<Arc<dyn Benchmark>> {
     let of =
         |run: &Run, key: &str| run.record.config.get(key).and_then(Value::as_str).map(String::from);
@@ -50,29 +50,29 @@ pub(super) fn benchmark(runs: &[Run], chosen: Option<&Path>) -> anyhow::Result<A
     let (name, first) = match names.as_slice() {
         [(Some(name), run)] => (name, run),
         [(None, run), ..] => {
-            return Err(Usage(format!("{} does not say its benchmark", run.name)).into());
+            return Err(Usage(format!("{} does not record its benchmark", run.name)).into());
         }
         [(_, one), (_, other), ..] => {
             let (one, other) = (&one.name, &other.name);
             let said =
-                format!("{one} and {other} are of different benchmarks: build one dataset of each");
+                format!("{one} and {other} are of different benchmarks: build a dataset for each");
             return Err(Usage(said).into());
         }
-        [] => return Err(Usage("no run was named".into()).into()),
+        [] => return Err(Usage("no run was given".into()).into()),
     };
     let benchmark = installed(name, &first.record, chosen)?;
     runs.iter().try_for_each(|run| same(&run.name, &run.record, &*benchmark))?;
     Ok(benchmark)
 }
 
-/// The benchmark of a run: in the folder chosen, else where the run found it.
+/// The benchmark of a run: in the chosen folder, otherwise in the recorded one.
 pub(crate) fn opened(
     run: &str,
     record: &RunRecord,
     chosen: Option<&Path>,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
     let name = record.config.get("benchmark").and_then(Value::as_str);
-    let name = name.with_context(|| format!("{run} does not say its benchmark"))?;
+    let name = name.with_context(|| format!("{run} does not record its benchmark"))?;
     let benchmark = installed(name, record, chosen)?;
     same(run, record, &*benchmark)?;
     Ok(benchmark)
@@ -88,7 +88,7 @@ fn installed(
     Ok(crate::bench::methods(entry)?(chosen.or(recorded.as_deref()))?)
 }
 
-/// Original methods of another version would teach what was never tried.
+/// Checks that the benchmark has the version of the run.
 fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Result<()> {
     let facts = benchmark.facts();
     for key in ["package", "version", "source_sha256"] {
@@ -97,7 +97,7 @@ fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Res
         if then != now {
             anyhow::bail!(
                 "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
-                 name the folder it was made with by --benchmark-dir"
+                 name the folder of that version with --benchmark-dir"
             );
         }
     }
@@ -106,10 +106,10 @@ fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Res
 
 /// The method a task asks for, as its authors wrote it.
 pub(super) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String, String> {
-    benchmark.secrets().answer(task, Answer::Truth).map_err(|error| error.to_string())
+    benchmark.ground_truth().answer(task, Answer::Truth).map_err(|error| error.to_string())
 }
 
-/// What a build may know of it.
+/// What a build may know of the benchmark.
 pub(super) fn known<'a>(
     benchmark: &dyn Benchmark,
     original: fixfly_train::Original<'a>,
@@ -118,7 +118,7 @@ pub(super) fn known<'a>(
     let runtime = runtime.context("cannot start threads")?;
     let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark))?;
     let held_out = tasks.into_iter().map(|task| {
-        let source = benchmark.secrets().answer(&task, Answer::Truth)?;
+        let source = benchmark.ground_truth().answer(&task, Answer::Truth)?;
         Ok(HeldOut { id: task.id, source })
     });
     let facts = benchmark.facts();

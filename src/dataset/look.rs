@@ -22,24 +22,24 @@ pub(crate) struct Show {
     #[command(flatten)]
     folder: Folder,
 
-    /// How many rows, from the first
+    /// Number of rows to show
     #[arg(long, value_name = "N", default_value_t = 1)]
     rows: usize,
 
-    /// The row of this id, or of the first id that begins so
+    /// Show the first row whose id starts with ID
     #[arg(long, value_name = "ID", conflicts_with = "rows")]
     row: Option<String>,
 
-    /// The student's tokenizer.json: show what the student sees, by its chat
-    /// template and its tokens
+    /// The student's tokenizer.json: show the row as the student sees it, with its chat
+    /// template and tokens
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// The student's chat template; the one beside the tokenizer if not given
+    /// The student's chat template [default: the one beside the tokenizer]
     #[arg(long, value_name = "NAME|FILE", requires = "tokenizer")]
     chat_template: Option<String>,
 
-    /// When to show what is learned in colour
+    /// When to use colour for lines that carry loss
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
 }
@@ -80,7 +80,7 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
                 |row: &Result<Row, _>| row.as_ref().map_or(true, |r| r.id.starts_with(id));
             let Some(row) = dataset.rows()?.find(matches) else {
                 let folder = flags.folder.dataset.display();
-                return Err(Usage(format!("{folder} has no row whose id begins with {id}")).into());
+                return Err(Usage(format!("{folder} has no row whose id starts with {id}")).into());
             };
             text += &shown(&row?)?;
         }
@@ -88,8 +88,8 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// A row: its origin in a line, then who says what. Learned lines have a `+`,
-/// and are green where colours are shown.
+/// A row: its origin in one line, then its messages. Lines that carry loss start with
+/// `+`, and are green if colours are on.
 fn shown(row: &Row, reader: Option<&Reader>, color: bool) -> anyhow::Result<String> {
     let paint = |code: &str, text: &str| match color {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -152,16 +152,16 @@ pub(crate) struct Stats {
     #[command(flatten)]
     folder: Folder,
 
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Form::Table)]
     format: Form,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// For a person
+    /// For people
     Table,
-    /// Everything
+    /// Complete, as JSON
     Json,
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn stats(flags: &Stats) -> anyhow::Result<()> {
     })
 }
 
-/// What a dataset holds, in lines of a count and its name.
+/// Statistics of a dataset, in lines of a count and its name.
 pub(super) fn tables(summary: &Summary) -> String {
     let mut text = format!("{}: {}\n", summary.recipe_name, summary.recipe.about);
     let mut say = |title: &str, counts: Vec<(String, usize)>| {
@@ -188,38 +188,38 @@ pub(super) fn tables(summary: &Summary) -> String {
         counts.iter().map(|(name, count)| (name.clone(), *count)).collect::<Vec<_>>()
     };
     say("rows", summary.parts.iter().map(|(part, n)| (part.name().to_string(), *n)).collect());
-    say("what the episode was", owned(&summary.kinds));
-    say("whose episode it was", owned(&summary.teachers));
-    say("where the answer comes from", owned(&summary.answers));
+    say("kinds of episodes", owned(&summary.kinds));
+    say("teachers", owned(&summary.teachers));
+    say("sources of answers", owned(&summary.answers));
     let [messages, learned] = summary.messages;
     say(
-        "of them",
+        "content",
         vec![
             ("tasks".into(), summary.tasks),
             ("rows with reasoning".into(), summary.reasoned),
             ("messages of the model".into(), messages),
-            ("of those, learned".into(), learned),
+            ("of those, with loss".into(), learned),
         ],
     );
-    say("episodes left out", owned(&summary.left_out));
-    say("rows not there", {
+    say("episodes not used", owned(&summary.left_out));
+    say("rows dropped", {
         let mut counts = owned(&summary.dropped);
         counts.insert(0, ("duplicates".into(), summary.duplicates));
         counts
     });
     let lengths = &summary.lengths;
     let rows = lengths.histogram.iter().map(|(limit, n)| (format!("up to {limit}"), *n)).collect();
-    say(&format!("tokens of a row ({})", lengths.how), rows);
+    say(&format!("tokens per row ({})", lengths.how), rows);
     let audit = &summary.audit;
     let showing = match audit.masked {
-        true => "tasks whose prompt showed such a method; it was taken out",
+        true => "tasks whose prompt showed such a method; it was removed",
         false => "tasks whose prompt shows such a method word for word",
     };
     say(
         &format!("leaks of the benchmark's {} methods", audit.held_out),
         vec![
-            (format!("answers, of {}", audit.answers), audit.leaks.len()),
-            (format!("{showing}, of {}", audit.contexts), audit.showing),
+            (format!("answers, out of {}", audit.answers), audit.leaks.len()),
+            (format!("{showing}, out of {}", audit.contexts), audit.showing),
         ],
     );
     text
@@ -227,11 +227,11 @@ pub(super) fn tables(summary: &Summary) -> String {
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// One dataset
+    /// First dataset
     #[arg(value_name = "A")]
     first: PathBuf,
 
-    /// The other
+    /// Second dataset
     #[arg(value_name = "B")]
     second: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `--gold`: whether the instances themselves hold.
+//! `--gold`: checks that the instances are valid.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use fixfly_benchmarks::swebench::grade::Grade;
 use super::{Job, Swebench, all, conclude, host};
 use crate::terminal::{Terminal, print};
 
-/// Grades each instance without a patch and with the authors', so often.
+/// Grades each instance without a patch and with the gold patch, `--repeat` times.
 pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let host = host(flags)?;
     let grader = flags.issues.open(flags.issues.chosen()?, &*host, terminal).await?;
@@ -21,7 +21,7 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
             let jobs = grader.instances().iter().map(|instance| Job {
                 instance: instance.clone(),
                 patch: if gold { instance.patch.clone() } else { String::new() },
-                again: flags.again || round > 0,
+                force: flags.force || round > 0,
             });
             let (graded, failed) = all(flags, &grader, &*host, jobs.collect(), terminal).await?;
             broken.extend(failed);
@@ -32,13 +32,13 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
     }
     let mut text = format!(
         "{:<40} {:<8} {:<8} {:>16}  {:<10} {:>8} {:>8}\n",
-        "instance", "version", "python", "to fix, before", "with gold", "before s", "after s"
+        "instance", "version", "python", "fail-to-pass", "with gold", "before s", "after s"
     );
-    let (mut held, mut flaky) = (0, Vec::new());
+    let (mut valid, mut flaky) = (0, Vec::new());
     for instance in grader.instances() {
         let Some([before, after]) = seen.get(&instance.id) else { continue };
-        let holds = after.iter().all(Graded::resolved) && !before.iter().any(Graded::resolved);
-        held += usize::from(holds);
+        let is_valid = after.iter().all(Graded::resolved) && !before.iter().any(Graded::resolved);
+        valid += usize::from(is_valid);
         let same = |all: &[Graded]| all.windows(2).all(|two| two[0].grade() == two[1].grade());
         if !same(before) || !same(after) {
             flaky.push(instance.id.as_str());
@@ -76,8 +76,8 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
         })
         .count();
     text += &format!(
-        "{held} of {all} instances hold, {} times each: resolved before {} of {all}, with the authors' patch {} of {all} \
-         (by the printed log alone {by_log} of {all}); {:.0} s in all\n",
+        "{valid} of {all} instances are valid, checked {} times each: resolved without a patch {} of {all}, \
+         with the gold patch {} of {all} ({by_log} of {all} by the log alone); {:.0} s in total\n",
         flags.repeat,
         count(0),
         count(1),
@@ -89,9 +89,9 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
     }
     print(&text)?;
     conclude(&broken)?;
-    match held == all {
+    match valid == all {
         true => Ok(()),
-        false => anyhow::bail!("{} of {all} instances do not hold", all - held),
+        false => anyhow::bail!("{} of {all} instances are not valid", all - valid),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `--rewrite-reports`: grades of logs that somebody's harness left behind.
+//! `--rewrite-reports`: grades existing logs of any harness.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use fixfly_benchmarks::swebench::spec::Specs;
 use super::{Swebench, given, summary, write_run_report};
 use crate::terminal::print;
 
-/// Reads each prediction's log and writes its report beside it.
+/// Reads each prediction's log and writes its report next to it.
 pub(super) fn reports(flags: &Swebench) -> anyhow::Result<()> {
     let instances = flags.issues.chosen()?;
     let grading = flags.issues.grading();
@@ -22,7 +22,7 @@ pub(super) fn reports(flags: &Swebench) -> anyhow::Result<()> {
             continue;
         };
         let folder = log_folder(&flags.output, &flags.run_id, &prediction.model, &prediction.id);
-        // Where there is no log, nothing was run: an error, as the official harness counts.
+        // Like the official harness, count a prediction without a log as an error.
         let Ok(log) = std::fs::read(folder.join("test_output.txt")) else { continue };
         let one = Graded::of_log(instance, specs.of(instance)?.log_parser, grading.rules, &log);
         write_report(&folder, &one, grading.rules)

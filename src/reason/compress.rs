@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
-use fixfly_runtime::{Message, Words};
+use fixfly_runtime::{Completion, Message};
 use fixfly_train::{Answered, Outcome, Prompts, Said, Tokens, Trace, Traces, compressed};
 use serde_json::json;
 
@@ -20,20 +20,20 @@ Examples:
   fixfly reason compress traces/v4/traces.jsonl --tokenizer qwen3/tokenizer.json --profile gpt-5-mini --budget 5 -o traces/v4-short
   fixfly dataset build --recipe v4-short-reasoning --traces traces/v4-short/traces.jsonl --tokenizer qwen3/tokenizer.json runs/* -o datasets/v4-short
 
-Traces that are short enough stay as they are. The same command continues; what
-was answered is neither asked nor paid again.")]
+Traces that are short enough stay unchanged. Run the same command again to resume;
+recorded answers are not requested or paid for again.")]
 pub(super) struct Flags {
-    /// Traces to shorten: a JSON line each, {\"row\": ID, \"reasoning\": TEXT}
+    /// File of traces to shorten, one JSON object per line: {\"row\": ID, \"reasoning\": TEXT}
     #[arg(value_name = "TRACES")]
     traces: PathBuf,
 
-    /// The student's tokenizer.json, which counts
+    /// The student's tokenizer.json, which counts tokens
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
 
-    /// Tokens of a trace at most
+    /// Maximum tokens of a trace
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..))]
-    most_tokens: u32,
+    max_trace_tokens: u32,
 
     #[command(flatten)]
     teacher: teacher::Flags,
@@ -43,7 +43,7 @@ pub(super) fn compress(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()>
     let traces = Traces::open(&flags.traces)?;
     let tokens = Arc::new(Tokens::open(Some(&flags.tokenizer))?);
     let prompts = Arc::new(Prompts::load(flags.teacher.prompts.as_deref())?);
-    let most = flags.most_tokens as usize;
+    let most = flags.max_trace_tokens as usize;
     let all: Vec<&Trace> = traces.iter().take(flags.teacher.limit()).collect();
     let (short, long): (Vec<&Trace>, Vec<&Trace>) =
         all.iter().partition(|trace| tokens.of(trace.reasoning.trim()) <= most);
@@ -96,7 +96,7 @@ impl Wanted for Short {
         self.prompts.compress(&self.reasoning, self.most, before)
     }
 
-    async fn judge(&self, words: &Words) -> Result<Outcome, String> {
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
         let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
         let said = Said { text, reasoning, finish: words.generation.finish };
         Ok(compressed(said, self.most, &self.tokens))

@@ -8,8 +8,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, Budget, Call, Host, Message, Policy, PolicyError, Split, Task,
-    Templates, Tool, View, Words, attempt,
+    Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
+    Split, Task, Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::Pool;
 use fixfly_train::{
@@ -32,28 +32,29 @@ Examples:
   fixfly reason elicit datasets/v4 --accept tests --benchmark django ... -o traces/v4
   fixfly dataset build --recipe v4-reasoning --traces traces/v4/traces.jsonl runs/* -o datasets/v4-reasoning
 
-The same command continues; what was answered is neither asked nor paid again.")]
+Run the same command again to resume; recorded answers are not requested or paid for
+again.")]
 pub(super) struct Flags {
-    /// Dataset whose answers are to be reasoned about
+    /// Dataset whose answers need reasoning
     #[arg(value_name = "DATASET")]
     dataset: PathBuf,
 
-    #[arg(long, value_name = "NAME", default_value = "minimal", help = choices("How the teacher is asked", ELICITATIONS))]
-    by: String,
+    #[arg(long, value_name = "NAME", default_value = "minimal", help = choices("Prompt for the teacher", ELICITATIONS))]
+    prompt: String,
 
-    /// When a trace is taken: the teacher's final code is the given solution, or passes the tests
+    /// When to accept a trace: the teacher's final code is the given solution, or passes the tests
     #[arg(long, value_name = "WHEN", default_value = "same")]
     accept: Accept,
 
-    /// Benchmark whose tests decide, for --accept tests
+    /// Benchmark of the tests, for --accept tests
     #[arg(long, value_name = "NAME", default_value = "django")]
     benchmark: String,
 
-    /// Folder of that benchmark, if it is not in its usual place
+    /// Folder of that benchmark [default: its usual place]
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 
-    /// Where those tests run
+    /// Sandbox of those tests
     #[arg(long, value_name = "NAME", default_value = "local")]
     sandbox: String,
 
@@ -63,19 +64,19 @@ pub(super) struct Flags {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Accept {
-    /// It has the syntax tree of the given solution
+    /// The code has the syntax tree of the given solution
     Same,
-    /// It passes the tests, in a sandbox
+    /// The code passes the tests, in a sandbox
     Tests,
 }
 
 pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let by = fixfly_runtime::find("prompt", ELICITATIONS, &flags.by).map_err(Usage)?.name;
+    let by = fixfly_runtime::find("prompt", ELICITATIONS, &flags.prompt).map_err(Usage)?.name;
     let dataset = Dataset::open(&flags.dataset)?;
     if dataset.summary.reasoned > 0 {
         let folder = flags.dataset.display();
         return Err(Usage(format!(
-            "{folder} has rows that reason already: name a dataset of a recipe without reasoning"
+            "{folder} has rows with reasoning: name a dataset of a recipe without reasoning"
         ))
         .into());
     }
@@ -108,7 +109,7 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if let Some(bench) = bench
         && let Err(error) = runtime.block_on(bench.pool.drain())
     {
-        tracing::warn!("a sandbox was not closed cleanly: {error}");
+        tracing::warn!("cannot close a sandbox: {error}");
     }
     ended
 }
@@ -137,9 +138,9 @@ impl Wanted for Trace {
         self.prompts.elicit(&self.prompt, &self.question)
     }
 
-    async fn judge(&self, words: &Words) -> Result<Outcome, String> {
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
         let right = match (final_code(&words.text), &self.bench) {
-            (None, _) => Err("the answer holds no code"),
+            (None, _) => Err("the answer contains no code"),
             (Some(code), None) => match same_code(code, &self.question.solution, &Python) {
                 true => Ok("same code"),
                 false => Err("its code is not the given solution"),
@@ -155,7 +156,7 @@ impl Wanted for Trace {
     }
 }
 
-/// What runs the tests.
+/// The benchmark and sandboxes that run the tests.
 struct Bench {
     benchmark: Arc<dyn Benchmark>,
     tasks: HashMap<String, Task>,
@@ -184,7 +185,7 @@ impl Bench {
     async fn passes(&self, task: &str, code: &str) -> Result<bool, String> {
         let Some(task) = self.tasks.get(task) else {
             return Err(format!(
-                "the benchmark has no task {task}: name the one the dataset is of by --benchmark"
+                "the benchmark has no task {task}: name the benchmark of the dataset with --benchmark"
             ));
         };
         let task = Task { budget: Budget { turns: 1, ..task.budget.clone() }, ..task.clone() };
@@ -204,7 +205,7 @@ impl Bench {
     }
 }
 
-/// Submits what was said.
+/// A policy that submits one answer.
 struct Once(String);
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! Asks a teacher for words on many rows: some at a time, each answer on the
-//! disk before it is used, the same command going on where the last one ended.
+//! Asks a teacher about many rows in parallel. Each answer is on disk before it is
+//! used, so that the same command resumes where the last one ended.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
-use fixfly_runtime::{Message, Policy, PolicyError, Request, Words};
+use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request};
 use fixfly_train::{Answered, Answers, Outcome, Tally, Trace};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -23,35 +23,36 @@ use crate::failure::{Interrupted, Usage};
 use crate::run::{Interrupts, cpus, episode_seed, hex, model};
 use crate::terminal::{Terminal, print};
 
-/// Flags of both verbs.
+/// Flags of both subcommands.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Folder to write, or to go on with: answers.jsonl, traces.jsonl, the journal
+    /// Output folder, for answers.jsonl, traces.jsonl and the journal; an interrupted
+    /// command resumes from it
     #[arg(short, long, value_name = "DIR")]
     pub(super) output: PathBuf,
 
-    /// Who is asked: openai or llama
+    /// Policy of the teacher: openai or llama
     #[arg(long, default_value = "openai")]
     policy: String,
 
-    /// Folder with prompts to use in place of fixfly's own, as in minimal.jinja
+    /// Folder with prompts that replace the built-in ones, such as minimal.jinja
     #[arg(long, value_name = "DIR")]
     pub(super) prompts: Option<PathBuf>,
 
-    /// Only the first so many rows
+    /// Use only the first LIMIT rows
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
-    /// Answers to a row at most, before it is dropped and counted
+    /// Maximum number of answers per row, before the row is dropped and counted
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
-    tries: u32,
+    max_attempts: u32,
 
-    /// Seed, from which each answer's seed follows
+    /// Seed, from which the seed of each answer is derived
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Rows at a time; as many as there are processors if not given
+    /// Rows in parallel [default: the number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 
@@ -59,7 +60,7 @@ pub(super) struct Flags {
     model: model::Flags,
 }
 
-/// Words that are wanted for a row.
+/// A request about a row.
 #[async_trait]
 pub(super) trait Wanted: Send + Sync {
     /// The row.
@@ -68,33 +69,33 @@ pub(super) trait Wanted: Send + Sync {
     /// The prompt's name.
     fn prompt(&self) -> &str;
 
-    /// What is asked, after the last answer that was not taken.
+    /// The messages of the request, given the last rejected answer.
     fn messages(&self, before: Option<&Answered>) -> Vec<Message>;
 
-    /// What comes of an answer; else why the world kept it from being known.
-    async fn judge(&self, words: &Words) -> Result<Outcome, String>;
+    /// Judges an answer; an error if the infrastructure failed.
+    async fn judge(&self, words: &Completion) -> Result<Outcome, String>;
 }
 
-/// What is wanted, row by row.
+/// Requests, row by row.
 pub(super) type Rows<'a> = Box<dyn Iterator<Item = anyhow::Result<Box<dyn Wanted>>> + 'a>;
 
-/// What else a verb's record and table say.
+/// What a subcommand adds to the record and the table.
 pub(super) struct Verb<'a> {
-    /// What made the folder, beside what all verbs note.
+    /// Its part of the record of the folder.
     pub(super) about: Value,
     /// All rows, in their order.
     pub(super) rows: Vec<String>,
-    /// Rows whose trace stays as it is.
+    /// Rows whose trace stays unchanged.
     pub(super) spared: HashSet<&'a str>,
     /// The trace that a row had before.
     pub(super) earlier: &'a dyn Fn(&str) -> Option<&'a Trace>,
 }
 
-/// Who asks.
+/// The state of asking.
 struct Asking {
     policy: Box<dyn Policy>,
     answers: Mutex<Answers>,
-    tries: u32,
+    max_attempts: u32,
     seed: u64,
     stopped: AtomicBool,
 }
@@ -103,23 +104,23 @@ struct Asking {
 #[derive(Default)]
 struct Ended {
     stopped: bool,
-    /// Rows that are not done yet, and why where one failed.
+    /// Rows that are not done, and why one failed.
     left: usize,
     why: Option<String>,
 }
 
 impl Flags {
-    /// How many rows.
+    /// Maximum number of rows.
     pub(super) fn limit(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| limit as usize)
     }
 
-    /// How many at a time.
+    /// Rows in parallel.
     pub(super) fn jobs(&self) -> usize {
         cpus(self.jobs)
     }
 
-    /// Asks for what is wanted of each row that is not done, and says what came of it.
+    /// Asks about each row that is not done, and prints the results.
     pub(super) fn ask(
         &self,
         runtime: &tokio::runtime::Runtime,
@@ -131,14 +132,14 @@ impl Flags {
         let policy = self.policy(&settings)?;
         let mut about = json!({
             "fixfly": env!("CARGO_PKG_VERSION"), "policy": self.policy, "model": settings,
-            "tries": self.tries, "seed": self.seed,
+            "tries": self.max_attempts, "seed": self.seed,
         });
         merge(&mut about, &verb.about);
         let answers = Answers::open(&self.output, &about)?;
         let asking = Arc::new(Asking {
             policy,
             answers: Mutex::new(answers),
-            tries: self.tries,
+            max_attempts: self.max_attempts,
             seed: self.seed,
             stopped: AtomicBool::new(false),
         });
@@ -150,9 +151,9 @@ impl Flags {
             verb.earlier,
             &verb.spared,
         )?;
-        terminal.say(&format!("traces: {}", file.display()));
+        terminal.status(&format!("traces: {}", file.display()));
         if !ended.stopped {
-            print(&table(&answers, &verb, self.tries))?;
+            print(&table(&answers, &verb, self.max_attempts))?;
         }
         self.conclude(&ended)
     }
@@ -163,7 +164,7 @@ impl Flags {
         match entry.open {
             Open::Model(open) => Ok(open(settings).map_err(Usage)?),
             _ => Err(Usage(format!(
-                "the policy `{}` writes no text: name one that asks a model, openai or llama",
+                "the policy `{}` does not use a model: use openai or llama",
                 self.policy
             ))
             .into()),
@@ -172,7 +173,7 @@ impl Flags {
 
     fn conclude(&self, ended: &Ended) -> anyhow::Result<()> {
         let folder = self.output.display();
-        let again = format!("the same command continues {folder}");
+        let again = format!("run the same command again to resume {folder}");
         match (&ended.why, ended.left) {
             (Some(why), left) => anyhow::bail!("stopped with {left} rows left: {why}; {again}"),
             (None, left) if ended.stopped => {
@@ -211,7 +212,7 @@ impl Asking {
             while !ended.stopped && ended.why.is_none() && running.len() < jobs {
                 let Some(next) = wanted.next() else { break };
                 let next = next?;
-                match self.answers().next(next.row(), self.tries) {
+                match self.answers().next(next.row(), self.max_attempts) {
                     None => done += 1,
                     Some(_) => drop(running.spawn(self.clone().row(next))),
                 }
@@ -220,7 +221,7 @@ impl Asking {
                 break;
             }
             tokio::select! {
-                Some(row) = running.join_next() => match row.context("a row met a fault in fixfly; please report it")? {
+                Some(row) = running.join_next() => match row.context("a row hit a bug in fixfly; please report it")? {
                     Ok(()) => done += 1,
                     Err(why) => {
                         ended.left += 1;
@@ -231,7 +232,7 @@ impl Asking {
                     false => {
                         ended.stopped = true;
                         self.stopped.store(true, Ordering::Relaxed);
-                        terminal.say("finishing the answers under way; press Ctrl-C again to stop at once");
+                        terminal.status("waiting for running requests; press Ctrl-C again to stop at once");
                     }
                     true => {
                         ended.left += running.len();
@@ -255,11 +256,11 @@ impl Asking {
         loop {
             let (next, before) = {
                 let answers = self.answers();
-                (answers.next(row, self.tries), answers.last(row).cloned())
+                (answers.next(row, self.max_attempts), answers.last(row).cloned())
             };
             let Some(attempt) = next else { return Ok(()) };
             if self.stopped.load(Ordering::Relaxed) {
-                return Err("asked to stop".into());
+                return Err("interrupted".into());
             }
             let messages = wanted.messages(before.as_ref());
             let answered = self.once(&*wanted, attempt, &messages).await?;
@@ -307,18 +308,18 @@ impl Asking {
             }
             Err(PolicyError::Model(why)) => answered.outcome = never(why),
             Err(PolicyError::Spent(_)) => {
-                answered.outcome = never("longer than the teacher's window".into());
+                answered.outcome = never("longer than the teacher's context window".into());
             }
         }
         Ok(answered)
     }
 }
 
-/// What came of it all.
-fn table(answers: &Answers, verb: &Verb<'_>, tries: u32) -> String {
+/// A table of the results.
+fn table(answers: &Answers, verb: &Verb<'_>, max_attempts: u32) -> String {
     let Tally { answers: asked, accepted, leaky, leaks, rejected, usage } = &answers.tally;
     let mut dropped = BTreeMap::new();
-    for row in verb.rows.iter().filter(|row| answers.next(row, tries).is_none()) {
+    for row in verb.rows.iter().filter(|row| answers.next(row, max_attempts).is_none()) {
         if let Some(Answered { outcome: Outcome::Rejected { why, .. }, .. }) = answers.last(row) {
             *dropped.entry(why.as_str()).or_insert(0) += 1;
         }
@@ -328,29 +329,29 @@ fn table(answers: &Answers, verb: &Verb<'_>, tries: u32) -> String {
         let _ = writeln!(text, "{count:>8}  {what}");
     };
     if !verb.spared.is_empty() {
-        line(verb.spared.len(), "traces that were short enough");
+        line(verb.spared.len(), "traces that were already short enough");
     }
-    line(*accepted, "traces taken");
-    line(dropped.values().sum(), "rows dropped, as no answer was taken");
+    line(*accepted, "traces accepted");
+    line(dropped.values().sum(), "rows dropped without an accepted answer");
     for (why, count) in dropped {
-        line(count, &format!("  the last answer: {why}"));
+        line(count, &format!("  last answer: {why}"));
     }
     line(*asked, "answers");
     for (why, count) in rejected {
-        line(*count, &format!("  not taken: {why}"));
+        line(*count, &format!("  rejected: {why}"));
     }
-    line(*leaky, "traces that spoke of the given solution");
-    line(*leaks, "  sentences taken out of them");
+    line(*leaky, "traces that mentioned the given solution");
+    line(*leaks, "  sentences removed from them");
     let counted = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    line(counted(usage.prompt_tokens), "tokens read");
-    line(counted(usage.completion_tokens), "tokens written");
+    line(counted(usage.prompt_tokens), "prompt tokens");
+    line(counted(usage.completion_tokens), "completion tokens");
     if let Some(usd) = usage.usd {
         let _ = writeln!(text, "{:>8}  spent", format!("${usd:.4}"));
     }
     text
 }
 
-/// How far it is.
+/// The progress bar.
 struct Bar(Option<ProgressBar>);
 
 impl Bar {
@@ -369,9 +370,7 @@ impl Bar {
         let rejected: usize = tally.rejected.values().sum();
         let spent = tally.usage.usd.map_or(String::new(), |usd| format!("  ${usd:.2}"));
         let taken = tally.accepted;
-        bar.set_message(format!(
-            "{done}/{total}  taken {taken}  answers not taken {rejected}{spent}"
-        ));
+        bar.set_message(format!("{done}/{total}  accepted {taken}  rejected {rejected}{spent}"));
     }
 
     fn finish(&self) {

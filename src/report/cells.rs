@@ -1,4 +1,4 @@
-//! Figures as words, the same in every table.
+//! Number formats shared by all tables.
 
 use fixfly_benchmarks::metrics::{Estimate, Share};
 
@@ -6,7 +6,7 @@ use super::groups::Rate;
 
 pub(super) const NONE: &str = "—";
 
-/// `82.4 (78.3–85.8)`; with σ where there were repeats.
+/// `82.4 (78.3–85.8)`, with σ for repeats.
 pub(super) fn rate(rate: &Option<Rate>) -> String {
     let Some(rate) = rate else { return NONE.into() };
     let sigma = rate.spread.as_ref().map_or(String::new(), |s| format!(" σ {:.1}", s.sigma));

@@ -1,4 +1,4 @@
-//! Two configurations over the same tasks.
+//! Comparison of two configurations on the same tasks.
 
 use std::collections::BTreeMap;
 
@@ -6,46 +6,47 @@ use fixfly_benchmarks::metrics::McNemar;
 use serde::Serialize;
 
 use super::cells;
-use super::groups::{Group, Set, difference, ratio};
-use super::measured::{Attempt, by_task};
-use super::sheets::Sheet;
+use super::groups::{Group, RunSet, difference, ratio};
+use super::run_metrics::{Attempt, by_task};
+use super::run_tables::Table;
 use super::tables::words_by_task;
 use crate::failure::Usage;
 
-/// What is said of two configurations, the second seen from the first.
+/// A comparison of two configurations. Differences are second − first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) first: String,
     pub(crate) second: String,
-    /// Of pairs of the same task and the same place among the repeats.
+    /// Over pairs of episodes of one task, by index of the repeat.
     pub(crate) mcnemar: McNemar,
-    /// Figure, first, second, difference with its interval.
+    /// Measure, first, second, difference with its interval, n.
     pub(crate) figures: Vec<[String; 5]>,
-    /// Tasks that only one of them solved, in any repeat.
+    /// Tasks that only the first solved in any repeat.
     pub(crate) only_first: Vec<String>,
+    /// Tasks that only the second solved in any repeat.
     pub(crate) only_second: Vec<String>,
 }
 
-/// Tasks named at most, in a table.
+/// Maximum number of tasks to list.
 const NAMED: usize = 20;
 
 impl Comparison {
-    pub(crate) fn of(set: &Set<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn of(set: &RunSet<'_>) -> anyhow::Result<Self> {
         let groups: Vec<&Group<'_>> = set.groups.iter().collect();
         let [first, second] = groups.as_slice() else {
-            let said = "--compare takes two configurations, and there are";
+            let rule = "--compare requires two configurations, found";
             let shown =
                 groups.iter().map(|group| group.labels.shown()).collect::<Vec<_>>().join("; ");
-            let mend = "runs with the same labels count as repeats of one: tell them apart, as in \
-                        RUN,dataset=NAME";
-            return Err(Usage(format!("{said} {}: {shown}; {mend}", groups.len())).into());
+            let remedy = "runs with the same labels are repeats of one configuration; add labels \
+                          to distinguish them, such as RUN,dataset=NAME";
+            return Err(Usage(format!("{rule} {}: {shown}; {remedy}", groups.len())).into());
         };
         if first.benchmark != second.benchmark {
-            let said = format!(
-                "--compare takes runs of one benchmark, not of {} and {}",
+            let why = format!(
+                "--compare requires runs of the same benchmark, found {} and {}",
                 first.benchmark, second.benchmark
             );
-            return Err(Usage(said).into());
+            return Err(Usage(why).into());
         }
         let outcomes = |group: &Group<'_>| -> BTreeMap<(String, usize), bool> {
             let of = |(at, repeat): (usize, &Vec<&Attempt>)| {
@@ -66,19 +67,12 @@ impl Comparison {
         })
     }
 
-    pub(crate) fn sheets(&self) -> Vec<Sheet> {
+    pub(crate) fn tables(&self) -> Vec<Table> {
         let McNemar { both, only_first, only_second, neither, p } = self.mcnemar;
         let strings = |cells: &[&str]| cells.iter().map(|c| (*c).to_string()).collect::<Vec<_>>();
-        let solved = Sheet {
-            title: format!("solved, {} beside {}", self.second, self.first),
-            header: strings(&[
-                "both",
-                "only first",
-                "only second",
-                "neither",
-                "pairs",
-                "McNemar p",
-            ]),
+        let solved = Table {
+            title: format!("Solved: {} (first) vs. {} (second)", self.first, self.second),
+            header: strings(&["Both", "Only first", "Only second", "Neither", "n", "McNemar p"]),
             rows: vec![vec![
                 both.to_string(),
                 only_first.to_string(),
@@ -87,33 +81,34 @@ impl Comparison {
                 self.mcnemar.pairs().to_string(),
                 format!("{p:.4}"),
             ]],
-            notes: strings(&["Pairs are of one task. p is exact and two-sided: how often a \
-                              difference at least as large comes by chance."]),
+            notes: strings(&["n: pairs of episodes of the same task. p: exact, two-sided."]),
         };
-        let figures = Sheet {
-            title: "figures, over the tasks that both tried".into(),
-            header: strings(&["figure", "first", "second", "second − first", "of"]),
+        let figures = Table {
+            title: "Differences over the tasks that both attempted".into(),
+            header: strings(&["Measure", "First", "Second", "Second − first", "n"]),
             rows: self.figures.iter().map(|row| row.to_vec()).collect(),
-            notes: strings(&["In brackets: 95 % intervals, bootstrap over tasks."]),
+            notes: strings(&["Parentheses: 95 % intervals, bootstrap over tasks."]),
         };
         let tasks = |only: &[String]| {
             let more = only.len().saturating_sub(NAMED);
             let mut named = only.iter().take(NAMED).cloned().collect::<Vec<_>>();
-            named.extend((more > 0).then(|| format!("and {more} more; --format json names all")));
+            named.extend(
+                (more > 0).then(|| format!("and {more} more; use --format json to list all")),
+            );
             named
         };
         let rows = [("first", &self.only_first), ("second", &self.only_second)];
         let rows = rows.iter().flat_map(|(who, only)| {
-            tasks(only).into_iter().map(move |task| vec![format!("only the {who}"), task])
+            tasks(only).into_iter().map(move |task| vec![format!("only {who}"), task])
         });
-        let differing = Sheet {
-            title: "tasks that one of them solved".into(),
-            header: strings(&["solved by", "task"]),
+        let differing = Table {
+            title: "Tasks solved by only one configuration".into(),
+            header: strings(&["Solved by", "Task"]),
             rows: rows.collect(),
             notes: Vec::new(),
         };
-        let sheets = [solved, figures, differing].into_iter();
-        sheets.filter(|sheet| !sheet.rows.is_empty()).collect()
+        let tables = [solved, figures, differing].into_iter();
+        tables.filter(|table| !table.rows.is_empty()).collect()
     }
 }
 
@@ -139,9 +134,8 @@ fn only(
 }
 
 fn figures(first: &Group<'_>, second: &Group<'_>) -> Vec<[String; 5]> {
-    let mean = |group: &Group<'_>, beside: &Group<'_>, figure: &dyn Fn(&Attempt) -> f64| {
-        let (ones, others) =
-            (by_task(group.attempts(), figure), by_task(beside.attempts(), figure));
+    let mean = |group: &Group<'_>, other: &Group<'_>, figure: &dyn Fn(&Attempt) -> f64| {
+        let (ones, others) = (by_task(group.attempts(), figure), by_task(other.attempts(), figure));
         let both = ones.into_iter().filter(|(task, _)| others.contains_key(task));
         cells::number(fixfly_benchmarks::metrics::mean(&both.map(|(_, v)| v).collect::<Vec<_>>()))
     };
@@ -164,13 +158,13 @@ fn figures(first: &Group<'_>, second: &Group<'_>) -> Vec<[String; 5]> {
         row("solved by turn 2, %", &solved_by(2)),
         row("solved by the last turn, %", &solved_by(usize::MAX)),
         row("failing turns", &|attempt| attempt.errors.len() as f64),
-        row("tokens read and written", &|attempt| attempt.tokens as f64),
+        row("tokens", &|attempt| attempt.tokens as f64),
         row("seconds", &|attempt| attempt.seconds),
     ];
     let (ones, others) = (words_by_task(first), words_by_task(second));
     if let Some(ratio) = ratio(&others, &ones) {
         rows.push([
-            "words of reasoning, a turn, second / first".into(),
+            "words of reasoning per turn, second / first".into(),
             String::new(),
             String::new(),
             cells::score(&Some(ratio)),
@@ -185,7 +179,7 @@ mod tests {
     use super::super::fixture::{attempt, run};
     use super::super::groups::Checkpoint;
     use super::super::labels::Labels;
-    use super::super::sheets;
+    use super::super::run_tables;
     use super::*;
 
     #[test]
@@ -200,21 +194,21 @@ mod tests {
             run(named("A"), "benchmark", solved(&[1, 0, 0, 2, 0])),
             run(named("B"), "benchmark", solved(&[1, 1, 3, 0, 0, 1])),
         ];
-        let comparison = Comparison::of(&Set::of(&runs, Checkpoint::Last)).unwrap();
+        let comparison = Comparison::of(&RunSet::of(&runs, Checkpoint::Last)).unwrap();
         assert_eq!((comparison.mcnemar.only_second, comparison.mcnemar.pairs()), (2, 5));
         assert_eq!(
             (&*comparison.only_first, &*comparison.only_second),
             (&["t3".into()][..], &["t1".into(), "t2".into()][..])
         );
         let text: Vec<String> =
-            comparison.sheets().iter().map(|sheet| sheets::table(sheet, None)).collect();
+            comparison.tables().iter().map(|table| run_tables::render(table, None)).collect();
         insta::assert_snapshot!(text.join("\n\n"));
     }
 
     #[test]
     fn one_configuration_is_not_two() {
         let runs = [run(Labels::default(), "benchmark", vec![attempt("t", None)])];
-        let error = Comparison::of(&Set::of(&runs, Checkpoint::Last)).unwrap_err().to_string();
-        assert!(error.contains("there are 1"), "{error}");
+        let error = Comparison::of(&RunSet::of(&runs, Checkpoint::Last)).unwrap_err().to_string();
+        assert!(error.contains("found 1"), "{error}");
     }
 }

@@ -1,26 +1,26 @@
-//! What a model's words cost.
+//! Model usage and its cost.
 
 use fixfly_benchmarks::metrics::Share;
 use fixfly_runtime::{Action, Episode, Finish};
 use serde::Serialize;
 
-use super::measure::Named;
+use super::run_report::Named;
 
-/// Sums over all turns in which a model was asked.
+/// Sums over all turns that called a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Costs {
-    /// Turns in which a model was asked.
+    /// Turns that called a model.
     pub(crate) turns: usize,
     pub(crate) prompt_tokens: u64,
     pub(crate) cached_tokens: u64,
     pub(crate) completion_tokens: u64,
     pub(crate) reasoning_tokens: u64,
-    /// Calls, those that failed included; none for answers that were kept.
+    /// API calls, including failed ones. Cached answers make no call.
     pub(crate) calls: u64,
-    /// US dollars, of the turns whose price is known.
+    /// US dollars of the turns with a known price.
     pub(crate) usd: f64,
     pub(crate) priced_turns: usize,
-    /// Why the model stopped.
+    /// Finish reasons.
     pub(crate) finishes: Vec<Named>,
 }
 
@@ -42,10 +42,10 @@ impl Costs {
         let finishes = asked.iter().filter_map(|action| action.generation.as_ref());
         let finishes: Vec<Finish> = finishes.map(|generation| generation.finish).collect();
         costs.finishes = [
-            (Finish::Stop, "done"),
-            (Finish::ToolCall, "called a tool"),
-            (Finish::Length, "cut off at the limit of tokens"),
-            (Finish::Filtered, "cut off by a content filter"),
+            (Finish::Stop, "stop"),
+            (Finish::ToolCall, "tool call"),
+            (Finish::Length, "token limit"),
+            (Finish::Filtered, "content filter"),
             (Finish::Refused, "refused"),
         ]
         .into_iter()

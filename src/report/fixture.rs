@@ -1,7 +1,7 @@
-//! Runs made up for tests.
+//! Fixtures for tests.
 
 use super::labels::Labels;
-use super::measured::{Attempt, Measured};
+use super::run_metrics::{Attempt, RunMetrics};
 
 pub(crate) fn attempt(task: &str, solved_at: Option<usize>) -> Attempt {
     let error = |_| "AssertionError".to_string();
@@ -23,8 +23,8 @@ pub(crate) fn attempt(task: &str, solved_at: Option<usize>) -> Attempt {
     }
 }
 
-pub(crate) fn run(labels: Labels, split: &str, attempts: Vec<Attempt>) -> Measured {
-    Measured {
+pub(crate) fn run(labels: Labels, split: &str, attempts: Vec<Attempt>) -> RunMetrics {
+    RunMetrics {
         run: format!("runs/{}", labels.shown().replace([' ', ','], "-")),
         labels,
         benchmark: "django".into(),

@@ -1,4 +1,4 @@
-//! Runs of one configuration together, and how much of a benchmark they solve.
+//! Groups of runs with the same configuration, and their solve rates.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use clap::ValueEnum;
 use fixfly_benchmarks::metrics::{Estimate, Share, SolvedAt, Spread, bootstrap, solved, spread};
 
 use super::labels::Labels;
-use super::measured::{Attempt, Measured, by_task};
+use super::run_metrics::{Attempt, RunMetrics, by_task};
 
 const VALIDATION: &str = "validation";
 
-/// Seed of every interval.
+/// Seed of all bootstrap intervals.
 pub(crate) const SEED: u64 = 0;
 
-/// Which checkpoint stands for a training in the tables.
+/// The checkpoint that represents a training run in the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Checkpoint {
-    /// Best on the validation split, where there are such runs; else the last
+    /// Best on the validation split; the last if there are no validation runs
     #[default]
     Validation,
-    /// The last
+    /// Last
     Last,
-    /// Best on the benchmark itself, as in the thesis: its figure is too good
+    /// Best on the benchmark itself, as in the paper; biased upwards
     Best,
 }
 
-/// All runs of one configuration on one benchmark: each run, and each sample
-/// of a run, is one repeat.
+/// All runs of one configuration on one benchmark. Each sample of each run is one
+/// repeat.
 pub(crate) struct Group<'m> {
     pub(crate) labels: Labels,
     pub(crate) benchmark: &'m str,
@@ -36,20 +36,20 @@ pub(crate) struct Group<'m> {
     pub(crate) repeats: Vec<Vec<&'m Attempt>>,
 }
 
-/// How much was solved.
+/// A solve rate with its interval.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rate {
     pub(crate) percent: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Over repeats, where there are several.
+    /// Over repeats; `None` for a single one.
     pub(crate) spread: Option<Spread>,
     pub(crate) tasks: usize,
     pub(crate) episodes: usize,
 }
 
 impl<'m> Group<'m> {
-    /// Whether both are of the same tasks.
+    /// Whether both groups have the same benchmark and split.
     pub(crate) fn is_on(&self, other: &Group<'_>) -> bool {
         (self.benchmark, self.split) == (other.benchmark, other.split)
     }
@@ -58,7 +58,7 @@ impl<'m> Group<'m> {
         self.repeats.iter().flatten().copied()
     }
 
-    /// Solved by a turn; by the last one if none is named.
+    /// Share of tasks solved by a turn, or by the last turn for `None`.
     pub(crate) fn rate(&self, turn: Option<usize>) -> Option<Rate> {
         let by = |attempt: &Attempt| {
             attempt.solved_at.is_some_and(|at| turn.is_none_or(|turn| at <= turn))
@@ -71,7 +71,7 @@ impl<'m> Group<'m> {
             .map(|v| 100.0 * v)
             .collect();
         let (percent, low, high) = match shares.as_slice() {
-            // One repeat is a proportion; the mean of several is none.
+            // One repeat is a proportion with a Wilson interval. The mean of several is not.
             [one] => (one.percent?, one.low?, one.high?),
             _ => {
                 let mean = mean_of(&tasks)?;
@@ -82,7 +82,7 @@ impl<'m> Group<'m> {
         Some(Rate { percent, low, high, spread: spread(&percents), tasks: tasks.len(), episodes })
     }
 
-    /// Turn by turn, all repeats together.
+    /// Solved by turn, over all repeats.
     pub(crate) fn turns(&self) -> Vec<SolvedAt> {
         let at: Vec<_> = self.attempts().map(|attempt| attempt.solved_at).collect();
         solved(&at, self.attempts().map(|attempt| attempt.turns).max().unwrap_or(0))
@@ -93,12 +93,12 @@ fn mean_of(values: &[f64]) -> Option<Estimate> {
     fixfly_benchmarks::metrics::mean_interval(values, SEED)
 }
 
-/// How much more of the tasks that both tried one solves, in points.
+/// Difference of the solve rates in points, over the tasks that both attempted.
 pub(crate) fn gain(one: &Group<'_>, other: &Group<'_>) -> Option<Estimate> {
     difference(one, other, |attempt| 100.0 * f64::from(attempt.solved_at.is_some()))
 }
 
-/// The mean difference of a figure over the tasks that both tried.
+/// Mean paired difference of a value over the tasks that both attempted.
 pub(crate) fn difference(
     one: &Group<'_>,
     other: &Group<'_>,
@@ -111,7 +111,7 @@ pub(crate) fn difference(
     mean_of(&differences)
 }
 
-/// The ratio of two means over the tasks that both have a value of.
+/// Ratio of two means over the tasks with both values.
 pub(crate) fn ratio(ones: &BTreeMap<&str, f64>, others: &BTreeMap<&str, f64>) -> Option<Estimate> {
     let pairs: Vec<(f64, f64)> =
         ones.iter().filter_map(|(task, value)| Some((*value, *others.get(task)?))).collect();
@@ -123,16 +123,16 @@ pub(crate) fn ratio(ones: &BTreeMap<&str, f64>, others: &BTreeMap<&str, f64>) ->
     })
 }
 
-/// All groups, and which of them stand in tables.
-pub(crate) struct Set<'m> {
+/// All groups of a report, and the rule that chooses between checkpoints.
+pub(crate) struct RunSet<'m> {
     pub(crate) groups: Vec<Group<'m>>,
     pub(crate) choice: Checkpoint,
-    /// Why methods are not beside their references, by run.
+    /// Why reference methods cannot be read, by run.
     pub(crate) no_truth: Vec<String>,
 }
 
-impl<'m> Set<'m> {
-    pub(crate) fn of(measured: &'m [Measured], choice: Checkpoint) -> Self {
+impl<'m> RunSet<'m> {
+    pub(crate) fn of(measured: &'m [RunMetrics], choice: Checkpoint) -> Self {
         let mut groups: Vec<Group<'m>> = Vec::new();
         for run in measured {
             let place = groups.iter().position(|group| {
@@ -160,11 +160,11 @@ impl<'m> Set<'m> {
         let mut no_truth: Vec<String> =
             measured.iter().filter_map(|run| run.no_truth.clone()).collect();
         no_truth.dedup();
-        Set { groups, choice, no_truth }
+        RunSet { groups, choice, no_truth }
     }
 
-    /// Groups to report: those of the validation split only choose, where the
-    /// same configuration has another.
+    /// Groups to report. Omits validation groups whose configuration was also
+    /// evaluated on another split: they only choose the checkpoint.
     pub(crate) fn reported(&self) -> impl Iterator<Item = &Group<'m>> {
         let elsewhere = |group: &Group<'_>| {
             let same =
@@ -174,7 +174,7 @@ impl<'m> Set<'m> {
         self.groups.iter().filter(move |group| group.split != VALIDATION || !elsewhere(group))
     }
 
-    /// One group a training: its chosen checkpoint.
+    /// One group per training run: the chosen checkpoint.
     pub(crate) fn chosen(&self) -> Vec<&Group<'m>> {
         let mut chosen: Vec<&Group<'m>> = Vec::new();
         for group in self.reported() {
@@ -183,7 +183,9 @@ impl<'m> Set<'m> {
             };
             match chosen.iter().position(same) {
                 None => chosen.push(group),
-                Some(place) if self.worth(group) > self.worth(chosen[place]) => {
+                Some(place)
+                    if self.checkpoint_score(group) > self.checkpoint_score(chosen[place]) =>
+                {
                     chosen[place] = group
                 }
                 Some(_) => {}
@@ -192,8 +194,8 @@ impl<'m> Set<'m> {
         chosen
     }
 
-    /// What decides between checkpoints of one training: the higher is chosen.
-    fn worth(&self, group: &Group<'m>) -> (f64, u32) {
+    /// Sort key of the checkpoints of one training run. The highest is chosen.
+    fn checkpoint_score(&self, group: &Group<'m>) -> (f64, u32) {
         let rate = |group: &Group<'_>| group.rate(None).map_or(-1.0, |rate| rate.percent);
         let epoch = group.labels.epoch.unwrap_or(0);
         let on_validation = || {
@@ -208,7 +210,7 @@ impl<'m> Set<'m> {
         }
     }
 
-    /// How checkpoints were chosen, in a sentence; nothing where there was no choice.
+    /// A note on the choice of checkpoints, if there was a choice.
     pub(crate) fn how_chosen(&self) -> Option<String> {
         let reported = self.reported().count();
         if self.chosen().len() == reported {
@@ -217,17 +219,17 @@ impl<'m> Set<'m> {
         let validation = self.groups.iter().any(|group| group.split == VALIDATION);
         Some(match self.choice {
             Checkpoint::Best => {
-                "Checkpoints are the best on this benchmark itself: their figures are too good."
+                "Checkpoints: best on this benchmark itself, so their results are biased upwards."
                     .into()
             }
             Checkpoint::Validation if validation => {
-                "Checkpoints are the best on the validation split.".into()
+                "Checkpoints: best on the validation split.".into()
             }
-            _ => "Checkpoints are the last; `--table checkpoints` has them all.".into(),
+            _ => "Checkpoints: last of each training run. `--table checkpoints` lists all.".into(),
         })
     }
 
-    /// The chosen group with these labels, on the same benchmark as another one.
+    /// The chosen group with these labels on the benchmark of `like`.
     pub(crate) fn find(&self, labels: &Labels, like: &Group<'_>) -> Option<&Group<'m>> {
         let same = |group: &&&Group<'m>| {
             group.labels.any_epoch() == labels.any_epoch() && group.is_on(like)
@@ -251,12 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn repeats_of_a_configuration_stand_together() {
+    fn runs_of_one_configuration_are_grouped() {
         let runs = [
             run(labels(None), "benchmark", solved_of(1)),
             run(labels(None), "benchmark", solved_of(3)),
         ];
-        let set = Set::of(&runs, Checkpoint::Last);
+        let set = RunSet::of(&runs, Checkpoint::Last);
         let [group] = set.groups.as_slice() else { panic!("one group") };
         let rate = group.rate(None).unwrap();
         assert_eq!((rate.percent, rate.tasks, rate.episodes), (50.0, 4, 8));
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_are_chosen_as_asked() {
+    fn checkpoint_rules() {
         let runs = [
             run(labels(Some(1)), "benchmark", solved_of(3)),
             run(labels(Some(2)), "benchmark", solved_of(2)),
@@ -272,8 +274,8 @@ mod tests {
             run(labels(Some(2)), "validation", solved_of(4)),
         ];
         #[track_caller]
-        fn check(runs: &[Measured], choice: Checkpoint, expected: u32) {
-            let set = Set::of(runs, choice);
+        fn check(runs: &[RunMetrics], choice: Checkpoint, expected: u32) {
+            let set = RunSet::of(runs, choice);
             let chosen: Vec<_> = set.chosen().iter().map(|group| group.labels.epoch).collect();
             assert_eq!(chosen, [Some(expected)]);
             assert!(set.how_chosen().is_some());
@@ -290,7 +292,7 @@ mod tests {
             run(labels(None), "benchmark", solved_of(3)),
             run(Labels::default(), "benchmark", solved_of(1)),
         ];
-        let set = Set::of(&runs, Checkpoint::Last);
+        let set = RunSet::of(&runs, Checkpoint::Last);
         let gain = gain(&set.groups[0], &set.groups[1]).unwrap();
         assert_eq!((gain.value, gain.of), (50.0, 4));
         assert!(gain.low >= 0.0 && gain.high <= 100.0);

@@ -1,4 +1,4 @@
-//! What a run is: model, method, dataset, mode; and a set of runs in a file.
+//! Labels of a run (model, method, dataset, mode) and TOML files of labelled runs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,45 +9,45 @@ use serde_json::Value;
 
 use crate::failure::Usage;
 
-/// What tells a run from others in a table. What a run's own record says need
-/// not be said again.
+/// Labels that identify the configuration of a run. Defaults come from the run's
+/// record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Labels {
-    /// The model before training, with its size: `Qwen3-8B`.
+    /// The base model with its size: `Qwen3-8B`.
     pub(crate) model: Option<String>,
     pub(crate) method: Option<Method>,
-    /// What it was trained on: `v4`.
+    /// The training dataset: `v4`.
     pub(crate) dataset: Option<String>,
     /// Rows of the dataset.
     pub(crate) rows: Option<u64>,
     pub(crate) rank: Option<u32>,
-    /// Whose reasoning it was trained on; none where it saw none.
+    /// The teacher of the reasoning in the training data, if there was any.
     pub(crate) reasoning: Option<String>,
-    /// That reasoning was shortened.
+    /// Whether that reasoning was shortened.
     #[serde(default)]
     pub(crate) short: bool,
-    /// Each row was there with and without reasoning.
+    /// Whether each row was present with and without reasoning.
     #[serde(default)]
     pub(crate) hybrid: bool,
     pub(crate) mode: Option<Mode>,
-    /// Epochs trained: which checkpoint.
+    /// The checkpoint, as the number of epochs.
     pub(crate) epoch: Option<u32>,
 }
 
-/// How a model was trained.
+/// Training method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Method {
-    /// It was not.
+    /// Not trained.
     Base,
-    /// Adapters of low rank.
+    /// Low-rank adapters.
     Lora,
-    /// All its weights.
+    /// All weights.
     Full,
 }
 
-/// Whether it reasons before it answers.
+/// Whether the model reasons before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
@@ -56,7 +56,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// As a file of runs has it.
+    /// The value of the label `mode`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Mode::Think => "think",
@@ -72,19 +72,19 @@ impl Mode {
     }
 }
 
-/// A run directory and what was said of it.
+/// A run directory with its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Labelled {
     pub(crate) path: PathBuf,
     pub(crate) labels: Labels,
 }
 
-/// The file that describes a set of runs: what a sweep writes and a report
-/// reads.
+/// A set of runs in a TOML file. `fixfly sweep` writes it and `fixfly report` reads
+/// it.
 ///
 /// ```toml
 /// [[run]]
-/// path = "base-think"          # beside this file
+/// path = "base-think"          # relative to this file
 /// model = "Qwen3-8B"
 /// mode = "think"
 ///
@@ -105,8 +105,8 @@ struct SetFile {
     run: Vec<toml::Table>,
 }
 
-/// The runs that one word of the command line names: a run directory, one
-/// with labels, or a file that describes a set.
+/// Parses one argument: a run directory, a run directory with labels, or a TOML
+/// file.
 pub(crate) fn runs(word: &str) -> anyhow::Result<Vec<Labelled>> {
     let path = Path::new(word);
     if path.extension().is_some_and(|end| end == "toml") {
@@ -117,8 +117,8 @@ pub(crate) fn runs(word: &str) -> anyhow::Result<Vec<Labelled>> {
     if path.exists() || !word.contains(',') {
         return Ok(vec![Labelled { path: path.into(), labels: Labels::default() }]);
     }
-    let (path, said) = word.split_once(',').unwrap_or((word, ""));
-    let labels = said_labels(said).map_err(|why| Usage(format!("{word}: {why}")))?;
+    let (path, labels) = word.split_once(',').unwrap_or((word, ""));
+    let labels = parse_labels(labels).map_err(|why| Usage(format!("{word}: {why}")))?;
     Ok(vec![Labelled { path: path.into(), labels }])
 }
 
@@ -128,7 +128,7 @@ fn set(text: &str, folder: &Path) -> Result<Vec<Labelled>, String> {
         let at = |why: String| format!("run {}: {why}", number + 1);
         let path = match table.remove("path") {
             Some(toml::Value::String(path)) => folder.join(path),
-            _ => return Err(at("it needs a `path`".into())),
+            _ => return Err(at("missing `path`".into())),
         };
         let labels = Labels::deserialize(table).map_err(|error| at(error.to_string()))?;
         Ok(Labelled { path, labels })
@@ -136,8 +136,8 @@ fn set(text: &str, folder: &Path) -> Result<Vec<Labelled>, String> {
     runs.collect()
 }
 
-/// `model=Qwen3-8B,mode=think`.
-fn said_labels(text: &str) -> Result<Labels, String> {
+/// Parses `model=Qwen3-8B,mode=think`.
+fn parse_labels(text: &str) -> Result<Labels, String> {
     let mut table = toml::Table::new();
     for pair in text.split(',') {
         let (key, value) =
@@ -153,7 +153,7 @@ fn said_labels(text: &str) -> Result<Labels, String> {
 }
 
 impl Labels {
-    /// What was said, and what the run itself knows where nothing was said.
+    /// Fills missing labels from the run's record.
     pub(crate) fn or_recorded(mut self, record: &RunRecord) -> Self {
         let text =
             |value: &Value, at: &str| value.pointer(at).and_then(Value::as_str).map(String::from);
@@ -191,13 +191,13 @@ impl Labels {
         self.method == Some(Method::Base)
     }
 
-    /// The untrained model it came of, in the same mode.
+    /// The labels of the base model in the same mode.
     pub(crate) fn base(&self) -> Labels {
         let Labels { model, mode, .. } = self.clone();
         Labels { model, mode, method: Some(Method::Base), ..Labels::default() }
     }
 
-    /// The same, whatever the checkpoint.
+    /// The labels without the checkpoint.
     pub(crate) fn any_epoch(&self) -> Labels {
         Labels { epoch: None, ..self.clone() }
     }
@@ -206,13 +206,13 @@ impl Labels {
         self.model.as_deref().unwrap_or("unnamed model")
     }
 
-    /// Its size in billions of weights, where its name says so: `…-8B`.
+    /// Billions of parameters, parsed from a model name such as `Qwen3-8B`.
     pub(crate) fn billions(&self) -> Option<f64> {
         let parts = self.model.as_deref()?.split(['-', '_', ' ']);
         parts.rev().find_map(|part| part.strip_suffix(['B', 'b'])?.parse().ok())
     }
 
-    /// The part of its name before its size: `Qwen3`.
+    /// The part of the model name before the size: `Qwen3`.
     pub(crate) fn family(&self) -> Option<&str> {
         let name = self.model.as_deref()?;
         let size = name.split(['-', '_', ' ']).find(|part| {
@@ -221,14 +221,14 @@ impl Labels {
         name.split(size).next().map(|family| family.trim_end_matches(['-', '_', ' ']))
     }
 
-    /// How it was trained, in a few words.
+    /// Short description of the training.
     pub(crate) fn training(&self) -> String {
         let mut words = Vec::new();
         words.push(match self.method {
             Some(Method::Base) => return "base".into(),
             Some(Method::Lora) => "LoRA".to_string(),
             Some(Method::Full) => "full".to_string(),
-            None => "trained, method not said".to_string(),
+            None => "unknown method".to_string(),
         });
         words.extend(self.rank.map(|rank| format!("r{rank}")));
         words.extend(self.dataset.clone());
@@ -242,10 +242,10 @@ impl Labels {
     }
 
     pub(crate) fn mode_name(&self) -> &'static str {
-        self.mode.map_or("not said", Mode::name)
+        self.mode.map_or("unknown", Mode::name)
     }
 
-    /// All of it.
+    /// Model, training and mode.
     pub(crate) fn shown(&self) -> String {
         let mode = self.mode.map_or(String::new(), |mode| format!(", {}", mode.name()));
         format!("{} {}{mode}", self.model_name(), self.training())
@@ -257,14 +257,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_names_runs() {
+    fn arguments_are_parsed() {
         #[track_caller]
         fn check(word: &str, expected: &str) {
             let runs = runs(word).unwrap();
             assert_eq!(runs[0].labels.shown(), expected);
             assert_eq!(runs[0].path, Path::new("runs/x"));
         }
-        check("runs/x", "unnamed model trained, method not said");
+        check("runs/x", "unnamed model unknown method");
         check(
             "runs/x,model=Qwen3-8B,method=lora,rank=32,dataset=v4,epoch=8,mode=nothink",
             "Qwen3-8B LoRA r32 v4 epoch 8, no-think",
@@ -276,27 +276,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_describes_a_set() {
+    fn a_toml_file_is_parsed() {
         let text = "[[run]]\npath = 'a'\nmodel = 'Qwen3-8B'\n[[run]]\npath = 'b'\nrank = 16\n";
         let runs = set(text, Path::new("sets")).unwrap();
         assert_eq!((runs[0].path.as_path(), runs[1].labels.rank), (Path::new("sets/a"), Some(16)));
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        let said = |word: &str| runs(word).unwrap_err().to_string();
-        assert!(said("runs/x,rank").contains("`rank` is not KEY=VALUE"));
+    fn errors_name_the_problem() {
+        let error = |word: &str| runs(word).unwrap_err().to_string();
+        assert!(error("runs/x,rank").contains("`rank` is not KEY=VALUE"));
         assert!(
-            said("runs/x,ranks=3").contains("unknown field `ranks`"),
+            error("runs/x,ranks=3").contains("unknown field `ranks`"),
             "{}",
-            said("runs/x,ranks=3")
+            error("runs/x,ranks=3")
         );
-        assert!(said("runs/x,mode=perhaps").contains("unknown variant `perhaps`"));
-        assert_eq!(set("[[run]]\n", Path::new("")).unwrap_err(), "run 1: it needs a `path`");
+        assert!(error("runs/x,mode=perhaps").contains("unknown variant `perhaps`"));
+        assert_eq!(set("[[run]]\n", Path::new("")).unwrap_err(), "run 1: missing `path`");
     }
 
     #[test]
-    fn names_say_size_and_family() {
+    fn size_and_family_are_parsed() {
         #[track_caller]
         fn check(model: &str, expected: (Option<f64>, Option<&str>)) {
             let labels = Labels { model: Some(model.into()), ..Labels::default() };

@@ -1,12 +1,12 @@
-//! A report in each format.
+//! Output formats of a report.
 
 use std::fmt::Write as _;
 
-use super::measure::RunReport;
-use super::sheets::{self, Sheet, sheets};
+use super::run_report::RunReport;
+use super::run_tables::{self, Table};
 use super::{Format, Report, claims};
 
-/// `columns`: those of the terminal that it is for.
+/// `columns`: width of the terminal.
 pub(super) fn format(
     report: &Report,
     format: Format,
@@ -15,44 +15,45 @@ pub(super) fn format(
     match format {
         Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(report)?)),
         Format::Csv => csv(report),
-        Format::Table => Ok(document(report, "", |sheet| sheets::table(sheet, columns))),
-        Format::Markdown => Ok(document(report, "## ", sheets::markdown)),
+        Format::Table => Ok(document(report, "", |table| run_tables::render(table, columns))),
+        Format::Markdown => Ok(document(report, "## ", run_tables::markdown)),
     }
 }
 
-/// Tables of all runs together.
-fn together(report: &Report) -> Vec<Sheet> {
+/// The tables that cover all runs.
+fn shared_tables(report: &Report) -> Vec<Table> {
     let mut all = report.tables.clone();
     if !report.claims.is_empty() {
-        all.push(claims::sheet(&report.claims));
+        all.push(claims::table(&report.claims));
     }
-    all.extend(report.comparison.iter().flat_map(|comparison| comparison.sheets()));
+    all.extend(report.comparison.iter().flat_map(|comparison| comparison.tables()));
     all
 }
 
-fn document(report: &Report, heading: &str, draw: impl Fn(&Sheet) -> String) -> String {
+fn document(report: &Report, heading: &str, draw: impl Fn(&Table) -> String) -> String {
     let mut text = String::new();
     for run in &report.runs {
         gap(&mut text);
         let _ = writeln!(text, "{heading}{}\n\n{}", run.run, caption(run));
-        for sheet in sheets(run) {
-            let _ = writeln!(text, "\n{}:\n\n{}", sheet.title, draw(&sheet));
+        for table in run_tables::tables(run) {
+            let _ = writeln!(text, "\n{}:\n\n{}", table.title, draw(&table));
         }
     }
-    for sheet in together(report) {
+    for table in shared_tables(report) {
         gap(&mut text);
-        let _ = writeln!(text, "{heading}{}", sheet.title);
-        if !sheet.rows.is_empty() {
-            let _ = writeln!(text, "\n{}", draw(&sheet));
+        let _ = writeln!(text, "{heading}{}", table.title);
+        if !table.rows.is_empty() {
+            let _ = writeln!(text, "\n{}", draw(&table));
         }
-        for note in &sheet.notes {
+        for note in &table.notes {
             let _ = writeln!(text, "\n{note}");
         }
     }
     if let Some(first) = report.left_out.first() {
         gap(&mut text);
         let all = report.left_out.join(", ");
-        let _ = writeln!(text, "Tables without a row: {all}; --table {first} says what it needs.");
+        let _ =
+            writeln!(text, "Empty tables: {all}. `--table {first}` shows which runs it requires.");
     }
     text
 }
@@ -66,13 +67,13 @@ fn gap(text: &mut String) {
 fn caption(run: &RunReport) -> String {
     let failures = match run.infrastructure_failures {
         0 => String::new(),
-        n => format!("; {n} more failed for reasons outside the policy and are in no number"),
+        n => format!("; {n} more infrastructure failures, excluded from all numbers"),
     };
     let unjudged = match run.unjudged {
         0 => String::new(),
         n => format!(
-            "; {n} have a patch that nobody judged and are in no share of what was solved \
-             (`fixfly grade swebench --predictions {}/preds.json` judges them)",
+            "; {n} with an ungraded patch, excluded from the solve rates \
+             (grade them with `fixfly grade swebench --predictions {}/preds.json`)",
             run.run
         ),
     };
@@ -87,21 +88,27 @@ fn csv(report: &Report) -> anyhow::Result<String> {
     writer.write_record(["run", "table", "row", "column", "value"])?;
     for run in &report.runs {
         let failures = run.infrastructure_failures.to_string();
-        writer.write_record([&run.run, "overall", "infrastructure failed", "count", &failures])?;
-        for sheet in sheets(run) {
-            values(&mut writer, &run.run, &sheet)?;
+        writer.write_record([
+            &run.run,
+            "Overall",
+            "infrastructure failures",
+            "Count",
+            &failures,
+        ])?;
+        for table in run_tables::tables(run) {
+            values(&mut writer, &run.run, &table)?;
         }
     }
-    for sheet in together(report) {
-        values(&mut writer, "", &sheet)?;
+    for table in shared_tables(report) {
+        values(&mut writer, "", &table)?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn values(writer: &mut csv::Writer<Vec<u8>>, run: &str, sheet: &Sheet) -> anyhow::Result<()> {
-    for row in &sheet.rows {
-        for (column, value) in sheet.header.iter().zip(row).skip(1) {
-            writer.write_record([run, &sheet.title, &row[0], column, value])?;
+fn values(writer: &mut csv::Writer<Vec<u8>>, run: &str, table: &Table) -> anyhow::Result<()> {
+    for row in &table.rows {
+        for (column, value) in table.header.iter().zip(row).skip(1) {
+            writer.write_record([run, &table.title, &row[0], column, value])?;
         }
     }
     Ok(())

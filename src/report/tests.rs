@@ -7,8 +7,8 @@ use fixfly_runtime::{
     Verdict, Wording,
 };
 
-use super::measure::RunReport;
 use super::print::format;
+use super::run_report::RunReport;
 use super::*;
 
 fn test(exception: Option<&str>) -> TestResult {
@@ -24,7 +24,7 @@ fn test(exception: Option<&str>) -> TestResult {
     }
 }
 
-/// A turn that failed of an exception, or of something else.
+/// A turn with one test per exception; `None` is a passed test.
 fn turn(outcome: Outcome, exceptions: &[Option<&str>]) -> Turn {
     let tests = (!exceptions.is_empty())
         .then(|| TestReport { results: exceptions.iter().copied().map(test).collect() });
@@ -54,16 +54,20 @@ fn passed() -> Turn {
     turn(Outcome::Passed, &[None])
 }
 
-fn verdict(held_up: Option<bool>) -> Verdict {
+fn verdict(hidden_tests_pass: Option<bool>) -> Verdict {
     Verdict {
         solved: true,
-        held_up,
+        hidden_tests_pass,
         tests: TestReport::default(),
         wider: None,
         wider_failed: Vec::new(),
         tampering: None,
-        review: if held_up == Some(false) { vec!["import gc".into()] } else { Vec::new() },
-        exact_match: held_up == Some(true),
+        review: if hidden_tests_pass == Some(false) {
+            vec!["import gc".into()]
+        } else {
+            Vec::new()
+        },
+        exact_match: hidden_tests_pass == Some(true),
         graded: None,
     }
 }
@@ -110,8 +114,8 @@ fn failed(kind: FailureKind) -> End {
 
 const SPENT: End = End::BudgetSpent { limit: Limit::Turns };
 
-/// One episode of each sort.
-fn every_sort(sample: u32) -> Vec<Episode> {
+/// One episode of each kind.
+fn every_kind(sample: u32) -> Vec<Episode> {
     let refused =
         Turn { observation: Observation::refused("no code block"), ..turn(Outcome::Refused, &[]) };
     vec![
@@ -155,14 +159,14 @@ fn report_of(episodes: &[Episode]) -> Report {
 }
 
 #[test]
-fn every_number_of_a_run() {
-    insta::assert_json_snapshot!("json", report_of(&every_sort(0)));
+fn json_of_a_run() {
+    insta::assert_json_snapshot!("json", report_of(&every_kind(0)));
 }
 
 #[test]
-fn every_number_of_samples() {
-    let mut episodes = every_sort(0);
-    episodes.extend(every_sort(1));
+fn json_of_samples() {
+    let mut episodes = every_kind(0);
+    episodes.extend(every_kind(1));
     episodes.push(episode("d", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
     episodes.push(episode("f", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
     let samples = report_of(&episodes).runs.remove(0).samples;
@@ -170,17 +174,17 @@ fn every_number_of_samples() {
 }
 
 #[test]
-fn what_a_person_reads() {
-    let mut episodes = every_sort(0);
-    episodes.extend(every_sort(1));
+fn text_formats() {
+    let mut episodes = every_kind(0);
+    episodes.extend(every_kind(1));
     let report = report_of(&episodes);
     insta::assert_snapshot!("table", format(&report, Format::Table, None).unwrap());
     insta::assert_snapshot!("markdown", format(&report, Format::Markdown, None).unwrap());
 }
 
 #[test]
-fn what_a_spreadsheet_reads() {
-    insta::assert_snapshot!("csv", format(&report_of(&every_sort(0)), Format::Csv, None).unwrap());
+fn csv_format() {
+    insta::assert_snapshot!("csv", format(&report_of(&every_kind(0)), Format::Csv, None).unwrap());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The methods as their authors wrote them, where the benchmark is installed.
+//! Reference methods of an installed benchmark.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::dataset::known;
 
-/// The benchmark of a run, or why it is not there.
+/// The benchmark of a run, or the reason why it cannot be opened.
 pub(super) struct Truth(Result<Arc<dyn Benchmark>, String>);
 
-/// A method beside the reference.
+/// Comparison of a method with the reference.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
     /// By [`Exact::Text`].
@@ -29,14 +29,14 @@ impl Truth {
         Truth(known::opened(run, record, chosen).map_err(|error| format!("{error:#}")))
     }
 
-    /// Why there is none.
+    /// The reason why the benchmark cannot be opened.
     pub(super) fn missing(&self) -> Option<&str> {
         self.0.as_ref().err().map(String::as_str)
     }
 
-    /// A method beside the reference; none where the reference is not known.
+    /// Compares a method with the reference, if there is one.
     pub(super) fn judge(&self, task: &Task, method: &str) -> Option<Judged> {
-        let truth = self.0.as_ref().ok()?.secrets().answer(task, Answer::Truth).ok()?;
+        let truth = self.0.as_ref().ok()?.ground_truth().answer(task, Answer::Truth).ok()?;
         Some(Judged {
             same_text: Exact::Text.matches(&truth, method),
             same_code: Exact::Code.matches(&truth, method),
@@ -45,7 +45,7 @@ impl Truth {
     }
 }
 
-/// The last method that an episode offered.
+/// The last submitted method of an episode.
 pub(super) fn offered(episode: &Episode) -> Option<String> {
     let name = &episode.task.statement.method()?.name;
     let method = |call: &Call| match call {

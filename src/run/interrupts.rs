@@ -1,15 +1,15 @@
-//! Ctrl-C and its kin.
+//! Handling of Ctrl-C and SIGTERM.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use anyhow::Context;
 
-/// Requests to stop, one after the other.
+/// A stream of requests to stop.
 pub(crate) struct Interrupts(mpsc::UnboundedReceiver<()>);
 
 impl Interrupts {
-    /// From now on Ctrl-C and SIGTERM ask instead of killing.
+    /// Turns Ctrl-C and SIGTERM into requests to stop.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -22,7 +22,7 @@ impl Interrupts {
         Ok(Interrupts(receiver))
     }
 
-    /// Waits for the next one; for ever, where none can come any more.
+    /// Waits for the next request; forever if there can be no more.
     pub(crate) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending().await

@@ -1,5 +1,4 @@
-//! `fixfly run swebench`: what is decided about issues, and what is left for
-//! other graders.
+//! `fixfly run swebench`: flags for issues, and predictions for other graders.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,27 +16,27 @@ use crate::swebench;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "For the benchmark swebench")]
+#[command(next_help_heading = "SWE-bench options")]
 #[group(skip)]
 pub(super) struct Flags {
     #[command(flatten)]
     instances: swebench::Flags,
 
-    #[arg(long, value_name = "BUNDLE", default_value = BUNDLES[0].name, help = choices("Tools an agent has", BUNDLES))]
+    #[arg(long, value_name = "BUNDLE", default_value = BUNDLES[0].name, help = choices("Tools available to the agent", BUNDLES))]
     tools: String,
 
-    /// Earlier observations an agent is shown again: all, the last so many
-    /// (last:5), or the last that fit into so many tokens (tokens:30000)
+    /// Earlier observations to keep in the prompt: all, the last N (last:5), or the
+    /// last that fit into N tokens (tokens:30000)
     #[arg(long, value_name = "HOW", default_value = "all", value_parser = history)]
     history: History,
 
-    /// Tokens an episode may take, read and written
+    /// Maximum number of tokens of an episode, prompts and answers together
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
-    episode_tokens: Option<u64>,
+    token_limit: Option<u64>,
 
-    /// Seconds an episode may take
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
-    episode_seconds: Option<u64>,
+    /// Time limit of an episode, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
+    time_limit: Option<u64>,
 }
 
 fn history(text: &str) -> Result<History, String> {
@@ -51,12 +50,12 @@ fn history(text: &str) -> Result<History, String> {
 }
 
 impl Flags {
-    /// Whether instances were named.
+    /// Whether a table of instances was given.
     pub(super) fn given(&self) -> bool {
         self.instances.given()
     }
 
-    /// The instances, ready to be worked on in sandboxes of `host`.
+    /// Prepares the selected instances for sandboxes of `host`.
     pub(super) async fn grader(
         &self,
         host: &dyn Host,
@@ -65,7 +64,7 @@ impl Flags {
         self.instances.open(self.instances.chosen()?, host, terminal).await
     }
 
-    /// Gives tasks of issues their tools and limits.
+    /// Sets the tools and limits of issue tasks.
     pub(super) fn prepare(&self, tasks: &mut [Task], in_words: bool) -> anyhow::Result<()> {
         let bundle = find("bundle of tools", BUNDLES, &self.tools).map_err(Usage)?;
         let specs: Vec<_> = fixfly_tools::ALL
@@ -78,13 +77,14 @@ impl Flags {
             issue.history = self.history;
             issue.manual = if in_words { manual(&specs) } else { String::new() };
             task.tools = bundle.open.iter().map(|tool| (*tool).to_string()).collect();
-            task.budget.tokens = self.episode_tokens;
-            task.budget.seconds = self.episode_seconds;
+            task.budget.tokens = self.token_limit;
+            task.budget.seconds = self.time_limit;
         }
         Ok(())
     }
 
-    /// What decides, beside what every run has, whether a run is continued.
+    /// Further settings that must be equal for a run to be resumed. The keys are
+    /// recorded in run.json and must not change.
     pub(super) fn config(&self) -> BTreeMap<String, Value> {
         let history = match self.history {
             History::All => "all".to_string(),
@@ -94,15 +94,15 @@ impl Flags {
         let config = [
             ("tools", json!(self.tools)),
             ("history", json!(history)),
-            ("episode_tokens", json!(self.episode_tokens)),
-            ("episode_seconds", json!(self.episode_seconds)),
+            ("episode_tokens", json!(self.token_limit)),
+            ("episode_seconds", json!(self.time_limit)),
         ];
         config.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
     }
 }
 
-/// Writes the patches of a run as `preds.json`, which any grader of SWE-bench
-/// reads, and gives their number. Of several samples the first counts.
+/// Writes the patches of a run as `preds.json`, which any SWE-bench grader reads,
+/// and returns their number. Of several samples, it writes the first.
 pub(crate) fn write_predictions(run: &Path, into: &Path, model: &str) -> anyhow::Result<usize> {
     let recording = Recording::open(run)?;
     let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_much_is_shown_again() {
+    fn histories() {
         assert_eq!(history("last:5"), Ok(History::Last(5)));
         assert_eq!(history("tokens:30000"), Ok(History::Tokens(30_000)));
         assert_eq!(history("all"), Ok(History::All));

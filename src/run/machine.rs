@@ -1,11 +1,11 @@
-//! Facts about this machine, for the record.
+//! Facts about this machine, for run.json.
 
 use std::fs::read_to_string;
 use std::process::Command;
 
 use fixfly_runtime::Machine;
 
-/// What cannot be found out is empty.
+/// Facts that cannot be determined are empty.
 pub(super) fn facts() -> Machine {
     let release = read_to_string("/etc/os-release").unwrap_or_default();
     let memory = read_to_string("/proc/meminfo").unwrap_or_default();
@@ -18,7 +18,7 @@ pub(super) fn facts() -> Machine {
     }
 }
 
-/// Processors this process may use.
+/// CPUs available to this process.
 pub(super) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get())
 }

@@ -1,4 +1,4 @@
-//! Flags of policies that ask a model.
+//! Flags of policies that use a model.
 
 use std::path::{Path, PathBuf};
 
@@ -7,94 +7,94 @@ use fixfly_policies::{CallForm, KvType, Lora, Settings, Student, Teacher};
 use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
 
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "For policies that ask a model")]
+#[command(next_help_heading = "Model options")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Model: a name that the server knows, or a GGUF file
+    /// Model: the server's name for it, or a GGUF file
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 
-    /// Sampling temperature; 0 takes the likeliest token [default: 0.6]
+    /// Sampling temperature; 0 is greedy decoding [default: 0.6]
     #[arg(long, value_parser = temperature)]
     temperature: Option<f64>,
 
-    /// Smallest set of tokens whose probabilities sum to this
+    /// Nucleus sampling: sample from the smallest set of tokens with this total probability
     #[arg(long, value_name = "P", value_parser = share)]
     top_p: Option<f64>,
 
-    /// Number of likeliest tokens considered
+    /// Sample from the K likeliest tokens
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
     top_k: Option<u32>,
 
-    /// Tokens of one generation at most, reasoning included [default: 10000]
+    /// Maximum number of tokens of one generation, including reasoning [default: 10000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
 
-    /// Whether the model reasons before it answers; as it does of itself if not given
+    /// Whether the model reasons before it answers [default: the model's default]
     #[arg(long, value_name = "yes|no")]
     think: Option<YesNo>,
 
-    /// How the model is told to reason or not [default: the profile's, else template]
+    /// How to switch thinking on or off [default: the profile's, else template]
     #[arg(long, value_name = "HOW", requires = "think")]
-    think_by: Option<ThinkBy>,
+    thinking_switch: Option<SwitchKind>,
 
-    /// How the model calls tools: in its words, or by the server's tool calls
+    /// How the model calls tools: in its text, or through the server's tool-call API
     #[arg(long, value_name = "FORM", default_value = "text")]
     tool_calls: Calls,
 
-    /// US dollars the run may cost; it stops before it would cost more
+    /// Spend limit of the run in US dollars; the run stops before exceeding it
     #[arg(long, value_name = "USD", value_parser = dollars)]
     budget: Option<f64>,
 
-    /// US dollars one episode may cost
+    /// Spend limit of one episode in US dollars
     #[arg(long, value_name = "USD", value_parser = dollars)]
-    episode_budget: Option<f64>,
+    cost_limit: Option<f64>,
 
-    /// What is known of a teacher: a name that comes with fixfly, or a TOML file
+    /// Teacher profile: a built-in name or a TOML file
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
 
-    /// Where the server is, up to and including `/v1`
+    /// Base URL of the server, up to and including `/v1`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 
-    /// Environment variable that holds the server's key [default: OPENAI_API_KEY]
+    /// Environment variable with the server's API key [default: OPENAI_API_KEY]
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
 
-    /// Whether tokens are asked for as they come [default: the profile's, else yes]
+    /// Whether to stream responses [default: the profile's, else yes]
     #[arg(long, value_name = "yes|no")]
     stream: Option<YesNo>,
 
-    /// Folder of answers that were paid for, shared by runs; the run's own if not given
+    /// Folder of cached answers, which runs can share [default: in the run directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
 
-    /// Adapter to add to a GGUF model, and what to multiply its change by
+    /// LoRA adapter for a GGUF model, optionally scaled; may be repeated
     #[arg(long, value_name = "FILE[=SCALE]", value_parser = lora)]
     lora: Vec<Lora>,
 
-    /// Layers on the GPU; all that fit if not given
+    /// Number of layers to offload to the GPU [default: as many as fit]
     #[arg(long, value_name = "N")]
     gpu_layers: Option<u32>,
 
-    /// Tokens of an episode at most; the model's window if not given
+    /// Context size of a GGUF model in tokens [default: the model's]
     #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..))]
-    context: Option<u32>,
+    ctx_size: Option<u32>,
 
-    /// Threads for a GGUF model; as many as there are processors if not given
+    /// Number of threads for a GGUF model [default: number of CPUs]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     threads: Option<u32>,
 
-    /// Numbers a GGUF model's cache is kept in
+    /// Data type of a GGUF model's key-value cache
     #[arg(long, value_name = "TYPE", default_value = "f16")]
-    kv_type: Kv,
+    kv_cache_dtype: Kv,
 
-    /// Jinja file to use in place of a GGUF model's own chat template
+    /// Jinja file to use instead of a GGUF model's own chat template
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
 
-    /// Record token ids and log-probabilities of a GGUF model's words
+    /// Record token ids and log-probabilities of a GGUF model's output
     #[arg(long)]
     record_tokens: bool,
 }
@@ -106,7 +106,7 @@ enum YesNo {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ThinkBy {
+enum SwitchKind {
     /// `/think` or `/no_think` after the first user message
     Prompt,
     /// `enable_thinking` of the chat template
@@ -133,7 +133,7 @@ enum Kv {
 }
 
 impl Flags {
-    /// What they say, for a run in this directory.
+    /// The settings for a run in this directory.
     pub(crate) fn settings(&self, run: &Path, episodes: usize) -> Settings {
         Settings {
             model: self.model.clone(),
@@ -155,16 +155,16 @@ impl Flags {
                 api_key_env: self.api_key_env.clone(),
                 stream: self.stream.map(|stream| matches!(stream, YesNo::Yes)),
                 budget_usd: self.budget,
-                episode_budget_usd: self.episode_budget,
+                episode_budget_usd: self.cost_limit,
                 run: run.to_path_buf(),
                 journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },
             student: Student {
                 loras: self.lora.clone(),
                 gpu_layers: self.gpu_layers,
-                context: self.context,
+                context: self.ctx_size,
                 threads: self.threads,
-                kv_type: match self.kv_type {
+                kv_type: match self.kv_cache_dtype {
                     Kv::F32 => KvType::F32,
                     Kv::F16 => KvType::F16,
                     Kv::Q8_0 => KvType::Q8_0,
@@ -177,20 +177,20 @@ impl Flags {
         }
     }
 
-    /// Whether any was given.
+    /// Whether any of these flags was given.
     pub(crate) fn given(&self) -> bool {
         let nowhere = Path::new("");
         self.settings(nowhere, 0) != Flags::default().settings(nowhere, 0)
     }
 
-    /// Whether tools are called in words.
+    /// Whether the model calls tools in its text.
     pub(super) fn calls_in_words(&self) -> bool {
         matches!(self.tool_calls, Calls::Text)
     }
 
-    /// What one episode may cost.
-    pub(crate) fn episode_budget(&self) -> Option<f64> {
-        self.episode_budget
+    /// The spend limit of one episode.
+    pub(crate) fn cost_limit(&self) -> Option<f64> {
+        self.cost_limit
     }
 
     fn thinking(&self) -> Thinking {
@@ -199,9 +199,9 @@ impl Flags {
             Some(YesNo::Yes) => ThinkingMode::Think,
             Some(YesNo::No) => ThinkingMode::NoThink,
         };
-        let told_by = self.think_by.map(|by| match by {
-            ThinkBy::Prompt => ThinkingSwitch::Prompt,
-            ThinkBy::Template => ThinkingSwitch::Template,
+        let told_by = self.thinking_switch.map(|kind| match kind {
+            SwitchKind::Prompt => ThinkingSwitch::Prompt,
+            SwitchKind::Template => ThinkingSwitch::Template,
         });
         Thinking { mode, told_by: told_by.unwrap_or_default() }
     }
@@ -228,7 +228,7 @@ fn lora(text: &str) -> Result<Lora, String> {
     let (file, scale) = match text.rsplit_once('=') {
         Some((file, scale)) => {
             let scale = scale.parse().ok().filter(|scale: &f32| scale.is_finite());
-            (file, scale.ok_or("what stands after `=` must be a number")?)
+            (file, scale.ok_or("the scale after `=` must be a number")?)
         }
         None => (text, 1.0),
     };

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::{Terminal, readable};
 
-/// Shows how far a run is.
+/// Shows a run's progress.
 pub(super) struct Progress {
     terminal: Terminal,
     tally: Tally,
@@ -20,7 +20,7 @@ enum Shown {
     Lines { last: Instant },
 }
 
-/// Between two lines where nobody watches.
+/// Interval between lines if standard error is not a terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
 impl Progress {
@@ -37,7 +37,7 @@ impl Progress {
         };
         let progress = Progress { terminal: terminal.clone(), tally, started: now, shown };
         if let (n @ 1.., Shown::Lines { .. }) = (progress.tally.earlier, &progress.shown) {
-            progress.terminal.say(&format!("continuing after {n} episodes"));
+            progress.terminal.status(&format!("resuming after {n} episodes"));
         }
         progress
     }
@@ -47,11 +47,11 @@ impl Progress {
         self.tick();
     }
 
-    pub(super) fn say(&self, line: &str) {
-        self.terminal.say(line);
+    pub(super) fn status(&self, line: &str) {
+        self.terminal.status(line);
     }
 
-    /// Brings what is shown up to date.
+    /// Updates the display.
     pub(super) fn tick(&mut self) {
         let line = self.tally.line(self.started.elapsed());
         match &mut self.shown {
@@ -61,18 +61,18 @@ impl Progress {
             }
             Shown::Lines { last } if last.elapsed() >= PAUSE => {
                 *last = Instant::now();
-                self.terminal.say(&line);
+                self.terminal.status(&line);
             }
             Shown::Lines { .. } => {}
         }
     }
 
-    /// Says the last state and takes the bar away.
+    /// Prints the final state and removes the bar.
     pub(super) fn finish(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
-        self.terminal.say(&self.tally.line(self.started.elapsed()));
+        self.terminal.status(&self.tally.line(self.started.elapsed()));
     }
 }
 
@@ -88,7 +88,7 @@ fn bar(terminal: &Terminal, tally: &Tally) -> ProgressBar {
 struct Tally {
     total: usize,
     done: usize,
-    /// Of those done, the ones that were there before this start.
+    /// Episodes done before this process started.
     earlier: usize,
     failed: usize,
     /// How many were solved at turn 1, 2, …
@@ -107,7 +107,7 @@ impl Tally {
         }
     }
 
-    /// `120/397  solved 85 of 119 (71.4 %): @1 60 @2 25  failed 1  2.1/s  2m 12s left`
+    /// `120/397  solved 85 of 119 (71.4 %): @1 60 @2 25  failed 1  2.1/s  ETA 2m 12s`
     fn line(&self, elapsed: Duration) -> String {
         let mut line = format!("{}/{}", self.done, self.total);
         let counted = self.done - self.failed;
@@ -128,7 +128,7 @@ impl Tally {
         if fresh > 0 && self.done < self.total {
             let rate = fresh as f64 / elapsed.as_secs_f64().max(0.001);
             let left = Duration::from_secs_f64((self.total - self.done) as f64 / rate);
-            line += &format!("  {rate:.1}/s  {} left", readable(left));
+            line += &format!("  {rate:.1}/s  ETA {}", readable(left));
         }
         line
     }
@@ -144,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_far_how_well_and_how_long() {
+    fn a_line_shows_progress_results_and_eta() {
         check(Tally { total: 397, ..Tally::default() }, "0/397");
         check(
             Tally { total: 397, done: 121, failed: 1, earlier: 1, solved_at: vec![60, 0, 25] },
             "121/397  solved 85 of 120 (70.8 %): @1 60 @3 25  infrastructure failed 1  2.0/s  \
-             2m 18s left",
+             ETA 2m 18s",
         );
         check(
             Tally { total: 2, done: 2, failed: 2, ..Tally::default() },

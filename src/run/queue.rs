@@ -1,4 +1,4 @@
-//! Works off a queue of attempts, some at a time, and records each.
+//! Makes attempts from a queue in parallel and records each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::interrupts::Interrupts;
 use super::progress::Progress;
 use super::{episode_seed, machine};
 
-/// How often an attempt that fails for reasons outside the policy is made.
-const TRIES: u32 = 3;
-/// So many failures outside the policy, with nothing finished between them,
-/// mean that the machine or the model's server is down: the run stops.
-pub(super) const ENOUGH: usize = 20;
+/// How often to make an attempt that fails for reasons outside the policy.
+const MAX_TRIES: u32 = 3;
+/// After this many consecutive failures outside the policy, the machine or the
+/// model's server is considered down and the run stops.
+pub(super) const MAX_CONSECUTIVE_FAILURES: usize = 20;
 
-/// What all attempts of a run share.
-pub(super) struct Crew {
+/// Shared by all attempts of a run.
+pub(super) struct RunContext {
     pub(super) policy_name: String,
     pub(super) policy: Box<dyn Policy>,
     pub(super) tools: Vec<Box<dyn Tool>>,
@@ -36,66 +36,66 @@ pub(super) struct Crew {
 pub(super) struct Work {
     pub(super) task: Arc<Task>,
     pub(super) sample: u32,
-    /// How often it was made in vain.
-    pub(super) tries: u32,
+    /// How often it was retried.
+    pub(super) retries: u32,
 }
 
 /// Attempts to make.
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Work>,
-    /// How many at a time.
+    /// How many to make in parallel.
     pub(super) jobs: usize,
 }
 
-/// How working it off ended.
+/// How the run ended.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
-    /// Whether somebody asked to stop.
+pub(super) struct RunOutcome {
+    /// Whether the user asked to stop.
     pub(super) stopped: bool,
-    /// Why the policy can do no more.
+    /// Why the policy cannot continue.
     pub(super) halted: Option<String>,
-    /// Attempts failed for reasons outside the policy since one did not.
+    /// Consecutive attempts that failed for reasons outside the policy.
     in_a_row: usize,
-    /// Why the run gave up: the last of [`ENOUGH`] failures in a row.
+    /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub(super) gave_up: Option<String>,
     /// Attempts that were not made or not finished.
     pub(super) left: usize,
-    /// Why attempts failed for reasons outside the policy, to the last try.
+    /// Why attempts failed for reasons outside the policy, after all retries.
     pub(super) failed: Vec<String>,
-    /// What faults of our own attempts met.
+    /// Bugs in fixfly that attempts hit.
     pub(super) broken: Vec<String>,
 }
 
-impl Ended {
-    /// Whether no more attempts are begun.
-    fn over(&self) -> bool {
+impl RunOutcome {
+    /// Whether to start no more attempts.
+    fn is_over(&self) -> bool {
         self.stopped || self.gave_up.is_some() || self.halted.is_some()
     }
 }
 
 impl Queue {
-    /// Makes the attempts. The first interrupt lets those under way finish,
-    /// the second ends them.
+    /// Makes the attempts. The first interrupt lets the running ones finish, the
+    /// second aborts them.
     ///
     /// # Errors
     /// [`RunError`] where an episode could not be recorded.
     pub(super) async fn work_off(
         mut self,
-        crew: Crew,
+        context: RunContext,
         interrupts: &mut Interrupts,
         directory: &mut RunDirectory,
         progress: &mut Progress,
-    ) -> Result<Ended, RunError> {
-        let crew = Arc::new(crew);
+    ) -> Result<RunOutcome, RunError> {
+        let context = Arc::new(context);
         let mut running = JoinSet::new();
-        let mut ended = Ended::default();
+        let mut ended = RunOutcome::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         loop {
-            while !ended.over()
+            while !ended.is_over()
                 && running.len() < self.jobs
                 && let Some(work) = self.waiting.pop_front()
             {
-                running.spawn(crew.clone().make(work));
+                running.spawn(context.clone().make(work));
             }
             if running.is_empty() {
                 break;
@@ -103,7 +103,7 @@ impl Queue {
             tokio::select! {
                 Some(made) = running.join_next() => match made {
                     Ok((work, episode)) => {
-                        if self.again(&work, &episode, &mut ended, &*crew.policy) {
+                        if self.retry(&work, &episode, &mut ended, &*context.policy) {
                             continue;
                         }
                         directory.append(&episode)?;
@@ -116,7 +116,7 @@ impl Queue {
                 () = interrupts.next() => match ended.stopped {
                     false => {
                         ended.stopped = true;
-                        progress.say(&finishing(running.len()));
+                        progress.status(&finishing(running.len()));
                     }
                     true => {
                         ended.left += running.len();
@@ -130,14 +130,13 @@ impl Queue {
         Ok(ended)
     }
 
-    /// Whether the attempt is to be made again rather than recorded, as the
-    /// world broke; then it is left, or last in the queue: it may be better by
-    /// then.
-    fn again(
+    /// Whether not to record the attempt because of an infrastructure failure. If
+    /// so, it is left for a later run or moved to the end of the queue.
+    fn retry(
         &mut self,
         work: &Work,
         episode: &Episode,
-        ended: &mut Ended,
+        ended: &mut RunOutcome,
         policy: &dyn Policy,
     ) -> bool {
         let Some(why) = failure(episode) else {
@@ -149,21 +148,21 @@ impl Queue {
             ended.left += 1;
             return true;
         }
-        // Tries of one task again come in a row whatever the reason.
-        ended.in_a_row += usize::from(work.tries == 0);
-        if ended.in_a_row >= ENOUGH {
+        // Retries of one task are consecutive whatever the reason.
+        ended.in_a_row += usize::from(work.retries == 0);
+        if ended.in_a_row >= MAX_CONSECUTIVE_FAILURES {
             ended.gave_up = Some(why.to_string());
         }
-        let again = work.tries + 1 < TRIES && !ended.stopped;
+        let again = work.retries + 1 < MAX_TRIES && !ended.stopped;
         if again {
-            tracing::info!("{}: {why}; it is tried again", work.task.id);
-            self.waiting.push_back(Work { tries: work.tries + 1, ..work.clone() });
+            tracing::info!("{}: {why}; retrying the episode", work.task.id);
+            self.waiting.push_back(Work { retries: work.retries + 1, ..work.clone() });
         }
         again
     }
 }
 
-impl Crew {
+impl RunContext {
     async fn make(self: Arc<Self>, work: Work) -> (Work, Episode) {
         let with = Attempt {
             policy: (&self.policy_name, &*self.policy),
@@ -178,7 +177,7 @@ impl Crew {
     }
 }
 
-/// Why the world, not the policy, ended it.
+/// The infrastructure failure that ended the episode, if any.
 fn failure(episode: &Episode) -> Option<&str> {
     match &episode.end {
         End::Failed { why, .. } if episode.infrastructure_failure() => Some(why),

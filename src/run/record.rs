@@ -1,4 +1,4 @@
-//! What made a run, for its record and for each episode's seed.
+//! The record of a run, and the seeds of its episodes.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,7 +24,8 @@ pub(super) fn record(
         ("benchmark_dir", flags.benchmark_dir.as_deref().map_or(Value::Null, path)),
         ("limit", flags.limit.into()),
         ("model", model.map_or(Value::Null, |model| serde_json::json!(model))),
-        ("only", flags.only.clone().into()),
+        // Recorded as `only`, so that recorded runs can be resumed.
+        ("only", flags.task_id.clone().into()),
         ("policy", flags.policy.clone().into()),
         ("replay", flags.replay.as_deref().map_or(Value::Null, path)),
         ("samples", flags.samples.into()),
@@ -45,7 +46,7 @@ pub(super) fn record(
     }
 }
 
-/// What the split is, whatever folder the benchmark is in.
+/// Facts that identify the split, whatever the benchmark directory.
 pub(super) fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
     let mut hasher = Sha256::new();
     for task in tasks {
@@ -63,7 +64,7 @@ pub(crate) fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
     bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The seed of one episode: it follows from these three and nothing else.
+/// The seed of one episode, derived from these three values only.
 pub(crate) fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
     let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
     digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_episode_has_its_own_seed_and_always_the_same() {
+    fn seeds_are_distinct_and_stable() {
         assert_eq!(episode_seed(0, "a", 0), 10_754_738_582_441_486_377);
         let seeds = [
             episode_seed(0, "a", 0),

@@ -1,4 +1,4 @@
-//! `fixfly sandbox image`: what containers are made of.
+//! `fixfly sandbox image`: builds container images.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ const PACKAGES: &str = "gettext,tzdata";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Image {
-    /// Make an image with Python from a root file system, with no registry
+    /// Build an image with Python from a root file system, without a registry
     #[command(after_help = "\
 Examples:
   fixfly sandbox image build
@@ -24,10 +24,10 @@ Examples:
   fixfly sandbox image build --rootfs rootfs.tar.gz
   fixfly sandbox image build --dockerfile images/Dockerfile
 
-The newest image that has the packages a benchmark asks for is the one that
-containers are made of, unless FIXFLY_DOCKER_IMAGE names another, which is
-pulled where the engine lacks it. Without --rootfs and --dockerfile, debootstrap
-fetches Debian. Runs as root make the image they lack by themselves.")]
+Containers use the newest image with the packages that the benchmark requires, or
+the image named by FIXFLY_DOCKER_IMAGE, which is pulled if the engine lacks it.
+Without --rootfs and --dockerfile, debootstrap fetches Debian. Runs as root build
+a missing image automatically.")]
     Build(Build),
 }
 
@@ -37,17 +37,17 @@ pub(super) struct Build {
     #[arg(long, value_name = "FILE")]
     rootfs: Option<PathBuf>,
 
-    /// Dockerfile, built with the folder it is in; its image needs Python 3
+    /// Dockerfile, built with its folder as context; the image needs Python 3
     #[arg(long, value_name = "FILE", conflicts_with = "rootfs")]
     dockerfile: Option<PathBuf>,
 
-    /// Debian packages beside Python, separated by commas
+    /// Debian packages to install besides Python, separated by commas
     #[arg(long, value_delimiter = ',', default_value = PACKAGES,
         conflicts_with_all = ["rootfs", "dockerfile"])]
     packages: Vec<String>,
 
-    /// Release of Debian to fetch; its libraries serve this machine's Python
-    /// where it is this machine's release
+    /// Debian release to fetch; its libraries work with this machine's Python if
+    /// this machine runs the same release
     #[arg(long, default_value = SUITE, conflicts_with_all = ["rootfs", "dockerfile"])]
     suite: String,
 }
@@ -55,13 +55,13 @@ pub(super) struct Build {
 pub(super) async fn image(image: &Image, terminal: &Terminal) -> anyhow::Result<()> {
     let Image::Build(build) = image;
     let name = built(build).await?;
-    terminal.say(&format!("image: {name}"));
+    terminal.status(&format!("image: {name}"));
     Ok(())
 }
 
-/// Makes the images that these tasks' containers need and the engine lacks, and
-/// says so. Where they cannot be made, opening a container says how to.
-pub(crate) async fn make_missing(
+/// Builds and reports the images that these tasks' containers need and the engine
+/// lacks. If they cannot be built here, opening a container explains how to.
+pub(crate) async fn build_missing(
     specs: &[&SandboxSpec],
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
@@ -73,21 +73,21 @@ pub(crate) async fn make_missing(
         }
     }
     for spec in asked {
-        // That no engine answers is said where a container is opened.
+        // Opening a container reports an engine that does not answer.
         let Ok(Some(lack)) = docker::lacks(spec).await else { continue };
         if !can_fetch() {
             continue;
         }
         let packages = packages(&spec.packages);
         let with = packages.join(", ");
-        terminal.say(&format!("{lack}: making one of Debian {SUITE} with Python, {with}"));
+        terminal.status(&format!("{lack}: building one from Debian {SUITE} with Python, {with}"));
         let build = Build { rootfs: None, dockerfile: None, packages, suite: SUITE.to_owned() };
-        terminal.say(&format!("image: {}", built(&build).await?));
+        terminal.status(&format!("image: {}", built(&build).await?));
     }
     Ok(())
 }
 
-/// The usual packages, and more that are asked for.
+/// The default packages and the requested ones.
 fn packages(asked: &[String]) -> Vec<String> {
     let mut packages: Vec<String> = PACKAGES.split(',').map(str::to_owned).collect();
     for name in asked {
@@ -98,7 +98,7 @@ fn packages(asked: &[String]) -> Vec<String> {
     packages
 }
 
-/// Whether this process may make a root file system, and has what it needs.
+/// Whether this process can run debootstrap.
 fn can_fetch() -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&folders).any(|at| at.join("debootstrap").is_file());
@@ -131,10 +131,7 @@ fn fetch(place: &Path, build: &Build) -> anyhow::Result<()> {
         .arg(build.packages.join(","))
         .status()
         .context("cannot run sh")?;
-    anyhow::ensure!(
-        made.success(),
-        "the root file system could not be made; what went wrong is above"
-    );
+    anyhow::ensure!(made.success(), "could not make the root file system; see the messages above");
     Ok(())
 }
 
@@ -149,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_the_usual_packages_and_those_that_are_asked_for() {
+    fn an_image_has_the_default_and_the_requested_packages() {
         check(&[], "gettext tzdata");
         check(&["tzdata", "git", "text", "git"], "gettext tzdata git text");
     }

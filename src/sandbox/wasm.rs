@@ -1,4 +1,4 @@
-//! `fixfly sandbox wasm`: the Python that runs in WebAssembly.
+//! `fixfly sandbox wasm`: builds the Python that runs in WebAssembly.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::terminal::Terminal;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Make Python a component and compile it for this machine, once
+    /// Build Python as a component and compile it for this machine
     #[command(after_help = "\
 Examples:
   fixfly sandbox wasm build
   FIXFLY_PYTHON=python3.12 fixfly sandbox wasm build
 
-CPython 3.14 for WASI comes from PyPI, with the wheel of componentize-py, checked
-by its hash. What is made is kept in fixfly's folder (FIXFLY_HOME, or
-~/.cache/fixfly) and made again where fixfly's recipe or wasmtime is another.")]
+CPython 3.14 for WASI is taken from the componentize-py wheel on PyPI, verified
+by its hash. The result is stored in fixfly's folder (FIXFLY_HOME, or
+~/.cache/fixfly) and built again if fixfly's recipe or wasmtime changes.")]
     Build,
 }
 
 pub(crate) fn wasm(verb: &Verb, terminal: &Terminal) -> anyhow::Result<()> {
     let Verb::Build = verb;
-    let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed} gone")?;
+    let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed} elapsed")?;
     let bar = terminal.show(ProgressBar::new_spinner().with_style(style));
     bar.enable_steady_tick(Duration::from_millis(100));
     let built = build(&|step| bar.set_message(format!("Python, {}", words(step))));
@@ -38,17 +38,17 @@ pub(crate) fn wasm(verb: &Verb, terminal: &Terminal) -> anyhow::Result<()> {
     });
     bar.finish_and_clear();
     let (file, ready) = ready.map_err(anyhow::Error::msg)?;
-    terminal.say(&format!("component: {}", file.display()));
-    terminal.say(&match ready {
+    terminal.status(&format!("component: {}", file.display()));
+    terminal.status(&match ready {
         Some(ready) => format!("with Django imported: {}", ready.display()),
-        None => "no Django here; after `fixfly bench build django` the same command makes one \
-                 that has imported it"
+        None => "Django is missing: to build a Python with Django imported, run `fixfly bench \
+                 build django`, then this command again"
             .to_owned(),
     });
     Ok(())
 }
 
-/// Django, where it was fetched.
+/// Django, if it was fetched.
 fn ready() -> Option<Ready> {
     let folder = django::folder();
     let fetched = folder.join("venv.ready").exists();
@@ -60,7 +60,7 @@ fn ready() -> Option<Ready> {
 fn words(step: Step) -> &'static str {
     match step {
         Step::Fetching => "1 of 3: fetching CPython for WASI from PyPI",
-        Step::Starting => "2 of 3: starting Python, and keeping the memory it has then",
-        Step::Compiling => "3 of 3: compiling it to this machine's code",
+        Step::Starting => "2 of 3: starting Python and saving its memory",
+        Step::Compiling => "3 of 3: compiling for this machine",
     }
 }

@@ -1,4 +1,4 @@
-//! What a sweep tries, as its file says.
+//! The file of a sweep.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use serde::Deserialize;
 use crate::failure::Usage;
 use crate::report::labels::Mode;
 
-/// A sweep: all of its lists with each other.
+/// A sweep: the product of all of its lists.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Sweep {
-    /// What it is for, for whoever reads the file.
+    /// A description, for readers of the file.
     #[serde(rename = "about")]
     _about: String,
     pub(super) benchmark: String,
     pub(super) benchmark_dir: Option<PathBuf>,
-    /// Flags of `fixfly bench build` for a benchmark that the sweep makes.
+    /// Flags of `fixfly bench build`, if the sweep builds its benchmark.
     pub(super) build: Option<toml::Table>,
-    /// Wording of every run, and so of every dataset.
+    /// Prompts of every run, and so of every dataset.
     pub(super) prompts: Option<PathBuf>,
     pub(super) model: Vec<Model>,
     #[serde(default)]
@@ -28,7 +28,7 @@ pub(super) struct Sweep {
     pub(super) methods: Vec<Method>,
     #[serde(default = "thirty_two")]
     pub(super) ranks: Vec<u32>,
-    /// None: as the model does of itself.
+    /// If empty, the model's default.
     #[serde(default)]
     pub(super) modes: Vec<Mode>,
     #[serde(default)]
@@ -39,16 +39,16 @@ pub(super) struct Sweep {
     /// Runs of each, with seeds from 0.
     #[serde(default = "one")]
     pub(super) repeats: u64,
-    /// The report's tables; none: all that have a row.
+    /// The report's tables; if empty, all that have a row.
     #[serde(default)]
     pub(super) tables: Vec<String>,
     /// Flags of `fixfly export gguf` for whole models.
     #[serde(default)]
     pub(super) export: toml::Table,
-    /// Flags of `fixfly train`, whatever the method.
+    /// Flags of `fixfly train`, for every method.
     #[serde(default)]
     pub(super) train: toml::Table,
-    /// And of one method.
+    /// Flags of `fixfly train lora`.
     #[serde(default)]
     pub(super) lora: toml::Table,
     #[serde(default)]
@@ -56,10 +56,10 @@ pub(super) struct Sweep {
     /// Flags of `fixfly run`.
     #[serde(default)]
     pub(super) run: toml::Table,
-    /// Of the run that records what a school is about.
+    /// Flags of the run that records the tasks of pretraining.
     #[serde(default)]
     pub(super) tasks: toml::Table,
-    /// And of the runs that record a model's own attempts to learn from.
+    /// Flags of the runs that record a model's own attempts to train on.
     #[serde(default)]
     pub(super) attempts: toml::Table,
 }
@@ -87,26 +87,28 @@ pub(super) struct Model {
     pub(super) name: String,
     /// Its Hugging Face folder.
     pub(super) base: Option<PathBuf>,
-    /// Or flags of `fixfly train blank`, which makes one of random weights.
-    pub(super) blank: Option<toml::Table>,
-    /// And of `fixfly train full`, which teaches it the benchmark's tasks of the
-    /// split train with the original methods.
-    pub(super) school: Option<toml::Table>,
+    /// Or flags of `fixfly train init`, which creates a randomly initialised model.
+    #[serde(alias = "blank")]
+    pub(super) init: Option<toml::Table>,
+    /// Flags of `fixfly train full`, which pretrains it on the tasks of the training
+    /// split with the original methods.
+    #[serde(alias = "school")]
+    pub(super) pretrain: Option<toml::Table>,
 }
 
-/// A dataset to be.
+/// A dataset to build.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
     /// A recipe that comes with fixfly, or a file.
     pub(super) recipe: String,
-    /// Recorded runs, as `fixfly dataset build` takes them; none: the model's own
-    /// attempts at the split train.
+    /// Recorded runs, as `fixfly dataset build` takes them; if empty, the model's own
+    /// attempts on the training split.
     #[serde(default)]
     pub(super) runs: Vec<String>,
     #[serde(default)]
     pub(super) traces: Vec<PathBuf>,
-    /// What a report tells it by, beside its name and rows.
+    /// Its labels in a report, besides its name and rows.
     #[serde(default)]
     pub(super) labels: toml::Table,
 }
@@ -147,18 +149,19 @@ impl Sweep {
         let shown = file.display();
         let text = std::fs::read_to_string(file)
             .map_err(|why| Usage(format!("cannot read {shown}: {why}")))?;
-        // However the file is named, what is beside it has one name.
+        // The canonical path, so that the paths in the file do not depend on its name.
         let file = file.canonicalize().unwrap_or(file.to_path_buf());
         let folder = file.parent().unwrap_or(Path::new("/"));
         Sweep::read(&text, folder).map_err(|why| Usage(format!("{shown}: {why}")))
     }
 
-    /// Paths are beside the file.
+    /// Parses the file; its paths are relative to `folder`.
     fn read(text: &str, folder: &Path) -> Result<Sweep, String> {
         let mut sweep: Sweep = toml::from_str(text).map_err(|why| why.to_string())?;
         if let Some(fault) = sweep.fault() {
             return Err(fault);
         }
+        sweep.rename_flags();
         sweep.benchmark_dir = sweep.benchmark_dir.map(|path| folder.join(path));
         sweep.prompts = sweep.prompts.map(|path| folder.join(path));
         for model in &mut sweep.model {
@@ -181,17 +184,33 @@ impl Sweep {
         Ok(sweep)
     }
 
+    /// Renames the flags of older files to their current names.
+    fn rename_flags(&mut self) {
+        for flags in [&mut self.train, &mut self.lora, &mut self.full] {
+            rename(flags, TRAIN);
+        }
+        for flags in [&mut self.run, &mut self.tasks, &mut self.attempts] {
+            rename(flags, RUN);
+        }
+        rename(&mut self.export, &[("numbers", "dtype")]);
+        self.build.iter_mut().for_each(|flags| rename(flags, BUILD));
+        for model in &mut self.model {
+            model.init.iter_mut().for_each(|flags| rename(flags, INIT));
+            model.pretrain.iter_mut().for_each(|flags| rename(flags, TRAIN));
+        }
+    }
+
     fn fault(&self) -> Option<String> {
         let named = |list: &str| Some(format!("{list} is empty; name at least one"));
         if self.model.is_empty() {
             return named("model");
         }
-        for Model { name, base, blank, school } in &self.model {
-            if base.is_some() == blank.is_some() {
-                return Some(format!("the model {name} needs `base` or `blank`, and not both"));
+        for Model { name, base, init, pretrain } in &self.model {
+            if base.is_some() == init.is_some() {
+                return Some(format!("the model {name} needs either `base` or `init`"));
             }
-            if school.is_some() && blank.is_none() {
-                return Some(format!("the model {name} has `school`, which is for `blank` ones"));
+            if pretrain.is_some() && init.is_none() {
+                return Some(format!("the model {name} has `pretrain`, which needs `init`"));
             }
         }
         if !self.dataset.is_empty() && self.methods.is_empty() {
@@ -205,6 +224,67 @@ impl Sweep {
         }
         (self.repeats == 0).then(|| "repeats is 0; it must be at least 1".into())
     }
+}
+
+/// Names of flags in older files, and the current names.
+const TRAIN: &[(&str, &str)] = &[
+    ("precision", "dtype"),
+    ("pass-tokens", "micro-batch-tokens"),
+    ("chunk", "attention-chunk"),
+    ("kept-layers", "no-recompute-layers"),
+    ("memory", "max-memory"),
+    ("repairs", "eval"),
+    ("warmup", "warmup-steps"),
+    ("schedule", "lr-scheduler"),
+    ("beta1", "adam-beta1"),
+    ("beta2", "adam-beta2"),
+    ("epsilon", "adam-epsilon"),
+    ("clip", "max-grad-norm"),
+    ("batch", "batch-size"),
+    ("accumulation", "gradient-accumulation-steps"),
+    ("max-tokens", "max-length"),
+];
+const INIT: &[(&str, &str)] = &[
+    ("width", "hidden-size"),
+    ("layers", "num-hidden-layers"),
+    ("heads", "num-attention-heads"),
+    ("kept-heads", "num-key-value-heads"),
+    ("inner", "intermediate-size"),
+    ("vocabulary", "vocab-size"),
+    ("context", "max-position-embeddings"),
+];
+const RUN: &[(&str, &str)] = &[
+    ("only", "task-id"),
+    ("id", "instance-id"),
+    ("match", "filter"),
+    ("again", "force"),
+    ("episode-tokens", "token-limit"),
+    ("episode-seconds", "time-limit"),
+    ("episode-budget", "cost-limit"),
+    ("think-by", "thinking-switch"),
+    ("context", "ctx-size"),
+    ("kv-type", "kv-cache-dtype"),
+];
+const BUILD: &[(&str, &str)] = &[
+    ("of", "source"),
+    ("of-dir", "source-dir"),
+    ("longest", "max-chars"),
+    ("each", "per-method"),
+    ("tried", "train-methods"),
+    ("renamed", "renamed-copies"),
+    ("again", "force"),
+    ("grow", "extend"),
+];
+
+fn rename(flags: &mut toml::Table, names: &[(&str, &str)]) {
+    let all = std::mem::take(flags).into_iter().map(|(key, value)| {
+        let key = key.replace('_', "-");
+        match names.iter().find(|(old, _)| *old == key) {
+            Some((_, new)) => ((*new).to_string(), value),
+            None => (key, value),
+        }
+    });
+    *flags = all.collect();
 }
 
 /// Flags as words: `max-tokens = 500` is `--max-tokens 500`, and so is `max_tokens`.
@@ -228,7 +308,9 @@ pub(super) fn words(flags: &toml::Table) -> Result<Vec<String>, Usage> {
             one => text(one).map(|text| vec![flag, text]).unwrap_or_default(),
         };
         if said.is_empty() && *value != toml::Value::Boolean(false) {
-            return Err(Usage(format!("`{key}` is no flag: give text, a number, true or a list")));
+            return Err(Usage(format!(
+                "`{key}` is not a valid flag: give text, a number, true or a list"
+            )));
         }
         words.extend(said);
     }
@@ -274,22 +356,44 @@ mod tests {
             let text = format!("about = 'x'\nbenchmark = 'django'\nmodel = [{{ {model} }}]");
             Sweep::read(&text, Path::new(".")).unwrap_err()
         };
-        let both = "the model Q needs `base` or `blank`, and not both";
-        assert_eq!(fault("name = 'Q', base = 'q', blank = {}"), both);
+        let both = "the model Q needs either `base` or `init`";
+        assert_eq!(fault("name = 'Q', base = 'q', init = {}"), both);
         assert_eq!(fault("name = 'Q'"), both);
-        let school = "the model Q has `school`, which is for `blank` ones";
-        assert_eq!(fault("name = 'Q', base = 'q', school = {}"), school);
+        let pretrain = "the model Q has `pretrain`, which needs `init`";
+        assert_eq!(fault("name = 'Q', base = 'q', pretrain = {}"), pretrain);
+    }
+
+    #[test]
+    fn flags_of_older_files_are_read() {
+        let text = "about = 'x'\nbenchmark = 'faults'\n[build]\nof_dir = 'd'\n[[model]]\nname = 'Q'\n\
+                    [model.blank]\nkept-heads = 2\n[model.school]\nmax_tokens = 9\n\
+                    [tasks]\nonly = 'a'\n[run]\nmax-tokens = 8\n[train]\nwarmup = 3\n";
+        let sweep = Sweep::read(text, Path::new(".")).unwrap();
+        let model = &sweep.model[0];
+        let tables = [
+            sweep.build.as_ref().unwrap(),
+            model.init.as_ref().unwrap(),
+            model.pretrain.as_ref().unwrap(),
+            &sweep.tasks,
+            &sweep.run,
+            &sweep.train,
+        ];
+        let all: Vec<String> = tables.iter().flat_map(|flags| words(flags).unwrap()).collect();
+        assert_eq!(
+            all.join(" "),
+            "--source-dir d --num-key-value-heads 2 --max-length 9 --task-id a --max-tokens 8 --warmup-steps 3"
+        );
     }
 
     #[test]
     fn flags_are_words() {
         let said =
             |text: &str| words(&toml::from_str(text).unwrap()).map_err(|why| why.to_string());
-        let all = "dropout = 0.05\nepochs = 3\nmemory = '40GB'\nrecord_tokens = true\ntarget = ['q_proj', 'v_proj']\nx = false";
+        let all = "dropout = 0.05\nepochs = 3\nmax_memory = '40GB'\nrecord_tokens = true\ntarget = ['q_proj', 'v_proj']\nx = false";
         let expected =
-            "--dropout 0.05 --epochs 3 --memory 40GB --record-tokens --target q_proj,v_proj";
+            "--dropout 0.05 --epochs 3 --max-memory 40GB --record-tokens --target q_proj,v_proj";
         assert_eq!(said(all).unwrap().join(" "), expected);
-        assert!(said("a = { b = 1 }").unwrap_err().contains("is no flag"));
+        assert!(said("a = { b = 1 }").unwrap_err().contains("is not a valid flag"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Students of one model, served by one engine: the model and all their adapters
-//! are loaded once, and swapped between runs.
+//! One engine for all students of a model: it loads the model and all adapters
+//! once, and swaps adapters between runs.
 
 use fixfly_runtime::Policy;
 
@@ -8,13 +8,13 @@ use crate::failure::Usage;
 use crate::run;
 use crate::terminal::Terminal;
 
-/// A run to be, and whoever will do it.
+/// A run to do, and its policy.
 pub(super) struct Student {
     flags: Box<run::Flags>,
     policy: Box<dyn Policy>,
 }
 
-/// The students that these commands, `fixfly run` of one model each, are about.
+/// The students of these commands, each a `fixfly run` with the same model.
 pub(super) fn students(commands: &[Vec<String>]) -> anyhow::Result<Vec<Student>> {
     let flags = commands.iter().map(|words| cli::run(words));
     let flags: Vec<Box<run::Flags>> = flags.collect::<anyhow::Result<_>>()?;

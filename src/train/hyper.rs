@@ -1,4 +1,4 @@
-//! What a training does, as flags and as a file.
+//! The settings of a training, as flags and as a file.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use fixfly_train::{Method, Schedule, Settings, Target};
 use super::named;
 use crate::failure::Usage;
 
-/// Each is the thesis' where it is not given.
+/// The defaults are the paper's.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "What is learned, and how")]
+#[command(next_help_heading = "Hyperparameters")]
 pub(super) struct Hyper {
-    /// TOML file of settings, as train.json has them; flags go before it
+    /// TOML file of settings, with the keys of train.json; flags override it
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
@@ -22,76 +22,76 @@ pub(super) struct Hyper {
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
 
-    /// An adapter counts alpha / rank times [default: twice the rank]
+    /// Scale of the adapter: alpha / rank [default: twice the rank]
     #[arg(long, value_name = "X")]
     alpha: Option<f64>,
 
-    /// Share of an adapter's input that is left out [default: 0.05]
+    /// Dropout probability of the adapter's input [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     dropout: Option<f64>,
 
-    /// Matrices with an adapter; `all` [default: q_proj,k_proj,v_proj,o_proj]
+    /// Matrices that get an adapter, or `all` [default: q_proj,k_proj,v_proj,o_proj]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = target_names())]
     target: Vec<String>,
 
-    /// Highest learning rate [default: 1e-4; full: 5e-6]
+    /// Peak learning rate [default: 1e-4; full: 5e-6]
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
 
-    /// Steps until it is reached [default: 10; full: 100]
+    /// Steps of linear warmup to the peak learning rate [default: 10; full: 100]
     #[arg(long, value_name = "STEPS")]
-    warmup: Option<usize>,
+    warmup_steps: Option<usize>,
 
-    /// How it goes on from there [default: cosine]
+    /// Learning rate schedule after the warmup [default: cosine]
     #[arg(long, value_name = "NAME", value_parser = named::<Schedule>(&["cosine", "linear", "constant"]))]
-    schedule: Option<Schedule>,
+    lr_scheduler: Option<Schedule>,
 
-    /// AdamW's memory of gradients [default: 0.9]
+    /// AdamW's beta1, the decay rate of the gradients' mean [default: 0.9]
     #[arg(long, value_name = "X")]
-    beta1: Option<f64>,
+    adam_beta1: Option<f64>,
 
-    /// AdamW's memory of their squares [default: 0.999]
+    /// AdamW's beta2, the decay rate of the squared gradients' mean [default: 0.999]
     #[arg(long, value_name = "X")]
-    beta2: Option<f64>,
+    adam_beta2: Option<f64>,
 
     /// AdamW's epsilon [default: 1e-8]
     #[arg(long, value_name = "X")]
-    epsilon: Option<f64>,
+    adam_epsilon: Option<f64>,
 
-    /// [default: 0.001]
+    /// AdamW's weight decay [default: 0.001]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
 
-    /// The longest gradient [default: 1.0]
+    /// Maximum gradient norm; larger gradients are scaled down [default: 1.0]
     #[arg(long, value_name = "X")]
-    clip: Option<f64>,
+    max_grad_norm: Option<f64>,
 
-    /// Rows at a time [default: 1]
+    /// Rows per batch [default: 1]
     #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    batch_size: Option<usize>,
 
-    /// Batches in a step [default: 8]
+    /// Batches per optimiser step [default: 8]
     #[arg(long, value_name = "N")]
-    accumulation: Option<usize>,
+    gradient_accumulation_steps: Option<usize>,
 
-    /// Times each row is seen, and checkpoints [default: 10]
+    /// Passes over the dataset; each ends with a checkpoint [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 
-    /// The longest row, in tokens; a longer one is an error [default: 32768]
+    /// Maximum length of a row, in tokens; a longer row is an error [default: 32768]
     #[arg(long, value_name = "N")]
-    max_tokens: Option<usize>,
+    max_length: Option<usize>,
 
-    /// Learn prompts too: for a model that has not learned its language yet
+    /// Train on prompts too: for pretraining
     #[arg(long)]
     train_on_prompt: bool,
 
-    /// What orders rows, leaves out and begins adapters [default: 42]
+    /// Seed of row order, dropout and adapter initialisation [default: 42]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-/// Every matrix, by this name.
+/// The name of all matrices together.
 const ALL: &str = "all";
 
 fn target_names() -> PossibleValuesParser {
@@ -100,7 +100,7 @@ fn target_names() -> PossibleValuesParser {
 }
 
 impl Hyper {
-    /// The settings they make together.
+    /// The settings that result from the flags and the file.
     pub(super) fn settings(&self, method: Method) -> anyhow::Result<Settings> {
         let mut settings = self.file(method)?;
         if let Some(rank) = self.rank {
@@ -110,20 +110,20 @@ impl Hyper {
         if !self.target.is_empty() {
             settings.targets = targets(&self.target);
         }
-        set(&mut settings.schedule, self.schedule);
+        set(&mut settings.lr_scheduler, self.lr_scheduler);
         set(&mut settings.alpha, self.alpha);
         set(&mut settings.dropout, self.dropout);
         set(&mut settings.learning_rate, self.lr);
-        set(&mut settings.warmup, self.warmup);
-        set(&mut settings.betas.0, self.beta1);
-        set(&mut settings.betas.1, self.beta2);
-        set(&mut settings.epsilon, self.epsilon);
+        set(&mut settings.warmup_steps, self.warmup_steps);
+        set(&mut settings.adam_beta1, self.adam_beta1);
+        set(&mut settings.adam_beta2, self.adam_beta2);
+        set(&mut settings.adam_epsilon, self.adam_epsilon);
         set(&mut settings.weight_decay, self.weight_decay);
-        set(&mut settings.clip, self.clip);
-        set(&mut settings.batch, self.batch);
-        set(&mut settings.accumulation, self.accumulation);
+        set(&mut settings.max_grad_norm, self.max_grad_norm);
+        set(&mut settings.batch_size, self.batch_size);
+        set(&mut settings.gradient_accumulation_steps, self.gradient_accumulation_steps);
         set(&mut settings.epochs, self.epochs);
-        set(&mut settings.max_tokens, self.max_tokens);
+        set(&mut settings.max_length, self.max_length);
         settings.train_on_prompt |= self.train_on_prompt;
         set(&mut settings.seed, self.seed);
         match settings.fault() {
@@ -132,20 +132,22 @@ impl Hyper {
         }
     }
 
-    /// The thesis' settings, with what a file says in their place.
+    /// The paper's defaults, overridden by the file.
     fn file(&self, method: Method) -> anyhow::Result<Settings> {
         let settings = Settings::of(method);
         let Some(file) = &self.settings else { return Ok(settings) };
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
         let fault = |why: String| Usage(format!("{shown}: {why}"));
-        let said: toml::Table = toml::from_str(&text).map_err(|why| fault(why.to_string()))?;
+        let read: toml::Table = toml::from_str(&text).map_err(|why| fault(why.to_string()))?;
+        let serde_json::Value::Object(mut given) = serde_json::to_value(read)? else {
+            return Ok(settings);
+        };
+        Settings::rename_old_keys(&mut given);
         let serde_json::Value::Object(mut all) = serde_json::to_value(&settings)? else {
             return Ok(settings);
         };
-        for (key, value) in said {
-            all.insert(key, serde_json::to_value(value)?);
-        }
+        all.extend(given);
         let settings: Settings =
             serde_json::from_value(all.into()).map_err(|why| fault(why.to_string()))?;
         match settings.method == method {
@@ -194,10 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_go_before_a_file_and_a_file_before_the_thesis() {
+    fn flags_override_a_file_and_a_file_overrides_the_defaults() {
         let text = "rank = 16\nalpha = 16.0\nepochs = 3\ntargets = [\"q_proj\"]";
         check(text, Hyper::default(), &|s| {
             (s.rank, s.alpha, s.epochs, s.seed) == (16, 16.0, 3, 42)
+        });
+        let old = "warmup = 7\nbetas = [0.8, 0.99]\nmax_tokens = 9";
+        check(old, Hyper::default(), &|s| {
+            (s.warmup_steps, s.adam_beta1, s.adam_beta2, s.max_length) == (7, 0.8, 0.99, 9)
         });
         let flags = Hyper { epochs: Some(5), rank: Some(64), ..Hyper::default() };
         check(text, flags, &|s| (s.rank, s.alpha, s.epochs) == (64, 128.0, 5));

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks for a stop, the second is one.
+//! Ctrl-C: the first requests a stop, the second exits at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::run::Interrupts;
 use crate::terminal::Terminal;
 
-/// What is true once somebody asked for a stop.
+/// A flag that becomes true when the user requests a stop.
 pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, terminal) = (stop.clone(), terminal.clone());
@@ -16,7 +16,7 @@ pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
         runtime.block_on(async {
             interrupts.next().await;
             asked.store(true, Ordering::Relaxed);
-            terminal.say("stopping; Ctrl-C again stops at once");
+            terminal.status("stopping; press Ctrl-C again to stop at once");
             interrupts.next().await;
             std::process::exit(130);
         });

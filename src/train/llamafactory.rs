@@ -1,6 +1,6 @@
-//! `fixfly train llamafactory`: LLaMA-Factory trains what does not fit here. It
-//! is handed files of its own, followed by its own log, and what it leaves is
-//! taken up like a training of fixfly's.
+//! `fixfly train llamafactory`: trains with LLaMA-Factory what does not fit here.
+//! Writes its files, follows its log, and collects its checkpoints as if fixfly had
+//! trained them.
 
 mod collect;
 mod files;
@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::hyper::Hyper;
 use super::progress::Progress;
-use super::{NUMBERS, named};
+use super::{DTYPES, named};
 use crate::failure::Usage;
 use crate::terminal::{Terminal, print};
 
@@ -31,33 +31,33 @@ Examples:
   sbatch students/32b/llamafactory/train.sbatch
   fixfly train llamafactory --collect --base models/Qwen3-32B --dataset datasets/v4 -o students/32b
 
-The dataset needs its ShareGPT form: fixfly dataset build --write sharegpt. LLaMA-Factory
-comes from PyPI: pip install llamafactory==0.9.5, and deepspeed for full fine-tunes.")]
+The dataset must be in ShareGPT format: fixfly dataset build --format sharegpt. Install
+LLaMA-Factory from PyPI: pip install llamafactory==0.9.5, and deepspeed for full fine-tunes.")]
 pub(super) struct Flags {
-    /// Model folder of Hugging Face
+    /// Hugging Face model folder
     #[arg(long, value_name = "DIR")]
     base: PathBuf,
 
-    /// Dataset folder with sharegpt/ in it
+    /// Dataset folder that contains sharegpt/
     #[arg(long, value_name = "DIR")]
     dataset: PathBuf,
 
-    /// Where the student is kept; one whose training was stopped goes on
+    /// Output folder; an interrupted training resumes from it
     #[arg(short, long, value_name = "STUDENT")]
     output: PathBuf,
 
-    /// What is learned
+    /// Train an adapter or all weights
     #[arg(long, value_name = "METHOD", default_value = "lora", value_parser = named::<Method>(&["lora", "full"]))]
     method: Method,
 
     #[command(flatten)]
     hyper: Hyper,
 
-    /// LLaMA-Factory's chat template, where not the one the dataset names
+    /// LLaMA-Factory's name of the chat template [default: the one of the dataset]
     #[arg(long, value_name = "NAME", help_heading = "LLaMA-Factory")]
     template: Option<String>,
 
-    /// Its program
+    /// LLaMA-Factory's program
     #[arg(
         long,
         value_name = "PROGRAM",
@@ -66,43 +66,43 @@ pub(super) struct Flags {
     )]
     program: PathBuf,
 
-    /// Numbers it computes with
-    #[arg(long, value_name = "NUMBERS", default_value = "bf16", value_parser = named::<Precision>(NUMBERS), help_heading = "LLaMA-Factory")]
-    precision: Precision,
+    /// Dtype of computation
+    #[arg(long, value_name = "DTYPE", default_value = "bf16", value_parser = named::<Precision>(DTYPES), help_heading = "LLaMA-Factory")]
+    dtype: Precision,
 
-    /// GPUs of a machine; 0: its processor
+    /// GPUs per node; 0: the CPU
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "LLaMA-Factory")]
     gpus: usize,
 
-    /// Machines
+    /// Number of nodes
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "LLaMA-Factory")]
     nodes: usize,
 
-    /// Write its files and a script for sbatch, and stop
+    /// Write LLaMA-Factory's files and a script for sbatch, then exit
     #[arg(long, conflicts_with_all = ["collect", "dry_run"], help_heading = "LLaMA-Factory")]
     slurm: bool,
 
-    /// Take up what it has left by now, and stop
+    /// Collect the checkpoints written so far, then exit
     #[arg(long, conflicts_with = "dry_run", help_heading = "LLaMA-Factory")]
     collect: bool,
 
-    /// Write its files and stop
+    /// Write LLaMA-Factory's files, then exit
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Where things of a training by LLaMA-Factory are, under its output.
+/// The folders of a training by LLaMA-Factory.
 struct Folders {
     output: PathBuf,
 }
 
 impl Folders {
-    /// What it is handed.
+    /// The folder of its input.
     fn handed(&self) -> PathBuf {
         self.output.join("llamafactory")
     }
 
-    /// What it writes.
+    /// The folder of its output.
     fn made(&self) -> PathBuf {
         self.handed().join("out")
     }
@@ -117,8 +117,7 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let settings = flags.hyper.settings(method)?;
     if flags.nodes == 0 || (flags.nodes > 1 && !flags.slurm && !flags.collect) {
         return Err(Usage(
-            "--nodes is for --slurm: start one LLaMA-Factory on each machine by hand, or let Slurm"
-                .into(),
+            "--nodes needs --slurm; without Slurm, start LLaMA-Factory on each node by hand".into(),
         )
         .into());
     }
@@ -126,7 +125,7 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let base = flags.base.canonicalize();
     let base = base.with_context(|| format!("cannot read {}", flags.base.display()))?;
     let folders = (&*base, &*flags.dataset);
-    let record = Record::new("llamafactory", folders, &data.hash, flags.precision, &settings)?;
+    let record = Record::new("llamafactory", folders, &data.hash, flags.dtype, &settings)?;
     record.keep(&flags.output)?;
     let folders = Folders { output: flags.output.canonicalize()? };
     if flags.collect {
@@ -154,7 +153,7 @@ struct Said {
     total_tokens: Option<usize>,
 }
 
-/// Makes lines of fixfly's log of what LLaMA-Factory says.
+/// Converts lines of LLaMA-Factory's log to lines of fixfly's.
 #[derive(Default)]
 struct Reader {
     tokens: usize,
@@ -183,7 +182,7 @@ impl Reader {
     }
 }
 
-/// Ends LLaMA-Factory and what it started when fixfly ends.
+/// Ends LLaMA-Factory and its child processes when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -206,7 +205,7 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let child = command.spawn().map_err(|why| {
         Usage(format!(
-            "cannot run {} ({why}): pip install llamafactory==0.9.5, or name it by --program",
+            "cannot run {} ({why}): pip install llamafactory==0.9.5, or name the program with --program",
             flags.program.display()
         ))
     })?;
@@ -224,7 +223,7 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             drop(running);
             return Err(crate::failure::Interrupted(
-                "stopped; the same command goes on from LLaMA-Factory's last checkpoint".into(),
+                "stopped; run the same command again to resume from LLaMA-Factory's last checkpoint".into(),
             )
             .into());
         }
@@ -234,7 +233,7 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
                 progress.iter().for_each(Progress::finish);
                 if !status.success() {
                     bail!(
-                        "LLaMA-Factory ended with {status}: {}; all it said is in {}",
+                        "LLaMA-Factory failed with {status}: {}; see {}",
                         last(&said),
                         said.display()
                     );
@@ -245,24 +244,24 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     }
 }
 
-/// What was written to a log since it was read last.
+/// The lines of a log since it was last read.
 fn news(log: &Path, read: &mut usize) -> Vec<Said> {
     let Ok(file) = std::fs::File::open(log) else { return Vec::new() };
     let lines: Vec<String> =
         BufReader::new(file).lines().map_while(Result::ok).skip(*read).collect();
-    // A line that is half written is read the next time.
+    // A partial line is read the next time.
     let whole: Vec<Said> = lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
     *read += whole.len();
     whole
 }
 
-/// The last line that a program said, as the cause of its end.
+/// The last line of a program's output, as the cause of its failure.
 fn last(said: &Path) -> String {
     let text = std::fs::read(said).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     let line =
         text.lines().rev().find(|line| line.contains("Error")).or_else(|| text.lines().last());
-    line.unwrap_or("it said nothing").trim().to_string()
+    line.unwrap_or("it printed nothing").trim().to_string()
 }
 
 fn finish(folders: &Folders, method: Method, base: &Path) -> anyhow::Result<()> {

@@ -5,62 +5,62 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixfly_train::student::{
-    Checkpoint, Chunks, Job, Line, Means, Outcome, Plan, Ready, Repairs, Sample, Watch,
+    Checkpoint, Chunks, ComputeConfig, Job, Line, Outcome, Plan, Ready, Repairs, Sample, Watch,
     bytes_in_words, checkpoints,
 };
 use fixfly_train::{Method, Precision};
 
+use super::eval::Evaluation;
 use super::progress::Progress;
-use super::repairs::Tries;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
 use crate::terminal::{Terminal, is_colored, print, readable};
 
-/// Rows that are shown before a training begins.
+/// Rows to show before a training.
 const SAMPLES: usize = 3;
 
 pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<()> {
-    let tries = flags.repairs.as_deref();
+    let file = flags.eval.as_deref();
     let trained = (&*flags.base, method);
-    let tries =
-        tries.map(|file| Tries::open(file, &flags.output, trained, terminal)).transpose()?;
+    let evaluation =
+        file.map(|file| Evaluation::open(file, &flags.output, trained, terminal)).transpose()?;
     let ready = job(flags, method)?.ready()?;
-    terminal.say(&before(&ready, method)?);
+    terminal.status(&before(&ready, method)?);
     if flags.dry_run {
         return Ok(());
     }
     let mut trainer = ready.load()?;
     let stop = interrupt::listen(terminal)?;
     let progress = Progress::new(terminal, trainer.plan().steps, trainer.done());
-    let mut watcher = Watcher { progress, tries };
+    let mut watcher = Watcher { progress, evaluation };
     let outcome = trainer.run(&stop, &mut watcher);
     watcher.progress.finish();
     let outcome = outcome?;
-    let left = match watcher.tries {
-        Some(_) => checkpoints(&flags.output)?.iter().filter(|one| one.is_untried()).count(),
+    let left = match watcher.evaluation {
+        Some(_) => checkpoints(&flags.output)?.iter().filter(|one| one.is_not_evaluated()).count(),
         None => 0,
     };
     match outcome {
         Outcome::Done if left == 0 => print(&after(&flags.output, &flags.base, method)?),
         Outcome::Done if stop.load(Ordering::Relaxed) => Err(Interrupted(
-            "all steps are taken; stopped before all checkpoints were tried; the same command goes on"
+            "training is complete, but stopped before all checkpoints were evaluated; run the same command again to continue"
                 .into(),
         )
         .into()),
         Outcome::Done => anyhow::bail!(
-            "all steps are taken, and {left} checkpoints could not be tried; the same command tries them again"
+            "training is complete, but {left} checkpoints could not be evaluated; run the same command again to retry"
         ),
         Outcome::Stopped(steps) => Err(Interrupted(format!(
-            "stopped after step {steps} and saved; the same command goes on"
+            "stopped after step {steps} and saved a checkpoint; run the same command again to resume"
         ))
         .into()),
     }
 }
 
-/// Shows a training, and tries its students.
+/// Shows the progress of a training, and evaluates its checkpoints.
 struct Watcher<'a> {
     progress: Progress,
-    tries: Option<Tries<'a>>,
+    evaluation: Option<Evaluation<'a>>,
 }
 
 impl Watch for Watcher<'_> {
@@ -73,24 +73,24 @@ impl Watch for Watcher<'_> {
     }
 
     fn repairs(&mut self, checkpoint: &Checkpoint) -> Option<Repairs> {
-        let repairs = self.tries.as_ref()?.repairs(checkpoint);
+        let repairs = self.evaluation.as_ref()?.repairs(checkpoint);
         if let Err(why) = &repairs
             && !why.is::<Interrupted>()
         {
             let folder = checkpoint.folder.display();
-            self.progress.say(&format!("{folder} could not be tried: {why:#}"));
+            self.progress.say(&format!("cannot evaluate {folder}: {why:#}"));
         }
         repairs.ok()
     }
 }
 
 fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
-    if flags.pass_tokens == 0 {
-        return Err(Usage("--pass-tokens is 0; it must be at least 1".into()).into());
+    if flags.micro_batch_tokens == 0 {
+        return Err(Usage("--micro-batch-tokens is 0; it must be at least 1".into()).into());
     }
     let chunks = Chunks {
-        queries: flags.chunk as usize,
-        kept_layers: flags.kept_layers,
+        queries: flags.attention_chunk as usize,
+        no_recompute_layers: flags.no_recompute_layers,
         ..Chunks::default()
     };
     Ok(Job {
@@ -98,13 +98,17 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         dataset: flags.dataset.clone(),
         output: flags.output.clone(),
         settings: flags.hyper.settings(method)?,
-        means: Means { pass_tokens: flags.pass_tokens, chunks, memory: flags.memory },
+        means: ComputeConfig {
+            micro_batch_tokens: flags.micro_batch_tokens,
+            chunks,
+            memory: flags.max_memory,
+        },
         gpus: flags.gpu.clone(),
-        precision: flags.precision,
+        precision: flags.dtype,
     })
 }
 
-/// What it will take, and what the student will see.
+/// Samples of rows, and what the training needs.
 fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
     let color = is_colored(&std::io::stderr());
     let mut text = String::new();
@@ -118,16 +122,16 @@ fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
 }
 
 fn takes(plan: &Plan, method: Method, precision: Precision) -> String {
-    let numbers = match precision {
+    let dtype = match precision {
         Precision::F32 => "f32",
         Precision::Bf16 => "bf16",
     };
     let (train, validation) = plan.rows;
     let (tokens, learned) = plan.tokens;
     format!(
-        "{}: {} of {} parameters are learned, in {numbers}\n\
-         {train} rows to learn from ({tokens} tokens, {learned} of them learned; the longest row {}), {validation} to choose by\n\
-         {} steps ({} an epoch)  about {} of memory",
+        "{}: {} of {} parameters are trained, in {dtype}\n\
+         {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
+         {} steps ({} per epoch)  about {} of memory",
         method.name(),
         grouped(plan.learned),
         grouped(plan.parameters),
@@ -149,10 +153,10 @@ fn grouped(number: usize) -> String {
     parts.join(",")
 }
 
-/// Characters at each side of what is left out of a long piece.
+/// Characters to keep at each end of a long piece.
 const SIDE: usize = 200;
 
-/// A row: what is learned is green, or between ⟦ ⟧ where there are no colours.
+/// A row as text: tokens with loss are green, or between ⟦ ⟧ without colours.
 fn shown(sample: &Sample, color: bool) -> String {
     let mut text = format!("--- {}\n", sample.row);
     for (piece, learned) in &sample.pieces {
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_is_marked() {
+    fn tokens_with_loss_are_marked() {
         let pieces = vec![("<user>fix it".into(), false), ("x".repeat(700), true)];
         let sample = Sample { row: "a".into(), pieces };
         let side = "x".repeat(SIDE);

@@ -1,4 +1,4 @@
-//! How a training is going: a bar where somebody watches, else a line now and then.
+//! Progress of a training: a bar on a terminal, otherwise a line now and then.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::{Terminal, readable};
 
-/// Shows how far a training is.
+/// Shows the progress of a training.
 pub(super) struct Progress {
     terminal: Terminal,
     steps: usize,
-    /// The last steps, for a speed that is today's.
+    /// The last steps, from which the speed is computed.
     last: VecDeque<Step>,
     shown: Shown,
 }
@@ -22,10 +22,10 @@ enum Shown {
     Lines { last: Instant },
 }
 
-/// Between two lines where nobody watches.
+/// Time between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Steps that the speed and the loss are taken from.
+/// Number of steps from which the speed is computed.
 const RECENT: usize = 20;
 
 impl Progress {
@@ -42,13 +42,13 @@ impl Progress {
         };
         let progress = Progress { terminal: terminal.clone(), steps, last: VecDeque::new(), shown };
         if done > 0 {
-            progress.say(&format!("continuing after step {done}"));
+            progress.say(&format!("resuming after step {done}"));
         }
         progress
     }
 
     pub(super) fn say(&self, line: &str) {
-        self.terminal.say(line);
+        self.terminal.status(line);
     }
 
     pub(super) fn see(&mut self, line: &Line) {
@@ -58,7 +58,7 @@ impl Progress {
                 self.say(&format!("epoch {epoch}: validation loss {loss:.4}{over}"));
             }
             Line::Repairs { epoch, repairs, .. } => self.say(&format!(
-                "epoch {epoch}: repairs {} of {} validation tasks",
+                "epoch {epoch}: {} of {} validation tasks solved",
                 repairs.solved, repairs.of
             )),
             Line::Step(step) => {
@@ -80,13 +80,13 @@ impl Progress {
             }
             Shown::Lines { last } if last.elapsed() >= PAUSE || step.step == self.steps => {
                 *last = Instant::now();
-                self.terminal.say(&text);
+                self.terminal.status(&text);
             }
             Shown::Lines { .. } => {}
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
@@ -94,7 +94,7 @@ impl Progress {
     }
 }
 
-/// `120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  gradient 0.81  812 tokens/s  2h 2m left`
+/// `120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  grad norm 0.81  812 tokens/s  ETA 2h 2m`
 fn line(step: &Step, steps: usize, last: &[Step]) -> String {
     let seconds: f64 = last.iter().map(|step| step.seconds).sum();
     let tokens: usize = last.iter().map(|step| step.tokens).sum();
@@ -105,11 +105,11 @@ fn line(step: &Step, steps: usize, last: &[Step]) -> String {
         step.step, step.epoch, step.loss, step.rate,
     );
     if let Some(gradient) = step.gradient {
-        text += &format!("  gradient {gradient:.2}");
+        text += &format!("  grad norm {gradient:.2}");
     }
     text += &format!("  {speed:.0} tokens/s");
     if step.step < steps {
-        text += &format!("  {} left", readable(Duration::from_secs_f64(left.clamp(0.0, 1e12))));
+        text += &format!("  ETA {}", readable(Duration::from_secs_f64(left.clamp(0.0, 1e12))));
     }
     text
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_far_how_well_and_how_long() {
+    fn a_line_has_the_step_the_loss_and_the_time_left() {
         let step = |step| Step {
             step,
             epoch: 0.18,
@@ -130,10 +130,10 @@ mod tests {
             learned: Some(300),
             seconds: 2.0,
         };
-        let expected = "120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  gradient 0.81  812 tokens/s";
+        let expected = "120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  grad norm 0.81  812 tokens/s";
         assert_eq!(
             line(&step(120), 6630, &[step(119), step(120)]),
-            format!("{expected}  3h 37m left")
+            format!("{expected}  ETA 3h 37m")
         );
         assert!(line(&step(6630), 6630, &[step(6630)]).ends_with("812 tokens/s"));
     }

@@ -1,4 +1,4 @@
-//! Episodes, as others read them.
+//! `fixfly trajectory export`.
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,9 @@ pub(super) struct Flags {
     #[arg(value_name = "RUN")]
     run: PathBuf,
 
-    /// What to write
+    /// Format to write
     #[arg(long, value_enum)]
-    form: Form,
+    format: Format,
 
     /// Folder to write to
     #[arg(short, long, value_name = "DIR")]
@@ -28,12 +28,12 @@ pub(super) struct Flags {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum Format {
     /// SWE-agent's ID/ID.traj, and preds.json
     Traj,
     /// The Agent Trajectory Interchange Format, ID/trajectory.json
     Atif,
-    /// The patches alone: preds.json, for any grader of SWE-bench
+    /// The patches alone: preds.json, for any SWE-bench grader
     Preds,
 }
 
@@ -43,23 +43,23 @@ pub(super) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         json!(record.config).pointer("/model/model").and_then(Value::as_str).map(String::from);
     let recording = Recording::open(&flags.run)?;
     std::fs::create_dir_all(&flags.output)
-        .with_context(|| format!("cannot make {}", flags.output.display()))?;
+        .with_context(|| format!("cannot create {}", flags.output.display()))?;
     let mut written = 0;
-    if flags.form != Form::Preds {
+    if flags.format != Format::Preds {
         written = episodes(flags, &record, &recording, model.as_deref())?;
     }
     let out = flags.output.display();
-    if flags.form == Form::Atif {
-        terminal.say(&format!("wrote {written} trajectories ({}) to {out}", atif::VERSION));
+    if flags.format == Format::Atif {
+        terminal.status(&format!("wrote {written} trajectories ({}) to {out}", atif::VERSION));
         return Ok(());
     }
     let policy = record.config.get("policy").and_then(Value::as_str).unwrap_or("fixfly");
     let patches = write_predictions(&flags.run, &flags.output, model.as_deref().unwrap_or(policy))?;
-    match flags.form {
-        Form::Traj => terminal.say(&format!(
-            "wrote {written} trajectories and preds.json of {patches} instances to {out}"
+    match flags.format {
+        Format::Traj => terminal.status(&format!(
+            "wrote {written} trajectories and preds.json with {patches} instances to {out}"
         )),
-        _ => terminal.say(&format!("wrote preds.json of {patches} instances to {out}")),
+        _ => terminal.status(&format!("wrote preds.json with {patches} instances to {out}")),
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ fn episodes(
     for episode in &all {
         if episode.task.statement.issue().is_none() {
             return Err(Usage(format!(
-                "{} is of methods: trajectories are of issues, as `fixfly run swebench` records them",
+                "{} is a run on methods: only runs of `fixfly run swebench` have trajectories",
                 flags.run.display()
             ))
             .into());
@@ -87,21 +87,21 @@ fn episodes(
             true => flags.output.join(format!("sample-{}", episode.provenance.sample)),
             false => flags.output.clone(),
         };
-        write(&folder.join(&episode.task.id), flags.form, episode, &prompt, model)?;
+        write(&folder.join(&episode.task.id), flags.format, episode, &prompt, model)?;
     }
     Ok(all.len())
 }
 
 fn write(
     folder: &Path,
-    form: Form,
+    format: Format,
     episode: &Episode,
     prompt: &[Message],
     model: Option<&str>,
 ) -> anyhow::Result<()> {
-    let (name, value) = match form {
-        Form::Traj => (format!("{}.traj", episode.task.id), sweagent::write(episode, prompt)),
-        Form::Atif | Form::Preds => {
+    let (name, value) = match format {
+        Format::Traj => (format!("{}.traj", episode.task.id), sweagent::write(episode, prompt)),
+        Format::Atif | Format::Preds => {
             ("trajectory.json".to_string(), atif::write(episode, prompt, model))
         }
     };

@@ -1,4 +1,4 @@
-//! What other agents recorded becomes a run like any other, judged by nobody.
+//! `fixfly trajectory import`: converts other agents' trajectories to a run without verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) struct Flags {
     #[arg(value_name = "FILE|DIR", required = true)]
     from: Vec<PathBuf>,
 
-    /// Table of instances, which says what the issues are
+    /// Table of instances, for the issues' texts
     #[arg(long, value_name = "TABLE")]
     instances: Option<PathBuf>,
 
@@ -31,7 +31,7 @@ pub(super) struct Flags {
     output: PathBuf,
 }
 
-/// Ends of the names of trajectories in a folder.
+/// File name endings of trajectories.
 const ENDS: [&str; 2] = [".traj", ".traj.json"];
 
 pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
@@ -41,8 +41,8 @@ pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let (files, others) = files(&flags.from)?;
     if files.is_empty() {
-        let said = format!("there is no trajectory: no file there ends in {}", ENDS.join(" or "));
-        return Err(Usage(said).into());
+        let why = format!("found no trajectory: no file name ends in {}", ENDS.join(" or "));
+        return Err(Usage(why).into());
     }
     let (mut all, mut broken) = (Vec::new(), Vec::new());
     for file in &files {
@@ -54,7 +54,7 @@ pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if let ([why], []) = (broken.as_slice(), all.as_slice()) {
         return Err(Usage(why.clone()).into());
     }
-    broken.iter().for_each(|why| terminal.say(&format!("left out: {why}")));
+    broken.iter().for_each(|why| terminal.status(&format!("skipped: {why}")));
     if all.is_empty() {
         anyhow::bail!("none of {} files could be read", files.len());
     }
@@ -64,8 +64,8 @@ pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     all.iter().try_for_each(|(_, imported)| directory.append(&imported.episode))?;
     let model = model(&all).unwrap_or_else(|| agents(&all));
     write_predictions(&flags.output, &flags.output, &model)?;
-    for sentence in said(&all, others, flags.instances.as_ref().map(|_| instances.as_slice())) {
-        terminal.say(&sentence);
+    for sentence in summary(&all, others, flags.instances.as_ref().map(|_| instances.as_slice())) {
+        terminal.status(&sentence);
     }
     match broken.len() {
         0 => Ok(()),
@@ -73,8 +73,8 @@ pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// The files named, and those in the folders named whose name says that they
-/// are trajectories; and how many others are in these.
+/// The given files, the trajectories in the given folders, and the number of other
+/// files in the folders.
 fn files(from: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, usize)> {
     let (mut files, mut others) = (Vec::new(), 0);
     for path in from {
@@ -107,7 +107,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, others: &mut usize) -> anyhow::
     Ok(())
 }
 
-/// Several trajectories of one instance are samples, in the order given.
+/// Numbers the trajectories of one instance as samples, in the given order.
 fn number(all: &mut [(&PathBuf, Imported)]) {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for (_, Imported { episode, .. }) in all {
@@ -142,7 +142,7 @@ fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunReco
     })
 }
 
-/// Where an episode is from, and what its file says of the whole.
+/// The source of an episode, and its file's totals.
 fn source(file: &Path, imported: &Imported) -> Value {
     json!({
         "task": imported.episode.task.id,
@@ -162,7 +162,7 @@ fn agents(all: &[(&PathBuf, Imported)]) -> String {
     forms.into_iter().map(|form| form.agent()).collect::<Vec<_>>().join(" and ")
 }
 
-/// The model, where one made all of them.
+/// The model, if all episodes have the same.
 fn model(all: &[(&PathBuf, Imported)]) -> Option<String> {
     let models: BTreeSet<_> = all.iter().map(|(_, imported)| imported.model.as_ref()).collect();
     match models.into_iter().collect::<Vec<_>>().as_slice() {
@@ -175,13 +175,13 @@ fn ids<'a>(all: &'a [(&PathBuf, Imported)]) -> BTreeSet<&'a str> {
     all.iter().map(|(_, imported)| imported.episode.task.id.as_str()).collect()
 }
 
-/// What was taken over, and what was not.
-fn said(all: &[(&PathBuf, Imported)], others: usize, table: Option<&[Instance]>) -> Vec<String> {
+/// A summary of what was imported and what was not.
+fn summary(all: &[(&PathBuf, Imported)], others: usize, table: Option<&[Instance]>) -> Vec<String> {
     let ids = ids(all);
     let turns: usize = all.iter().map(|(_, imported)| imported.episode.turns.len()).sum();
     let patches = all.iter().filter(|(_, imported)| imported.episode.patch.is_some()).count();
-    let mut said = vec![format!(
-        "{} trajectories of {}: {} instances, {turns} turns, {patches} patches, none of them judged",
+    let mut lines = vec![format!(
+        "{} trajectories of {}: {} instances, {turns} turns, {patches} patches, all without a verdict",
         all.len(),
         agents(all),
         ids.len()
@@ -190,17 +190,17 @@ fn said(all: &[(&PathBuf, Imported)], others: usize, table: Option<&[Instance]>)
     for (remark, times) in all.iter().flat_map(|(_, imported)| &imported.remarks) {
         *remarks.entry(remark).or_default() += times;
     }
-    said.extend(remarks.into_iter().map(|(remark, times)| format!("{times} {remark}")));
+    lines.extend(remarks.into_iter().map(|(remark, times)| format!("{times} {remark}")));
     let unknown = table.map_or(0, |table| {
         ids.iter().filter(|id| !table.iter().any(|instance| instance.id == **id)).count()
     });
     if unknown > 0 {
-        said.push(format!(
-            "{unknown} instances are not in the table: their issue is what was asked"
+        lines.push(format!(
+            "{unknown} instances are not in the table: the issue text is taken from the trajectory"
         ));
     }
     if others > 0 {
-        said.push(format!("{others} other files in the folders are no trajectories"));
+        lines.push(format!("{others} other files in the folders are not trajectories"));
     }
-    said
+    lines
 }

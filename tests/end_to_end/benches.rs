@@ -1,4 +1,4 @@
-//! `fixfly bench` given what it cannot use: one sentence, naming the mend.
+//! `fixfly bench` given what it cannot use: one sentence, naming the remedy.
 
 use crate::{command, refused, sentence};
 
@@ -27,7 +27,7 @@ fn an_archive_with_another_hash_is_refused() {
 }
 
 #[test]
-fn a_machine_without_network_is_told_so() {
+fn a_failed_download_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let output = command(&["bench", "build", "django"])
         .env("FIXFLY_HOME", folder.path())
@@ -42,7 +42,7 @@ fn a_machine_without_network_is_told_so() {
 }
 
 #[test]
-fn a_machine_without_python_is_told_what_to_install() {
+fn a_missing_python_is_reported_with_what_to_install() {
     let folder = tempfile::tempdir().unwrap();
     let output = command(&["bench", "build", "django"])
         .env("FIXFLY_HOME", folder.path())
@@ -74,15 +74,15 @@ fn a_manifest_of_another_version_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_sandbox_that_serves_all_is_not_marked() {
-    let (code, why) = refused(&["bench", "mark", "django", "--sandbox", "local"]);
+fn a_sandbox_that_supports_every_item_is_not_probed() {
+    let (code, why) = refused(&["bench", "probe", "django", "--sandbox", "local"]);
     assert_eq!(code, 2);
-    assert!(why.starts_with("`local` serves every item; some are served by: wasm"), "{why}");
+    assert!(why.starts_with("`local` supports every item; sandboxes to probe: wasm"), "{why}");
 }
 
 #[cfg(feature = "wasm")]
 #[test]
-fn python_in_webassembly_that_cannot_be_made_says_why() {
+fn a_failed_webassembly_build_is_reported_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let without = |name: &str, value: &str| {
         command(&["sandbox", "wasm", "build"])

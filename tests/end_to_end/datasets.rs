@@ -62,7 +62,7 @@ fn a_run_becomes_a_dataset_of_the_bytes_a_student_is_sent() {
     let bench = Bench::new();
     let (run, recipe) = (bench.run("train", "null"), bench.word("mine.toml"));
     let (first, second) = (bench.word("first"), bench.word("second"));
-    let all = ["--write", "sharegpt,openai,trl"];
+    let all = ["--format", "sharegpt,openai,trl"];
     let said = printed(&[bench.build(&run, &first, &recipe), all.to_vec()].concat());
     assert!(said.contains("       1  train\n"), "{said}");
     assert!(said.contains("1  tasks whose prompt shows such a method word for word"), "{said}");
@@ -118,7 +118,7 @@ fn tokens_are_written_with_what_of_them_is_learned() {
     let bench = Bench::new();
     let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/runtime/tests/chat/tokenizer.json");
-    let tokens = ["--write", "tokens", "--tokenizer", tokenizer];
+    let tokens = ["--format", "tokens", "--tokenizer", tokenizer];
     let build = |more: &[&str]| {
         let mut words = bench.build(&run, &to, &recipe);
         words.extend(tokens);
@@ -130,10 +130,10 @@ fn tokens_are_written_with_what_of_them_is_learned() {
         let (was, said) = refused(&words.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(was == code && said.contains(expected), "{said}");
     };
-    check(&[], 1, "holds no chat template: name one by --chat-template, qwen3 or a file");
+    check(&[], 1, "has no chat template: name one with --chat-template, qwen3 or a file");
     check(&["--chat-template", "qwen9"], 1, "there is no chat template `qwen9`");
-    let short = ["--chat-template", "qwen3", "--max-tokens", "20"];
-    check(&short, 1, "1 of 1 rows would be dropped (1: longer than the limit of tokens)");
+    let short = ["--chat-template", "qwen3", "--max-length", "20"];
+    check(&short, 1, "1 of 1 rows would be dropped (1: longer than the token limit)");
     let words = build(&["--chat-template", "qwen3", "--loss", "all"]);
     printed(&words.iter().map(String::as_str).collect::<Vec<_>>());
 
@@ -175,10 +175,7 @@ fn methods_of_the_benchmark_are_found_and_taken_out() {
     let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
     let said =
         printed(&[bench.build(&run, &to, &recipe), vec!["--mask-benchmark-methods"]].concat());
-    assert!(
-        said.contains("1  tasks whose prompt showed such a method; it was taken out"),
-        "{said}"
-    );
+    assert!(said.contains("1  tasks whose prompt showed such a method; it was removed"), "{said}");
     let dataset = Dataset::open(Path::new(&to)).unwrap();
     let row = dataset.rows().unwrap().next().unwrap().unwrap();
     assert_eq!(row.origin.masked, ["Cart.add", "Cart.names"]);
@@ -194,14 +191,14 @@ fn methods_of_the_benchmark_are_found_and_taken_out() {
 }
 
 #[test]
-fn what_cannot_be_built_says_why_and_how_to_mend_it() {
+fn errors_of_a_build_name_the_cause_and_the_remedy() {
     let bench = Bench::new();
     let (run, mine, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
     let check = |words: Vec<&str>, code: i32, expected: &str| {
         let (was, said) = refused(&words);
         assert!(was == code && said.contains(expected), "{said}");
     };
-    check(bench.build(&run, &to, "v4"), 2, "say whom the run stands for, as in gpt-4.1=");
+    check(bench.build(&run, &to, "v4"), 2, "name the teacher of the run, as in gpt-4.1=");
     check(bench.build(&run, &to, "v9"), 1, "there is no recipe `v9`; there is: v1,");
     check(bench.build("nowhere", &to, &mine), 1, "there is no run in nowhere");
     check(vec!["dataset", "show", &run], 1, "there is no dataset in");

@@ -35,8 +35,8 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy null --split test -o /nonexistent/x",
         2,
-        "invalid value 'test' for '--split <SPLIT>': there is no such split; \
-         there is: train, validation, benchmark; see --help",
+        "invalid value 'test' for '--split <SPLIT>': expected one of: train, validation, \
+         benchmark; see --help",
     );
     check(
         "run django --policy null -o /nonexistent/x --turns ten",
@@ -51,18 +51,18 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy null -o /nonexistent/x --budget 3",
         2,
-        "the policy `null` asks no model: leave out the flags that --help lists under \
-         \"For policies that ask a model\"",
+        "the policy `null` uses no model: remove the flags that --help lists under \
+         \"Model options\"",
     );
     check(
         "run django --policy replay -o /nonexistent/x",
         2,
-        "the policy `replay` plays a recorded run: name it by --replay RUN",
+        "the policy `replay` replays a recorded run: name it with --replay RUN",
     );
     check(
         "run django --policy null --replay /nonexistent -o /nonexistent/x",
         2,
-        "the policy `null` plays no recorded run: leave out --replay",
+        "the policy `null` replays no run: remove --replay",
     );
     check(
         "run django --policy replay --replay /nonexistent -o /nonexistent/x",

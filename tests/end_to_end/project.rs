@@ -96,7 +96,7 @@ pub(crate) fn item(file: &str, text: &str, qualname: &str, split: Split, test: &
         split,
         span: [method.span.start, method.span.end],
         hash: hash.concat(),
-        path: RunPath::Cold0,
+        path: RunPath::Cold,
         tests: [test].iter().collect(),
         wider: [""; 0].iter().collect(),
         seconds: 0.1,

@@ -90,14 +90,14 @@ fn a_trace_is_asked_for_held_against_the_solution_and_learned() {
     fs::remove_file(asked.bench.path("traces/answers.jsonl")).unwrap();
     said(asked.elicit(&[]));
     assert_eq!(asked.server.requests().len(), 2, "what was paid for is in the journal");
-    let (code, why) = sentence(asked.elicit(&["--by", "reflection"]).output().unwrap());
+    let (code, why) = sentence(asked.elicit(&["--prompt", "reflection"]).output().unwrap());
     assert!(code == 1 && why.contains("was made with another prompts"), "{why}");
 
     let traces = asked.bench.word("traces/traces.jsonl");
     let recipe = asked.bench.word("with.toml");
     fs::write(&recipe, format!("{RECIPE}[reasoning]\nrows = 'with'\n")).unwrap();
     let (run, to) = (asked.bench.word("run"), asked.bench.word("reasoned"));
-    let tokens = ["--traces", &traces, "--write", "tokens", "--tokenizer", TOKENIZER];
+    let tokens = ["--traces", &traces, "--format", "tokens", "--tokenizer", TOKENIZER];
     let template = ["--chat-template", "qwen3"];
     printed(&[&asked.bench.build(&run, &to, &recipe)[..], &tokens, &template].concat());
     let row: Value = serde_json::from_str(read(&to, "rows.jsonl").trim()).unwrap();
@@ -114,7 +114,7 @@ fn a_trace_may_be_taken_for_code_that_passes_the_tests() {
     let folder = asked.bench.word("");
     let tests = ["--accept", "tests", "--benchmark", "python", "--benchmark-dir", &folder];
     let table = said(asked.elicit(&tests));
-    assert!(table.contains("1    not taken: its code does not pass the tests"), "{table}");
+    assert!(table.contains("1    rejected: its code does not pass the tests"), "{table}");
     let trace = asked.traces("traces").remove(0);
     assert_eq!(trace["reasoning"], "A list, then.");
     assert_eq!(trace["origin"]["accepted_by"], "tests");
@@ -132,7 +132,7 @@ fn a_search_that_is_killed_goes_on_and_pays_for_nothing_twice() {
     child.kill().unwrap();
     child.wait().unwrap();
     let table = said(asked.elicit(&[]));
-    assert!(table.contains("3  traces taken"), "{table}");
+    assert!(table.contains("3  traces accepted"), "{table}");
     assert_eq!(asked.server.requests().len(), 4, "the call under way is the only one lost");
     let thoughts: Vec<_> =
         asked.traces("traces").iter().map(|trace| trace["reasoning"].clone()).collect();
@@ -146,11 +146,14 @@ fn a_search_stops_before_it_would_cost_more() {
     let small = ["--max-tokens", "100", "--budget", "0.14"];
     let (code, why) = sentence_of(asked.elicit(&small));
     assert!(code == 1 && why.contains("budget of $0.14 does not cover the next call"), "{why}");
-    assert!(why.contains("rows left") && why.contains("the same command continues"), "{why}");
+    assert!(
+        why.contains("rows left") && why.contains("run the same command again to resume"),
+        "{why}"
+    );
     let before = asked.server.requests().len();
     assert!((1..3).contains(&before), "{before}");
     let table = said(asked.elicit(&["--max-tokens", "100", "--budget", "9"]));
-    assert!(table.contains("3  traces taken") && table.contains("  spent"), "{table}");
+    assert!(table.contains("3  traces accepted") && table.contains("  spent"), "{table}");
     assert_eq!(asked.server.requests().len(), 3);
 }
 
@@ -172,8 +175,8 @@ fn a_trace_is_made_shorter_or_dropped_and_counted() {
     let lines = [line("a", &long), line("b", "Short."), line("c", &long)];
     fs::write(&traces, lines.join("\n")).unwrap();
     let traces = traces.display().to_string();
-    let verb = ["compress", &traces, "--tokenizer", TOKENIZER, "--most-tokens", "20"];
-    let table = said(asked.teacher(&verb, "short", &["--tries", "2"]));
+    let verb = ["compress", &traces, "--tokenizer", TOKENIZER, "--max-trace-tokens", "20"];
+    let table = said(asked.teacher(&verb, "short", &["--max-attempts", "2"]));
     insta::assert_snapshot!(table);
     let requests = asked.server.requests();
     assert_eq!(requests.len(), 4);
@@ -191,8 +194,8 @@ fn what_cannot_be_asked_says_why() {
         let (was, why) = sentence(asked.elicit(more).output().unwrap());
         assert!(was == code && why.contains(expected), "{why}");
     };
-    check(&["--policy", "null"], 2, "the policy `null` writes no text");
-    check(&["--by", "shouting"], 2, "there is no prompt `shouting`; there is: minimal,");
+    check(&["--policy", "null"], 2, "the policy `null` does not use a model");
+    check(&["--prompt", "shouting"], 2, "there is no prompt `shouting`; there is: minimal,");
     check(&["--prompts", "/nowhere"], 1, "/nowhere: not a folder");
     assert_eq!(asked.server.requests().len(), 0);
 }

@@ -26,16 +26,16 @@ pub(crate) fn run() -> TempDir {
 }
 
 #[track_caller]
-fn check(spoil: impl Fn(&Path), expected: &str) {
+fn check(break_run: impl Fn(&Path), expected: &str) {
     let folder = run();
-    spoil(folder.path());
+    break_run(folder.path());
     let path = folder.path().to_str().unwrap();
-    let (code, said) = refused(&["report", path]);
-    assert_eq!((code, said.replace(path, "RUN").as_str()), (1, expected));
+    let (code, error) = refused(&["report", path]);
+    assert_eq!((code, error.replace(path, "RUN").as_str()), (1, expected));
 }
 
 #[test]
-fn a_run_that_cannot_be_read_is_named_with_its_mend() {
+fn an_unreadable_run_is_named_with_its_remedy() {
     check(
         |run| fs::remove_file(run.join("run.json")).unwrap(),
         "there is no run in RUN: it has no run.json; name a folder that `fixfly run -o` wrote",
@@ -83,11 +83,11 @@ fn runs_make_tables_claims_a_comparison_and_a_page() {
         let folder = bench.runs.path().to_str().unwrap();
         printed(&[&["report"], words].concat()).replace(folder, "RUNS")
     };
-    let tables = "5.1,5.2,5.3,5.5,5.7,errors";
+    let tables = "base-models,datasets,reasoning,5.5,families,errors";
     insta::assert_snapshot!(shown(&[&path("set.toml"), "--table", tables]));
     let claims = shown(&[&path("set.toml"), "--table", "claims", "--format", "csv"]);
-    assert!(claims.contains("LoRA students solve more than the model they came of,here,holds"));
-    assert!(claims.contains("Models solve more when they think first,here,not enough data"));
+    assert!(claims.contains("LoRA students solve more than their base model,Result,holds"));
+    assert!(claims.contains("Models solve more when they think first,Result,not enough data"));
 
     let labelled = format!("{},method=lora,dataset=d", path("oracle"));
     let compared = shown(&[&path("null"), &labelled, "--compare", "--format", "json"]);
@@ -101,24 +101,26 @@ fn runs_make_tables_claims_a_comparison_and_a_page() {
     let html = fs::read_to_string(page).unwrap();
     assert!(html.contains("M-1B before and after training") && html.contains("</html>"));
 
-    // Elsewhere the benchmark is not installed: what needs it says so.
-    let gone = [&path("oracle"), "--table", "5.5", "--benchmark-dir", "/nonexistent"];
+    // The benchmark is not installed: the table names the reason.
+    let gone = [&path("oracle"), "--table", "code-scores", "--benchmark-dir", "/nonexistent"];
     let text = shown(&gone);
-    assert!(text.contains("Original methods are not there: "), "{text}");
+    assert!(text.contains("Cannot read the reference methods: "), "{text}");
     assert!(text.contains("of 3"), "exact match as recorded: {text}");
 }
 
 #[test]
-fn words_that_name_no_runs_are_refused() {
-    let said = |words: &[&str]| refused(&[&["report"], words].concat());
-    let (code, why) = said(&["x,rank=many"]);
+fn invalid_arguments_are_refused() {
+    let error = |words: &[&str]| refused(&[&["report"], words].concat());
+    let (code, why) = error(&["x,rank=many"]);
     assert_eq!(code, 2);
     assert!(why.contains("x,rank=many: invalid type: string \"many\", expected u32"), "{why}");
     assert!(
-        said(&["x", "--table", "5.9"]).1.contains("there is no such table; there is: 5.1, 5.2")
+        error(&["x", "--table", "5.9"])
+            .1
+            .contains("unknown table; available tables: base-models, datasets")
     );
-    assert!(said(&["/nonexistent/set.toml"]).1.contains("cannot read /nonexistent/set.toml"));
+    assert!(error(&["/nonexistent/set.toml"]).1.contains("cannot read /nonexistent/set.toml"));
     let folder = run();
     let path = folder.path().to_str().unwrap();
-    assert!(said(&[path, "--compare"]).1.contains("takes two configurations, and there are 0"));
+    assert!(error(&[path, "--compare"]).1.contains("requires two configurations, found 0"));
 }

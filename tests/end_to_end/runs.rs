@@ -44,7 +44,7 @@ pub(crate) fn ended_well(mut command: Command) -> String {
 }
 
 #[test]
-fn the_truth_solves_everything_and_a_stub_nothing() {
+fn the_oracle_solves_everything_and_a_stub_nothing() {
     let bench = Bench::new(0.0);
     let report = ended_well(bench.run("oracle", &["--policy", "oracle"]));
     assert!(report.contains("3 episodes on 3 tasks of python (benchmark), policy oracle"));
@@ -63,8 +63,8 @@ fn the_truth_solves_everything_and_a_stub_nothing() {
 
     let path = |run: &str| bench.runs.path().join(run).display().to_string();
     let csv = printed(&["report", &path("oracle"), &path("null"), "--format", "csv"]);
-    assert!(csv.contains(&format!("{},overall,solved,count,3\n", path("oracle"))), "{csv}");
-    assert!(csv.contains(&format!("{},overall,solved,count,0\n", path("null"))), "{csv}");
+    assert!(csv.contains(&format!("{},Overall,solved,Count,3\n", path("oracle"))), "{csv}");
+    assert!(csv.contains(&format!("{},Overall,solved,Count,0\n", path("null"))), "{csv}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_same_actions_give_the_same_observations() {
 #[test]
 fn the_flags_choose_the_tasks() {
     let bench = Bench::new(0.0);
-    ended_well(bench.run("one", &["--policy", "oracle", "--only", "*.t?tal", "--samples", "2"]));
+    ended_well(bench.run("one", &["--policy", "oracle", "--task-id", "*.t?tal", "--samples", "2"]));
     let one: Vec<_> = bench
         .episodes("one")
         .into_iter()
@@ -102,7 +102,7 @@ fn the_flags_choose_the_tasks() {
     ended_well(bench.run("two", &["--policy", "oracle", "--limit", "2", "--jobs", "1"]));
     assert_eq!(bench.episodes("two").len(), 2);
 
-    let none = bench.run("none", &["--policy", "oracle", "--only", "flask/*"]).output().unwrap();
+    let none = bench.run("none", &["--policy", "oracle", "--task-id", "flask/*"]).output().unwrap();
     let expected = "no task of python (benchmark) matches `flask/*`";
     assert_eq!(sentence(none), (2, expected.to_string()));
 }
@@ -173,7 +173,10 @@ fn ctrl_c_finishes_what_runs_and_twice_stops_at_once() {
         assert!(output.stdout.is_empty());
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("finishing 1 episode; press Ctrl-C again to stop at once"), "{said}");
-        assert!(said.lines().last().unwrap().contains("the same command continues"), "{said}");
+        assert!(
+            said.lines().last().unwrap().contains("run the same command again to resume"),
+            "{said}"
+        );
         said
     };
     let child = slow(&bench);
@@ -226,7 +229,7 @@ fn a_full_disk_stops_a_run_and_room_continues_it() {
     assert_eq!(codes, "first 1\n", "{errors}");
     assert_eq!(episodes.lines().count(), 12, "{errors}");
     assert!(errors.contains("episodes.jsonl: No space left on device (os error 28); free some"));
-    assert!(errors.contains("continuing after"), "{errors}");
+    assert!(errors.contains("resuming after"), "{errors}");
 }
 
 #[test]

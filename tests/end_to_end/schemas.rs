@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::printed;
 
-/// The form of what fixfly writes changes only knowingly.
+/// The formats of the files that fixfly writes change only deliberately.
 #[test]
 fn the_forms_of_files_are_documented() {
     for name in ["episode", "run"] {
@@ -10,7 +10,7 @@ fn the_forms_of_files_are_documented() {
         let there = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(
             there == printed(&["schema", name]),
-            "mend: cargo run -- schema {name} > docs/schema/{name}.json, and raise SCHEMA if a \
+            "to update it: cargo run -- schema {name} > docs/schema/{name}.json, and raise SCHEMA if a \
              reader of today cannot read the new form"
         );
     }

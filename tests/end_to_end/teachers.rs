@@ -46,10 +46,10 @@ impl Asked {
 
     fn command(&self, run: &str, more: &[&str]) -> std::process::Command {
         let profile = self.profile();
-        let only = if more.contains(&"--only") { vec![] } else { vec!["--only", "*total"] };
+        let task = if more.contains(&"--task-id") { vec![] } else { vec!["--task-id", "*total"] };
         let mut words = vec!["--policy", "openai", "--model", "m", "--base-url", &self.server.url];
         words.extend(["--profile", profile.to_str().unwrap()]);
-        words.extend(only);
+        words.extend(task);
         words.extend(more);
         let mut command = self.bench.run(run, &words);
         command.env("OPENAI_API_KEY", "sk-secret-of-the-test");
@@ -77,7 +77,7 @@ impl Asked {
 }
 
 #[test]
-fn a_teacher_mends_a_method_in_its_second_turn() {
+fn a_teacher_fixes_a_method_in_its_second_turn() {
     for stream in ["yes", "no"] {
         let thoughtful = json!({ "content": TOTAL, "reasoning_content": "The sum, then." });
         let asked = Asked::new([Say::Words(words(WRONG)), Say::Words(thoughtful)]);
@@ -115,7 +115,7 @@ fn a_teacher_mends_a_method_in_its_second_turn() {
 }
 
 #[test]
-fn thinking_is_told_by_the_prompt_or_by_the_template() {
+fn thinking_is_switched_by_the_prompt_or_by_the_template() {
     let check = |more: &[&str], kwargs: Value, last: &str| {
         let asked = Asked::new([Say::Words(words(TOTAL))]);
         asked.episode(more);
@@ -126,7 +126,7 @@ fn thinking_is_told_by_the_prompt_or_by_the_template() {
     check(&[], Value::Null, "```");
     check(&["--think", "no"], json!({ "enable_thinking": false }), "```");
     check(&["--think", "yes"], json!({ "enable_thinking": true }), "```");
-    check(&["--think", "no", "--think-by", "prompt"], Value::Null, " /no_think");
+    check(&["--think", "no", "--thinking-switch", "prompt"], Value::Null, " /no_think");
 }
 
 #[test]
@@ -270,18 +270,18 @@ fn a_server_that_is_down_is_an_infrastructure_failure() {
 }
 
 #[test]
-fn a_budget_is_kept_and_what_was_spent_is_said() {
+fn a_budget_is_kept_and_the_spending_is_reported() {
     // An answer of 10,000 tokens would cost $10; these cost some cents.
     let asked = Asked::new([Say::Words(words(WRONG))]);
-    let said = asked.refused(&["--budget", "10.2", "--only", "*", "--jobs", "1"]);
+    let said = asked.refused(&["--budget", "10.2", "--task-id", "*", "--jobs", "1"]);
     assert!(said.contains("the run's budget of $10.2 does not cover the next call"), "{said}");
     assert!(said.contains("are spent, in "), "{said}");
     let bought = asked.server.requests().len();
     assert!(bought > 3, "{bought}");
-    let episode = asked.refused(&["--budget", "10.2", "--only", "*", "--jobs", "1"]);
+    let episode = asked.refused(&["--budget", "10.2", "--task-id", "*", "--jobs", "1"]);
     assert!(episode.contains("does not cover"), "{episode}");
     assert_eq!(asked.server.requests().len(), bought, "nothing is bought twice, nothing more");
-    ended_well(asked.command("run", &["--budget", "90", "--only", "*", "--jobs", "2"]));
+    ended_well(asked.command("run", &["--budget", "90", "--task-id", "*", "--jobs", "2"]));
     let spent: f64 = asked
         .bench
         .episodes("run")
@@ -292,7 +292,7 @@ fn a_budget_is_kept_and_what_was_spent_is_said() {
     assert!(spent < 1.0, "{spent}");
 
     let asked = Asked::new([Say::Words(words(WRONG))]);
-    let episode = asked.episode(&["--episode-budget", "10.05"]);
+    let episode = asked.episode(&["--cost-limit", "10.05"]);
     assert_eq!(episode.end, End::BudgetSpent { limit: Limit::Usd });
     assert!(!episode.turns.is_empty());
 }
@@ -310,7 +310,7 @@ fn a_budget_needs_a_price() {
 #[test]
 fn a_run_that_is_killed_pays_for_nothing_twice() {
     let asked = Asked::new([Say::Late(300, words(WRONG))]);
-    let flags = ["--only", "*", "--jobs", "2", "--turns", "2"];
+    let flags = ["--task-id", "*", "--jobs", "2", "--turns", "2"];
     let journal = asked.bench.runs.path().join("run/journal/calls.jsonl");
     let mut before = 0;
     for lines_more in [3, 4, 3] {

@@ -28,7 +28,7 @@ fn call((tool, args): (&str, Value)) -> Action {
 fn changes_are_taken_back_and_flaky_tests_told_apart() {
     let bench = Bench::new();
     let null = bench.path("null").display().to_string();
-    bench.run("null", &["--policy", "null", "--match", "slug"]);
+    bench.run("null", &["--policy", "null", "--filter", "slug"]);
     let edit = |command: &str, path: &str, more: Value| {
         let mut args = json!({ "command": command, "path": path });
         args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -59,7 +59,7 @@ fn changes_are_taken_back_and_flaky_tests_told_apart() {
     let record = read_run(null.as_ref()).unwrap();
     RunDirectory::open(&bench.path("plan"), &record).unwrap().0.append(&plan).unwrap();
     let plan = bench.path("plan").display().to_string();
-    let words = ["--policy", "replay", "--replay", &plan, "--match", "slug"];
+    let words = ["--policy", "replay", "--replay", &plan, "--filter", "slug"];
     let turns = bench.run("done", &words).remove(0).turns;
     let [broken, undone, view, _, _, flaky, steady, _, nothing] = turns.as_slice() else {
         panic!("{turns:#?}")

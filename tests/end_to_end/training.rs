@@ -1,10 +1,10 @@
 //! `fixfly train`: what is refused, and LLaMA-Factory from its files to its checkpoints.
 
-#[cfg(all(feature = "train", feature = "llama"))]
-mod circle;
 #[cfg(feature = "train")]
 mod here;
 mod nothing;
+#[cfg(all(feature = "train", feature = "llama"))]
+mod whole_loop;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +51,7 @@ fn a_training_that_cannot_be_is_refused_in_a_sentence() {
     let (code, why) = refused(&words(&base, &dataset, &output, &["--rank", "0"]));
     assert_eq!((code, &*why), (2, "--rank is 0; it must be at least 1"));
     let (code, why) = refused(&words(&base, &folder.path().join("none"), &output, &[]));
-    assert!(code == 2 && why.contains("build the dataset with --write sharegpt"), "{why}");
+    assert!(code == 2 && why.contains("build the dataset with --format sharegpt"), "{why}");
     let (code, why) = refused(&words(&base, &dataset, &output, &["--program", "/nonexistent"]));
     assert!(code == 2 && why.contains("pip install llamafactory"), "{why}");
     let (code, why) = refused(&words(&base, &dataset, &output, &["--rank", "64"]));
@@ -87,7 +87,7 @@ fn llamafactory_is_told_everything() {
     let (base, dataset) = stage(folder.path());
     let output = folder.path().join("student");
     let more =
-        ["--method", "full", "--gpus", "4", "--nodes", "2", "--slurm", "--max-tokens", "1000"];
+        ["--method", "full", "--gpus", "4", "--nodes", "2", "--slurm", "--max-length", "1000"];
     let script = printed(&words(&base, &dataset, &output, &more));
     let sbatch = fs::read_to_string(script.trim()).unwrap();
     for line in

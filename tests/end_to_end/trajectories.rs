@@ -29,11 +29,11 @@ fn held(file: &Path) -> Value {
 fn a_run_goes_out_comes_back_and_is_played_again() {
     let bench = Bench::new();
     let ours =
-        bench.run("ours", &["--policy", "oracle", "--tools", "bash-only", "--match", "slug"]);
+        bench.run("ours", &["--policy", "oracle", "--tools", "bash-only", "--filter", "slug"]);
     assert!(ours.len() == 1 && ours[0].solved());
     let path = |name: &str| bench.path(name).display().to_string();
-    let out = |form: &str, to: &str| {
-        let words = ["trajectory", "export", &path("ours"), "--form", form, "-o", &path(to)];
+    let out = |format: &str, to: &str| {
+        let words = ["trajectory", "export", &path("ours"), "--format", format, "-o", &path(to)];
         ended_well(command(&words));
     };
     out("traj", "traj");
@@ -61,11 +61,11 @@ fn a_run_goes_out_comes_back_and_is_played_again() {
     assert_eq!(graded["acme__slug-1"]["model_patch"], preds["acme__slug-1"]["model_patch"]);
 
     let said = ended_well(command(&["report", &path("theirs")]));
-    assert!(said.contains("1 have a patch that nobody judged"), "{said}");
+    assert!(said.contains("1 with an ungraded patch, excluded from the solve rates"), "{said}");
     let theirs = path("theirs");
     let again = bench.run(
         "again",
-        &["--policy", "replay", "--replay", &theirs, "--tools", "bash-only", "--match", "slug"],
+        &["--policy", "replay", "--replay", &theirs, "--tools", "bash-only", "--filter", "slug"],
     );
     assert!(again[0].solved(), "{:#?}", again[0].turns);
 

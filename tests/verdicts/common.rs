@@ -18,15 +18,15 @@ pub(crate) struct Django {
 }
 
 impl Django {
-    /// Nothing, said aloud, where these tests were not asked for.
+    /// None, with a message, if these tests are not enabled.
     pub(crate) fn here() -> Option<Django> {
         if std::env::var_os("FIXFLY_TEST_DJANGO").is_none() {
             eprintln!("skipped: FIXFLY_TEST_DJANGO is not set; ./check sets it");
             return None;
         }
         let folder = django::folder();
-        let mend = "run `fixfly bench build django` first";
-        assert!(folder.join("venv.ready").exists(), "{}: {mend}", folder.display());
+        let remedy = "run `fixfly bench build django` first";
+        assert!(folder.join("venv.ready").exists(), "{}: {remedy}", folder.display());
         Some(Django { folder })
     }
 
@@ -100,7 +100,7 @@ impl Bench {
         let of = |path| {
             django.methods(items.iter().map(|(id, tests)| django.item(id, path, tests)).collect())
         };
-        let (hot, cold) = (of(RunPath::Hot), of(RunPath::Cold0));
+        let (hot, cold) = (of(RunPath::Hot), of(RunPath::Cold));
         let tasks = hot.tasks(Split::Benchmark).await.unwrap();
         let sandbox = sandbox(&tasks[0]).await;
         let tasks = tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
@@ -112,11 +112,11 @@ impl Bench {
     }
 
     pub(crate) fn truth(&self, id: &str) -> String {
-        self.hot.secrets().answer(&self.tasks[id], Answer::Truth).unwrap()
+        self.hot.ground_truth().answer(&self.tasks[id], Answer::Truth).unwrap()
     }
 
     pub(crate) fn stub(&self, id: &str) -> String {
-        self.hot.secrets().answer(&self.tasks[id], Answer::Stub).unwrap()
+        self.hot.ground_truth().answer(&self.tasks[id], Answer::Stub).unwrap()
     }
 
     /// The declaration with a body of the caller's.
@@ -127,11 +127,11 @@ impl Bench {
     }
 
     pub(crate) async fn hot(&self, id: &str, candidate: &str) -> Observation {
-        self.hot.trial(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
+        self.hot.evaluate(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
     pub(crate) async fn cold(&self, id: &str, candidate: &str) -> Observation {
-        self.cold.trial(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
+        self.cold.evaluate(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
     pub(crate) async fn judge(&self, id: &str, patch: &str) -> Verdict {

@@ -338,8 +338,8 @@ async fn the_judge_confirms_the_original_and_refuses_the_stub() {
     let task = &methods.tasks(Split::Benchmark).await.unwrap()[0];
     let (one, fresh) = (sandbox(task).await, sandbox(task).await);
     for (answer, solved) in [(Answer::Truth, true), (Answer::Stub, false)] {
-        let candidate = methods.secrets().answer(task, answer).unwrap();
-        let seen = methods.trial(task, &candidate, &*one).await.unwrap();
+        let candidate = methods.ground_truth().answer(task, answer).unwrap();
+        let seen = methods.evaluate(task, &candidate, &*one).await.unwrap();
         let verdict = methods.judge(task, &seen.patch.unwrap(), &*fresh).await.unwrap();
         assert_eq!((verdict.solved, verdict.exact_match), (solved, solved));
     }

@@ -147,7 +147,7 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
         split: Split::Benchmark,
         span: [method.span.start, method.span.end],
         hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
-        path: RunPath::Cold0,
+        path: RunPath::Cold,
         tests: tests.keys().collect(),
         wider: Tests::default(),
         seconds: 2.0,
@@ -171,7 +171,7 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
         let seen = runtime.block_on(async {
             let task = benchmark.tasks(Split::Benchmark).await.unwrap().remove(0);
             let sandbox = host.open(&task.sandbox).await.unwrap();
-            benchmark.trial(&task, &candidate, &*sandbox).await.unwrap()
+            benchmark.evaluate(&task, &candidate, &*sandbox).await.unwrap()
         });
         let results = seen.tests.unwrap().results;
         let found: BTreeMap<String, String> =

@@ -149,7 +149,7 @@ async fn stage(django: &Django, attacks: Vec<Attack>) -> Stage {
     item.seconds = 0.0;
     let methods = django.methods(vec![item.clone()]);
     let task = methods.tasks(Split::Benchmark).await.unwrap().remove(0);
-    let truth = methods.secrets().answer(&task, Answer::Truth).unwrap();
+    let truth = methods.ground_truth().answer(&task, Answer::Truth).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let mark = format!("77{}", std::process::id());

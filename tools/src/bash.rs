@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Observation, Outcome, Scene, Status, Tool, ToolError, ToolSpec,
+    Command, Entry, Observation, Outcome, Status, Tool, ToolContext, ToolError, ToolSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,7 +61,7 @@ impl Tool for Bash {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { command, timeout } = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
         if command.contains('\0') {
@@ -114,7 +114,7 @@ impl Tool for Bash {
 }
 
 /// Whether the output hands in the work, where no tool is there for it.
-fn hands_in(printed: &str, scene: &Scene<'_>) -> bool {
+fn hands_in(printed: &str, scene: &ToolContext<'_>) -> bool {
     let has_tool = scene.task.tools.iter().any(|tool| tool == "submit");
     !has_tool && printed.trim_start().lines().next().is_some_and(|line| line.trim() == HAND_IN)
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Call, Entry, Observation, Outcome, SandboxError, Scene, Tool, ToolError, ToolSpec, Turn,
+    Call, Entry, Observation, Outcome, SandboxError, Tool, ToolContext, ToolError, ToolSpec, Turn,
 };
 use ruff_python_ast::PySourceType;
 use schemars::JsonSchema;
@@ -63,7 +63,7 @@ impl Tool for Edit {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let asked: Arguments = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
         let path = absolute(root, &asked.path);
@@ -175,7 +175,7 @@ impl Arguments {
     }
 }
 
-async fn write(scene: &Scene<'_>, path: &str, text: &str) -> Result<(), ToolError> {
+async fn write(scene: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
     match scene.sandbox.write(path, text.as_bytes()).await {
         Err(SandboxError::File { why, .. }) => {
             Err(ToolError::Refused(format!("{path} cannot be written: {why}")))
@@ -185,7 +185,7 @@ async fn write(scene: &Scene<'_>, path: &str, text: &str) -> Result<(), ToolErro
 }
 
 async fn undo(
-    scene: &Scene<'_>,
+    scene: &ToolContext<'_>,
     root: &str,
     path: &str,
     depth: usize,

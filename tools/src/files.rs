@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use fixfly_runtime::{Scene, Status, ToolError};
+use fixfly_runtime::{Status, ToolContext, ToolError};
 
 use crate::place::run;
 
@@ -31,7 +31,7 @@ pub(crate) struct Found {
 
 /// The paths of all files below `folder`, in order.
 pub(crate) async fn names(
-    scene: &Scene<'_>,
+    scene: &ToolContext<'_>,
     root: &str,
     folder: &str,
 ) -> Result<Vec<String>, ToolError> {
@@ -49,7 +49,7 @@ pub(crate) async fn names(
 
 /// Every file below `folder` with its bytes, by path.
 pub(crate) async fn files(
-    scene: &Scene<'_>,
+    scene: &ToolContext<'_>,
     root: &str,
     folder: &str,
 ) -> Result<Vec<Found>, ToolError> {
@@ -71,7 +71,7 @@ pub(crate) async fn files(
 }
 
 async fn ask(
-    scene: &Scene<'_>,
+    scene: &ToolContext<'_>,
     root: &str,
     folder: &str,
     script: &str,

@@ -1,7 +1,7 @@
 //! Finds files by name.
 
 use async_trait::async_trait;
-use fixfly_runtime::{Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
+use fixfly_runtime::{Entry, Observation, Outcome, Tool, ToolContext, ToolError, ToolSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,7 +40,7 @@ impl Tool for FindFile {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { name, path } = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
         let glob = matching(&name)?;

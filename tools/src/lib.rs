@@ -69,9 +69,9 @@ fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arg
 mod tests {
     use async_trait::async_trait;
     use fixfly_runtime::{
-        Benchmark, BenchmarkError, Budget, Command, DescribedBy, Method, Observation, Outcome,
-        Output, Process, Sandbox, SandboxError, SandboxSpec, Scene, Secrets, Split, Statement,
-        Task, Verdict,
+        Benchmark, BenchmarkError, Budget, Command, DescribedBy, GroundTruth, Method, Observation,
+        Outcome, Output, Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task,
+        ToolContext, Verdict,
     };
     use serde_json::json;
     use std::sync::Arc;
@@ -92,7 +92,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn trial(
+        async fn evaluate(
             &self,
             _: &Task,
             candidate: &str,
@@ -122,7 +122,7 @@ mod tests {
             std::collections::BTreeMap::new()
         }
 
-        fn secrets(&self) -> &dyn Secrets {
+        fn ground_truth(&self) -> &dyn GroundTruth {
             unreachable!("a tool may not know")
         }
     }
@@ -177,7 +177,8 @@ mod tests {
             tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
             budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
         };
-        tool.call(args, Scene { task: &task, turns: &[], sandbox: &Echo, benchmark: &Echo }).await
+        tool.call(args, ToolContext { task: &task, turns: &[], sandbox: &Echo, benchmark: &Echo })
+            .await
     }
 
     #[test]

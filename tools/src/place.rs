@@ -1,6 +1,6 @@
 //! Where a tool works: the root of an issue's work tree, and paths below it.
 
-use fixfly_runtime::{Command, Output, SandboxError, Scene, ToolError};
+use fixfly_runtime::{Command, Output, SandboxError, ToolContext, ToolError};
 
 /// What tools of issues keep for themselves, outside of the work tree.
 pub(crate) const OWN: &str = "/tmp/.fixfly-tools";
@@ -8,7 +8,7 @@ pub(crate) const OWN: &str = "/tmp/.fixfly-tools";
 pub(crate) const MOST: usize = 16_000;
 
 /// The work tree of the task; tools of issues need one.
-pub(crate) fn root<'a>(tool: &str, scene: &Scene<'a>) -> Result<&'a str, ToolError> {
+pub(crate) fn root<'a>(tool: &str, scene: &ToolContext<'a>) -> Result<&'a str, ToolError> {
     let issue = scene.task.statement.issue();
     let root = issue.map(|issue| issue.root.as_str());
     root.ok_or_else(|| {
@@ -44,7 +44,7 @@ pub(crate) fn shown<'a>(root: &str, path: &'a str) -> &'a str {
 
 /// Runs a command in the work tree.
 pub(crate) async fn run(
-    scene: &Scene<'_>,
+    scene: &ToolContext<'_>,
     root: &str,
     argv: &[&str],
     cap: usize,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Entry, Observation, Outcome, Scene, TestOutcome, TestReport, Tool, ToolError, ToolSpec,
+    Entry, Observation, Outcome, TestOutcome, TestReport, Tool, ToolContext, ToolError, ToolSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -45,7 +45,7 @@ impl Tool for RunTests {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { labels, again } = arguments(NAME, args)?;
         root(NAME, &scene)?;
         if labels.is_empty() {

@@ -1,7 +1,7 @@
 //! Finds lines by a pattern, with ripgrep's engine.
 
 use async_trait::async_trait;
-use fixfly_runtime::{Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
+use fixfly_runtime::{Entry, Observation, Outcome, Tool, ToolContext, ToolError, ToolSpec};
 use globset::{GlobBuilder, GlobMatcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{Searcher, sinks::Lossy};
@@ -50,7 +50,7 @@ impl Tool for Search {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { pattern, path, glob, ignore_case } = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
         let matcher = RegexMatcherBuilder::new()

@@ -1,7 +1,7 @@
 //! Hands in the work: first the change is shown for review, then it is final.
 
 use async_trait::async_trait;
-use fixfly_runtime::{Call, Entry, Observation, Outcome, Scene, Tool, ToolError, ToolSpec};
+use fixfly_runtime::{Call, Entry, Observation, Outcome, Tool, ToolContext, ToolError, ToolSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,7 +34,7 @@ impl Tool for Submit {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments {} = arguments(NAME, args)?;
         root(NAME, &scene)?;
         let patch = scene.benchmark.change(scene.task, scene.sandbox).await?;

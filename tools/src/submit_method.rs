@@ -2,7 +2,7 @@
 //! method-level repair turn.
 
 use async_trait::async_trait;
-use fixfly_runtime::{Entry, Observation, Scene, Tool, ToolError, ToolSpec};
+use fixfly_runtime::{Entry, Observation, Tool, ToolContext, ToolError, ToolSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,8 +38,8 @@ impl Tool for SubmitMethod {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { code } = arguments(NAME, args)?;
-        Ok(scene.benchmark.trial(scene.task, &code, scene.sandbox).await?)
+        Ok(scene.benchmark.evaluate(scene.task, &code, scene.sandbox).await?)
     }
 }

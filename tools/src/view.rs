@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Entry, Observation, Outcome, SandboxError, Scene, Status, Tool, ToolError, ToolSpec,
+    Entry, Observation, Outcome, SandboxError, Status, Tool, ToolContext, ToolError, ToolSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,7 +46,7 @@ impl Tool for View {
         }
     }
 
-    async fn call(&self, args: Value, scene: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { path, from, to } = arguments(NAME, args)?;
         let root = root(NAME, &scene)?;
         let path = absolute(root, &path);
@@ -69,7 +69,11 @@ impl Tool for View {
 }
 
 /// A file's text, or a refusal that says why not.
-pub(crate) async fn read(scene: &Scene<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+pub(crate) async fn read(
+    scene: &ToolContext<'_>,
+    root: &str,
+    path: &str,
+) -> Result<String, ToolError> {
     match scene.sandbox.read(path).await {
         // What is shown may be written back, so no byte of it may be guessed.
         Ok(bytes) => match String::from_utf8(bytes) {
@@ -85,7 +89,7 @@ pub(crate) async fn read(scene: &Scene<'_>, root: &str, path: &str) -> Result<St
     }
 }
 
-async fn folder(scene: &Scene<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {
     let find = [
         "find",
         path,

@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor, safetensors};
-use fixfly_train::student::{Job, Line, Means};
+use fixfly_train::student::{ComputeConfig, Job, Line};
 use fixfly_train::{Method, Settings};
 use layers::{Sizes, layers};
 
@@ -52,15 +52,19 @@ fn processor() -> f64 {
 
 /// fixfly's side: prints seconds a step, and MB beyond the loaded model.
 fn side(folder: &Path) {
-    let settings =
-        Settings { dropout: 0.0, accumulation: 1, epochs: 1, ..Settings::of(Method::Lora) };
+    let settings = Settings {
+        dropout: 0.0,
+        gradient_accumulation_steps: 1,
+        epochs: 1,
+        ..Settings::of(Method::Lora)
+    };
     let output = tempfile::tempdir().unwrap();
     let job = Job {
         base: folder.into(),
         dataset: folder.into(),
         output: output.path().join("student"),
         settings,
-        means: Means::default(),
+        means: ComputeConfig::default(),
         gpus: Vec::new(),
         precision: None,
     };

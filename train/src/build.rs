@@ -159,7 +159,7 @@ impl Build<'_> {
             .collect();
         let own = |line: &Line| CONTROL[..3].iter().any(|word| line.content.contains(word));
         if messages.iter().any(own) {
-            return Err("a message holds a word of the chat template");
+            return Err("a message contains a special token of the chat template");
         }
         let sequences = match &self.student {
             None => Vec::new(),
@@ -168,7 +168,7 @@ impl Build<'_> {
         let counted = sequences.iter().map(|sequence| sequence.tokens.len()).max();
         let tokens = counted.unwrap_or_else(|| self.tokens.of_row(&messages));
         if self.recipe.limits.tokens.is_some_and(|most| tokens > most) {
-            return Err("longer than the limit of tokens");
+            return Err("longer than the token limit");
         }
         let id = if traced { format!("{}+think", item.id) } else { item.id.clone() };
         let origin = self.origin(run, episode, item, traced, masked, &messages);
@@ -188,11 +188,11 @@ impl Build<'_> {
         };
         let trace = trace.filter(|trace| !trace.trim().is_empty()).ok_or("without reasoning")?;
         if trace.contains("<think>") || trace.contains(CONTROL[3]) {
-            return Err("the reasoning holds a tag of reasoning");
+            return Err("the reasoning contains a reasoning tag");
         }
-        match self.recipe.reasoning.most_tokens {
+        match self.recipe.reasoning.max_trace_tokens {
             Some(most) if self.tokens.of(trace.trim()) > most => {
-                Err("the reasoning is longer than the limit of tokens")
+                Err("the reasoning is longer than the token limit")
             }
             _ => Ok(trace),
         }
@@ -243,7 +243,7 @@ impl Build<'_> {
             prompt_sha256: sha256(prompt.as_bytes()),
             verdict: episode.verdict.as_ref().map(|verdict| Verdict {
                 solved: verdict.solved,
-                held_up: verdict.held_up,
+                hidden_tests_pass: verdict.hidden_tests_pass,
                 exact_match: verdict.exact_match,
             }),
             reasoning: traced.then(|| match self.recipe.reasoning.from {
@@ -260,7 +260,7 @@ impl Build<'_> {
         }
     }
 
-    /// Fails where more was dropped than the recipe allows, or all.
+    /// Fails if more rows were dropped than the recipe allows, or all of them.
     fn enough(&self, summary: &Summary) -> Result<(), DatasetError> {
         let dropped: usize = summary.dropped.values().sum();
         let all = summary.rows() + dropped;
@@ -270,7 +270,7 @@ impl Build<'_> {
         };
         if all == 0 {
             return Err(DatasetError::Dropped(format!(
-                "the recipe {} finds no row in these runs ({}); name other runs, or another teacher by TEACHER=RUN",
+                "the recipe {} finds no rows in these runs ({}); name other runs, or another teacher with TEACHER=RUN",
                 self.recipe_name,
                 said(&summary.left_out),
             )));
@@ -278,7 +278,7 @@ impl Build<'_> {
         let most = self.recipe.limits.dropped;
         if dropped as f64 > most * all as f64 || summary.rows() == 0 {
             return Err(DatasetError::Dropped(format!(
-                "{dropped} of {all} rows would be dropped ({}), more than {} %: mend the cause, or allow it by --max-dropped",
+                "{dropped} of {all} rows would be dropped ({}), more than {} %: fix the cause, or raise --max-dropped",
                 said(&summary.dropped),
                 100.0 * most,
             )));

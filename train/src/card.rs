@@ -75,7 +75,7 @@ fn tokens(summary: &Summary) -> String {
         return String::new();
     };
     format!(
-        "- Tokens: {sequences} sequences of {tokens} tokens, {learned} of them learned; chat \
+        "- Tokens: {sequences} sequences of {tokens} tokens, {learned} of them with loss; chat \
          template {}, SHA-256 `{}`; a turn ends with `{}`\n",
         facts.chat_template, facts.chat_template_sha256, facts.end_of_turn.text,
     )
@@ -97,15 +97,15 @@ fn table(title: &str, of: &BTreeMap<String, usize>) -> String {
 fn composition(summary: &Summary) -> String {
     format!(
         "## Composition\n{}{}{}",
-        table("what the episode was", &summary.kinds),
-        table("whose episode it was", &summary.teachers),
-        table("where the answer comes from", &summary.answers),
+        table("kind of episode", &summary.kinds),
+        table("teacher", &summary.teachers),
+        table("source of the answer", &summary.answers),
     )
 }
 
 fn sources(summary: &Summary) -> String {
     let mut text = "## Teachers, student, licences\n\n\
-                    | run | teacher | policy | seed | split | episodes | licence of its words |\n\
+                    | run | teacher | policy | seed | split | episodes | licence of its output |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_string();
     for source in &summary.sources {
@@ -132,7 +132,7 @@ fn sources(summary: &Summary) -> String {
     let _ = writeln!(
         text,
         "\nStudent: {} (licence: {}). Prompts and original methods are source text of {}, under that \
-         project's own licence. Licences are what the recipe says; check them.",
+         project's own licence. Licences are those of the recipe; check them.",
         said(&student.model),
         said(&student.licence),
         summary.benchmark,
@@ -141,24 +141,24 @@ fn sources(summary: &Summary) -> String {
 }
 
 fn said(text: &str) -> &str {
-    if text.is_empty() { "not said" } else { text }
+    if text.is_empty() { "unknown" } else { text }
 }
 
 fn filters(summary: &Summary) -> String {
-    let mut text = "## What is not in it\n\n| why | count |\n|---|---|\n".to_string();
+    let mut text = "## Filters\n\n| reason | count |\n|---|---|\n".to_string();
     for (why, count) in &summary.left_out {
-        let _ = writeln!(text, "| episode left out: {why} | {count} |");
+        let _ = writeln!(text, "| episode not used: {why} | {count} |");
     }
-    let _ = writeln!(text, "| row that an earlier one made needless | {} |", summary.duplicates);
+    let _ = writeln!(text, "| duplicate of an earlier row | {} |", summary.duplicates);
     for (why, count) in &summary.dropped {
         let _ = writeln!(text, "| row dropped: {why} | {count} |");
     }
     let limit = match summary.recipe.limits.tokens {
-        Some(limit) => format!("Rows of more than {limit} tokens are dropped, never cut"),
-        None => "Rows have no limit of tokens".into(),
+        Some(limit) => format!("Rows longer than {limit} tokens are dropped, never cut"),
+        None => "Rows have no token limit".into(),
     };
     let share = 100.0 * summary.recipe.limits.dropped;
-    let _ = writeln!(text, "\n{limit}. The build fails where more than {share} % are dropped.");
+    let _ = writeln!(text, "\n{limit}. The build fails if more than {share} % are dropped.");
     text
 }
 
@@ -167,8 +167,8 @@ fn audit(summary: &Summary) -> String {
     let done = if audit.dropped { "they were dropped" } else { "they were kept" };
     let masked = match (audit.masked, audit.showing) {
         (_, 0) => "",
-        (true, _) => "; those methods were taken out of the prompts",
-        (false, _) => "; they were left there (`--mask-benchmark-methods` takes them out)",
+        (true, _) => "; those methods were removed from the prompts",
+        (false, _) => "; they were kept (`--mask-benchmark-methods` removes them)",
     };
     let mut text = format!(
         "## Leak audit\n\n\

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fixfly_runtime::{RunError, TemplateError};
 
-/// Why a dataset cannot be made or read: one sentence that names the place and
-/// the mend.
+/// Why a dataset cannot be written or read: one sentence with the place and the
+/// remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// No recipe, or a faulty one.

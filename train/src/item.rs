@@ -65,10 +65,10 @@ fn tried(episode: &Episode, recipe: &Recipe, teacher: &Teacher) -> Result<Vec<Le
         Retention::Repaired { fixed, .. } => (Kind::Repaired, Answer::Turn(fixed)),
         Retention::Unsolved { .. } => (Kind::Unsolved, Answer::Original),
         Retention::AtOnce => (Kind::AtOnce, Answer::Turn(1)),
-        Retention::Nothing => return Err("no attempt that teaches".into()),
+        Retention::Nothing => return Err("no usable attempt".into()),
     };
     if !teacher.take.contains(&kind) {
-        return Err(format!("{}: not taken of {}", kind.name(), teacher.name));
+        return Err(format!("{}: not taken from {}", kind.name(), teacher.name));
     }
     let failing = kept(failing_turns(episode), recipe.failing);
     let lesson = |answer| Lesson { kind, failing: failing.clone(), answer };

@@ -1,6 +1,6 @@
 //! From episodes to what a model learns from.
 //!
-//! A [`Recipe`] says which episodes become rows; a [`Build`] reads recorded
+//! A [`Recipe`] selects the episodes that become rows; a [`Build`] reads recorded
 //! runs and writes a dataset folder: rows with their origin, files in the forms
 //! that trainers read, a leak audit and a card. What only the benchmark knows
 //! (original methods, the held-out split) is handed in as [`Known`]; how source

@@ -137,7 +137,7 @@ impl Reader {
     pub(crate) fn sequences(&self, messages: &[Line]) -> Result<Vec<Sequence>, &'static str> {
         let spoken = |line: &Line| self.special.iter().any(|word| line.content.contains(word));
         if messages.iter().any(spoken) {
-            return Err("a message holds a word of the chat template");
+            return Err("a message contains a special token of the chat template");
         }
         let objects = |_| "the chat template objects to it";
         let last = messages.len() - 1;
@@ -272,7 +272,7 @@ fn template_text(
     let found = found.or_else(|| template.as_array().and_then(default));
     found.map(|text| (shown.clone(), text)).ok_or_else(|| {
         DatasetError::Input(format!(
-            "{shown} holds no chat template: name one by --chat-template, {} or a file",
+            "{shown} has no chat template: name one with --chat-template, {} or a file",
             CHATS[0].name
         ))
     })
@@ -295,7 +295,7 @@ fn end_of_turn(chat: &Chat, tokenizer: &Tokenizer) -> Result<Special, String> {
     });
     let Some((id, token)) = first else {
         return Err(format!(
-            "after an answer it says {after:?}, which is no special token of the tokenizer: a student could not learn to stop"
+            "the chat template ends an answer with {after:?}, which is not a special token of the tokenizer: a student could not learn to stop"
         ));
     };
     Ok(Special { text: token.content.clone(), id: *id })

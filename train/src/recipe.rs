@@ -201,8 +201,9 @@ pub struct Reasoning {
     pub rows: Traced,
     /// Where it comes from.
     pub from: TraceSource,
-    /// Tokens of a trace at most; longer ones are dropped.
-    pub most_tokens: Option<usize>,
+    /// Maximum tokens of a trace; longer traces are dropped.
+    #[serde(alias = "most_tokens")]
+    pub max_trace_tokens: Option<usize>,
 }
 
 /// Which rows have reasoning.
@@ -298,7 +299,7 @@ impl Recipe {
     /// A recipe by its text; `place` is what an error calls it.
     ///
     /// # Errors
-    /// [`DatasetError::Recipe`], with the place and the mend.
+    /// [`DatasetError::Recipe`], with the place and the remedy.
     pub fn parse(text: &str, place: &str) -> Result<Self, DatasetError> {
         let wrong = |why: String| DatasetError::Recipe(format!("the recipe {place}: {why}"));
         let recipe: Recipe = toml::from_str(text).map_err(|error| {
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_recipe_is_named_with_its_mend() {
+    fn a_faulty_recipe_is_named_with_its_remedy() {
         #[track_caller]
         fn check(text: &str, expected: &str) {
             let error = Recipe::parse(text, "mine.toml").unwrap_err().to_string();

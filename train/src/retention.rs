@@ -6,7 +6,7 @@ use fixfly_runtime::{Call, Episode, Outcome, Turn};
 /// What an episode teaches. Turns count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retention {
-    /// A failing attempt and the attempt that mended it. The thesis does not
+    /// A failing attempt and the attempt that fixed it. The paper does not
     /// say which failing turn is kept; here it is the last one, whose feedback
     /// the fix answers.
     Repaired {
@@ -114,7 +114,7 @@ mod tests {
         };
         let verdict = (end == End::Solved).then(|| Verdict {
             solved: true,
-            held_up: None,
+            hidden_tests_pass: None,
             tests: TestReport::default(),
             wider: None,
             wider_failed: Vec::new(),

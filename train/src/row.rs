@@ -118,7 +118,8 @@ pub struct Verdict {
     /// Its tests pass.
     pub solved: bool,
     /// So do the wider tests; none where there are none.
-    pub held_up: Option<bool>,
+    #[serde(alias = "held_up")]
+    pub hidden_tests_pass: Option<bool>,
     /// It is the original, word for word.
     pub exact_match: bool,
 }

@@ -1,14 +1,26 @@
-//! What a training does: the thesis' values, each of which may be another.
+//! The settings of a training; the defaults are the paper's.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// What is learned.
+/// Old keys of settings, and the keys that replaced them.
+const RENAMED: [(&str, &str); 7] = [
+    ("warmup", "warmup_steps"),
+    ("schedule", "lr_scheduler"),
+    ("epsilon", "adam_epsilon"),
+    ("clip", "max_grad_norm"),
+    ("batch", "batch_size"),
+    ("accumulation", "gradient_accumulation_steps"),
+    ("max_tokens", "max_length"),
+];
+
+/// Which parameters are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Small matrices beside the model's own (Hu et al. 2021, as `peft` does it).
+    /// Low-rank adapters (Hu et al. 2021, as in `peft`).
     Lora,
-    /// Every weight.
+    /// All weights.
     Full,
 }
 
@@ -22,7 +34,7 @@ impl Method {
     }
 }
 
-/// A matrix of a layer that an adapter may sit beside.
+/// A matrix of a layer that can have an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are Hugging Face's")]
@@ -61,7 +73,7 @@ impl Target {
         }
     }
 
-    /// The part of the layer it is in: `self_attn`.
+    /// The module that contains it: `self_attn`.
     pub fn part(self) -> &'static str {
         match self {
             Target::QProj | Target::KProj | Target::VProj | Target::OProj => "self_attn",
@@ -70,7 +82,7 @@ impl Target {
     }
 }
 
-/// The numbers that a model computes with. What is learned is always f32.
+/// The dtype that a model computes in. Trained parameters are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -80,68 +92,70 @@ pub enum Precision {
     Bf16,
 }
 
-/// How the learning rate goes on after the warm-up.
+/// The learning rate after the warmup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// Half a cosine, down to nothing.
+    /// Half a cosine, down to 0.
     Cosine,
-    /// A straight line, down to nothing.
+    /// A straight line, down to 0.
     Linear,
-    /// It stays.
+    /// No decay.
     Constant,
 }
 
-/// Everything that decides what comes out of a training, besides the model and
+/// Everything that determines the result of a training, besides the model and
 /// the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What is learned.
+    /// Which parameters are trained.
     pub method: Method,
-    /// Columns of an adapter's matrices.
+    /// Rank of the adapters.
     pub rank: usize,
-    /// An adapter counts `alpha / rank` times.
+    /// An adapter is scaled by `alpha / rank`.
     pub alpha: f64,
-    /// Share of an adapter's input that is left out.
+    /// Dropout probability of an adapter's input.
     pub dropout: f64,
-    /// Matrices that have an adapter.
+    /// Matrices with an adapter.
     pub targets: Vec<Target>,
-    /// The highest learning rate.
+    /// The peak learning rate.
     pub learning_rate: f64,
-    /// Steps until it is reached.
-    pub warmup: usize,
-    /// What it does from then on.
-    pub schedule: Schedule,
-    /// AdamW's memory of gradients and of their squares.
-    pub betas: (f64, f64),
+    /// Steps of linear warmup to the peak.
+    pub warmup_steps: usize,
+    /// The learning rate after the warmup.
+    pub lr_scheduler: Schedule,
+    /// AdamW's decay rate of the mean of gradients.
+    pub adam_beta1: f64,
+    /// AdamW's decay rate of the mean of squared gradients.
+    pub adam_beta2: f64,
     /// AdamW's epsilon.
-    pub epsilon: f64,
-    /// AdamW's weight decay; norms and biases have none.
+    pub adam_epsilon: f64,
+    /// AdamW's weight decay; not applied to norms and biases.
     pub weight_decay: f64,
-    /// The longest gradient; longer ones are scaled down.
-    pub clip: f64,
-    /// Rows at a time.
-    pub batch: usize,
-    /// Batches in a step.
-    pub accumulation: usize,
-    /// Times each row is seen.
+    /// Maximum gradient norm; larger gradients are scaled down.
+    pub max_grad_norm: f64,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Batches per optimiser step.
+    pub gradient_accumulation_steps: usize,
+    /// Passes over the rows.
     pub epochs: usize,
-    /// The longest row, in tokens.
-    pub max_tokens: usize,
-    /// Whether prompts are learned too, whatever the dataset's loss policy: for
-    /// a model that has not learned its language yet. The loss on validation
-    /// rows stays that of their answers. (LLaMA-Factory's name.)
+    /// Maximum length of a row, in tokens.
+    pub max_length: usize,
+    /// Whether prompts carry loss too, whatever the dataset's loss policy: for
+    /// pretraining. The validation loss still covers answers only.
+    /// (LLaMA-Factory's name.)
     #[serde(default)]
     pub train_on_prompt: bool,
-    /// What orders rows, leaves out and begins adapters.
+    /// Seed of row order, dropout and adapter initialisation.
     pub seed: u64,
 }
 
 impl Settings {
-    /// The thesis' values (table 4.1; a full fine-tune's as its text has them).
+    /// The paper's defaults (table 4.1; for full fine-tunes, its text).
     pub fn of(method: Method) -> Settings {
-        let (learning_rate, warmup) = match method {
+        let (learning_rate, warmup_steps) = match method {
             Method::Lora => (1e-4, 10),
             Method::Full => (5e-6, 100),
         };
@@ -152,70 +166,93 @@ impl Settings {
             dropout: 0.05,
             targets: Target::ALL[..4].to_vec(),
             learning_rate,
-            warmup,
-            schedule: Schedule::Cosine,
-            betas: (0.9, 0.999),
-            epsilon: 1e-8,
+            warmup_steps,
+            lr_scheduler: Schedule::Cosine,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
             weight_decay: 0.001,
-            clip: 1.0,
-            batch: 1,
-            accumulation: 8,
+            max_grad_norm: 1.0,
+            batch_size: 1,
+            gradient_accumulation_steps: 8,
             epochs: 10,
-            max_tokens: 32_768,
+            max_length: 32_768,
             train_on_prompt: false,
             seed: 42,
         }
     }
 
-    /// Rows in a step.
-    pub fn rows_per_step(&self) -> usize {
-        self.batch * self.accumulation
+    /// Renames the keys of older settings files and records, in place.
+    pub fn rename_old_keys(table: &mut Map<String, Value>) {
+        for (old, new) in RENAMED {
+            if let Some(value) = table.remove(old) {
+                table.entry(new).or_insert(value);
+            }
+        }
+        if let Some(Value::Array(betas)) = table.get("betas")
+            && let [beta1, beta2] = betas.as_slice()
+        {
+            let (beta1, beta2) = (beta1.clone(), beta2.clone());
+            table.remove("betas");
+            table.entry("adam_beta1").or_insert(beta1);
+            table.entry("adam_beta2").or_insert(beta2);
+        }
     }
 
-    /// Steps in an epoch of so many rows; the last may be a short one.
+    /// Rows per step.
+    pub fn rows_per_step(&self) -> usize {
+        self.batch_size * self.gradient_accumulation_steps
+    }
+
+    /// Steps per epoch of `rows` rows; the last step may have fewer rows.
     pub fn steps_per_epoch(&self, rows: usize) -> usize {
         rows.div_ceil(self.rows_per_step())
     }
 
-    /// What is wrong with these values, if anything is.
+    /// The first invalid value, if any.
     pub fn fault(&self) -> Option<String> {
         let positive = [
             ("rank", self.rank),
-            ("batch", self.batch),
-            ("accumulation", self.accumulation),
+            ("batch-size", self.batch_size),
+            ("gradient-accumulation-steps", self.gradient_accumulation_steps),
             ("epochs", self.epochs),
-            ("max-tokens", self.max_tokens),
+            ("max-length", self.max_length),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Some(format!("--{name} is 0; it must be at least 1"));
         }
-        let shares = [("dropout", self.dropout), ("beta1", self.betas.0), ("beta2", self.betas.1)];
+        let shares = [
+            ("dropout", self.dropout),
+            ("adam-beta1", self.adam_beta1),
+            ("adam-beta2", self.adam_beta2),
+        ];
         if let Some((name, value)) = shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
             return Some(format!("--{name} is {value}; it must be at least 0 and below 1"));
         }
         let amounts = [
             ("lr", self.learning_rate),
             ("alpha", self.alpha),
-            ("clip", self.clip),
-            ("epsilon", self.epsilon),
+            ("max-grad-norm", self.max_grad_norm),
+            ("adam-epsilon", self.adam_epsilon),
         ];
         if let Some((name, value)) = amounts.iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
             return Some(format!("--{name} is {value}; it must be above 0"));
         }
         if self.method == Method::Lora && self.targets.is_empty() {
-            return Some("no --target is named: name at least one, as q_proj".into());
+            return Some("--target is empty; name at least one, such as q_proj".into());
         }
         None
     }
 
-    /// The learning rate of a step, counted from 0, as `transformers`' schedules
-    /// have it.
+    /// The learning rate of a step, counted from 0, as in `transformers`'
+    /// schedules.
     pub fn rate(&self, step: usize, steps: usize) -> f64 {
-        if step < self.warmup {
-            return self.learning_rate * step as f64 / self.warmup as f64;
+        if step < self.warmup_steps {
+            return self.learning_rate * step as f64 / self.warmup_steps as f64;
         }
-        let gone = (step - self.warmup) as f64 / steps.saturating_sub(self.warmup).max(1) as f64;
-        let share = match self.schedule {
+        let after = steps.saturating_sub(self.warmup_steps).max(1);
+        let gone = (step - self.warmup_steps) as f64 / after as f64;
+        let share = match self.lr_scheduler {
             Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * gone).cos()),
             Schedule::Linear => 1.0 - gone,
             Schedule::Constant => 1.0,
@@ -229,17 +266,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_thesis_steps() {
+    fn steps_are_those_of_the_paper() {
         let settings = Settings::of(Method::Lora);
         assert_eq!(settings.steps_per_epoch(5300), 663);
         assert_eq!(settings.steps_per_epoch(5300) * settings.epochs, 6630);
     }
 
     #[track_caller]
-    fn check(schedule: Schedule, step: usize, expected: f64) {
-        let settings = Settings { schedule, warmup: 10, ..Settings::of(Method::Lora) };
+    fn check(lr_scheduler: Schedule, step: usize, expected: f64) {
+        let settings = Settings { lr_scheduler, warmup_steps: 10, ..Settings::of(Method::Lora) };
         let rate = settings.rate(step, 110) / settings.learning_rate;
-        assert!((rate - expected).abs() < 1e-12, "{schedule:?} at {step}: {rate}");
+        assert!((rate - expected).abs() < 1e-12, "{lr_scheduler:?} at {step}: {rate}");
     }
 
     #[test]
@@ -251,6 +288,23 @@ mod tests {
         check(Schedule::Cosine, 110, 0.0);
         check(Schedule::Linear, 35, 0.75);
         check(Schedule::Constant, 109, 1.0);
+    }
+
+    #[test]
+    fn old_keys_are_read() {
+        let settings = Settings::of(Method::Lora);
+        let Value::Object(mut old) = serde_json::to_value(&settings).unwrap() else { panic!() };
+        for (was, now) in RENAMED {
+            let value = old.remove(now).unwrap();
+            old.insert(was.into(), value);
+        }
+        let [Some(beta1), Some(beta2)] = ["adam_beta1", "adam_beta2"].map(|key| old.remove(key))
+        else {
+            panic!()
+        };
+        old.insert("betas".into(), vec![beta1, beta2].into());
+        Settings::rename_old_keys(&mut old);
+        assert_eq!(serde_json::from_value::<Settings>(old.into()).unwrap(), settings);
     }
 
     #[test]

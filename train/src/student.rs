@@ -1,13 +1,11 @@
-//! Training a student: what a training is, and what it leaves. With the feature
-//! `native`, the training itself: LoRA and full fine-tunes of Qwen3, Llama 3.1,
+//! Training of students: settings, records and checkpoints. With the feature
+//! `native`, also the training itself: LoRA and full fine-tunes of Qwen3, Llama 3.1,
 //! Mistral and Ministral.
 //!
 //! candle is the tensor library; no gradient is its own. Each function of a layer
-//! has its backward pass beside it (`ops`), a layer is computed again on the way
-//! back (`layer`), and what is learned is kept in f32 (`params`).
+//! has its backward pass beside it (`ops`), layers are recomputed in the
+//! backward pass (`layer`), and trained parameters are kept in f32 (`params`).
 
-#[cfg(feature = "native")]
-mod blank;
 #[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
@@ -18,6 +16,8 @@ pub mod cuda;
 mod error;
 #[cfg(feature = "native")]
 mod export;
+#[cfg(feature = "native")]
+mod init;
 #[cfg(feature = "native")]
 mod job;
 #[cfg(feature = "native")]
@@ -60,12 +60,12 @@ pub use record::Record;
 
 #[cfg(feature = "native")]
 pub use {
-    blank::Blank,
-    export::{Numbers, gguf_adapter, gguf_model, merge},
+    export::{ExportDtype, gguf_adapter, gguf_model, merge},
+    init::RandomInit,
     job::{Job, Ready, Sample},
     model::Chunks,
-    plan::{Means, Plan, bytes_in_words},
+    plan::{ComputeConfig, Plan, bytes_in_words},
     rows::{Row, Rows},
-    shape::{Family, Shape},
+    shape::{Family, ModelConfig},
     trainer::{Outcome, Trainer, Watch},
 };

@@ -40,9 +40,9 @@ impl Tokens {
     /// How tokens are counted, in words.
     pub fn how(&self) -> String {
         match self {
-            Tokens::Estimated => format!(
-                "estimated, not counted: {BYTES} bytes are taken for a token; --tokenizer counts them"
-            ),
+            Tokens::Estimated => {
+                format!("estimated at {BYTES} bytes per token; use --tokenizer to count them")
+            }
             Tokens::Counted(_, file) => format!("counted by {file}"),
         }
     }

@@ -187,7 +187,7 @@ impl Examiner {
         let stub = source::stub(&bench.place.text, &bench.place.method);
         let mut path = match self.config_is_hot() && self.census.clean(bench.place, &tests) {
             true => RunPath::Hot,
-            false => RunPath::Cold0,
+            false => RunPath::Cold,
         };
         let original = bench.run(&truth, path, &tests, limits).await?;
         let mut cold_because = original.unsure.clone();
@@ -227,7 +227,7 @@ impl Examiner {
         if path == RunPath::Hot {
             cold_because = self.disagreement(bench, &trio, &tests, limits, &cold).await?;
             if cold_because.is_some() {
-                path = RunPath::Cold0;
+                path = RunPath::Cold;
             }
         }
         if let Some(found) = self.unsteady(bench, &trio, path, &tests, limits, &cold[1]).await? {
@@ -278,7 +278,7 @@ impl Examiner {
     ) -> Result<Result<Vec<Answer>, Found>, BenchmarkError> {
         let mut answers = Vec::new();
         for candidate in trio {
-            answers.push(bench.run(candidate, RunPath::Cold0, tests, limits).await?);
+            answers.push(bench.run(candidate, RunPath::Cold, tests, limits).await?);
         }
         let found = if answers[0].outcome != Outcome::Passed {
             Some(left_out("its tests do not pass in a fresh process", first_failure(&answers[0])))
@@ -330,7 +330,7 @@ impl Examiner {
             return Ok(Some(left_out("flaky: the original failed once", first_failure(&again))));
         }
         let once = match path {
-            RunPath::Cold0 => cold_stub.clone(),
+            RunPath::Cold => cold_stub.clone(),
             RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
         };
         let twice = bench.run(trio[1], path, tests, limits).await?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Budget, Entry, Example, History, Issue, Observation,
-    Outcome, Sandbox, Secrets, Split, Statement, Status, Task, TestOutcome, TestReport, TestResult,
-    Verdict,
+    Answer, Benchmark, BenchmarkError, Budget, Entry, Example, GroundTruth, History, Issue,
+    Observation, Outcome, Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport,
+    TestResult, Verdict,
 };
 
 use super::Instance;
@@ -81,7 +81,7 @@ impl Benchmark for Issues {
         }
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         task: &Task,
         _: &str,
@@ -178,12 +178,12 @@ impl Benchmark for Issues {
         self.grader.facts()
     }
 
-    fn secrets(&self) -> &dyn Secrets {
+    fn ground_truth(&self) -> &dyn GroundTruth {
         self
     }
 }
 
-impl Secrets for Issues {
+impl GroundTruth for Issues {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         Err(BenchmarkError::Broken(
             "swebench has no methods to learn from: choose another policy".into(),

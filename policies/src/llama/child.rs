@@ -151,7 +151,7 @@ impl Running {
     fn leave(&mut self, id: u64) {
         let waited = lock(&self.calls).as_mut().is_ok_and(|calls| calls.remove(&id).is_some());
         if waited {
-            let _ = tell(&mut self.asks, &Ask::Leave(id));
+            let _ = tell(&mut self.asks, &Ask::Permit(id));
         }
     }
 }

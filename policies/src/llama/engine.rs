@@ -181,7 +181,7 @@ impl Engine<'_> {
             };
             match ask {
                 Ok(Ask::Say(say)) => self.begin(say),
-                Ok(Ask::Leave(id)) => self.leave(id),
+                Ok(Ask::Permit(id)) => self.leave(id),
                 Ok(Ask::Load(_)) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

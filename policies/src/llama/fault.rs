@@ -31,16 +31,16 @@ pub(super) enum Fault {
     OtherRank { file: PathBuf, tensor: String },
     #[error("{}: it has half a change of `{tensor}`", .file.display())]
     Half { file: PathBuf, tensor: String },
-    #[error("--context {asked} is more than the {window} tokens of {}", .file.display())]
+    #[error("--ctx-size {asked} is more than the {window} tokens of {}", .file.display())]
     Context { file: PathBuf, asked: u32, window: u64 },
-    #[error("--kv-type keeps numbers by 32, but heads of {} have {size}: give f16", .file.display())]
+    #[error("--kv-cache-dtype keeps numbers by 32, but heads of {} have {size}: give f16", .file.display())]
     Blocks { file: PathBuf, size: u64 },
     #[error("{}: it has no chat template: give one by --chat-template", .0.display())]
     NoTemplate(PathBuf),
     #[error("the chat template of {}: {}", .0.display(), .1)]
     Template(PathBuf, String),
     #[error(
-        "the chat template of {} does not know `enable_thinking`: give --think-by prompt",
+        "the chat template of {} does not know `enable_thinking`: give --thinking-switch prompt",
         .0.display()
     )]
     NoSwitch(PathBuf),

@@ -22,7 +22,7 @@ fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<u32, String> {
     if model + window * load.cell > free {
         return Err(format!(
             "{} takes {} and its cache for {window} tokens takes {}, but {} are free: \
-             give a smaller --context or another --kv-type",
+             give a smaller --ctx-size or another --kv-cache-dtype",
             load.model.display(),
             gibibytes(model),
             gibibytes(window * load.cell),
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(
             fit(&load(1 << 20, 1), 4 * GIB, Some(4 * GIB)),
             Err("m.gguf takes 4.0 GiB and its cache for 1048576 tokens takes 1.0 GiB, but \
-                 4.0 GiB are free: give a smaller --context or another --kv-type"
+                 4.0 GiB are free: give a smaller --ctx-size or another --kv-cache-dtype"
                 .into())
         );
     }

@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Chat, Entry, Finish, Generation, Limit, Message, Policy, PolicyError, Request,
-    Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View, Words, told,
+    Action, Chat, Completion, Entry, Finish, Generation, Limit, Message, Policy, PolicyError,
+    Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View, told,
 };
 
 use crate::answer::{call, thought};
@@ -117,13 +117,13 @@ impl Llama {
         })
     }
 
-    fn words(&self, said: Said, opened: bool, sampling: Sampling) -> Words {
+    fn words(&self, said: Said, opened: bool, sampling: Sampling) -> Completion {
         let before = if opened { OPENED } else { "" };
         let (reasoning, text) = thought(&format!("{before}{}", said.text));
         let answer_at = said.text.len().saturating_sub(text.len());
         let thinks = |end: &&usize| reasoning.is_some() && **end <= answer_at;
         let reasoning_tokens = said.ends.iter().filter(thinks).count() as u64;
-        Words {
+        Completion {
             text,
             reasoning,
             usage: Usage {
@@ -153,7 +153,7 @@ impl Llama {
         tools: Vec<ToolSpec>,
         episode: String,
         seed: u64,
-    ) -> Result<Words, PolicyError> {
+    ) -> Result<Completion, PolicyError> {
         let messages = told(messages, self.thinking);
         let prompt = self.chat.prompt(&messages, &tools, self.thinking);
         let prompt = prompt.map_err(|why| PolicyError::Model(why.to_string()))?;
@@ -194,7 +194,7 @@ impl Policy for Llama {
         Ok(words.action(call))
     }
 
-    async fn write(&self, request: Request<'_>) -> Result<Words, PolicyError> {
+    async fn write(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
         let episode = format!("{}#{}", request.name, request.sample);
         let (messages, seed) = (request.messages.to_vec(), seed(request.seed, 0));
         self.say(messages, Vec::new(), episode, seed).await

@@ -13,7 +13,7 @@ pub(super) enum Ask {
     Load(Load),
     Say(Say),
     /// Nobody waits for this call any more.
-    Leave(u64),
+    Permit(u64),
 }
 
 /// From the engine. The first line is `Ready` or `Failed`.

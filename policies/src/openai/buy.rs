@@ -11,10 +11,10 @@ use super::OpenAi;
 use super::journal::{Journal, Line};
 use super::pace::backoff;
 use super::profile::Profile;
-use super::purse::Purse;
+use super::purse::SpendLimit;
 use super::request::{request, tokens_at_least, tokens_at_most, words};
 use super::response::{Reply, Tokens};
-use super::wire::Trouble;
+use super::wire::CallError;
 use crate::settings::Teacher;
 
 /// How servers say that a prompt does not fit.
@@ -42,9 +42,9 @@ pub(super) struct Asked {
 }
 
 /// What was bought, and what may be spent yet.
-pub(super) struct Books {
+pub(super) struct Ledger {
     pub(super) journal: Arc<Journal>,
-    purse: Purse,
+    purse: SpendLimit,
 }
 
 /// An answer, and what it took to get it.
@@ -54,8 +54,8 @@ pub(super) struct Bought {
     pub(super) calls: u32,
 }
 
-impl Books {
-    fn open(asked: &Teacher) -> Result<Books, String> {
+impl Ledger {
+    fn open(asked: &Teacher) -> Result<Ledger, String> {
         let run = asked.run.canonicalize().unwrap_or_else(|_| asked.run.clone());
         let (journal, spent) = Journal::open(&asked.journal, &run.display().to_string())?;
         if spent.unknown > 0.0 {
@@ -64,14 +64,14 @@ impl Books {
                 spent.unknown
             );
         }
-        let purse = Purse::new(asked.budget_usd, spent.usd, spent.calls);
-        Ok(Books { journal: Arc::new(journal), purse })
+        let purse = SpendLimit::new(asked.budget_usd, spent.usd, spent.calls);
+        Ok(Ledger { journal: Arc::new(journal), purse })
     }
 }
 
 impl OpenAi {
-    pub(super) async fn books(&self) -> Result<&Books, PolicyError> {
-        let open = async || Books::open(&self.asked).map_err(|why| self.halt(why));
+    pub(super) async fn books(&self) -> Result<&Ledger, PolicyError> {
+        let open = async || Ledger::open(&self.asked).map_err(|why| self.halt(why));
         self.books.get_or_try_init(open).await
     }
 
@@ -100,7 +100,7 @@ impl OpenAi {
     }
 
     /// Asks until there is an answer, or asking again is of no use.
-    pub(super) async fn buy(&self, books: &Books, call: Asked) -> Result<Bought, PolicyError> {
+    pub(super) async fn buy(&self, books: &Ledger, call: Asked) -> Result<Bought, PolicyError> {
         let Profile { seconds, context, .. } = &self.teacher.profile;
         if context.is_some_and(|context| tokens_at_least(&call.body) > context) {
             return Err(PolicyError::Spent(Limit::Context));
@@ -137,10 +137,10 @@ impl OpenAi {
     /// written down before anybody uses it.
     async fn once(
         &self,
-        books: &Books,
+        books: &Ledger,
         call: &Asked,
         worst: Option<f64>,
-    ) -> Result<Result<Bought, (Trouble, f64)>, PolicyError> {
+    ) -> Result<Result<Bought, (CallError, f64)>, PolicyError> {
         let leave = self.pace.leave(call.worst.prompt + call.worst.completion).await;
         let held = books.purse.hold(worst.unwrap_or_default()).await;
         let held = held.map_err(|empty| self.halt(empty.to_string()))?;
@@ -163,12 +163,12 @@ impl OpenAi {
         self.write(books, line).await?;
         Ok(match asked {
             Ok(reply) => {
-                self.pace.kept_up();
+                self.pace.on_success();
                 self.answered.store(true, Ordering::Relaxed);
                 Ok(Bought { reply, usd, calls: 1 })
             }
             Err(trouble) => {
-                if let Trouble::Status { status: 429, .. } = trouble {
+                if let CallError::Status { status: 429, .. } = trouble {
                     self.pace.too_fast();
                 }
                 Err((trouble, usd.unwrap_or_default()))
@@ -177,8 +177,8 @@ impl OpenAi {
     }
 
     /// What a server's final no means.
-    fn refused(&self, trouble: &Trouble, calls: u32) -> Result<Bought, PolicyError> {
-        let Trouble::Status { status, said, .. } = trouble else {
+    fn refused(&self, trouble: &CallError, calls: u32) -> Result<Bought, PolicyError> {
+        let CallError::Status { status, said, .. } = trouble else {
             return Err(PolicyError::Infrastructure(trouble.to_string()));
         };
         let words = said.to_lowercase();
@@ -216,7 +216,7 @@ impl OpenAi {
 
     /// Notes on the disk that a call of that price is about to be made. Gives
     /// the name of the note.
-    async fn put_aside(&self, books: &Books, worst: Option<f64>) -> Result<String, PolicyError> {
+    async fn put_aside(&self, books: &Ledger, worst: Option<f64>) -> Result<String, PolicyError> {
         let number = self.holds.fetch_add(1, Ordering::Relaxed);
         let hold =
             format!("{}-{number}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
@@ -227,7 +227,7 @@ impl OpenAi {
         Ok(hold)
     }
 
-    async fn write(&self, books: &Books, line: Line) -> Result<(), PolicyError> {
+    async fn write(&self, books: &Ledger, line: Line) -> Result<(), PolicyError> {
         let journal = books.journal.clone();
         let written = tokio::task::spawn_blocking(move || journal.add(&line)).await;
         written.unwrap_or_else(|fault| Err(fault.to_string())).map_err(|why| self.halt(why))
@@ -250,7 +250,7 @@ fn guessed(call: &Asked, reply: &Reply) -> Tokens {
 
 /// Tokens of a call that gave words but no answer. One that gave none is not
 /// charged by any server known to us.
-fn wasted(call: &Asked, trouble: &Trouble) -> Tokens {
+fn wasted(call: &Asked, trouble: &CallError) -> Tokens {
     match trouble.came() {
         0 => Tokens::default(),
         came => {

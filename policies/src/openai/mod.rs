@@ -14,19 +14,19 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, Entry, Finish, Generation, Policy, PolicyError, Request, Sampling, Usage, View,
-    Words,
+    Action, Call, Completion, Entry, Finish, Generation, Policy, PolicyError, Request, Sampling,
+    Usage, View,
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::settings::{CallForm, Settings, Teacher};
 use crate::{Open, answer};
-use buy::{Asked, Books, Bought};
-use pace::Pace;
+use buy::{Asked, Bought, Ledger};
+use pace::RateLimiter;
 use profile::Resolved;
 use request::seed;
-use wire::Wire;
+use wire::Client;
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "openai",
@@ -41,11 +41,11 @@ struct OpenAi {
     teacher: Resolved,
     calls: CallForm,
     key_env: String,
-    wire: Wire,
-    pace: Pace,
+    wire: Client,
+    pace: RateLimiter,
     asked: Teacher,
     /// Opened by the first call: the run directory is not there before.
-    books: OnceCell<Books>,
+    books: OnceCell<Ledger>,
     /// Whether the server ever gave an answer.
     answered: AtomicBool,
     halted: Mutex<Option<String>>,
@@ -58,8 +58,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
     let (key_env, key) = key(settings, &teacher)?;
     if teacher.profile.price.is_none() {
         let model = &teacher.model;
-        let budgets =
-            [("--budget", asked.budget_usd), ("--episode-budget", asked.episode_budget_usd)];
+        let budgets = [("--budget", asked.budget_usd), ("--cost-limit", asked.episode_budget_usd)];
         if let Some((flag, _)) = budgets.iter().find(|(_, budget)| budget.is_some()) {
             return Err(format!(
                 "the price of `{model}` is not known, so {flag} cannot be kept: give it in a profile (--profile FILE.toml with [price] input and output), or leave out {flag}"
@@ -68,8 +67,8 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
         tracing::info!("the price of `{model}` is not known: tokens are counted, dollars are not");
     }
     Ok(Box::new(OpenAi {
-        wire: Wire::open(&teacher, &key)?,
-        pace: Pace::new(teacher.profile.limits),
+        wire: Client::open(&teacher, &key)?,
+        pace: RateLimiter::new(teacher.profile.limits),
         asked: asked.clone(),
         books: OnceCell::new(),
         calls: settings.calls,
@@ -111,7 +110,7 @@ impl Policy for OpenAi {
         Ok(self.words(bought, view.seed).action(call))
     }
 
-    async fn write(&self, request: Request<'_>) -> Result<Words, PolicyError> {
+    async fn write(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
         let bought = self.answer(self.wanted(&request)).await?;
         Ok(self.words(bought, request.seed))
     }
@@ -140,10 +139,10 @@ impl OpenAi {
         PolicyError::Infrastructure(halted.get_or_insert(why).clone())
     }
 
-    fn words(&self, bought: Bought, chance: u64) -> Words {
+    fn words(&self, bought: Bought, chance: u64) -> Completion {
         let Bought { reply, usd, calls } = bought;
         let tokens = reply.tokens.unwrap_or_default();
-        Words {
+        Completion {
             usage: Usage {
                 prompt_tokens: tokens.prompt,
                 completion_tokens: tokens.completion,

@@ -19,7 +19,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Keeps the pace. The number of requests at a time grows by one for each
 /// round that went well, and halves when the server says it is too many.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     state: Mutex<State>,
     changed: Notify,
     most: f64,
@@ -39,14 +39,14 @@ struct State {
 
 /// Leave to have one request under way.
 #[derive(Debug)]
-pub(crate) struct Leave<'a>(&'a Pace);
+pub(crate) struct Permit<'a>(&'a RateLimiter);
 
-impl Pace {
-    pub(crate) fn new(limits: Limits) -> Pace {
+impl RateLimiter {
+    pub(crate) fn new(limits: Limits) -> RateLimiter {
         let minute = Duration::from_secs(60);
         let most = f64::from(limits.concurrency.unwrap_or(MOST).max(1));
         let now = Instant::now();
-        Pace {
+        RateLimiter {
             state: Mutex::new(State {
                 at_a_time: BEGIN.min(most),
                 running: 0,
@@ -62,7 +62,7 @@ impl Pace {
     }
 
     /// Waits until one more request, of so many tokens, may be sent.
-    pub(crate) async fn leave(&self, tokens: u64) -> Leave<'_> {
+    pub(crate) async fn leave(&self, tokens: u64) -> Permit<'_> {
         loop {
             let changed = self.changed.notified();
             if self.with(|state| {
@@ -74,7 +74,7 @@ impl Pace {
             }
             changed.await;
         }
-        let leave = Leave(self);
+        let leave = Permit(self);
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         let at = self.with(|state| {
             let at = Instant::now().max(state.next_request).max(state.next_token);
@@ -87,7 +87,7 @@ impl Pace {
     }
 
     /// A request went well.
-    pub(crate) fn kept_up(&self) {
+    pub(crate) fn on_success(&self) {
         self.with(|state| {
             state.at_a_time = (state.at_a_time + 1.0 / state.at_a_time).min(self.most);
         });
@@ -110,7 +110,7 @@ impl Pace {
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.with(|state| state.running -= 1);
         self.0.changed.notify_one();
@@ -133,14 +133,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn limits_a_minute_space_the_requests_out() {
         let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
-        let pace = Pace::new(limits);
+        let pace = RateLimiter::new(limits);
         let clock = Instant::now();
         for _ in 0..4 {
             drop(pace.leave(1_000_000).await);
         }
         assert_eq!(clock.elapsed().as_secs(), 3);
         let limits = Limits { tokens_per_minute: Some(6_000), ..Limits::default() };
-        let pace = Pace::new(limits);
+        let pace = RateLimiter::new(limits);
         let clock = Instant::now();
         for _ in 0..3 {
             drop(pace.leave(500).await);
@@ -150,10 +150,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_at_a_time_grow_and_halve() {
-        let pace = Pace::new(Limits::default());
+        let pace = RateLimiter::new(Limits::default());
         let at_a_time = || pace.with(|state| state.at_a_time as usize);
         assert_eq!(at_a_time(), 8);
-        (0..9).for_each(|_| pace.kept_up());
+        (0..9).for_each(|_| pace.on_success());
         assert_eq!(at_a_time(), 9);
         (0..9).for_each(|_| pace.too_fast());
         assert_eq!(at_a_time(), 4, "what fails together counts once");

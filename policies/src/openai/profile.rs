@@ -232,7 +232,7 @@ fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> 
     let told_by = match (mode, told_by, profile.thinking_switch) {
         (ThinkingMode::Unsaid, _, _) => ThinkingSwitch::None,
         (_, ThinkingSwitch::None, Some(ThinkingSwitch::None)) => {
-            return Err("this model has no switch for thinking: leave out --think, or say how it is told by --think-by".into());
+            return Err("this model has no switch for thinking: leave out --think, or name its switch with --thinking-switch".into());
         }
         (_, ThinkingSwitch::None, switch) => switch.unwrap_or(ThinkingSwitch::Template),
         (_, told_by, _) => told_by,

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 /// A run's money, in US dollars.
 #[derive(Debug)]
-pub(crate) struct Purse {
+pub(crate) struct SpendLimit {
     budget: Option<f64>,
     state: Mutex<State>,
     changed: Notify,
@@ -36,10 +36,10 @@ pub(crate) struct Empty {
 #[derive(Debug)]
 pub(crate) struct Held(f64);
 
-impl Purse {
-    pub(crate) fn new(budget: Option<f64>, spent: f64, calls: usize) -> Purse {
+impl SpendLimit {
+    pub(crate) fn new(budget: Option<f64>, spent: f64, calls: usize) -> SpendLimit {
         let state = Mutex::new(State { spent, held: 0.0, calls });
-        Purse { budget, state, changed: Notify::new() }
+        SpendLimit { budget, state, changed: Notify::new() }
     }
 
     /// Puts money aside. Where other calls hold too much of it, waits until
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_budget_is_never_overspent() {
-        let purse = Purse::new(Some(1.0), 0.25, 3);
+        let purse = SpendLimit::new(Some(1.0), 0.25, 3);
         let first = purse.hold(0.5).await.unwrap();
         let second = tokio::time::timeout(Duration::from_secs(1), purse.hold(0.5)).await;
         assert!(second.is_err(), "it waits for the first");
@@ -98,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_budget_there_is_no_end() {
-        let purse = Purse::new(None, 0.0, 0);
+        let purse = SpendLimit::new(None, 0.0, 0);
         let all = [purse.hold(1e9).await.unwrap(), purse.hold(1e9).await.unwrap()];
         assert_eq!(all.len(), 2);
     }

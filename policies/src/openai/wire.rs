@@ -7,7 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
@@ -18,15 +17,15 @@ use super::profile::{Resolved, Seconds};
 use super::response::{Parts, Reply};
 
 /// A server, and how patient we are with it.
-pub(crate) struct Wire {
-    client: Client<OpenAIConfig>,
+pub(crate) struct Client {
+    client: async_openai::Client<OpenAIConfig>,
     seconds: Seconds,
     stream: bool,
 }
 
 /// Why a call gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum CallError {
     /// The server said no.
     #[error("the server answered {status}: {said}")]
     Status { status: u16, said: String, retry_after: Option<Duration> },
@@ -38,38 +37,38 @@ pub(crate) enum Trouble {
     TimedOut { what: &'static str, seconds: f64, came: usize },
 }
 
-impl Trouble {
+impl CallError {
     /// Bytes of words that came before it; they are paid for.
     pub(crate) fn came(&self) -> usize {
         match self {
-            Trouble::Status { .. } => 0,
-            Trouble::Broken { came, .. } | Trouble::TimedOut { came, .. } => *came,
+            CallError::Status { .. } => 0,
+            CallError::Broken { came, .. } | CallError::TimedOut { came, .. } => *came,
         }
     }
 
     /// How long the server asks us to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Trouble::Status { retry_after, .. } => *retry_after,
-            Trouble::Broken { .. } | Trouble::TimedOut { .. } => None,
+            CallError::Status { retry_after, .. } => *retry_after,
+            CallError::Broken { .. } | CallError::TimedOut { .. } => None,
         }
     }
 
     /// Whether the same call may fare better.
     pub(crate) fn passing(&self) -> bool {
         match self {
-            Trouble::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
-            Trouble::Broken { .. } | Trouble::TimedOut { .. } => true,
+            CallError::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
+            CallError::Broken { .. } | CallError::TimedOut { .. } => true,
         }
     }
 
     fn broken(why: impl Into<String>) -> Self {
-        Trouble::Broken { why: why.into(), came: 0 }
+        CallError::Broken { why: why.into(), came: 0 }
     }
 }
 
-impl Wire {
-    pub(crate) fn open(teacher: &Resolved, key: &str) -> Result<Wire, String> {
+impl Client {
+    pub(crate) fn open(teacher: &Resolved, key: &str) -> Result<Client, String> {
         // A second policy in this process finds it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seconds = teacher.profile.seconds;
@@ -80,12 +79,12 @@ impl Wire {
             .map_err(|why| format!("cannot make connections: {why}"))?;
         let service = tower::service_fn(move |request| send(http.clone(), request));
         let config = OpenAIConfig::new().with_api_base(&teacher.base_url).with_api_key(key);
-        let client = Client::with_config(config).with_http_service(service);
-        Ok(Wire { client, seconds, stream: teacher.stream })
+        let client = async_openai::Client::with_config(config).with_http_service(service);
+        Ok(Client { client, seconds, stream: teacher.stream })
     }
 
     /// Asks once.
-    pub(crate) async fn ask(&self, body: &Value) -> Result<Reply, Trouble> {
+    pub(crate) async fn ask(&self, body: &Value) -> Result<Reply, CallError> {
         let clock = Instant::now();
         let total = Duration::from_secs_f64(self.seconds.total);
         let mut parts = Parts::default();
@@ -101,16 +100,16 @@ impl Wire {
             Ok(asked) => asked?,
             Err(_) => {
                 let seconds = self.seconds.total;
-                return Err(Trouble::TimedOut { what: "the whole answer", seconds, came });
+                return Err(CallError::TimedOut { what: "the whole answer", seconds, came });
             }
         };
         Ok(Reply { first_token_ms, total_ms: clock.elapsed().as_millis() as u64, ..reply })
     }
 
-    async fn whole(&self, body: &Value) -> Result<Reply, Trouble> {
+    async fn whole(&self, body: &Value) -> Result<Reply, CallError> {
         let answer: Value =
             self.client.chat().create_byot(body).await.map_err(|error| trouble(error, 0))?;
-        Parts::whole(&answer).map_err(Trouble::broken)
+        Parts::whole(&answer).map_err(CallError::broken)
     }
 
     async fn streamed(
@@ -118,7 +117,7 @@ impl Wire {
         body: &Value,
         parts: &mut Parts,
         clock: Instant,
-    ) -> Result<(Reply, Option<u64>), Trouble> {
+    ) -> Result<(Reply, Option<u64>), CallError> {
         let chat = self.client.chat();
         let opening = chat.create_stream_byot::<_, Value>(body);
         let first = self.seconds.first_byte;
@@ -136,14 +135,14 @@ impl Wire {
             };
             let chunk = chunk.map_err(|error| trouble(error, parts.size()))?;
             let came = parts.size();
-            let words = parts.add(&chunk).map_err(|why| Trouble::Broken { why, came })?;
+            let words = parts.add(&chunk).map_err(|why| CallError::Broken { why, came })?;
             if words && first_token_ms.is_none() {
                 first_token_ms = Some(clock.elapsed().as_millis() as u64);
             }
         }
         let came = parts.size();
         let reply = std::mem::take(parts).done();
-        Ok((reply.map_err(|why| Trouble::Broken { why, came })?, first_token_ms))
+        Ok((reply.map_err(|why| CallError::Broken { why, came })?, first_token_ms))
     }
 }
 
@@ -152,10 +151,10 @@ async fn within<T>(
     what: &'static str,
     came: usize,
     work: impl Future<Output = T>,
-) -> Result<T, Trouble> {
+) -> Result<T, CallError> {
     tokio::time::timeout(Duration::from_secs_f64(seconds), work)
         .await
-        .map_err(|_| Trouble::TimedOut { what, seconds, came })
+        .map_err(|_| CallError::TimedOut { what, seconds, came })
 }
 
 /// Sends one request. An answer that is no success is an error with its status.
@@ -171,7 +170,7 @@ async fn send(
         let right = kind.contains("json") || kind.contains("event-stream");
         return match right || kind.is_empty() {
             true => Ok(response),
-            false => Err(boxed(Trouble::broken(format!(
+            false => Err(boxed(CallError::broken(format!(
                 "the server answered with `{kind}`, not with JSON: is the address right, up to and including /v1?"
             )))),
         };
@@ -180,7 +179,7 @@ async fn send(
     let text = response.text().await.unwrap_or_default();
     // OpenAI says "too many requests" of an account without money too.
     let status = if text.contains("insufficient_quota") { 402 } else { status.as_u16() };
-    Err(boxed(Trouble::Status { status, said: said(&text), retry_after }))
+    Err(boxed(CallError::Status { status, said: said(&text), retry_after }))
 }
 
 fn header(response: &reqwest::Response, name: &str) -> Option<String> {
@@ -206,22 +205,22 @@ fn said(text: &str) -> String {
     words.chars().take(500).collect()
 }
 
-fn boxed(trouble: Trouble) -> OpenAIError {
+fn boxed(trouble: CallError) -> OpenAIError {
     OpenAIError::Boxed(Box::new(trouble))
 }
 
-fn trouble(error: OpenAIError, came: usize) -> Trouble {
+fn trouble(error: OpenAIError, came: usize) -> CallError {
     match error {
-        OpenAIError::Boxed(error) => match error.downcast::<Trouble>() {
+        OpenAIError::Boxed(error) => match error.downcast::<CallError>() {
             Ok(trouble) => *trouble,
-            Err(error) => Trouble::Broken { why: error.to_string(), came },
+            Err(error) => CallError::Broken { why: error.to_string(), came },
         },
         OpenAIError::JSONDeserialize(why, text) => {
             let start: String = text.chars().take(200).collect();
-            Trouble::Broken { why: format!("the answer is not JSON ({why}): {start}"), came }
+            CallError::Broken { why: format!("the answer is not JSON ({why}): {start}"), came }
         }
-        OpenAIError::Reqwest(error) => Trouble::Broken { why: causes(&error), came },
-        error => Trouble::Broken { why: error.to_string(), came },
+        OpenAIError::Reqwest(error) => CallError::Broken { why: causes(&error), came },
+        error => CallError::Broken { why: error.to_string(), came },
     }
 }
 

@@ -38,13 +38,13 @@ pub(super) struct Corpus {
     neighbours: Vec<Neighbour>,
     by_name: HashMap<String, Vec<usize>>,
     by_class: HashMap<(String, String), Vec<usize>>,
-    embedder: Embedder<u32, Words>,
+    embedder: Embedder<u32, WordIndex>,
     scorer: Scorer<usize>,
 }
 
-struct Words;
+struct WordIndex;
 
-impl Tokenizer for Words {
+impl Tokenizer for WordIndex {
     fn tokenize(&self, text: &str) -> Vec<String> {
         words(text)
     }
@@ -59,7 +59,7 @@ impl Corpus {
         };
         let (neighbours, texts): (Vec<_>, Vec<_>) = examples.iter().filter_map(readable).unzip();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let embedder = EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Words, &texts).build();
+        let embedder = EmbedderBuilder::with_tokenizer_and_fit_to_corpus(WordIndex, &texts).build();
         let mut scorer = Scorer::new();
         for (at, text) in texts.iter().enumerate() {
             scorer.upsert(&at, embedder.embed(text));

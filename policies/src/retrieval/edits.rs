@@ -263,7 +263,7 @@ fn base_call(target: &Target<'_>, function: &Function) -> Option<Edit> {
 const STANDARD: &str = "\
     asyncio base64 collections contextlib copy csv datetime decimal functools glob hashlib hmac \
     html importlib inspect io itertools json locale logging math operator os pathlib pickle posixpath \
-    random re secrets shutil signal socket string struct sys tempfile textwrap threading time \
+    random re ground_truth shutil signal socket string struct sys tempfile textwrap threading time \
     traceback types unicodedata urllib uuid warnings weakref zoneinfo";
 
 #[cfg(test)]

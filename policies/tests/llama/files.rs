@@ -53,7 +53,7 @@ fn an_adapter_must_fit_its_model() {
     for (kind, flaw, expected) in [
         (Kind::Llama, Flaw::None, "it is an adapter for `llama`, but the model is a `qwen3`"),
         (Kind::Qwen3, Flaw::Rank, "the two halves of its change of `blk.0.attn_q.weight` differ"),
-        (Kind::Qwen3, Flaw::Shape, "its change of `blk.0.attn_q.weight` has another shape"),
+        (Kind::Qwen3, Flaw::ModelConfig, "its change of `blk.0.attn_q.weight` has another shape"),
         (Kind::Qwen3, Flaw::Tensor, "it changes `blk.2.attn_q.weight`, which the model does not"),
         (Kind::Qwen3, Flaw::Half, "it has half a change of `blk.0.attn_q.weight`"),
     ] {
@@ -71,7 +71,7 @@ fn settings_must_fit_the_model() {
         settings
     };
     let context = changed(|settings| settings.student.context = Some(5000));
-    check(&context, "--context 5000 is more than the 4096 tokens of");
+    check(&context, "--ctx-size 5000 is more than the 4096 tokens of");
     let missing = changed(|settings| settings.student.chat_template = Some("none.jinja".into()));
     check(&missing, "none.jinja: it cannot be read");
     // The head's size of this model is a multiple of 32, so blocks are fine.

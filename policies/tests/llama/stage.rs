@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use fixfly_policies::{KvType, Settings, Student, llama_by};
 use fixfly_runtime::{
     Action, Budget, DescribedBy, Feedback, Method, Observation, Outcome, Policy, PolicyError,
-    Sampling, SandboxSpec, Scene, Statement, Task, Templates, TestDelta, Timings, Tool, ToolError,
-    ToolSpec, Turn, View,
+    Sampling, SandboxSpec, Statement, Task, Templates, TestDelta, Timings, Tool, ToolContext,
+    ToolError, ToolSpec, Turn, View,
 };
 use serde_json::{Value, json};
 
@@ -127,7 +127,7 @@ impl Tool for SubmitMethod {
         }
     }
 
-    async fn call(&self, _: Value, _: Scene<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, _: Value, _: ToolContext<'_>) -> Result<Observation, ToolError> {
         Err(ToolError::Refused("nothing runs here".into()))
     }
 }

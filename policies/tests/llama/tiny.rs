@@ -18,7 +18,7 @@ pub(crate) const WINDOW: u32 = 4096;
 
 /// Sizes of a model.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct ModelConfig {
     pub(crate) width: u64,
     pub(crate) layers: u32,
     pub(crate) heads: u64,
@@ -29,8 +29,8 @@ pub(crate) struct Shape {
 }
 
 /// 139,000 parameters in two layers.
-pub(crate) const TINY: Shape =
-    Shape { width: 64, layers: 2, heads: 2, kept: 1, head: 32, inner: 128, window: WINDOW };
+pub(crate) const TINY: ModelConfig =
+    ModelConfig { width: 64, layers: 2, heads: 2, kept: 1, head: 32, inner: 128, window: WINDOW };
 
 /// An architecture of a tiny model.
 #[derive(Clone, Copy, PartialEq)]
@@ -71,7 +71,12 @@ pub(crate) fn model(folder: &Path, kind: Kind, template: Option<&str>) -> PathBu
 }
 
 /// A model of these sizes, written into a folder.
-pub(crate) fn shaped(folder: &Path, kind: Kind, shape: Shape, template: Option<&str>) -> PathBuf {
+pub(crate) fn shaped(
+    folder: &Path,
+    kind: Kind,
+    shape: ModelConfig,
+    template: Option<&str>,
+) -> PathBuf {
     worded(folder, kind, shape, template, vocabulary())
 }
 
@@ -88,7 +93,7 @@ pub(crate) fn wordless(folder: &Path, template: &str) -> PathBuf {
 pub(crate) fn worded(
     folder: &Path,
     kind: Kind,
-    shape: Shape,
+    shape: ModelConfig,
     template: Option<&str>,
     (tokens, merges): (Vec<String>, Vec<String>),
 ) -> PathBuf {
@@ -140,8 +145,8 @@ pub(crate) fn worded(
     path
 }
 
-fn weights(file: &mut Gguf, kind: Kind, shape: Shape, words: u64) {
-    let Shape { width, heads, kept, head, inner, .. } = shape;
+fn weights(file: &mut Gguf, kind: Kind, shape: ModelConfig, words: u64) {
+    let ModelConfig { width, heads, kept, head, inner, .. } = shape;
     let mut chance = Chance(7);
     let mut output = chance.numbers(&[width, words], 1.0);
     // Unlikely to end: tests count on words.
@@ -179,7 +184,7 @@ fn weights(file: &mut Gguf, kind: Kind, shape: Shape, words: u64) {
 pub(crate) enum Flaw {
     None,
     Rank,
-    Shape,
+    ModelConfig,
     Tensor,
     Half,
 }
@@ -187,7 +192,7 @@ pub(crate) enum Flaw {
 /// An adapter for a tiny model, written into a folder.
 pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathBuf {
     const RANK: u64 = 4;
-    let Shape { width, layers, heads, head, .. } = TINY;
+    let ModelConfig { width, layers, heads, head, .. } = TINY;
     let mut file = Gguf::default();
     file.text("general.type", "adapter");
     file.text("general.architecture", kind.name());
@@ -196,7 +201,7 @@ pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathB
     let mut chance = Chance(seed);
     let layers = if flaw == Flaw::Tensor { layers + 1 } else { layers };
     for layer in 0..layers {
-        let width = if flaw == Flaw::Shape { width * 2 } else { width };
+        let width = if flaw == Flaw::ModelConfig { width * 2 } else { width };
         let a = [width, RANK];
         let b = [if flaw == Flaw::Rank { RANK * 2 } else { RANK }, heads * head];
         let name = format!("blk.{layer}.attn_q.weight");

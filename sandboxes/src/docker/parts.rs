@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
-use fixfly_runtime::{Command, Host, Part, SandboxError, SandboxSpec, Status};
+use fixfly_runtime::{Command, Host, Protection, SandboxError, SandboxSpec, Status};
 
 use super::{Engine, Ready};
 
 /// Each part, the one that all others need first.
-pub(super) async fn parts(engine: &Engine) -> Vec<Part> {
+pub(super) async fn parts(engine: &Engine) -> Vec<Protection> {
     let found = found(engine).await;
     let by = found.as_ref().ok().map(|(_, what)| what.clone());
-    let mut parts = vec![Part {
+    let mut parts = vec![Protection {
         name: "an engine and an image",
         by,
         needed: true,
@@ -38,12 +38,12 @@ async fn found(engine: &Engine) -> Result<(&Ready, String), String> {
     Ok((ready, format!("Docker {version}, image {image}")))
 }
 
-fn folders(ready: &Ready) -> Part {
+fn folders(ready: &Ready) -> Protection {
     let by = match ready.trees {
         None => "shown where they are",
         Some(_) => "copied to the engine once for each run",
     };
-    Part {
+    Protection {
         name: "this machine's folders in containers",
         by: Some(by.to_owned()),
         needed: true,
@@ -52,9 +52,9 @@ fn folders(ready: &Ready) -> Part {
     }
 }
 
-async fn containers(engine: &Engine) -> Part {
+async fn containers(engine: &Engine) -> Protection {
     let tried = programs(engine).await;
-    Part {
+    Protection {
         name: "programs and candidates apart, in a container",
         by: tried.is_ok().then(|| "user, mount and pid namespaces within".to_owned()),
         needed: true,
@@ -81,9 +81,9 @@ async fn programs(engine: &Engine) -> Result<(), String> {
     }
 }
 
-fn limits(info: &SystemInfo) -> [Part; 4] {
+fn limits(info: &SystemInfo) -> [Protection; 4] {
     let group = format!("cgroup v{}", info.cgroup_version.map_or("1".into(), |v| v.to_string()));
-    let limit = |name, there: Option<bool>, cost| Part {
+    let limit = |name, there: Option<bool>, cost| Protection {
         name,
         by: there.unwrap_or(false).then(|| group.clone()),
         needed: true,
@@ -96,7 +96,7 @@ fn limits(info: &SystemInfo) -> [Part; 4] {
         limit("memory of the whole sandbox", info.memory_limit, "all memory can be taken"),
         limit("number of processes", info.pids_limit, "a fork bomb reaches the machine"),
         limit("share of the processors", info.cpu_cfs_quota, "others on the machine wait"),
-        Part {
+        Protection {
             name: "system calls that reach the machine",
             by: seccomp.then(|| "seccomp".to_owned()),
             needed: true,

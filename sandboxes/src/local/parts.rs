@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use fixfly_runtime::{Command, Host, Part, Sandbox, SandboxError, SandboxSpec, Status};
+use fixfly_runtime::{Command, Host, Protection, Sandbox, SandboxError, SandboxSpec, Status};
 
 use super::Local;
 
 /// Each part, the one that all others need first.
-pub(super) async fn parts(local: &Local) -> Vec<Part> {
+pub(super) async fn parts(local: &Local) -> Vec<Protection> {
     let spec = SandboxSpec {
         env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         ..SandboxSpec::default()
@@ -26,8 +26,8 @@ pub(super) async fn parts(local: &Local) -> Vec<Part> {
     parts
 }
 
-fn namespaces(why: Option<&SandboxError>) -> Part {
-    Part {
+fn namespaces(why: Option<&SandboxError>) -> Protection {
+    Protection {
         name: "files, processes and network of its own",
         by: why.is_none().then(|| "user, mount, pid, net, ipc and uts namespaces".to_owned()),
         needed: true,
@@ -36,8 +36,8 @@ fn namespaces(why: Option<&SandboxError>) -> Part {
     }
 }
 
-fn nesting(given: bool) -> Part {
-    Part {
+fn nesting(given: bool) -> Protection {
+    Protection {
         name: "each candidate apart from the next",
         by: given.then(|| "namespaces within the sandbox".to_owned()),
         needed: true,
@@ -47,20 +47,20 @@ fn nesting(given: bool) -> Part {
     }
 }
 
-fn groups(local: &Local) -> [Part; 2] {
+fn groups(local: &Local) -> [Protection; 2] {
     let mend = match nix::unistd::geteuid().is_root() {
         true => "mount the control groups writable: a container needs --privileged",
         false => "systemd-run --user --scope -p Delegate=yes fixfly …",
     };
     [
-        Part {
+        Protection {
             name: "memory of the whole sandbox",
             by: local.groups.limits_memory().map(str::to_owned),
             needed: true,
             mend: mend.to_owned(),
             cost: "a limit for each process alone: many together can take all memory",
         },
-        Part {
+        Protection {
             name: "number of processes",
             by: Some(local.groups.limits_processes().to_owned()),
             needed: true,
@@ -70,8 +70,8 @@ fn groups(local: &Local) -> [Part; 2] {
     ]
 }
 
-fn kernel(local: &Local) -> Vec<Part> {
-    let always = |name, by: &str| Part {
+fn kernel(local: &Local) -> Vec<Protection> {
+    let always = |name, by: &str| Protection {
         name,
         by: Some(by.to_owned()),
         needed: true,
@@ -81,14 +81,14 @@ fn kernel(local: &Local) -> Vec<Part> {
     vec![
         always("processor time, open files, size of a file", "rlimits"),
         always("disk of the whole sandbox", "one tmpfs"),
-        Part {
+        Protection {
             name: "system calls that reach the machine",
             by: local.guard.has_filter().then(|| "seccomp".to_owned()),
             needed: true,
             mend: "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or ARM64".to_owned(),
             cost: "more of the kernel can be attacked from inside",
         },
-        Part {
+        Protection {
             name: "signals and sockets across programs",
             by: local.guard.has_domain().then(|| "landlock".to_owned()),
             needed: false,

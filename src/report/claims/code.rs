@@ -1,4 +1,4 @@
-//! Claims on code and errors.
+//! Claims about code and errors.
 
 use fixfly_benchmarks::metrics::{Estimate, Share};
 
@@ -7,8 +7,8 @@ use super::super::tables::counted_errors;
 use super::{Claim, Evidence, Labels, on_methods, pairs};
 
 pub(super) const CLOSEST: Claim = Claim {
-    said: "Students trained without reasoning write what the authors wrote more often (EM) than \
-           those trained on it",
+    text: "Students trained without reasoning match the reference exactly (EM) more often than \
+           students trained with reasoning",
     section: "5.3.1",
     needs: "students trained with and without reasoning on one dataset, in one mode",
     test: |set| {
@@ -18,10 +18,10 @@ pub(super) const CLOSEST: Claim = Claim {
             |labels| Labels { reasoning: None, short: false, ..labels.clone() },
         );
         let evidence = pairs.iter().filter_map(|(with, without)| {
-            let exact = |attempt: &super::super::measured::Attempt| {
+            let exact = |attempt: &super::super::run_metrics::Attempt| {
                 100.0 * f64::from(attempt.recorded_exact)
             };
-            let what = format!("{} beside {}", without.labels.shown(), with.labels.shown());
+            let what = format!("{} vs. {}", without.labels.shown(), with.labels.shown());
             Some(Evidence::new(what, difference(without, with, exact)?, "points"))
         });
         evidence.collect()
@@ -29,9 +29,9 @@ pub(super) const CLOSEST: Claim = Claim {
 };
 
 pub(super) const ASSERTIONS: Claim = Claim {
-    said: "AssertionError is what most unresolved tasks end with",
+    text: "Most unsolved tasks end with an AssertionError",
     section: "5.4",
-    needs: "runs with unresolved tasks",
+    needs: "runs with unsolved tasks",
     test: |set| {
         let evidence = on_methods(set).into_iter().filter_map(|group| {
             let counted = counted_errors(group);
@@ -45,7 +45,7 @@ pub(super) const ASSERTIONS: Claim = Claim {
                 high: above(share.high)?,
                 of,
             };
-            let what = format!("{}: share of the unresolved, beside half", group.labels.shown());
+            let what = format!("{}: share of unsolved, above 50 %", group.labels.shown());
             Some(Evidence::new(what, figure, "points"))
         });
         evidence.collect()

@@ -1,4 +1,4 @@
-//! The thesis' findings as predicates over runs: whether they hold in these.
+//! Tests of the paper's findings on a set of runs.
 
 mod code;
 mod repair;
@@ -7,22 +7,22 @@ mod training;
 use fixfly_benchmarks::metrics::Estimate;
 use serde::Serialize;
 
-use super::groups::{Group, Set};
+use super::groups::{Group, RunSet};
 use super::labels::{Labels, Method, Mode};
-use super::sheets::Sheet;
+use super::run_tables::Table;
 
-/// A finding, and how it is tested.
+/// A finding of the paper and its test.
 struct Claim {
-    /// In a sentence.
-    said: &'static str,
-    /// Where the thesis says it.
+    /// The finding in one sentence.
+    text: &'static str,
+    /// Section of the paper.
     section: &'static str,
-    /// What runs it takes.
+    /// The runs that the test requires.
     needs: &'static str,
-    test: fn(&Set<'_>) -> Vec<Evidence>,
+    test: fn(&RunSet<'_>) -> Vec<Evidence>,
 }
 
-/// Every claim, in the thesis' order.
+/// All claims, in the order of the paper.
 const ALL: &[Claim] = &[
     repair::THINKING_HELPS,
     repair::SIZE_HELPS,
@@ -41,46 +41,46 @@ const ALL: &[Claim] = &[
     training::FORGETTING,
 ];
 
-/// One comparison that a claim rests on.
+/// One comparison that tests a claim.
 struct Evidence {
-    /// What was compared.
+    /// Description of the comparison.
     what: String,
-    /// The figure that the claim says is above zero.
+    /// Positive if the claim is true.
     figure: Estimate,
-    /// In what: `points`.
+    /// Unit of the figure: `points`.
     unit: &'static str,
-    /// How far below zero still counts as no loss.
+    /// Tolerated loss below zero.
     margin: f64,
 }
 
-/// What the runs say to a claim.
+/// The result of a claim's test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Says {
-    /// Every comparison's whole interval is on its side.
+pub(crate) enum ClaimResult {
+    /// The whole interval of every comparison supports the claim.
     Holds,
-    /// Some comparison's whole interval is on the other side.
+    /// The whole interval of some comparison contradicts the claim.
     Fails,
-    /// No comparison, or one whose interval has both sides.
+    /// There is no comparison, or the interval of one is inconclusive.
     NotEnoughData,
 }
 
-/// A claim, tested.
+/// A tested claim.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Tested {
+pub(crate) struct ClaimTest {
     pub(crate) claim: &'static str,
     pub(crate) section: &'static str,
-    pub(crate) says: Says,
-    /// The numbers and the intervals it rests on, or what is missing.
-    pub(crate) because: Vec<String>,
+    pub(crate) result: ClaimResult,
+    /// The comparisons with their intervals, or the runs that are missing.
+    pub(crate) evidence: Vec<String>,
 }
 
-impl Says {
+impl ClaimResult {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Says::Holds => "holds",
-            Says::Fails => "fails",
-            Says::NotEnoughData => "not enough data",
+            ClaimResult::Holds => "holds",
+            ClaimResult::Fails => "fails",
+            ClaimResult::NotEnoughData => "not enough data",
         }
     }
 }
@@ -90,19 +90,19 @@ impl Evidence {
         Evidence { what, figure, unit, margin: 0.0 }
     }
 
-    /// A claim that something is no worse: a loss below `margin` is none.
+    /// Tolerates a loss up to `margin`, for claims that something is no worse.
     fn no_worse_by(self, margin: f64) -> Self {
         Evidence { margin, ..self }
     }
 
-    fn says(&self) -> Says {
+    fn result(&self) -> ClaimResult {
         let Estimate { low, high, .. } = self.figure;
         if high < -self.margin {
-            Says::Fails
+            ClaimResult::Fails
         } else if (self.margin > 0.0 && low >= -self.margin) || low > 0.0 {
-            Says::Holds
+            ClaimResult::Holds
         } else {
-            Says::NotEnoughData
+            ClaimResult::NotEnoughData
         }
     }
 
@@ -113,58 +113,61 @@ impl Evidence {
     }
 }
 
-pub(crate) fn tested(set: &Set<'_>) -> Vec<Tested> {
-    ALL.iter().map(|claim| claim.tested(set)).collect()
+pub(crate) fn test_all(set: &RunSet<'_>) -> Vec<ClaimTest> {
+    ALL.iter().map(|claim| claim.check(set)).collect()
 }
 
 impl Claim {
-    fn tested(&self, set: &Set<'_>) -> Tested {
+    fn check(&self, set: &RunSet<'_>) -> ClaimTest {
         let evidence = (self.test)(set);
-        let all: Vec<Says> = evidence.iter().map(Evidence::says).collect();
-        let says = match () {
-            () if all.contains(&Says::Fails) => Says::Fails,
-            () if all.is_empty() || all.contains(&Says::NotEnoughData) => Says::NotEnoughData,
-            () => Says::Holds,
+        let all: Vec<ClaimResult> = evidence.iter().map(Evidence::result).collect();
+        let result = match () {
+            () if all.contains(&ClaimResult::Fails) => ClaimResult::Fails,
+            () if all.is_empty() || all.contains(&ClaimResult::NotEnoughData) => {
+                ClaimResult::NotEnoughData
+            }
+            () => ClaimResult::Holds,
         };
-        let because = match evidence.is_empty() {
-            true => vec![format!("it needs {}", self.needs)],
+        let evidence = match evidence.is_empty() {
+            true => vec![format!("requires {}", self.needs)],
             false => evidence.iter().map(Evidence::sentence).collect(),
         };
-        Tested { claim: self.said, section: self.section, says, because }
+        ClaimTest { claim: self.text, section: self.section, result, evidence }
     }
 }
 
-pub(crate) fn sheet(tested: &[Tested]) -> Sheet {
-    let row = |claim: &Tested| {
+pub(crate) fn table(tested: &[ClaimTest]) -> Table {
+    let row = |claim: &ClaimTest| {
         vec![
             claim.claim.to_string(),
             claim.section.to_string(),
-            claim.says.name().to_string(),
-            claim.because.join("\n"),
+            claim.result.name().to_string(),
+            claim.evidence.join("\n"),
         ]
     };
-    Sheet {
-        title: "the thesis' claims, in these runs".into(),
-        header: ["claim", "thesis", "here", "because"].map(String::from).into(),
+    Table {
+        title: "Claims of the paper, tested on these runs".into(),
+        header: ["Claim", "Paper section", "Result", "Evidence"].map(String::from).into(),
         rows: tested.iter().map(row).collect(),
         notes: vec![
-            "A claim holds where the whole 95 % interval of each comparison is on its side, and \
-             fails where that of one is on the other side. In brackets: the interval and how many \
-             tasks it rests on. \"No worse\" allows a loss of one point, about the noise of a run."
+            "A claim holds if the whole 95 % interval of every comparison supports it, and fails if \
+             the whole interval of any comparison contradicts it. Parentheses: the interval and n. \
+             \"No worse\" tolerates a loss of one point, about the noise of one run."
                 .into(),
         ],
     }
 }
 
-/// Noise of a run in points: what a loss must exceed to count.
+/// Noise of a run in points. A smaller loss does not count.
 const NOISE: f64 = 1.0;
 
-/// Students and base models on benchmarks of methods.
-fn on_methods<'s, 'm>(set: &'s Set<'m>) -> Vec<&'s Group<'m>> {
+/// Chosen groups on method benchmarks.
+fn on_methods<'s, 'm>(set: &'s RunSet<'m>) -> Vec<&'s Group<'m>> {
     set.chosen().into_iter().filter(|group| group.benchmark != super::tables::ISSUES).collect()
 }
 
-/// Each pair of groups whose labels are equal after a change: the first by the change.
+/// Pairs of groups: the first matches `is_first`, the second has the labels that
+/// `other` derives from the first's.
 fn pairs<'s, 'm>(
     groups: &[&'s Group<'m>],
     is_first: impl Fn(&Labels) -> bool,

@@ -1,4 +1,4 @@
-//! Claims on models, turns and reasoning.
+//! Claims about models, turns and reasoning.
 
 use fixfly_benchmarks::metrics::{Estimate, Share, bootstrap};
 
@@ -8,9 +8,9 @@ use super::super::tables::words_by_task;
 use super::{Claim, Evidence, NOISE as MARGIN, in_mode, on_methods, pairs};
 
 pub(super) const THINKING_HELPS: Claim = Claim {
-    said: "Models solve more when they think first",
+    text: "Models solve more when they think first",
     section: "5.1",
-    needs: "a model before training in both modes",
+    needs: "a base model in both modes",
     test: |set| {
         let pairs = pairs(
             &on_methods(set),
@@ -22,9 +22,9 @@ pub(super) const THINKING_HELPS: Claim = Claim {
 };
 
 pub(super) const SIZE_HELPS: Claim = Claim {
-    said: "Within a family, larger models solve more",
+    text: "Within a family, larger models solve more",
     section: "5.1",
-    needs: "models of one family and several sizes before training, in one mode",
+    needs: "base models of one family in several sizes, in one mode",
     test: |set| {
         let mut groups: Vec<_> =
             on_methods(set).into_iter().filter(|g| g.labels.is_base()).collect();
@@ -44,9 +44,9 @@ fn key<'g>(group: &'g Group<'_>) -> (Option<&'g str>, Option<Mode>, Option<f64>)
 }
 
 pub(super) const TWO_TURNS: Claim = Claim {
-    said: "Most of what is solved is solved within two turns",
+    text: "Most solved tasks are solved within two turns",
     section: "5.1",
-    needs: "runs of more than two turns that solve something",
+    needs: "runs of more than two turns with a solved task",
     test: |set| {
         let groups = on_methods(set).into_iter().filter(|group| group.turns().len() > 2);
         groups
@@ -60,7 +60,7 @@ pub(super) const TWO_TURNS: Claim = Claim {
                     high: above(share.high)?,
                     of: share.of,
                 };
-                let what = format!("{}: share of the solved, beside half", group.labels.shown());
+                let what = format!("{}: share of solved, above 50 %", group.labels.shown());
                 Some(Evidence::new(what, figure, "points"))
             })
             .collect()
@@ -68,9 +68,9 @@ pub(super) const TWO_TURNS: Claim = Claim {
 };
 
 pub(super) const NOISE: Claim = Claim {
-    said: "Repeats of a model before training differ by less than one point (σ)",
+    text: "Repeats of a base model differ by less than one point (σ)",
     section: "4.1.3",
-    needs: "three repeats of a model before training",
+    needs: "three repeats of a base model",
     test: |set| {
         let groups =
             on_methods(set).into_iter().filter(|g| g.labels.is_base() && g.repeats.len() > 2);
@@ -78,10 +78,10 @@ pub(super) const NOISE: Claim = Claim {
     },
 };
 
-/// One point less σ, over repeats drawn again.
+/// One point minus σ, bootstrapped over repeats.
 fn spare_noise(group: &Group<'_>) -> Option<Evidence> {
     let solved = |repeat: &Vec<_>| {
-        let is = |attempt: &&super::super::measured::Attempt| attempt.solved_at.is_some();
+        let is = |attempt: &&super::super::run_metrics::Attempt| attempt.solved_at.is_some();
         Share::of(repeat.iter().map(is)).percent
     };
     let percents: Vec<f64> = group.repeats.iter().filter_map(solved).collect();
@@ -94,7 +94,7 @@ fn spare_noise(group: &Group<'_>) -> Option<Evidence> {
 }
 
 pub(super) const REASONING_ADDS_NOTHING: Claim = Claim {
-    said: "Training on reasoning solves no more than training without it",
+    text: "Students trained with reasoning solve no more than students trained without",
     section: "5.3",
     needs: "students trained with and without reasoning on one dataset, in one mode",
     test: |set| {
@@ -109,9 +109,9 @@ pub(super) const REASONING_ADDS_NOTHING: Claim = Claim {
 };
 
 pub(super) const SHORTER: Claim = Claim {
-    said: "Students trained on reasoning reason more briefly than the model they came of",
+    text: "Students trained with reasoning reason more briefly than their base model",
     section: "5.3.2",
-    needs: "a student trained on reasoning and its base model, both thinking",
+    needs: "a student trained with reasoning and its base model, both in think mode",
     test: |set| {
         let groups = on_methods(set);
         let students = groups.iter().filter(|group| group.labels.reasoning.is_some());
@@ -127,7 +127,7 @@ pub(super) const SHORTER: Claim = Claim {
                     of: left.of,
                 };
                 Some(Evidence::new(
-                    format!("{}: saved", student.labels.shown()),
+                    format!("{}: reduction", student.labels.shown()),
                     figure,
                     "% of the words",
                 ))
@@ -136,10 +136,10 @@ pub(super) const SHORTER: Claim = Claim {
     },
 };
 
-/// How much more each first solves than its second.
+/// The gain of the first group of each pair over the second.
 pub(super) fn gains(pairs: &[(&Group<'_>, &Group<'_>)]) -> Vec<Evidence> {
     let evidence = |(one, other): &(&Group<'_>, &Group<'_>)| {
-        let what = format!("{} beside {}", one.labels.shown(), other.labels.shown());
+        let what = format!("{} vs. {}", one.labels.shown(), other.labels.shown());
         Some(Evidence::new(what, gain(one, other)?, "points"))
     };
     pairs.iter().filter_map(evidence).collect()

@@ -1,13 +1,13 @@
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
-use super::super::measured::{Attempt, Measured, Thought};
+use super::super::run_metrics::{Attempt, ReasoningLength, RunMetrics};
 use super::*;
 
 const TASKS: usize = 400;
 
-/// So many of the tasks solved at the first turn, each turn reasoning so long.
+/// Attempts that solve `count` tasks at the first turn, with `words` of reasoning.
 fn solving(count: usize, words: u64) -> Vec<Attempt> {
-    let thought = Thought { words, characters: 7 * words, tokens: None };
+    let thought = ReasoningLength { words, characters: 7 * words, tokens: None };
     let attempt = |at: usize| Attempt {
         thoughts: if words > 0 { vec![thought] } else { Vec::new() },
         ..attempt(&format!("t{at}"), (at < count).then_some(1))
@@ -29,8 +29,8 @@ fn student(method: Method, rows: u64, mode: Mode) -> Labels {
     Labels { method: Some(method), dataset, rows: Some(rows), ..labels("Qwen3-8B", mode) }
 }
 
-/// Runs in which the thesis' findings hold, with differences that 400 tasks show.
-fn as_in_the_thesis() -> Vec<Measured> {
+/// Runs in which all findings hold, with differences that 400 tasks can resolve.
+fn as_in_the_paper() -> Vec<RunMetrics> {
     use Method::{Full, Lora};
     use Mode::{Nothink, Think};
     let lora = student(Lora, 5300, Think);
@@ -59,26 +59,26 @@ fn as_in_the_thesis() -> Vec<Measured> {
     ]
 }
 
-fn says(runs: &[Measured]) -> Vec<(&'static str, Says)> {
-    let tested = tested(&Set::of(runs, Checkpoint::Last));
-    tested.into_iter().map(|claim| (claim.claim, claim.says)).collect()
+fn results(runs: &[RunMetrics]) -> Vec<(&'static str, ClaimResult)> {
+    let tested = test_all(&RunSet::of(runs, Checkpoint::Last));
+    tested.into_iter().map(|claim| (claim.claim, claim.result)).collect()
 }
 
 #[test]
 fn claims_with_their_numbers() {
-    let runs = as_in_the_thesis();
-    let tested = tested(&Set::of(&runs, Checkpoint::Last));
+    let runs = as_in_the_paper();
+    let tested = test_all(&RunSet::of(&runs, Checkpoint::Last));
     insta::assert_json_snapshot!(tested);
 }
 
 #[test]
-fn without_runs_nothing_is_claimed() {
-    assert!(says(&[]).iter().all(|(_, says)| *says == Says::NotEnoughData));
+fn no_claim_is_decided_without_runs() {
+    assert!(results(&[]).iter().all(|(_, result)| *result == ClaimResult::NotEnoughData));
 }
 
 #[test]
-fn where_the_opposite_is_true_the_claims_fail() {
-    let mut runs = as_in_the_thesis();
+fn claims_fail_if_the_opposite_is_true() {
+    let mut runs = as_in_the_paper();
     for run in &mut runs {
         for attempt in &mut run.attempts {
             attempt.solved_at = match attempt.solved_at {
@@ -92,10 +92,11 @@ fn where_the_opposite_is_true_the_claims_fail() {
             thought.words = 3000 - thought.words;
         }
     }
-    // With nothing exact in either, EM has no side; nor have repeats that are not there.
+    // Undecided: neither side has an exact match, and there are no repeats.
     let undecided = |claim: &str| claim.contains("(EM)") || claim.contains("Repeats");
-    for (claim, says) in says(&runs) {
-        let expected = if undecided(claim) { Says::NotEnoughData } else { Says::Fails };
-        assert_eq!(says, expected, "{claim}");
+    for (claim, result) in results(&runs) {
+        let expected =
+            if undecided(claim) { ClaimResult::NotEnoughData } else { ClaimResult::Fails };
+        assert_eq!(result, expected, "{claim}");
     }
 }

@@ -1,4 +1,4 @@
-//! Claims on datasets, methods and ranks.
+//! Claims about datasets, training methods and ranks.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use fixfly_benchmarks::metrics::{Estimate, mean_interval};
 
 use super::super::groups::{Group, SEED, gain};
 use super::super::labels::{Labels, Method, Mode};
-use super::super::measured::by_task;
+use super::super::run_metrics::by_task;
 use super::super::tables::ISSUES;
 use super::repair::gains;
 use super::{Claim, Evidence, NOISE, in_mode, is, on_methods, pairs};
 
-/// Rows of a small dataset at most: v4, the largest where LoRA was ahead.
+/// Maximum rows of a small dataset: v4 is the largest on which LoRA was ahead in the paper.
 const SMALL: u64 = 6_000;
 
 pub(super) const TRAINING_HELPS: Claim = Claim {
-    said: "LoRA students solve more than the model they came of",
+    text: "LoRA students solve more than their base model",
     section: "5.2.1, 5.5",
     needs: "a LoRA student trained without reasoning and its base model, in one mode",
     test: |set| {
@@ -26,9 +26,9 @@ pub(super) const TRAINING_HELPS: Claim = Claim {
 };
 
 pub(super) const ROWS_HELP: Claim = Claim {
-    said: "More repair rows make better students: the largest small dataset beside the smallest",
+    text: "More repair rows make better students: largest vs. smallest of the small datasets",
     section: "5.2.1",
-    needs: "students of one method and mode trained on datasets of different size (rows=…)",
+    needs: "students of one method and mode trained on datasets of different sizes (rows=…)",
     test: |set| {
         let groups = on_methods(set);
         let small = |group: &&Group<'_>| {
@@ -49,9 +49,9 @@ pub(super) const ROWS_HELP: Claim = Claim {
 };
 
 pub(super) const LORA_ON_SMALL: Claim = Claim {
-    said: "On small datasets (6,000 rows at most) LoRA is no worse than full fine-tuning",
+    text: "On small datasets (at most 6,000 rows), LoRA is no worse than full fine-tuning",
     section: "5.2.2",
-    needs: "LoRA and full students of one small dataset, in one mode (rows=…)",
+    needs: "LoRA and full students of one small dataset (rows=…), in one mode",
     test: |set| {
         let groups = on_methods(set);
         let small = |labels: &Labels| {
@@ -64,7 +64,7 @@ pub(super) const LORA_ON_SMALL: Claim = Claim {
 };
 
 pub(super) const GAP_NARROWS: Claim = Claim {
-    said: "Training narrows the gap between thinking and not thinking",
+    text: "Training narrows the gap between think and no-think mode",
     section: "5.2.1",
     needs: "a student trained without reasoning and its base model, each in both modes",
     test: |set| {
@@ -85,7 +85,7 @@ pub(super) const GAP_NARROWS: Claim = Claim {
                 Some((a? - b?) - (c? - d?))
             };
             let values: Vec<f64> = solved[0].keys().filter_map(narrowed).collect();
-            let what = format!("{}: narrower by", think.labels.shown());
+            let what = format!("{}: gap narrows by", think.labels.shown());
             Some(Evidence::new(what, mean_interval(&values, SEED)?, "points"))
         });
         narrowed.collect()
@@ -93,9 +93,9 @@ pub(super) const GAP_NARROWS: Claim = Claim {
 };
 
 pub(super) const HIGH_RANK: Claim = Claim {
-    said: "Ranks above 64 are no better than the best of 16 to 64",
+    text: "Ranks above 64 are no better than the best rank from 16 to 64",
     section: "5.2.3",
-    needs: "students of one dataset and mode with a rank above 64 and one of 16 to 64",
+    needs: "students of one dataset and mode with a rank above 64 and a rank from 16 to 64",
     test: |set| {
         let groups = on_methods(set);
         let ranked = |labels: &Labels| Labels { rank: None, ..labels.any_epoch() };
@@ -113,13 +113,13 @@ pub(super) const HIGH_RANK: Claim = Claim {
     },
 };
 
-/// A size in billions, what it gained, and who.
+/// Billions of parameters, gain, and name of a student.
 type Gained = (f64, Estimate, String);
 
 pub(super) const SMALL_GAIN_MOST: Claim = Claim {
-    said: "Smaller models gain more from training: the smallest of a family beside the largest",
+    text: "Smaller models gain more from training: smallest vs. largest of a family",
     section: "5.5",
-    needs: "students of several sizes of one family and their base models, trained alike",
+    needs: "students of several sizes of one family, trained identically, and their base models",
     test: |set| {
         let groups = on_methods(set);
         let student = |labels: &Labels| !labels.is_base() && labels.reasoning.is_none();
@@ -136,7 +136,7 @@ pub(super) const SMALL_GAIN_MOST: Claim = Claim {
             line.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (small, large) = (line.first()?, line.last()?);
             (small.0 < large.0).then(|| {
-                let what = format!("{} beside {}: gains more", small.2, large.2);
+                let what = format!("{} vs. {}: difference in gain", small.2, large.2);
                 Evidence::new(what, apart(&small.1, &large.1), "points")
             })
         });
@@ -144,7 +144,7 @@ pub(super) const SMALL_GAIN_MOST: Claim = Claim {
     },
 };
 
-/// The difference of two figures, their errors taken as independent.
+/// The difference of two estimates with independent errors.
 fn apart(one: &Estimate, other: &Estimate) -> Estimate {
     let value = one.value - other.value;
     let reach = |a: f64, b: f64| a.hypot(b);
@@ -157,7 +157,7 @@ fn apart(one: &Estimate, other: &Estimate) -> Estimate {
 }
 
 pub(super) const FORGETTING: Claim = Claim {
-    said: "On issues, LoRA students forget less than full ones",
+    text: "LoRA students forget less than full students: issues resolved",
     section: "5.5.1",
     needs: "LoRA and full students of one dataset on the benchmark swebench",
     test: |set| {

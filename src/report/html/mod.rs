@@ -1,4 +1,4 @@
-//! The report as one HTML file that needs nothing else.
+//! The report as a self-contained HTML page.
 
 mod plots;
 mod svg;
@@ -8,13 +8,13 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use super::claims::Tested;
-use super::groups::Set;
-use super::sheets::Sheet;
+use super::claims::ClaimTest;
+use super::groups::RunSet;
+use super::run_tables::Table;
 
 const PAGE: &str = include_str!("page.html");
 
-/// A chart: a drawing, and what its colours mean.
+/// A chart with its legend.
 #[derive(Serialize)]
 struct Chart {
     title: String,
@@ -23,46 +23,46 @@ struct Chart {
     note: String,
 }
 
-/// What a colour means.
+/// Entry of a legend.
 #[derive(Serialize)]
 struct Key {
-    /// The class of the drawing's shapes: `c0`.
+    /// CSS class of the shapes: `c0`.
     class: String,
     name: String,
 }
 
-/// What the template is given.
+/// Context of the template.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TemplateContext<'a> {
     made: &'a str,
     runs: &'a [String],
-    claims: Vec<(&'a Tested, &'static str)>,
+    claims: Vec<(&'a ClaimTest, &'static str)>,
     charts: Vec<Chart>,
-    sheets: Vec<&'a Sheet>,
-    empty: Vec<&'a Sheet>,
+    tables: Vec<&'a Table>,
+    empty: Vec<&'a Table>,
 }
 
-/// What the page shows.
+/// Content of the page.
 pub(crate) struct Page<'a> {
     pub(crate) made: String,
     pub(crate) runs: Vec<String>,
-    pub(crate) claims: &'a [Tested],
-    pub(crate) sheets: &'a [Sheet],
+    pub(crate) claims: &'a [ClaimTest],
+    pub(crate) tables: &'a [Table],
 }
 
 impl Page<'_> {
-    pub(crate) fn html(&self, set: &Set<'_>) -> anyhow::Result<String> {
+    pub(crate) fn html(&self, set: &RunSet<'_>) -> anyhow::Result<String> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
         let page = environment.template_from_named_str("page.html", PAGE)?;
         let (with_rows, empty): (Vec<_>, Vec<_>) =
-            self.sheets.iter().partition(|sheet| !sheet.rows.is_empty());
-        page.render(Serde(Shown {
+            self.tables.iter().partition(|table| !table.rows.is_empty());
+        page.render(Serde(TemplateContext {
             made: &self.made,
             runs: &self.runs,
-            claims: self.claims.iter().map(|claim| (claim, claim.says.name())).collect(),
+            claims: self.claims.iter().map(|claim| (claim, claim.result.name())).collect(),
             charts: plots::charts(set),
-            sheets: with_rows,
+            tables: with_rows,
             empty,
         }))
         .context("cannot write the page")

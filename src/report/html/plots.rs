@@ -1,17 +1,17 @@
-//! Which drawings a set of runs makes: the thesis' figures.
+//! The figures of the paper, for any set of runs.
 
 use std::collections::BTreeMap;
 
 use fixfly_benchmarks::metrics::length::histogram;
 
-use super::super::groups::{Group, Set};
+use super::super::groups::{Group, RunSet};
 use super::super::labels::Labels;
-use super::super::measured::Thought;
+use super::super::run_metrics::ReasoningLength;
 use super::super::tables::{ISSUES, counted_errors};
 use super::svg::{self, Axes, Bar, COLOURS, Line};
 use super::{Chart, Key};
 
-pub(super) fn charts(set: &Set<'_>) -> Vec<Chart> {
+pub(super) fn charts(set: &RunSet<'_>) -> Vec<Chart> {
     let chosen: Vec<&Group<'_>> =
         set.chosen().into_iter().filter(|group| group.benchmark != ISSUES).collect();
     let mut charts = by_turn(&chosen);
@@ -26,7 +26,7 @@ fn keys(names: impl IntoIterator<Item = String>) -> Vec<Key> {
     names.into_iter().enumerate().map(|(n, name)| Key { class: svg::class(n), name }).collect()
 }
 
-/// From a round number below the least to one above the most.
+/// The range of the values, extended to multiples of ten.
 fn around(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let (from, to) =
         values.into_iter().fold((f64::MAX, f64::MIN), |(from, to), v| (from.min(v), to.max(v)));
@@ -42,12 +42,12 @@ fn solved_by(group: &Group<'_>) -> Vec<(f64, f64)> {
     turns.filter_map(|turn| Some((turn.turn as f64, turn.solved_by.percent?))).collect()
 }
 
-/// Per turn: models before training, then each model with its students.
+/// Solved by turn: all base models, then each base model with its students.
 fn by_turn(chosen: &[&Group<'_>]) -> Vec<Chart> {
     let (bases, students): (Vec<_>, Vec<_>) =
         chosen.iter().partition(|group| group.labels.is_base());
     let mut families: Vec<(String, Vec<&Group<'_>>)> =
-        vec![("Models before training, solved by turn".into(), bases.clone())];
+        vec![("Base models: solved by turn".into(), bases.clone())];
     let mut models: BTreeMap<&str, Vec<&Group<'_>>> = BTreeMap::new();
     for student in students {
         models.entry(student.labels.model_name()).or_default().push(student);
@@ -55,7 +55,7 @@ fn by_turn(chosen: &[&Group<'_>]) -> Vec<Chart> {
     for (model, students) in models {
         let before = bases.iter().filter(|base| base.labels.model_name() == model);
         families.push((
-            format!("{model} before and after training, solved by turn"),
+            format!("{model} before and after training: solved by turn"),
             before.copied().chain(students).collect(),
         ));
     }
@@ -88,8 +88,8 @@ fn turn_chart(title: &str, groups: &[&Group<'_>]) -> Chart {
     }
 }
 
-/// Trainings with several checkpoints, their epochs in order.
-fn trainings<'s, 'm>(set: &'s Set<'m>) -> BTreeMap<Labels, Vec<&'s Group<'m>>> {
+/// Training runs with several checkpoints, sorted by epoch.
+fn trainings<'s, 'm>(set: &'s RunSet<'m>) -> BTreeMap<Labels, Vec<&'s Group<'m>>> {
     let mut all: BTreeMap<Labels, Vec<&Group<'_>>> = BTreeMap::new();
     for group in set.reported().filter(|g| g.labels.epoch.is_some() && g.benchmark != ISSUES) {
         all.entry(group.labels.any_epoch()).or_default().push(group);
@@ -110,8 +110,8 @@ fn epoch_ticks<'g>(groups: impl IntoIterator<Item = &'g Group<'g>>) -> Vec<(f64,
     epochs.into_iter().map(|epoch| (f64::from(epoch), epoch.to_string())).collect()
 }
 
-/// Bars: solved at the first turn; lines: by each later one.
-fn checkpoints(set: &Set<'_>) -> Vec<Chart> {
+/// Bars: solved by the first turn. Lines: solved by each later turn.
+fn checkpoints(set: &RunSet<'_>) -> Vec<Chart> {
     let chart = |(labels, groups): (Labels, Vec<&Group<'_>>)| {
         let at = |group: &Group<'_>, turn: usize| {
             group.turns().get(turn - 1).and_then(|turn| turn.solved_by.percent)
@@ -131,13 +131,13 @@ fn checkpoints(set: &Set<'_>) -> Vec<Chart> {
             x_label: "epoch",
             y_label: "% solved",
             x_ticks: epoch_ticks(groups.iter().copied()),
-            // Bars stand on nothing.
+            // Bars start at zero.
             y: (0.0, around(values.chain(level)).1),
             level,
         };
         let svg = svg::plot(&axes, &bars, &lines);
         let names = ["by turn 1 (bars)".to_string()].into_iter();
-        let base = level.map_or("", |_| " Dashed: the untrained model by its last turn.");
+        let base = level.map_or("", |_| " Dashed line: base model, by the last turn.");
         Chart {
             title: format!("{}: checkpoints", labels.shown()),
             svg,
@@ -148,8 +148,8 @@ fn checkpoints(set: &Set<'_>) -> Vec<Chart> {
     trainings(set).into_iter().map(chart).collect()
 }
 
-/// Ranks of one training side by side: over epochs, or alone.
-fn ranks(set: &Set<'_>) -> Vec<Chart> {
+/// Ranks of one training configuration, over epochs if there are several.
+fn ranks(set: &RunSet<'_>) -> Vec<Chart> {
     let mut sweeps: BTreeMap<Labels, BTreeMap<u32, Vec<&Group<'_>>>> = BTreeMap::new();
     for group in set.reported().filter(|group| group.benchmark != ISSUES) {
         let Some(rank) = group.labels.rank else { continue };
@@ -197,10 +197,10 @@ fn rank_chart(labels: &Labels, mut ranks: BTreeMap<u32, Vec<&Group<'_>>>) -> Cha
     }
 }
 
-/// The length of a reasoning in some unit.
-type Measure = fn(&Thought) -> Option<u64>;
+/// Length of a reasoning trace in some unit.
+type Measure = fn(&ReasoningLength) -> Option<u64>;
 
-/// How long each model reasons.
+/// Histograms of the reasoning length of each model.
 fn lengths(chosen: &[&Group<'_>]) -> Vec<Chart> {
     let units: [(&str, Measure); 3] = [
         ("words", |thought| Some(thought.words)),
@@ -216,23 +216,23 @@ fn lengths(chosen: &[&Group<'_>]) -> Vec<Chart> {
                 continue;
             }
             charts.push(Chart {
-                title: format!("{}: {unit} of reasoning", group.labels.shown()),
+                title: format!("{}: {unit} of reasoning per turn", group.labels.shown()),
                 svg: svg::histogram(&histogram(&lengths), unit),
                 legend: Vec::new(),
-                note: format!("Of {} turns with reasoning.", lengths.len()),
+                note: format!("{} turns with reasoning.", lengths.len()),
             });
         }
     }
     charts
 }
 
-/// Errors shown at most.
+/// Maximum number of errors in a chart.
 const ERRORS: usize = 10;
-/// Models side by side at most.
-const BESIDE: usize = 4;
+/// Maximum number of models in a chart.
+const MODELS_PER_CHART: usize = 4;
 
 fn errors(chosen: &[&Group<'_>]) -> Vec<Chart> {
-    chosen.chunks(BESIDE).filter_map(error_chart).collect()
+    chosen.chunks(MODELS_PER_CHART).filter_map(error_chart).collect()
 }
 
 fn error_chart(groups: &[&Group<'_>]) -> Option<Chart> {
@@ -255,7 +255,7 @@ fn error_chart(groups: &[&Group<'_>]) -> Option<Chart> {
     };
     let rows: Vec<_> = names.iter().map(|(name, _)| ((*name).to_string(), of(name))).collect();
     let more = if left_out > 0 {
-        format!(" {left_out} rarer errors are not shown.")
+        format!(" Not shown: {left_out} less frequent errors.")
     } else {
         String::new()
     };
@@ -263,8 +263,6 @@ fn error_chart(groups: &[&Group<'_>]) -> Option<Chart> {
         title: "Errors by type".into(),
         svg: svg::stacked(&rows),
         legend: keys(groups.iter().map(|group| group.labels.shown())),
-        note: format!(
-            "Full: tasks unresolved after the last turn; faint: all failing turns.{more}"
-        ),
+        note: format!("Solid: unsolved after the last turn. Faint: all failing turns.{more}"),
     })
 }

@@ -1,13 +1,12 @@
-//! Small drawings. Colours are classes that the page gives meaning, so that a
-//! drawing is readable in light and in dark; what they mean stands outside, so
-//! that no name is cut off.
+//! Charts as SVG. The page's style sheet defines the colours of the classes, for a
+//! light and a dark theme. Legends are HTML, so that no name is cut off.
 
 use std::fmt::Write as _;
 
 use fixfly_benchmarks::metrics::Bin;
 use minijinja::HtmlEscape;
 
-/// Colours there are.
+/// Number of colours.
 pub(super) const COLOURS: usize = 8;
 
 const WIDTH: f64 = 480.0;
@@ -17,23 +16,23 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 42.0;
 
-/// A line.
+/// A line chart's series.
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// A bar chart's bar: where it stands, and how high.
+/// A bar: position and height.
 pub(super) type Bar = (f64, f64);
 
-/// What lies behind lines and bars.
+/// The axes of a chart.
 pub(super) struct Axes {
     pub(super) x_label: &'static str,
     pub(super) y_label: &'static str,
-    /// Marked places and their names.
+    /// Positions and labels.
     pub(super) x_ticks: Vec<(f64, String)>,
     pub(super) y: (f64, f64),
-    /// A height to compare with, dashed.
+    /// A dashed horizontal reference line.
     pub(super) level: Option<f64>,
 }
 
@@ -41,7 +40,7 @@ pub(super) fn class(number: usize) -> String {
     format!("c{}", number % COLOURS)
 }
 
-/// Lines over bars; either may be missing.
+/// Draws lines over bars. Either may be empty.
 pub(super) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
     let mut svg = start(HEIGHT, axes.y_label);
     let span = x_span(axes, bars);
@@ -55,7 +54,7 @@ pub(super) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
         );
         text(&mut svg, LEFT - 7.0, y + 4.5, "end", &number(tick));
     }
-    // Names of places must not touch: some are left out.
+    // At most 12 labels, so that they do not overlap.
     let every = axes.x_ticks.len().div_ceil(12).max(1);
     for (at, name) in axes.x_ticks.iter().step_by(every) {
         text(&mut svg, scale.x(*at), HEIGHT - BOTTOM + 18.0, "middle", name);
@@ -102,7 +101,7 @@ fn draw(svg: &mut String, scale: &Scale, line: &Line, class: &str) {
     }
 }
 
-/// How many are how long.
+/// Draws a histogram.
 pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
     let width = bins.first().map_or(1, |bin| bin.to - bin.from) as f64;
@@ -121,7 +120,8 @@ pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
     plot(&axes, &bars, &[])
 }
 
-/// Of each name, two lengths for each of several: the fainter holds the other.
+/// Draws horizontal bars: for each name, one pair per group, with the second value
+/// in front of the fainter first.
 pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
     const NAME: f64 = 150.0;
     const BAR: f64 = 17.0;
@@ -129,7 +129,7 @@ pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
     let height = rows.len() as f64 * (per_row * BAR + 10.0) + 4.0;
     let most =
         rows.iter().flat_map(|(_, bars)| bars).map(|(all, _)| *all).max().unwrap_or(1).max(1);
-    // Room for the longest number at the end of the longest bar.
+    // Leaves space for the number after the longest bar.
     let scale = (WIDTH - NAME - 80.0) / most as f64;
     let mut svg = start(height, "count");
     for (index, (name, bars)) in rows.iter().enumerate() {
@@ -183,7 +183,7 @@ impl Scale {
     }
 }
 
-/// Half a step of room on both sides.
+/// The range of positions, plus half a step on both sides.
 fn x_span(axes: &Axes, bars: &[Bar]) -> (f64, f64) {
     let ticks = axes.x_ticks.iter().map(|(at, _)| *at);
     let places = ticks.chain(bars.iter().map(|(at, _)| *at));
@@ -191,7 +191,7 @@ fn x_span(axes: &Axes, bars: &[Bar]) -> (f64, f64) {
     if from > to { (0.0, 1.0) } else { (from - 0.5, to + 0.5) }
 }
 
-/// Round heights, four to seven of them.
+/// Round tick positions, about five.
 fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     let rough = (to - from) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
@@ -201,7 +201,7 @@ fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to + 1e-9).collect()
 }
 
-/// No more digits than there have to be.
+/// At most one decimal, without a trailing zero.
 fn number(value: f64) -> String {
     match (value * 10.0).round() / 10.0 {
         whole if whole.fract() == 0.0 => format!("{whole:.0}"),
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heights_are_round() {
+    fn ticks_are_round() {
         #[track_caller]
         fn check(range: (f64, f64), expected: &[f64]) {
             assert_eq!(ticks(range), expected);

@@ -2,12 +2,12 @@ use super::super::claims;
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
 use super::super::labels::{Labels, Method, Mode};
-use super::super::measured::{Attempt, Measured, Thought};
+use super::super::run_metrics::{Attempt, ReasoningLength, RunMetrics};
 use super::super::tables;
 use super::*;
 
-/// A sweep of ranks and epochs with a base model, some of it reasoning.
-fn sweep() -> Vec<Measured> {
+/// A base model and a sweep over ranks and epochs.
+fn sweep() -> Vec<RunMetrics> {
     let labels = |rank, epoch| Labels {
         model: Some("Qwen3-8B".into()),
         method: Some(if rank == 0 { Method::Base } else { Method::Lora }),
@@ -19,7 +19,8 @@ fn sweep() -> Vec<Measured> {
     };
     let attempts = |solved: u64| -> Vec<Attempt> {
         let one = |at: u64| {
-            let thought = Thought { words: 40 * at, characters: 280 * at, tokens: Some(60 * at) };
+            let thought =
+                ReasoningLength { words: 40 * at, characters: 280 * at, tokens: Some(60 * at) };
             let solved_at = (at < solved).then_some(1 + at as usize % 4);
             Attempt { thoughts: vec![thought], ..attempt(&format!("t{at}"), solved_at) }
         };
@@ -36,16 +37,16 @@ fn sweep() -> Vec<Measured> {
 }
 
 #[test]
-fn the_page_needs_nothing_else_and_escapes_what_it_is_given() {
+fn the_page_is_self_contained_and_escaped() {
     let runs = sweep();
-    let set = Set::of(&runs, Checkpoint::Last);
-    let claims = claims::tested(&set);
-    let sheets: Vec<Sheet> = tables::ALL.iter().map(|entry| entry.sheet(&set)).collect();
+    let set = RunSet::of(&runs, Checkpoint::Last);
+    let claims = claims::test_all(&set);
+    let tables: Vec<Table> = tables::ALL.iter().map(|entry| entry.table(&set)).collect();
     let page = Page {
         made: "2026-01-01 by fixfly".into(),
         runs: vec!["runs/<script>".into()],
         claims: &claims,
-        sheets: &sheets,
+        tables: &tables,
     };
     let html = page.html(&set).unwrap();
     for outside in ["http:", "https:", "<script", "@import", "url(", " src="] {

@@ -1,21 +1,22 @@
-//! What runs cost.
+//! Costs of runs.
 
 use fixfly_benchmarks::metrics::{mean_interval, spread};
 
 use super::super::cells;
-use super::super::groups::{SEED, Set};
+use super::super::groups::{RunSet, SEED};
 use super::{Entry, Filled, header};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "costs",
-    title: "tokens, money and time, an episode",
+    number: None,
+    title: "Tokens, cost and time per episode",
     needs: "runs with episodes",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let rows = set.chosen().into_iter().map(|group| {
-        let all = |of: &dyn Fn(&super::super::measured::Attempt) -> f64| -> Vec<f64> {
+        let all = |of: &dyn Fn(&super::super::run_metrics::Attempt) -> f64| -> Vec<f64> {
             group.attempts().map(of).collect()
         };
         let seconds = all(&|attempt| attempt.seconds);
@@ -34,17 +35,11 @@ fn fill(set: &Set<'_>) -> Filled {
             format!("{} episodes", seconds.len()),
         ]
     });
-    let columns = [
-        "model",
-        "tokens read and written",
-        "seconds",
-        "US dollars, sum",
-        "US dollars, a solved task",
-        "of",
-    ];
+    let columns =
+        ["Model", "Tokens", "Seconds", "US dollars, total", "US dollars per solved task", "n"];
     let notes = vec![
-        "Dollars are of the episodes whose price is known; 0 tokens: no model was asked, or its \
-         server told none."
+        "Tokens: input and output, 95 % bootstrap interval; 0 if no model was called or its server \
+         did not report usage. Dollars cover the episodes with a known price."
             .into(),
     ];
     Filled { header: header(&columns), rows: rows.collect(), notes }

@@ -1,21 +1,22 @@
-//! Table 5.2: datasets by method of training and mode.
+//! Datasets by training method and mode (paper: table 5.2).
 
 use super::super::cells;
-use super::super::groups::{Group, Set, gain};
+use super::super::groups::{Group, RunSet, gain};
 use super::super::labels::{Labels, Method, Mode};
 use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.2",
-    title: "datasets and methods: solved by the last turn, %, and points more than the base model",
-    needs: "runs of students trained without reasoning (method=lora or full, dataset=…)",
+    name: "datasets",
+    number: Some("5.2"),
+    title: "Datasets and training methods: solved by the last turn, %, and gain over the base model in points",
+    needs: "runs of students trained without reasoning (method=lora or method=full, dataset=…)",
     fill,
 };
 
-/// The rank that stands in the table where there are several.
+/// The rank to show if there are several.
 const RANK: u32 = 32;
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let students: Vec<&Group<'_>> = methods(set)
         .into_iter()
         .filter(|g| {
@@ -52,11 +53,17 @@ fn fill(set: &Set<'_>) -> Filled {
         }
         row
     });
-    let columns =
-        ["model", "dataset (rows)", "LoRA think", "LoRA no-think", "full think", "full no-think"];
+    let columns = [
+        "Model",
+        "Dataset (rows)",
+        "LoRA, think",
+        "LoRA, no-think",
+        "Full, think",
+        "Full, no-think",
+    ];
     let mut notes = vec![
         format!(
-            "LoRA of rank {RANK}, or the one nearest to it; gains are over the tasks that both tried."
+            "LoRA: rank {RANK}, or the nearest rank. Gains are computed over the tasks that both models attempted."
         ),
         INTERVALS.into(),
     ];

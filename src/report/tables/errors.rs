@@ -1,21 +1,22 @@
-//! Figure 5.8 in numbers: what turns failed of.
+//! Errors by type (paper: figure 5.8).
 
 use std::collections::BTreeMap;
 
 use fixfly_benchmarks::metrics::Share;
 
 use super::super::cells;
-use super::super::groups::{Group, Set};
+use super::super::groups::{Group, RunSet};
 use super::{Entry, Filled, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "errors",
-    title: "errors by type: failing turns, and tasks unresolved after the last turn",
+    number: None,
+    title: "Errors by type: failing turns, and episodes unsolved after the last turn",
     needs: "runs with a failing turn",
     fill,
 };
 
-/// How often each error came: in failing turns, and last of an unsolved episode.
+/// For each error, the number of failing turns and of unsolved episodes that end with it.
 pub(crate) fn counted<'g>(group: &'g Group<'_>) -> Vec<(&'g str, usize, usize)> {
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for attempt in group.attempts() {
@@ -31,7 +32,7 @@ pub(crate) fn counted<'g>(group: &'g Group<'_>) -> Vec<(&'g str, usize, usize)> 
     rows
 }
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let mut rows = Vec::new();
     for group in methods(set) {
         let counted = counted(group);
@@ -49,10 +50,10 @@ fn fill(set: &Set<'_>) -> Filled {
         }));
     }
     let columns =
-        ["model", "error", "failing turns", "% of them", "unresolved", "% of unsolved episodes"];
+        ["Model", "Error", "Failing turns", "% of failing turns", "Unsolved", "% of unsolved"];
     let notes = vec![
-        "A failing turn counts once, under the exception of its first failing test, or else what \
-         came of it."
+        "A failing turn counts once, under the exception of its first failing test, or under its \
+         outcome if no test failed."
             .into(),
     ];
     Filled { header: header(&columns), rows, notes }

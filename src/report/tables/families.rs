@@ -1,18 +1,19 @@
-//! Table 5.7: what training brings to each model.
+//! Gain from training by model (paper: table 5.7).
 
 use super::super::cells;
-use super::super::groups::{Set, gain};
+use super::super::groups::{RunSet, gain};
 use super::super::labels::{Labels, Mode};
 use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.7",
-    title: "what training brings to each model: solved by the last turn, %",
-    needs: "runs of a model before and after training, in the same mode",
+    name: "families",
+    number: Some("5.7"),
+    title: "Gain from training by model: solved by the last turn, %",
+    needs: "runs of a base model and of its student in the same mode",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let groups = methods(set);
     let mut lines: Vec<Labels> = Vec::new();
     for group in groups.iter().filter(|group| !group.labels.is_base()) {
@@ -36,16 +37,19 @@ fn fill(set: &Set<'_>) -> Filled {
         row
     });
     let columns = [
-        "model",
-        "training",
-        "think: base",
-        "trained",
-        "gain",
-        "no-think: base",
-        "trained",
-        "gain",
+        "Model",
+        "Training",
+        "Think: base",
+        "Think: trained",
+        "Think: gain",
+        "No-think: base",
+        "No-think: trained",
+        "No-think: gain",
     ];
-    let mut notes = vec!["Gains are over the tasks that both tried.".into(), INTERVALS.into()];
+    let mut notes = vec![
+        "Gains are computed over the tasks that both models attempted.".into(),
+        INTERVALS.into(),
+    ];
     notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }

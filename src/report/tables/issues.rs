@@ -1,26 +1,31 @@
-//! Table 5.8: issues resolved, outside what was trained for.
+//! Resolved issues, a task that students are not trained for (paper: table 5.8).
 
 use fixfly_benchmarks::metrics::Share;
 
 use super::super::cells;
-use super::super::groups::Set;
+use super::super::groups::RunSet;
 use super::{Entry, Filled, header};
 
-/// The benchmark of issues.
+/// The issue benchmark.
 pub(crate) const BENCHMARK: &str = "swebench";
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "5.8", title: "issues resolved", needs: "runs of the benchmark swebench", fill };
+pub(super) const ENTRY: Entry = Entry {
+    name: "issues",
+    number: Some("5.8"),
+    title: "Issues resolved",
+    needs: "runs of the benchmark swebench",
+    fill,
+};
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let groups = set.chosen().into_iter().filter(|group| group.benchmark == BENCHMARK);
     let rows = groups.map(|group| {
         let resolved = Share::of(group.attempts().map(|attempt| attempt.solved_at.is_some()));
         vec![group.labels.shown(), resolved.count.to_string(), cells::share(&resolved)]
     });
     Filled {
-        header: header(&["configuration", "resolved", "%"]),
+        header: header(&["Model", "Resolved", "%"]),
         rows: rows.collect(),
-        notes: vec!["In brackets: Wilson's 95 % intervals.".into()],
+        notes: vec!["Parentheses: 95 % Wilson intervals.".into()],
     }
 }

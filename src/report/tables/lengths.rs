@@ -1,4 +1,4 @@
-//! Table 5.6: how long models reason.
+//! Reasoning length (paper: table 5.6).
 
 use std::collections::BTreeMap;
 
@@ -6,25 +6,26 @@ use fixfly_benchmarks::metrics::Estimate;
 use fixfly_benchmarks::metrics::bootstrap;
 
 use super::super::cells;
-use super::super::groups::{Group, SEED, Set};
-use super::super::measured::{Attempt, Thought};
+use super::super::groups::{Group, RunSet, SEED};
+use super::super::run_metrics::{Attempt, ReasoningLength};
 use super::{Entry, Filled, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.6",
-    title: "length of reasoning, a turn",
+    name: "lengths",
+    number: Some("5.6"),
+    title: "Reasoning length per turn",
     needs: "runs of models that reason",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let groups: Vec<&Group<'_>> = methods(set)
         .into_iter()
         .filter(|group| group.attempts().any(|attempt| !attempt.thoughts.is_empty()))
         .collect();
     let rows = groups.iter().map(|group| {
         let base = set.find(&group.labels.base(), group).filter(|_| !group.labels.is_base());
-        let cell = |of: fn(&Thought) -> Option<u64>| {
+        let cell = |of: fn(&ReasoningLength) -> Option<u64>| {
             let mean = mean(group, of);
             let change =
                 base.and_then(|base| Some(100.0 * (mean?.value / mean_of(base, of)? - 1.0)));
@@ -43,24 +44,24 @@ fn fill(set: &Set<'_>) -> Filled {
             format!("{} turns, {counted} with tokens", thoughts().count()),
         ]
     });
-    let columns = ["model", "mean words", "mean characters", "mean tokens", "most words", "of"];
+    let columns = ["Model", "Mean words", "Mean characters", "Mean tokens", "Max words", "n"];
     let notes = vec![
-        "Of every turn with reasoning. Words are runs without white space, characters Unicode's; \
-         tokens by --tokenizer, else as the server counted, where it did."
+        "All turns with reasoning. Words are separated by white space. Characters are Unicode \
+         scalar values. Tokens are counted with --tokenizer, or as reported by the server."
             .into(),
-        "In brackets: 95 % intervals, bootstrap over episodes; changes are to the untrained model."
+        "Parentheses: 95 % intervals, bootstrap over episodes. Changes are relative to the base model."
             .into(),
     ];
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }
 
-/// Sum and count of an episode's lengths.
-fn sums(attempt: &Attempt, of: fn(&Thought) -> Option<u64>) -> (u64, u64) {
+/// Sum and count of the lengths in an episode.
+fn sums(attempt: &Attempt, of: fn(&ReasoningLength) -> Option<u64>) -> (u64, u64) {
     attempt.thoughts.iter().filter_map(of).fold((0, 0), |(sum, n), length| (sum + length, n + 1))
 }
 
-/// The mean over turns; turns of one episode are drawn together.
-pub(super) fn mean(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option<Estimate> {
+/// The mean over turns. The bootstrap resamples whole episodes.
+pub(super) fn mean(group: &Group<'_>, of: fn(&ReasoningLength) -> Option<u64>) -> Option<Estimate> {
     let episodes: Vec<(u64, u64)> = group.attempts().map(|attempt| sums(attempt, of)).collect();
     bootstrap(episodes.len(), SEED, |drawn| {
         let (sum, n) =
@@ -69,13 +70,13 @@ pub(super) fn mean(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option
     })
 }
 
-fn mean_of(group: &Group<'_>, of: fn(&Thought) -> Option<u64>) -> Option<f64> {
+fn mean_of(group: &Group<'_>, of: fn(&ReasoningLength) -> Option<u64>) -> Option<f64> {
     let (sum, n) =
         group.attempts().map(|a| sums(a, of)).fold((0, 0), |(s, n), (a, b)| (s + a, n + b));
     (n > 0).then(|| sum as f64 / n as f64)
 }
 
-/// Mean words a turn, by task: what two runs are compared by.
+/// Mean words per turn, by task.
 pub(crate) fn words_by_task<'g>(group: &'g Group<'_>) -> BTreeMap<&'g str, f64> {
     let mut all: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for attempt in group.attempts() {

@@ -1,9 +1,9 @@
-//! The thesis' tables and what its figures show, one a file, of any set of runs.
+//! The tables of the paper, and the values of its figures, for any set of runs.
+//! One file per table.
 
-mod alignment;
-mod baselines;
+mod base_models;
 mod checkpoints;
-mod code;
+mod code_scores;
 mod costs;
 mod datasets;
 mod errors;
@@ -12,40 +12,43 @@ mod issues;
 mod lengths;
 mod reasoning;
 mod repeats;
+mod similarity;
 
 pub(crate) use errors::counted as counted_errors;
 pub(crate) use issues::BENCHMARK as ISSUES;
 pub(crate) use lengths::words_by_task;
 
-use super::groups::{Group, Set};
-use super::sheets::Sheet;
+use super::groups::{Group, RunSet};
+use super::run_tables::Table;
 
-/// A table: what it is called, and how it is made.
+/// The definition of a table.
 pub(crate) struct Entry {
-    /// As on the command line: `5.1`, `costs`.
+    /// Value of `--table`: `base-models`, `costs`.
     pub(crate) name: &'static str,
+    /// The number in the paper, which `--table` accepts, too: `5.1`.
+    pub(crate) number: Option<&'static str>,
     pub(crate) title: &'static str,
-    /// What runs it takes to have a row.
+    /// The runs that the table requires: `runs of ...`.
     pub(crate) needs: &'static str,
-    pub(super) fill: fn(&Set<'_>) -> Filled,
+    pub(super) fill: fn(&RunSet<'_>) -> Filled,
 }
 
-/// What a table holds, before it has a title.
+/// A table without its title.
 #[derive(Default)]
 pub(super) struct Filled {
     pub(super) header: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
-    /// What has to be known to read it.
+    /// Printed below the table.
     pub(super) notes: Vec<String>,
 }
 
-/// Every table, in the thesis' order.
+/// All tables, in the order of the paper.
 pub(crate) const ALL: &[Entry] = &[
-    baselines::ENTRY,
+    base_models::ENTRY,
     datasets::ENTRY,
     reasoning::ENTRY,
-    alignment::ENTRY,
-    code::ENTRY,
+    similarity::ENTRY,
+    code_scores::ENTRY,
     lengths::ENTRY,
     families::ENTRY,
     issues::ENTRY,
@@ -56,21 +59,20 @@ pub(crate) const ALL: &[Entry] = &[
 ];
 
 impl Entry {
-    /// Whether it is one of the thesis' own tables.
-    pub(crate) fn is_numbered(&self) -> bool {
-        self.name.starts_with(|letter: char| letter.is_ascii_digit())
+    /// The title, followed by the number in the paper.
+    pub(crate) fn full_title(&self) -> String {
+        match self.number {
+            Some(number) => format!("{} (paper: table {number})", self.title),
+            None => self.title.to_string(),
+        }
     }
 
-    pub(crate) fn sheet(&self, set: &Set<'_>) -> Sheet {
+    pub(crate) fn table(&self, set: &RunSet<'_>) -> Table {
         let Filled { header, rows, mut notes } = (self.fill)(set);
         if rows.is_empty() {
-            notes = vec![format!("Nothing to show: it needs {}.", self.needs)];
+            notes = vec![format!("This table is empty. It requires {}.", self.needs)];
         }
-        let title = match self.is_numbered() {
-            true => format!("Table {}, {}", self.name, self.title),
-            false => self.title.to_string(),
-        };
-        Sheet { title, header, rows, notes }
+        Table { title: self.full_title(), header, rows, notes }
     }
 }
 
@@ -78,21 +80,21 @@ fn header(columns: &[&str]) -> Vec<String> {
     columns.iter().map(|column| (*column).to_string()).collect()
 }
 
-/// Groups on benchmarks of methods, each training's chosen checkpoint.
-fn methods<'s, 'm>(set: &'s Set<'m>) -> Vec<&'s Group<'m>> {
+/// Chosen groups on method benchmarks.
+fn methods<'s, 'm>(set: &'s RunSet<'m>) -> Vec<&'s Group<'m>> {
     set.chosen().into_iter().filter(|group| group.benchmark != ISSUES).collect()
 }
 
-/// Tasks and episodes, so that every row has its denominator.
-fn of(group: &Group<'_>) -> String {
+/// The denominator of a row: tasks, and episodes where they differ.
+fn sample_size(group: &Group<'_>) -> String {
     group.rate(None).map_or(String::new(), |rate| match rate.tasks == rate.episodes {
         true => format!("{} tasks", rate.tasks),
         false => format!("{} tasks, {} episodes", rate.tasks, rate.episodes),
     })
 }
 
-const INTERVALS: &str = "In brackets: 95 % intervals, Wilson's for one run, bootstrap over tasks for \
-                         repeats and differences; σ is over repeats.";
+const INTERVALS: &str = "Parentheses: 95 % intervals (Wilson for one run, bootstrap over tasks for \
+                         repeats and differences). σ: standard deviation over repeats.";
 
 #[cfg(test)]
 mod tests;

@@ -1,24 +1,25 @@
-//! Table 5.3: trained on reasoning, and on both.
+//! Students trained with reasoning, without, or on both (paper: table 5.3).
 
 use super::super::cells;
-use super::super::groups::{Group, Set};
+use super::super::groups::{Group, RunSet};
 use super::super::labels::{Labels, Method, Mode};
 use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.3",
-    title: "students trained on reasoning: solved by the last turn, %",
+    name: "reasoning",
+    number: Some("5.3"),
+    title: "Students trained on reasoning: solved by the last turn, %",
     needs: "runs of students trained on reasoning (reasoning=TEACHER)",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let students: Vec<&Group<'_>> =
         methods(set).into_iter().filter(|group| !group.labels.is_base()).collect();
     if students.iter().all(|group| group.labels.reasoning.is_none()) {
         return Filled::default();
     }
-    // The thesis' order: without reasoning (the best one only), with, both.
+    // The order of the paper: without reasoning (only the best), with reasoning, hybrid.
     let best = students
         .iter()
         .filter(|group| group.labels.reasoning.is_none())
@@ -56,7 +57,7 @@ fn fill(set: &Set<'_>) -> Filled {
         let name = format!("{} {training}", line.model_name());
         vec![kind.into(), name, rank, cell(Mode::Think), cell(Mode::Nothink)]
     });
-    let columns = ["trained on", "training", "rank", "think", "no-think"];
+    let columns = ["Data", "Training", "Rank", "Think", "No-think"];
     let mut notes = vec![INTERVALS.to_string()];
     notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }

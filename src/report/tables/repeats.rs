@@ -1,38 +1,39 @@
-//! Figures 4.1 and 4.2 in numbers: how much repeats of one configuration
-//! differ, and pass@k over them.
+//! Variation between repeats of one configuration, and pass@k over them (paper:
+//! figures 4.1 and 4.2).
 
 use std::collections::BTreeMap;
 
 use fixfly_benchmarks::metrics::{Share, pass_at, spread};
 
-use super::super::groups::{Group, Set};
-use super::{Entry, Filled, header, of};
+use super::super::groups::{Group, RunSet};
+use super::{Entry, Filled, header, sample_size};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "repeats",
-    title: "repeats: solved by each turn, mean ± σ in points; pass@k over repeats, %",
+    number: None,
+    title: "Repeats: solved by turn, mean % ± σ in points; pass@k over repeats, %",
     needs: "several runs of one configuration, or a run with --samples",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let groups: Vec<&Group<'_>> = set.reported().filter(|group| group.repeats.len() > 1).collect();
     let turns = groups.iter().map(|group| group.turns().len()).max().unwrap_or(0);
     let most = groups.iter().map(|group| group.repeats.len()).max().unwrap_or(0);
-    let mut columns = header(&["model", "repeats"]);
-    columns.extend((1..=turns).map(|turn| format!("by {turn}")));
+    let mut columns = header(&["Model", "Repeats"]);
+    columns.extend((1..=turns).map(|turn| format!("By turn {turn}")));
     columns.extend((1..=most).map(|k| format!("pass@{k}")));
-    columns.push("of".into());
+    columns.push("n".into());
     let rows = groups.iter().map(|group| {
         let mut row = vec![group.labels.shown(), group.repeats.len().to_string()];
         row.extend((1..=turns).map(|turn| by(group, turn)));
         row.extend((1..=most).map(|k| pass(group, k)));
-        row.push(of(group));
+        row.push(sample_size(group));
         row
     });
     let notes = vec![
-        "pass@k is unbiased (Chen et al., 2021), an episode of all its turns being one sample; it is \
-         of the tasks with at least k episodes, their number in brackets."
+        "pass@k: unbiased estimate (Chen et al., 2021); one sample is a whole episode. It covers \
+         the tasks with at least k episodes; their number is in parentheses."
             .into(),
     ];
     Filled { header: columns, rows: rows.collect(), notes }
@@ -40,7 +41,7 @@ fn fill(set: &Set<'_>) -> Filled {
 
 fn by(group: &Group<'_>, turn: usize) -> String {
     let solved = |repeat: &Vec<_>| {
-        let by = |attempt: &&super::super::measured::Attempt| {
+        let by = |attempt: &&super::super::run_metrics::Attempt| {
             attempt.solved_at.is_some_and(|at| at <= turn)
         };
         Share::of(repeat.iter().map(by)).percent

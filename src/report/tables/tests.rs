@@ -3,8 +3,8 @@ use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
 use super::super::fixture::{attempt, run};
 use super::super::groups::Checkpoint;
 use super::super::labels::{Labels, Method, Mode};
-use super::super::measured::{Attempt, Measured, Thought};
-use super::super::sheets;
+use super::super::run_metrics::{Attempt, ReasoningLength, RunMetrics};
+use super::super::run_tables;
 use super::super::truth::Judged;
 use super::*;
 
@@ -12,20 +12,20 @@ const TRUTH: &str = "def f(self, a):\n    b = a + 1\n    return b\n";
 const OTHER: &str = "def f(self, a):\n    return a + 1\n";
 const TASKS: usize = 20;
 
-/// So many tasks solved, one after the other at later turns; the first of them exactly.
+/// Attempts that solve `count` tasks at turns 1 to 3, half of them with an exact match.
 fn solving(count: usize, words: u64) -> Vec<Attempt> {
     let one = |at: usize| {
         let method = if at < count / 2 { TRUTH } else { OTHER };
         let words = words + at as u64;
         let thought =
-            Thought { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
-        let said = format!(
+            ReasoningLength { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
+        let reasoning = format!(
             "The test says that {} items are missing, so the loop ends too early",
             words / 400
         );
         Attempt {
             thoughts: if words > 100 { vec![thought] } else { Vec::new() },
-            first_thought: (words > 100).then_some(said),
+            first_thought: (words > 100).then_some(reasoning),
             judged: Some(Judged {
                 same_text: Exact::Text.matches(TRUTH, method),
                 same_code: Exact::Code.matches(TRUTH, method),
@@ -50,7 +50,7 @@ fn trained(method: Method, dataset: &str, rows: u64, mode: Mode) -> Labels {
     Labels { method, dataset, rows, ..base("Qwen3-8B", mode) }
 }
 
-fn runs() -> Vec<Measured> {
+fn runs() -> Vec<RunMetrics> {
     use Mode::{Nothink, Think};
     let lora = |epoch, mode| Labels {
         rank: Some(32),
@@ -90,23 +90,23 @@ fn runs() -> Vec<Measured> {
 #[test]
 fn every_table_as_text() {
     let runs = runs();
-    let set = Set::of(&runs, Checkpoint::Validation);
+    let set = RunSet::of(&runs, Checkpoint::Validation);
     for entry in ALL {
-        let sheet = entry.sheet(&set);
+        let table = entry.table(&set);
         let text = format!(
             "{}\n\n{}\n\n{}",
-            sheet.title,
-            sheets::markdown(&sheet),
-            sheet.notes.join("\n")
+            table.title,
+            run_tables::markdown(&table),
+            table.notes.join("\n")
         );
         insta::assert_snapshot!(format!("table {}", entry.name), text);
-        assert!(sheet.rows.iter().all(|row| row.len() == sheet.header.len()), "{}", entry.name);
+        assert!(table.rows.iter().all(|row| row.len() == table.header.len()), "{}", entry.name);
     }
 }
 
 #[test]
-fn a_table_without_a_row_says_what_it_needs() {
-    let set = Set::of(&[], Checkpoint::Validation);
-    let said: Vec<String> = ALL.iter().map(|entry| entry.sheet(&set).notes.join("\n")).collect();
-    insta::assert_snapshot!(said.join("\n"));
+fn an_empty_table_lists_the_runs_it_needs() {
+    let set = RunSet::of(&[], Checkpoint::Validation);
+    let notes: Vec<String> = ALL.iter().map(|entry| entry.table(&set).notes.join("\n")).collect();
+    insta::assert_snapshot!(notes.join("\n"));
 }

@@ -2,29 +2,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, Machine, Method, Observation, PolicyError,
-    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Secrets, Split, Statement, Usage,
+    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, Observation,
+    PolicyError, RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, Usage,
     Verdict, View, Wording, read_episodes,
 };
 
 use super::*;
 use crate::terminal::Terminal;
 
-/// A policy that does what the task's id says, in a world without sandboxes.
+/// A policy that does what the task's id says. It needs no sandbox.
 #[derive(Default)]
-struct Told {
+struct Scripted {
     calls: AtomicU32,
 }
 
 #[async_trait]
-impl Policy for Told {
+impl Policy for Scripted {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let calls = self.calls.fetch_add(1, Ordering::SeqCst);
         let gone = Err(PolicyError::Infrastructure("the engine is gone".into()));
         match view.task.id.as_str() {
             "fails" => return gone,
             "fails first" if calls == 0 => return gone,
-            "panics" => panic!("a fault of ours"),
+            "panics" => panic!("a bug"),
             "takes a second" => tokio::time::sleep(Duration::from_secs(1)).await,
             "never ends" => std::future::pending().await,
             _ => {}
@@ -63,7 +63,7 @@ impl Benchmark for Nowhere {
         Ok(Vec::new())
     }
 
-    async fn trial(
+    async fn evaluate(
         &self,
         _: &Task,
         _: &str,
@@ -80,8 +80,8 @@ impl Benchmark for Nowhere {
         std::collections::BTreeMap::new()
     }
 
-    fn secrets(&self) -> &dyn Secrets {
-        unreachable!("nobody asks")
+    fn ground_truth(&self) -> &dyn GroundTruth {
+        unreachable!("not used")
     }
 }
 
@@ -105,12 +105,12 @@ fn work(id: &str) -> Work {
         tools: Vec::new(),
         budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
     };
-    Work { task: Arc::new(task), sample: 0, tries: 0 }
+    Work { task: Arc::new(task), sample: 0, retries: 0 }
 }
 
-/// Works off these tasks, with so many interrupts 100 ms apart. Gives how it
-/// ended and which episodes were recorded.
-async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
+/// Runs these tasks with this many interrupts, 100 ms apart. Returns how the run
+/// ended and the recorded episodes.
+async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let record = RunRecord {
         schema: SCHEMA,
@@ -124,9 +124,9 @@ async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
         machine: Machine::default(),
     };
     let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
-    let crew = Crew {
-        policy_name: "told".into(),
-        policy: Box::new(Told::default()),
+    let context = RunContext {
+        policy_name: "scripted".into(),
+        policy: Box::new(Scripted::default()),
         tools: Vec::new(),
         host: Arc::new(Nowhere),
         benchmark: Arc::new(Nowhere),
@@ -142,7 +142,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (Ended, Vec<String>) {
     });
     let queue = Queue { waiting: ids.iter().copied().map(work).collect(), jobs: 2 };
     let mut progress = Progress::new(&Terminal::default(), ids.len(), &[]);
-    let ended = queue.work_off(crew, &mut pressed, &mut directory, &mut progress).await.unwrap();
+    let ended = queue.work_off(context, &mut pressed, &mut directory, &mut progress).await.unwrap();
     keyboard.abort();
     let mut recorded: Vec<_> =
         read_episodes(folder.path()).unwrap().into_iter().map(|e| e.task.id).collect();
@@ -158,7 +158,7 @@ async fn every_attempt_is_recorded() {
 }
 
 #[tokio::test]
-async fn what_the_world_broke_is_tried_again_and_then_told_apart() {
+async fn infrastructure_failures_are_retried_and_then_reported() {
     let (ended, recorded) = run(&["fails first", "a"], 0).await;
     assert_eq!(recorded, ["a", "fails first"]);
     assert!(ended.failed.is_empty(), "it went well the second time");
@@ -169,25 +169,25 @@ async fn what_the_world_broke_is_tried_again_and_then_told_apart() {
 }
 
 #[tokio::test]
-async fn a_world_that_is_down_is_not_asked_for_ever() {
-    let all = ["fails"; 2 * ENOUGH];
+async fn a_run_gives_up_after_many_consecutive_failures() {
+    let all = ["fails"; 2 * MAX_CONSECUTIVE_FAILURES];
     let (ended, recorded) = run(&all, 0).await;
     assert_eq!(ended.gave_up.as_deref(), Some("the engine is gone"));
-    assert!(recorded.is_empty(), "each has tries left");
-    assert_eq!(ended.left, all.len(), "the same command continues with every one");
+    assert!(recorded.is_empty(), "each has retries left");
+    assert_eq!(ended.left, all.len(), "the same command retries every one");
 
     let mut mixed = all;
-    for at in (0..mixed.len()).step_by(ENOUGH / 2) {
+    for at in (0..mixed.len()).step_by(MAX_CONSECUTIVE_FAILURES / 2) {
         mixed[at] = "a";
     }
-    assert_eq!(run(&mixed[..ENOUGH], 0).await.0.gave_up, None);
+    assert_eq!(run(&mixed[..MAX_CONSECUTIVE_FAILURES], 0).await.0.gave_up, None);
 }
 
 #[tokio::test]
-async fn a_fault_of_ours_costs_one_episode() {
+async fn a_bug_costs_one_episode() {
     let (ended, recorded) = run(&["panics", "a"], 0).await;
     assert_eq!(recorded, ["a"]);
-    assert!(ended.broken[0].contains("a fault of ours"), "{:?}", ended.broken);
+    assert!(ended.broken[0].contains("a bug"), "{:?}", ended.broken);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What LLaMA-Factory left becomes checkpoints as fixfly's own are.
+//! Converts LLaMA-Factory's checkpoints to fixfly's.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Folders;
 
-/// Files of a checkpoint that only its own going on needs, the last two DeepSpeed's.
+/// Files of a checkpoint that only resuming needs; the last two are DeepSpeed's.
 const ITS_OWN: [&str; 7] = [
     "optimizer.pt",
     "scheduler.pt",
@@ -21,7 +21,7 @@ const ITS_OWN: [&str; 7] = [
     "zero_to_fp32.py",
 ];
 
-/// The part of its `trainer_state.json` that says how a checkpoint did.
+/// The part of `trainer_state.json` with the losses.
 #[derive(Debug, Default, Deserialize)]
 struct State {
     #[serde(default)]
@@ -36,14 +36,14 @@ struct Logged {
     eval_loss: Option<f64>,
 }
 
-/// Its checkpoints that can be taken, by step.
+/// Its complete checkpoints, by step.
 pub(super) fn left(made: &Path) -> anyhow::Result<Vec<(usize, PathBuf)>> {
     let mut left = Vec::new();
     for entry in fs::read_dir(made).into_iter().flatten() {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let step = name.strip_prefix("checkpoint-").and_then(|step| step.parse().ok());
-        // Its last file: a checkpoint without it is not whole.
+        // The file written last: a checkpoint without it is incomplete.
         if let Some(step) = step.filter(|_| path.join("trainer_state.json").is_file()) {
             left.push((step, path));
         }
@@ -63,7 +63,7 @@ pub(super) fn collect(folders: &Folders) -> anyhow::Result<()> {
             continue;
         }
         let take = || take(folders, step, &from);
-        take().with_context(|| format!("cannot take up {}", from.display()))?;
+        take().with_context(|| format!("cannot collect {}", from.display()))?;
     }
     Ok(())
 }
@@ -97,7 +97,7 @@ fn take(folders: &Folders, step: usize, from: &Path) -> anyhow::Result<()> {
     Ok(fs::rename(&partial, &folder)?)
 }
 
-/// The same file in two places; a copy where the disk knows no such thing.
+/// Links a file, or copies it where the file system has no hard links.
 fn link(from: &Path, to: &Path) -> std::io::Result<()> {
     match fs::hard_link(from, to) {
         Err(why) if why.kind() != ErrorKind::AlreadyExists => fs::copy(from, to).map(drop),

@@ -1,4 +1,4 @@
-//! What LLaMA-Factory is handed: data, settings, and how to be started.
+//! LLaMA-Factory's input: data, settings, and its command.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::run::hex;
 /// The files of a dataset that it reads.
 const DATA: [&str; 3] = ["dataset_info.json", "train.jsonl", "validation.jsonl"];
 
-/// A dataset's ShareGPT form, and what it says LLaMA-Factory must be told.
+/// A dataset in ShareGPT format, and the settings that it needs in LLaMA-Factory.
 pub(super) struct Data {
     folder: PathBuf,
     told: Vec<(String, String)>,
@@ -29,7 +29,7 @@ impl Data {
         let file = folder.join("llamafactory.yaml");
         let text = fs::read_to_string(&file).map_err(|why| {
             Usage(format!(
-                "cannot read {} ({why}); build the dataset with --write sharegpt",
+                "cannot read {} ({why}); build the dataset with --format sharegpt",
                 file.display()
             ))
         })?;
@@ -61,7 +61,7 @@ pub(super) fn write(
             copied.with_context(|| format!("cannot copy {}", from.display()))?;
         }
     }
-    // It refuses a folder that holds something and no checkpoint to go on from.
+    // LLaMA-Factory rejects a folder that is not empty and has no checkpoint.
     if super::collect::left(&folders.made())?.is_empty() && folders.made().is_dir() {
         fs::remove_dir_all(folders.made())?;
     }
@@ -79,7 +79,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// LLaMA-Factory's settings, all of them said.
+/// LLaMA-Factory's settings, all of them explicit.
 fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data: &Data) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| text(&path.display().to_string());
@@ -99,26 +99,26 @@ fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data
     } else if flags.gpus > 0 {
         lines.push(("deepspeed", path(&folders.handed().join("ds_z2_offload_config.json"))));
     }
-    let schedule = match settings.schedule {
+    let schedule = match settings.lr_scheduler {
         Schedule::Cosine => "cosine",
         Schedule::Linear => "linear",
         Schedule::Constant => "constant_with_warmup",
     };
-    let bf16 = flags.precision == Precision::Bf16;
+    let bf16 = flags.dtype == Precision::Bf16;
     lines.extend([
         ("output_dir", path(&folders.made())),
-        ("per_device_train_batch_size", settings.batch.to_string()),
-        ("gradient_accumulation_steps", settings.accumulation.to_string()),
+        ("per_device_train_batch_size", settings.batch_size.to_string()),
+        ("gradient_accumulation_steps", settings.gradient_accumulation_steps.to_string()),
         ("learning_rate", number(settings.learning_rate)),
         ("num_train_epochs", format!("{:.1}", settings.epochs as f64)),
         ("lr_scheduler_type", schedule.into()),
-        ("warmup_steps", settings.warmup.to_string()),
+        ("warmup_steps", settings.warmup_steps.to_string()),
         ("optim", "adamw_torch".into()),
-        ("adam_beta1", settings.betas.0.to_string()),
-        ("adam_beta2", settings.betas.1.to_string()),
-        ("adam_epsilon", number(settings.epsilon)),
+        ("adam_beta1", settings.adam_beta1.to_string()),
+        ("adam_beta2", settings.adam_beta2.to_string()),
+        ("adam_epsilon", number(settings.adam_epsilon)),
         ("weight_decay", settings.weight_decay.to_string()),
-        ("max_grad_norm", settings.clip.to_string()),
+        ("max_grad_norm", settings.max_grad_norm.to_string()),
         ("seed", settings.seed.to_string()),
         ("bf16", bf16.to_string()),
         ("save_strategy", "epoch".into()),
@@ -141,7 +141,7 @@ fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data
         let value = match (&**key, &flags.template) {
             ("dataset_dir", _) => path(&folders.handed().join("data")),
             ("template", Some(template)) => template.clone(),
-            ("cutoff_len", _) => settings.max_tokens.to_string(),
+            ("cutoff_len", _) => settings.max_length.to_string(),
             _ => value.clone(),
         };
         let _ = writeln!(said, "{key}: {value}");
@@ -152,7 +152,7 @@ fn yaml(folders: &Folders, flags: &Flags, base: &Path, settings: &Settings, data
     said
 }
 
-/// A number with a point in it: without one YAML takes `5e-6` for text.
+/// A number with a decimal point: YAML reads `5e-6` as text.
 fn number(number: f64) -> String {
     let text = format!("{number:e}");
     match text.split_once('e') {
@@ -188,7 +188,7 @@ fn deepspeed() -> serde_json::Value {
     })
 }
 
-/// Its program, from whatever folder it is started; a bare name is one of `PATH`.
+/// The program as an absolute path; a bare name is looked up in `PATH`.
 fn program(flags: &Flags) -> std::io::Result<PathBuf> {
     match flags.program.components().count() {
         1 => Ok(flags.program.clone()),
@@ -196,12 +196,12 @@ fn program(flags: &Flags) -> std::io::Result<PathBuf> {
     }
 }
 
-/// The folder of a program that is named by one: it starts `torchrun` by that name alone.
+/// The folder of a program given by path: LLaMA-Factory starts `torchrun` from `PATH`.
 fn beside(program: &Path) -> Option<&Path> {
     program.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
-/// How it is started: with torchrun where there are many GPUs or DeepSpeed.
+/// The command: with torchrun for several GPUs or DeepSpeed.
 pub(super) fn command(folders: &Folders, flags: &Flags) -> anyhow::Result<Command> {
     let program = program(flags)?;
     let mut command = Command::new(&program);
@@ -238,7 +238,7 @@ fn sbatch(folders: &Folders, flags: &Flags) -> std::io::Result<String> {
          #SBATCH --ntasks-per-node=1\n\
          {wanted}\
          #SBATCH --output={}\n\
-         # Time, partition and account are your cluster's: sbatch --time 24:00:00 --partition gpu train.sbatch\n\
+         # Set time, partition and account for your cluster: sbatch --time 24:00:00 --partition gpu train.sbatch\n\
          set -euo pipefail\n\
          MASTER_ADDR=$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\n\
          export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))\n\

@@ -121,7 +121,16 @@ impl Stage {
     fn words<'a>(&'a self, method: &'a str, output: &'a str, epochs: &'a str) -> Vec<&'a str> {
         let (base, dataset) = (&*self.base, &*self.dataset);
         let places = ["--base", base, "--dataset", dataset, "-o", output];
-        let said = ["--epochs", epochs, "--lr", "0.01", "--warmup", "2", "--accumulation", "4"];
+        let said = [
+            "--epochs",
+            epochs,
+            "--lr",
+            "0.01",
+            "--warmup-steps",
+            "2",
+            "--gradient-accumulation-steps",
+            "4",
+        ];
         ["train", method].into_iter().chain(places).chain(said).collect()
     }
 }
@@ -169,8 +178,8 @@ fn a_student_is_made_and_exported() {
 
     let (lora, whole, merged) = (stage.path("s.gguf"), stage.path("b.gguf"), stage.path("m.gguf"));
     printed(&["export", "gguf", &student, "-o", &lora]);
-    printed(&["export", "gguf", &stage.base, "--numbers", "f32", "-o", &whole]);
-    printed(&["export", "gguf", &student, "--merge", "--numbers", "f32", "-o", &merged]);
+    printed(&["export", "gguf", &stage.base, "--dtype", "f32", "-o", &whole]);
+    printed(&["export", "gguf", &student, "--merge", "--dtype", "f32", "-o", &merged]);
     let size = |file: &str| fs::metadata(file).unwrap().len();
     assert_eq!(size(&whole) / 64, size(&merged) / 64, "a merged model has the base's tensors");
     assert!(fs::read(&lora).unwrap().starts_with(b"GGUF") && size(&lora) < size(&whole));
@@ -182,7 +191,7 @@ fn a_student_is_made_and_exported() {
     let (code, why) = refused(&["export", "gguf", &student, "-o", "student.bin"]);
     assert_eq!((code, &*why), (2, "-o student.bin: name a file that ends in .gguf"));
     let (code, why) = refused(&["export", "peft", &student, "-o", &peft]);
-    assert!(code == 2 && why.contains("it is there already"), "{why}");
+    assert!(code == 2 && why.contains("already exists"), "{why}");
 }
 
 #[test]
@@ -193,15 +202,15 @@ fn a_training_that_does_not_fit_is_refused() {
         let words = stage.words(method, &student, "1");
         refused(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
     };
-    let (code, why) = refusal(&["--memory", "1MB"], "lora");
-    assert!(code == 1 && why.contains("it needs about"), "{why}");
-    let (code, why) = refusal(&["--max-tokens", "14"], "full");
-    assert!(code == 1 && why.contains("row-3 has 15 tokens and 14 are the most"), "{why}");
+    let (code, why) = refusal(&["--max-memory", "1MB"], "lora");
+    assert!(code == 1 && why.contains("training needs about"), "{why}");
+    let (code, why) = refusal(&["--max-length", "14"], "full");
+    assert!(code == 1 && why.contains("row-3 has 15 tokens, and the limit is 14"), "{why}");
     let (code, why) = refusal(&["--rank", "0"], "lora");
     assert_eq!((code, &*why), (2, "--rank is 0; it must be at least 1"));
     let (code, why) =
         refused(&["train", "lora", "--base", "/none", "--dataset", &stage.dataset, "-o", &student]);
-    assert!(code == 1 && why.contains("name a model folder of Hugging Face"), "{why}");
+    assert!(code == 1 && why.contains("name a Hugging Face model folder"), "{why}");
     assert!(!Path::new(&student).exists(), "a refused training left something");
 }
 
@@ -236,7 +245,7 @@ fn a_training_that_was_stopped_or_killed_ends_as_one_that_was_not() {
         let asked = Command::new("kill").args(["-INT", &stopped.id().to_string()]).status();
         assert!(asked.unwrap().success());
         let (code, why) = ended(stopped);
-        assert!(code == Some(130) && why.contains("the same command goes on"), "{why}");
+        assert!(code == Some(130) && why.contains("run the same command again to resume"), "{why}");
         // In the middle of the writing of a checkpoint.
         let mut killed = start();
         wait(&mut killed, partial);
@@ -244,7 +253,7 @@ fn a_training_that_was_stopped_or_killed_ends_as_one_that_was_not() {
         killed.wait().unwrap();
         let said = fixfly(&stage.words(method, &parts, "8"));
         let told = String::from_utf8(said.stderr).unwrap();
-        assert!(said.status.success() && told.contains("continuing after step"), "{told}");
+        assert!(said.status.success() && told.contains("resuming after step"), "{told}");
         assert!(learned(&whole, file) == learned(&parts, file), "{method} came to something else");
     }
     let parts = stage.path("lora-parts");

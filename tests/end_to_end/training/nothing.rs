@@ -1,5 +1,5 @@
-//! The circle from nothing: faults, a blank model, its school, what it tries,
-//! and an adapter that learns from it.
+//! The whole loop from nothing: faults, a randomly initialised model, its pretraining,
+//! its attempts, and an adapter trained on them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -95,11 +95,12 @@ fn shop() -> tempfile::TempDir {
 }
 
 #[test]
-fn faults_are_tried_and_mended_by_one_line() {
+fn faults_are_validated_and_fixed_by_one_line() {
     let shop = shop();
     let word = |name: &str| shop.path().join(name).display().to_string();
     let (of, made) = (word(""), word("faults"));
-    let build = ["bench", "build", "faults", "--of", "python", "--of-dir", &of, "-o", &made];
+    let build =
+        ["bench", "build", "faults", "--source", "python", "--source-dir", &of, "-o", &made];
     let said = printed(&build);
     // Two faults of a held-out method, one of each to learn from, and those of
     // the method that has no tests.
@@ -112,11 +113,11 @@ fn faults_are_tried_and_mended_by_one_line() {
         runs::ended_well(command(&[&words[..], &more].concat()));
         read_episodes(run.as_ref()).unwrap()
     };
-    let mended = run("oracle", "benchmark", "1");
-    assert!(!mended.is_empty() && mended.iter().all(|episode| episode.solved()), "{mended:?}");
-    let said = &mended[0].turns[0].action.text;
+    let fixed = run("oracle", "benchmark", "1");
+    assert!(!fixed.is_empty() && fixed.iter().all(|episode| episode.solved()), "{fixed:?}");
+    let said = &fixed[0].turns[0].action.text;
     assert!(said.starts_with("```python\n- ") && said.contains("\n+ "), "{said}");
-    let method = mended[0].task.statement.method().unwrap();
+    let method = fixed[0].task.statement.method().unwrap();
     assert!(method.faulty.is_some() && method.content.is_empty());
     assert!(run("null", "benchmark", "1").iter().all(|episode| !episode.solved()));
     // Nothing is tried, and every task is there to learn from.
@@ -132,10 +133,11 @@ fn untried_faults_are_there_with_other_names() {
     let shop = shop();
     let word = |name: &str| shop.path().join(name).display().to_string();
     let (of, made, run) = (word(""), word("faults"), word("tasks"));
-    let build = ["bench", "build", "faults", "--of", "python", "--of-dir", &of, "-o", &made];
-    printed(&[&build[..], &["--tried", "1", "--renamed", "2"]].concat());
+    let build =
+        ["bench", "build", "faults", "--source", "python", "--source-dir", &of, "-o", &made];
+    printed(&[&build[..], &["--train-methods", "1", "--renamed-copies", "2"]].concat());
     let asks = ["run", "faults", "--benchmark-dir", &made, "--policy", "null", "--split", "train"];
-    let only = ["--only", "*~*", "--turns", "0", "-o", &run];
+    let only = ["--task-id", "*~*", "--turns", "0", "-o", &run];
     runs::ended_well(command(&[&asks[..], &only].concat()));
     let faulty = |episode: &Episode| {
         let method = episode.task.statement.method().unwrap();
@@ -152,7 +154,7 @@ fn untried_faults_are_there_with_other_names() {
         assert!(others[0] != others[1] && !others.contains(&text), "{texts:?}");
         assert!(others.iter().all(|other| other.lines().count() == text.lines().count()));
     }
-    // What mends one has its names too.
+    // The fix of a copy has the names of the copy.
     let (rows, recipe) = (word("rows"), ["dataset", "build", "--recipe", "originals"]);
     printed(&[&recipe[..], &["--max-dropped", "1", &run, "-o", &rows]].concat());
     let rows = fs::read_to_string(shop.path().join("rows/rows.jsonl")).unwrap();
@@ -167,7 +169,7 @@ fn untried_faults_are_there_with_other_names() {
     }
     assert!(seen > 2, "{rows}");
     let tried = ["run", "faults", "--benchmark-dir", &made, "--policy", "oracle"];
-    let renamed = ["--split", "train", "--only", "*@1", "--turns", "1", "-o", &word("tried")];
+    let renamed = ["--split", "train", "--task-id", "*@1", "--turns", "1", "-o", &word("tried")];
     let said = fixfly(&[&tried[..], &renamed].concat());
     let why = String::from_utf8(said.stderr).unwrap();
     assert!(!said.status.success() && why.contains("it has other names than the project"), "{why}");
@@ -175,28 +177,28 @@ fn untried_faults_are_there_with_other_names() {
 
 #[cfg(all(feature = "train", feature = "llama"))]
 const SWEEP: &str = r#"
-about = "The circle."
+about = "The whole loop."
 benchmark = "faults"
 modes = ["nothink"]
 ranks = [4]
 tables = ["5.2"]
 
 [build]
-of = "python"
-of-dir = "SHOP"
+source = "python"
+source-dir = "SHOP"
 
 [[model]]
 name = "Tiny"
 
-[model.blank]
-width = 32
-layers = 1
-heads = 2
-kept-heads = 1
-inner = 48
-vocabulary = 400
+[model.init]
+hidden-size = 32
+num-hidden-layers = 1
+num-attention-heads = 2
+num-key-value-heads = 1
+intermediate-size = 48
+vocab-size = 400
 
-[model.school]
+[model.pretrain]
 epochs = 1
 
 [[dataset]]
@@ -217,11 +219,11 @@ max-tokens = 8
 
 #[cfg(all(feature = "train", feature = "llama"))]
 #[test]
-fn a_student_goes_through_the_circle_from_nothing() {
+fn a_student_goes_through_the_whole_loop_from_nothing() {
     let shop = shop();
     let word = |name: &str| shop.path().join(name).display().to_string();
-    fs::write(shop.path().join("circle.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
-    let (file, made) = (word("circle.toml"), word("made"));
+    fs::write(shop.path().join("loop.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
+    let (file, made) = (word("loop.toml"), word("made"));
     let said = fixfly(&["sweep", &file, "-o", &made]);
     let (out, told) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr));
     let told = told.unwrap();
@@ -245,6 +247,6 @@ fn a_student_goes_through_the_circle_from_nothing() {
         "runs",
     ];
     assert_eq!(kinds, expected, "{told}");
-    let tiny = fixfly(&["sweep", &file, "--scale", "tiny", "-o", &made]);
+    let tiny = fixfly(&["sweep", &file, "--smoke-test", "-o", &made]);
     assert!(tiny.status.success(), "{}", String::from_utf8_lossy(&tiny.stderr));
 }

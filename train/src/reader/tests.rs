@@ -117,7 +117,7 @@ fn a_thought_is_learned_and_that_there_is_none_only_where_the_student_says_it() 
 fn words_of_the_template_are_no_words_of_anybody() {
     let said = lines(&[("s", false), ("say <|im_end|>", false), ("a", true)]);
     let why = qwen3().sequences(&said).unwrap_err();
-    assert_eq!(why, "a message holds a word of the chat template");
+    assert_eq!(why, "a message contains a special token of the chat template");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_student_that_cannot_be_read_says_what_is_missing() {
     fs::write(&file, "{}").unwrap();
     check(None, None, "name the tokenizer.json that comes with the student");
     fs::copy(tokenizer(), &file).unwrap();
-    check(None, None, "tokenizer_config.json holds no chat template: name one by --chat-template");
+    check(None, None, "tokenizer_config.json has no chat template: name one with --chat-template");
     check(Some("qwen4"), None, "there is no chat template `qwen4`; there is: qwen3, or a file");
     fs::write(folder.path().join(TEMPLATE), "{{ messages[0].content }}").unwrap();
     check(None, None, "a student could not learn to stop");

@@ -140,13 +140,13 @@ impl Answers {
             let answered: Answered = serde_json::from_slice(&line).map_err(|e| {
                 let place = format!("{}:{number}", file.display());
                 DatasetError::Input(format!(
-                    "{place} is not an answer ({e}); move the line away to ask again"
+                    "{place} is not an answer ({e}); remove the line to ask again"
                 ))
             })?;
             found.push(answered);
             whole += length as u64;
         }
-        self.file.set_len(whole).map_err(DatasetError::io("mend", file))?;
+        self.file.set_len(whole).map_err(DatasetError::io("repair", file))?;
         for answered in found {
             self.take(answered);
         }
@@ -264,7 +264,7 @@ fn same(record: &Path, text: &str, about: &Value) -> Result<(), DatasetError> {
     match other.is_empty() {
         true => Ok(()),
         false => Err(DatasetError::Input(format!(
-            "{} was made with another {}: ask as then, or name a new folder",
+            "{} was made with another {}: use the same one, or name a new folder",
             record.parent().unwrap_or(record).display(),
             other.join(" and another ")
         ))),
@@ -339,7 +339,9 @@ mod tests {
 
         let error = Answers::open(folder.path(), &json!({ "seed": 2 })).err().unwrap();
         assert!(
-            error.to_string().ends_with("with another seed: ask as then, or name a new folder")
+            error
+                .to_string()
+                .ends_with("with another seed: use the same one, or name a new folder")
         );
     }
 }

@@ -38,7 +38,7 @@ pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
 /// code what it was held against, or why it is wrong.
 pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
     if said.finish == Finish::Length {
-        return rejected("cut off at the limit of tokens");
+        return rejected("cut off at the token limit");
     }
     let by = match right {
         Ok(by) => by,
@@ -46,12 +46,12 @@ pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
     };
     let Some(trace) = trace(said) else { return rejected("no reasoning") };
     if TAGS.iter().any(|tag| trace.contains(tag)) {
-        return rejected("the reasoning holds a tag of reasoning");
+        return rejected("the reasoning contains a reasoning tag");
     }
     let (kept, leaks) = without_leaks(&trace);
     let words = |text: &str| text.split_whitespace().count();
     if 2 * words(&kept) < words(&trace) || kept.is_empty() {
-        return rejected("it speaks of little but the given solution");
+        return rejected("little remains without the given solution");
     }
     Outcome::Accepted { reasoning: kept, tokens: None, leaks, by: by.into() }
 }
@@ -59,18 +59,18 @@ pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
 /// A trace made shorter.
 pub fn compressed(said: Said<'_>, most: usize, tokens: &Tokens) -> Outcome {
     if said.finish == Finish::Length {
-        return rejected("cut off at the limit of tokens");
+        return rejected("cut off at the token limit");
     }
     let short = bare(said.text);
     if short.is_empty() {
         return rejected("the answer is empty");
     }
     if TAGS.iter().any(|tag| short.contains(tag)) {
-        return rejected("the reasoning holds a tag of reasoning");
+        return rejected("the reasoning contains a reasoning tag");
     }
     let count = tokens.of(short);
     if count > most {
-        return rejected("longer than the limit of tokens");
+        return rejected("longer than the token limit");
     }
     let by = format!("at most {most} tokens");
     Outcome::Accepted { reasoning: short.into(), tokens: Some(count), leaks: 0, by }
@@ -143,7 +143,7 @@ mod tests {
         );
         check(
             elicited(said(Some("a <think> b"), code), Ok("same")),
-            Err("the reasoning holds a tag of reasoning"),
+            Err("the reasoning contains a reasoning tag"),
         );
         let leak =
             "The solution I was given adds one. It fails on the empty list. So I check first.";
@@ -156,10 +156,10 @@ mod tests {
                 said(Some("The given solution adds one and then two and three. So."), code),
                 Ok("same"),
             ),
-            Err("it speaks of little but the given solution"),
+            Err("little remains without the given solution"),
         );
         let cut = Said { finish: Finish::Length, ..said(Some("Hm."), code) };
-        check(elicited(cut, Ok("same")), Err("cut off at the limit of tokens"));
+        check(elicited(cut, Ok("same")), Err("cut off at the token limit"));
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
         check(" Okay, so.\n", Ok(("Okay, so.", 0)));
         check("<think>\nOkay.\n</think>", Ok(("Okay.", 0)));
         check("```\nOkay.\n```", Ok(("Okay.", 0)));
-        check("Okay, so that is it.", Err("longer than the limit of tokens"));
+        check("Okay, so that is it.", Err("longer than the token limit"));
         check(" ", Err("the answer is empty"));
-        check("a </think> b", Err("the reasoning holds a tag of reasoning"));
+        check("a </think> b", Err("the reasoning contains a reasoning tag"));
     }
 }

@@ -1,6 +1,6 @@
-//! Chance that can be asked again: a number depends on what it is for, never on
-//! how often somebody asked. So a layer that is computed twice leaves out the
-//! same inputs twice, and a training that goes on after a stop draws what it would have.
+//! Counter-based random numbers: a number depends on its key, never on the state of a
+//! generator. So a recomputed layer gets the same dropout, and a resumed training draws
+//! the same numbers as one without interruption.
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -23,7 +23,7 @@ pub(super) fn unit(key: u64, at: u64) -> f64 {
     (mix(key ^ mix(at)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Puts things in an order that depends on the key alone.
+/// Shuffles by the key alone.
 pub(super) fn shuffle<T>(things: &mut [T], key: u64) {
     for last in (1..things.len()).rev() {
         let other = (unit(key, last as u64) * (last + 1) as f64) as usize;
@@ -31,16 +31,16 @@ pub(super) fn shuffle<T>(things: &mut [T], key: u64) {
     }
 }
 
-/// What of an adapter's inputs is left out in a pass.
+/// The dropout of an adapter's inputs in a micro-batch.
 pub(super) struct Dropout {
-    /// The share that is left out.
+    /// The dropout probability.
     pub(super) rate: f64,
     /// Of each row in the pass: its key, and its tokens.
     pub(super) rows: Vec<(u64, usize)>,
 }
 
 impl Dropout {
-    /// Nothing is left out.
+    /// No dropout.
     pub(super) fn none() -> Dropout {
         Dropout { rate: 0.0, rows: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! What a training leaves behind at a step.
+//! Checkpoints of a training.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -10,7 +10,7 @@ use super::record::write_whole;
 
 pub(super) const FACTS: &str = "checkpoint.json";
 
-/// What a checkpoint says of itself.
+/// `checkpoint.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Steps that were taken.
@@ -28,7 +28,7 @@ pub struct Facts {
 pub struct Repairs {
     /// Tasks it solved.
     pub solved: usize,
-    /// Tasks it was tried on, at least one.
+    /// Tasks it was evaluated on, at least one.
     pub of: usize,
 }
 
@@ -38,7 +38,7 @@ impl Repairs {
         self.solved as f64 / self.of as f64
     }
 
-    /// The folder that holds a training's tries, so that without it there are none.
+    /// The folder of a training's checkpoint evaluations; removing it removes them.
     pub fn folder(training: &Path) -> PathBuf {
         training.join("repairs")
     }
@@ -47,7 +47,7 @@ impl Repairs {
         Repairs::folder(training).join(format!("step-{step:06}.json"))
     }
 
-    /// Those of a step; none where it was not tried.
+    /// The result of a step; none if it was not evaluated.
     fn open(training: &Path, step: usize) -> Result<Option<Repairs>, TrainError> {
         let file = Repairs::file(training, step);
         let text = match fs::read_to_string(&file) {
@@ -55,7 +55,7 @@ impl Repairs {
             read => read.map_err(TrainError::io("read", &file))?,
         };
         let read = serde_json::from_str(&text).ok().filter(|repairs: &Repairs| repairs.of > 0);
-        let lost = || TrainError::Resume(format!("{} cannot be read; remove it", file.display()));
+        let lost = || TrainError::Resume(format!("cannot read {}; remove it", file.display()));
         read.map(Some).ok_or_else(lost)
     }
 
@@ -78,13 +78,13 @@ pub struct Checkpoint {
     pub folder: PathBuf,
     /// What it says.
     pub facts: Facts,
-    /// What its student repaired; none where it was not tried.
+    /// What its student repaired; none if it was not evaluated.
     pub repairs: Option<Repairs>,
 }
 
 impl Checkpoint {
-    /// True for the end of an epoch whose student was not tried on tasks.
-    pub fn is_untried(&self) -> bool {
+    /// True for the end of an epoch whose student was not evaluated on tasks.
+    pub fn is_not_evaluated(&self) -> bool {
         self.facts.epoch.is_some() && self.repairs.is_none()
     }
 }
@@ -106,7 +106,7 @@ pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
         let text = fs::read_to_string(&file).map_err(TrainError::io("read", &file))?;
         let facts: Facts = serde_json::from_str(&text).map_err(|why| {
             TrainError::Resume(format!(
-                "{} is no checkpoint: {why}; remove its folder",
+                "{} is not a checkpoint: {why}; remove its folder",
                 file.display()
             ))
         })?;
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(Repairs::open(training, 40).unwrap(), Some(repairs));
         fs::write(Repairs::file(training, 40), "{\"solved\": 0, \"of\": 0}").unwrap();
         let why = Repairs::open(training, 40).unwrap_err().to_string();
-        assert!(why.ends_with("step-000040.json cannot be read; remove it"), "{why}");
+        assert!(why.ends_with("step-000040.json; remove it"), "{why}");
         fs::remove_dir_all(Repairs::folder(training)).unwrap();
         assert_eq!(Repairs::open(training, 40).unwrap(), None);
     }

@@ -1,5 +1,5 @@
-//! A model on several devices: each learns a part of a step's passes, and what
-//! they found is summed on the first.
+//! A model on several devices: each processes a part of a step's micro-batches, and
+//! the first one sums their gradients.
 
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
@@ -12,7 +12,7 @@ use super::model::Model;
 use super::params::Grads;
 use super::pass::Pass;
 
-/// One model, as often as there are devices.
+/// One copy of the model per device.
 pub(super) struct Copies {
     /// The one that is optimised, checkpointed and validated.
     pub(super) first: Model,
@@ -63,7 +63,7 @@ impl Copies {
         Ok((loss, grads))
     }
 
-    /// Gives the others what the first one is now.
+    /// Copies the parameters of the first one to the others.
     pub(super) fn follow(&mut self) -> Result<()> {
         for other in &mut self.others {
             for (at, param) in self.first.params.all().iter().enumerate() {

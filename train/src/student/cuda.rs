@@ -213,13 +213,13 @@ fn load(file: &str) -> Result<Handle, Absent> {
         let mut there = places.filter(|place| place.is_file());
         there.find_map(|place| open(place).ok()).ok_or_else(|| {
             let why = why.source().map_or_else(|| why.to_string(), ToString::to_string);
-            let mend = "install them, or name their folder in LD_LIBRARY_PATH";
+            let remedy = "install them, or name their folder in LD_LIBRARY_PATH";
             match file {
                 "libcuda.so.1" => {
-                    Absent::Driver(format!("a GPU wants NVIDIA's driver ({why}): {mend}"))
+                    Absent::Driver(format!("a GPU needs NVIDIA's driver ({why}): {remedy}"))
                 }
                 _ => Absent::Library(format!(
-                    "a GPU wants the libraries of CUDA {} ({why}): {mend}",
+                    "a GPU needs the libraries of CUDA {} ({why}): {remedy}",
                     CUDA_VERSION / 1000
                 )),
             }

@@ -1,29 +1,29 @@
-//! Why a training ends before its time.
+//! Errors of training.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a training ends before its time: one sentence with the place and the mend.
+/// Why a training fails: one sentence with the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// Values that make no sense.
+    /// Invalid settings.
     #[error("{0}")]
     Settings(String),
     /// A model folder that cannot be used.
     #[error("{0}")]
     Base(String),
-    /// Rows that cannot be learned from.
+    /// Rows that cannot be trained on.
     #[error("{0}")]
     Rows(String),
-    /// It would not fit.
+    /// The training does not fit in memory.
     #[error("{0}")]
     Memory(String),
-    /// A folder that holds another training, or a checkpoint that is not whole.
+    /// A folder with another training, or an incomplete checkpoint.
     #[error("{0}")]
     Resume(String),
-    /// The loss or the gradient is no number any more.
+    /// The loss or the gradient is not finite.
     #[error(
-        "the {what} of step {step} is {value}: the training came apart; try a lower --lr, or a longer --warmup"
+        "the {what} of step {step} is {value}: the training diverged; use a lower --lr or more --warmup-steps"
     )]
     Diverged {
         /// Loss or gradient.
@@ -33,14 +33,14 @@ pub enum TrainError {
         /// What it is.
         value: f64,
     },
-    /// The tensor library refused.
+    /// The tensor library failed.
     #[cfg(feature = "native")]
     #[error("cannot compute: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// The file system refused.
+    /// The file system failed.
     #[error("cannot {verb} {}: {why}", .file.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
         /// The file.
         file: PathBuf,

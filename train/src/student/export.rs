@@ -1,4 +1,4 @@
-//! Students in the forms that others load.
+//! Students in the formats of other programs.
 
 mod adapter;
 mod gguf;
@@ -17,9 +17,9 @@ use crate::settings::Settings;
 pub use gguf::{write_adapter as gguf_adapter, write_model as gguf_model};
 pub use merge::merge;
 
-/// The numbers that weights are written in.
+/// The dtype of exported weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
+pub enum ExportDtype {
     /// 32 bits.
     F32,
     /// 16 bits.
@@ -28,12 +28,12 @@ pub enum Numbers {
     Bf16,
 }
 
-impl Numbers {
+impl ExportDtype {
     fn dtype(self) -> DType {
         match self {
-            Numbers::F32 => DType::F32,
-            Numbers::F16 => DType::F16,
-            Numbers::Bf16 => DType::BF16,
+            ExportDtype::F32 => DType::F32,
+            ExportDtype::F16 => DType::F16,
+            ExportDtype::Bf16 => DType::BF16,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be trained, looked through before anything is loaded.
+//! A training job, checked before anything is loaded.
 
 use std::path::PathBuf;
 
@@ -9,48 +9,48 @@ use super::copies::Copies;
 use super::error::TrainError;
 use super::model::Model;
 use super::optimiser::AdamW;
-use super::plan::{self, Means, Plan};
+use super::plan::{self, ComputeConfig, Plan};
 use super::record::Record;
 use super::rows::{Row, Rows};
 use super::save;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use super::trainer::{Trainer, learned_file, order};
 use crate::settings::{Precision, Settings};
 
-/// What is trained on what, to where.
+/// What to train, on which dataset, and where to write it.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// A model folder of Hugging Face.
     pub base: PathBuf,
     /// A dataset folder with `tokens/`.
     pub dataset: PathBuf,
-    /// Where the training is kept; one that was stopped goes on there.
+    /// Output folder; an interrupted training resumes from it.
     pub output: PathBuf,
-    /// What decides the result.
+    /// What determines the result.
     pub settings: Settings,
-    /// What decides memory and speed.
-    pub means: Means,
-    /// The GPUs to use, each for a part of every step; none: the processor.
+    /// What determines memory and speed.
+    pub means: ComputeConfig,
+    /// The GPUs to use, each for a part of every step; if empty, the CPU.
     pub gpus: Vec<usize>,
-    /// What the model computes with; none: f32 on a processor, else bf16.
+    /// The dtype that the model computes in; if `None`, f32 on the CPU and bf16 on a GPU.
     pub precision: Option<Precision>,
 }
 
-/// A row as a person reads it.
+/// A row as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The row of the dataset.
     pub row: String,
-    /// Its text in pieces, and whether each is learned.
+    /// Its text in pieces, and whether each piece carries loss.
     pub pieces: Vec<(String, bool)>,
 }
 
-/// A job that was looked through and fits, with nothing loaded yet.
+/// A job that passed all checks; nothing is loaded yet.
 pub struct Ready {
     job: Job,
     record: Record,
     rows: Rows,
-    shape: Shape,
+    shape: ModelConfig,
     /// One or more; the first has the optimiser.
     pub(super) devices: Vec<Device>,
     precision: Precision,
@@ -58,29 +58,29 @@ pub struct Ready {
 }
 
 impl Job {
-    /// Reads rows and sizes, and says what the training will take.
+    /// Reads rows and sizes, and estimates what the training needs.
     ///
     /// # Errors
-    /// [`TrainError`] for whatever makes it impossible.
+    /// [`TrainError`] if the training is not possible.
     pub fn ready(self) -> Result<Ready, TrainError> {
         if let Some(fault) = self.settings.fault() {
             return Err(TrainError::Settings(fault));
         }
-        let shape = Shape::open(&self.base)?;
+        let shape = ModelConfig::open(&self.base)?;
         let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
         if self.settings.train_on_prompt {
             rows.learn_prompts();
         }
         rows.check_tokenizer(&self.base)?;
-        let most = self.settings.max_tokens.min(shape.context);
+        let most = self.settings.max_length.min(shape.context);
         if let Some(row) = rows.too_long(most) {
             let tokens = row.tokens.len();
             let or = match tokens <= shape.context {
-                true => format!(", or train with --max-tokens {tokens}"),
-                false => format!("; the model was made for {}", shape.context),
+                true => format!(", or train with --max-length {tokens}"),
+                false => format!("; the model supports {}", shape.context),
             };
             return Err(TrainError::Rows(format!(
-                "row {} has {tokens} tokens and {most} are the most: build the dataset with --max-tokens {most}{or}",
+                "row {} has {tokens} tokens, and the limit is {most}: build the dataset with --max-length {most}{or}",
                 row.id
             )));
         }
@@ -115,11 +115,11 @@ fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
         return Ok(vec![Device::Cpu]);
     }
     if let Some(twice) = gpus.iter().enumerate().find(|(at, gpu)| gpus[..*at].contains(gpu)) {
-        return Err(TrainError::Settings(format!("--gpu names {} twice", twice.1)));
+        return Err(TrainError::Settings(format!("--gpu lists {} twice", twice.1)));
     }
     if !candle_core::utils::cuda_is_available() {
         return Err(TrainError::Settings(
-            "this fixfly was built without GPUs: leave --gpu out, or build with --features train-cuda".into(),
+            "this fixfly was built without GPU support: remove --gpu, or build with --features train-cuda".into(),
         ));
     }
     #[cfg(feature = "cuda")]
@@ -145,25 +145,25 @@ fn no_gpu(at: usize, why: &candle_core::Error) -> TrainError {
     let why = why.to_string();
     let why = why.lines().next().unwrap_or_default();
     TrainError::Settings(format!(
-        "--gpu {at} cannot be used ({why}): nvidia-smi lists the GPUs there are"
+        "cannot use --gpu {at} ({why}): nvidia-smi lists the available GPUs"
     ))
 }
 
 impl Ready {
-    /// What it will take.
+    /// What the training needs.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// What the model computes with.
+    /// The dtype that the model computes in.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Seconds it will take, about; it tries the machine for a moment.
+    /// Estimated duration in seconds; measures the device for a moment.
     ///
     /// # Errors
-    /// [`TrainError::Tensor`] where the device refuses.
+    /// [`TrainError::Tensor`] if the device fails.
     pub fn seconds(&self) -> Result<f64, TrainError> {
         let (means, dtype) = (&self.job.means, dtype(self.precision));
         let one = self.plan.seconds(&self.shape, means, &self.devices[0], dtype)?;
@@ -173,7 +173,7 @@ impl Ready {
     /// The first rows of the first epoch, as text.
     ///
     /// # Errors
-    /// [`TrainError::Base`] where the model's tokenizer cannot be read.
+    /// [`TrainError::Base`] if the model's tokenizer cannot be read.
     pub fn samples(&self, count: usize) -> Result<Vec<Sample>, TrainError> {
         let file = self.job.base.join("tokenizer.json");
         let fault = |why| TrainError::Base(format!("cannot read {}: {why}", file.display()));
@@ -183,10 +183,10 @@ impl Ready {
         rows.map(|row| Sample::of(row, &tokenizer).map_err(fault)).collect()
     }
 
-    /// Loads the model, and what an earlier start left.
+    /// Loads the model, and the last checkpoint if there is one.
     ///
     /// # Errors
-    /// [`TrainError`] where either cannot be used.
+    /// [`TrainError`] if either cannot be used.
     pub fn load(self) -> Result<Trainer, TrainError> {
         let Ready { job, record, rows, devices, precision, plan, .. } = self;
         record.keep(&job.output)?;

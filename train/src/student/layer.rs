@@ -1,5 +1,5 @@
-//! One decoder layer, forwards and back. Nothing of it is kept between the two
-//! but its input and what attention gave: the rest is computed again.
+//! One decoder layer, forward and backward. Only its input and the output of attention
+//! are kept between the two; the rest is recomputed (gradient checkpointing).
 
 use candle_core::{Result, Tensor};
 
@@ -7,7 +7,7 @@ use super::chance::Dropout;
 use super::linear::Linear;
 use super::ops::{self, Attention, Stretch};
 use super::params::{Grads, Params, Weight};
-use super::shape::Shape;
+use super::shape::ModelConfig;
 
 /// Weights of a layer, in the order of [`Target::ALL`](crate::settings::Target::ALL).
 pub(super) struct Layer {
@@ -27,9 +27,9 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// What all layers of a pass share.
-pub(super) struct Scene<'a> {
-    pub(super) shape: &'a Shape,
+/// What all layers of a micro-batch share.
+pub(super) struct ForwardContext<'a> {
+    pub(super) shape: &'a ModelConfig,
     pub(super) params: &'a Params,
     pub(super) rows: &'a [Stretch],
     pub(super) dropout: &'a Dropout,
@@ -61,9 +61,13 @@ pub(super) struct Steps {
 }
 
 impl Layer {
-    /// What the layer makes of `x`, what to keep, and all steps for whoever
-    /// wants to go back at once.
-    pub(super) fn forward(&self, scene: &Scene<'_>, x: &Tensor) -> Result<(Tensor, Kept, Steps)> {
+    /// The output for `x`, what to keep, and all activations for an immediate
+    /// backward pass.
+    pub(super) fn forward(
+        &self,
+        scene: &ForwardContext<'_>,
+        x: &Tensor,
+    ) -> Result<(Tensor, Kept, Steps)> {
         let steps = self.steps(scene, x, None)?;
         let inner = ops::gated(&steps.gate, &steps.up)?;
         let y = (&steps.middle + self.linear(DOWN, scene, &inner)?)?;
@@ -71,24 +75,29 @@ impl Layer {
     }
 
     /// All steps once more.
-    pub(super) fn again(&self, scene: &Scene<'_>, kept: &Kept) -> Result<Steps> {
+    pub(super) fn again(&self, scene: &ForwardContext<'_>, kept: &Kept) -> Result<Steps> {
         self.steps(scene, &kept.x, Some(&kept.attended))
     }
 
-    fn linear(&self, which: usize, scene: &Scene<'_>, x: &Tensor) -> Result<Tensor> {
+    fn linear(&self, which: usize, scene: &ForwardContext<'_>, x: &Tensor) -> Result<Tensor> {
         self.linears[which].forward(scene.params, x, scene.dropout)
     }
 
-    fn norm(&self, weight: &Weight, scene: &Scene<'_>, x: &Tensor) -> Result<Tensor> {
+    fn norm(&self, weight: &Weight, scene: &ForwardContext<'_>, x: &Tensor) -> Result<Tensor> {
         ops::norm(x, scene.params.weight(weight), scene.shape.epsilon)
     }
 
-    fn steps(&self, scene: &Scene<'_>, x: &Tensor, attended: Option<&Tensor>) -> Result<Steps> {
+    fn steps(
+        &self,
+        scene: &ForwardContext<'_>,
+        x: &Tensor,
+        attended: Option<&Tensor>,
+    ) -> Result<Steps> {
         let shape = scene.shape;
         let normed = self.norm(&self.before_attention, scene, x)?;
         let q_plain = ops::split(&self.linear(Q, scene, &normed)?, shape.heads)?;
-        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.kept_heads)?;
-        let v = ops::split(&self.linear(V, scene, &normed)?, shape.kept_heads)?;
+        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.key_value_heads)?;
+        let v = ops::split(&self.linear(V, scene, &normed)?, shape.key_value_heads)?;
         let turned = |plain: &Tensor, weight: Option<&Weight>| match weight {
             Some(weight) => ops::rotate(&self.norm(weight, scene, plain)?, &scene.cos, &scene.sin),
             None => ops::rotate(plain, &scene.cos, &scene.sin),
@@ -106,14 +115,14 @@ impl Layer {
         Ok(Steps { normed, q_plain, k_plain, q, k, v, attended, middle, middle_normed, gate, up })
     }
 
-    fn attention<'a>(&self, scene: &Scene<'a>) -> Attention<'a> {
+    fn attention<'a>(&self, scene: &ForwardContext<'a>) -> Attention<'a> {
         Attention { rows: scene.rows, window: self.window, chunk: scene.chunk }
     }
 
     /// Adds what is learned of `dy`; gives the gradient of `x` where asked.
     pub(super) fn back(
         &self,
-        scene: &Scene<'_>,
+        scene: &ForwardContext<'_>,
         x: &Tensor,
         steps: Steps,
         dy: &Tensor,
@@ -162,19 +171,19 @@ impl Layer {
 /// On the way back.
 struct Back<'a, 'b> {
     layer: &'a Layer,
-    scene: &'a Scene<'b>,
+    scene: &'a ForwardContext<'b>,
     grads: &'a mut Grads,
 }
 
 impl Back<'_, '_> {
     fn linear(&mut self, which: usize, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let Scene { params, dropout, .. } = self.scene;
+        let ForwardContext { params, dropout, .. } = self.scene;
         let dx = self.layer.linears[which].back(params, x, dy, dropout, self.grads, true)?;
         dx.ok_or_else(|| candle_core::Error::Msg("a gradient that was asked for is missing".into()))
     }
 
     fn norm(&mut self, weight: &Weight, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let Scene { params, shape, .. } = self.scene;
+        let ForwardContext { params, shape, .. } = self.scene;
         let learned = matches!(weight, Weight::Learned(_));
         let (dx, dw) = ops::norm_back(x, params.weight(weight), shape.epsilon, dy, learned)?;
         if let (Weight::Learned(at), Some(dw)) = (weight, dw) {

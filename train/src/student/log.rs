@@ -1,5 +1,4 @@
-//! What a training writes down as it goes: a line of JSON a step, and the same
-//! for TensorBoard.
+//! The log of a training: one line of JSON per step, and the same for TensorBoard.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -33,8 +32,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder, and cuts what came after a step: it is done
-    /// again. Gives what stays.
+    /// Opens the log of a folder and removes the lines after a step, which will be
+    /// repeated. Returns the remaining lines.
     pub(super) fn open(folder: &Path, after: usize) -> Result<(Log, Vec<Line>), TrainError> {
         let file = folder.join("log.jsonl");
         let kept = fs::read_to_string(&file).unwrap_or_default();

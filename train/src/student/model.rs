@@ -1,5 +1,5 @@
-//! The whole decoder: loaded with what is learned beside or in it, run forwards
-//! for its loss, and back for its gradients.
+//! The decoder with its trained parameters: forward pass for the loss, backward pass
+//! for the gradients.
 
 use std::path::Path;
 
@@ -7,29 +7,29 @@ use candle_core::{DType, Device, Tensor};
 
 use super::chance::{self, Dropout};
 use super::error::TrainError;
-use super::layer::{Layer, Scene};
+use super::layer::{ForwardContext, Layer};
 use super::linear::{Linear, Lora};
 use super::ops::Head;
 use super::params::{Grads, Params, Weight};
 use super::pass::Pass;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use super::weights::Weights;
 use crate::settings::{Method, Settings, Target};
 
-/// How much is computed at a time; it decides memory and speed, never results.
+/// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// Queries of an attention.
     pub queries: usize,
     /// Numbers of logits.
     pub logits: usize,
-    /// Layers, from the last, that keep their steps instead of taking them again.
-    pub kept_layers: usize,
+    /// Layers, from the last, whose activations are kept instead of recomputed.
+    pub no_recompute_layers: usize,
 }
 
 impl Default for Chunks {
     fn default() -> Chunks {
-        Chunks { queries: 256, logits: 1 << 24, kept_layers: 1 }
+        Chunks { queries: 256, logits: 1 << 24, no_recompute_layers: 1 }
     }
 }
 
@@ -42,7 +42,7 @@ impl Chunks {
 
 /// A model and what of it is learned.
 pub(super) struct Model {
-    pub(super) shape: Shape,
+    pub(super) shape: ModelConfig,
     pub(super) params: Params,
     device: Device,
     dtype: DType,
@@ -55,9 +55,9 @@ pub(super) struct Model {
     chunks: Chunks,
 }
 
-/// Loads tensors, and says which are learned.
+/// Loads tensors, and marks which are trained.
 struct Loader<'a> {
-    shape: &'a Shape,
+    shape: &'a ModelConfig,
     weights: &'a Weights,
     settings: &'a Settings,
     params: Params,
@@ -128,7 +128,7 @@ impl Loader<'_> {
     }
 }
 
-impl Shape {
+impl ModelConfig {
     /// Rows and columns of a layer's matrix.
     pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
         match target {
@@ -150,7 +150,7 @@ impl Model {
         device: &Device,
         dtype: DType,
     ) -> Result<Model, TrainError> {
-        let shape = Shape::open(folder)?;
+        let shape = ModelConfig::open(folder)?;
         let weights = Weights::open(folder)?;
         let params = Params::new(dtype);
         let mut loader =
@@ -196,10 +196,14 @@ impl Model {
         }
     }
 
-    fn scene<'a>(&'a self, pass: &'a Pass, dropout: &'a Dropout) -> candle_core::Result<Scene<'a>> {
+    fn scene<'a>(
+        &'a self,
+        pass: &'a Pass,
+        dropout: &'a Dropout,
+    ) -> candle_core::Result<ForwardContext<'a>> {
         let places = Tensor::new(pass.places(), &self.device)?.unsqueeze(1)?;
         let angles = places.broadcast_mul(&self.frequencies)?;
-        Ok(Scene {
+        Ok(ForwardContext {
             shape: &self.shape,
             params: &self.params,
             rows: &pass.rows,
@@ -241,7 +245,7 @@ impl Model {
         let mut way = Vec::new();
         for (at, layer) in self.layers.iter().enumerate() {
             let (y, kept, steps) = layer.forward(&scene, &x)?;
-            let keeps = at + self.chunks.kept_layers >= self.layers.len();
+            let keeps = at + self.chunks.no_recompute_layers >= self.layers.len();
             way.push((kept, keeps.then_some(steps)));
             x = y;
         }

@@ -22,7 +22,7 @@ impl AdamW {
         Ok(AdamW { means: zeros()?, squares: zeros()?, steps: 0 })
     }
 
-    /// Changes what is learned by gradients that are `scale` times as long.
+    /// Updates the parameters with gradients multiplied by `scale`.
     pub(super) fn step(
         &mut self,
         params: &mut Params,
@@ -32,7 +32,7 @@ impl AdamW {
         settings: &Settings,
     ) -> Result<()> {
         self.steps += 1;
-        let (beta1, beta2) = settings.betas;
+        let (beta1, beta2) = (settings.adam_beta1, settings.adam_beta2);
         let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let (bias1, bias2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
         for at in 0..params.all().len() {
@@ -40,7 +40,7 @@ impl AdamW {
             let grad = (grad * scale)?;
             self.means[at] = ((&self.means[at] * beta1)? + (&grad * (1.0 - beta1))?)?;
             self.squares[at] = ((&self.squares[at] * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
-            let spread = ((&self.squares[at] / bias2)?.sqrt()? + settings.epsilon)?;
+            let spread = ((&self.squares[at] / bias2)?.sqrt()? + settings.adam_epsilon)?;
             let change = ((&self.means[at] / bias1)? / spread)?;
             let param = &params.all()[at];
             let kept = match param.decays {
@@ -53,8 +53,7 @@ impl AdamW {
     }
 }
 
-/// What a gradient of this length is scaled by, so that it is no longer than
-/// `most` (PyTorch's `clip_grad_norm_`).
+/// The factor that scales a gradient of this norm to at most `most` (PyTorch's `clip_grad_norm_`).
 pub(super) fn clipped(norm: f64, most: f64) -> f64 {
     (most / (norm + 1e-6)).min(1.0)
 }

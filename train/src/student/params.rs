@@ -1,14 +1,15 @@
-//! What is learned: tensors in f32, what the model computes with, and their gradients.
+//! Trained parameters: tensors in f32, their copies in the dtype of computation, and
+//! their gradients.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// A tensor that is learned.
+/// A trained tensor.
 pub(super) struct Param {
     /// Its name in files.
     pub(super) name: String,
     /// Its value, in f32.
     pub(super) value: Tensor,
-    /// Whether weight decay acts on it.
+    /// Whether weight decay applies to it.
     pub(super) decays: bool,
     used: Tensor,
 }
@@ -19,7 +20,7 @@ pub(super) struct Params {
     dtype: DType,
 }
 
-/// A tensor of a model: as it is, or learned.
+/// A tensor of a model: frozen or trained.
 pub(super) enum Weight {
     Fixed(Tensor),
     Learned(usize),
@@ -94,7 +95,7 @@ impl Grads {
         self.0[at].as_ref()
     }
 
-    /// The length of all together.
+    /// The norm of all gradients together.
     pub(super) fn norm(&self) -> Result<f64> {
         let mut sum = 0.0;
         for grad in self.0.iter().flatten() {

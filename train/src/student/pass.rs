@@ -1,15 +1,15 @@
-//! Rows that go through the model together, one behind the other.
+//! Micro-batches: rows that go through the model together, concatenated.
 
 use super::ops::Stretch;
 use super::rows::Row;
 
-/// Rows that go through the model together. No row sees another.
+/// A micro-batch. No row attends to another.
 pub(super) struct Pass {
     pub(super) tokens: Vec<u32>,
     pub(super) rows: Vec<Stretch>,
-    /// Places whose next token is learned.
+    /// Positions whose next token carries loss.
     pub(super) learned: Vec<u32>,
-    /// Those next tokens.
+    /// The next tokens.
     pub(super) targets: Vec<u32>,
     /// Which rows of the step these are.
     pub(super) which: Vec<usize>,
@@ -32,8 +32,8 @@ impl Pass {
         self.which.push(at);
     }
 
-    /// Packs the rows of a step, each whole, into passes of at most so many
-    /// tokens; a longer row has a pass to itself.
+    /// Packs the rows of a step into micro-batches of at most `most` tokens. A longer
+    /// row gets its own micro-batch; no row is split.
     pub(super) fn pack<'a>(rows: impl IntoIterator<Item = &'a Row>, most: usize) -> Vec<Pass> {
         let mut passes: Vec<Pass> = Vec::new();
         for (at, row) in rows.into_iter().enumerate() {
@@ -50,7 +50,7 @@ impl Pass {
         passes
     }
 
-    /// Of each token, its place in its row.
+    /// The position of each token in its row.
     pub(super) fn places(&self) -> Vec<f32> {
         self.rows.iter().flat_map(|row| (0..row.length).map(|place| place as f32)).collect()
     }

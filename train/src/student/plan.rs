@@ -1,4 +1,4 @@
-//! What a training will take, before it begins.
+//! Estimates of what a training needs.
 
 use std::fs;
 use std::time::Instant;
@@ -9,10 +9,10 @@ use super::error::TrainError;
 use super::model::Chunks;
 use super::ops::{Attention, Stretch};
 use super::rows::Rows;
-use super::shape::Shape;
+use super::shape::ModelConfig;
 use crate::settings::{Method, Settings, Target};
 
-/// What a training will take.
+/// What a training needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Numbers of the model.
@@ -37,24 +37,24 @@ pub struct Plan {
     pub pairs: f64,
 }
 
-/// What decides memory and speed, but never what is learned.
+/// What determines memory and speed, but never the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Means {
-    /// Tokens that go through the model together, at most.
-    pub pass_tokens: usize,
-    /// How much is computed at a time.
+pub struct ComputeConfig {
+    /// Maximum number of tokens of a micro-batch.
+    pub micro_batch_tokens: usize,
+    /// How much is computed at once.
     pub chunks: Chunks,
-    /// Bytes there are; none: as many as this machine has free.
+    /// Available bytes; if `None`, the free memory of this machine.
     pub memory: Option<u64>,
 }
 
-impl Default for Means {
-    fn default() -> Means {
-        Means { pass_tokens: 4096, chunks: Chunks::default(), memory: None }
+impl Default for ComputeConfig {
+    fn default() -> ComputeConfig {
+        ComputeConfig { micro_batch_tokens: 4096, chunks: Chunks::default(), memory: None }
     }
 }
 
-impl Means {
+impl ComputeConfig {
     /// How rows attend where no window ends what they see.
     fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
         Attention { rows, window: None, chunk: self.chunks.queries }
@@ -64,10 +64,10 @@ impl Means {
 impl Plan {
     /// Counts; loads nothing.
     pub(super) fn new(
-        shape: &Shape,
+        shape: &ModelConfig,
         rows: &Rows,
         settings: &Settings,
-        means: &Means,
+        means: &ComputeConfig,
         bytes: usize,
     ) -> Plan {
         let lengths: Vec<usize> = rows.train.iter().map(|row| row.tokens.len()).collect();
@@ -91,7 +91,7 @@ impl Plan {
                 shape,
                 settings,
                 means,
-                longest.max(means.pass_tokens.min(tokens)),
+                longest.max(means.micro_batch_tokens.min(tokens)),
                 bytes,
             ),
             operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
@@ -103,8 +103,8 @@ impl Plan {
     /// matrices of the model's sizes, and attends to a few tokens, to find out.
     pub(super) fn seconds(
         &self,
-        shape: &Shape,
-        means: &Means,
+        shape: &ModelConfig,
+        means: &ComputeConfig,
         device: &Device,
         dtype: DType,
     ) -> candle_core::Result<f64> {
@@ -116,7 +116,7 @@ impl Plan {
 
         let length = self.longest.clamp(1, 1024);
         let heads = |heads| ones(&[heads, length, shape.head]);
-        let (q, k) = (heads(shape.heads)?, heads(shape.kept_heads)?);
+        let (q, k) = (heads(shape.heads)?, heads(shape.key_value_heads)?);
         let dy = ones(&[length, shape.queries()])?;
         let rows = [Stretch { from: 0, length }];
         let attention = means.attention(&rows);
@@ -147,7 +147,7 @@ fn quickest(
     Ok(best)
 }
 
-impl Shape {
+impl ModelConfig {
     /// Numbers of the whole model.
     pub(super) fn parameters(&self) -> usize {
         let table = self.vocabulary * self.width;
@@ -162,7 +162,7 @@ impl Shape {
     }
 }
 
-fn learned_by(shape: &Shape, settings: &Settings) -> usize {
+fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
     if settings.method == Method::Full {
         return shape.parameters();
     }
@@ -172,7 +172,7 @@ fn learned_by(shape: &Shape, settings: &Settings) -> usize {
 }
 
 /// All but attention's.
-fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64) -> f64 {
+fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
     // Forwards, once more, and back to the input; full: to the weights too.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
     let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
@@ -182,7 +182,13 @@ fn operations(shape: &Shape, settings: &Settings, tokens: f64, learned: f64) -> 
 
 /// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
 /// memories, layer inputs, one layer's steps, and the largest chunk.
-fn memory(shape: &Shape, settings: &Settings, means: &Means, pass: usize, bytes: usize) -> u64 {
+fn memory(
+    shape: &ModelConfig,
+    settings: &Settings,
+    means: &ComputeConfig,
+    pass: usize,
+    bytes: usize,
+) -> u64 {
     let (all, learned) = (shape.parameters(), learned_by(shape, settings));
     let weights = match settings.method {
         // Beside the f32 values only where the model computes with others.
@@ -192,15 +198,15 @@ fn memory(shape: &Shape, settings: &Settings, means: &Means, pass: usize, bytes:
     let state = learned * 4 * 5;
     let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
     let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
-    let layer = steps * bytes * (1 + means.chunks.kept_layers.min(shape.layers));
+    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.layers));
     let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
     let scored = means.chunks.scored(shape.vocabulary).min(pass);
     let logits = 4 * scored * shape.vocabulary * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
-/// Bytes that this machine has free: what the kernel says, and the limits of
-/// control groups.
+/// Free memory of this machine in bytes, within the limits of its control
+/// groups.
 pub(super) fn free_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -222,32 +228,35 @@ pub(super) fn free_memory() -> Option<u64> {
     Some(left.fold(free, u64::min))
 }
 
-/// Refuses what does not fit, and names the flag that would make it fit.
+/// Fails if the training does not fit, and names the flags that make it fit.
 pub(super) fn check_memory(
     plan: &Plan,
-    shape: &Shape,
+    shape: &ModelConfig,
     settings: &Settings,
-    means: &Means,
+    means: &ComputeConfig,
     bytes: usize,
     free: u64,
 ) -> Result<(), TrainError> {
     if plan.memory <= free {
         return Ok(());
     }
-    let fits = |settings: &Settings, means: &Means, pass| {
+    let fits = |settings: &Settings, means: &ComputeConfig, pass| {
         memory(shape, settings, means, pass, bytes) <= free
     };
-    let smaller = Means { pass_tokens: plan.longest, ..*means };
-    let chunks = Chunks { queries: 64, kept_layers: 0, ..means.chunks };
-    let chunked = Means { chunks, ..smaller };
+    let smaller = ComputeConfig { micro_batch_tokens: plan.longest, ..*means };
+    let chunks = Chunks { queries: 64, no_recompute_layers: 0, ..means.chunks };
+    let chunked = ComputeConfig { chunks, ..smaller };
     let lora = Settings { method: Method::Lora, ..settings.clone() };
-    let mend = if fits(settings, &smaller, plan.longest) {
-        format!("--pass-tokens {} makes it fit", plan.longest)
+    let remedy = if fits(settings, &smaller, plan.longest) {
+        format!("use --micro-batch-tokens {}", plan.longest)
     } else if fits(settings, &chunked, plan.longest) {
-        format!("--pass-tokens {} --chunk 64 --kept-layers 0 makes it fit", plan.longest)
+        format!(
+            "use --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
+            plan.longest
+        )
     } else if settings.method == Method::Full && fits(&lora, &chunked, plan.longest) {
         format!(
-            "fixfly train lora --pass-tokens {} --chunk 64 --kept-layers 0 makes it fit",
+            "use fixfly train lora --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
             plan.longest
         )
     } else {
@@ -255,14 +264,14 @@ pub(super) fn check_memory(
         let each = memory(shape, settings, &chunked, plan.longest, bytes) - held;
         match free.saturating_sub(held) as f64 / each.max(1) as f64 * plan.longest as f64 {
             most if most >= 64.0 => format!(
-                "a dataset built with --max-tokens {} would fit; else use a smaller model, or a larger machine by fixfly train llamafactory",
+                "build the dataset with --max-length {}, use a smaller model, or train on a larger machine with fixfly train llamafactory",
                 most as usize / 64 * 64
             ),
-            _ => "the model alone does not fit: use a smaller one, or a larger machine by fixfly train llamafactory".into(),
+            _ => "the model alone does not fit: use a smaller one, or train on a larger machine with fixfly train llamafactory".into(),
         }
     };
     Err(TrainError::Memory(format!(
-        "it needs about {} and {} are free: {mend}; --memory says how much there is",
+        "training needs about {} of memory, and {} are free: {remedy}; --max-memory overrides how much is free",
         bytes_in_words(plan.memory),
         bytes_in_words(free)
     )))
@@ -281,13 +290,13 @@ mod tests {
     use super::*;
 
     /// Qwen3-8B's config.json.
-    fn shape() -> Shape {
-        Shape {
+    fn shape() -> ModelConfig {
+        ModelConfig {
             family: super::super::shape::Family::Qwen3,
             width: 4096,
             layers: 36,
             heads: 32,
-            kept_heads: 8,
+            key_value_heads: 8,
             head: 128,
             inner: 12_288,
             vocabulary: 151_936,
@@ -312,7 +321,7 @@ mod tests {
             hash: String::new(),
             about: serde_json::Value::Null,
         };
-        Plan::new(&shape(), &rows, settings, &Means::default(), 2)
+        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), 2)
     }
 
     #[test]
@@ -327,7 +336,9 @@ mod tests {
     fn a_chunk_is_compared_with_all_before_its_end() {
         let pairs = |queries, length| {
             let chunks = Chunks { queries, ..Chunks::default() };
-            Means { chunks, ..Means::default() }.attention(&[Stretch { from: 0, length }]).pairs()
+            ComputeConfig { chunks, ..ComputeConfig::default() }
+                .attention(&[Stretch { from: 0, length }])
+                .pairs()
         };
         assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
         let plan = plan(&Settings { epochs: 3, ..Settings::of(Method::Lora) }, 300);
@@ -336,11 +347,11 @@ mod tests {
 
     #[test]
     fn time_grows_with_the_work() {
-        let small = Shape {
+        let small = ModelConfig {
             width: 64,
             layers: 2,
             heads: 2,
-            kept_heads: 1,
+            key_value_heads: 1,
             head: 32,
             inner: 128,
             vocabulary: 500,
@@ -348,7 +359,7 @@ mod tests {
         };
         let seconds = |length| {
             let plan = plan(&Settings::of(Method::Lora), length);
-            plan.seconds(&small, &Means::default(), &Device::Cpu, DType::F32).unwrap()
+            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32).unwrap()
         };
         let (short, long) = (seconds(64), seconds(4096));
         assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");
@@ -358,18 +369,23 @@ mod tests {
     fn check(settings: &Settings, length: usize, gigabytes: u64, expected: &str) {
         let plan = plan(settings, length);
         let free = gigabytes * 1_000_000_000;
-        let said = check_memory(&plan, &shape(), settings, &Means::default(), 2, free);
+        let said = check_memory(&plan, &shape(), settings, &ComputeConfig::default(), 2, free);
         let said = said.map_or_else(|why| why.to_string(), |()| "fits".into());
         assert!(said.contains(expected), "{said}");
     }
 
     #[test]
-    fn what_does_not_fit_is_told_what_would() {
+    fn errors_name_the_flags_that_make_it_fit() {
         let (lora, full) = (Settings::of(Method::Lora), Settings::of(Method::Full));
         check(&lora, 32_768, 141, "fits");
-        check(&lora, 500, 21, "--pass-tokens 500 makes it fit");
-        check(&lora, 32_768, 50, "--pass-tokens 32768 --chunk 64 --kept-layers 0 makes it fit");
-        check(&lora, 32_768, 24, "a dataset built with --max-tokens");
+        check(&lora, 500, 21, "use --micro-batch-tokens 500;");
+        check(
+            &lora,
+            32_768,
+            50,
+            "use --micro-batch-tokens 32768 --attention-chunk 64 --no-recompute-layers 0;",
+        );
+        check(&lora, 32_768, 24, "build the dataset with --max-length");
         check(&lora, 1000, 8, "the model alone does not fit");
         check(&full, 1000, 141, "fixfly train lora");
     }

@@ -1,16 +1,18 @@
-//! What a training is, beside what it leaves: whether two are one.
+//! The record of a training: tells whether two trainings are the same.
 
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::error::TrainError;
 use crate::settings::{Precision, Settings};
 
 const PARTIAL: &str = "train.json.partial";
 
-/// Writes a file whole or not at all; what was begun ends in `.partial`.
+/// Writes a file atomically: first to a name that ends in `.partial`.
 pub(super) fn write_whole(file: &Path, text: &str) -> Result<(), TrainError> {
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
@@ -19,10 +21,10 @@ pub(super) fn write_whole(file: &Path, text: &str) -> Result<(), TrainError> {
     fs::rename(partial, file).map_err(TrainError::io("write", file))
 }
 
-/// What a training is, as its `train.json` says.
+/// `train.json`: what identifies a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// What trained: `fixfly`, `llamafactory`.
+    /// The trainer: `fixfly` or `llamafactory`.
     pub engine: String,
     /// The version of fixfly.
     pub fixfly: String,
@@ -32,24 +34,33 @@ pub struct Record {
     pub base_config: String,
     /// SHA-256 of the rows of tokens.
     pub rows: String,
-    /// What the model computes with.
-    pub precision: Precision,
-    /// What decides the result.
+    /// The dtype that the model computes in.
+    #[serde(alias = "precision")]
+    pub dtype: Precision,
+    /// What determines the result.
+    #[serde(deserialize_with = "settings")]
     pub settings: Settings,
     /// The dataset folder.
     pub dataset: String,
 }
 
+/// Reads settings by their current keys, or by those of older versions.
+fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::Error> {
+    let mut table = Map::<String, Value>::deserialize(deserializer)?;
+    Settings::rename_old_keys(&mut table);
+    serde_json::from_value(table.into()).map_err(D::Error::custom)
+}
+
 impl Record {
-    /// Of a training of this model on these rows; `rows` is a hash of them.
+    /// The record of a training of this model; `rows` is the hash of its rows.
     ///
     /// # Errors
-    /// [`TrainError::Io`] where the model's `config.json` cannot be read.
+    /// [`TrainError::Io`] if the model's `config.json` cannot be read.
     pub fn new(
         engine: &str,
         (base, dataset): (&Path, &Path),
         rows: &str,
-        precision: Precision,
+        dtype: Precision,
         settings: &Settings,
     ) -> Result<Record, TrainError> {
         let config = base.join("config.json");
@@ -60,16 +71,16 @@ impl Record {
             base: base.display().to_string(),
             base_config: crate::sha256(&text),
             rows: rows.into(),
-            precision,
+            dtype,
             settings: settings.clone(),
             dataset: dataset.display().to_string(),
         })
     }
 
-    /// Reads that of a training.
+    /// Reads the record of a training.
     ///
     /// # Errors
-    /// [`TrainError::Resume`] where the folder holds none.
+    /// [`TrainError::Resume`] if the folder holds none.
     pub fn open(training: &Path) -> Result<Record, TrainError> {
         let file = training.join("train.json");
         let text = fs::read_to_string(&file).map_err(|why| {
@@ -82,23 +93,23 @@ impl Record {
             .map_err(|why| TrainError::Resume(format!("{}: {why}", file.display())))
     }
 
-    /// Whether a folder holds this training already; else it is empty or not there.
+    /// True if the folder holds this training; false if it is empty or missing.
     ///
     /// # Errors
-    /// [`TrainError::Resume`] where the folder holds something else.
+    /// [`TrainError::Resume`] if the folder holds something else.
     pub fn is_in(&self, output: &Path) -> Result<bool, TrainError> {
         if output.join("train.json").is_file() {
             let kept = Record::open(output)?;
             return match self.difference(&kept) {
                 None => Ok(true),
                 Some(what) => Err(TrainError::Resume(format!(
-                    "{} holds another training: {what}; name another folder, or give what it was given",
+                    "{} holds another training: {what}; name another folder, or use the settings of that training",
                     output.display()
                 ))),
             };
         }
         let entries = fs::read_dir(output).into_iter().flatten().flatten();
-        // One that was killed while it began may have left half of its record.
+        // A training that was killed at its start may have left a partial record.
         match entries.into_iter().all(|entry| entry.file_name() == PARTIAL) {
             true => Ok(false),
             false => Err(TrainError::Resume(format!(
@@ -108,10 +119,10 @@ impl Record {
         }
     }
 
-    /// Writes it, or sees that the one there is the same training.
+    /// Writes the record, or checks that the existing one is of the same training.
     ///
     /// # Errors
-    /// As [`Record::is_in`], and [`TrainError::Io`] where it cannot be written.
+    /// As [`Record::is_in`], and [`TrainError::Io`] if it cannot be written.
     pub fn keep(&self, output: &Path) -> Result<(), TrainError> {
         if self.is_in(output)? {
             return Ok(());
@@ -121,7 +132,7 @@ impl Record {
         write_whole(&output.join("train.json"), &text)
     }
 
-    /// The first thing in which two trainings would come to other results.
+    /// The first difference that would change the result.
     fn difference(&self, kept: &Record) -> Option<String> {
         let of = |record: &Record| serde_json::to_value(record).unwrap_or_default();
         let (mine, kept) = (of(self), of(kept));
@@ -133,7 +144,30 @@ impl Record {
         differs("engine", "/engine")
             .or_else(|| differs("model's config.json", "/base_config"))
             .or_else(|| differs("rows of tokens", "/rows"))
-            .or_else(|| differs("precision", "/precision"))
+            .or_else(|| differs("dtype", "/dtype"))
             .or_else(|| settings.keys().find_map(|key| differs(key, &format!("/settings/{key}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Method;
+
+    #[test]
+    fn a_training_of_an_older_version_is_the_same_training() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let (output, settings) = (folder.path().join("student"), Settings::of(Method::Lora));
+        let places = (folder.path(), folder.path());
+        let record = Record::new("fixfly", places, "rows", Precision::F32, &settings).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        let text = text.replace("\"dtype\"", "\"precision\"");
+        let text = text.replace("\"warmup_steps\"", "\"warmup\"");
+        let text = text.replace("\"adam_beta1\":0.9,\"adam_beta2\":0.999", "\"betas\":[0.9,0.999]");
+        assert!(text.contains("\"betas\"") && text.contains("\"precision\""), "{text}");
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join("train.json"), text).unwrap();
+        assert!(record.is_in(&output).unwrap());
     }
 }

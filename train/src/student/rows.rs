@@ -1,5 +1,5 @@
-//! The rows that are learned: fixfly's own tokenised form, as `fixfly dataset
-//! build --write tokens` writes it.
+//! The rows to train on: fixfly's tokenised format, as written by `fixfly dataset
+//! build --format tokens`.
 
 use std::fs;
 use std::path::Path;
@@ -32,14 +32,14 @@ impl Row {
         let out = self.tokens.iter().find(|token| **token as usize >= vocabulary);
         if let Some(token) = out {
             return Some(format!(
-                "token {token} is none of the model's {vocabulary}; tokenise the dataset with the model's own tokenizer.json"
+                "token {token} is outside the model's vocabulary of {vocabulary}; build the dataset with the model's tokenizer.json"
             ));
         }
         let mut end = 0;
         for [from, to] in &self.loss {
             if *from < end || to <= from || *to > self.tokens.len() {
                 return Some(format!(
-                    "its loss [{from}, {to}] is no span of {} tokens after the one before",
+                    "its loss span [{from}, {to}] is outside its {} tokens, or overlaps the span before",
                     self.tokens.len()
                 ));
             }
@@ -47,7 +47,7 @@ impl Row {
         }
         match self.learned().next() {
             Some(_) => None,
-            None => Some("nothing of it is learned".into()),
+            None => Some("no token of it carries loss".into()),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Rows {
         match said == sha256(&bytes) {
             true => Ok(()),
             false => Err(TrainError::Rows(format!(
-                "the dataset's tokens are of another tokenizer than {}: build it again with --tokenizer {}",
+                "the dataset was built with another tokenizer than {}: build it again with --tokenizer {}",
                 file.display(),
                 file.display()
             ))),
@@ -95,7 +95,7 @@ impl Rows {
         let (rows, held) = (folder.join("rows.jsonl"), folder.join("validation.jsonl"));
         let learned = fs::read(&rows).map_err(|why| {
             TrainError::Rows(format!(
-                "cannot read {} ({why}); build the dataset with --write tokens --tokenizer TOKENIZER_JSON",
+                "cannot read {} ({why}); build the dataset with --format tokens --tokenizer TOKENIZER_JSON",
                 rows.display()
             ))
         })?;
@@ -111,7 +111,7 @@ impl Rows {
         let about = fs::read_to_string(folder.join("tokens.json")).unwrap_or_default();
         let about = serde_json::from_str(&about).unwrap_or(Value::Null);
         match train.is_empty() {
-            true => Err(TrainError::Rows(format!("{} has no row to learn from", rows.display()))),
+            true => Err(TrainError::Rows(format!("{} has no rows", rows.display()))),
             false => Ok(Rows { train, validation, hash, about }),
         }
     }
@@ -139,8 +139,9 @@ fn read(file: &Path, bytes: &[u8], vocabulary: usize) -> Result<Vec<Row>, TrainE
     lines
         .map(|(line, number)| {
             let place = format!("{}:{number}", file.display());
-            let row: Row = serde_json::from_slice(line)
-                .map_err(|why| TrainError::Rows(format!("{place} is no row of tokens: {why}")))?;
+            let row: Row = serde_json::from_slice(line).map_err(|why| {
+                TrainError::Rows(format!("{place} is not a row of tokens: {why}"))
+            })?;
             match row.fault(vocabulary) {
                 Some(fault) => Err(TrainError::Rows(format!("{place}: row {}: {fault}", row.id))),
                 None => Ok(row),
@@ -170,12 +171,18 @@ mod tests {
         check(r#"{"row": "b", "tokens": [3, 4, 5], "loss": [[0, 1], [2, 3]]}"#, "2 rows");
         check(
             r#"{"row": "b", "tokens": [10], "loss": []}"#,
-            "rows.jsonl:2: row b: token 10 is none",
+            "rows.jsonl:2: row b: token 10 is outside",
         );
-        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[1, 3]]}"#, "its loss [1, 3] is no span");
-        check(r#"{"row": "b", "tokens": [1, 2, 3], "loss": [[1, 2], [1, 3]]}"#, "its loss [1, 3]");
-        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[0, 1]]}"#, "nothing of it is learned");
+        check(
+            r#"{"row": "b", "tokens": [1, 2], "loss": [[1, 3]]}"#,
+            "its loss span [1, 3] is outside",
+        );
+        check(
+            r#"{"row": "b", "tokens": [1, 2, 3], "loss": [[1, 2], [1, 3]]}"#,
+            "its loss span [1, 3]",
+        );
+        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[0, 1]]}"#, "no token of it carries loss");
         check("", "1 rows");
-        check("{}", "rows.jsonl:2 is no row of tokens: missing field `row`");
+        check("{}", "rows.jsonl:2 is not a row of tokens: missing field `row`");
     }
 }

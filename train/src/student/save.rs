@@ -1,5 +1,5 @@
-//! Checkpoints on the disk: what was learned, in a form others load, and what it
-//! takes to go on as if nothing had been.
+//! Checkpoints on disk: the trained parameters in a common format, and the state
+//! of the optimiser, which resuming needs.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -93,7 +93,10 @@ pub(super) fn resume(
     let read = |name: &str| {
         let file = last.folder.join(name);
         safetensors::load(&file, device).map_err(|why| {
-            TrainError::Resume(format!("cannot read {}: {why}; remove its folder", file.display()))
+            TrainError::Resume(format!(
+                "cannot read {}: {why}; remove the folder that contains it",
+                file.display()
+            ))
         })
     };
     let (values, state) = (read(file)?, read(STATE)?);

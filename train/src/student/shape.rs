@@ -1,5 +1,5 @@
-//! What a Hugging Face `config.json` says of a model: Qwen3, Llama 3.1, Mistral
-//! and Ministral are one decoder with options.
+//! Reads a Hugging Face `config.json`: Qwen3, Llama 3.1, Mistral and Ministral are
+//! one decoder with options.
 
 use std::fs;
 use std::path::Path;
@@ -40,24 +40,24 @@ pub struct Stretch {
 
 /// Sizes and options of a decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shape {
+pub struct ModelConfig {
     /// Which one it is.
     pub family: Family,
-    /// Numbers of a token between layers.
+    /// Hidden size.
     pub width: usize,
     /// Layers.
     pub layers: usize,
-    /// Heads of queries.
+    /// Attention heads.
     pub heads: usize,
-    /// Heads of keys and values.
-    pub kept_heads: usize,
+    /// Key-value heads.
+    pub key_value_heads: usize,
     /// Numbers of a head.
     pub head: usize,
-    /// Numbers of a token inside a layer.
+    /// Intermediate size of the MLPs.
     pub inner: usize,
-    /// Tokens there are.
+    /// Size of the vocabulary.
     pub vocabulary: usize,
-    /// The longest text it was made for, in tokens.
+    /// Maximum sequence length, in tokens.
     pub context: usize,
     /// The norms' epsilon.
     pub epsilon: f64,
@@ -71,25 +71,25 @@ pub struct Shape {
     pub windows: Vec<Option<usize>>,
 }
 
-impl Shape {
+impl ModelConfig {
     /// Reads `config.json` of a model folder.
     ///
     /// # Errors
-    /// [`TrainError::Base`] where there is none, or a model this does not know.
-    pub fn open(folder: &Path) -> Result<Shape, TrainError> {
+    /// [`TrainError::Base`] if there is none, or the model is not supported.
+    pub fn open(folder: &Path) -> Result<ModelConfig, TrainError> {
         let file = folder.join("config.json");
         let shown = file.display();
         let text = fs::read_to_string(&file).map_err(|why| {
             TrainError::Base(format!(
-                "cannot read {shown} ({why}); name a model folder of Hugging Face"
+                "cannot read {shown} ({why}); name a Hugging Face model folder"
             ))
         })?;
         let config: Value = serde_json::from_str(&text)
             .map_err(|why| TrainError::Base(format!("{shown} is not JSON: {why}")))?;
-        Shape::read(&config).map_err(|why| TrainError::Base(format!("{shown}: {why}")))
+        ModelConfig::read(&config).map_err(|why| TrainError::Base(format!("{shown}: {why}")))
     }
 
-    fn read(config: &Value) -> Result<Shape, String> {
+    fn read(config: &Value) -> Result<ModelConfig, String> {
         let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let family = match kind {
             "qwen3" => Family::Qwen3,
@@ -97,7 +97,7 @@ impl Shape {
             "mistral" | "ministral" => Family::Mistral,
             other => {
                 return Err(format!(
-                    "model_type is `{other}`; there is: qwen3, llama, mistral, ministral; others train by fixfly train llamafactory"
+                    "model_type is `{other}`; there is: qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
                 ));
             }
         };
@@ -113,12 +113,12 @@ impl Shape {
         let theta = number(config, "rope_theta")
             .or_else(|| rope.and_then(|rope| number(rope, "rope_theta")))
             .unwrap_or(10_000.0);
-        let shape = Shape {
+        let shape = ModelConfig {
             family,
             width,
             layers,
             heads,
-            kept_heads: whole(config, "num_key_value_heads")?.unwrap_or(heads),
+            key_value_heads: whole(config, "num_key_value_heads")?.unwrap_or(heads),
             head: whole(config, "head_dim")?.unwrap_or(width / heads.max(1)),
             inner: size("intermediate_size")?,
             vocabulary: size("vocab_size")?,
@@ -129,9 +129,12 @@ impl Shape {
             tied: config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
             windows: windows(config, family, layers)?,
         };
-        match shape.heads.is_multiple_of(shape.kept_heads) && shape.head.is_multiple_of(2) {
+        match shape.heads.is_multiple_of(shape.key_value_heads) && shape.head.is_multiple_of(2) {
             true => Ok(shape),
-            false => Err("its heads do not divide evenly".into()),
+            false => Err(
+                "num_attention_heads is not a multiple of num_key_value_heads, or head_dim is odd"
+                    .into(),
+            ),
         }
     }
 
@@ -142,7 +145,7 @@ impl Shape {
 
     /// Numbers of all keys of a token.
     pub(crate) fn keys(&self) -> usize {
-        self.kept_heads * self.head
+        self.key_value_heads * self.head
     }
 
     /// Rotations per token, of each pair of a head, as radians.
@@ -175,11 +178,11 @@ impl Stretch {
     }
 }
 
-/// What this decoder does not do.
+/// Rejects options that this decoder does not support.
 fn plain(config: &Value) -> Result<(), String> {
     for name in ["attention_bias", "mlp_bias"] {
         if config.get(name).and_then(Value::as_bool) == Some(true) {
-            return Err(format!("{name} is true, and biases are not learned here"));
+            return Err(format!("{name} is true, and biases are not supported"));
         }
     }
     match config.get("hidden_act").and_then(Value::as_str) {
@@ -259,9 +262,9 @@ mod tests {
     #[test]
     fn a_head_is_what_it_says_or_a_share_of_the_width() {
         let mut said = config("qwen3");
-        assert_eq!(Shape::read(&said).unwrap().head, 16);
+        assert_eq!(ModelConfig::read(&said).unwrap().head, 16);
         said["head_dim"] = json!(32);
-        assert_eq!(Shape::read(&said).unwrap().queries(), 128);
+        assert_eq!(ModelConfig::read(&said).unwrap().queries(), 128);
     }
 
     #[test]
@@ -275,9 +278,9 @@ mod tests {
         let mut old = config("llama");
         old["rope_scaling"] = rope;
         old["rope_theta"] = json!(5e5);
-        assert_eq!(Shape::read(&new), Shape::read(&old));
-        let shape = Shape::read(&new).unwrap();
-        let plain = Shape { stretch: None, ..shape.clone() };
+        assert_eq!(ModelConfig::read(&new), ModelConfig::read(&old));
+        let shape = ModelConfig::read(&new).unwrap();
+        let plain = ModelConfig { stretch: None, ..shape.clone() };
         let (first, last) = (shape.frequencies()[0], shape.frequencies()[7]);
         assert_eq!(first, plain.frequencies()[0]);
         assert!((plain.frequencies()[7] / last - 8.0).abs() < 1e-9);
@@ -287,23 +290,23 @@ mod tests {
     fn windows_are_those_of_each_layer() {
         let mut said = config("mistral");
         said["sliding_window"] = json!(8);
-        assert_eq!(Shape::read(&said).unwrap().windows, [Some(8), Some(8)]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [Some(8), Some(8)]);
         said["layer_types"] = json!(["full_attention", "sliding_attention"]);
-        assert_eq!(Shape::read(&said).unwrap().windows, [None, Some(8)]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, Some(8)]);
         said["model_type"] = json!("qwen3");
-        assert_eq!(Shape::read(&said).unwrap().windows, [None, None]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, None]);
     }
 
     #[track_caller]
     fn check(change: &str, value: Value, expected: &str) {
         let mut said = config("qwen3");
         said[change] = value;
-        let fault = Shape::read(&said).unwrap_err();
+        let fault = ModelConfig::read(&said).unwrap_err();
         assert!(fault.contains(expected), "{fault}");
     }
 
     #[test]
-    fn what_it_does_not_know_it_refuses() {
+    fn unsupported_models_are_refused() {
         check("model_type", json!("gpt2"), "model_type is `gpt2`");
         check("attention_bias", json!(true), "attention_bias is true");
         check("hidden_act", json!("gelu"), "hidden_act is gelu");

@@ -21,7 +21,7 @@ use super::ops::tests::{check_close, random};
 use super::params::Grads;
 use super::pass::Pass;
 use super::rows::Row;
-use super::{Job, Line, Means, Outcome, TrainError, checkpoints};
+use super::{ComputeConfig, Job, Line, Outcome, TrainError, checkpoints};
 use crate::settings::{Method, Settings, Target};
 
 const WORDS: usize = 64;
@@ -93,9 +93,19 @@ fn dataset(folder: &Path, rows: &[Row]) -> PathBuf {
 
 fn settings(method: Method) -> Settings {
     let (rank, alpha, targets) = (4, 8.0, Target::ALL.to_vec());
-    let (warmup, accumulation, epochs, learning_rate) = (2, 3, 3, 1e-2);
+    let (warmup_steps, gradient_accumulation_steps) = (2, 3);
+    let (epochs, learning_rate) = (3, 1e-2);
     let changed = Settings::of(method);
-    Settings { rank, alpha, targets, warmup, accumulation, epochs, learning_rate, ..changed }
+    Settings {
+        rank,
+        alpha,
+        targets,
+        warmup_steps,
+        gradient_accumulation_steps,
+        epochs,
+        learning_rate,
+        ..changed
+    }
 }
 
 fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
@@ -168,10 +178,11 @@ fn how_much_at_a_time_changes_nothing() {
             let rows = rows();
             let plain = model(&base, &settings, Chunks::default());
             let (loss, grads) = learn(&plain, &rows, 1, rate);
-            for (pass, queries, logits, kept_layers) in
+            for (pass, queries, logits, no_recompute_layers) in
                 [(30, 256, 1 << 20, 0), (1000, 3, 16, 1), (1000, 1, 1 << 10, 2), (1, 4, 1, 0)]
             {
-                let other = model(&base, &settings, Chunks { queries, logits, kept_layers });
+                let other =
+                    model(&base, &settings, Chunks { queries, logits, no_recompute_layers });
                 let (other_loss, other_grads) = learn(&other, &rows, pass, rate);
                 assert!(
                     (other_loss / loss - 1.0).abs() < 1e-6,
@@ -215,7 +226,11 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
         dataset: dataset.into(),
         output: folder.join(name),
         settings: settings(method),
-        means: Means { pass_tokens: 24, memory: Some(1 << 40), ..Means::default() },
+        means: ComputeConfig {
+            micro_batch_tokens: 24,
+            memory: Some(1 << 40),
+            ..ComputeConfig::default()
+        },
         gpus: Vec::new(),
         precision: None,
     }
@@ -320,14 +335,14 @@ fn what_cannot_be_trained_is_refused_in_a_sentence() {
     let rows = dataset(folder.path(), &rows());
     let job = |name| job(folder.path(), &base, &rows, Method::Lora, name);
     let mut long = job("long");
-    long.settings.max_tokens = 15;
+    long.settings.max_length = 15;
     check(
         long,
-        "row row-2 has 20 tokens and 15 are the most: build the dataset with --max-tokens 15",
+        "row row-2 has 20 tokens, and the limit is 15: build the dataset with --max-length 15",
     );
     let mut small = job("small");
     small.means.memory = Some(100_000);
-    check(small, "it needs about");
+    check(small, "training needs about");
     let kept = job("kept");
     kept.clone().ready().unwrap().load().unwrap();
     let mut other = kept;
@@ -335,9 +350,9 @@ fn what_cannot_be_trained_is_refused_in_a_sentence() {
     check(other, "holds another training: its rank is 4, not 8");
     let mut gpu = job("gpu");
     gpu.gpus = vec![0, 1];
-    check(gpu.clone(), "this fixfly was built without GPUs");
+    check(gpu.clone(), "this fixfly was built without GPU support");
     gpu.gpus = vec![1, 0, 1];
-    check(gpu, "--gpu names 1 twice");
+    check(gpu, "--gpu lists 1 twice");
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The training itself: rows in their order, a step after a step, and what it
-//! leaves behind.
+//! The training loop: the order of rows, the steps, and the checkpoints.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,17 +19,17 @@ use super::rows::Rows;
 use super::save;
 use crate::settings::{Method, Settings};
 
-/// Whoever sees a training go on.
+/// An observer of a training.
 pub trait Watch {
     /// A line of its log.
     fn line(&mut self, line: &Line);
 
-    /// A checkpoint that is on the disk.
+    /// Called after a checkpoint is written.
     fn saved(&mut self, _checkpoint: &Checkpoint) {}
 
-    /// How many tasks the student of a checkpoint repairs. None: that was not
-    /// asked, or not found out this time; then it is asked again when the
-    /// training ends, or goes on another time.
+    /// Evaluates a checkpoint on tasks. `None` if there is no evaluation, or if it
+    /// failed; a failed one is repeated at the end of the training, or when the
+    /// training resumes.
     fn repairs(&mut self, _checkpoint: &Checkpoint) -> Option<Repairs> {
         None
     }
@@ -47,11 +46,11 @@ impl<F: FnMut(&Line)> Watch for F {
 pub enum Outcome {
     /// All steps were taken.
     Done,
-    /// Somebody asked it to stop; the same job goes on after these steps.
+    /// The user stopped it after this many steps; the same job resumes from there.
     Stopped(usize),
 }
 
-/// The file of a checkpoint that holds what was learned.
+/// The file of a checkpoint with the trained parameters.
 pub(super) fn learned_file(method: Method) -> &'static str {
     match method {
         Method::Lora => "adapter_model.safetensors",
@@ -59,7 +58,7 @@ pub(super) fn learned_file(method: Method) -> &'static str {
     }
 }
 
-/// The rows of an epoch, in its order.
+/// The order of the rows in an epoch.
 pub(super) fn order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     chance::shuffle(&mut order, chance::key(&[seed, 0xE, epoch as u64]));
@@ -100,15 +99,15 @@ impl Sum {
     }
 }
 
-/// Whoever is told of a training: the files of its log, and somebody who watches.
-struct Told<'a> {
+/// The receivers of a training's events: the log and the observer.
+struct Events<'a> {
     log: Log,
     folder: PathBuf,
     stop: &'a AtomicBool,
     watch: &'a mut dyn Watch,
 }
 
-impl Told<'_> {
+impl Events<'_> {
     fn line(&mut self, line: &Line) -> Result<(), TrainError> {
         let file = self.folder.join("log.jsonl");
         self.log.write(line).map_err(TrainError::io("write", &file))?;
@@ -116,8 +115,8 @@ impl Told<'_> {
         Ok(())
     }
 
-    /// Finds out what a checkpoint's student repairs.
-    fn tried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    /// Evaluates a checkpoint.
+    fn evaluate(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let Some(epoch) = checkpoint.facts.epoch else { return Ok(()) };
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -128,15 +127,15 @@ impl Told<'_> {
         self.line(&Line::Repairs { step, epoch: epoch as f64, repairs })
     }
 
-    /// The same for each of which it is not known.
-    fn untried(&mut self) -> Result<(), TrainError> {
+    /// Evaluates all checkpoints that have no evaluation yet.
+    fn evaluate_rest(&mut self) -> Result<(), TrainError> {
         let all = checkpoints(&self.folder)?;
-        all.iter().filter(|one| one.is_untried()).try_for_each(|one| self.tried(one))
+        all.iter().filter(|one| one.is_not_evaluated()).try_for_each(|one| self.evaluate(one))
     }
 }
 
 impl Trainer {
-    /// One that has taken so many steps.
+    /// A training after `done` steps.
     pub(super) fn new(
         job: Job,
         rows: Rows,
@@ -147,7 +146,7 @@ impl Trainer {
         Trainer { job, rows, copies, optimiser, plan, done, saved: done }
     }
 
-    /// What it takes.
+    /// What the training needs.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -157,15 +156,15 @@ impl Trainer {
         self.done
     }
 
-    /// Trains to the end, or until `stop`; tells what happens.
+    /// Trains to the end, or until `stop` is set; reports to `watch`.
     ///
     /// # Errors
-    /// [`TrainError`]; what was checkpointed stays.
+    /// [`TrainError`]; existing checkpoints stay.
     pub fn run(&mut self, stop: &AtomicBool, watch: &mut dyn Watch) -> Result<Outcome, TrainError> {
         let folder = self.job.output.clone();
         let (log, kept) = Log::open(&folder, self.done)?;
-        let mut told = Told { log, folder, stop, watch };
-        told.untried()?;
+        let mut events = Events { log, folder, stop, watch };
+        events.evaluate_rest()?;
         let begun = self.done / self.plan.steps_per_epoch * self.plan.steps_per_epoch;
         let mut sum = Sum::default();
         kept.iter().for_each(|line| sum.add(line, begun));
@@ -178,18 +177,18 @@ impl Trainer {
             }
             let line = Line::Step(self.step()?);
             sum.add(&line, begun);
-            told.line(&line)?;
+            events.line(&line)?;
             if self.done.is_multiple_of(self.plan.steps_per_epoch) {
                 let epoch = self.done / self.plan.steps_per_epoch;
                 let validation = self.validate(epoch)?;
-                validation.iter().try_for_each(|line| told.line(line))?;
+                validation.iter().try_for_each(|line| events.line(line))?;
                 let loss = std::mem::take(&mut sum).mean();
                 let checkpoint = self.save(Some(epoch), loss, validation)?;
-                told.watch.saved(&checkpoint);
-                told.tried(&checkpoint)?;
+                events.watch.saved(&checkpoint);
+                events.evaluate(&checkpoint)?;
             }
         }
-        told.untried()?;
+        events.evaluate_rest()?;
         Ok(Outcome::Done)
     }
 
@@ -203,7 +202,7 @@ impl Trainer {
         order[from..order.len().min(from + size)].to_vec()
     }
 
-    /// What of a row's inputs is left out, in this step.
+    /// The dropout of this step.
     fn dropout(&self, pass: &Pass, rows: &[usize]) -> Dropout {
         let Settings { method, dropout, seed, .. } = self.job.settings;
         if method == Method::Full || dropout == 0.0 {
@@ -219,8 +218,8 @@ impl Trainer {
         let which = self.next();
         let rows = which.iter().map(|at| &self.rows.train[*at]);
         let tokens = rows.clone().map(|row| row.tokens.len()).sum::<usize>();
-        // Of one pass only one device would have something to do.
-        let most = self.job.means.pass_tokens.min(tokens.div_ceil(self.copies.count()));
+        // A single micro-batch would keep only one device busy.
+        let most = self.job.means.micro_batch_tokens.min(tokens.div_ceil(self.copies.count()));
         let with_dropout = |pass| {
             let dropout = self.dropout(&pass, &which);
             (pass, dropout)
@@ -237,7 +236,7 @@ impl Trainer {
         }
         let settings = &self.job.settings;
         let rate = settings.rate(self.done, self.plan.steps);
-        let scale = clipped(gradient, settings.clip);
+        let scale = clipped(gradient, settings.max_grad_norm);
         self.optimiser.step(&mut self.copies.first.params, &grads, scale, rate, settings)?;
         self.copies.follow()?;
         self.done += 1;
@@ -253,10 +252,10 @@ impl Trainer {
         })
     }
 
-    /// How the validation rows went; none without rows.
+    /// The loss on the validation rows; none without rows.
     fn validate(&self, epoch: usize) -> Result<Option<Line>, TrainError> {
         let (mut total, mut learned) = (0.0, 0);
-        for pass in Pass::pack(&self.rows.validation, self.job.means.pass_tokens) {
+        for pass in Pass::pack(&self.rows.validation, self.job.means.micro_batch_tokens) {
             total += self.copies.first.loss(&pass)?;
             learned += pass.targets.len();
         }

@@ -14,7 +14,7 @@ pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(
-            "ShareGPT cannot say which message carries loss: leave sharegpt out of --write, or use --loss all or last".into(),
+            "ShareGPT cannot say which message carries loss: leave sharegpt out of --format, or use --loss all or last".into(),
         )),
     }
 }
@@ -61,7 +61,7 @@ fn entry(part: &str) -> Value {
     })
 }
 
-/// What LLaMA-Factory must be told so that it learns what the dataset means.
+/// The settings that LLaMA-Factory needs to train on the dataset as intended.
 fn settings(summary: &Summary, validation: bool) -> String {
     let recipe = &summary.recipe;
     let (thinking, why) = match recipe.reasoning.rows {

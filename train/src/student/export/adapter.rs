@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, safetensors};
 use serde_json::Value;
 
 use super::super::error::TrainError;
-use super::super::shape::Shape;
+use super::super::shape::ModelConfig;
 use crate::settings::Target;
 
 /// An adapter of LoRA.
@@ -67,7 +67,7 @@ impl Adapter {
     }
 
     /// What it adds, in the order of a model of this shape.
-    pub(super) fn changes(&self, shape: &Shape) -> Result<Vec<Change>, TrainError> {
+    pub(super) fn changes(&self, shape: &ModelConfig) -> Result<Vec<Change>, TrainError> {
         let mut changes = Vec::new();
         for layer in 0..shape.layers {
             for target in Target::ALL {

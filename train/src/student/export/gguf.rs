@@ -11,18 +11,18 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 
 use super::super::error::TrainError;
-use super::super::shape::{Family, Shape};
+use super::super::shape::{Family, ModelConfig};
 use super::super::weights::Weights;
 use super::adapter::{Adapter, base_of};
-use super::{Numbers, tokenizer};
+use super::{ExportDtype, tokenizer};
 use crate::settings::Target;
 
 /// llama.cpp's numbers for a tensor, and for a file of such tensors.
-fn kind(numbers: Numbers) -> (GgmlDType, u32) {
+fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
     match numbers {
-        Numbers::F32 => (GgmlDType::F32, 0),
-        Numbers::F16 => (GgmlDType::F16, 1),
-        Numbers::Bf16 => (GgmlDType::BF16, 32),
+        ExportDtype::F32 => (GgmlDType::F32, 0),
+        ExportDtype::F16 => (GgmlDType::F16, 1),
+        ExportDtype::Bf16 => (GgmlDType::BF16, 32),
     }
 }
 
@@ -42,10 +42,10 @@ fn name(layer: usize, target: Target) -> String {
 
 /// llama.cpp's architecture `llama` turns neighbouring pairs, Hugging Face's
 /// weights pairs half a head apart: the rows of queries and keys change places.
-fn placed(shape: &Shape, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
+fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
     let heads = match (shape.family, target) {
         (Family::Llama | Family::Mistral, Target::QProj) => shape.heads,
-        (Family::Llama | Family::Mistral, Target::KProj) => shape.kept_heads,
+        (Family::Llama | Family::Mistral, Target::KProj) => shape.key_value_heads,
         _ => return Ok(tensor),
     };
     let (out, columns) = tensor.dims2()?;
@@ -55,13 +55,13 @@ fn placed(shape: &Shape, target: Target, tensor: Tensor) -> candle_core::Result<
 
 /// Tensors and values of a file to be.
 struct Gguf {
-    numbers: Numbers,
+    numbers: ExportDtype,
     values: Vec<(String, Value)>,
     tensors: Vec<(String, QTensor)>,
 }
 
 impl Gguf {
-    fn new(numbers: Numbers, architecture: &str, holds: &str) -> Gguf {
+    fn new(numbers: ExportDtype, architecture: &str, holds: &str) -> Gguf {
         let text = |text: &str| Value::String(text.into());
         let values = vec![
             ("general.architecture".into(), text(architecture)),
@@ -108,8 +108,8 @@ impl Gguf {
 /// [`TrainError`] where the adapter cannot be read or does not fit its model.
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
-    let shape = Shape::open(base_of(base, Some(&adapter))?)?;
-    let mut gguf = Gguf::new(Numbers::F32, shape.family.gguf(), "adapter");
+    let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
+    let mut gguf = Gguf::new(ExportDtype::F32, shape.family.gguf(), "adapter");
     gguf.value("adapter.type", Value::String("lora".into()));
     gguf.value("adapter.lora.alpha", Value::F32(adapter.alpha as f32));
     for change in adapter.changes(&shape)? {
@@ -124,8 +124,8 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 ///
 /// # Errors
 /// [`TrainError`] where the model folder lacks something or the disk refuses.
-pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), TrainError> {
-    let shape = Shape::open(base)?;
+pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
+    let shape = ModelConfig::open(base)?;
     let weights = Weights::open(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
     let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
@@ -140,7 +140,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), Tra
         gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
     }
     if let Some(stretch) = shape.stretch {
-        let plain = Shape { stretch: None, ..shape.clone() }.frequencies();
+        let plain = ModelConfig { stretch: None, ..shape.clone() }.frequencies();
         let factors: Vec<f32> = plain.iter().map(|one| stretch.of(*one) as f32).collect();
         gguf.tensor("rope_freqs.weight".into(), &Tensor::new(factors, &Device::Cpu)?)?;
     }
@@ -166,7 +166,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: Numbers) -> Result<(), Tra
     gguf.write(file)
 }
 
-fn sizes(gguf: &mut Gguf, shape: &Shape) {
+fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
     let architecture = shape.family.gguf();
     let numbers = [
         ("context_length", shape.context),
@@ -174,7 +174,7 @@ fn sizes(gguf: &mut Gguf, shape: &Shape) {
         ("block_count", shape.layers),
         ("feed_forward_length", shape.inner),
         ("attention.head_count", shape.heads),
-        ("attention.head_count_kv", shape.kept_heads),
+        ("attention.head_count_kv", shape.key_value_heads),
         ("attention.key_length", shape.head),
         ("attention.value_length", shape.head),
         ("rope.dimension_count", shape.head),

@@ -1,4 +1,4 @@
-//! An adapter's changes added into its model's weights.
+//! Merges an adapter into the weights of its model.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,26 +7,26 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, safetensors};
 
 use super::super::error::TrainError;
-use super::super::shape::Shape;
+use super::super::shape::ModelConfig;
 use super::super::weights::shards;
 use super::adapter::{Adapter, base_of};
-use super::{Numbers, beside_model};
+use super::{ExportDtype, beside_model};
 
 /// Writes the model folder that `adapter` and `base` make together, one shard
-/// after the other, in the numbers that the base has or in others. `base`:
-/// where not the one that the adapter names.
+/// after the other, in the base's dtype or in `dtype`. `base` overrides the
+/// model folder that the adapter names.
 ///
 /// # Errors
-/// [`TrainError`] where the two do not fit, or the disk refuses.
+/// [`TrainError`] if the two do not match, or a file cannot be written.
 pub fn merge(
     base: Option<&Path>,
     adapter: Option<&Path>,
     output: &Path,
-    numbers: Option<Numbers>,
+    dtype: Option<ExportDtype>,
 ) -> Result<(), TrainError> {
     let adapter = adapter.map(Adapter::open).transpose()?;
     let base = base_of(base, adapter.as_ref())?;
-    let shape = Shape::open(base)?;
+    let shape = ModelConfig::open(base)?;
     let mut changes = HashMap::new();
     if let Some(adapter) = &adapter {
         let scale = adapter.alpha / adapter.rank as f64;
@@ -40,7 +40,7 @@ pub fn merge(
     for shard in shards(base)? {
         let mut tensors = HashMap::new();
         for (name, tensor) in safetensors::load(&shard, &Device::Cpu)? {
-            let kept = numbers.map_or(tensor.dtype(), Numbers::dtype);
+            let kept = dtype.map_or(tensor.dtype(), ExportDtype::dtype);
             let tensor = match changes.remove(&name) {
                 Some((change, scale)) => added(&tensor, &change.a, &change.b, scale)?,
                 None => tensor,

@@ -99,14 +99,14 @@ impl Attention<'_> {
 }
 
 impl Chunk {
-    /// The chunk's queries, those that share keys together: kept heads × (group
+    /// The chunk's queries, those that share keys together: key-value heads × (group
     /// · tokens) × numbers.
     fn grouped(&self, q: &Tensor, kept: usize) -> Result<Tensor> {
         let (heads, _, numbers) = q.dims3()?;
         q.narrow(1, self.queries, self.count)?.reshape((kept, heads / kept * self.count, numbers))
     }
 
-    /// kept heads × (group · tokens) × numbers as tokens × (heads · numbers).
+    /// key-value heads × (group · tokens) × numbers as tokens × (heads · numbers).
     fn flat(&self, part: &Tensor, heads: usize) -> Result<Tensor> {
         let numbers = part.dim(2)?;
         part.reshape((heads, self.count, numbers))?

@@ -90,7 +90,7 @@ fn twenty_steps_are_those_of_pytorch() {
                 "{kind} {step}: {norm}, not {right_norm}"
             );
             assert!((rate - right_rate).abs() < 1e-12);
-            let scale = clipped(norm, settings.clip);
+            let scale = clipped(norm, settings.max_grad_norm);
             optimiser.step(&mut model.params, &grads, scale, rate, &settings).unwrap();
         }
     }

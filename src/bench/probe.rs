@@ -1,5 +1,5 @@
-//! `fixfly bench mark`: which items a sandbox can serve, found by running them
-//! there and in `local`.
+//! `fixfly bench probe`: finds out which items a sandbox supports by running them
+//! in it and in `local`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use super::trial;
+use super::evaluate;
 use crate::failure::Usage;
 use crate::run::{cpus, first, split};
 use crate::terminal::{Terminal, print};
@@ -24,19 +24,19 @@ use crate::terminal::{Terminal, print};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  fixfly bench mark django
-  fixfly bench mark django --split train --limit 200
-  fixfly bench mark python --benchmark-dir benchmarks/mine
+  fixfly bench probe django
+  fixfly bench probe django --split train --limit 200
+  fixfly bench probe python --benchmark-dir benchmarks/mine
 
-An item fits a sandbox where its original passes, a stub fails, and every test
-of both ends as in `local`. What is found is kept in the benchmark's folder, in
-wasm.jsonl, item by item; the same command continues.")]
+A sandbox supports an item if the original passes, a stub fails, and every test
+of both has the same outcome as in `local`. Results are saved item by item to
+wasm.jsonl in the benchmark directory. Run the same command again to resume.")]
 pub(crate) struct Flags {
-    /// Benchmark to try: django or python
+    /// Benchmark to probe: django or python
     #[arg(value_name = "BENCHMARK")]
     benchmark: String,
 
-    /// Sandbox that serves some items
+    /// Sandbox to probe
     #[arg(long, default_value = "wasm")]
     sandbox: String,
 
@@ -44,38 +44,40 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "benchmark", value_parser = split)]
     split: Split,
 
-    /// Only the first so many items
+    /// Probe at most this many items
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
-    /// Try items again that were tried
+    /// Probe items again that already have a result
     #[arg(long)]
-    again: bool,
+    force: bool,
 
-    /// Items at a time; as many as there are processors if not given
+    /// Number of items to probe in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
 
-    /// File to keep what is found in, if not in the benchmark's folder
+    /// File to save results to [default: in the benchmark directory]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Folder of the benchmark, if it is not in its usual place
+    /// Benchmark directory, if not the default
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 }
 
-/// What tries items, in both sandboxes.
-struct Trier {
+/// Runs items in both sandboxes.
+struct Prober {
     methods: Arc<Methods>,
-    there: Pool,
+    probed: Pool,
     local: Pool,
 }
 
-pub(crate) fn mark(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if !PARTIAL.contains(&flags.sandbox.as_str()) {
         let (name, some) = (&flags.sandbox, PARTIAL.join(", "));
-        return Err(Usage(format!("`{name}` serves every item; some are served by: {some}")).into());
+        return Err(
+            Usage(format!("`{name}` supports every item; sandboxes to probe: {some}")).into()
+        );
     }
     let folder = flags.benchmark_dir.clone();
     let (methods, folder) = match (flags.benchmark.as_str(), folder) {
@@ -85,7 +87,8 @@ pub(crate) fn mark(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         ("python", Some(folder)) => (python::load(Some(&folder))?, folder),
         ("python", None) => (python::load(None)?, PathBuf::new()),
         (other, _) => {
-            let sentence = format!("there is no benchmark `{other}` of methods: django, python");
+            let sentence =
+                format!("there is no benchmark of methods `{other}`; there is: django, python");
             return Err(Usage(sentence).into());
         }
     };
@@ -95,40 +98,40 @@ pub(crate) fn mark(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         let entry = find("sandbox", fixfly_sandboxes::ALL, name).map_err(Usage)?;
         Ok((entry.open)()?)
     };
-    let trier = Trier {
+    let prober = Prober {
         methods: Arc::new(methods),
-        there: Pool::new(host(&flags.sandbox)?, jobs),
+        probed: Pool::new(host(&flags.sandbox)?, jobs),
         local: Pool::new(host("local")?, jobs),
     };
-    on_threads(try_all(Arc::new(trier), flags, jobs, file, terminal))
+    on_threads(probe_all(Arc::new(prober), flags, jobs, file, terminal))
 }
 
-async fn try_all(
-    trier: Arc<Trier>,
+async fn probe_all(
+    prober: Arc<Prober>,
     flags: &Flags,
     jobs: usize,
     file: PathBuf,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     let mut known = Fits::read(&file)?;
-    let tasks = first(trier.methods.tasks(flags.split).await?, flags.limit);
-    let item = |task: &Task| trier.methods.manifest().items.iter().find(|item| item.id == task.id);
+    let tasks = first(prober.methods.tasks(flags.split).await?, flags.limit);
+    let item = |task: &Task| prober.methods.manifest().items.iter().find(|item| item.id == task.id);
     let items: Vec<Item> = tasks.iter().filter_map(item).cloned().collect();
-    let untried = |(_, item): &(Task, Item)| flags.again || known.get(item).is_none();
+    let is_to_do = |(_, item): &(Task, Item)| flags.force || known.get(item).is_none();
     let queue: VecDeque<(Task, Item)> =
-        tasks.into_iter().zip(items.clone()).filter(untried).collect();
-    let style =
-        ProgressStyle::with_template("mark {wide_bar} {pos}/{len}  {elapsed} gone, {eta} to go")?;
+        tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
+    let template = "probe {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
+    let style = ProgressStyle::with_template(template)?;
     let bar = terminal.show(ProgressBar::new(queue.len() as u64).with_style(style));
     let queue = Arc::new(Mutex::new(queue));
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     for _ in 0..jobs {
-        let (trier, queue, sender) = (trier.clone(), queue.clone(), sender.clone());
+        let (prober, queue, sender) = (prober.clone(), queue.clone(), sender.clone());
         tokio::spawn(async move {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some((task, item)) = next() {
                 let fit =
-                    trier.fit(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
+                    prober.fit(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
                 if sender.send(fit).is_err() {
                     break;
                 }
@@ -145,42 +148,49 @@ async fn try_all(
                 known.write(&file)?;
             }
             Err(why) => {
-                terminal.say(&why);
+                terminal.status(&why);
                 broken.push(why);
             }
         }
     }
     bar.finish_and_clear();
-    trier.there.drain().await.and(trier.local.drain().await).context("a sandbox remains")?;
+    prober
+        .probed
+        .drain()
+        .await
+        .and(prober.local.drain().await)
+        .context("cannot close a sandbox")?;
     print(&table(flags, &items, &known))?;
-    terminal.say(&format!("facts: {}", file.display()));
+    terminal.status(&format!("wrote {}", file.display()));
     match broken.len() {
         0 => Ok(()),
-        some => anyhow::bail!("{some} items could not be tried; the same command tries them again"),
+        some => anyhow::bail!(
+            "{some} items could not be probed; run the same command again to retry them"
+        ),
     }
 }
 
 fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
-    let tried: Vec<&Fit> = items.iter().filter_map(|item| known.get(item)).collect();
-    let mut unfit = BTreeMap::<String, usize>::new();
-    for why in tried.iter().filter_map(|fit| fit.why.clone()) {
-        *unfit.entry(why).or_default() += 1;
+    let probed: Vec<&Fit> = items.iter().filter_map(|item| known.get(item)).collect();
+    let mut unsupported = BTreeMap::<String, usize>::new();
+    for why in probed.iter().filter_map(|fit| fit.why.clone()) {
+        *unsupported.entry(why).or_default() += 1;
     }
-    let served = tried.iter().filter(|fit| fit.why.is_none()).count();
+    let supported = probed.iter().filter(|fit| fit.why.is_none()).count();
     format!(
-        "{} ({}): {} serves {served} of {} items; left out:\n{}",
+        "{} ({}): {} supports {supported} of {} items; unsupported:\n{}",
         flags.benchmark,
         flags.split.name(),
         flags.sandbox,
-        tried.len(),
-        reasons(unfit),
+        probed.len(),
+        reasons(unsupported),
     )
 }
 
-/// Reasons and how many they concern, the most frequent first.
-pub(crate) fn reasons(unfit: BTreeMap<String, usize>) -> String {
+/// Reasons with their counts, the most frequent first.
+pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
     const MOST: usize = 12;
-    let mut rows: Vec<(String, usize)> = unfit.into_iter().collect();
+    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
     rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
     let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
     rows.truncate(MOST);
@@ -188,17 +198,17 @@ pub(crate) fn reasons(unfit: BTreeMap<String, usize>) -> String {
     rows.iter().map(|(why, count)| format!("  {count:5}  {why}\n")).collect()
 }
 
-impl Trier {
+impl Prober {
     async fn fit(&self, task: &Task, item: &Item) -> Result<Fit, BenchmarkError> {
         let fit = |why| Fit { id: item.id.clone(), hash: item.hash.clone(), why };
         for answer in [Answer::Truth, Answer::Stub] {
-            let code = self.methods.secrets().answer(task, answer)?;
-            let there = trial(&self.there, &*self.methods, task, &code).await?;
-            if answer == Answer::Truth && there.outcome != Outcome::Passed {
-                return Ok(fit(Some(format!("the original fails: {}", first_failure(&there)))));
+            let code = self.methods.ground_truth().answer(task, answer)?;
+            let probed = evaluate(&self.probed, &*self.methods, task, &code).await?;
+            if answer == Answer::Truth && probed.outcome != Outcome::Passed {
+                return Ok(fit(Some(format!("the original fails: {}", first_failure(&probed)))));
             }
-            let local = trial(&self.local, &*self.methods, task, &code).await?;
-            if outcomes(&there) != outcomes(&local) {
+            let local = evaluate(&self.local, &*self.methods, task, &code).await?;
+            if outcomes(&probed) != outcomes(&local) {
                 return Ok(fit(Some(match answer {
                     Answer::Truth => "the original's tests end otherwise than in local".into(),
                     Answer::Stub => "the stub's tests end otherwise than in local".into(),
@@ -214,7 +224,7 @@ fn outcomes(observation: &Observation) -> Vec<(&str, TestOutcome)> {
     results.map(|result| (result.id.as_str(), result.outcome)).collect()
 }
 
-/// What went wrong first, short enough to be counted.
+/// The first failure, shortened so that equal failures can be counted.
 fn first_failure(observation: &Observation) -> String {
     const MOST: usize = 60;
     let results = observation.tests.iter().flat_map(|report| &report.results);

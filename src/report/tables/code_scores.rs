@@ -1,20 +1,21 @@
-//! Table 5.5: methods beside those that their authors wrote.
+//! Similarity of submitted methods to the reference methods (paper: table 5.5).
 
 use fixfly_benchmarks::metrics::{Compared, Estimate, Share, bootstrap, mean_interval};
 
 use super::super::cells;
-use super::super::groups::{Group, SEED, Set};
+use super::super::groups::{Group, RunSet, SEED};
 use super::super::truth::Judged;
 use super::{Entry, Filled, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.5",
-    title: "last methods beside the original ones",
-    needs: "runs with methods",
+    name: "code-scores",
+    number: Some("5.5"),
+    title: "CodeBLEU and exact match with the reference methods",
+    needs: "runs of a method benchmark",
     fill,
 };
 
-fn fill(set: &Set<'_>) -> Filled {
+fn fill(set: &RunSet<'_>) -> Filled {
     let groups = methods(set);
     let rows = groups.iter().filter(|g| g.attempts().any(|a| a.method.is_some())).map(|group| {
         let judged: Vec<&Judged> = group.attempts().filter_map(|a| a.judged.as_ref()).collect();
@@ -37,30 +38,31 @@ fn fill(set: &Set<'_>) -> Filled {
         ]
     });
     let columns = [
-        "model",
+        "Model",
         "CodeBLEU package, corpus",
-        "mean",
+        "CodeBLEU package, mean",
         "CodeBLEU codexglue, corpus",
-        "mean",
-        "of",
+        "CodeBLEU codexglue, mean",
+        "n",
         "EM text, % of episodes",
         "EM code, % of episodes",
         "EM code, % of solved",
     ];
     let mut notes = vec![
-        "The last method of each episode; where none was offered it counts as no match, and is not \
-         in CodeBLEU."
+        "Scores are of the last method of each episode. An episode without a method counts as no \
+         match and is excluded from CodeBLEU."
             .into(),
-        "EM text: equal but for white space at line ends and blank lines around; EM code: docstring, \
-         comments, blank lines and decorators set aside too."
+        "EM: exact match. EM text ignores trailing white space and surrounding blank lines. EM code \
+         also ignores the docstring, comments, blank lines and decorators."
             .into(),
-        "In brackets: 95 % intervals, bootstrap over methods (corpus and mean), Wilson's (EM).".into(),
+        "Parentheses: 95 % intervals (CodeBLEU: bootstrap over methods, EM: Wilson).".into(),
     ];
-    notes.extend(set.no_truth.iter().map(|why| format!("Original methods are not there: {why}")));
+    notes
+        .extend(set.no_truth.iter().map(|why| format!("Cannot read the reference methods: {why}")));
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }
 
-/// Over the corpus, and the mean of each.
+/// The corpus score, and the mean score of the methods.
 fn codebleu(judged: &[&Judged], variant: usize) -> (String, String) {
     let compared: Vec<&Compared> = judged.iter().map(|judged| &judged.compared[variant]).collect();
     let corpus: Option<Estimate> = bootstrap(compared.len(), SEED, |drawn| {

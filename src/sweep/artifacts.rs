@@ -1,4 +1,4 @@
-//! Steps of a sweep: commands of fixfly's own, and what each left.
+//! Stages of a sweep: commands of fixfly, and the artifacts that they write.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,16 +13,16 @@ use crate::failure::{Interrupted, Usage};
 use crate::run::hex;
 use crate::terminal::Terminal;
 
-/// Files of a folder that say what is in it.
+/// Files that identify the content of a folder.
 const TELLING: [&str; 4] = ["config.json", "tokenizer.json", "run.json", "episodes.jsonl"];
 
-/// A command that makes one thing.
+/// A command that writes one artifact.
 pub(super) struct Step {
     kind: &'static str,
     name: String,
     ending: Option<&'static str>,
     words: Vec<String>,
-    /// What it reads that no step made.
+    /// Inputs that no stage wrote.
     inputs: Vec<PathBuf>,
 }
 
@@ -47,13 +47,13 @@ impl Step {
         Ok(self)
     }
 
-    /// It reads these, too.
+    /// Adds inputs.
     pub(super) fn of(mut self, inputs: &[&Path]) -> Step {
         self.inputs.extend(inputs.iter().map(|path| path.to_path_buf()));
         self
     }
 
-    /// It makes a file, not a folder.
+    /// Marks the artifact as a file instead of a folder.
     pub(super) fn file(mut self, ending: &'static str) -> Step {
         self.ending = Some(ending);
         self
@@ -64,8 +64,7 @@ impl Step {
         self.words.iter().cloned().chain(output).collect()
     }
 
-    /// What it makes, by all that decides it: so nothing is made twice, and
-    /// nothing is taken for what it is not.
+    /// The hash of everything that determines the artifact.
     fn key(&self, folder: &str) -> anyhow::Result<String> {
         let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
         for word in &self.words {
@@ -73,15 +72,15 @@ impl Step {
             hash.update([0]);
         }
         for input in &self.inputs {
-            told(&mut hash, input)?;
+            hash_input(&mut hash, input)?;
         }
         Ok(hex(hash.finalize().into_iter().take(5)))
     }
 }
 
-/// A file's content; of a folder what tells it from others. What is not there
-/// is for the command to complain of.
-fn told(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
+/// Hashes a file's content, or the identifying files of a folder. Skips missing
+/// files: the command itself reports them.
+fn hash_input(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
     let read = |file: &Path| {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
     };
@@ -107,39 +106,39 @@ fn told(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a step makes, and what says that it is whole.
+/// The path of an artifact, and of the file that marks it as complete.
 struct Place {
     made: PathBuf,
     done: PathBuf,
 }
 
-/// Where steps are done and what they make is kept.
-pub(super) struct Workshop {
+/// Runs stages and stores their artifacts.
+pub(super) struct ArtifactStore {
     folder: PathBuf,
     program: PathBuf,
     stop: Arc<AtomicBool>,
     terminal: Terminal,
 }
 
-impl Workshop {
+impl ArtifactStore {
     pub(super) fn open(
         folder: &Path,
         stop: Arc<AtomicBool>,
         terminal: &Terminal,
-    ) -> anyhow::Result<Workshop> {
+    ) -> anyhow::Result<ArtifactStore> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let program = std::env::current_exe().context("cannot find this program")?;
-        Ok(Workshop { folder, program, stop, terminal: terminal.clone() })
+        Ok(ArtifactStore { folder, program, stop, terminal: terminal.clone() })
     }
 
-    /// A path as it is within the folder.
+    /// A path relative to the folder.
     pub(super) fn within(&self, path: &Path) -> String {
         path.strip_prefix(&self.folder).unwrap_or(path).display().to_string()
     }
 
-    /// Does a step, or finds it done; gives what it makes.
+    /// Runs a stage unless it is done; returns the path of its artifact.
     pub(super) fn make(&self, step: &Step) -> anyhow::Result<PathBuf> {
         self.make_by(step, |words| {
             let mut command = Command::new(&self.program);
@@ -148,7 +147,7 @@ impl Workshop {
         })
     }
 
-    /// The same, and `work` does it, given the words of the command.
+    /// The same, with `work` to run the command.
     pub(super) fn make_by(
         &self,
         step: &Step,
@@ -157,19 +156,19 @@ impl Workshop {
         let Place { made, done } = self.place(step)?;
         let named = self.within(&made);
         if done.is_file() {
-            self.terminal.say(&format!("{named} is there"));
+            self.terminal.status(&format!("{named} exists"));
             return Ok(made);
         }
         let words = step.command(&made);
-        self.terminal.say(&format!("making {named}: fixfly {}", words.join(" ")));
+        self.terminal.status(&format!("making {named}: fixfly {}", words.join(" ")));
         work(&words)?;
-        // Only what is whole is done: every command goes on, or begins again, where this is missing.
+        // Without this file the command resumes or starts again.
         std::fs::write(&done, words.join("\n"))
             .with_context(|| format!("cannot write {}", done.display()))?;
         Ok(made)
     }
 
-    /// The command of a step that is not done.
+    /// The command of a stage, unless it is done.
     pub(super) fn to_do(&self, step: &Step) -> anyhow::Result<Option<Vec<String>>> {
         let Place { made, done } = self.place(step)?;
         Ok((!done.is_file()).then(|| step.command(&made)))
@@ -185,12 +184,12 @@ impl Workshop {
         Ok(Place { made: named(&ending), done: named(".done") })
     }
 
-    /// What a person reads of its steps.
+    /// The terminal of the sweep's messages.
     pub(super) fn terminal(&self) -> &Terminal {
         &self.terminal
     }
 
-    /// Runs a command for what it prints.
+    /// Runs a command and shows its output.
     pub(super) fn show(&self, words: &[String]) -> anyhow::Result<()> {
         let status =
             Command::new(&self.program).args(words).status().context("cannot start fixfly")?;
@@ -199,10 +198,10 @@ impl Workshop {
 
     fn check(&self, status: ExitStatus, words: &[String]) -> anyhow::Result<()> {
         if self.stop.load(Ordering::Relaxed) {
-            return Err(Interrupted("stopped; the same command goes on".into()).into());
+            return Err(Interrupted("stopped; run the same command again to resume".into()).into());
         }
         if !status.success() {
-            bail!("this step ended with {status}: fixfly {}", words.join(" "));
+            bail!("this stage failed with {status}: fixfly {}", words.join(" "));
         }
         Ok(())
     }
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_what_a_thing_was_made_of_and_not_where() {
+    fn a_key_depends_on_inputs_and_not_on_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("recipe.toml");
         let key = |words: &[&str], text: &str, place: &str| {

@@ -1,4 +1,4 @@
-//! What the episodes of a run say.
+//! Results of one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::costs::Costs;
 
-/// What a run achieved. Infrastructure failures are counted once and are in no
-/// other number; a model's own failures count as unsolved.
+/// Results of a run. Infrastructure failures are counted separately and excluded
+/// from all other numbers. Failures of the model count as unsolved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct RunReport {
     /// The run directory.
@@ -22,23 +22,23 @@ pub(crate) struct RunReport {
     pub(crate) seed: u64,
     pub(crate) fixfly: String,
     pub(crate) tasks: usize,
-    /// Episodes that count: the denominator of most shares.
+    /// Episodes without infrastructure failures: the denominator of most shares.
     pub(crate) episodes: usize,
     pub(crate) infrastructure_failures: usize,
-    /// Episodes with a patch that nobody judged: in no share of what was solved.
+    /// Episodes with an ungraded patch, excluded from solve rates.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) unjudged: usize,
     pub(crate) turns: Vec<SolvedAt>,
     pub(crate) solved: Share,
     /// Of the episodes whose task is described by the method's own docstring.
     pub(crate) solved_docstring_only: Share,
-    /// Of the solved episodes that have wider tests, those that pass them too.
-    pub(crate) held_up: Share,
-    /// Of the solved episodes, those that are the reference word for word.
+    /// Of the solved episodes with hidden tests, those that pass them.
+    pub(crate) hidden_tests_pass: Share,
+    /// Of the solved episodes, those that match the reference exactly.
     pub(crate) exact_match: Share,
-    /// Episodes in which a candidate reached for its verdict.
-    /// Of those solved, those in which something is for a person to review.
+    /// Of the solved episodes, those that need manual review.
     pub(crate) to_review: Share,
+    /// Episodes in which a candidate tampered with its verdict.
     pub(crate) tampered: Share,
     pub(crate) model_failures: Share,
     pub(crate) ends: Vec<Named>,
@@ -49,13 +49,13 @@ pub(crate) struct RunReport {
     pub(crate) times: Vec<TimeRow>,
     /// From the first start to the last end.
     pub(crate) wall_seconds: Option<f64>,
-    /// What a training set would keep.
+    /// What a training set would keep of the episodes.
     pub(crate) retention: Vec<Named>,
-    /// Where tasks were sampled more than once.
+    /// For runs with several samples per task.
     pub(crate) samples: Option<Samples>,
-    /// What a model's words cost.
+    /// Model usage.
     pub(crate) costs: Costs,
-    /// Solved episodes by the idea of the solving turn, where a policy says.
+    /// Solved episodes by the idea of the solving turn, if the policy records one.
     pub(crate) ideas: Vec<Named>,
 }
 
@@ -82,13 +82,13 @@ pub(crate) struct Samples {
     pub(crate) pass_at: Vec<PassAt>,
 }
 
-/// Unbiased pass@k: other than solved by turn k, its k counts independent
-/// episodes.
+/// Unbiased pass@k over k independent episodes. This is not the share solved by
+/// turn k.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct PassAt {
     pub(crate) k: usize,
     pub(crate) percent: f64,
-    /// Tasks with at least k episodes that count.
+    /// Tasks with at least k episodes.
     pub(crate) tasks: usize,
 }
 
@@ -106,9 +106,10 @@ impl RunReport {
             Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
         };
         let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
-        let wider: Vec<bool> = solved.iter().filter_map(|e| e.verdict.as_ref()?.held_up).collect();
+        let hidden: Vec<bool> =
+            solved.iter().filter_map(|e| e.verdict.as_ref()?.hidden_tests_pass).collect();
         let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
-        let odd = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
+        let needs_review = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
         let turns = || episodes.iter().flat_map(|episode| &episode.turns);
         let tasks: BTreeSet<&str> = episodes.iter().map(|e| e.task.id.as_str()).collect();
         RunReport {
@@ -128,9 +129,12 @@ impl RunReport {
                 docstring.iter().filter(|e| e.solved()).count(),
                 docstring.len(),
             ),
-            held_up: Share::new(wider.iter().filter(|held| **held).count(), wider.len()),
+            hidden_tests_pass: Share::new(
+                hidden.iter().filter(|pass| **pass).count(),
+                hidden.len(),
+            ),
             exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
-            to_review: Share::new(solved.iter().filter(odd).count(), solved.len()),
+            to_review: Share::new(solved.iter().filter(needs_review).count(), solved.len()),
             tampered: share(&tampered),
             model_failures: share(&model_failure),
             ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
@@ -146,7 +150,7 @@ impl RunReport {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands references over")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -172,7 +176,7 @@ fn turn_rows(episodes: &[&Episode]) -> Vec<SolvedAt> {
     solved(&at, last.unwrap_or(0))
 }
 
-/// How often each name comes, most frequent first.
+/// The share of each name, most frequent first.
 fn counted(names: impl Iterator<Item = String>) -> Vec<Named> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for name in names {
@@ -201,8 +205,8 @@ fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
     };
     let seconds = |millis: u64| millis as f64 / 1000.0;
     vec![
-        row("policy, a turn", turns().map(|t| seconds(t.timings.act_ms)).collect()),
-        row("tool call, a turn", turns().map(|t| seconds(t.timings.call_ms)).collect()),
+        row("policy, per turn", turns().map(|t| seconds(t.timings.act_ms)).collect()),
+        row("tool call, per turn", turns().map(|t| seconds(t.timings.call_ms)).collect()),
         row("episode", episodes.iter().map(|e| e.provenance.seconds).collect()),
     ]
 }
@@ -230,7 +234,7 @@ fn retained(episodes: &[&Episode]) -> Vec<Named> {
     vec![
         row("repaired", |kept| matches!(kept, Retention::Repaired { .. })),
         row("unsolved", |kept| matches!(kept, Retention::Unsolved { .. })),
-        row("solved at once", |kept| matches!(kept, Retention::AtOnce)),
+        row("solved at first turn", |kept| matches!(kept, Retention::AtOnce)),
         row("nothing kept", |kept| matches!(kept, Retention::Nothing)),
     ]
 }
@@ -269,22 +273,22 @@ fn samples(episodes: &[&Episode]) -> Option<Samples> {
     Some(Samples { percent: spread(&percents), each, pass_at })
 }
 
-/// The idea of a turn, where its reasoning begins with `idea: WORD`.
+/// The idea of a turn whose reasoning begins with `idea: WORD`.
 fn idea(turn: &Turn) -> Option<String> {
-    let said = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
-    said.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
+    let idea = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
+    idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
 }
 
 fn end_name(end: &End) -> &'static str {
     match end {
         End::Solved => "solved",
         End::Submitted => "submitted",
-        End::BudgetSpent { limit: Limit::Turns } => "turns spent",
-        End::BudgetSpent { limit: Limit::Tokens } => "tokens spent",
-        End::BudgetSpent { limit: Limit::Seconds } => "time spent",
-        End::BudgetSpent { limit: Limit::Context } => "context spent",
-        End::BudgetSpent { limit: Limit::Malformed } => "no call in its words",
-        End::BudgetSpent { limit: Limit::Usd } => "money spent",
+        End::BudgetSpent { limit: Limit::Turns } => "turn limit",
+        End::BudgetSpent { limit: Limit::Tokens } => "token limit",
+        End::BudgetSpent { limit: Limit::Seconds } => "time limit",
+        End::BudgetSpent { limit: Limit::Context } => "context limit",
+        End::BudgetSpent { limit: Limit::Malformed } => "malformed calls",
+        End::BudgetSpent { limit: Limit::Usd } => "cost limit",
         End::Failed { kind: FailureKind::Model, .. } => "model failed",
         End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
     }

@@ -1,4 +1,5 @@
-//! Table 5.4: how alike students reason and write to the models they came of.
+//! Similarity of students' reasoning and code to that of base models (paper:
+//! table 5.4).
 
 use std::collections::HashMap;
 
@@ -7,28 +8,30 @@ use fixfly_benchmarks::metrics::{
 };
 
 use super::super::cells;
-use super::super::groups::{Group, SEED, Set};
-use super::super::measured::Attempt;
+use super::super::groups::{Group, RunSet, SEED};
+use super::super::run_metrics::Attempt;
 use super::{Entry, Filled, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "5.4",
-    title: "students beside the models they came of and learned from",
-    needs: "runs of models that reason, at least one of them not trained (method=base)",
+    name: "similarity",
+    number: Some("5.4"),
+    title: "Similarity of reasoning and code to the base models",
+    needs: "runs of at least two models that reason, one of them a base model (method=base)",
     fill,
 };
 
-/// Models to compare with at most: a wider table cannot be read.
+/// Maximum number of base models to compare with, so that the table stays readable.
 const REFERENCES: usize = 3;
 
-fn fill(set: &Set<'_>) -> Filled {
-    let groups: Vec<&Group<'_>> = methods(set).into_iter().filter(|group| reasons(group)).collect();
+fn fill(set: &RunSet<'_>) -> Filled {
+    let groups: Vec<&Group<'_>> =
+        methods(set).into_iter().filter(|group| has_reasoning(group)).collect();
     let bases: Vec<&&Group<'_>> = groups.iter().filter(|group| group.labels.is_base()).collect();
     let references = &bases[..bases.len().min(REFERENCES)];
-    let mut columns = header(&["model"]);
+    let mut columns = header(&["Model"]);
     for reference in references {
         let name = reference.labels.model_name();
-        let figures = ["ROUGE-L", "Jaccard, words", "Jaccard, characters", "CodeBLEU", "pairs"];
+        let figures = ["ROUGE-L", "Jaccard, words", "Jaccard, characters", "CodeBLEU", "n"];
         columns.extend(figures.map(|figure| format!("vs {name}: {figure}")));
     }
     let rows = groups.iter().map(|group| {
@@ -41,22 +44,23 @@ fn fill(set: &Set<'_>) -> Filled {
     let rows: Vec<_> =
         if references.is_empty() || groups.len() < 2 { Vec::new() } else { rows.collect() };
     let mut notes = vec![
-        "Pairs are of the same task, first repeat of each: the reasoning of the first turn, where \
-         both have read the same; for CodeBLEU (package, over the corpus) the last method each \
-         offered, the model compared with as reference."
+        "Scores compare the first repeats of two models on the same task. ROUGE-L and Jaccard \
+         compare the reasoning of the first turn, where both models read the same prompt. CodeBLEU \
+         (package variant, corpus score) compares the last methods; the base model is the reference."
             .into(),
-        "ROUGE-L is F1 over lower-case words, not stemmed; Jaccard is of 4-grams.".into(),
+        "ROUGE-L: F1 over lower-case words, not stemmed. Jaccard: 4-grams. Parentheses: 95 % \
+         intervals, bootstrap over tasks.".into(),
     ];
     if bases.len() > REFERENCES {
         notes.push(format!(
-            "{} more untrained models are not compared with.",
+            "Not shown: comparisons with {} more base models.",
             bases.len() - REFERENCES
         ));
     }
     Filled { header: columns, rows, notes }
 }
 
-fn reasons(group: &Group<'_>) -> bool {
+fn has_reasoning(group: &Group<'_>) -> bool {
     group.attempts().any(|attempt| attempt.first_thought.is_some())
 }
 
@@ -91,6 +95,6 @@ fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
         cells::score(&mean(&jaccard_words)),
         cells::score(&mean(&jaccard_characters)),
         codebleu.map_or(cells::NONE.into(), |score| format!("{score:.3}")),
-        format!("{} reasonings, {} methods", thoughts.len(), codes.len()),
+        format!("{} traces, {} methods", thoughts.len(), codes.len()),
     ]
 }

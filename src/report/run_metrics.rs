@@ -1,4 +1,4 @@
-//! A run as the tables of many runs need it: each episode in small.
+//! The values of a run's episodes that the tables over several runs use.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,81 +11,81 @@ use fixfly_train::Tokens;
 use super::labels::Labels;
 use super::truth::{Judged, Truth, offered};
 
-/// A run.
-pub(crate) struct Measured {
+/// Values of a run.
+pub(crate) struct RunMetrics {
     pub(crate) run: String,
     pub(crate) labels: Labels,
     pub(crate) benchmark: String,
     pub(crate) split: String,
-    /// Episodes that count.
+    /// Episodes, without infrastructure failures and ungraded patches.
     pub(crate) attempts: Vec<Attempt>,
-    /// Why its methods are not beside their references.
+    /// Why the reference methods cannot be read.
     pub(crate) no_truth: Option<String>,
 }
 
-/// An episode.
+/// Values of an episode.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) task: String,
     pub(crate) sample: u32,
     pub(crate) solved_at: Option<usize>,
-    /// Turns allowed, or made where that is more.
+    /// Turn limit, or the number of turns if that is larger.
     pub(crate) turns: usize,
-    /// What each failing turn failed of.
+    /// The error of each failing turn.
     pub(crate) errors: Vec<String>,
-    /// What the last turn failed of, where the task stayed unsolved.
+    /// The error of the last turn of an unsolved episode.
     pub(crate) unresolved: Option<String>,
-    /// Each turn's reasoning, of a model that gave one.
-    pub(crate) thoughts: Vec<Thought>,
+    /// Length of the reasoning of each turn that has any.
+    pub(crate) thoughts: Vec<ReasoningLength>,
     /// The reasoning of the first turn.
     pub(crate) first_thought: Option<String>,
-    /// The last method offered.
+    /// The last submitted method.
     pub(crate) method: Option<String>,
-    /// It, beside the reference.
+    /// Comparison of that method with the reference.
     pub(crate) judged: Option<Judged>,
-    /// Exact match as the verdict recorded it.
+    /// Whether the verdict recorded an exact match.
     pub(crate) recorded_exact: bool,
     pub(crate) tokens: u64,
     pub(crate) seconds: f64,
     pub(crate) usd: Option<f64>,
 }
 
-/// How long a reasoning is.
+/// Length of a reasoning trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thought {
+pub(crate) struct ReasoningLength {
     pub(crate) words: u64,
     pub(crate) characters: u64,
-    /// By the tokenizer given, else as the server counted; none where neither did.
+    /// Counted by the given tokenizer, or reported by the server.
     pub(crate) tokens: Option<u64>,
 }
 
-/// What is asked of a run beside its episodes.
-pub(crate) struct Asked<'a> {
-    /// Whether methods are to stand beside their references.
+/// Inputs other than the run itself.
+pub(crate) struct MetricsOptions<'a> {
+    /// Whether to compare methods with the references.
     pub(crate) truth: bool,
     pub(crate) benchmark_dir: Option<&'a Path>,
     pub(crate) tokens: Option<&'a Tokens>,
 }
 
-impl Measured {
+impl RunMetrics {
     pub(crate) fn of(
         run: String,
         labels: Labels,
         record: &RunRecord,
         episodes: &[Episode],
-        asked: &Asked<'_>,
+        options: &MetricsOptions<'_>,
     ) -> Self {
-        let truth = asked.truth.then(|| Truth::of(&run, record, asked.benchmark_dir));
+        let truth = options.truth.then(|| Truth::of(&run, record, options.benchmark_dir));
         let config = |key: &str| {
             record.config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().into()
         };
         let counts = |episode: &&Episode| !episode.infrastructure_failure() && !episode.unjudged();
         let counted = episodes.iter().filter(counts);
-        Measured {
+        RunMetrics {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),
             split: config("split"),
-            attempts: counted.map(|e| Attempt::of(e, truth.as_ref(), asked.tokens)).collect(),
+            attempts: counted.map(|e| Attempt::of(e, truth.as_ref(), options.tokens)).collect(),
             no_truth: truth.as_ref().and_then(Truth::missing).map(String::from),
             run,
         }
@@ -116,16 +116,16 @@ impl Attempt {
     }
 }
 
-/// A model's reasoning; other policies' notes are none.
+/// The reasoning of a model. Notes of other policies do not count.
 fn reasoning(action: &fixfly_runtime::Action) -> Option<&str> {
     action.generation.as_ref()?;
     action.reasoning.as_deref().filter(|text| !text.trim().is_empty())
 }
 
-fn thought(action: &fixfly_runtime::Action, tokens: Option<&Tokens>) -> Option<Thought> {
+fn thought(action: &fixfly_runtime::Action, tokens: Option<&Tokens>) -> Option<ReasoningLength> {
     let text = reasoning(action)?;
     let reported = action.usage.reasoning_tokens;
-    Some(Thought {
+    Some(ReasoningLength {
         words: length::words(text),
         characters: length::characters(text),
         tokens: match tokens {
@@ -135,7 +135,7 @@ fn thought(action: &fixfly_runtime::Action, tokens: Option<&Tokens>) -> Option<T
     })
 }
 
-/// By task, the mean of a figure over the attempts at it.
+/// Mean of a value over the attempts at each task.
 pub(crate) fn by_task<'a>(
     attempts: impl IntoIterator<Item = &'a Attempt>,
     figure: impl Fn(&Attempt) -> f64,

@@ -1,4 +1,4 @@
-//! The circle in one binary: episodes, dataset, adapter, GGUF, and the student at work.
+//! The whole loop in one binary: episodes, dataset, adapter, GGUF, and the student at work.
 
 use std::fs;
 use std::path::Path;
@@ -20,16 +20,17 @@ fn check(kind: &str) {
     let base = here::base(&bench.path("models"), kind).display().to_string();
     let tokenizer = format!("{base}/tokenizer.json");
     let taught = bench.run("train", "oracle");
-    let more = ["--write", "tokens", "--tokenizer", &tokenizer];
+    let more = ["--format", "tokens", "--tokenizer", &tokenizer];
     printed(&[&bench.build(&taught, &data, &recipe)[..], &more].concat());
     let rows = bench.path("data/tokens/rows.jsonl");
     // What it learned is what it is judged by: here nothing else is of interest.
     fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said = ["--target", "all", "--rank", "32", "--dropout", "0", "--accumulation", "1"];
-    let steps = ["--lr", "0.01", "--warmup", "5", "--epochs", "60"];
+    let said =
+        ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
+    let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
     printed(&[&places[..], &said, &steps].concat());
-    printed(&["export", "gguf", &base, "--numbers", "f32", "-o", &whole]);
+    printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
 
     let row: Value = serde_json::from_str(&fs::read_to_string(rows).unwrap()).unwrap();
@@ -40,7 +41,7 @@ fn check(kind: &str) {
         let words =
             ["run", "python", "--benchmark-dir", &folder, "--policy", "llama", "--model", &whole];
         let how = ["--turns", "1", "--split", "train", "--temperature", "0", "--max-tokens", "150"];
-        let exact = ["--think", "no", "--kv-type", "f32", "--record-tokens", "-o", &run];
+        let exact = ["--think", "no", "--kv-cache-dtype", "f32", "--record-tokens", "-o", &run];
         runs::ended_well(command(&[&words[..], &how, &exact, more].concat()));
         read_episodes(&bench.path(name)).unwrap().remove(0)
     };
@@ -79,14 +80,14 @@ const TRY: &str =
     "benchmark = \"python\"\nturns = 1\ntemperature = 0\nthink = \"no\"\nmax-tokens = 150\n";
 
 #[test]
-fn checkpoints_are_tried_and_chosen_by_what_they_repair() {
+fn checkpoints_are_evaluated_and_chosen_by_solved_tasks() {
     let bench = Bench::new();
     let [recipe, data, student] = ["mine.toml", "data", "student"].map(|name| bench.word(name));
     let [flags, folder] = ["try.toml", ""].map(|name| bench.word(name));
     let base = here::base(&bench.path("models"), "qwen3").display().to_string();
     let tokenizer = format!("{base}/tokenizer.json");
     let taught = bench.run("train", "oracle");
-    let more = ["--write", "tokens", "--tokenizer", &tokenizer];
+    let more = ["--format", "tokens", "--tokenizer", &tokenizer];
     printed(&[&bench.build(&taught, &data, &recipe)[..], &more].concat());
     let rows = bench.path("data/tokens/rows.jsonl");
     let row = fs::read_to_string(&rows).unwrap();
@@ -97,8 +98,9 @@ fn checkpoints_are_tried_and_chosen_by_what_they_repair() {
     fs::write(bench.path("manifest.jsonl"), manifest).unwrap();
 
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said = ["--target", "all", "--rank", "32", "--dropout", "0", "--accumulation", "1"];
-    let steps = ["--lr", "0.01", "--warmup", "5", "--epochs", "2", "--repairs", &flags];
+    let said =
+        ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
+    let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "2", "--eval", &flags];
     let words = [&places[..], &said, &steps].concat();
     let with = |flags: &str| fs::write(bench.path("try.toml"), flags).unwrap();
     let check = |flags: &str, expected: &str| {
@@ -109,9 +111,9 @@ fn checkpoints_are_tried_and_chosen_by_what_they_repair() {
     };
     check(
         "benchmark = \"python\"\nsplit = \"benchmark\"\n",
-        "try.toml: leave `split` out: a training tries its own students, on the validation split",
+        "try.toml: remove `split`: the evaluation sets it itself",
     );
-    check("turnz = 1\n", "try.toml: line 1: `turnz` is no flag of `fixfly run`");
+    check("turnz = 1\n", "try.toml: line 1: `turnz` is not a flag of `fixfly run`");
     check("turns = 1\n", "BENCHMARK");
 
     let flags = format!("{TRY}benchmark-dir = \"{folder}\"\n");
@@ -130,7 +132,7 @@ fn checkpoints_are_tried_and_chosen_by_what_they_repair() {
     assert_eq!(printed(&words), out, "what is known is not found out again");
     with(&flags.replace("turns = 1", "turns = 2"));
     let (code, why) = refused(&words);
-    assert!(code == 2 && why.contains("holds tries with other flags"), "{why}");
+    assert!(code == 2 && why.contains("holds evaluations with other flags"), "{why}");
 }
 
 /// Two ranks, two epochs each.
@@ -153,7 +155,7 @@ runs = ["train"]
 
 [train]
 epochs = 2
-accumulation = 1
+gradient-accumulation-steps = 1
 
 [run]
 turns = 1

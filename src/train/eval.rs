@@ -1,45 +1,45 @@
-//! `fixfly train --repairs FILE`: each checkpoint's student is tried on tasks of
-//! the validation split, by `fixfly run` with the flags of the file.
+//! `fixfly train --eval FILE`: evaluates each checkpoint on tasks of the validation
+//! split, by `fixfly run` with the flags of the file.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fixfly_runtime::read_episodes;
 use fixfly_train::Method;
-use fixfly_train::student::{Checkpoint, Numbers, Repairs, gguf_adapter, gguf_model};
+use fixfly_train::student::{Checkpoint, ExportDtype, Repairs, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
 use crate::failure::{Usage, one_line};
 use crate::terminal::Terminal;
 use crate::{cli, run};
 
-/// Flags that a try sets itself.
+/// Flags that the evaluation sets itself.
 const OWN: [&str; 5] = ["policy", "split", "model", "lora", "output"];
 
-/// How the students of a training are tried.
-pub(super) struct Tries<'a> {
-    /// The file, whose flags decide what numbers mean.
+/// How the checkpoints of a training are evaluated.
+pub(super) struct Evaluation<'a> {
+    /// The file of flags.
     file: PathBuf,
     text: String,
-    /// Where what they leave is kept, beside the training's checkpoints.
+    /// The folder of results, beside the training's checkpoints.
     folder: PathBuf,
     base: PathBuf,
     method: Method,
     terminal: &'a Terminal,
 }
 
-impl<'a> Tries<'a> {
-    /// Reads the file, and sees that it can be done.
+impl<'a> Evaluation<'a> {
+    /// Reads and checks the file.
     pub(super) fn open(
         file: &Path,
         output: &Path,
         (base, method): (&Path, Method),
         terminal: &'a Terminal,
-    ) -> anyhow::Result<Tries<'a>> {
+    ) -> anyhow::Result<Evaluation<'a>> {
         require(&[Feature::Train, Feature::Llama])?;
         let shown = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
-        let tries = Tries {
+        let evaluation = Evaluation {
             file: file.into(),
             text,
             folder: Repairs::folder(output),
@@ -47,8 +47,8 @@ impl<'a> Tries<'a> {
             method,
             terminal,
         };
-        tries.check()?;
-        Ok(tries)
+        evaluation.check()?;
+        Ok(evaluation)
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -57,16 +57,15 @@ impl<'a> Tries<'a> {
         let said = read(&self.text)
             .map_err(|why| Usage(format!("{shown}: {}", one_line(&why.to_string()))))?;
         if let Some(own) = OWN.iter().find(|own| said.contains_key(**own)) {
-            return Err(Usage(format!(
-                "{shown}: leave `{own}` out: a training tries its own students, on the validation split"
-            ))
-            .into());
+            return Err(
+                Usage(format!("{shown}: remove `{own}`: the evaluation sets it itself")).into()
+            );
         }
         let any = Path::new("any");
         cli::run(&self.words(any, Some(any), any))?;
         match std::fs::read_to_string(self.kept()) {
             Ok(kept) if read(&kept).ok() != Some(said) => Err(Usage(format!(
-                "{shown}: {folder} holds tries with other flags ({}): give those, or remove the folder to try every checkpoint again",
+                "{shown}: {folder} holds evaluations with other flags ({}): use those, or remove the folder to evaluate every checkpoint again",
                 self.kept().display()
             ))
             .into()),
@@ -74,7 +73,7 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// The flags that earlier tries had.
+    /// The flags of earlier evaluations.
     fn kept(&self) -> PathBuf {
         self.folder.join("flags.toml")
     }
@@ -90,7 +89,7 @@ impl<'a> Tries<'a> {
         words
     }
 
-    /// What the student of a checkpoint repairs; goes on where it was stopped.
+    /// Evaluates a checkpoint; resumes an interrupted evaluation.
     pub(super) fn repairs(&self, checkpoint: &Checkpoint) -> anyhow::Result<Repairs> {
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("cannot make {}", self.folder.display()))?;
@@ -100,7 +99,7 @@ impl<'a> Tries<'a> {
         let file = output.with_extension("gguf");
         let words = match self.method {
             Method::Full => {
-                gguf_model(&checkpoint.folder, &file, Numbers::F16)?;
+                gguf_model(&checkpoint.folder, &file, ExportDtype::F16)?;
                 self.words(&file, None, &output)
             }
             Method::Lora => {
@@ -114,15 +113,15 @@ impl<'a> Tries<'a> {
         let counted = episodes.iter().filter(|one| !one.infrastructure_failure());
         let solved = counted.clone().filter(|one| one.solved()).count();
         let repairs = Repairs { solved, of: counted.count() };
-        ensure!(repairs.of > 0, "{}: there is no task to try", self.file.display());
+        ensure!(repairs.of > 0, "{}: these flags select no task", self.file.display());
         Ok(repairs)
     }
 
-    /// The model that adapters are tried beside, exported once.
+    /// The base model of the adapters, exported once.
     fn whole(&self) -> anyhow::Result<PathBuf> {
         let file = self.folder.join("base.gguf");
         if !file.is_file() {
-            gguf_model(&self.base, &file, Numbers::F16)?;
+            gguf_model(&self.base, &file, ExportDtype::F16)?;
         }
         Ok(file)
     }

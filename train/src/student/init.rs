@@ -1,11 +1,12 @@
-//! A model of random weights and a tokenizer learned from text: where a student
-//! that is trained from nothing begins.
+//! A randomly initialised model, and a tokenizer trained on text: the start of
+//! pretraining.
 //!
-//! Mending is mostly copying, and a small model finds out how to copy late or never
-//! when it begins anywhere: a head has to look one token back, and another to make
-//! use of that (Olsson et al. 2022, In-context Learning and Induction Heads). So the first
-//! layer's heads begin by looking back, and what any head reads it writes as it was
-//! (as Trockman & Kolter 2023, Mimetic Initialization of Self-Attention Layers, begin).
+//! Fixing code is mostly copying, and a small model learns to copy late or never from
+//! an ordinary random initialisation: one head has to attend to the previous token, and
+//! another has to use that (Olsson et al. 2022, In-context Learning and Induction Heads).
+//! So the heads of the first layer are initialised to attend to the previous token, and
+//! every head writes its values unchanged (similar to Trockman & Kolter 2023, Mimetic
+//! Initialization of Self-Attention Layers).
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
@@ -27,14 +28,14 @@ use super::chance::{key, unit};
 use super::error::TrainError;
 use super::shape::rotations;
 
-/// How Qwen's tokenizers cut text into words; llama.cpp knows it by this.
+/// The pre-tokenizer pattern of Qwen's tokenizers; llama.cpp identifies it by this.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Tokens of the chat template, which no text makes.
+/// Special tokens of the chat template.
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const THOUGHT: [&str; 2] = ["<think>", "</think>"];
 
-// How a model begins. Tried on 9,600 rows of the experiment `closed-loop`.
+// Initialisation constants, chosen on 9,600 rows of the experiment `closed-loop`.
 /// Size of what all tokens share beside what is a token's own.
 const SHARED: f32 = 0.7;
 /// Pairs of a head that look back.
@@ -47,49 +48,48 @@ const WRITTEN: f32 = 0.7;
 
 /// Sizes of a model of Qwen3's architecture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Blank {
-    /// Numbers of a token between layers.
+pub struct RandomInit {
+    /// Hidden size.
     pub width: usize,
     /// Layers.
     pub layers: usize,
-    /// Heads of queries.
+    /// Attention heads.
     pub heads: usize,
-    /// Heads of keys and values.
-    pub kept_heads: usize,
-    /// Numbers of a token inside a layer.
+    /// Key-value heads.
+    pub key_value_heads: usize,
+    /// Intermediate size of the MLPs.
     pub inner: usize,
-    /// Tokens there are at most.
+    /// Maximum size of the vocabulary.
     pub vocabulary: usize,
-    /// The longest text, in tokens.
+    /// Maximum sequence length, in tokens.
     pub context: usize,
     /// The base of rotary positions: the smaller, the more of a head's numbers tell
     /// near tokens apart.
     pub theta: f64,
-    /// What weights are drawn from.
+    /// Seed of the random weights.
     pub seed: u64,
 }
 
-impl Blank {
-    /// Writes a model folder as Hugging Face has them; the tokens are learned
-    /// from `texts`.
+impl RandomInit {
+    /// Writes a Hugging Face model folder; the tokenizer is trained on `texts`.
     ///
     /// # Errors
-    /// [`TrainError`] where sizes do not fit each other, or nothing can be written.
+    /// [`TrainError`] if the sizes do not match, or a file cannot be written.
     pub fn write(
         &self,
         texts: impl Iterator<Item = String> + Send,
         folder: &Path,
     ) -> Result<(), TrainError> {
-        let Blank { width, heads, kept_heads, .. } = *self;
-        let fits = heads > 0 && kept_heads > 0 && width.is_multiple_of(2 * heads);
-        if !fits || !heads.is_multiple_of(kept_heads) {
+        let RandomInit { width, heads, key_value_heads, .. } = *self;
+        let fits = heads > 0 && key_value_heads > 0 && width.is_multiple_of(2 * heads);
+        if !fits || !heads.is_multiple_of(key_value_heads) {
             return Err(TrainError::Settings(format!(
-                "--width {width} cannot be cut into {heads} heads of an even size, or these not share {kept_heads}"
+                "--hidden-size {width} must be a multiple of twice --num-attention-heads {heads}, and that a multiple of --num-key-value-heads {key_value_heads}"
             )));
         }
         if !self.theta.is_finite() || self.theta <= 1.0 {
             return Err(TrainError::Settings(format!(
-                "--rope-theta {} gives no rotations; give a finite number above 1",
+                "--rope-theta {} is invalid; it must be a finite number above 1",
                 self.theta
             )));
         }
@@ -120,7 +120,7 @@ impl Blank {
         json!({
             "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "torch_dtype": "float32",
             "hidden_size": self.width, "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads, "num_key_value_heads": self.kept_heads,
+            "num_attention_heads": self.heads, "num_key_value_heads": self.key_value_heads,
             "head_dim": self.head(), "intermediate_size": self.inner, "hidden_act": "silu",
             "vocab_size": tokens, "max_position_embeddings": self.context, "rms_norm_eps": 1e-6,
             "rope_theta": self.theta, "tie_word_embeddings": true, "attention_bias": false,
@@ -131,7 +131,7 @@ impl Blank {
     /// stream between layers are smaller the more of them there are.
     fn weights(&self, tokens: usize) -> Result<HashMap<String, Tensor>, TrainError> {
         let (width, head, inner) = (self.width, self.head(), self.inner);
-        let (queries, kept) = (self.heads * head, self.kept_heads * head);
+        let (queries, kept) = (self.heads * head, self.key_value_heads * head);
         let mut all = HashMap::new();
         let mut put = |name: String, sizes: &[usize], numbers: Vec<f32>| {
             all.insert(name, Tensor::from_vec(numbers, sizes, &Device::Cpu)?);
@@ -189,7 +189,7 @@ impl Blank {
     ) {
         let (half, block) = (self.head() / 2, self.head() * self.width);
         let quick = half.min(QUICKEST);
-        let angles = draw(self.kept_heads, half);
+        let angles = draw(self.key_value_heads, half);
         let turn = |of: &mut [f32], angles: &[f32], by: f64| {
             of.iter_mut().for_each(|number| *number *= LOOSE);
             let rotations = rotations(self.theta, half).take(quick);
@@ -205,7 +205,7 @@ impl Blank {
             }
         };
         for (at, q) in q.chunks_mut(block).enumerate() {
-            let kept = at / (self.heads / self.kept_heads);
+            let kept = at / (self.heads / self.key_value_heads);
             turn(q, &angles[kept * half..], 1.0);
         }
         for (kept, k) in k.chunks_mut(block).enumerate() {
@@ -215,7 +215,7 @@ impl Blank {
 
     /// The matrix that writes what the values' matrix has read: its transpose.
     fn as_it_was(&self, v: &[f32]) -> Vec<f32> {
-        let (head, share) = (self.head(), self.heads / self.kept_heads);
+        let (head, share) = (self.head(), self.heads / self.key_value_heads);
         let queries = self.heads * head;
         let mut written = vec![0.0; self.width * queries];
         for query in 0..queries {
@@ -279,7 +279,7 @@ fn tokenizer(
     most: usize,
 ) -> Result<(String, usize), TrainError> {
     let wrong = |why: tokenizers::Error| {
-        TrainError::Rows(format!("no tokenizer can be learned from the dataset: {why}"))
+        TrainError::Rows(format!("cannot train a tokenizer on the dataset: {why}"))
     };
     let bytes = || ByteLevel::new(false, false, false);
     let (pattern, apart) = (SplitPattern::Regex(WORDS.into()), SplitDelimiterBehavior::Isolated);
@@ -312,17 +312,17 @@ fn tokenizer(
 mod tests {
     use candle_core::DType;
 
-    use super::super::shape::Shape;
+    use super::super::shape::ModelConfig;
     use super::super::weights::Weights;
     use super::*;
 
     #[test]
-    fn a_blank_model_is_a_model_folder_with_a_tokenizer_of_its_own() {
-        let blank = Blank {
+    fn it_writes_a_model_folder_with_its_own_tokenizer() {
+        let init = RandomInit {
             width: 32,
             layers: 2,
             heads: 4,
-            kept_heads: 2,
+            key_value_heads: 2,
             inner: 48,
             vocabulary: 300,
             context: 64,
@@ -333,12 +333,12 @@ mod tests {
             || ["def f(self):\n    return é\n".to_string(), "<|im_start|>".into()].into_iter();
         let folder = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
-        blank.write(texts(), &one).unwrap();
-        blank.write(texts(), &other).unwrap();
+        init.write(texts(), &one).unwrap();
+        init.write(texts(), &other).unwrap();
         for name in ["model.safetensors", "tokenizer.json", "config.json"] {
             assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(other.join(name)).unwrap());
         }
-        let shape = Shape::open(&one).unwrap();
+        let shape = ModelConfig::open(&one).unwrap();
         assert!((261..=300).contains(&shape.vocabulary), "{}", shape.vocabulary);
         let sizes = [shape.vocabulary, 32];
         let weights = Weights::open(&one).unwrap();
@@ -356,20 +356,20 @@ mod tests {
 
     #[test]
     fn the_first_layer_looks_one_token_back_and_writes_what_it_read() {
-        let check = |heads, kept_heads, theta| {
-            let blank = Blank {
+        let check = |heads, key_value_heads, theta| {
+            let init = RandomInit {
                 width: 96,
                 layers: 1,
                 heads,
-                kept_heads,
+                key_value_heads,
                 inner: 8,
                 vocabulary: 300,
                 context: 64,
                 theta,
                 seed: 3,
             };
-            let (head, width) = (blank.head(), blank.width);
-            let weights = blank.weights(300).unwrap();
+            let (head, width) = (init.head(), init.width);
+            let weights = init.weights(300).unwrap();
             let read = |name: &str| weights[name].to_vec2::<f32>().unwrap();
             let embedding = read("model.embed_tokens.weight");
             let [q, k, v, o] = ["q", "k", "v", "o"]
@@ -378,7 +378,7 @@ mod tests {
             let mean = |at: usize| embedding.iter().map(|word| word[at]).sum::<f32>();
             let mean: Vec<f32> = (0..width).map(mean).collect();
             for query in 0..heads {
-                let kept = query / (heads / kept_heads);
+                let kept = query / (heads / key_value_heads);
                 let part = |of: &[Vec<f32>], pair: usize| f64::from(dot(&of[pair], &mean));
                 let fits = |back: usize| -> f64 {
                     let pairs = (0..head / 2).map(|pair| {
@@ -393,7 +393,7 @@ mod tests {
                 let best = (0..40).max_by(|one, other| fits(*one).total_cmp(&fits(*other)));
                 assert_eq!(best, Some(1), "head {query} of {heads}, theta {theta}");
             }
-            let share = heads / kept_heads;
+            let share = heads / key_value_heads;
             for (one, row) in v.iter().enumerate() {
                 for (other, column) in v.iter().enumerate() {
                     let expected = if one == other { 1.0 } else { 0.0 };
@@ -414,27 +414,23 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let check = |width, theta, expected: &str| {
-            let blank = Blank {
+            let init = RandomInit {
                 width,
                 layers: 1,
                 heads: 4,
-                kept_heads: 2,
+                key_value_heads: 2,
                 inner: 8,
                 vocabulary: 300,
                 context: 8,
                 theta,
                 seed: 0,
             };
-            let refused = blank.write(std::iter::empty(), Path::new("/nowhere")).unwrap_err();
+            let refused = init.write(std::iter::empty(), Path::new("/nowhere")).unwrap_err();
             assert_eq!(refused.to_string(), expected);
         };
-        let uneven = "--width 30 cannot be cut into 4 heads of an even size, or these not share 2";
+        let uneven = "--hidden-size 30 must be a multiple of twice --num-attention-heads 4, and that a multiple of --num-key-value-heads 2";
         check(30, 10_000.0, uneven);
-        check(
-            32,
-            f64::INFINITY,
-            "--rope-theta inf gives no rotations; give a finite number above 1",
-        );
-        check(32, 1.0, "--rope-theta 1 gives no rotations; give a finite number above 1");
+        check(32, f64::INFINITY, "--rope-theta inf is invalid; it must be a finite number above 1");
+        check(32, 1.0, "--rope-theta 1 is invalid; it must be a finite number above 1");
     }
 }
