@@ -157,10 +157,11 @@ fn add(hasher: &mut Sha256, folder: &Path) {
     }
 }
 
-/// What the files of one folder say.
+/// What the Python files of one folder say. Python puts bytecode beside them.
 fn says(folder: &Path) -> String {
     let mut hasher = Sha256::new();
-    for path in entries(folder) {
+    let is_python = |path: &PathBuf| path.extension().is_some_and(|end| end == "py");
+    for path in entries(folder).into_iter().filter(is_python) {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(fs::read(&path).unwrap_or_default());
     }
@@ -333,4 +334,23 @@ fn run(mut command: Command, failed: &str) -> Result<(), String> {
     let error = lines().find(|line| line.to_lowercase().starts_with("error"));
     let words = error.or(lines().next()).unwrap_or("no reason given");
     Err(format!("{failed}: {words}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn bytecode_beside_a_script_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("server.py"), "import report").unwrap();
+        let before = says(folder.path());
+        fs::create_dir(folder.path().join("__pycache__")).unwrap();
+        fs::write(folder.path().join("server.pyc"), "bytecode").unwrap();
+        assert_eq!(says(folder.path()), before);
+        fs::write(folder.path().join("server.py"), "import reports").unwrap();
+        assert_ne!(says(folder.path()), before);
+    }
 }

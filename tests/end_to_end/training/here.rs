@@ -159,9 +159,9 @@ fn a_student_is_made_and_exported() {
     for part in [
         "--- row-",
         "⟦",
-        "12 rows to learn from",
-        "2 to choose by",
-        "9 steps (3 an epoch)",
+        "12 training rows",
+        "2 validation rows",
+        "9 steps (3 per epoch)",
         "of memory",
     ] {
         assert!(told.contains(part), "no {part}: {told}");
