@@ -1,6 +1,6 @@
 //! `fixfly bench`: builds and verifies benchmarks.
 
-mod build;
+pub(crate) mod build;
 mod faults;
 mod fetch;
 mod probe;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use toml::{Table, Value};
 
 use crate::failure::{Usage, one_line};
@@ -42,6 +42,42 @@ pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsS
     positionals.sort();
     words.extend(positionals.into_iter().flat_map(|(_, flag)| flag));
     Ok(words)
+}
+
+/// The flags of a command, from a table of their long names: `max-tokens = 500` is
+/// `--max-tokens 500`, and so is `max_tokens`.
+///
+/// # Errors
+/// [`Usage`] if a key is no flag, has a wrong value or is missing.
+pub(crate) fn flags<T: Args>(verb: &str, table: &Table) -> Result<T, Usage> {
+    let command = T::augment_args(Command::new(format!("fixfly {verb}")));
+    let mut words = vec![OsString::from("fixfly")];
+    let mut positionals = Vec::new();
+    for (key, value) in table {
+        let Some(arg) = argument(&command, &key.replace('-', "_")) else {
+            return Err(Usage(format!("`{key}` is not a flag of `fixfly {verb}`; see --help")));
+        };
+        let flag = flag_words(arg, value).map_err(|why| Usage(format!("`{key}` {why}")))?;
+        match arg.get_index() {
+            Some(_) => positionals.extend(flag),
+            None => words.extend(flag),
+        }
+    }
+    words.extend(positionals);
+    let given = command.try_get_matches_from(words).and_then(|given| T::from_arg_matches(&given));
+    given
+        .map_err(|error| Usage(format!("fixfly {verb}: {}", sentence(&error.render().to_string()))))
+}
+
+/// clap's message in one line, without the usage.
+pub(crate) fn sentence(message: &str) -> String {
+    let end = ["\n\nUsage:", "\n\nFor more information"]
+        .iter()
+        .filter_map(|mark| message.find(mark))
+        .min()
+        .unwrap_or(message.len());
+    let message = message[..end].replace("\n\n  tip:", ";");
+    format!("{}; see --help", one_line(&message))
 }
 
 fn all_optional(command: Command) -> Command {

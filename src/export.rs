@@ -48,7 +48,7 @@ struct Place {
 }
 
 #[derive(Debug, Args)]
-struct Gguf {
+pub(crate) struct Gguf {
     #[command(flatten)]
     place: Place,
 
@@ -100,6 +100,13 @@ pub(crate) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Gguf(flags) => gguf(flags)?,
         Command::Safetensors(flags) => safetensors(flags)?,
     };
+    terminal.status(&format!("wrote {}", output.display()));
+    Ok(())
+}
+
+/// `fixfly export gguf`.
+pub(crate) fn gguf_file(flags: &Gguf, terminal: &Terminal) -> anyhow::Result<()> {
+    let output = gguf(flags)?;
     terminal.status(&format!("wrote {}", output.display()));
     Ok(())
 }

@@ -24,6 +24,7 @@ use fixfly_runtime::{read_episodes, read_run};
 use fixfly_train::Tokens;
 use serde::Serialize;
 
+use crate::config;
 use crate::failure::Usage;
 use crate::terminal;
 use claims::ClaimTest;
@@ -85,6 +86,19 @@ pub(crate) struct Flags {
     /// Directory of the benchmark, if it has moved since the runs
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
+}
+
+impl Flags {
+    /// The report of a set of runs, also written as a page. `tables`: all if empty.
+    pub(crate) fn of_set(set: &Path, page: &Path, tables: &[String]) -> Result<Flags, Usage> {
+        let mut flags = toml::Table::new();
+        flags.insert("runs".into(), vec![set.display().to_string()].into());
+        flags.insert("html".into(), page.display().to_string().into());
+        if !tables.is_empty() {
+            flags.insert("table".into(), tables.to_vec().into());
+        }
+        config::flags("report", &flags)
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

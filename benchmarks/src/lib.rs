@@ -17,7 +17,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, find};
 
 pub mod build;
 pub mod django;
@@ -47,6 +47,20 @@ pub enum Open {
     Folder(OpenFolder),
     /// From instances that are ready to be worked on.
     Issues(fn(swebench::Grader) -> Arc<dyn Benchmark>),
+}
+
+/// Opens the benchmark of methods of that name, from its default directory if
+/// `folder` is `None`.
+///
+/// # Errors
+/// [`BenchmarkError`] if there is none, or it has not been built.
+pub fn open(name: &str, folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
+    match find("benchmark", ALL, name).map_err(BenchmarkError::Broken)?.open {
+        Open::Folder(open) => open(folder),
+        Open::Issues(_) => Err(BenchmarkError::Broken(format!(
+            "the benchmark `{name}` needs instances: open it with a swebench::Grader"
+        ))),
+    }
 }
 
 /// Every benchmark.

@@ -242,6 +242,10 @@ impl Benchmark for Methods {
         }
     }
 
+    fn test_seconds(&self, task: &Task) -> Option<f64> {
+        self.item(task).ok().map(|item| item.seconds)
+    }
+
     fn facts(&self) -> BTreeMap<String, String> {
         let header = &self.manifest.header;
         let fact = |name: &str, value: &str| (name.to_string(), value.to_string());

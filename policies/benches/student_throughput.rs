@@ -26,7 +26,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fixfly_policies::{ALL, KvType, Open, Settings, Teacher};
+use fixfly_policies::{ALL, Open};
+use fixfly_runtime::{KvType, Settings, Teacher};
 use fixfly_runtime::{Policy, Task};
 use stage::{Folder, QWEN3, act, open, settings, task, turn};
 use tiny::{Kind, ModelConfig, TINY, WINDOW, shaped};

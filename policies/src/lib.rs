@@ -32,16 +32,19 @@ mod oracle;
 mod patching;
 mod replay;
 mod retrieval;
-mod settings;
 
 use std::sync::Arc;
 
 pub use llama::students_by;
 #[cfg(feature = "llama")]
 pub use llama::{llama_by, llama_engine};
-pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
+#[cfg(feature = "openai")]
+pub use openai::price;
 
-use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
+use fixfly_runtime::{
+    Benchmark, BenchmarkError, CallForm, Entry, Episode, Example, KvType, Lora, Policy, RunSpec,
+    Settings, find,
+};
 
 /// Opens a policy that asks a model, or says in one sentence what is wrong
 /// with the settings.
@@ -59,6 +62,53 @@ pub enum Open {
     Episodes(fn(Vec<Episode>) -> Box<dyn Policy>),
     /// From what a user says of a model, behind a server or in a file.
     Model(OpenModel),
+}
+
+/// Why a policy cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none of that name, or it needs something that was not given.
+    #[error("{0}")]
+    Usage(String),
+    /// The benchmark has nothing for it to learn from.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
+
+/// What a policy may be opened with, whatever kind it is.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// Recorded episodes, for a policy that replays them.
+    pub episodes: &'a [Episode],
+    /// The model, for a policy that asks one.
+    pub model: Option<&'a Settings>,
+}
+
+impl<'a> Sources<'a> {
+    /// The model of a run; no recorded episodes.
+    pub fn of(spec: &'a RunSpec) -> Sources<'a> {
+        Sources { episodes: &[], model: spec.model.as_ref() }
+    }
+}
+
+/// Opens the policy of that name for a benchmark.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(
+    name: &str,
+    benchmark: &Arc<dyn Benchmark>,
+    sources: Sources<'_>,
+) -> Result<Box<dyn Policy>, OpenError> {
+    let entry = find("policy", ALL, name).map_err(OpenError::Usage)?;
+    Ok(match entry.open {
+        Open::Examples(open) => open(benchmark.ground_truth().examples()?),
+        Open::Answers(open) => open(benchmark.clone()),
+        Open::Episodes(open) => open(sources.episodes.to_vec()),
+        Open::Model(open) => {
+            open(sources.model.unwrap_or(&Settings::default())).map_err(OpenError::Usage)?
+        }
+    })
 }
 
 /// All policies; the first is the default.

@@ -75,6 +75,11 @@ pub trait Benchmark: Send + Sync {
         None
     }
 
+    /// CPU seconds that the task's own tests take; `None` if that is not known.
+    fn test_seconds(&self, _task: &Task) -> Option<f64> {
+        None
+    }
+
     /// What the tasks and verdicts rest on, for the record: versions, hashes.
     fn facts(&self) -> BTreeMap<String, String>;
 

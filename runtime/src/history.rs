@@ -1,5 +1,8 @@
 //! How much of a long episode a policy is shown again.
 
+use std::fmt;
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +22,30 @@ pub enum History {
     Last(u32),
     /// The last that fit into so many tokens, and always the very last one.
     Tokens(u64),
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            History::All => f.write_str("all"),
+            History::Last(count) => write!(f, "last:{count}"),
+            History::Tokens(tokens) => write!(f, "tokens:{tokens}"),
+        }
+    }
+}
+
+impl FromStr for History {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "it must be all, last:N or tokens:N".to_string();
+        match text.split_once(':') {
+            None if text == "all" => Ok(History::All),
+            Some(("last", count)) => count.parse().map(History::Last).map_err(|_| wrong()),
+            Some(("tokens", count)) => count.parse().map(History::Tokens).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 impl History {
@@ -64,6 +91,19 @@ pub(crate) fn elided(observation: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn histories_are_read_and_shown() {
+        for text in ["all", "last:5", "tokens:30000"] {
+            assert_eq!(
+                text.parse::<History>().map(|history| history.to_string()).as_deref(),
+                Ok(text)
+            );
+        }
+        for text in ["last", "last:x", "none"] {
+            assert!(text.parse::<History>().is_err(), "{text}");
+        }
+    }
     use crate::episode::{Action, Feedback, Observation, TestDelta, Timings, Usage};
     use crate::task::Budget;
 

@@ -26,8 +26,10 @@ mod home;
 mod policy;
 mod registry;
 mod render;
+mod run;
 mod run_directory;
 mod sandbox;
+mod settings;
 mod task;
 mod tool;
 
@@ -46,10 +48,16 @@ pub use home::home;
 pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};
+pub use run::{
+    Estimate, ExecuteError, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
+    RunOutcome, RunSpec, SelectError, Selection, Silent, cpus, episode_seed, first, now,
+    split_supported,
+};
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
 };
 pub use sandbox::{Command, Host, Output, Process, Protection, Sandbox, SandboxError, Status};
+pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
 pub use task::{
     Budget, DescribedBy, Issue, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement,
     Task,

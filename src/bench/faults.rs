@@ -95,7 +95,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let kept = kept(all.faults(), &chosen, &known, flags.renamed_copies);
     let text = summary(&folder, &kept, &chosen, &known);
     all.with(kept).write(&folder)?;
-    print(&text)
+    terminal.print(&text)
 }
 
 /// The faults to validate: the first ones of each method.

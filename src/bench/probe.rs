@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::build::on_threads;
 use super::evaluate;
 use crate::failure::Usage;
-use crate::run::{cpus, first, split};
+use crate::run::{cpus, split};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]

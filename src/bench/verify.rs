@@ -14,7 +14,7 @@ use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{choices, cpus, first, now, split, supported_tasks};
+use crate::run::{choices, cpus, show_unsupported, split};
 use crate::sandbox;
 use crate::terminal::{Terminal, print};
 
@@ -125,8 +125,11 @@ async fn check_all(
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Checked>> {
     let tasks = verifier.benchmark.tasks(flags.split).await?;
-    let asked = (flags.sandbox.as_str(), flags.split);
-    let tasks = supported_tasks(asked, &*verifier.benchmark, tasks, terminal)?;
+    let (tasks, unsupported) = split_supported(&flags.sandbox, &*verifier.benchmark, tasks);
+    show_unsupported((&flags.sandbox, flags.split), tasks.len(), &unsupported, terminal);
+    if tasks.is_empty() && !unsupported.is_empty() {
+        return Err(Usage(SelectError::Unsupported(flags.sandbox.clone()).to_string()).into());
+    }
     let tasks = first(tasks, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
@@ -175,7 +178,7 @@ impl Verifier {
                 benchmark: &*self.benchmark,
                 templates: &self.templates,
             };
-            let episode = attempt(&with, task, 0, 0, now()).await;
+            let episode = attempt(&with, task, 0, 0, fixfly_runtime::now()).await;
             all.push(Checked {
                 id: task.id.clone(),
                 control: at,

@@ -14,7 +14,7 @@ use super::known::{benchmark, known, original};
 use super::look;
 use crate::failure::Usage;
 use crate::run::choices;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -155,7 +155,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let summary = build.write(&flags.output)?;
     terminal.status(&format!("dataset: {}", flags.output.display()));
-    print(&look::tables(&summary))
+    terminal.print(&look::tables(&summary))
 }
 
 /// The reader of the student's tokens, for `--format tokens`.

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::teacher::{self, Rows, Verb, Wanted};
 use crate::dataset::Python;
 use crate::failure::Usage;
-use crate::run::{choices, now};
+use crate::run::choices;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -197,7 +197,7 @@ impl Bench {
             benchmark: &*self.benchmark,
             templates: &self.templates,
         };
-        let episode = attempt(&with, &task, 0, 0, now()).await;
+        let episode = attempt(&with, &task, 0, 0, fixfly_runtime::now()).await;
         match episode.infrastructure_failure() {
             true => Err(format!("{:?}", episode.end)),
             false => Ok(episode.solved_at().is_some()),

@@ -11,8 +11,10 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
-use fixfly_policies::{Open, Settings};
-use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request};
+use fixfly_policies::Open;
+use fixfly_runtime::{
+    Completion, Interrupts, Message, Policy, PolicyError, Request, Settings, episode_seed,
+};
 use fixfly_train::{Answered, Answers, Outcome, Tally, Trace};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::failure::{Interrupted, Usage};
-use crate::run::{Interrupts, cpus, episode_seed, hex, model};
+use crate::run::{cpus, hex, model};
 use crate::terminal::{Terminal, print};
 
 /// Flags of both subcommands.

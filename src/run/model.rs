@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, value_parser};
-use fixfly_policies::{CallForm, KvType, Lora, Settings, Student, Teacher};
-use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
+use fixfly_runtime::{
+    CallForm, KvType, Lora, Sampling, Settings, Student, Teacher, Thinking, ThinkingMode,
+    ThinkingSwitch,
+};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Model options")]
@@ -172,6 +174,7 @@ impl Flags {
                 },
                 chat_template: self.chat_template.clone(),
                 record_tokens: self.record_tokens,
+                engine: None,
                 episodes,
             },
         }
@@ -186,11 +189,6 @@ impl Flags {
     /// Whether the model calls tools in its text.
     pub(super) fn calls_in_words(&self) -> bool {
         matches!(self.tool_calls, Calls::Text)
-    }
-
-    /// The spend limit of one episode.
-    pub(crate) fn cost_limit(&self) -> Option<f64> {
-        self.cost_limit
     }
 
     fn thinking(&self) -> Thinking {

@@ -41,7 +41,7 @@ pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyh
         None => 0,
     };
     match outcome {
-        Outcome::Done if left == 0 => print(&after(&flags.output, &flags.base, method)?),
+        Outcome::Done if left == 0 => terminal.print(&after(&flags.output, &flags.base, method)?),
         Outcome::Done if stop.load(Ordering::Relaxed) => Err(Interrupted(
             "training is complete, but stopped before all checkpoints were evaluated; run the same command again to continue"
                 .into(),

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::failure::Usage;
 use crate::run::issues::write_predictions;
-use crate::run::now;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -132,7 +131,7 @@ fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunReco
     Ok(RunRecord {
         schema: SCHEMA,
         fixfly: env!("CARGO_PKG_VERSION").into(),
-        started: now(),
+        started: fixfly_runtime::now(),
         config: config.into_iter().map(|(key, value)| (key.to_string(), value)).collect(),
         seed: 0,
         benchmark: [("tasks".to_string(), json!(ids(all).len()))].into(),

@@ -6,6 +6,7 @@ mod benches;
 mod datasets;
 mod faults;
 mod issues;
+mod library;
 mod project;
 mod reasons;
 mod recorded;

@@ -44,6 +44,11 @@ pub const ALL: &[Entry<Open>] = &[
     submit::ENTRY,
 ];
 
+/// All tools, opened.
+pub fn all() -> Vec<Box<dyn Tool>> {
+    ALL.iter().map(|entry| (entry.open)()).collect()
+}
+
 /// The schema of a tool's arguments, without what no model needs to read.
 fn parameters<Arguments: JsonSchema>() -> Value {
     let mut schema = schemars::schema_for!(Arguments);

@@ -40,8 +40,9 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "llama",
     about: "a student: a GGUF file, run by llama.cpp",
     open: Open::Model(|settings| {
-        let this = std::env::current_exe().map_err(|error| error.to_string())?;
-        llama_by(&this, settings)
+        let this = || std::env::current_exe().map_err(|error| error.to_string());
+        let engine = settings.student.engine.clone().map_or_else(this, Ok)?;
+        llama_by(&engine, settings)
     }),
 };
 

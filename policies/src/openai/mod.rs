@@ -14,13 +14,12 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, Completion, Entry, Finish, Generation, Policy, PolicyError, Request, Sampling,
-    Usage, View,
+    Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
+    Request, Sampling, Settings, Teacher, Usage, View,
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::settings::{CallForm, Settings, Teacher};
 use crate::{Open, answer};
 use buy::{Asked, Bought, Ledger};
 use pace::RateLimiter;
@@ -50,6 +49,14 @@ struct OpenAi {
     answered: AtomicBool,
     halted: Mutex<Option<String>>,
     holds: AtomicU64,
+}
+
+/// What the server charges for tokens, if the settings name a profile with prices.
+///
+/// # Errors
+/// What is wrong with the settings, in one sentence.
+pub fn price(settings: &Settings) -> Result<Option<Price>, String> {
+    Ok(Resolved::of(settings)?.profile.price)
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {

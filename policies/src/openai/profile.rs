@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
+use fixfly_runtime::{Price, Sampling, Settings, Thinking, ThinkingMode, ThinkingSwitch};
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::settings::Settings;
 
 /// Profiles that come with fixfly, by name.
 const SHIPPED: [(&str, &str); 10] = [
@@ -74,16 +72,6 @@ pub(crate) enum Field {
     TopP,
     TopK,
     Seed,
-}
-
-/// US dollars per million tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Price {
-    pub(crate) input: f64,
-    pub(crate) cached: Option<f64>,
-    pub(crate) output: f64,
-    pub(crate) reasoning: Option<f64>,
 }
 
 /// What a server allows, each minute.
@@ -252,19 +240,6 @@ fn server(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_string())
 }
 
-impl Price {
-    /// US dollars of these tokens.
-    pub(crate) fn of(&self, prompt: u64, cached: u64, completion: u64, reasoning: u64) -> f64 {
-        let cached = cached.min(prompt);
-        let reasoning = reasoning.min(completion);
-        let input = (prompt - cached) as f64 * self.input
-            + cached as f64 * self.cached.unwrap_or(self.input);
-        let output = (completion - reasoning) as f64 * self.output
-            + reasoning as f64 * self.reasoning.unwrap_or(self.output);
-        (input + output) / 1e6
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,14 +260,6 @@ mod tests {
         assert!(error.contains(":2: unknown field `temprature`"), "{error}");
         let error = Profile::load("gpt-9").unwrap_err();
         assert!(error.contains("there is: gpt-4.1, "), "{error}");
-    }
-
-    #[test]
-    fn a_price_tells_cached_and_reasoning_tokens_apart() {
-        let price = Price { input: 2.0, cached: Some(0.5), output: 8.0, reasoning: Some(4.0) };
-        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 1.0 + 0.25 + 6.0 + 1.0);
-        let price = Price { cached: None, reasoning: None, ..price };
-        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 10.0);
     }
 
     #[track_caller]

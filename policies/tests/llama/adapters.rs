@@ -1,6 +1,7 @@
 //! An adapter changes what is said, and only while it is there.
 
-use fixfly_policies::{Lora, Settings, students_by};
+use fixfly_policies::students_by;
+use fixfly_runtime::{Lora, Settings};
 
 use crate::engine::engines;
 use crate::stage::{ENGINE, Folder, QWEN3, act, ids, open, settings, task};

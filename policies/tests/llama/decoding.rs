@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fixfly_policies::Settings;
+use fixfly_runtime::Settings;
 use fixfly_runtime::{
     Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, Templates, View,
 };

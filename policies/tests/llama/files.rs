@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixfly_policies::{KvType, Lora, Settings};
+use fixfly_runtime::{KvType, Lora, Settings};
 use fixfly_runtime::{Thinking, ThinkingMode, ThinkingSwitch};
 
 use crate::stage::{Folder, QWEN3, fault, settings};

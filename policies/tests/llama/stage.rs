@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, process};
 
 use async_trait::async_trait;
-use fixfly_policies::{KvType, Settings, Student, llama_by};
+use fixfly_policies::llama_by;
 use fixfly_runtime::{
     Action, Budget, DescribedBy, Feedback, Method, Observation, Outcome, Policy, PolicyError,
     Sampling, SandboxSpec, Statement, Task, Templates, TestDelta, Timings, Tool, ToolContext,
     ToolError, ToolSpec, Turn, View,
 };
+use fixfly_runtime::{KvType, Settings, Student};
 use serde_json::{Value, json};
 
 /// The executable that is the engine.

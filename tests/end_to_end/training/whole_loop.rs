@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::read_episodes;
+use fixfly_runtime::{
+    KvType, Lora, RunSpec, Sampling, Settings, Split, Student, Thinking, ThinkingMode,
+    read_episodes,
+};
 use serde_json::Value;
 
 use super::here;
 use crate::datasets::Bench;
-use crate::{command, fixfly, printed, refused, runs};
+use crate::{command, fixfly, library, printed, refused, runs};
 
 /// Learns one method by heart, and must then write it in a run: with each
 /// token as probable as its training said.
@@ -54,6 +57,33 @@ fn check(kind: &str) {
     assert!(episode.solved(), "{kind}: {:?}", episode.end);
     let surprise = generation.tokens.iter().map(|token| -f64::from(token.logprob)).sum::<f64>();
     let (served, trained) = (surprise / ids.len() as f64, chosen_loss(&bench.path("student")));
+    let by_hand = RunSpec {
+        benchmark: "python".into(),
+        benchmark_dir: Some(bench.path("")),
+        split: Split::Train,
+        policy: "llama".into(),
+        turns: Some(1),
+        model: Some(Settings {
+            model: Some(whole.clone()),
+            sampling: Sampling {
+                max_tokens: Some(150),
+                temperature: Some(0.0),
+                ..Sampling::default()
+            },
+            thinking: Thinking { mode: ThinkingMode::NoThink, ..Thinking::default() },
+            student: Student {
+                loras: vec![Lora { file: lora.clone().into(), scale: 1.0 }],
+                kv_type: KvType::F32,
+                engine: Some(env!("CARGO_BIN_EXE_fixfly").into()),
+                ..Student::default()
+            },
+            ..Settings::default()
+        }),
+        output: bench.path("by-hand"),
+        allow_weak: true,
+        ..RunSpec::default()
+    };
+    assert_eq!(library::run(by_hand).solved, 1, "{kind}: the engine of another program");
     assert!(
         (served - trained).abs() < 1e-5 + 1e-3 * trained,
         "{kind}: a token's loss is {served} in llama.cpp, and {trained} where it was trained"

@@ -3,7 +3,7 @@
 use std::fs::read_to_string;
 use std::process::Command;
 
-use fixfly_runtime::Machine;
+use crate::run_directory::Machine;
 
 /// Facts that cannot be determined are empty.
 pub(super) fn facts() -> Machine {
@@ -19,12 +19,12 @@ pub(super) fn facts() -> Machine {
 }
 
 /// CPUs available to this process.
-pub(super) fn cpus() -> usize {
+pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get())
 }
 
 /// The time, RFC 3339, UTC, to the millisecond.
-pub(crate) fn now() -> String {
+pub fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now).to_string()
 }

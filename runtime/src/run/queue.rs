@@ -4,21 +4,26 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixfly_runtime::{
-    Attempt, Benchmark, End, Episode, Host, Policy, RunDirectory, RunError, Task, Templates, Tool,
-    attempt,
-};
 use tokio::task::JoinSet;
 
 use super::interrupts::Interrupts;
-use super::progress::Progress;
-use super::{episode_seed, machine};
+use super::observer::Observer;
+use super::{episode_seed, now};
+use crate::attempt::{Attempt, attempt};
+use crate::benchmark::Benchmark;
+use crate::episode::{End, Episode};
+use crate::policy::Policy;
+use crate::render::Templates;
+use crate::run_directory::{RunDirectory, RunError};
+use crate::sandbox::Host;
+use crate::task::Task;
+use crate::tool::Tool;
 
 /// How often to make an attempt that fails for reasons outside the policy.
 const MAX_TRIES: u32 = 3;
 /// After this many consecutive failures outside the policy, the machine or the
 /// model's server is considered down and the run stops.
-pub(super) const MAX_CONSECUTIVE_FAILURES: usize = 20;
+pub const MAX_CONSECUTIVE_FAILURES: usize = 20;
 
 /// Shared by all attempts of a run.
 pub(super) struct RunContext {
@@ -49,21 +54,25 @@ pub(super) struct Queue {
 
 /// How the run ended.
 #[derive(Debug, Default)]
-pub(super) struct RunOutcome {
+pub struct RunOutcome {
     /// Whether the user asked to stop.
-    pub(super) stopped: bool,
+    pub stopped: bool,
+    /// Episodes that were recorded by this call.
+    pub recorded: usize,
+    /// Of these, the episodes that solved their task.
+    pub solved: usize,
     /// Why the policy cannot continue.
-    pub(super) halted: Option<String>,
+    pub halted: Option<String>,
     /// Consecutive attempts that failed for reasons outside the policy.
     in_a_row: usize,
     /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
-    pub(super) gave_up: Option<String>,
+    pub gave_up: Option<String>,
     /// Attempts that were not made or not finished.
-    pub(super) left: usize,
+    pub left: usize,
     /// Why attempts failed for reasons outside the policy, after all retries.
-    pub(super) failed: Vec<String>,
+    pub failed: Vec<String>,
     /// Bugs in fixfly that attempts hit.
-    pub(super) broken: Vec<String>,
+    pub broken: Vec<String>,
 }
 
 impl RunOutcome {
@@ -84,7 +93,7 @@ impl Queue {
         context: RunContext,
         interrupts: &mut Interrupts,
         directory: &mut RunDirectory,
-        progress: &mut Progress,
+        observer: &mut dyn Observer,
     ) -> Result<RunOutcome, RunError> {
         let context = Arc::new(context);
         let mut running = JoinSet::new();
@@ -107,7 +116,9 @@ impl Queue {
                             continue;
                         }
                         directory.append(&episode)?;
-                        progress.count(&episode);
+                        ended.recorded += 1;
+                        ended.solved += usize::from(episode.solved());
+                        observer.recorded(&episode);
                         let why = failure(&episode);
                         ended.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
                     }
@@ -116,14 +127,14 @@ impl Queue {
                 () = interrupts.next() => match ended.stopped {
                     false => {
                         ended.stopped = true;
-                        progress.status(&finishing(running.len()));
+                        observer.status(&finishing(running.len()));
                     }
                     true => {
                         ended.left += running.len();
                         running.shutdown().await;
                     }
                 },
-                _ = clock.tick() => progress.tick(),
+                _ = clock.tick() => observer.tick(),
             }
         }
         ended.left += self.waiting.len();
@@ -172,7 +183,7 @@ impl RunContext {
             templates: &self.templates,
         };
         let seed = episode_seed(self.seed, &work.task.id, work.sample);
-        let episode = attempt(&with, &work.task, work.sample, seed, machine::now()).await;
+        let episode = attempt(&with, &work.task, work.sample, seed, now()).await;
         (work, episode)
     }
 }

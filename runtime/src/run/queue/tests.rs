@@ -1,14 +1,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
-use fixfly_runtime::{
+use crate::{
     Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, Observation,
     PolicyError, RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, Usage,
     Verdict, View, Wording, read_episodes,
 };
+use async_trait::async_trait;
 
 use super::*;
-use crate::terminal::Terminal;
 
 /// A policy that does what the task's id says. It needs no sandbox.
 #[derive(Default)]

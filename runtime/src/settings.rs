@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use fixfly_runtime::{Sampling, Thinking};
+use crate::generation::{Sampling, Thinking};
 use serde::{Deserialize, Serialize};
 
 /// What a run asks of a model, whatever serves it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The model: a name that a server knows, or a GGUF file.
     pub model: Option<String>,
@@ -35,7 +36,8 @@ pub enum CallForm {
 }
 
 /// A model behind an OpenAI-compatible server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Teacher {
     /// A profile: one that comes with fixfly, or a TOML file.
     pub profile: Option<String>,
@@ -60,7 +62,8 @@ pub struct Teacher {
 }
 
 /// A model in this process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Student {
     /// Adapters, added to the model.
     pub loras: Vec<Lora>,
@@ -76,6 +79,10 @@ pub struct Student {
     pub chat_template: Option<PathBuf>,
     /// Whether token ids and log-probabilities are recorded.
     pub record_tokens: bool,
+    /// The program that runs llama.cpp: one that calls `llama_engine` of
+    /// fixfly-policies if its first argument is `llama-engine`. This program if `None`.
+    #[serde(skip)]
+    pub engine: Option<PathBuf>,
     /// Episodes decoded at a time.
     #[serde(skip)]
     pub episodes: usize,
