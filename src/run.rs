@@ -17,8 +17,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
-    Templates, find, read_episodes,
+    Benchmark, Entry, Episode, Example, Host, Lifetime, Policy, Protection, RunDirectory, Split,
+    Task, TaskKind, Templates, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 
@@ -114,9 +114,6 @@ pub(crate) struct Flags {
     model: model::Flags,
 }
 
-/// Default number of turns of a method's episode.
-const TURNS: u32 = 5;
-
 /// The help text of a flag that takes a plug-in's name.
 pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
     let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
@@ -175,11 +172,8 @@ async fn episodes(
     let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
     let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
     let recorded = recording(flags, open_policy)?;
-    let is_of_issues = matches!(open_benchmark, fixfly_benchmarks::Open::Issues(_));
-    let templates = match is_of_issues {
-        true => Templates::for_issues(flags.prompts.as_deref())?,
-        false => Templates::load(flags.prompts.as_deref())?,
-    };
+    let kind = open_benchmark.kind();
+    let templates = Templates::load(kind, flags.prompts.as_deref())?;
 
     let jobs = cpus(flags.jobs);
     let settings = settings(flags);
@@ -198,7 +192,7 @@ async fn episodes(
     flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
     let policy: Box<dyn Policy> = match (opened, open_policy) {
         (Some(policy), _) => policy,
-        (None, Open::Examples(open)) => open(benchmark.ground_truth().examples()?),
+        (None, Open::Examples(open)) => open(examples(flags, &*benchmark)?),
         (None, Open::Answers(open)) => open(benchmark.clone()),
         (None, Open::Episodes(open)) => open(recorded),
         (None, Open::Model(open)) => open(&settings).map_err(Usage)?,
@@ -211,10 +205,10 @@ async fn episodes(
     let pool = Arc::new(Pool::new(host, jobs * sandboxes_per_attempt(&tasks)));
 
     let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
-    let mut record = record(flags, asked, &templates, facts, &*pool);
-    if is_of_issues {
+    let turns = flags.turns.unwrap_or(kind.turns());
+    let mut record = record((flags, turns), asked, &templates, facts, &*pool);
+    if kind == TaskKind::Issue {
         record.config.extend(flags.issues.config());
-        record.config.extend(tasks.first().map(|task| ("turns".into(), task.budget.turns.into())));
     }
     let (mut directory, finished) = RunDirectory::open(&flags.output, &record)?;
     let total = tasks.len() * flags.samples as usize;
@@ -237,7 +231,7 @@ async fn episodes(
     }
     progress.finish();
     let ended = ended?;
-    if is_of_issues {
+    if kind == TaskKind::Issue {
         let model = settings.model.as_deref().filter(|_| asked.is_some());
         issues::write_predictions(&flags.output, &flags.output, model.unwrap_or(&flags.policy))?;
     }
@@ -318,6 +312,16 @@ async fn open(
     }
 }
 
+/// The methods to learn from, for a benchmark that has any.
+fn examples(flags: &Flags, benchmark: &dyn Benchmark) -> anyhow::Result<Vec<Example>> {
+    let examples = benchmark.ground_truth().examples()?;
+    // A project of which all methods are held out has none either, but can be run.
+    if examples.is_empty() && benchmark.evaluator().is_none() {
+        anyhow::bail!("{} has no methods to learn from: choose another policy", flags.benchmark);
+    }
+    Ok(examples)
+}
+
 fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
     find(kind, all, name).map_err(Usage)
 }
@@ -394,8 +398,7 @@ fn matching(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
 fn chosen(flags: &Flags, tasks: Vec<Task>) -> Vec<Task> {
     let mut tasks = first(tasks, flags.limit);
     for task in &mut tasks {
-        let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
-        task.budget.turns = flags.turns.unwrap_or(usual);
+        task.budget.turns = flags.turns.unwrap_or(task.budget.turns);
         task.budget.usd = flags.model.cost_limit();
     }
     tasks

@@ -9,10 +9,10 @@ use fixfly_runtime::{Benchmark, Host, RunRecord, SCHEMA, Task, Templates, Wordin
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Flags, TURNS, machine};
+use super::{Flags, machine};
 
 pub(super) fn record(
-    flags: &Flags,
+    (flags, turns): (&Flags, u32),
     model: Option<&Settings>,
     templates: &Templates,
     benchmark: BTreeMap<String, Value>,
@@ -31,7 +31,7 @@ pub(super) fn record(
         ("samples", flags.samples.into()),
         ("sandbox", flags.sandbox.clone().into()),
         ("split", flags.split.name().into()),
-        ("turns", flags.turns.unwrap_or(TURNS).into()),
+        ("turns", turns.into()),
     ];
     RunRecord {
         schema: SCHEMA,

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, Observation,
-    PolicyError, RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, Usage,
+    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, PolicyError,
+    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, TaskKind, Usage,
     Verdict, View, Wording, read_episodes,
 };
 
@@ -61,15 +61,6 @@ impl Host for Nowhere {
 impl Benchmark for Nowhere {
     async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
         Ok(Vec::new())
-    }
-
-    async fn evaluate(
-        &self,
-        _: &Task,
-        _: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Ok(no()?)
     }
 
     async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
@@ -130,7 +121,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         tools: Vec::new(),
         host: Arc::new(Nowhere),
         benchmark: Arc::new(Nowhere),
-        templates: Templates::load(None).unwrap(),
+        templates: Templates::load(TaskKind::Method, None).unwrap(),
         seed: 0,
     };
     let (press, mut pressed) = Interrupts::by_hand();
