@@ -18,7 +18,7 @@ use std::time::Instant;
 use common::{flag, methods, quantile, sample};
 use fixfly_benchmarks::{Methods, RunPath, django};
 use fixfly_runtime::{
-    Answer, Benchmark, Command, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
+    Answer, Benchmark, Command, Evaluator, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
 };
 use fixfly_sandboxes::ALL;
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use common::{Cost, Peer, Ran, flag, memory, methods, opened, quantile, sample, tree_cpu};
 use fixfly_benchmarks::{Methods, RunPath, django};
-use fixfly_runtime::{Answer, Benchmark, Sandbox, Split, Task};
+use fixfly_runtime::{Answer, Benchmark, Evaluator, Sandbox, Split, Task};
 
 /// The tests of a sampled item take less, in seconds.
 const SHORT: f64 = 0.05;

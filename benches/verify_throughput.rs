@@ -16,7 +16,7 @@ use common::{Cost, Peer, children, flag, methods, sample, tree_cpu};
 use fixfly_benchmarks::{Item, Manifest, Methods, source};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Answer, Attempt, Benchmark, Policy, Split, Task, Templates, Tool, attempt, find,
+    Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
 };
 use fixfly_sandboxes::Pool;
 
@@ -76,7 +76,7 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
     let work = Arc::new(Work {
         controls: vec![(control("oracle"), true), (control("null"), false)],
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
-        templates: Templates::load(None).expect("templates"),
+        templates: Templates::load(TaskKind::Method, None).expect("templates"),
         pool: Pool::new(host, jobs),
         tasks: tasks(&benchmark).await,
         benchmark,

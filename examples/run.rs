@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fixfly_policies::Sources;
-use fixfly_runtime::{Interrupts, Run, RunOutcome, RunSpec, Silent, Templates, find};
+use fixfly_runtime::{Interrupts, Run, RunOutcome, RunSpec, Silent, find};
 use fixfly_sandboxes::{ALL, Pool};
 
 pub async fn run(spec: RunSpec) -> anyhow::Result<RunOutcome> {
@@ -12,7 +12,7 @@ pub async fn run(spec: RunSpec) -> anyhow::Result<RunOutcome> {
     let policy = fixfly_policies::open(&spec.policy, &benchmark, Sources::of(&spec))?;
     let host = (find("sandbox", ALL, &spec.sandbox).map_err(anyhow::Error::msg)?.open)()?;
     let pool = Arc::new(Pool::new(host, spec.jobs() * selection.sandboxes_per_attempt()));
-    let (tools, templates) = (fixfly_tools::all(), Templates::load(None)?);
+    let (tools, templates) = (fixfly_tools::all(), spec.templates()?);
     let run = Run { spec, selection, benchmark, policy, tools, host: pool.clone(), templates };
     let outcome = run.execute(&mut Silent, &mut Interrupts::none()).await?;
     pool.drain().await?;

@@ -9,7 +9,7 @@ mod verify;
 use clap::{Args, Subcommand};
 
 use fixfly_benchmarks::{Open, OpenFolder};
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, Observation, Task};
+use fixfly_runtime::{BenchmarkError, Entry, Evaluator, Host, Observation, Task};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
@@ -38,12 +38,12 @@ enum Command {
 /// Evaluates a candidate in a sandbox opened for it.
 async fn evaluate(
     pool: &Pool,
-    benchmark: &dyn Benchmark,
+    evaluator: &dyn Evaluator,
     task: &Task,
     code: &str,
 ) -> Result<Observation, BenchmarkError> {
     let sandbox = pool.open(&task.sandbox).await?;
-    let observed = benchmark.evaluate(task, code, &*sandbox).await;
+    let observed = evaluator.evaluate(task, code, &*sandbox).await;
     sandbox.close().await?;
     observed
 }

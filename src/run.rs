@@ -14,7 +14,7 @@ use clap::{Args, value_parser};
 use fixfly_policies::{Open, Sources};
 use fixfly_runtime::{
     Benchmark, Entry, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy,
-    Run, RunOutcome, RunSpec, SelectError, Selection, Split, Templates, find, read_episodes,
+    Run, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, find, read_episodes,
 };
 use fixfly_sandboxes::Pool;
 
@@ -146,10 +146,7 @@ impl Flags {
             .into());
         }
         let jobs = cpus(self.jobs);
-        let is_of_issues = matches!(
-            named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open,
-            fixfly_benchmarks::Open::Issues(_)
-        );
+        let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
         Ok(RunSpec {
             benchmark: self.benchmark.clone(),
             benchmark_dir: self.benchmark_dir.clone(),
@@ -163,9 +160,9 @@ impl Flags {
             model: asks_model.then(|| self.model.settings(&self.output, jobs)),
             sandbox: self.sandbox.clone(),
             seed: self.seed,
-            issues: match is_of_issues {
-                true => Some(self.issues.spec(self.model.calls_in_words())?),
-                false => None,
+            issues: match kind {
+                TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
+                TaskKind::Method => None,
             },
             output: self.output.clone(),
             prompts: self.prompts.clone(),
@@ -230,7 +227,7 @@ async fn episodes(
         policy,
         tools: fixfly_tools::all(),
         host: pool.clone(),
-        templates: templates(spec)?,
+        templates: spec.templates()?,
     };
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
     let outcome = run.execute(&mut Progress::new(terminal), &mut interrupts).await;
@@ -259,19 +256,12 @@ fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {
     }
 }
 
-fn templates(spec: &RunSpec) -> anyhow::Result<Templates> {
-    Ok(match spec.issues.is_some() {
-        true => Templates::for_issues(spec.prompts.as_deref())?,
-        false => Templates::load(spec.prompts.as_deref())?,
-    })
-}
-
 /// What the run would take.
 async fn dry_run(flags: &Flags, spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> {
     let host = (named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)()?;
     let benchmark = open(flags, spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
-    estimate::table(spec, &selection, &*benchmark, &templates(spec)?)
+    estimate::table(spec, &selection, &*benchmark, &spec.templates()?)
 }
 
 /// The tasks of a run. Reports those that the sandbox does not support.
@@ -362,6 +352,16 @@ async fn open(
         fixfly_benchmarks::Open::Folder(open) => Ok(open(spec.benchmark_dir.as_deref())?),
         fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(host, terminal).await?)),
     }
+}
+
+/// The methods to learn from, for a benchmark that has any.
+fn examples(flags: &Flags, benchmark: &dyn Benchmark) -> anyhow::Result<Vec<Example>> {
+    let examples = benchmark.ground_truth().examples()?;
+    // A project of which all methods are held out has none either, but can be run.
+    if examples.is_empty() && benchmark.evaluator().is_none() {
+        anyhow::bail!("{} has no methods to learn from: choose another policy", flags.benchmark);
+    }
+    Ok(examples)
 }
 
 fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {

@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, Example, GroundTruth, Observation, Sandbox, Split,
-    Statement, Task, Verdict, home,
+    Answer, Benchmark, BenchmarkError, Entry, Evaluator, Example, GroundTruth, Observation,
+    Sandbox, Split, Statement, Task, Verdict, home,
 };
 use serde::{Deserialize, Serialize};
 
@@ -362,26 +362,17 @@ impl Benchmark for Faults {
         faults.map(|fault| self.task(fault)).collect()
     }
 
-    async fn evaluate(
-        &self,
-        task: &Task,
-        candidate: &str,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let pair = self.pair(self.fault(task)?)?;
-        match mended(&pair.faulty, candidate) {
-            Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
-            Err(text) => Ok(Observation::invalid(text)),
-        }
+    fn evaluator(&self) -> Option<&dyn Evaluator> {
+        Some(self)
     }
 
     async fn judge(
         &self,
         task: &Task,
-        patch: &str,
+        candidate: &str,
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
-        self.methods.judge(&of(task), patch, fresh).await
+        self.methods.judge(&of(task), candidate, fresh).await
     }
 
     fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
@@ -405,6 +396,26 @@ impl Benchmark for Faults {
     }
 }
 
+#[async_trait]
+impl Evaluator for Faults {
+    async fn evaluate(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let pair = self.pair(self.fault(task)?)?;
+        match mended(&pair.faulty, candidate) {
+            Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
+            Err(text) => Ok(Observation::invalid(text)),
+        }
+    }
+
+    fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError> {
+        self.methods.patch(&of(task), candidate)
+    }
+}
+
 impl GroundTruth for Faults {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         self.methods.examples()
@@ -418,5 +429,9 @@ impl GroundTruth for Faults {
             }
             Answer::Stub => self.methods.answer(&of(task), answer),
         }
+    }
+
+    fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
+        Ok(self.pair(self.fault(task)?)?.truth)
     }
 }

@@ -17,7 +17,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry, find};
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, TaskKind, find};
 
 pub mod build;
 pub mod django;
@@ -47,6 +47,16 @@ pub enum Open {
     Folder(OpenFolder),
     /// From instances that are ready to be worked on.
     Issues(fn(swebench::Grader) -> Arc<dyn Benchmark>),
+}
+
+impl Open {
+    /// The kind of the benchmark's tasks.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Open::Folder(_) => TaskKind::Method,
+            Open::Issues(_) => TaskKind::Issue,
+        }
+    }
 }
 
 /// Opens the benchmark of methods of that name, from its default directory if

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fixfly_runtime::{
-    BenchmarkError, Budget, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
+    BenchmarkError, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
@@ -174,13 +174,14 @@ impl Project {
 
     /// The task of writing a method, as a policy sees it.
     pub(crate) fn task(&self, benchmark: &str, id: &str, place: &Place) -> Task {
+        let statement = Statement::Method(self.statement(place));
         Task {
             id: id.to_string(),
             benchmark: benchmark.to_string(),
-            statement: Statement::Method(self.statement(place)),
+            budget: statement.budget(),
+            statement,
             sandbox: self.spec.clone(),
             tools: vec!["submit_method".to_string()],
-            budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
         }
     }
 

@@ -5,7 +5,7 @@ use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, code_block};
 use serde_json::{Value, json};
 
 /// The tool of a method task: its argument is the code block.
-const METHOD: &str = "submit_method";
+pub(crate) const METHOD: &str = "submit_method";
 const CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
 /// The tool that a block of code in its language calls.
 const SHELL: &str = "bash";

@@ -70,7 +70,10 @@ pub enum OpenError {
     /// There is none of that name, or it needs something that was not given.
     #[error("{0}")]
     Usage(String),
-    /// The benchmark has nothing for it to learn from.
+    /// The benchmark has no methods for it to learn from.
+    #[error("the benchmark has no methods to learn from: choose another policy")]
+    NoExamples,
+    /// The benchmark cannot be read.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
 }
@@ -102,7 +105,14 @@ pub fn open(
 ) -> Result<Box<dyn Policy>, OpenError> {
     let entry = find("policy", ALL, name).map_err(OpenError::Usage)?;
     Ok(match entry.open {
-        Open::Examples(open) => open(benchmark.ground_truth().examples()?),
+        Open::Examples(open) => {
+            let examples = benchmark.ground_truth().examples()?;
+            // A project of which all methods are held out has none either, but can be run.
+            if examples.is_empty() && benchmark.evaluator().is_none() {
+                return Err(OpenError::NoExamples);
+            }
+            open(examples)
+        }
         Open::Answers(open) => open(benchmark.clone()),
         Open::Episodes(open) => open(sources.episodes.to_vec()),
         Open::Model(open) => {

@@ -7,8 +7,8 @@ use fixfly_policies::{ALL, Open};
 use fixfly_runtime::{
     Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
     Feedback, GroundTruth, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance,
-    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, Templates, TestDelta, TestFailure,
-    TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
+    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, TaskKind, Templates, TestDelta,
+    TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
 };
 use ruff_python_ast::{PySourceType, Stmt};
 
@@ -76,15 +76,6 @@ struct Shapes;
 impl Benchmark for Shapes {
     async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
         Ok(vec![task()])
-    }
-
-    async fn evaluate(
-        &self,
-        _: &Task,
-        _: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Err(BenchmarkError::Broken("no tests run here".into()))
     }
 
     async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
@@ -155,10 +146,9 @@ fn failed(action: Action) -> Turn {
     let result =
         TestResult { id: "equal".into(), outcome: TestOutcome::Errored, failure: Some(failure) };
     let tests = Some(TestReport { results: vec![result] });
-    let text = "AttributeError".into();
     Turn {
         action,
-        observation: Observation { text, outcome: Outcome::Failed, tests, patch: None },
+        observation: Observation { tests, ..Observation::new(Outcome::Failed, "AttributeError") },
         feedback: Feedback {
             delta: TestDelta::default(),
             left: Budget { turns: 4, tokens: None, seconds: None, usd: None },
@@ -169,7 +159,8 @@ fn failed(action: Action) -> Turn {
 }
 
 async fn act(policy: &dyn Policy, turns: &[Turn], sample: u32) -> Result<Action, PolicyError> {
-    let (task, templates) = (task(), Templates::load(None).expect("the built-in templates load"));
+    let (task, templates) =
+        (task(), Templates::load(TaskKind::Method, None).expect("the built-in templates load"));
     policy
         .act(View { task: &task, tools: &[], turns, templates: &templates, sample, seed: 7 })
         .await

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::generation::{Thinking, ThinkingMode, ThinkingSwitch};
+use crate::message::{Message, Role};
 use crate::registry::Entry;
-use crate::render::{Message, Role, TemplateError};
+use crate::templates::TemplateError;
 use crate::tool::ToolSpec;
 use python_json::tojson;
 

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use crate::episode::{Action, Call, Limit, Turn, Usage};
+use crate::budget::Limit;
 use crate::generation::Generation;
-use crate::history::shown;
-use crate::render::{Message, Templates, render};
-use crate::task::{Statement, Task};
+use crate::message::Message;
+use crate::render::render;
+use crate::task::Task;
+use crate::templates::Templates;
 use crate::tool::{Tool, ToolSpec};
+use crate::turn::{Action, Call, Turn, Usage};
 
 /// Decides the next action from what it may see, and nothing else. Keeps no
 /// state between calls that the view and its seed do not determine, so that
@@ -98,10 +100,7 @@ impl View<'_> {
 
     /// The turns that the conversation shows, one for each of the policy's words in it.
     pub fn shown(&self) -> Vec<&Turn> {
-        match self.task.statement {
-            Statement::Method(_) => self.turns.iter().collect(),
-            Statement::Issue(_) => shown(self.turns),
-        }
+        self.task.statement.shown(self.turns)
     }
 
     /// The conversation so far, as a chat model reads it.

@@ -12,10 +12,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub use record::{Machine, RunRecord, Wording};
+pub use record::{Machine, RunRecord, SCHEMA, Wording};
 pub use recording::Recording;
 
-use crate::episode::{Episode, ISSUE_SCHEMA};
+use crate::episode::Episode;
+use crate::statement::TaskKind;
 use scan::{parse, scan};
 
 const RECORD: &str = "run.json";
@@ -230,7 +231,8 @@ pub enum RunError {
     Busy(PathBuf),
     /// A newer version wrote it.
     #[error(
-        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {ISSUE_SCHEMA}); update fixfly to read it"
+        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {}); update fixfly to read it",
+        TaskKind::newest_schema()
     )]
     Newer {
         /// File, and line where there are many.
@@ -278,8 +280,10 @@ impl RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::episode::{Boundary, End, FailureKind, Provenance, SCHEMA};
-    use crate::task::{Budget, DescribedBy, Method, SandboxSpec, Statement, Task};
+    use crate::budget::Budget;
+    use crate::episode::{Boundary, End, FailureKind, Provenance};
+    use crate::statement::{DescribedBy, Method, Statement};
+    use crate::task::{SandboxSpec, Task};
     use tempfile::TempDir;
 
     fn episode(id: &str, sample: u32, end: End) -> Episode {

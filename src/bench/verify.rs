@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{Args, value_parser};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Attempt, Benchmark, Episode, Policy, Split, Task, Templates, Tool, attempt, find,
+    Attempt, Benchmark, Episode, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
 };
 use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -94,7 +94,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         controls,
         benchmark,
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
-        templates: Templates::load(None)?,
+        templates: Templates::load(TaskKind::Method, None)?,
         pool: Pool::new(host, jobs),
     });
     let clock = Instant::now();

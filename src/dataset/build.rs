@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fixfly_runtime::{Recording, RunRecord, Templates, ThinkingSwitch, read_run};
+use fixfly_runtime::{Recording, RunRecord, TaskKind, Templates, ThinkingSwitch, read_run};
 use fixfly_train::{
     Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces,
 };
@@ -232,7 +232,7 @@ fn names(record: &RunRecord) -> Vec<String> {
 /// The student's prompts.
 fn wording(flags: &Flags, runs: &[Run]) -> Result<Templates, DatasetError> {
     if flags.prompts.is_some() {
-        return Ok(Templates::load(flags.prompts.as_deref())?);
+        return Ok(Templates::load(TaskKind::Method, flags.prompts.as_deref())?);
     }
     let first = &runs[0];
     if let Some(other) =

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use fixfly_runtime::{
     Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
-    Split, Task, Templates, Tool, View, attempt,
+    Split, Task, TaskKind, Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::Pool;
 use fixfly_train::{
@@ -178,7 +178,13 @@ impl Bench {
         let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
         let pool = Pool::new((host.map_err(Usage)?.open)()?, 2 * flags.teacher.jobs());
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
-        Ok(Bench { benchmark, tasks, pool, tools, templates: Templates::load(None)? })
+        Ok(Bench {
+            benchmark,
+            tasks,
+            pool,
+            tools,
+            templates: Templates::load(TaskKind::Method, None)?,
+        })
     }
 
     /// Whether a method passes, by the verdict that an episode of one turn gets.

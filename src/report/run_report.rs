@@ -156,8 +156,7 @@ fn is_zero(count: &usize) -> bool {
 }
 
 fn by_docstring(episode: &Episode) -> bool {
-    let method = episode.task.statement.method();
-    method.is_some_and(|method| method.described_by == DescribedBy::Docstring)
+    episode.task.statement.described_by() == Some(DescribedBy::Docstring)
 }
 
 fn tampered(episode: &Episode) -> bool {

@@ -36,7 +36,7 @@ fn turn(outcome: Outcome, exceptions: &[Option<&str>]) -> Turn {
             usage: Usage::default(),
             generation: None,
         },
-        observation: Observation { text: String::new(), outcome, tests, patch: None },
+        observation: Observation { tests, ..Observation::new(outcome, "") },
         feedback: Feedback {
             delta: TestDelta::default(),
             left: Budget { turns: 0, tokens: None, seconds: None, usd: None },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fixfly_benchmarks::metrics::{Compared, Exact, Variant};
 use fixfly_benchmarks::source;
-use fixfly_runtime::{Answer, Benchmark, Call, Episode, RunRecord, Task};
+use fixfly_runtime::{Benchmark, Call, Episode, RunRecord, Task, Turn};
 use serde_json::Value;
 
 use crate::dataset::known;
@@ -36,7 +36,7 @@ impl Truth {
 
     /// Compares a method with the reference, if there is one.
     pub(super) fn judge(&self, task: &Task, method: &str) -> Option<Judged> {
-        let truth = self.0.as_ref().ok()?.ground_truth().answer(task, Answer::Truth).ok()?;
+        let truth = self.0.as_ref().ok()?.ground_truth().reference(task).ok()?;
         Some(Judged {
             same_text: Exact::Text.matches(&truth, method),
             same_code: Exact::Code.matches(&truth, method),
@@ -48,12 +48,14 @@ impl Truth {
 /// The last submitted method of an episode.
 pub(super) fn offered(episode: &Episode) -> Option<String> {
     let name = &episode.task.statement.method()?.name;
-    let method = |call: &Call| match call {
-        Call::Tool { args, .. } => {
+    let method = |turn: &Turn| match (&turn.observation.candidate, &turn.action.call) {
+        (Some(candidate), _) => Some(candidate.clone()),
+        // Recorded before observations had a candidate, or not run.
+        (None, Call::Tool { args, .. }) => {
             let code = args.get("code").and_then(Value::as_str)?;
             Some(source::candidate(code, name).ok()?.source)
         }
         _ => None,
     };
-    episode.turns.iter().rev().find_map(|turn| method(&turn.action.call))
+    episode.turns.iter().rev().find_map(method)
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use fixfly_benchmarks::swebench::trajectory::{Imported, read};
 use fixfly_benchmarks::swebench::{Instance, NAME, instance};
-use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, Templates, Wording};
+use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, TaskKind, Templates, Wording};
 use serde_json::{Value, json};
 
 use crate::failure::Usage;
@@ -117,7 +117,7 @@ fn number(all: &mut [(&PathBuf, Imported)]) {
 }
 
 fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunRecord> {
-    let templates = Templates::for_issues(None)?;
+    let templates = Templates::load(TaskKind::Issue, None)?;
     let sources = all.iter().map(|(file, imported)| source(file, imported)).collect();
     let table = flags.instances.as_ref().map(|table| table.display().to_string());
     let config = [

@@ -1,5 +1,6 @@
 //! The rules of the layout, checked: prose alone comes too late.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -96,4 +97,43 @@ fn every_crate_says_what_it_is() {
         let about = package["description"].as_str().unwrap_or_default();
         assert!(about.len() > 10, "{} has no description", package["name"]);
     }
+}
+
+/// What each top-level module of the runtime uses of the others.
+fn modules_of_the_runtime() -> BTreeMap<String, BTreeSet<String>> {
+    let source = root().join("runtime/src");
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files() {
+        let Ok(path) = file.strip_prefix(&source) else { continue };
+        let name = path.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let name = name.trim_end_matches(".rs");
+        if name == "lib" {
+            continue;
+        }
+        let used = uses.entry(name.to_string()).or_default();
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+        let code = code.filter(|line| !line.trim_start().starts_with("//"));
+        for after in code.flat_map(|line| line.split("crate::").skip(1)) {
+            let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
+            used.insert(after.chars().take_while(is_word).collect());
+        }
+        used.remove(name);
+    }
+    let all: BTreeSet<String> = uses.keys().cloned().collect();
+    uses.values_mut().for_each(|used| used.retain(|name| all.contains(name)));
+    uses
+}
+
+#[test]
+fn no_module_of_the_runtime_uses_one_that_uses_it() {
+    let mut uses = modules_of_the_runtime();
+    assert!(uses["task"].contains("statement"), "{uses:#?}");
+    // What uses nothing is in no cycle; without it, more uses nothing.
+    while let Some(free) = uses.iter().find(|(_, used)| used.is_empty()).map(|(name, _)| name) {
+        let free = free.clone();
+        uses.remove(&free);
+        uses.values_mut().for_each(|used| drop(used.remove(&free)));
+    }
+    assert!(uses.is_empty(), "these use each other, or what does: {uses:#?}");
 }

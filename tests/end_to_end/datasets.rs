@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{Role, Templates, read_episodes, render};
+use fixfly_runtime::{Role, TaskKind, Templates, read_episodes, render};
 use fixfly_train::Dataset;
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ fn a_run_becomes_a_dataset_of_the_bytes_a_student_is_sent() {
     let rows: Vec<_> = dataset.rows().unwrap().collect::<Result<_, _>>().unwrap();
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     let episode = read_episodes(Path::new(&run)).unwrap().remove(0);
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let sent = render(&episode.task, &episode.turns[..1], &templates);
     let (answer, prompt) = row.messages.split_last().unwrap();
     let prompt: Vec<_> = prompt.iter().map(|line| (line.role, &line.content)).collect();

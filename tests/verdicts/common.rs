@@ -8,7 +8,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Tests, django, source};
-use fixfly_runtime::{Answer, Benchmark, DescribedBy, Observation, Sandbox, Split, Task, Verdict};
+use fixfly_runtime::{
+    Answer, Benchmark, DescribedBy, Evaluator, Observation, Sandbox, Split, Task, Verdict,
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -134,8 +136,8 @@ impl Bench {
         self.cold.evaluate(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
-    pub(crate) async fn judge(&self, id: &str, patch: &str) -> Verdict {
-        self.hot.judge(&self.tasks[id], patch, &*self.sandbox).await.unwrap()
+    pub(crate) async fn judge(&self, id: &str, candidate: &str) -> Verdict {
+        self.hot.judge(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
     /// What both paths say; they must say the same.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::common::{Bench, Django, sandbox};
 use fixfly_benchmarks::{RunPath, source};
-use fixfly_runtime::{Answer, Benchmark, Outcome, Split, TestOutcome};
+use fixfly_runtime::{Answer, Benchmark, Evaluator, Outcome, Split, TestOutcome};
 
 type Named = (&'static str, &'static [&'static str]);
 
@@ -340,7 +340,7 @@ async fn the_judge_confirms_the_original_and_refuses_the_stub() {
     for (answer, solved) in [(Answer::Truth, true), (Answer::Stub, false)] {
         let candidate = methods.ground_truth().answer(task, answer).unwrap();
         let seen = methods.evaluate(task, &candidate, &*one).await.unwrap();
-        let verdict = methods.judge(task, &seen.patch.unwrap(), &*fresh).await.unwrap();
+        let verdict = methods.judge(task, &seen.candidate.unwrap(), &*fresh).await.unwrap();
         assert_eq!((verdict.solved, verdict.exact_match), (solved, solved));
     }
 }

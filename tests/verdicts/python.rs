@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Source, Tests, source};
-use fixfly_runtime::{Benchmark, DescribedBy, Split, TestOutcome, find};
+use fixfly_runtime::{Benchmark, DescribedBy, Evaluator, Split, TestOutcome, find};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 

@@ -88,9 +88,9 @@ impl Tool for Bash {
         let output = scene.sandbox.exec(&shell).await?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status == Status::Exited(0) && hands_in(&printed, &scene) {
-            let patch = scene.benchmark.change(scene.task, scene.sandbox).await?;
-            let text = "Handed in.".to_string();
-            return Ok(Observation { text, outcome: Outcome::Submitted, tests: None, patch });
+            let patch = scene.work_tree()?.change(scene.task, scene.sandbox).await?;
+            let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
+            return Ok(Observation { patch, ..handed_in });
         }
         let mut text = clipped(printed.trim_end_matches('\n'), output.elided);
         let (outcome, ending) = match output.status {
@@ -109,7 +109,7 @@ impl Tool for Bash {
             text += if text.is_empty() { "" } else { "\n" };
             text += &ending;
         }
-        Ok(Observation { text, outcome, tests: None, patch: None })
+        Ok(Observation::new(outcome, text))
     }
 }
 

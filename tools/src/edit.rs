@@ -104,7 +104,7 @@ impl Tool for Edit {
 }
 
 fn done(text: String) -> Observation {
-    Observation { text, outcome: Outcome::Done, tests: None, patch: None }
+    Observation::new(Outcome::Done, text)
 }
 
 /// A file's new text, and which of its lines changed.

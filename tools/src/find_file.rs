@@ -59,6 +59,6 @@ impl Tool for FindFile {
                 found[..NAMES].join("\n")
             ),
         };
-        Ok(Observation { text, outcome: Outcome::Done, tests: None, patch: None })
+        Ok(Observation::new(Outcome::Done, text))
     }
 }

@@ -74,9 +74,9 @@ fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arg
 mod tests {
     use async_trait::async_trait;
     use fixfly_runtime::{
-        Benchmark, BenchmarkError, Budget, Command, DescribedBy, GroundTruth, Method, Observation,
-        Outcome, Output, Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task,
-        ToolContext, Verdict,
+        Benchmark, BenchmarkError, Budget, Command, DescribedBy, Evaluator, GroundTruth, History,
+        Issue, Method, Observation, Outcome, Output, Process, Sandbox, SandboxError, SandboxSpec,
+        Split, Statement, Task, ToolContext, Verdict,
     };
     use serde_json::json;
     use std::sync::Arc;
@@ -97,21 +97,8 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn evaluate(
-            &self,
-            _: &Task,
-            candidate: &str,
-            _: &dyn Sandbox,
-        ) -> Result<Observation, BenchmarkError> {
-            match candidate {
-                "break" => Ok(broken()?),
-                words => Ok(Observation {
-                    text: words.into(),
-                    outcome: Outcome::Passed,
-                    tests: None,
-                    patch: None,
-                }),
-            }
+        fn evaluator(&self) -> Option<&dyn Evaluator> {
+            Some(self)
         }
 
         async fn judge(
@@ -129,6 +116,25 @@ mod tests {
 
         fn ground_truth(&self) -> &dyn GroundTruth {
             unreachable!("a tool may not know")
+        }
+    }
+
+    #[async_trait]
+    impl Evaluator for Echo {
+        async fn evaluate(
+            &self,
+            _: &Task,
+            candidate: &str,
+            _: &dyn Sandbox,
+        ) -> Result<Observation, BenchmarkError> {
+            match candidate {
+                "break" => Ok(broken()?),
+                words => Ok(Observation::new(Outcome::Passed, words)),
+            }
+        }
+
+        fn patch(&self, _: &Task, candidate: &str) -> Result<String, BenchmarkError> {
+            Ok(candidate.into())
         }
     }
 
@@ -162,8 +168,8 @@ mod tests {
         }
     }
 
-    async fn call(tool: &dyn Tool, args: Value) -> Result<Observation, ToolError> {
-        let method = Method {
+    fn method() -> Statement {
+        Statement::Method(Method {
             file: "a.py".into(),
             class_name: "A".into(),
             name: "f".into(),
@@ -173,11 +179,29 @@ mod tests {
             described_by: DescribedBy::Nothing,
             content: String::new(),
             faulty: None,
-        };
+        })
+    }
+
+    fn issue() -> Statement {
+        Statement::Issue(Issue {
+            repo: "a/b".into(),
+            version: String::new(),
+            text: "It breaks.".into(),
+            root: "/repo".into(),
+            manual: String::new(),
+            history: History::All,
+        })
+    }
+
+    async fn call(
+        tool: &dyn Tool,
+        statement: Statement,
+        args: Value,
+    ) -> Result<Observation, ToolError> {
         let task = Task {
             id: "a.py::A.f".into(),
             benchmark: "echo".into(),
-            statement: Statement::Method(method),
+            statement,
             sandbox: SandboxSpec::default(),
             tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
             budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
@@ -213,7 +237,7 @@ mod tests {
         for entry in ALL {
             let tool = (entry.open)();
             for args in &garbage {
-                match call(&*tool, args.clone()).await {
+                match call(&*tool, method(), args.clone()).await {
                     Err(ToolError::Refused(why)) => {
                         assert!(why.contains(entry.name) && !why.contains('\n'), "{why}");
                     }
@@ -224,12 +248,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_submitted_method_goes_to_the_trial_as_it_is() {
+    async fn a_submitted_method_goes_to_the_evaluator_as_it_is() {
         let tool = (submit_method::ENTRY.open)();
         let code = "def f(self):\n    return 'ä'\n";
-        assert_eq!(call(&*tool, json!({ "code": code })).await.unwrap().text, code);
-        let broke = call(&*tool, json!({ "code": "break" })).await.unwrap_err();
+        let seen = call(&*tool, method(), json!({ "code": code })).await.unwrap();
+        assert_eq!(seen.text, code);
+        let broke = call(&*tool, method(), json!({ "code": "break" })).await.unwrap_err();
         assert!(matches!(broke, ToolError::Benchmark(BenchmarkError::Sandbox(_))));
+    }
+
+    #[tokio::test]
+    async fn a_tool_needs_a_task_and_a_benchmark_with_a_work_tree() {
+        let check = async |entry: &Entry<Open>, statement, args, expected: &str| {
+            let error = call(&*(entry.open)(), statement, args).await.unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        let none = "`submit` works on issues; this task has no work tree";
+        check(&submit::ENTRY, method(), json!({}), none).await;
+        let none = "a.py::A.f: the benchmark echo has no work trees";
+        check(&submit::ENTRY, issue(), json!({}), none).await;
+        check(&run_tests::ENTRY, issue(), json!({ "labels": ["a"] }), none).await;
     }
 
     #[test]

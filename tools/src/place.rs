@@ -9,9 +9,7 @@ pub(crate) const MOST: usize = 16_000;
 
 /// The work tree of the task; tools of issues need one.
 pub(crate) fn root<'a>(tool: &str, scene: &ToolContext<'a>) -> Result<&'a str, ToolError> {
-    let issue = scene.task.statement.issue();
-    let root = issue.map(|issue| issue.root.as_str());
-    root.ok_or_else(|| {
+    scene.task.statement.work_tree().ok_or_else(|| {
         ToolError::Refused(format!("`{tool}` works on issues; this task has no work tree"))
     })
 }

@@ -58,11 +58,11 @@ impl Tool for RunTests {
         {
             return Err(ToolError::Refused(format!("`run_tests`: {odd:?} is no label of a test")));
         }
-        let mut seen = scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?;
+        let tree = scene.work_tree()?;
+        let mut seen = tree.run_tests(scene.task, &labels, scene.sandbox).await?;
         let mut reports = Vec::from_iter(seen.tests.clone());
         for _ in 0..again.min(MOST - 1) {
-            reports
-                .extend(scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?.tests);
+            reports.extend(tree.run_tests(scene.task, &labels, scene.sandbox).await?.tests);
         }
         let flaky = flaky(&reports);
         if !flaky.is_empty() {

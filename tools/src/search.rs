@@ -73,12 +73,7 @@ impl Tool for Search {
             }
             hits.add(name, matching_lines(&matcher, &file.bytes)?);
         }
-        Ok(Observation {
-            text: hits.text(&pattern),
-            outcome: Outcome::Done,
-            tests: None,
-            patch: None,
-        })
+        Ok(Observation::new(Outcome::Done, hits.text(&pattern)))
     }
 }
 

@@ -40,6 +40,6 @@ impl Tool for SubmitMethod {
 
     async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { code } = arguments(NAME, args)?;
-        Ok(scene.benchmark.evaluate(scene.task, &code, scene.sandbox).await?)
+        Ok(scene.evaluator()?.evaluate(scene.task, &code, scene.sandbox).await?)
     }
 }

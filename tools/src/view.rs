@@ -59,12 +59,7 @@ impl Tool for View {
                 window(shown(root, &path), &text, from, to)?
             }
         };
-        Ok(Observation {
-            text: clipped(&text, 0),
-            outcome: Outcome::Done,
-            tests: None,
-            patch: None,
-        })
+        Ok(Observation::new(Outcome::Done, clipped(&text, 0)))
     }
 }
 

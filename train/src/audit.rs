@@ -121,8 +121,7 @@ impl<'a> Audit<'a> {
     /// by qualified name.
     pub(crate) fn context(&mut self, task: &Task) -> Vec<String> {
         if !self.contexts.contains_key(&task.id) {
-            let content = task.statement.method().map_or("", |method| method.content.as_str());
-            let there = self.language.methods(content);
+            let there = self.language.methods(task.statement.content());
             let shown: Vec<(String, String)> = (self.held_out.iter())
                 .filter_map(|held_out| {
                     let same = |(_, source): &&(String, String)| *source == held_out.source;

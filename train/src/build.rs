@@ -8,7 +8,7 @@ mod folder;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use fixfly_runtime::{Episode, Recording, RunRecord, Statement, Task, Templates, Wording};
+use fixfly_runtime::{Episode, Recording, RunRecord, Task, Templates, Wording};
 
 use crate::audit::Audit;
 use crate::error::DatasetError;
@@ -205,9 +205,8 @@ impl Build<'_> {
         if shown.is_empty() || !self.mask {
             return (task, Vec::new());
         }
-        if let Statement::Method(method) = &mut task.statement {
-            method.content = self.known.language.without(&method.content, &shown);
-        }
+        let content = self.known.language.without(task.statement.content(), &shown);
+        task.statement.set_content(content);
         (task, shown)
     }
 

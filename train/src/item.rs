@@ -1,7 +1,7 @@
 //! What an episode gives to a dataset: which turns stay, and which answer
 //! stands at the end.
 
-use fixfly_runtime::{Episode, Message, Role, Task, Templates, Turn, code_block, feedback, render};
+use fixfly_runtime::{Episode, Message, Role, Task, Templates, Turn, code_block, render};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::{Failing, Kind, Loss, Recipe, Same, Scope, Teacher};
@@ -136,7 +136,8 @@ impl Lesson {
         let mut turns: Vec<Turn> = Vec::new();
         for at in &self.failing {
             let mut turn = episode.turns[at - 1].clone();
-            turn.feedback = feedback(&turns, &turn.observation, turn.feedback.left.clone());
+            let (statement, left) = (&episode.task.statement, turn.feedback.left.clone());
+            turn.feedback = statement.feedback(&turns, &turn.action.call, &turn.observation, left);
             turns.push(turn);
         }
         turns

@@ -90,7 +90,7 @@ mod tests {
                 usage: Usage::default(),
                 generation: None,
             },
-            observation: Observation { text: String::new(), outcome, tests: None, patch: None },
+            observation: Observation::new(outcome, ""),
             feedback: Feedback {
                 delta: TestDelta::default(),
                 left: Budget { turns: 0, tokens: None, seconds: None, usd: None },

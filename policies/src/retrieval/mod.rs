@@ -20,7 +20,7 @@ mod twin;
 mod words;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Statement, Turn, Usage, View};
+use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Turn, Usage, View};
 
 use self::corpus::Corpus;
 use self::proposal::Proposal;
@@ -40,10 +40,10 @@ struct Retrieval {
 #[async_trait]
 impl Policy for Retrieval {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let Statement::Method(method) = &view.task.statement else {
-            let why = format!("{}: retrieval writes methods, it resolves no issue", view.task.id);
-            return Err(PolicyError::Model(why));
-        };
+        let method = view.task.statement.method().ok_or_else(|| {
+            let id = &view.task.id;
+            PolicyError::Model(format!("{id}: retrieval writes methods, it resolves no issue"))
+        })?;
         let target = Target::read(method);
         let mut proposals = proposals(&target, &self.corpus);
         proposals.extend(edits::propose(&target, view.turns));
@@ -77,7 +77,8 @@ fn give_up() -> Action {
     }
 }
 
-/// The code of an earlier turn's answer.
+/// The code of an earlier turn: what was run, or else what was said.
 fn code(turn: &Turn) -> &str {
-    fixfly_runtime::code_block(&turn.action.text)
+    let said = || fixfly_runtime::code_block(&turn.action.text);
+    turn.observation.candidate.as_deref().unwrap_or_else(said)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fixfly_runtime::Settings;
 use fixfly_runtime::{
-    Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, Templates, View,
+    Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, TaskKind, Templates, View,
 };
 
 use crate::stage::{Folder, QWEN3, act, ids, open, settings, task, turn};
@@ -174,7 +174,7 @@ async fn words_without_a_task_are_those_of_a_turn() {
     let folder = Folder::new();
     let policy = open(&settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 12));
     let task = task("a", 5);
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let view =
         View { task: &task, tools: &[], turns: &[], templates: &templates, sample: 0, seed: 1 };
     let messages = view.messages();

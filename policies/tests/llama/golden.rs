@@ -2,7 +2,7 @@
 //! recorded attempt begins with what this policy is sent for the same view.
 
 use fixfly_runtime::{
-    CHATS, Chat, Task, Templates, Thinking, ThinkingMode, ThinkingSwitch, Turn, View,
+    CHATS, Chat, Task, TaskKind, Templates, Thinking, ThinkingMode, ThinkingSwitch, Turn, View,
 };
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -70,7 +70,7 @@ async fn training_tokens_are_inference_tokens() {
     };
     let golden: Golden = serde_json::from_str(GOLDEN).unwrap();
     let Golden { task, turns, answer, reasoning, expected } = &golden;
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let view = View { task, tools: &[], turns, templates: &templates, sample: 0, seed: 0 };
     let chat = Chat::new(CHATS[0].open, "", "<|im_end|>").unwrap();
     let thought = format!("<think>\n{reasoning}\n</think>\n\n{answer}");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::select::Selection;
 use super::spec::RunSpec;
 use crate::benchmark::{Answer, Benchmark};
-use crate::render::{Templates, render};
+use crate::templates::Templates;
 
 /// Bytes of a token, roughly: source code and English have 3 to 4.5.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -99,7 +99,7 @@ impl Estimate {
             all_turns: known,
         };
         for task in &selection.tasks {
-            let conversation = render(task, &[], templates);
+            let conversation = task.statement.messages(&[], templates);
             let bytes: usize = conversation.iter().map(|message| message.content.len()).sum();
             let prompt = bytes as u64 / BYTES_PER_TOKEN;
             let answer = benchmark.ground_truth().answer(task, Answer::Truth);

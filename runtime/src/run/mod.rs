@@ -24,12 +24,12 @@ pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
 
 use crate::benchmark::Benchmark;
-use crate::episode::{Episode, SCHEMA};
+use crate::episode::Episode;
 use crate::policy::Policy;
-use crate::render::Templates;
-use crate::run_directory::{RunDirectory, RunError, RunRecord, Wording};
+use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
 use crate::sandbox::{Host, Protection};
 use crate::task::Task;
+use crate::templates::Templates;
 use crate::tool::Tool;
 use queue::{Queue, RunContext, Work};
 

@@ -13,10 +13,10 @@ use crate::attempt::{Attempt, attempt};
 use crate::benchmark::Benchmark;
 use crate::episode::{End, Episode};
 use crate::policy::Policy;
-use crate::render::Templates;
 use crate::run_directory::{RunDirectory, RunError};
 use crate::sandbox::Host;
 use crate::task::Task;
+use crate::templates::Templates;
 use crate::tool::Tool;
 
 /// How often to make an attempt that fails for reasons outside the policy.

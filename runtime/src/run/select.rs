@@ -8,10 +8,8 @@ use sha2::{Digest, Sha256};
 use super::glob::matches;
 use super::spec::{IssueSpec, RunSpec};
 use crate::benchmark::{Benchmark, BenchmarkError};
-use crate::task::{Lifetime, Statement, Task};
-
-/// Turns of a method's episode, unless the specification has another number.
-const TURNS: u32 = 5;
+use crate::statement::Statement;
+use crate::task::{Lifetime, Task};
 
 /// The tasks of a run, ready to be attempted.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +95,7 @@ impl RunSpec {
 
     /// Sets a task's limits and tools.
     fn prepare(&self, task: &mut Task) {
-        let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
-        task.budget.turns = self.turns.unwrap_or(usual);
+        task.budget.turns = self.turns.unwrap_or(task.budget.turns);
         task.budget.usd = self.model.as_ref().and_then(|model| model.teacher.episode_budget_usd);
         let (Statement::Issue(issue), Some(spec)) = (&mut task.statement, &self.issues) else {
             return;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::benchmark::Split;
-use crate::history::History;
 use crate::settings::Settings;
+use crate::statement::{History, TaskKind};
+use crate::templates::{TemplateError, Templates};
 
 /// What to run. The flags of `fixfly run`, the runs of a sweep and the evaluation
 /// of a checkpoint are all made into this; [`RunSpec::config`] is what `run.json`
@@ -112,6 +113,22 @@ impl RunSpec {
     /// The number of episodes at a time.
     pub fn jobs(&self) -> usize {
         self.jobs.unwrap_or_else(super::cpus)
+    }
+
+    /// The kind of its tasks.
+    pub fn kind(&self) -> TaskKind {
+        match self.issues {
+            Some(_) => TaskKind::Issue,
+            None => TaskKind::Method,
+        }
+    }
+
+    /// The wording of its conversations.
+    ///
+    /// # Errors
+    /// [`TemplateError`] if a prompt of the user's cannot be used.
+    pub fn templates(&self) -> Result<Templates, TemplateError> {
+        Templates::load(self.kind(), self.prompts.as_deref())
     }
 
     /// What decides whether a command resumes a run, as `run.json` records it.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use fixfly_runtime::{Task, Templates, Turn};
+use fixfly_runtime::{Task, TaskKind, Templates, Turn};
 use proptest::prelude::*;
 
 use super::*;
@@ -156,7 +156,7 @@ fn training_tokens_are_inference_tokens() {
         loss: Vec<[usize; 2]>,
     }
     let golden: Golden = serde_json::from_str(GOLDEN).unwrap();
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let row = |reasons| {
         let Golden { task, turns, answer, reasoning, .. } = &golden;
         let answer = if reasons { reasoned(reasoning, answer) } else { answer.clone() };

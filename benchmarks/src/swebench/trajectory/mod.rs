@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fixfly_runtime::{
-    Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History,
-    ISSUE_SCHEMA, Issue, Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta,
-    Timings, Turn, Usage,
+    Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History, Issue,
+    Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta, Timings, Turn,
+    Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -164,12 +164,13 @@ impl Told {
             seconds,
             ..Provenance::default()
         };
+        let statement = Statement::Issue(issue);
         let episode = Episode {
-            schema: ISSUE_SCHEMA,
+            schema: statement.schema(),
             task: Task {
                 id: id.to_string(),
                 benchmark: NAME.to_string(),
-                statement: Statement::Issue(issue),
+                statement,
                 sandbox: SandboxSpec::default(),
                 tools,
                 budget: Budget { turns, tokens: None, seconds: None, usd },
@@ -222,7 +223,7 @@ fn turn(action: Action, text: String, outcome: Outcome, timings: Timings) -> Tur
     let left = Budget { turns: 0, tokens: None, seconds: None, usd: None };
     Turn {
         action,
-        observation: Observation { text, outcome, tests: None, patch: None },
+        observation: Observation::new(outcome, text),
         feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
         timings,
     }

@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, Observation,
-    PolicyError, RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, Usage,
+    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, PolicyError,
+    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, TaskKind, Usage,
     Verdict, View, Wording, read_episodes,
 };
 use async_trait::async_trait;
@@ -60,15 +60,6 @@ impl Host for Nowhere {
 impl Benchmark for Nowhere {
     async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
         Ok(Vec::new())
-    }
-
-    async fn evaluate(
-        &self,
-        _: &Task,
-        _: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Ok(no()?)
     }
 
     async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
@@ -129,7 +120,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         tools: Vec::new(),
         host: Arc::new(Nowhere),
         benchmark: Arc::new(Nowhere),
-        templates: Templates::load(None).unwrap(),
+        templates: Templates::load(TaskKind::Method, None).unwrap(),
         seed: 0,
     };
     let (press, mut pressed) = Interrupts::by_hand();

@@ -1,12 +1,67 @@
-//! How much of a long episode a policy is shown again.
+//! Issues to resolve: an agent works in a work tree for many turns, of which it
+//! is shown a part again.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use minijinja::{Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::episode::{Call, Turn};
+use super::{Asks, Kind};
+use crate::feedback::{changes, ran_before};
+use crate::templates::Prompts;
+use crate::test_report::TestDelta;
+use crate::turn::{Call, Observation, Turn};
+
+pub(super) const KIND: Kind = Kind {
+    schema: 2,
+    turns: 100,
+    // The first, and three that answer a mend.
+    malformed: Some(4),
+    prompts: Prompts {
+        texts: [
+            ("system", include_str!("../../prompts/issue/system.jinja")),
+            ("first", include_str!("../../prompts/issue/first.jinja")),
+            ("later", include_str!("../../prompts/issue/later.jinja")),
+        ],
+        sample: |some| {
+            let issue = Issue {
+                repo: some.into(),
+                version: some.into(),
+                text: some.into(),
+                root: some.into(),
+                manual: some.into(),
+                history: History::All,
+            };
+            issue.context()
+        },
+    },
+};
+
+/// Tests named in one message at most; there may be thousands.
+const NAMED: usize = 10;
+/// As often the same in a row is a loop.
+const LOOP: usize = 3;
+/// An issue to resolve, as the policy sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Issue {
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// The project's version.
+    pub version: String,
+    /// The issue's text.
+    pub text: String,
+    /// Absolute path of the work tree inside the sandbox.
+    pub root: String,
+    /// How tools are called in words; empty where they are called natively.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manual: String,
+    /// How much of what was observed earlier the policy is shown again.
+    #[serde(default)]
+    pub history: History,
+}
 
 /// Bytes of a token, roughly; no tokenizer is known here.
 const BYTES: u64 = 4;
@@ -50,7 +105,7 @@ impl FromStr for History {
 
 impl History {
     /// Whether each turn's observation is shown whole.
-    pub fn whole(self, turns: &[&Turn]) -> Vec<bool> {
+    fn whole(self, turns: &[&Turn]) -> Vec<bool> {
         let mut left = match self {
             History::All => return vec![true; turns.len()],
             History::Last(count) => {
@@ -72,9 +127,53 @@ impl History {
     }
 }
 
+impl Asks for Issue {
+    fn context(&self) -> Value {
+        let Issue { repo, version, text, root, manual, .. } = self;
+        context! { repo, version, text, root, manual }
+    }
+
+    fn message(
+        &self,
+        delta: &TestDelta,
+        turns: &[Turn],
+        call: &Call,
+        observation: &Observation,
+    ) -> String {
+        let mut sentences = Vec::new();
+        if observation.tests.is_some() && ran_before(turns) {
+            let changes = changes(delta, NAMED);
+            let changes = if changes.is_empty() { "nothing changed" } else { changes.as_str() };
+            sentences.push(format!("Since the tests last ran: {changes}."));
+        }
+        let same =
+            |turn: &&Turn| turn.action.call == *call && turn.observation.text == observation.text;
+        let times = 1 + turns.iter().rev().take_while(same).count();
+        if times >= LOOP {
+            sentences.push(format!(
+                "The same call has now given the same result {times} times in a row: do something else."
+            ));
+        }
+        sentences.join(" ")
+    }
+
+    fn shown<'t>(&self, turns: &'t [Turn]) -> Vec<&'t Turn> {
+        shown(turns)
+    }
+
+    fn observations<'t>(&self, shown: &[&'t Turn]) -> Vec<Cow<'t, str>> {
+        let whole = self.history.whole(shown);
+        let observations = shown.iter().map(|turn| turn.observation.text.as_str());
+        observations
+            .zip(whole)
+            .map(|(text, whole)| if whole { text.into() } else { elided(text).into() })
+            .collect()
+    }
+}
+
 /// Turns as they are shown: words that asked for nothing are forgotten once
 /// the policy has found better ones.
-pub fn shown(turns: &[Turn]) -> Vec<&Turn> {
+fn shown(turns: &[Turn]) -> Vec<&Turn> {
     let is_malformed = |turn: &Turn| matches!(turn.action.call, Call::Malformed(_));
     let tail = turns.iter().rposition(|turn| !is_malformed(turn)).map_or(0, |at| at + 1);
     let kept = |(at, turn): &(usize, &Turn)| *at >= tail || !is_malformed(turn);
@@ -82,7 +181,7 @@ pub fn shown(turns: &[Turn]) -> Vec<&Turn> {
 }
 
 /// What stands in the place of an observation that is not shown whole.
-pub(crate) fn elided(observation: &str) -> String {
+fn elided(observation: &str) -> String {
     let lines = observation.lines().count();
     let plural = if lines == 1 { "" } else { "s" };
     format!("(an earlier observation of {lines} line{plural}, left out)")
@@ -91,6 +190,8 @@ pub(crate) fn elided(observation: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use crate::turn::{Action, Feedback, Timings, Usage};
 
     #[test]
     fn histories_are_read_and_shown() {
@@ -104,8 +205,6 @@ mod tests {
             assert!(text.parse::<History>().is_err(), "{text}");
         }
     }
-    use crate::episode::{Action, Feedback, Observation, TestDelta, Timings, Usage};
-    use crate::task::Budget;
 
     fn turn(call: Call, said: &str) -> Turn {
         let left = Budget { turns: 1, tokens: None, seconds: None, usd: None };
