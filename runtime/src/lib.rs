@@ -21,6 +21,7 @@ mod chat;
 mod episode;
 mod feedback;
 mod generation;
+mod hash;
 mod history;
 mod home;
 mod policy;
@@ -41,6 +42,7 @@ pub use episode::{
 };
 pub use feedback::feedback;
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use hash::{hex, sha256};
 pub use history::{History, shown};
 pub use home::home;
 pub use policy::{Completion, Policy, PolicyError, Request, View};

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fixfly_runtime::{Recording, RunRecord, Templates, ThinkingSwitch, read_run};
-use fixfly_train::{
+use fixfly_datasets::{
     Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces,
 };
+use fixfly_runtime::{Recording, RunRecord, Templates, ThinkingSwitch, read_run};
 use serde_json::Value;
 
 use super::known::{benchmark, known, original};

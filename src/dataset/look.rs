@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use fixfly_datasets::{Dataset, Line, Reader, Row, Summary};
 use fixfly_runtime::Role;
-use fixfly_train::{Dataset, Line, Reader, Row, Summary};
 
 use super::Folder;
 use crate::failure::Usage;
@@ -108,8 +108,8 @@ fn shown(row: &Row, reader: Option<&Reader>, color: bool) -> anyhow::Result<Stri
         origin.sample,
         origin.failing_turns,
         match origin.answer {
-            fixfly_train::Answer::Turn(turn) => format!("turn {turn}"),
-            fixfly_train::Answer::Original => "the original method".into(),
+            fixfly_datasets::Answer::Turn(turn) => format!("turn {turn}"),
+            fixfly_datasets::Answer::Original => "the original method".into(),
         },
     );
     let parts: Vec<(&str, String, bool)> = match reader {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
+use fixfly_datasets::{Answered, Outcome, Prompts, Said, Tokens, Trace, Traces, compressed};
 use fixfly_runtime::{Completion, Message};
-use fixfly_train::{Answered, Outcome, Prompts, Said, Tokens, Trace, Traces, compressed};
 use serde_json::json;
 
 use super::teacher::{self, Rows, Verb, Wanted};

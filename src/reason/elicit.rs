@@ -7,15 +7,15 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
+use fixfly_datasets::{
+    Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
+    same_code,
+};
 use fixfly_runtime::{
     Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
     Split, Task, Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::Pool;
-use fixfly_train::{
-    Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
-    same_code,
-};
 use serde_json::json;
 
 use super::teacher::{self, Rows, Verb, Wanted};

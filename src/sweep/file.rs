@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fixfly_train::Method;
+use fixfly_students::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;

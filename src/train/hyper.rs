@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use fixfly_train::{Method, Schedule, Settings, Target};
+use fixfly_students::{Method, Schedule, Settings, Target};
 
 use super::named;
 use crate::failure::Usage;

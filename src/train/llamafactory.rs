@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fixfly_train::student::{Line, Record, Step};
-use fixfly_train::{Method, Precision};
+use fixfly_students::{Line, Method, Precision, Record, Step};
 use serde::Deserialize;
 
 use super::hyper::Hyper;

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fixfly_train::student::{
-    Checkpoint, Chunks, ComputeConfig, Job, Line, Outcome, Plan, Ready, Repairs, Sample, Watch,
-    bytes_in_words, checkpoints,
+use fixfly_students::{
+    Checkpoint, Chunks, ComputeConfig, Job, Line, Method, Outcome, Plan, Precision, Ready, Repairs,
+    Sample, Watch, bytes_in_words, checkpoints,
 };
-use fixfly_train::{Method, Precision};
 
 use super::eval::Evaluation;
 use super::progress::Progress;

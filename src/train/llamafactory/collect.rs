@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use fixfly_train::student::{Facts, checkpoints};
+use fixfly_students::{Facts, checkpoints};
 use serde::Deserialize;
 
 use super::Folders;
@@ -107,7 +107,7 @@ fn link(from: &Path, to: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use fixfly_train::student::choose;
+    use fixfly_students::choose;
 
     use super::*;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use fixfly_train::{Method, Precision, Schedule, Settings};
+use fixfly_students::{Method, Precision, Schedule, Settings};
 use sha2::{Digest, Sha256};
 
 use super::{Flags, Folders};
