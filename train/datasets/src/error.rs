@@ -27,6 +27,9 @@ pub enum DatasetError {
     /// A tokenizer, or a file of traces, that cannot be used.
     #[error("{0}")]
     Input(String),
+    /// A request about a row panicked.
+    #[error("a row hit a bug in fixfly; please report it: {0}")]
+    Bug(String),
     /// Too little would be left.
     #[error("{0}")]
     Dropped(String),

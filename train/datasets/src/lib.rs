@@ -2,12 +2,14 @@
 //!
 //! A [`Recipe`] selects the episodes that become rows; a [`Build`] reads recorded
 //! runs and writes a dataset folder: rows with their origin, files in the forms
-//! that trainers read, a leak audit and a card. What only the benchmark knows
+//! that trainers read, a leak audit and a card. [`Asking`] gets reasoning for its rows
+//! from a teacher. What only the benchmark knows
 //! (original methods, the held-out split) is handed in as [`Known`]; how source
 //! text is compared, as a [`Language`].
 //!
 //! It is not a trainer: `fixfly-students` and other programs read what this crate
-//! writes. It parses no Python, and it knows no benchmark and no provider of models.
+//! writes. It contains no parser of Python, no benchmark and no client of a model's
+//! server.
 //!
 //! ```
 //! use fixfly_datasets::{Kind, Recipe};
@@ -29,6 +31,7 @@ mod reason;
 mod recipe;
 mod retention;
 mod row;
+mod show;
 mod summary;
 mod tokens;
 mod traces;
@@ -43,8 +46,9 @@ pub use known::{Known, Original};
 pub use language::Language;
 pub use reader::{Reader, ReaderFacts, Special};
 pub use reason::{
-    Answered, Answers, ELICITATIONS, Failed, Outcome, Prompts, Question, Said, Tally, compressed,
-    elicited, final_code, same_code, without_leaks,
+    Accept, Answered, Answers, AskEnd, AskWatch, Asking, Compression, ELICITATIONS, Elicitation,
+    Failed, Outcome, Prompts, Question, Said, Tally, TaskTests, TraceRequest, TraceRequests,
+    compressed, elicited, final_code, same_code, without_leaks,
 };
 pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
@@ -52,6 +56,7 @@ pub use recipe::{
 };
 pub use retention::{Retention, retention};
 pub use row::{Line, Origin, Part, Row, Sequence, Verdict};
+pub use show::{row_text, summary_text};
 pub use summary::{Lengths, Source, Summary, Tokenised};
 pub use tokens::Tokens;
 pub use traces::{Trace, TraceOrigin, Traces};

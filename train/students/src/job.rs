@@ -1,4 +1,4 @@
-//! A training job, as it is asked for.
+//! A training job: what to train, and how.
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@
 //! what LLaMA-Factory needs to do one. With the feature `native` it trains here: LoRA
 //! and full fine-tunes of Qwen3, Llama 3.1, Mistral and Ministral.
 //!
-//! It is no inference engine and makes no datasets: it reads the files that
+//! It is not an inference engine, and it makes no datasets: it reads the files that
 //! `fixfly dataset build` writes.
 //!
 //! candle is the tensor library; no gradient is its own. Each function of a layer
@@ -37,6 +37,7 @@ mod layer;
 mod line;
 #[cfg(feature = "native")]
 mod linear;
+mod llamafactory;
 #[cfg(feature = "native")]
 mod log;
 #[cfg(feature = "native")]
@@ -71,6 +72,7 @@ mod weights;
 pub use checkpoint::{Checkpoint, Facts, Repairs, checkpoints, choose};
 pub use error::TrainError;
 pub use line::{Line, Step};
+pub use llamafactory::{LlamaFactory, News, Running, ShareGpt};
 pub use record::Record;
 pub use settings::{Method, Precision, Schedule, Settings, Target};
 

@@ -182,6 +182,27 @@ impl Settings {
         }
     }
 
+    /// The paper's defaults, overridden by a TOML file with the keys of `train.json`.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read(method: Method, text: &str) -> Result<Settings, String> {
+        let wrong = |why: serde_json::Error| why.to_string();
+        let read: toml::Table = toml::from_str(text).map_err(|why| why.to_string())?;
+        let mut given = object(&read).map_err(wrong)?;
+        Settings::rename_old_keys(&mut given);
+        let mut all = object(&Settings::of(method)).map_err(wrong)?;
+        all.extend(given);
+        let settings: Settings = serde_json::from_value(all.into()).map_err(wrong)?;
+        match settings.method == method {
+            true => Ok(settings),
+            false => {
+                let (read, asked) = (settings.method.name(), method.name());
+                Err(format!("its method is {read}, not {asked}"))
+            }
+        }
+    }
+
     /// Renames the keys of older settings files and records, in place.
     pub fn rename_old_keys(table: &mut Map<String, Value>) {
         for (old, new) in RENAMED {
@@ -259,6 +280,10 @@ impl Settings {
         };
         self.learning_rate * share.max(0.0)
     }
+}
+
+fn object(of: &impl Serialize) -> Result<Map<String, Value>, serde_json::Error> {
+    serde_json::from_value(serde_json::to_value(of)?)
 }
 
 #[cfg(test)]

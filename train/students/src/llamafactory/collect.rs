@@ -1,14 +1,14 @@
 //! Converts LLaMA-Factory's checkpoints to fixfly's.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use fixfly_students::{Facts, checkpoints};
 use serde::Deserialize;
 
-use super::Folders;
+use super::LlamaFactory;
+use crate::checkpoint::{Facts, checkpoints};
+use crate::error::TrainError;
 
 /// Files of a checkpoint that only resuming needs; the last two are DeepSpeed's.
 const ITS_OWN: [&str; 7] = [
@@ -37,10 +37,10 @@ struct Logged {
 }
 
 /// Its complete checkpoints, by step.
-pub(super) fn left(made: &Path) -> anyhow::Result<Vec<(usize, PathBuf)>> {
+pub(super) fn left(made: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut left = Vec::new();
     for entry in fs::read_dir(made).into_iter().flatten() {
-        let path = entry?.path();
+        let path = entry.map_err(TrainError::io("read", made))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let step = name.strip_prefix("checkpoint-").and_then(|step| step.parse().ok());
         // The file written last: a checkpoint without it is incomplete.
@@ -52,23 +52,30 @@ pub(super) fn left(made: &Path) -> anyhow::Result<Vec<(usize, PathBuf)>> {
     Ok(left)
 }
 
-pub(super) fn collect(folders: &Folders) -> anyhow::Result<()> {
-    let taken = checkpoints(&folders.output)?;
-    let left = left(&folders.made())?;
-    if left.is_empty() && taken.is_empty() {
-        bail!("{} has no checkpoint yet", folders.made().display());
-    }
-    for (step, from) in left {
-        if taken.iter().any(|checkpoint| checkpoint.facts.step == step) {
-            continue;
+impl LlamaFactory {
+    /// Collects its checkpoints that were not collected before.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`] if there is none; [`TrainError::Io`] if one cannot be
+    /// collected.
+    pub fn collect(&self) -> Result<(), TrainError> {
+        let taken = checkpoints(&self.output)?;
+        let left = left(&self.made())?;
+        if left.is_empty() && taken.is_empty() {
+            let made = self.made();
+            return Err(TrainError::Resume(format!("{} has no checkpoint yet", made.display())));
         }
-        let take = || take(folders, step, &from);
-        take().with_context(|| format!("cannot collect {}", from.display()))?;
+        for (step, from) in left {
+            if taken.iter().any(|checkpoint| checkpoint.facts.step == step) {
+                continue;
+            }
+            take(&self.output, step, &from).map_err(TrainError::io("collect", &from))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn take(folders: &Folders, step: usize, from: &Path) -> anyhow::Result<()> {
+fn take(output: &Path, step: usize, from: &Path) -> io::Result<()> {
     let state: State = serde_json::from_str(&fs::read_to_string(from.join("trainer_state.json"))?)?;
     let judged = state
         .log_history
@@ -81,7 +88,7 @@ fn take(folders: &Folders, step: usize, from: &Path) -> anyhow::Result<()> {
         loss: None,
         validation: judged.and_then(|logged| logged.eval_loss),
     };
-    let all = folders.output.join("checkpoints");
+    let all = output.join("checkpoints");
     let (partial, folder) =
         (all.join(format!("partial-{step:06}")), all.join(format!("step-{step:06}")));
     let _ = fs::remove_dir_all(&partial);
@@ -94,11 +101,11 @@ fn take(folders: &Folders, step: usize, from: &Path) -> anyhow::Result<()> {
         }
     }
     fs::write(partial.join("checkpoint.json"), serde_json::to_string_pretty(&facts)?)?;
-    Ok(fs::rename(&partial, &folder)?)
+    fs::rename(&partial, &folder)
 }
 
 /// Links a file, or copies it where the file system has no hard links.
-fn link(from: &Path, to: &Path) -> std::io::Result<()> {
+fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(why) if why.kind() != ErrorKind::AlreadyExists => fs::copy(from, to).map(drop),
         linked => linked,
@@ -107,17 +114,31 @@ fn link(from: &Path, to: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use fixfly_students::choose;
-
     use super::*;
+    use crate::checkpoint::choose;
+    use crate::settings::{Method, Precision, Settings};
+
+    fn job(output: &Path) -> LlamaFactory {
+        LlamaFactory {
+            base: "base".into(),
+            output: output.into(),
+            settings: Settings::of(Method::Lora),
+            dtype: Precision::Bf16,
+            template: None,
+            program: "llamafactory-cli".into(),
+            gpus: 0,
+            nodes: 1,
+            slurm: false,
+        }
+    }
 
     #[test]
     fn what_it_left_is_taken_up_once_and_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders { output: folder.path().into() };
-        assert!(collect(&folders).unwrap_err().to_string().contains("has no checkpoint yet"));
+        let job = job(folder.path());
+        assert!(job.collect().unwrap_err().to_string().contains("has no checkpoint yet"));
         for (step, loss) in [(2, 0.5), (4, 0.75)] {
-            let made = folders.made().join(format!("checkpoint-{step}"));
+            let made = job.made().join(format!("checkpoint-{step}"));
             fs::create_dir_all(&made).unwrap();
             fs::write(made.join("adapter_model.safetensors"), "weights").unwrap();
             for own in ["optimizer.pt", "latest", "zero_to_fp32.py"] {
@@ -130,9 +151,9 @@ mod tests {
             fs::write(made.join("trainer_state.json"), state).unwrap();
         }
         // One that was being written.
-        fs::create_dir_all(folders.made().join("checkpoint-6")).unwrap();
+        fs::create_dir_all(job.made().join("checkpoint-6")).unwrap();
         for _ in 0..2 {
-            collect(&folders).unwrap();
+            job.collect().unwrap();
             let all = checkpoints(folder.path()).unwrap();
             let facts: Vec<_> = all.iter().map(|one| (one.facts.step, one.facts.epoch)).collect();
             assert_eq!(facts, [(2, Some(1)), (4, Some(2))]);
