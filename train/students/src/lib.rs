@@ -62,6 +62,8 @@ mod save;
 mod settings;
 #[cfg(feature = "native")]
 mod shape;
+#[cfg(feature = "native")]
+mod show;
 #[cfg(all(test, feature = "native"))]
 mod tests;
 #[cfg(feature = "native")]
@@ -82,7 +84,7 @@ pub use {
     init::RandomInit,
     job::Job,
     model::Chunks,
-    plan::{ComputeConfig, Plan, bytes_in_words},
+    plan::{ComputeConfig, Plan},
     ready::{Ready, Sample},
     rows::{Row, Rows},
     shape::{Family, ModelConfig},

@@ -278,7 +278,7 @@ pub(crate) fn check_memory(
 }
 
 /// `1.5 GB`.
-pub fn bytes_in_words(bytes: u64) -> String {
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
     match bytes as f64 {
         bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
         bytes => format!("{:.0} MB", bytes / 1e6),
