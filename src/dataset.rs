@@ -7,7 +7,7 @@ mod look;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fixfly_train::RECIPES;
+use fixfly_datasets::RECIPES;
 
 pub(crate) use known::Python;
 

@@ -70,7 +70,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
 fn find_gpus() -> Result<(), String> {
     #[cfg(all(feature = "cuda", feature = "train-cuda"))]
     {
-        use fixfly_train::student::cuda::{Absent, open};
+        use fixfly_students::cuda::{Absent, open};
         if let Err(Absent::Library(why)) = open() {
             return Err(why);
         }

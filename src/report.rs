@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use fixfly_datasets::Tokens;
 use fixfly_runtime::{read_episodes, read_run};
-use fixfly_train::Tokens;
 use serde::Serialize;
 
 use crate::config;

@@ -124,10 +124,6 @@ pub(crate) fn split(name: &str) -> Result<Split, String> {
         .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
 }
 
-pub(crate) fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The number of parallel jobs: as given, or one per CPU.
 pub(crate) fn cpus(asked: Option<u32>) -> usize {
     asked.map_or_else(fixfly_runtime::cpus, |jobs| jobs as usize)

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fixfly_train::student::{Checkpoint, checkpoints, choose};
-use fixfly_train::{Dataset, Method};
+use fixfly_datasets::Dataset;
+use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
 use crate::report::{self, labels::Mode};

@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use fixfly_train::student::{checkpoints, choose};
-use fixfly_train::{Method, Precision};
+use fixfly_students::{Method, Precision, checkpoints, choose};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 

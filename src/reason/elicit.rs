@@ -7,18 +7,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
+use fixfly_datasets::{
+    Dataset, ELICITATIONS, Elicitation, Prompts, TaskTests, TraceRequest, TraceRequests,
+};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
-    Split, Task, TaskKind, Templates, Tool, View, attempt,
+    Action, Attempt, Benchmark, Budget, Call, Host, Policy, PolicyError, Split, Task, TaskKind,
+    Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::Pool;
-use fixfly_train::{
-    Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
-    same_code,
-};
 use serde_json::json;
 
-use super::teacher::{self, Rows, Verb, Wanted};
+use super::teacher::{self, Verb};
 use crate::dataset::Python;
 use crate::failure::Usage;
 use crate::run::choices;
@@ -90,13 +89,13 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let limit = flags.teacher.limit();
     let ids = dataset.rows()?.take(limit).map(|row| row.map(|row| row.id));
     let rows = ids.collect::<Result<Vec<_>, _>>()?;
-    let wanted: Rows<'_> = Box::new(dataset.rows()?.take(limit).map(|row| {
-        let row = row?;
-        let question = Question::of(&row);
-        let prompt = prompts.of_question(by, &question).to_string();
-        let (prompts, bench, task) = (prompts.clone(), bench.clone(), row.origin.task);
-        Ok(Box::new(Trace { row: row.id, task, prompt, question, prompts, bench })
-            as Box<dyn Wanted>)
+    let accept = match &bench {
+        None => fixfly_datasets::Accept::Same(Arc::new(Python)),
+        Some(bench) => fixfly_datasets::Accept::Tests(bench.clone()),
+    };
+    let requests: TraceRequests<'_> = Box::new(dataset.rows()?.take(limit).map(|row| {
+        let request = Elicitation::new(row?, by, prompts.clone(), accept.clone());
+        Ok(Box::new(request) as Box<dyn TraceRequest>)
     }));
     let about = json!({
         "verb": "elicit",
@@ -105,55 +104,13 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         "accept": format!("{:?}", flags.accept).to_lowercase(),
     });
     let verb = Verb { about, rows, spared: HashSet::new(), earlier: &|_| None };
-    let ended = flags.teacher.ask(&runtime, wanted, verb, terminal);
+    let ended = flags.teacher.ask(&runtime, requests, verb, terminal);
     if let Some(bench) = bench
         && let Err(error) = runtime.block_on(bench.pool.drain())
     {
         tracing::warn!("cannot close a sandbox: {error}");
     }
     ended
-}
-
-/// A trace for one row.
-struct Trace {
-    row: String,
-    task: String,
-    prompt: String,
-    question: Question,
-    prompts: Arc<Prompts>,
-    bench: Option<Arc<Bench>>,
-}
-
-#[async_trait]
-impl Wanted for Trace {
-    fn row(&self) -> &str {
-        &self.row
-    }
-
-    fn prompt(&self) -> &str {
-        &self.prompt
-    }
-
-    fn messages(&self, _: Option<&Answered>) -> Vec<Message> {
-        self.prompts.elicit(&self.prompt, &self.question)
-    }
-
-    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
-        let right = match (final_code(&words.text), &self.bench) {
-            (None, _) => Err("the answer contains no code"),
-            (Some(code), None) => match same_code(code, &self.question.solution, &Python) {
-                true => Ok("same code"),
-                false => Err("its code is not the given solution"),
-            },
-            (Some(code), Some(bench)) => match bench.passes(&self.task, code).await? {
-                true => Ok("tests"),
-                false => Err("its code does not pass the tests"),
-            },
-        };
-        let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
-        let said = Said { text, reasoning, finish: words.generation.finish };
-        Ok(elicited(said, right))
-    }
 }
 
 /// The benchmark and sandboxes that run the tests.
@@ -186,7 +143,10 @@ impl Bench {
             templates: Templates::load(TaskKind::Method, None)?,
         })
     }
+}
 
+#[async_trait]
+impl TaskTests for Bench {
     /// Whether a method passes, by the verdict that an episode of one turn gets.
     async fn passes(&self, task: &str, code: &str) -> Result<bool, String> {
         let Some(task) = self.tasks.get(task) else {

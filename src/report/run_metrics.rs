@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fixfly_benchmarks::metrics::errors::error;
 use fixfly_benchmarks::metrics::length;
+use fixfly_datasets::Tokens;
 use fixfly_runtime::{Episode, RunRecord};
-use fixfly_train::Tokens;
 
 use super::labels::Labels;
 use super::truth::{Judged, Truth, offered};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fixfly_benchmarks::metrics::errors::{ErrorRow, errors, outcome_name};
 use fixfly_benchmarks::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
+use fixfly_datasets::{Retention, retention};
 use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
-use fixfly_train::{Retention, retention};
 use serde::Serialize;
 
 use super::costs::Costs;

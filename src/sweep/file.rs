@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fixfly_train::Method;
+use fixfly_students::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
-use fixfly_train::{Dataset, Recipe};
+use fixfly_datasets::{Dataset, Recipe};
 
 use super::artifacts::ArtifactStore;
 use super::file::Sweep;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use fixfly_train::Method;
+use fixfly_runtime::hex;
+use fixfly_students::Method;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::failure::Usage;
-use crate::run::{self, hex};
+use crate::run;
 use crate::terminal::Terminal;
 use crate::{bench, config, dataset, train};
 

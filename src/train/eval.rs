@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fixfly_runtime::read_episodes;
-use fixfly_train::Method;
-use fixfly_train::student::{Checkpoint, ExportDtype, Repairs, gguf_adapter, gguf_model};
+use fixfly_students::{Checkpoint, ExportDtype, Method, Repairs, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
 use crate::failure::{Usage, one_line};

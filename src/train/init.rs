@@ -66,8 +66,8 @@ pub(crate) struct Flags {
 
 #[cfg(feature = "train")]
 pub(crate) fn init(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    use fixfly_train::Dataset;
-    use fixfly_train::student::{ModelConfig, RandomInit};
+    use fixfly_datasets::Dataset;
+    use fixfly_students::{ModelConfig, RandomInit};
 
     let rows = Dataset::open(&flags.dataset)?.rows()?.collect::<Result<Vec<_>, _>>()?;
     let texts = rows.into_iter().flat_map(|row| row.messages).map(|message| message.content);

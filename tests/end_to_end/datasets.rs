@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fixfly_datasets::Dataset;
 use fixfly_runtime::{Role, TaskKind, Templates, read_episodes, render};
-use fixfly_train::Dataset;
 use serde_json::Value;
 
 use crate::project::benchmark;

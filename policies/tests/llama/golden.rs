@@ -1,4 +1,4 @@
-//! Training tokens are inference tokens: the row that `fixfly-train` makes of a
+//! Training tokens are inference tokens: the row that `fixfly-datasets` makes of a
 //! recorded attempt begins with what this policy is sent for the same view.
 
 use fixfly_runtime::{
