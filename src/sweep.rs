@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use fixfly_report::Mode;
 use fixfly_train::student::{Checkpoint, checkpoints, choose};
 use fixfly_train::{Dataset, Method};
 
 use crate::built::{Feature, require};
-use crate::report::labels::Mode;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
 use artifacts::{ArtifactStore, Step};

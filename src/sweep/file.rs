@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use fixfly_report::Mode;
 use fixfly_train::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;
-use crate::report::labels::Mode;
 
 /// A sweep: the product of all of its lists.
 #[derive(Debug, Deserialize)]
