@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use fixfly_datasets::Dataset;
+use fixfly_report::Mode;
 use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
-use crate::report::{self, labels::Mode};
+use crate::report;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
 use artifacts::ArtifactStore;

@@ -25,7 +25,6 @@ pub mod faults;
 pub mod fits;
 mod manifest;
 mod methods;
-pub mod metrics;
 mod observe;
 mod project;
 pub mod python;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fixfly_report::Mode;
 use fixfly_students::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;
-use crate::report::labels::Mode;
 use crate::{config, run, train};
 
 /// A sweep: the product of all of its lists.
