@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use fixfly_datasets::Tokens;
 use fixfly_report::{
-    ALL, CLAIMS, Inputs, Labelled, Part, RUNS, Report, ReportError, Runs, Selection, labelled_runs,
-    page, tables,
+    ALL, CLAIMS, Inputs, Labelled, Part, RUNS, Report, ReportError, Runs, Selection, brief,
+    labelled_runs, page, tables,
 };
 use fixfly_runtime::{read_episodes, read_run};
 
@@ -152,11 +152,12 @@ pub(crate) fn report(flags: &Flags) -> anyhow::Result<()> {
     print(&report, flags.format)
 }
 
-/// Prints the tables of one run.
+/// Prints the results of a run in brief, and what to type next.
 pub(crate) fn summary(run: &Path) -> anyhow::Result<()> {
     let (record, episodes) = (read_run(run)?, read_episodes(run)?);
-    let report = Report::of_run(run.display().to_string(), &record, &episodes, &retained);
-    print(&report, Format::Table)
+    let name = run.display();
+    let brief = brief(name.to_string(), &record, &episodes, terminal::columns());
+    terminal::print(&format!("{brief}\nNext: fixfly report {name}\n"))
 }
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {

@@ -45,7 +45,7 @@ pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
 pub use labels::{Labelled, Mode, labelled_runs};
 pub use print::Format;
-pub use report::{Report, Runs, page};
+pub use report::{Report, Runs, brief, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
 
 #[cfg(test)]

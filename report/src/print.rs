@@ -74,6 +74,12 @@ fn document(report: &Report, heading: &str, draw: impl Fn(&Table) -> String) -> 
     text
 }
 
+/// The results of one run in brief: its caption and the turns.
+pub(super) fn brief(run: &RunReport, columns: Option<u16>) -> String {
+    let table = run_tables::render(&run_tables::turns(run), columns);
+    format!("{}\n\n{table}\n", caption(run))
+}
+
 fn gap(text: &mut String) {
     if !text.is_empty() {
         text.push('\n');

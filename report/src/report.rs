@@ -76,16 +76,6 @@ impl Report {
         })
     }
 
-    /// The tables of one run.
-    pub fn of_run(
-        run: String,
-        record: &RunRecord,
-        episodes: &[Episode],
-        retained: &dyn Fn(&Episode) -> Retained,
-    ) -> Self {
-        Report { runs: vec![RunReport::of(run, record, episodes, retained)], ..Report::default() }
-    }
-
     /// The report as text. `columns`: width of the terminal.
     ///
     /// # Errors
@@ -93,6 +83,17 @@ impl Report {
     pub fn text(&self, format: Format, columns: Option<u16>) -> Result<String, ReportError> {
         print::format(self, format, columns)
     }
+}
+
+/// The results of one run in brief, as `fixfly run` prints them: how many tasks were
+/// solved by which turn. `columns`: width of the terminal.
+pub fn brief(
+    run: String,
+    record: &RunRecord,
+    episodes: &[Episode],
+    columns: Option<u16>,
+) -> String {
+    print::brief(&RunReport::of(run, record, episodes, &|_| Retained::Nothing), columns)
 }
 
 /// The selected tables, and the names of those that are empty. Empty tables are left out

@@ -87,7 +87,7 @@ fn table(title: &str, header: Vec<String>, rows: impl IntoIterator<Item = Vec<St
     Table { title: title.into(), header, rows: rows.into_iter().collect(), notes: Vec::new() }
 }
 
-fn turns(report: &RunReport) -> Table {
+pub(crate) fn turns(report: &RunReport) -> Table {
     let cells = |turn: &SolvedAt| {
         let [new, ..] = share(&turn.solved_at);
         let [solved, n, percent, interval] = share(&turn.solved_by);
