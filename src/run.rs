@@ -206,7 +206,7 @@ async fn episodes(
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     if !flags.allow_weak {
-        require_isolation(&flags.sandbox, &host.parts().await)?;
+        require_isolation(&flags.sandbox, &host.protections().await)?;
     }
     let pool = Arc::new(Pool::new(host, jobs * sandboxes_per_attempt(&tasks)));
 
@@ -253,11 +253,12 @@ pub(crate) fn settings(flags: &Flags) -> Settings {
 }
 
 /// Refuses a sandbox that lacks a required protection.
-fn require_isolation(sandbox: &str, parts: &[Protection]) -> Result<(), Usage> {
-    let Some(part) = parts.iter().find(|part| part.is_missing()) else { return Ok(()) };
-    let Protection { name, mend: remedy, cost, .. } = part;
+fn require_isolation(sandbox: &str, protections: &[Protection]) -> Result<(), Usage> {
+    let missing = protections.iter().find(|protection| protection.is_missing());
+    let Some(Protection { name, remedy, impact, .. }) = missing else { return Ok(()) };
+    let impact = impact.as_str();
     Err(Usage(format!(
-        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({cost}); remedy: \
+        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({impact}); remedy: \
          {remedy}; pass --allow-weak to run without it, see `fixfly sandbox doctor`"
     )))
 }
@@ -432,25 +433,31 @@ fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work>
 
 #[cfg(test)]
 mod tests {
+    use fixfly_runtime::Impact;
+
     use super::*;
 
     #[test]
     fn a_sandbox_without_a_required_protection_is_refused() {
-        let part = |by: Option<&str>, needed| Protection {
+        let protection = |by: Option<&str>, needed| Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
-            mend: "ask for it".to_owned(),
-            cost: "all can be taken",
+            remedy: "ask for it".to_owned(),
+            impact: Impact::TakesAllMemory,
         };
         assert!(
-            require_isolation("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok()
+            require_isolation(
+                "local",
+                &[protection(Some("cgroup v2"), true), protection(None, false)]
+            )
+            .is_ok()
         );
-        let why = require_isolation("local", &[part(None, true)]).unwrap_err().to_string();
+        let why = require_isolation("local", &[protection(None, true)]).unwrap_err().to_string();
         assert_eq!(
             why,
             "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
-             (all can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
+             (all memory can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
              `fixfly sandbox doctor`"
         );
     }

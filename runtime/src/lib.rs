@@ -49,7 +49,9 @@ pub use render::{Message, Role, TemplateError, Templates, code_block, render};
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
 };
-pub use sandbox::{Command, Host, Output, Process, Protection, Sandbox, SandboxError, Status};
+pub use sandbox::{
+    Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
+};
 pub use task::{
     Budget, DescribedBy, Issue, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement,
     Task,

@@ -10,7 +10,7 @@ mod container;
 mod engine;
 mod image;
 mod link;
-mod parts;
+mod protections;
 mod seccomp;
 mod server;
 mod sweep;
@@ -145,8 +145,8 @@ impl Host for Engine {
             .to_owned()
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        parts::parts(self).await
+    async fn protections(&self) -> Vec<Protection> {
+        protections::protections(self).await
     }
 
     async fn offers(&self, image: &str) -> bool {

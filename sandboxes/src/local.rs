@@ -11,8 +11,8 @@ mod files;
 mod guard;
 mod kernel;
 mod output;
-mod parts;
 mod process;
+mod protections;
 mod recipe;
 mod run;
 mod slate;
@@ -84,8 +84,8 @@ impl Host for Local {
         )
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        parts::parts(self).await
+    async fn protections(&self) -> Vec<Protection> {
+        protections::protections(self).await
     }
 }
 

@@ -112,8 +112,8 @@ impl Host for Pool {
         self.host.isolation()
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        self.host.parts().await
+    async fn protections(&self) -> Vec<Protection> {
+        self.host.protections().await
     }
 
     async fn offers(&self, image: &str) -> bool {

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, Mount, Output, Process, Protection, Sandbox, SandboxError, SandboxSpec,
-    Status,
+    Command, Entry, Host, Impact, Mount, Output, Process, Protection, Sandbox, SandboxError,
+    SandboxSpec, Status,
 };
 use nix::fcntl::OFlag;
 
@@ -109,16 +109,16 @@ impl Host for Wasm {
         )
     }
 
-    async fn parts(&self) -> Vec<Protection> {
+    async fn protections(&self) -> Vec<Protection> {
         let here = component::is_here();
         let component = Protection {
             name: "Python in WebAssembly",
             by: here.then(|| "a component made here".to_owned()),
             needed: true,
-            mend: "fixfly sandbox wasm build".to_owned(),
-            cost: "there is no sandbox",
+            remedy: "fixfly sandbox wasm build".to_owned(),
+            impact: Impact::NoSandbox,
         };
-        [vec![component], self.judge.parts().await].concat()
+        [vec![component], self.judge.protections().await].concat()
     }
 
     fn judge(&self) -> Option<Arc<dyn Host>> {

@@ -13,9 +13,9 @@ use fixfly_runtime::{Boundary, End, FailureKind, read_episodes};
 const PATIENCE: usize = 3;
 
 async fn has_docker() -> bool {
-    let parts = (fixfly_sandboxes::docker::ENTRY.open)().unwrap().parts().await;
-    let lack = parts.iter().find(|part| part.is_missing());
-    lack.inspect(|part| eprintln!("skipped: {}", part.mend)).is_none()
+    let protections = (fixfly_sandboxes::docker::ENTRY.open)().unwrap().protections().await;
+    let missing = protections.iter().find(|protection| protection.is_missing());
+    missing.inspect(|protection| eprintln!("skipped: {}", protection.remedy)).is_none()
 }
 
 async fn play(engine: &str, benchmark: &Path, run: &Path) -> Output {

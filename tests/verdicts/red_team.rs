@@ -17,9 +17,9 @@ use fixfly_benchmarks::RunPath;
 #[cfg(feature = "wasm")]
 use fixfly_benchmarks::fits::{self, Fit, Fits};
 use fixfly_runtime::{
-    Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Machine, Observation, Outcome,
-    Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn, Usage,
-    Wording, read_episodes,
+    Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Impact, Machine, Observation,
+    Outcome, Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn,
+    Usage, Wording, read_episodes,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -127,9 +127,11 @@ fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
 /// Whether that sandbox is there; what is missing is printed.
 async fn is_here(sandbox: &str) -> bool {
     let entry = fixfly_sandboxes::ALL.iter().find(|entry| entry.name == sandbox).unwrap();
-    let parts = (entry.open)().unwrap().parts().await;
-    let missing = parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none());
-    missing.inspect(|part| eprintln!("skipped `{sandbox}`: {}", part.mend)).is_none()
+    let protections = (entry.open)().unwrap().protections().await;
+    let missing = protections
+        .iter()
+        .find(|protection| protection.impact == Impact::NoSandbox && protection.by.is_none());
+    missing.inspect(|missing| eprintln!("skipped `{sandbox}`: {}", missing.remedy)).is_none()
 }
 
 /// What attacks are played on, and the word by which what they start is known.
