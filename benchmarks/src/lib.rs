@@ -22,7 +22,6 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 pub mod build;
 pub mod django;
 pub mod faults;
-pub mod fits;
 mod manifest;
 mod methods;
 pub mod metrics;
@@ -31,6 +30,7 @@ mod project;
 pub mod python;
 mod server;
 pub mod source;
+pub mod support;
 pub mod swebench;
 
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 
 use crate::Open;
-use crate::fits::{self, Fits};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
+use crate::support::{self, Support};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "python",
@@ -34,6 +34,6 @@ pub fn load(folder: Option<&Path>) -> Result<Methods, BenchmarkError> {
     };
     let manifest = manifest_of(folder)?;
     let project = Project::open(folder, &manifest.header.framework)?;
-    let fits = Fits::read(&fits::file(folder, "wasm"))?;
-    Ok(Methods::new("python", project, manifest).with_fits([("wasm", fits)]))
+    let support = Support::read(&support::file(folder, "wasm"))?;
+    Ok(Methods::new("python", project, manifest).with_support([("wasm", support)]))
 }

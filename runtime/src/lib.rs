@@ -33,7 +33,7 @@ mod tool;
 
 pub use attempt::{Attempt, attempt};
 pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, GroundTruth, Split};
-pub use chat::{CHATS, Chat, told};
+pub use chat::{CHATS, Chat, with_thinking_switch};
 pub use episode::{
     Action, Boundary, Call, End, Episode, FailureKind, Feedback, ISSUE_SCHEMA, Limit, Observation,
     Outcome, Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport,

@@ -19,7 +19,7 @@ pub(super) fn students(commands: &[Vec<String>]) -> anyhow::Result<Vec<Student>>
     let flags = commands.iter().map(|words| cli::run(words));
     let flags: Vec<Box<run::Flags>> = flags.collect::<anyhow::Result<_>>()?;
     let Some(first) = flags.first() else { return Ok(Vec::new()) };
-    let loras: Vec<_> = flags.iter().map(|flags| run::settings(flags).student.loras).collect();
+    let loras: Vec<_> = flags.iter().map(|flags| run::settings(flags).local.loras).collect();
     let engine = std::env::current_exe()?;
     let policies = fixfly_policies::students_by(&engine, &run::settings(first), &loras);
     let policies = policies.map_err(Usage)?;

@@ -15,7 +15,7 @@ use attacks::{Attack, attack, attacks};
 use fixfly_benchmarks::Item;
 use fixfly_benchmarks::RunPath;
 #[cfg(feature = "wasm")]
-use fixfly_benchmarks::fits::{self, Fit, Fits};
+use fixfly_benchmarks::support::{self, ItemSupport, Support};
 use fixfly_runtime::{
     Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Impact, Machine, Observation,
     Outcome, Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn,
@@ -225,10 +225,11 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
         slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
     });
     let stage = stage(&django, attacks).await;
-    let fit = Fit { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
-    let mut fits = Fits::default();
-    fits.insert(fit);
-    fits.write(&fits::file(stage.benchmark.path(), "wasm")).unwrap();
+    let item_support =
+        ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
+    let mut supported = Support::default();
+    supported.insert(result);
+    supported.write(&support::file(stage.benchmark.path(), "wasm")).unwrap();
     for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
         let told = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));

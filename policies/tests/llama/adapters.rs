@@ -8,7 +8,7 @@ use crate::tiny::{Flaw, Kind, adapter, model};
 
 async fn said(settings: &Settings, loras: &[Lora]) -> Vec<u32> {
     let mut settings = settings.clone();
-    settings.student.loras = loras.to_vec();
+    settings.local.loras = loras.to_vec();
     ids(&act(&*open(&settings), &task("a", 10), &[], 1).await.unwrap())
 }
 

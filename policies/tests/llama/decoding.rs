@@ -126,9 +126,9 @@ async fn what_is_forgotten_is_read_again() {
     let expected = alone(&*open(&roomy), &tasks).await;
     let longest = expected.iter().map(|action| action.usage.prompt_tokens).max().unwrap() + 60;
     let mut narrow = roomy.clone();
-    narrow.student.context = Some(u32::try_from(longest).unwrap());
+    narrow.local.context_length = Some(u32::try_from(longest).unwrap());
     // One window for all: the cells of one episode.
-    narrow.student.episodes = 1;
+    narrow.local.episodes = 1;
     let policy: Arc<dyn Policy> = open(&narrow).into();
     for _ in 0..2 {
         assert_eq!(words(&together(&policy, &tasks).await), words(&expected));
@@ -143,12 +143,12 @@ async fn the_window_ends_an_answer_or_an_episode() {
     let free = act(&*open(&settings), &task, &[], 1).await.unwrap();
     let prompt = u32::try_from(free.usage.prompt_tokens).unwrap();
     for (window, said) in [(prompt + 9, 9), (prompt + 1, 1)] {
-        settings.student.context = Some(window);
+        settings.local.context_length = Some(window);
         let action = act(&*open(&settings), &task, &[], 1).await.unwrap();
         assert_eq!(action.usage.completion_tokens, said);
         assert_eq!(action.generation.unwrap().finish, Finish::Length);
     }
-    settings.student.context = Some(prompt);
+    settings.local.context_length = Some(prompt);
     let error = act(&*open(&settings), &task, &[], 1).await.unwrap_err();
     assert!(matches!(error, PolicyError::Spent(Limit::Context)), "{error}");
 }
@@ -179,7 +179,7 @@ async fn words_without_a_task_are_those_of_a_turn() {
         View { task: &task, tools: &[], turns: &[], templates: &templates, sample: 0, seed: 1 };
     let messages = view.messages();
     let request = Request { messages: &messages, name: "row", sample: 0, seed: 1 };
-    let words = policy.write(request).await.unwrap();
+    let words = policy.complete(request).await.unwrap();
     let action = act(&*policy, &task, &[], 1).await.unwrap();
     assert_eq!((&words.text, &words.reasoning), (&action.text, &action.reasoning));
     let tokens = words.generation.tokens.iter().map(|token| token.id).collect::<Vec<_>>();

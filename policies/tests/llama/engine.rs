@@ -83,6 +83,6 @@ fn an_engine_that_does_not_start_is_named() {
     let why = llama_by("/bin/false".as_ref(), &settings).err().unwrap();
     assert!(why.contains("engine"), "{why}");
     let mut threads = settings;
-    threads.student.threads = Some(u32::MAX);
+    threads.local.threads = Some(u32::MAX);
     assert!(fault(&threads).contains("threads"));
 }

@@ -79,7 +79,7 @@ async fn training_tokens_are_inference_tokens() {
         (ThinkingMode::Think, &expected.think, &thought),
     ];
     for (mode, row, words) in modes {
-        let thinking = Thinking { mode, told_by: ThinkingSwitch::Template };
+        let thinking = Thinking { mode, switch: ThinkingSwitch::Template };
         let &[[from, to]] = row.loss.as_slice() else { panic!("one answer is learned") };
         let prompt = chat.prompt(&view.messages(), &[], thinking).unwrap();
         assert_eq!(ids(&prompt), row.tokens[..from], "{mode:?}: what is sent");

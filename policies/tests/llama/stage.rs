@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, process};
 
 use async_trait::async_trait;
-use fixfly_policies::{KvType, Settings, Student, llama_by};
+use fixfly_policies::{KvType, LocalModel, Settings, llama_by};
 use fixfly_runtime::{
     Action, Budget, DescribedBy, Feedback, Method, Observation, Outcome, Policy, PolicyError,
     Sampling, SandboxSpec, Statement, Task, Templates, TestDelta, Timings, Tool, ToolContext,
@@ -55,12 +55,12 @@ pub(crate) fn settings(model: &Path, max_tokens: u32) -> Settings {
             max_tokens: Some(max_tokens),
             ..Sampling::default()
         },
-        student: Student {
+        local: LocalModel {
             threads: Some(1),
             kv_type: KvType::F32,
             episodes: 4,
             record_tokens: true,
-            ..Student::default()
+            ..LocalModel::default()
         },
         ..Settings::default()
     }
