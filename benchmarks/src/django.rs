@@ -72,9 +72,9 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
 pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
     let folder = chosen.map_or_else(self::folder, Path::to_path_buf);
     if !folder.join("venv.ready").exists() {
-        let mend = "run `fixfly bench build django` first";
+        let remedy = "run `fixfly bench build django` first";
         return Err(BenchmarkError::Broken(format!(
-            "{}: Django is not here yet; {mend}",
+            "{}: Django is not here yet; {remedy}",
             folder.display()
         )));
     }

@@ -27,9 +27,9 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
 /// One sentence that names what is missing and the command that makes it.
 pub fn load(folder: Option<&Path>) -> Result<Methods, BenchmarkError> {
     let Some(folder) = folder else {
-        let mend = "name the one that `fixfly bench build python` made with --benchmark-dir";
+        let remedy = "name the one that `fixfly bench build python` made with --benchmark-dir";
         return Err(BenchmarkError::Broken(format!(
-            "the benchmark `python` has no directory: {mend}"
+            "the benchmark `python` has no directory: {remedy}"
         )));
     };
     let manifest = manifest_of(folder)?;

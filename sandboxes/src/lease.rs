@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_s_name_is_told_and_changes_no_owner() {
+    fn a_run_s_name_is_in_the_sandbox_s_name_and_changes_no_owner() {
         for (run, expected) in [
             ("", "".to_owned()),
             ("runs/in-docker", ".runs_in_docker".to_owned()),

@@ -158,7 +158,7 @@ impl WasmSandbox {
                 cpu: Duration::MAX,
                 memory: limits.memory_mb << 20,
                 disk: limits.disk_mb << 20,
-                told: LONGEST_LINE as u64,
+                reported_bytes: LONGEST_LINE as u64,
             },
         })
     }

@@ -84,10 +84,10 @@ mod tests {
                 .map(|entry| (entry.open)().spec())
                 .collect()
         };
-        let told: Vec<String> = BUNDLES
+        let manuals: Vec<String> = BUNDLES
             .iter()
             .map(|bundle| format!("# {}\n{}", bundle.name, manual(&specs(bundle))))
             .collect();
-        insta::assert_snapshot!("manuals", told.join("\n\n"));
+        insta::assert_snapshot!("manuals", manuals.join("\n\n"));
     }
 }

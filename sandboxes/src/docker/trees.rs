@@ -69,13 +69,13 @@ async fn fill(
     from: &Path,
     name: &str,
 ) -> Result<(), String> {
-    let said = |why: bollard::errors::Error| why.to_string();
+    let message = |why: bollard::errors::Error| why.to_string();
     let volume = VolumeCreateRequest {
         name: Some(name.to_owned()),
         labels: Some(labels(name)),
         ..VolumeCreateRequest::default()
     };
-    patience.ask(|| docker.create_volume(volume.clone())).await.map_err(said)?;
+    patience.ask(|| docker.create_volume(volume.clone())).await.map_err(message)?;
     let shown = Mount {
         typ: Some(MountType::VOLUME),
         source: Some(name.to_owned()),
@@ -95,11 +95,11 @@ async fn fill(
     patience
         .ask(|| docker.create_container(Some(named.clone()), body.clone()))
         .await
-        .map_err(said)?;
+        .map_err(message)?;
     let sent = send(docker, from, name).await;
     let removed = engine::remove(docker, patience, name).await;
     sent?;
-    removed.map_err(said)
+    removed.map_err(message)
 }
 
 async fn send(docker: &Docker, from: &Path, container: &str) -> Result<(), String> {

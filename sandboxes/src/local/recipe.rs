@@ -21,7 +21,7 @@ pub(super) const SPACE: &str = ".space";
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     /// Leave the host's mounts, and as an ordinary user its user namespace.
-    Leave { user: Option<Identity> },
+    UnshareMounts { user: Option<Identity> },
     /// Hold a host folder or file, before the new root hides it.
     Hold { slot: usize, from: CString, forbidden: u64 },
     /// Mount the empty new root, and stand in it.
@@ -115,7 +115,7 @@ pub(super) fn steps(
             MountMode::Private => recipe.scratch(inner(&mount.to), 0o755)?,
         }
     }
-    recipe.furnish.push(Step::Hide);
+    recipe.contents.push(Step::Hide);
     recipe.folder(inner(&spec.workdir))?;
     recipe.finish()
 }
@@ -126,7 +126,7 @@ struct Recipe {
     disk: u64,
     scratches: usize,
     held: Vec<Step>,
-    furnish: Vec<Step>,
+    contents: Vec<Step>,
     checks: Vec<Step>,
 }
 
@@ -147,7 +147,7 @@ impl Recipe {
             if !is_system(&name) {
                 continue;
             } else if let Ok(to) = std::fs::read_link(&from) {
-                self.furnish.push(Step::Link(c(&name)?, c(to.as_os_str())?));
+                self.contents.push(Step::Link(c(&name)?, c(to.as_os_str())?));
             } else {
                 self.bind(&from, &name, forbid::WRITES | forbid::SETUID | forbid::DEVICES)?;
             }
@@ -162,7 +162,7 @@ impl Recipe {
         self.text("etc/resolv.conf", "")?;
         for kept in ["etc/localtime", "etc/ld.so.cache"] {
             if let Ok(bytes) = std::fs::read(Path::new("/").join(kept)) {
-                self.furnish.push(Step::Text(c(kept)?, bytes));
+                self.contents.push(Step::Text(c(kept)?, bytes));
             }
         }
         // Debian's /usr/bin links through it.
@@ -184,7 +184,7 @@ impl Recipe {
             ("dev/stdout", "/proc/self/fd/1"),
             ("dev/stderr", "/proc/self/fd/2"),
         ] {
-            self.furnish.push(Step::Link(c(at)?, c(to)?));
+            self.contents.push(Step::Link(c(at)?, c(to)?));
         }
         Ok(())
     }
@@ -204,7 +204,7 @@ impl Recipe {
         let files = (bytes >> 12) + 1024;
         self.folder(SPACE)?;
         let options = c(format!("mode=755,size={bytes},nr_inodes={files}"))?;
-        self.furnish.push(Step::Space { options });
+        self.contents.push(Step::Space { options });
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Recipe {
         let folder = c(format!("{SPACE}/{}", self.scratches))?;
         self.scratches += 1;
         let owned = self.opener == Opener::Root && mode & 0o1000 == 0;
-        self.furnish.push(Step::Scratch { folder, at: c(at)?, mode, owned });
+        self.contents.push(Step::Scratch { folder, at: c(at)?, mode, owned });
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl Recipe {
         }
         let slot = self.held.len();
         self.held.push(Step::Hold { slot, from: c(from.as_os_str())?, forbidden });
-        self.furnish.push(Step::Show { slot, at: c(at)? });
+        self.contents.push(Step::Show { slot, at: c(at)? });
         Ok(())
     }
 
@@ -234,15 +234,15 @@ impl Recipe {
         let ends = at.match_indices('/').map(|(end, _)| end).chain([at.len()]);
         for folder in ends.map(|end| &at[..end]).filter(|folder| !folder.is_empty()) {
             let step = Step::Folder(c(folder)?);
-            if !self.furnish.contains(&step) {
-                self.furnish.push(step);
+            if !self.contents.contains(&step) {
+                self.contents.push(step);
             }
         }
         Ok(())
     }
 
     fn text(&mut self, at: &str, text: &str) -> Result<(), NulError> {
-        self.furnish.push(Step::Text(c(at)?, text.as_bytes().to_vec()));
+        self.contents.push(Step::Text(c(at)?, text.as_bytes().to_vec()));
         Ok(())
     }
 
@@ -251,10 +251,10 @@ impl Recipe {
             Opener::Root => (None, Identity::of(NOBODY, NOBODY)),
             Opener::User { uid, gid } => (Some(Identity::of(uid, gid)), Identity::of(0, 0)),
         };
-        let mut steps = vec![Step::Leave { user }];
+        let mut steps = vec![Step::UnshareMounts { user }];
         steps.extend(self.held);
         steps.push(Step::Ground);
-        steps.extend(self.furnish);
+        steps.extend(self.contents);
         steps.push(Step::Seal);
         if self.opener == Opener::Root {
             steps.push(Step::Yield);
@@ -283,8 +283,10 @@ fn c(path: impl AsRef<OsStr>) -> Result<CString, NulError> {
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Leave { user: None } => out.write_str("leaving the host's mounts"),
-            Step::Leave { user: Some(_) } => out.write_str("making a user and a mount namespace"),
+            Step::UnshareMounts { user: None } => out.write_str("leaving the host's mounts"),
+            Step::UnshareMounts { user: Some(_) } => {
+                out.write_str("making a user and a mount namespace")
+            }
             Step::Hold { from, .. } => write!(out, "opening {}", from.to_string_lossy()),
             Step::Ground => out.write_str("mounting an empty root over /tmp"),
             Step::Folder(at) => write!(out, "making the folder /{}", at.to_string_lossy()),
@@ -310,13 +312,13 @@ impl fmt::Display for Step {
 
 impl Step {
     /// What a person can do where this step failed so.
-    pub(super) fn mend(&self, errno: Errno) -> &'static str {
+    pub(super) fn remedy(&self, errno: Errno) -> &'static str {
         match (self, errno) {
-            (Step::Leave { user: None } | Step::Yield, Errno::EPERM) => {
+            (Step::UnshareMounts { user: None } | Step::Yield, Errno::EPERM) => {
                 "; root lacks CAP_SYS_ADMIN, CAP_SETUID or CAP_SETGID here: run the container \
                  with --privileged, or fixfly as an ordinary user"
             }
-            (Step::Leave { .. } | Step::Separate(_), _) => {
+            (Step::UnshareMounts { .. } | Step::Separate(_), _) => {
                 "; this kernel or container does not allow user namespaces: set \
                  user.max_user_namespaces above 0, kernel.unprivileged_userns_clone to 1 and \
                  kernel.apparmor_restrict_unprivileged_userns to 0 where they exist, or run \
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn a_user_is_the_outer_namespaces_root_and_never_yields() {
         let steps = made(Opener::User { uid: 7, gid: 8 });
-        assert_eq!(steps[0], Step::Leave { user: Some(Identity::of(7, 8)) });
+        assert_eq!(steps[0], Step::UnshareMounts { user: Some(Identity::of(7, 8)) });
         assert!(!steps.contains(&Step::Yield));
         assert!(steps.contains(&Step::Separate(Identity::of(0, 0))));
     }

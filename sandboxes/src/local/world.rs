@@ -99,7 +99,7 @@ impl World {
 fn blame(steps: &[Step], slate: &Slate) -> String {
     let errno = slate.failure().unwrap_or(Errno::UnknownErrno);
     match steps.get(slate.step()) {
-        Some(step) => format!("{step}: {}{}", errno.desc(), step.mend(errno)),
+        Some(step) => format!("{step}: {}{}", errno.desc(), step.remedy(errno)),
         None => errno.desc().to_owned(),
     }
 }
@@ -125,7 +125,7 @@ fn become_maker(steps: &[Step], held: &mut [RawFd], slate: &Slate, parent: RawFd
 
 fn take(step: &Step, held: &mut [RawFd]) -> nix::Result<()> {
     match step {
-        Step::Leave { user } => leave(user.as_ref()),
+        Step::UnshareMounts { user } => unshare_mounts(user.as_ref()),
         Step::Hold { slot, from, forbidden } => {
             held[*slot] = kernel::clone_mounts(from)?;
             kernel::restrict(held[*slot], *forbidden, true)
@@ -165,7 +165,7 @@ fn take(step: &Step, held: &mut [RawFd]) -> nix::Result<()> {
     }
 }
 
-fn leave(user: Option<&Identity>) -> nix::Result<()> {
+fn unshare_mounts(user: Option<&Identity>) -> nix::Result<()> {
     match user {
         None => unshare(CloneFlags::CLONE_NEWNS)?,
         Some(identity) => {

@@ -329,8 +329,8 @@ fn run(mut command: Command, failed: &str) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines = || said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines = || stderr.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().find(|line| line.to_lowercase().starts_with("error"));
     let words = error.or(lines().next()).unwrap_or("no reason given");
     Err(format!("{failed}: {words}"))

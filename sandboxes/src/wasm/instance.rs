@@ -76,7 +76,7 @@ pub(super) struct Bounds {
     /// Bytes in folders that are its own.
     pub(super) disk: u64,
     /// Bytes it may tell.
-    pub(super) told: u64,
+    pub(super) reported_bytes: u64,
 }
 
 /// What became of a program.
@@ -87,7 +87,7 @@ pub(super) struct Ended {
     pub(super) code: i32,
     /// What stopped it, where something did.
     pub(super) why: String,
-    pub(super) told: Vec<String>,
+    pub(super) reported: Vec<String>,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
 }
@@ -105,7 +105,7 @@ struct State {
     table: ResourceTable,
     memory: Memory,
     input: String,
-    told: Vec<String>,
+    reported: Vec<String>,
     room: u64,
     /// Where it may start others; those it starts have none.
     nest: Option<Nest>,
@@ -169,7 +169,7 @@ impl host::Host for State {
             Some(room) => self.room = room,
             None => wasmtime::bail!("it told more than it may"),
         }
-        self.told.push(text);
+        self.reported.push(text);
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Nest {
             cpu: Duration::from_millis(limits.cpu_ms).min(most.cpu),
             memory: (limits.memory_mb << 20).min(most.memory),
             disk: (limits.disk_mb << 20).min(most.disk),
-            told: limits.told_bytes.min(most.told),
+            reported_bytes: limits.told_bytes.min(most.reported_bytes),
         };
         let program = Program { argv, input, bounds, ..self.program.clone() };
         let covers = covers.into_iter().map(|cover| (cover.path, cover.content)).collect();
@@ -206,7 +206,7 @@ impl Nest {
         covered.undo().await?;
         let ended = ended?;
         Ok(host::Ran {
-            told: ended.told,
+            told: ended.reported,
             ending: ended.ending,
             why: ended.why,
             cpu_ms: ended.cpu.as_millis() as u64,
@@ -265,8 +265,8 @@ impl Machine {
             table: ResourceTable::new(),
             memory: Memory { most: bounds.memory as usize, denied: false },
             input,
-            told: Vec::new(),
-            room: bounds.told,
+            reported: Vec::new(),
+            room: bounds.reported_bytes,
             nest,
         };
         let mut store = Store::new(&self.engine, state);
@@ -290,8 +290,8 @@ impl Machine {
             Ending::Crashed if denied => Ending::OutOfMemory,
             ending => ending,
         };
-        let told = std::mem::take(&mut store.data_mut().told);
-        Ok(Ended { ending, code, why, told, cpu, wall: clock.elapsed() })
+        let reported = std::mem::take(&mut store.data_mut().reported);
+        Ok(Ended { ending, code, why, reported, cpu, wall: clock.elapsed() })
     }
 }
 
