@@ -84,8 +84,8 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         wrong: AtomicUsize::new(0),
     });
     let (before, clock) = (tree_cpu(), Instant::now());
-    let crew: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
-    for one in crew {
+    let workers: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
+    for one in workers {
         one.await.expect("no fault");
     }
     let cost = Cost { cpu: tree_cpu() - before, wall: clock.elapsed().as_secs_f64() };

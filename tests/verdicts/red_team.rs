@@ -93,8 +93,8 @@ fn play(benchmark: &Path, recording: &Path, samples: usize, sandbox: &str) -> Ve
         .arg(&run)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let mut episodes = read_episodes(&run).unwrap();
     episodes.sort_by_key(|episode| episode.provenance.sample);
     episodes
@@ -232,9 +232,9 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
     supported.write(&support::file(stage.benchmark.path(), "wasm")).unwrap();
     for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
-        let told = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
+        let flagged = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
         let seen = pair[0].turns.first().map_or("", |turn| turn.observation.text.as_str());
-        let held = !pair[0].infrastructure_failure() && (!pair[0].solved() || told);
+        let held = !pair[0].infrastructure_failure() && (!pair[0].solved() || flagged);
         assert!(held, "{}: {:?}\n{seen}", attack.name, pair[0].end);
         solved(&pair[1], attack);
     }

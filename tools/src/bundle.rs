@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_is_told_in_words() {
+    fn the_manuals_of_all_bundles() {
         let specs = |bundle: &Entry<&[&str]>| -> Vec<ToolSpec> {
             bundle
                 .open

@@ -1,4 +1,4 @@
-//! What is said is the same however it is decoded.
+//! The generated text does not depend on how it is decoded.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ fn sampled(settings: Settings) -> Settings {
 }
 
 #[tokio::test]
-async fn together_or_alone_the_same_is_said() {
+async fn together_or_alone_the_same_is_generated() {
     let folder = Folder::new();
     for kind in [Kind::Qwen3, Kind::Llama] {
         let settings = settings(&model(&folder, kind, Some(QWEN3)), 40);
@@ -71,7 +71,9 @@ async fn together_or_alone_the_same_is_said() {
             let apart = apart(&alone, &together);
             assert!(apart < 1e-3, "log-probabilities are {apart} apart");
             let alone = words(&alone);
-            assert!(alone.iter().all(|said| said.len() == 40 || said.last() == Some(&2)));
+            assert!(
+                alone.iter().all(|generated| generated.len() == 40 || generated.last() == Some(&2))
+            );
             assert_ne!(alone[0], alone[1], "each task has its own words");
         }
     }
@@ -142,10 +144,10 @@ async fn the_window_ends_an_answer_or_an_episode() {
     let task = task("a", 5);
     let free = act(&*open(&settings), &task, &[], 1).await.unwrap();
     let prompt = u32::try_from(free.usage.prompt_tokens).unwrap();
-    for (window, said) in [(prompt + 9, 9), (prompt + 1, 1)] {
+    for (window, generated) in [(prompt + 9, 9), (prompt + 1, 1)] {
         settings.local.context_length = Some(window);
         let action = act(&*open(&settings), &task, &[], 1).await.unwrap();
-        assert_eq!(action.usage.completion_tokens, said);
+        assert_eq!(action.usage.completion_tokens, generated);
         assert_eq!(action.generation.unwrap().finish, Finish::Length);
     }
     settings.local.context_length = Some(prompt);

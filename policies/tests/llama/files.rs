@@ -1,4 +1,4 @@
-//! What is wrong with a file is said in one sentence, before llama.cpp sees it.
+//! A wrong file is refused in one sentence, before llama.cpp loads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

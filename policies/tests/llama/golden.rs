@@ -86,7 +86,7 @@ async fn training_tokens_are_inference_tokens() {
         assert_eq!(
             ids(&format!("{words}<|im_end|>")),
             row.tokens[from..to],
-            "{mode:?}: what is said"
+            "{mode:?}: what is generated"
         );
         assert_eq!(to, row.tokens.len());
         let mut settings = settings(&file, 1);
