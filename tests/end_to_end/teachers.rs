@@ -197,8 +197,8 @@ fn a_server_asks_for_patience_and_gets_it() {
 
 #[test]
 fn what_ends_otherwise_is_recorded_as_what_it_is() {
-    let check = |say: Reply, finish: Finish, why: &str| {
-        let asked = Asked::new([say]);
+    let check = |reply: Reply, finish: Finish, why: &str| {
+        let asked = Asked::new([reply]);
         let episode = asked.episode(&["--turns", "1"]);
         let action = &episode.turns[0].action;
         assert_eq!(action.generation.as_ref().unwrap().finish, finish);
