@@ -47,7 +47,7 @@ fn main() {
         .filter(|episode| episode.solved_at().is_some_and(|turn| kept(episode, turn)))
         .collect();
     assert!(!solved.is_empty(), "the run solves nothing");
-    println!("{} solved episodes, as often as it takes", solved.len());
+    println!("{} different solved episodes, repeated as needed", solved.len());
     let mut ours = None;
     for rows in [rows / 4, rows] {
         let (made, bytes) = multiplied(&run, &solved, rows, folder.path());

@@ -272,11 +272,11 @@ fn swerex(times: usize) -> Option<Row> {
 
 fn print(rows: &[Row], times: usize) {
     println!(
-        "\nmedians of {times} sandboxes, 5 commands of each kind, in milliseconds; `-` is what cannot \
-         be had or was not asked"
+        "\nmedians of {times} sandboxes, 5 commands of each kind, in milliseconds; `-`: not available \
+         or not measured"
     );
     println!(
-        "                             open     true   python    close  verdict  a second  MB at rest  MB at work"
+        "                             open     true   python    close  verdict sandbox/s  MB at rest  MB at work"
     );
     for row in rows {
         let cell = |value: f64, width: usize| match value.is_nan() {

@@ -76,7 +76,7 @@ async fn main() {
     }
     println!(
         "\n{items} items on the hot path, original and stub; left out: {long} whose tests take over \
-         {} ms, {unsupported} that not all of these sandboxes serve",
+         {} ms, {unsupported} that not all of these sandboxes support",
         SHORT * 1000.0
     );
     print(&ways);
