@@ -1,4 +1,4 @@
-//! The conversation with a container's agent: many runs over one stream.
+//! The connection to a container's agent: many runs over one stream.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use serde_json::Value;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// The longest frame; what answers is not trusted with fixfly's memory.
+/// Maximum length of a frame, so that the agent cannot fill fixfly's memory.
 const LONGEST: usize = 1 << 20;
 const HEAD: usize = 9;
 
-/// What a run says.
+/// An event of a run.
 pub(super) enum Event {
     Out(Vec<u8>),
     Err(Vec<u8>),
@@ -28,7 +28,7 @@ pub(super) enum Event {
 /// How a run ended.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct End {
-    /// As `wait` gives it; absent where it was killed.
+    /// The status from `wait`; absent if the program was killed.
     #[serde(default)]
     status: Option<i32>,
     /// Why it did not start.
@@ -41,7 +41,7 @@ pub(super) struct End {
 }
 
 impl End {
-    /// How the program ended, if by itself.
+    /// How the program ended, unless it was killed.
     pub(super) fn status(&self) -> Option<Status> {
         self.status.map(|raw| match raw & 0x7f {
             0 => Status::Exited((raw >> 8) & 0xff),
@@ -50,10 +50,10 @@ impl End {
     }
 }
 
-/// Who listens, by run; nobody can where the container is gone.
+/// The receivers of events, by run; `None` once the container has ended.
 type Listeners = Mutex<Option<HashMap<u32, mpsc::UnboundedSender<Event>>>>;
 
-/// One end of the conversation.
+/// Our end of the connection.
 pub(super) struct Link {
     frames: mpsc::UnboundedSender<Vec<u8>>,
     listeners: Arc<Listeners>,
@@ -62,12 +62,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A conversation over an attached container; ready once the agent is.
+    /// Opens a connection over an attached container. The returned run gets an event when
+    /// the agent is ready.
     pub(super) fn new(attached: AttachContainerResults) -> (Link, Run) {
         let (frames, queue) = mpsc::unbounded_channel();
         let (listeners, last_words) = (Arc::new(Mutex::new(Some(HashMap::new()))), Arc::default());
         let link = Link { frames, listeners, next: AtomicU32::new(1), last_words };
-        // The agent's greeting comes as run 0.
+        // The agent's greeting has the run number 0.
         let greeting = link.listener(0);
         tokio::spawn(write_frames(attached.input, queue));
         let (listeners, words) = (Arc::clone(&link.listeners), Arc::clone(&link.last_words));
@@ -96,7 +97,8 @@ impl Link {
 
     fn listener(&self, number: u32) -> Run {
         let (sender, events) = mpsc::unbounded_channel();
-        // Where the container is gone the run hears that at once.
+        // If the container has ended, the run gets no listener, and `next` returns `None`
+        // at once.
         if let Some(listeners) = &mut *lock(&self.listeners) {
             listeners.insert(number, sender);
         }
@@ -117,19 +119,19 @@ impl Link {
         let _ = self.frames.send([&[0; 4][..], b"Q", &[0; 4]].concat());
     }
 
-    /// What the agent complained of last.
+    /// The agent's last message on stderr.
     pub(super) fn last_words(&self) -> String {
         lock(&self.last_words).clone()
     }
 }
 
-/// A started program. Dropping it kills it and all it started.
+/// A started program. Dropping it kills the program and all its children.
 pub(super) struct Run {
     number: u32,
     events: mpsc::UnboundedReceiver<Event>,
     frames: mpsc::UnboundedSender<Vec<u8>>,
     listeners: Arc<Listeners>,
-    /// Whether the agent waits for what was said to be heard.
+    /// Whether the agent waits for acknowledgements of output.
     windowed: bool,
 }
 
@@ -137,28 +139,28 @@ impl Run {
     fn send(&self, letter: u8, body: &[u8]) {
         let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let head = [&self.number.to_be_bytes()[..], &[letter], &size.to_be_bytes()].concat();
-        // Where nobody listens any more the run has ended, as its events say.
+        // If the queue is closed, the run has ended, and its events show this.
         let _ = self.frames.send([&head, body].concat());
     }
 
-    /// Gives it this to read.
+    /// Sends input.
     pub(super) fn feed(&self, input: &[u8]) {
         for piece in input.chunks(LONGEST) {
             self.send(b'I', piece);
         }
     }
 
-    /// It has nothing more to read.
+    /// Closes the input.
     pub(super) fn end_input(&self) {
         self.send(b'E', &[]);
     }
 
-    /// Kills it and all it started; its end is still told.
+    /// Kills the program and all its children. The end event still arrives.
     pub(super) fn kill(&self) {
         self.send(b'K', &[]);
     }
 
-    /// What comes next; nothing where the container is gone.
+    /// The next event; `None` once the container has ended.
     pub(super) async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
         if let (true, Some(Event::Out(piece))) = (self.windowed, &event) {
@@ -168,7 +170,7 @@ impl Run {
         event
     }
 
-    /// Waits for a sign of life; none where the container ended first.
+    /// Waits for the first event.
     pub(super) async fn greeted(&mut self, patience: Duration) -> Result<(), &'static str> {
         match tokio::time::timeout(patience, self.next()).await {
             Ok(Some(_)) => Ok(()),
@@ -199,7 +201,7 @@ async fn write_frames(
     let _ = input.shutdown().await;
 }
 
-/// Hands whole frames to whom they are for; false where it is no frame.
+/// Delivers complete frames to their listeners. Returns false if the data is not a frame.
 fn deliver(received: &mut Vec<u8>, listeners: &Listeners) -> bool {
     let mut at = 0;
     while let Some((head, rest)) = received[at..].split_first_chunk::<HEAD>() {

@@ -1,4 +1,4 @@
-//! What a Docker engine gives a sandbox, found by asking and by trying.
+//! The protections that a Docker engine provides, found by asking and by trying.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) async fn protections(engine: &Engine) -> Vec<Protection> {
     protections
 }
 
-/// The engine, and in words what it is and which image it has.
+/// The engine, and a description of it and its image.
 async fn found(engine: &Engine) -> Result<(&Ready, String), String> {
     let why = |why: SandboxError| match why {
         SandboxError::Open(why) => why,
@@ -69,7 +69,7 @@ async fn programs(engine: &Engine) -> Result<(), String> {
         ..SandboxSpec::default()
     };
     let container = engine.open(&spec).await.map_err(|why| why.to_string())?;
-    // The agent made namespaces for this program, and it makes more.
+    // The agent has made namespaces for this program; it must be able to make more.
     let words = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"];
     let command = Command { timeout: Some(Duration::from_secs(10)), ..Command::new(words) };
     let ran = container.exec(&command).await;

@@ -1,4 +1,4 @@
-//! What this machine gives a sandbox, found by trying.
+//! The protections that this machine provides, found by trying.
 
 use std::time::Duration;
 
@@ -100,14 +100,14 @@ fn kernel(local: &Local) -> Vec<Protection> {
     ]
 }
 
-/// Whether a program inside can hold another in namespaces of its own, as the
-/// test server holds candidates.
+/// Whether a program inside can put another one into namespaces, as the test server does
+/// with candidates.
 async fn nests(sandbox: &dyn Sandbox) -> bool {
     let words = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"];
     let command = Command { timeout: Some(Duration::from_secs(10)), ..Command::new(words) };
     match sandbox.exec(&command).await {
         Ok(output) => output.status == Status::Exited(0),
-        // Without that program nobody can say; the test server will.
+        // Without `unshare` we cannot tell; the test server will find out.
         Err(_) => true,
     }
 }

@@ -1,5 +1,5 @@
-//! How a sandbox's world is made, as a list of steps a forked child can take
-//! without allocating.
+//! How a sandbox's world is made: a list of steps that a forked child can take without
+//! allocating.
 
 use std::ffi::{CString, NulError, OsStr};
 use std::fmt;
@@ -11,20 +11,20 @@ use nix::errno::Errno;
 
 use super::kernel::forbid;
 
-/// Kernel user and group that nothing inside ever exceeds when root opens.
+/// The kernel's user and group that limit everything inside if root opens the sandbox.
 pub(super) const NOBODY: u32 = 65534;
 
-/// Where the space of all writable folders is until it is hidden.
+/// The path of the space for all writable folders, until it is hidden.
 pub(super) const SPACE: &str = ".space";
 
-/// One step, in the order they are taken.
+/// One step. The variants are in the order in which the steps are taken.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    /// Leave the host's mounts, and as an ordinary user its user namespace.
+    /// Leave the host's mounts and, as an ordinary user, its user namespace.
     UnshareMounts { user: Option<Identity> },
-    /// Hold a host folder or file, before the new root hides it.
+    /// Open a host folder or file before the new root hides it.
     Hold { slot: usize, from: CString, forbidden: u64 },
-    /// Mount the empty new root, and stand in it.
+    /// Mount the empty new root and enter it.
     Ground,
     /// Make a folder.
     Folder(CString),
@@ -32,29 +32,29 @@ pub(super) enum Step {
     Text(CString, Vec<u8>),
     /// Make a symbolic link at the first path to the second.
     Link(CString, CString),
-    /// Show what was held.
+    /// Mount what was opened.
     Show { slot: usize, at: CString },
     /// Mount the space that all writable folders share, with these options.
     Space { options: CString },
-    /// Show a folder of that space, of this mode, nobody's where it is owned.
+    /// Mount a folder of that space with this mode; `owned` gives it to nobody.
     Scratch { folder: CString, at: CString, mode: u32, owned: bool },
-    /// Hide the space but for what is shown of it.
+    /// Hide the space, except for its mounted folders.
     Hide,
-    /// Forbid writes to the new root.
+    /// Make the new root read-only.
     Seal,
-    /// Become nobody, as root.
+    /// If root: become nobody.
     Yield,
-    /// See whether a mount can be read.
+    /// Check that a mount can be read.
     Check(CString),
     /// Enter the inner namespaces.
     Separate(Identity),
-    /// Raise the loopback interface and name the machine.
+    /// Bring the loopback interface up and set the host name.
     Settle,
-    /// See only the new root and its processes.
+    /// Switch to the new root and to a `/proc` of its own processes.
     Turn,
 }
 
-/// A user and group of the kernel, written as maps to 0 of a user namespace.
+/// A user and group of the kernel, as maps to 0 of a user namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Identity {
     pub(super) uid_map: String,
@@ -70,7 +70,7 @@ impl Identity {
 /// Who opens the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Opener {
-    /// Root, who can bind what nobody may search.
+    /// Root, who can mount what nobody may search.
     Root,
     /// An ordinary user.
     User { uid: u32, gid: u32 },
@@ -86,8 +86,8 @@ impl Opener {
     }
 }
 
-/// Whether root of the namespace with this `uid_map` can become nobody. The
-/// root of a user namespace often has no other identity.
+/// Whether the root of the namespace with this `uid_map` can become nobody. The root of a
+/// user namespace often has no other identity.
 fn maps_nobody(uid_map: &str) -> bool {
     uid_map.lines().any(|line| {
         let mut fields = line.split_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
@@ -96,8 +96,8 @@ fn maps_nobody(uid_map: &str) -> bool {
     })
 }
 
-/// The steps that make `spec`'s world; `private` says how many bytes the
-/// folders of its private mounts hold, in their order.
+/// The steps that make `spec`'s world. `private` has the sizes of its private mounts in
+/// bytes, in their order.
 pub(super) fn steps(
     spec: &SandboxSpec,
     opener: Opener,
@@ -137,7 +137,7 @@ impl Default for Opener {
 }
 
 impl Recipe {
-    /// The host's programs and libraries, and an `/etc` that names nobody.
+    /// Mounts the host's programs and libraries, and writes an `/etc` that names nobody.
     fn system(&mut self) -> Result<(), NulError> {
         let is_system =
             |name: &str| ["bin", "sbin", "usr", "nix"].contains(&name) || name.starts_with("lib");
@@ -165,7 +165,7 @@ impl Recipe {
                 self.contents.push(Step::Text(c(kept)?, bytes));
             }
         }
-        // Debian's /usr/bin links through it.
+        // Debian's /usr/bin has links through this folder.
         if Path::new("/etc/alternatives").is_dir() {
             self.bind(Path::new("/etc/alternatives"), "etc/alternatives", forbid::WRITES)?;
         }
@@ -196,11 +196,11 @@ impl Recipe {
         Ok(())
     }
 
-    /// The disk's limit holds for all of a sandbox, and beside it there is room
-    /// for what is copied in.
+    /// The disk limit covers everything that a sandbox writes; the space has room for
+    /// copied mounts in addition.
     fn space(&mut self, private: &[u64]) -> Result<(), NulError> {
         let bytes = self.disk + private.iter().sum::<u64>();
-        // Bounds what many empty files cost the kernel.
+        // Limits what many empty files cost the kernel.
         let files = (bytes >> 12) + 1024;
         self.folder(SPACE)?;
         let options = c(format!("mode=755,size={bytes},nr_inodes={files}"))?;
@@ -265,8 +265,8 @@ impl Recipe {
     }
 }
 
-/// The user without privileges has the number that people's first user has, and a
-/// name: programs ask for it, and some of Django's tests wait for one for ever.
+/// The unprivileged user has a name and the uid of a machine's first user: programs ask for
+/// it, and some of Django's tests wait for ever without one.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
                       user:x:1000:1000:user:/tmp:/bin/sh\n\
                       nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
@@ -311,7 +311,7 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    /// What a person can do where this step failed so.
+    /// What a person can do if this step failed with this error.
     pub(super) fn remedy(&self, errno: Errno) -> &'static str {
         match (self, errno) {
             (Step::UnshareMounts { user: None } | Step::Yield, Errno::EPERM) => {
