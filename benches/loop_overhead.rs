@@ -223,7 +223,7 @@ fn main() {
     let (cpu, wall) = run(episodes, turns, None, || {});
     let made = episodes as f64 * f64::from(turns);
     println!(
-        "{episodes} episodes at once, {turns} turns each, one thread: {:.0} turns a second of CPU, {:.0} of wall time",
+        "{episodes} parallel episodes, {turns} turns each, one thread: {:.0} turns per CPU-second, {:.0} per second of wall time",
         made / cpu,
         made / wall
     );

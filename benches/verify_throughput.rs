@@ -45,8 +45,8 @@ fn main() {
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
-    println!("\n{count} items, {jobs} at a time; items that failed: {wrong}");
-    println!("                                     CPU s   wall s   items a second");
+    println!("\n{count} items, {jobs} in parallel; items that failed: {wrong}");
+    println!("                                     CPU s   wall s      items/s");
     for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
         let rate = count as f64 / cost.wall;
         println!("{name:34} {:7.1} {:8.1} {rate:12.2}", cost.cpu, cost.wall);
@@ -84,8 +84,8 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         wrong: AtomicUsize::new(0),
     });
     let (before, clock) = (tree_cpu(), Instant::now());
-    let crew: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
-    for one in crew {
+    let workers: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
+    for one in workers {
         one.await.expect("no fault");
     }
     let cost = Cost { cpu: tree_cpu() - before, wall: clock.elapsed().as_secs_f64() };

@@ -108,8 +108,9 @@ impl Peer {
         let cost = Cost { cpu: children() - before, wall };
         fs::write(&path, text).expect("a write");
         fs::write(&cached, bytecode).expect("a write");
-        let said = String::from_utf8_lossy(&output.stderr);
-        let seconds = said.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let seconds =
+            stderr.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
         let tests = seconds.and_then(|text| text.trim_end_matches('s').parse().ok());
         Ran { cost, passed: output.status.success(), tests: tests.unwrap_or(f64::NAN) }
     }

@@ -10,10 +10,10 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry, home};
 
 use crate::Open;
 use crate::build::{self, Environment};
-use crate::fits::{self, Fits};
 use crate::manifest::{Manifest, Source};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
+use crate::support::{self, Support};
 
 /// Items the benchmark split has, as in the thesis.
 pub const ITEMS: usize = 397;
@@ -72,9 +72,9 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
 pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
     let folder = chosen.map_or_else(self::folder, Path::to_path_buf);
     if !folder.join("venv.ready").exists() {
-        let mend = "run `fixfly bench build django` first";
+        let remedy = "run `fixfly bench build django` first";
         return Err(BenchmarkError::Broken(format!(
-            "{}: Django is not here yet; {mend}",
+            "{}: Django is not here yet; {remedy}",
             folder.display()
         )));
     }
@@ -90,8 +90,8 @@ pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
             source().version,
         )));
     }
-    let mut fits = Fits::parse(WASM, "the facts of this fixfly")?;
-    fits.extend(Fits::read(&fits::file(&folder, "wasm"))?);
+    let mut support = Support::parse(WASM, "the facts of this fixfly")?;
+    support.extend(Support::read(&support::file(&folder, "wasm"))?);
     let project = Project::open(&folder, "django")?;
-    Ok(Methods::new("django", project, manifest).with_fits([("wasm", fits)]))
+    Ok(Methods::new("django", project, manifest).with_support([("wasm", support)]))
 }

@@ -27,7 +27,7 @@ use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, MutantKind, Words};
 use crate::{Open, django, python};
-use change::{Pair, mended};
+use change::{Pair, repaired};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "faults",
@@ -218,8 +218,8 @@ impl Faults {
         let file = chosen.map_or_else(folder, Path::to_path_buf).join(MANIFEST);
         let shown = file.display();
         let broken = |why: String| {
-            let mend = "run `fixfly bench build faults` again";
-            BenchmarkError::Broken(format!("{shown}{why}; {mend}"))
+            let remedy = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{shown}{why}; {remedy}"))
         };
         let text = fs::read_to_string(&file).map_err(|why| broken(format!(": {why}")))?;
         let mut lines = text.lines().enumerate();
@@ -274,8 +274,8 @@ impl Faults {
         let found = all.map(|(_, pair)| pair).find(same);
         let pair = found.ok_or_else(|| {
             let (id, of) = (&fault.id, &self.header.of);
-            let mend = "run `fixfly bench build faults` again";
-            BenchmarkError::Broken(format!("{id} is no fault of this {of}: {mend}"))
+            let remedy = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{id} is no fault of this {of}: {remedy}"))
         })?;
         let [faulty, truth] = self.named([&pair.faulty, &pair.truth], fault);
         Ok(Pair { faulty, truth })
@@ -405,7 +405,7 @@ impl Evaluator for Faults {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         let pair = self.pair(self.fault(task)?)?;
-        match mended(&pair.faulty, candidate) {
+        match repaired(&pair.faulty, candidate) {
             Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
             Err(text) => Ok(Observation::invalid(text)),
         }

@@ -22,7 +22,6 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry, TaskKind, find};
 pub mod build;
 pub mod django;
 pub mod faults;
-pub mod fits;
 mod manifest;
 mod methods;
 mod observe;
@@ -30,6 +29,7 @@ mod project;
 pub mod python;
 mod server;
 pub mod source;
+pub mod support;
 pub mod swebench;
 
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};

@@ -8,12 +8,12 @@ use fixfly_runtime::{
     Sandbox, Split, Tally, Task, TestOutcome, Verdict,
 };
 
-use crate::fits::{Fits, PARTIAL};
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::observe::observation;
 use crate::project::{Place, Project};
 use crate::server::{self, Config, Limits, Server};
 use crate::source;
+use crate::support::{PARTIAL_SANDBOXES, Support};
 
 /// Methods of one project to write, judged by the project's own tests.
 pub struct Methods {
@@ -22,7 +22,7 @@ pub struct Methods {
     manifest: Manifest,
     by_id: HashMap<String, usize>,
     config: Config,
-    fits: HashMap<&'static str, Fits>,
+    support: HashMap<&'static str, Support>,
 }
 
 impl Methods {
@@ -30,13 +30,16 @@ impl Methods {
     pub fn new(name: &str, project: Project, manifest: Manifest) -> Self {
         let by_id = manifest.items.iter().enumerate().map(|(at, i)| (i.id.clone(), at)).collect();
         let config = project.server(false);
-        let fits = HashMap::new();
-        Methods { name: name.to_string(), project, manifest, by_id, config, fits }
+        let support = HashMap::new();
+        Methods { name: name.to_string(), project, manifest, by_id, config, support }
     }
 
     /// The same, with what was found of its items in sandboxes that serve some.
-    pub fn with_fits(mut self, fits: impl IntoIterator<Item = (&'static str, Fits)>) -> Self {
-        self.fits.extend(fits);
+    pub fn with_support(
+        mut self,
+        support: impl IntoIterator<Item = (&'static str, Support)>,
+    ) -> Self {
+        self.support.extend(support);
         self
     }
 
@@ -201,12 +204,13 @@ impl Benchmark for Methods {
     }
 
     fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
-        if !PARTIAL.contains(&sandbox) {
+        if !PARTIAL_SANDBOXES.contains(&sandbox) {
             return None;
         }
-        let fit = self.item(task).ok().and_then(|item| self.fits.get(sandbox)?.get(item));
-        match fit {
-            Some(fit) => fit.why.clone(),
+        let item_support =
+            self.item(task).ok().and_then(|item| self.support.get(sandbox)?.get(item));
+        match item_support {
+            Some(found) => found.why.clone(),
             None => Some(format!("not tried in {sandbox} yet (see `fixfly bench probe --help`)")),
         }
     }

@@ -51,8 +51,8 @@ impl Project {
     /// One sentence that names what is missing and the command that makes it.
     pub fn open(folder: &Path, framework: &str) -> Result<Self, BenchmarkError> {
         let missing = |what: &str| {
-            let mend = "run `fixfly bench build` first";
-            BenchmarkError::Broken(format!("{} has no {what}: {mend}", folder.display()))
+            let remedy = "run `fixfly bench build` first";
+            BenchmarkError::Broken(format!("{} has no {what}: {remedy}", folder.display()))
         };
         let source = folder.join("source");
         let python = folder.join("venv/bin/python");
@@ -143,8 +143,8 @@ impl Project {
     pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
         let (file, qualname) = item.place();
         let broken = |why: &str| {
-            let mend = "the source is not the manifest's; build the benchmark again";
-            BenchmarkError::Broken(format!("{}: {why}: {mend}", item.id))
+            let remedy = "the source is not the manifest's; build the benchmark again";
+            BenchmarkError::Broken(format!("{}: {why}: {remedy}", item.id))
         };
         let text = self.texts.get(file).ok_or_else(|| broken("there is no such file"))?;
         let methods = source::methods(text).map_err(|_| broken("the file does not parse"))?;

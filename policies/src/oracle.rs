@@ -1,4 +1,4 @@
-//! Answers with the truth: what a sound benchmark accepts.
+//! Answers with the original. A sound benchmark accepts it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
     open: Open::Answers(|benchmark| Box::new(Known { benchmark, answer: Answer::Truth })),
 };
 
-/// Gives the same known answer at every turn, or step by step.
+/// Gives the same known answer in every turn, or an issue's patch step by step.
 pub(crate) struct Known {
     pub(crate) benchmark: Arc<dyn Benchmark>,
     pub(crate) answer: Answer,

@@ -135,7 +135,7 @@ fn open(policy: &Open) -> Box<dyn Policy> {
     }
 }
 
-/// A turn whose test said that a square has no radius.
+/// A turn whose test failed because a square has no radius.
 fn failed(action: Action) -> Turn {
     let failure = TestFailure {
         exception: "AttributeError".into(),
@@ -223,7 +223,7 @@ async fn retrieval_never_repeats_an_answer() {
             assert!(!code(&action).contains("NotImplementedError"));
             assert!(action.reasoning.as_ref().unwrap().starts_with("idea: "));
             let same = |turn: &Turn| code(&turn.action) == code(&action);
-            assert!(!turns.iter().any(same), "said before:\n{}", code(&action));
+            assert!(!turns.iter().any(same), "proposed before:\n{}", code(&action));
             turns.push(failed(action));
         }
     }

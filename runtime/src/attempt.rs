@@ -228,13 +228,13 @@ impl AttemptState<'_> {
             Some(sandbox) => sandbox,
             None => self.with.host.open(&self.task.sandbox).await?,
         };
-        let scene = ToolContext {
+        let context = ToolContext {
             task: self.task,
             turns: &self.turns,
             sandbox: &*sandbox,
             benchmark: self.with.benchmark,
         };
-        let called = tool.call(args.clone(), scene).await;
+        let called = tool.call(args.clone(), context).await;
         match self.task.sandbox.lifetime {
             Lifetime::Episode => self.sandbox = Some(sandbox),
             Lifetime::Turn => sandbox.close().await?,

@@ -45,7 +45,7 @@ pub use benchmark::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Split, WorkTree,
 };
 pub use budget::{Budget, Limit};
-pub use chat::{CHATS, Chat, told};
+pub use chat::{CHATS, Chat, with_thinking_switch};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
 pub use hash::{hex, sha256};
@@ -62,8 +62,10 @@ pub use run::{
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
 };
-pub use sandbox::{Command, Host, Output, Process, Protection, Sandbox, SandboxError, Status};
-pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
+pub use sandbox::{
+    Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
+};
+pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
 pub use statement::{DescribedBy, History, Issue, Method, Statement, TaskKind};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};

@@ -42,7 +42,7 @@ impl RunDirectory {
     /// finished; one that ended by an infrastructure failure is not.
     ///
     /// # Errors
-    /// [`RunError`], in one sentence that names the file and the mend.
+    /// [`RunError`], in one sentence that names the file and the remedy.
     pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Vec<Episode>), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         let record_file = path.join(RECORD);
@@ -209,7 +209,7 @@ fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
 }
 
 /// Why a run directory cannot be used: one sentence that names the place and
-/// the mend.
+/// the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A folder that holds something else.
@@ -241,7 +241,7 @@ pub enum RunError {
         schema: u32,
     },
     /// Not what it should be.
-    #[error("{place} is {why}; mend or remove it")]
+    #[error("{place} is {why}; fix or remove it")]
     Corrupt {
         /// File, and line where there are many.
         place: String,
@@ -255,14 +255,14 @@ pub enum RunError {
         verb: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why not, and the mend.
+        /// The reason, and the remedy.
         why: String,
     },
 }
 
 impl RunError {
     fn io(file: &Path, verb: &'static str, error: io::Error) -> Self {
-        let mend = match error.kind() {
+        let remedy = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "; free some space and give the same command again, it continues"
             }
@@ -273,7 +273,7 @@ impl RunError {
             }
             _ => "",
         };
-        RunError::Io { verb, file: file.into(), why: format!("{error}{mend}") }
+        RunError::Io { verb, file: file.into(), why: format!("{error}{remedy}") }
     }
 }
 
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_said_with_its_mend() {
+    fn a_full_disk_is_reported_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let (mut run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
         run.episodes = OpenOptions::new().append(true).open("/dev/full").unwrap();

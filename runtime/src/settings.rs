@@ -1,81 +1,84 @@
-//! What a user decides about a policy that asks a model.
+//! The settings of a policy that uses a model.
 
 use std::path::PathBuf;
 
 use crate::generation::{Sampling, Thinking};
 use serde::{Deserialize, Serialize};
 
-/// What a run asks of a model, whatever serves it.
+/// The settings of a model, whatever serves it. They are recorded in `run.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The model: a name that a server knows, or a GGUF file.
+    /// The model: its name on a server, or a GGUF file.
     pub model: Option<String>,
-    /// How its words are sampled.
+    /// How its answers are sampled.
     pub sampling: Sampling,
-    /// Whether it reasons first, and how it is told.
+    /// Whether it reasons first, and how it is asked to.
     pub thinking: Thinking,
     /// How it calls tools.
     pub calls: CallForm,
-    /// For a model behind a server.
-    pub teacher: Teacher,
-    /// For a model in this process.
-    pub student: Student,
+    /// Settings of a model behind a server.
+    #[serde(rename = "teacher")]
+    pub remote: RemoteModel,
+    /// Settings of a model that llama.cpp runs on this machine.
+    #[serde(rename = "student")]
+    pub local: LocalModel,
 }
 
 /// How a model calls tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallForm {
-    /// In its words: a fenced block for the one tool of a method task, else
-    /// `<tool_call>` with JSON.
+    /// In the text of the answer: a fenced block for the only tool of a method task,
+    /// otherwise `<tool_call>` with JSON.
     #[default]
     Text,
-    /// By the server's own tool calls, or constrained by a grammar.
+    /// Through the server's own tool calls, or constrained by a grammar.
     Native,
 }
 
 /// A model behind an OpenAI-compatible server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Teacher {
-    /// A profile: one that comes with fixfly, or a TOML file.
+pub struct RemoteModel {
+    /// A profile: a built-in name or a TOML file.
     pub profile: Option<String>,
-    /// Where the server is, up to and including `/v1`.
+    /// The server's address, up to and including `/v1`.
     pub base_url: Option<String>,
-    /// The environment variable that holds the key. The key itself is never kept.
+    /// The environment variable that holds the API key. The key itself is never stored.
     pub api_key_env: Option<String>,
-    /// Whether tokens are asked for as they come; the profile's choice if not said.
+    /// Whether answers are streamed; default: the profile's choice.
     pub stream: Option<bool>,
-    /// US dollars the run may cost. A run may be continued with more.
+    /// US dollars that the run may cost. You can resume a run with a larger budget.
     #[serde(skip)]
     pub budget_usd: Option<f64>,
-    /// US dollars one episode may cost: in the task's budget too, and here
-    /// because it asks for known prices.
+    /// US dollars that one episode may cost. The task's budget has it, too; here it
+    /// makes sure that the prices are known.
     pub episode_budget_usd: Option<f64>,
-    /// The run directory: what is bought for it is told apart by its name.
+    /// The run directory. Its name marks the run's calls in the journal.
     #[serde(skip)]
     pub run: PathBuf,
-    /// The folder answers are kept in: the run's own, or one shared by runs.
+    /// The folder of the journal: the run's own, or one that several runs share.
     #[serde(skip)]
     pub journal: PathBuf,
 }
 
-/// A model in this process.
+/// A model that llama.cpp runs on this machine, in a process of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Student {
-    /// Adapters, added to the model.
+pub struct LocalModel {
+    /// Adapters that are added to the model.
     pub loras: Vec<Lora>,
-    /// Layers on the GPU; all that fit if not said.
+    /// Number of layers on the GPU; default: as many as fit.
     pub gpu_layers: Option<u32>,
-    /// Tokens of one episode at most; the model's own window if not said.
-    pub context: Option<u32>,
-    /// Threads; as many as there are processors if not said.
+    /// Maximum tokens of one episode; default: the model's context length.
+    #[serde(rename = "context")]
+    pub context_length: Option<u32>,
+    /// Number of threads; default: the number of CPUs.
     pub threads: Option<u32>,
-    /// Numbers the cache is kept in.
+    /// Dtype of the KV cache.
     pub kv_type: KvType,
-    /// A Jinja file to use in place of the model's own chat template.
+    /// A Jinja file that replaces the model's own chat template.
     pub chat_template: Option<PathBuf>,
     /// Whether token ids and log-probabilities are recorded.
     pub record_tokens: bool,
@@ -83,7 +86,7 @@ pub struct Student {
     /// fixfly-policies if its first argument is `llama-engine`. This program if `None`.
     #[serde(skip)]
     pub engine: Option<PathBuf>,
-    /// Episodes decoded at a time.
+    /// Number of episodes to decode in parallel.
     #[serde(skip)]
     pub episodes: usize,
 }
@@ -93,11 +96,11 @@ pub struct Student {
 pub struct Lora {
     /// A GGUF file.
     pub file: PathBuf,
-    /// What its change is multiplied by.
+    /// Factor for its change of the weights.
     pub scale: f32,
 }
 
-/// Numbers a cache is kept in.
+/// Dtype of a KV cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KvType {

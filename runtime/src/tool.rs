@@ -21,7 +21,7 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`ToolError::Refused`] is shown to the policy; the others end the
     /// episode.
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError>;
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError>;
 }
 
 /// What a tool acts on.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_benchmarks::fits::{self, Fit, Fits, PARTIAL};
+use fixfly_benchmarks::support::{self, ItemSupport, PARTIAL_SANDBOXES, Support};
 use fixfly_benchmarks::{Item, Methods, django, python};
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Task, TestOutcome, find,
@@ -73,8 +73,8 @@ struct Prober {
 }
 
 pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    if !PARTIAL.contains(&flags.sandbox.as_str()) {
-        let (name, some) = (&flags.sandbox, PARTIAL.join(", "));
+    if !PARTIAL_SANDBOXES.contains(&flags.sandbox.as_str()) {
+        let (name, some) = (&flags.sandbox, PARTIAL_SANDBOXES.join(", "));
         return Err(
             Usage(format!("`{name}` supports every item; sandboxes to probe: {some}")).into()
         );
@@ -92,7 +92,7 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             return Err(Usage(sentence).into());
         }
     };
-    let file = flags.output.clone().unwrap_or_else(|| fits::file(&folder, &flags.sandbox));
+    let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
     let host = |name: &str| -> anyhow::Result<Arc<dyn Host>> {
         let entry = find("sandbox", fixfly_sandboxes::ALL, name).map_err(Usage)?;
@@ -113,7 +113,7 @@ async fn probe_all(
     file: PathBuf,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let mut known = Fits::read(&file)?;
+    let mut known = Support::read(&file)?;
     let tasks = first(prober.methods.tasks(flags.split).await?, flags.limit);
     let item = |task: &Task| prober.methods.manifest().items.iter().find(|item| item.id == task.id);
     let items: Vec<Item> = tasks.iter().filter_map(item).cloned().collect();
@@ -130,9 +130,9 @@ async fn probe_all(
         tokio::spawn(async move {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some((task, item)) = next() {
-                let fit =
-                    prober.fit(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
-                if sender.send(fit).is_err() {
+                let found =
+                    prober.probe(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
+                if sender.send(found).is_err() {
                     break;
                 }
             }
@@ -143,8 +143,8 @@ async fn probe_all(
     while let Some(found) = receiver.recv().await {
         bar.inc(1);
         match found {
-            Ok(fit) => {
-                known.insert(fit);
+            Ok(found) => {
+                known.insert(found);
                 known.write(&file)?;
             }
             Err(why) => {
@@ -170,13 +170,13 @@ async fn probe_all(
     }
 }
 
-fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
-    let probed: Vec<&Fit> = items.iter().filter_map(|item| known.get(item)).collect();
+fn table(flags: &Flags, items: &[Item], known: &Support) -> String {
+    let probed: Vec<&ItemSupport> = items.iter().filter_map(|item| known.get(item)).collect();
     let mut unsupported = BTreeMap::<String, usize>::new();
-    for why in probed.iter().filter_map(|fit| fit.why.clone()) {
+    for why in probed.iter().filter_map(|found| found.why.clone()) {
         *unsupported.entry(why).or_default() += 1;
     }
-    let supported = probed.iter().filter(|fit| fit.why.is_none()).count();
+    let supported = probed.iter().filter(|found| found.why.is_none()).count();
     format!(
         "{} ({}): {} supports {supported} of {} items; unsupported:\n{}",
         flags.benchmark,
@@ -199,23 +199,23 @@ pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
 }
 
 impl Prober {
-    async fn fit(&self, task: &Task, item: &Item) -> Result<Fit, BenchmarkError> {
-        let fit = |why| Fit { id: item.id.clone(), hash: item.hash.clone(), why };
+    async fn probe(&self, task: &Task, item: &Item) -> Result<ItemSupport, BenchmarkError> {
+        let found = |why| ItemSupport { id: item.id.clone(), hash: item.hash.clone(), why };
         for answer in [Answer::Truth, Answer::Stub] {
             let code = self.methods.ground_truth().answer(task, answer)?;
             let probed = evaluate(&self.probed, &*self.methods, task, &code).await?;
             if answer == Answer::Truth && probed.outcome != Outcome::Passed {
-                return Ok(fit(Some(format!("the original fails: {}", first_failure(&probed)))));
+                return Ok(found(Some(format!("the original fails: {}", first_failure(&probed)))));
             }
             let local = evaluate(&self.local, &*self.methods, task, &code).await?;
             if outcomes(&probed) != outcomes(&local) {
-                return Ok(fit(Some(match answer {
+                return Ok(found(Some(match answer {
                     Answer::Truth => "the original's tests end otherwise than in local".into(),
                     Answer::Stub => "the stub's tests end otherwise than in local".into(),
                 })));
             }
         }
-        Ok(fit(None))
+        Ok(found(None))
     }
 }
 

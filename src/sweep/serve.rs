@@ -20,7 +20,7 @@ pub(super) fn students(stages: &[Stage]) -> anyhow::Result<Vec<Student>> {
     let models = flags.iter().map(|flags| Ok(flags.spec()?.model.unwrap_or_default()));
     let models: Vec<Settings> = models.collect::<anyhow::Result<_>>()?;
     let Some(first) = models.first() else { return Ok(Vec::new()) };
-    let loras: Vec<_> = models.iter().map(|model| model.student.loras.clone()).collect();
+    let loras: Vec<_> = models.iter().map(|model| model.local.loras.clone()).collect();
     let engine = std::env::current_exe()?;
     let policies = fixfly_policies::students_by(&engine, first, &loras).map_err(Usage)?;
     Ok(flags.into_iter().zip(policies).map(|(flags, policy)| Student { flags, policy }).collect())

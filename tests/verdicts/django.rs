@@ -263,10 +263,10 @@ async fn a_flush_on_the_hot_path_meets_its_own_groups_tables_only() {
     let body = "names = self.connection.introspection.table_names()
 raise AssertionError(f'{len(names)} tables, of {sorted({n.split(\"_\")[0] for n in names})}')";
     let seen = bench.both(id, &bench.with_body(id, body)).await;
-    let said = seen.text.split("AssertionError: ").last().unwrap().trim();
-    let count: usize = said.split(' ').next().unwrap().parse().expect(said);
-    assert!(count < 20, "{said}");
-    assert!(said.ends_with("of ['auth', 'django', 'transactions']"), "{said}");
+    let message = seen.text.split("AssertionError: ").last().unwrap().trim();
+    let count: usize = message.split(' ').next().unwrap().parse().expect(message);
+    assert!(count < 20, "{message}");
+    assert!(message.ends_with("of ['auth', 'django', 'transactions']"), "{message}");
 }
 
 #[tokio::test]
@@ -323,12 +323,12 @@ async fn candidates_in_every_shape_are_observations() {
         ("an import", format!("import os\n\n\n{truth}\n")),
         ("nothing", String::new()),
     ];
-    let mut told = String::new();
+    let mut observations = String::new();
     for (shape, candidate) in shapes {
         let seen = bench.both(id, &candidate).await;
-        told += &format!("== {shape}: {:?}\n{}\n", seen.outcome, seen.text);
+        observations += &format!("== {shape}: {:?}\n{}\n", seen.outcome, seen.text);
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(observations);
 }
 
 #[tokio::test]

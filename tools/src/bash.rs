@@ -61,9 +61,9 @@ impl Tool for Bash {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { command, timeout } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         if command.contains('\0') {
             return Err(ToolError::Refused(
                 "`bash` was given a command with a zero byte in it".into(),
@@ -71,7 +71,7 @@ impl Tool for Bash {
         }
         let mut check = Command::new(["bash", "-n"]);
         check.stdin = command.clone().into_bytes();
-        let checked = scene.sandbox.exec(&check).await?;
+        let checked = context.sandbox.exec(&check).await?;
         if checked.status != Status::Exited(0) {
             let why = String::from_utf8_lossy(&checked.stderr);
             return Err(ToolError::Refused(format!(
@@ -85,10 +85,10 @@ impl Tool for Bash {
         shell.workdir = Some(root.to_string());
         shell.timeout = Some(Duration::from_secs(seconds));
         shell.output_cap = Some(CAP);
-        let output = scene.sandbox.exec(&shell).await?;
+        let output = context.sandbox.exec(&shell).await?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status == Status::Exited(0) && hands_in(&printed, &scene) {
-            let patch = scene.work_tree()?.change(scene.task, scene.sandbox).await?;
+        if output.status == Status::Exited(0) && hands_in(&printed, &context) {
+            let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
             let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
             return Ok(Observation { patch, ..handed_in });
         }
@@ -114,7 +114,7 @@ impl Tool for Bash {
 }
 
 /// Whether the output hands in the work, where no tool is there for it.
-fn hands_in(printed: &str, scene: &ToolContext<'_>) -> bool {
-    let has_tool = scene.task.tools.iter().any(|tool| tool == "submit");
+fn hands_in(printed: &str, context: &ToolContext<'_>) -> bool {
+    let has_tool = context.task.tools.iter().any(|tool| tool == "submit");
     !has_tool && printed.trim_start().lines().next().is_some_and(|line| line.trim() == HAND_IN)
 }

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_is_told_in_words() {
+    fn the_manuals_of_all_bundles() {
         let specs = |bundle: &Entry<&[&str]>| -> Vec<ToolSpec> {
             bundle
                 .open
@@ -84,10 +84,10 @@ mod tests {
                 .map(|entry| (entry.open)().spec())
                 .collect()
         };
-        let told: Vec<String> = BUNDLES
+        let manuals: Vec<String> = BUNDLES
             .iter()
             .map(|bundle| format!("# {}\n{}", bundle.name, manual(&specs(bundle))))
             .collect();
-        insta::assert_snapshot!("manuals", told.join("\n\n"));
+        insta::assert_snapshot!("manuals", manuals.join("\n\n"));
     }
 }

@@ -63,16 +63,16 @@ impl Tool for Edit {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let asked: Arguments = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let path = absolute(root, &asked.path);
         let name = shown(root, &path).to_string();
-        let depth = depth(scene.turns, root, &path);
+        let depth = depth(context.turns, root, &path);
         if asked.command == What::Undo {
-            return undo(&scene, root, &path, depth).await;
+            return undo(&context, root, &path, depth).await;
         }
-        let before = match read(&scene, root, &path).await {
+        let before = match read(&context, root, &path).await {
             Ok(text) => Some(text),
             Err(ToolError::Refused(_)) if asked.command == What::Create => None,
             Err(error) => return Err(error),
@@ -87,19 +87,19 @@ impl Tool for Edit {
         };
         let Change { text, line, lines } = change.map_err(ToolError::Refused)?;
         let kept = before.as_ref().map_or_else(|| "0".to_string(), |before| format!("1{before}"));
-        scene.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
-        write(&scene, &path, &text).await?;
+        context.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
+        write(&context, &path, &text).await?;
         let from = line.saturating_sub(AROUND).max(1);
-        let mut said = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
+        let mut shown = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
         if name.ends_with(".py")
             && let Some(fault) = fault(&text)
             && before.as_deref().is_none_or(|before| self::fault(before).is_none())
         {
-            said += &format!(
+            shown += &format!(
                 "\nThe file no longer parses: {fault}. Mend it, or take the change back by `undo`.\n"
             );
         }
-        Ok(done(said))
+        Ok(done(shown))
     }
 }
 
@@ -175,8 +175,8 @@ impl Arguments {
     }
 }
 
-async fn write(scene: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
-    match scene.sandbox.write(path, text.as_bytes()).await {
+async fn write(context: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
+    match context.sandbox.write(path, text.as_bytes()).await {
         Err(SandboxError::File { why, .. }) => {
             Err(ToolError::Refused(format!("{path} cannot be written: {why}")))
         }
@@ -185,7 +185,7 @@ async fn write(scene: &ToolContext<'_>, path: &str, text: &str) -> Result<(), To
 }
 
 async fn undo(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     path: &str,
     depth: usize,
@@ -195,10 +195,10 @@ async fn undo(
         return Err(ToolError::Refused(format!("{name} has no change of `edit` to take back")));
     };
     let kept =
-        String::from_utf8_lossy(&scene.sandbox.read(&backup(path, last)).await?).into_owned();
+        String::from_utf8_lossy(&context.sandbox.read(&backup(path, last)).await?).into_owned();
     match kept.strip_prefix('1') {
-        Some(before) => write(scene, path, before).await?,
-        None => drop(run(scene, root, &["rm", "-f", "--", path], 1024).await?),
+        Some(before) => write(context, path, before).await?,
+        None => drop(run(context, root, &["rm", "-f", "--", path], 1024).await?),
     }
     Ok(done(format!("{name} is as it was before its last change")))
 }

@@ -31,11 +31,11 @@ pub(crate) struct Found {
 
 /// The paths of all files below `folder`, in order.
 pub(crate) async fn names(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     folder: &str,
 ) -> Result<Vec<String>, ToolError> {
-    let listed = ask(scene, root, folder, LIST, "").await?;
+    let listed = ask(context, root, folder, LIST, "").await?;
     let mut names: Vec<String> = listed
         .split(|byte| *byte == 0)
         .map(|name| String::from_utf8_lossy(name).trim_start_matches("./").to_string())
@@ -49,11 +49,11 @@ pub(crate) async fn names(
 
 /// Every file below `folder` with its bytes, by path.
 pub(crate) async fn files(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     folder: &str,
 ) -> Result<Vec<Found>, ToolError> {
-    let packed = ask(scene, root, folder, &format!("{LIST}{PACK}"), SOURCE).await?;
+    let packed = ask(context, root, folder, &format!("{LIST}{PACK}"), SOURCE).await?;
     let mut archive = tar::Archive::new(packed.as_slice());
     let mut found = Vec::new();
     // What is cut off at the cap is not looked at.
@@ -71,13 +71,13 @@ pub(crate) async fn files(
 }
 
 async fn ask(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     folder: &str,
     script: &str,
     wanted: &str,
 ) -> Result<Vec<u8>, ToolError> {
-    let output = run(scene, root, &["bash", "-c", script, "bash", folder, wanted], ALL).await?;
+    let output = run(context, root, &["bash", "-c", script, "bash", folder, wanted], ALL).await?;
     if output.status == Status::Exited(7) {
         return Err(ToolError::Refused(format!("{folder} is no folder; name one below {root}")));
     }

@@ -8,8 +8,8 @@ pub(crate) const OWN: &str = "/tmp/.fixfly-tools";
 pub(crate) const MOST: usize = 16_000;
 
 /// The work tree of the task; tools of issues need one.
-pub(crate) fn root<'a>(tool: &str, scene: &ToolContext<'a>) -> Result<&'a str, ToolError> {
-    scene.task.statement.work_tree().ok_or_else(|| {
+pub(crate) fn root<'a>(tool: &str, context: &ToolContext<'a>) -> Result<&'a str, ToolError> {
+    context.task.statement.work_tree().ok_or_else(|| {
         ToolError::Refused(format!("`{tool}` works on issues; this task has no work tree"))
     })
 }
@@ -42,7 +42,7 @@ pub(crate) fn shown<'a>(root: &str, path: &'a str) -> &'a str {
 
 /// Runs a command in the work tree.
 pub(crate) async fn run(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     argv: &[&str],
     cap: usize,
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     let mut command = Command::new(argv.iter().copied());
     command.workdir = Some(root.to_string());
     command.output_cap = Some(cap);
-    scene.sandbox.exec(&command).await
+    context.sandbox.exec(&command).await
 }
 
 /// The first and the last part of a long text, and how much lies between them.

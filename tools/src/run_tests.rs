@@ -45,9 +45,9 @@ impl Tool for RunTests {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { labels, again } = arguments(NAME, args)?;
-        root(NAME, &scene)?;
+        root(NAME, &context)?;
         if labels.is_empty() {
             return Err(ToolError::Refused(
                 "`run_tests` was given no label; name the tests to run".into(),
@@ -58,11 +58,11 @@ impl Tool for RunTests {
         {
             return Err(ToolError::Refused(format!("`run_tests`: {odd:?} is no label of a test")));
         }
-        let tree = scene.work_tree()?;
-        let mut seen = tree.run_tests(scene.task, &labels, scene.sandbox).await?;
+        let tree = context.work_tree()?;
+        let mut seen = tree.run_tests(context.task, &labels, context.sandbox).await?;
         let mut reports = Vec::from_iter(seen.tests.clone());
         for _ in 0..again.min(MOST - 1) {
-            reports.extend(tree.run_tests(scene.task, &labels, scene.sandbox).await?.tests);
+            reports.extend(tree.run_tests(context.task, &labels, context.sandbox).await?.tests);
         }
         let flaky = flaky(&reports);
         if !flaky.is_empty() {

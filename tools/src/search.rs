@@ -50,9 +50,9 @@ impl Tool for Search {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { pattern, path, glob, ignore_case } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let matcher = RegexMatcherBuilder::new()
             .case_insensitive(ignore_case)
             .line_terminator(Some(b'\n'))
@@ -64,7 +64,7 @@ impl Tool for Search {
         let glob = glob.as_deref().map(matching).transpose()?;
         let folder = absolute(root, path.as_deref().unwrap_or("."));
         let mut hits = Hits::default();
-        for file in files(&scene, root, &folder).await? {
+        for file in files(&context, root, &folder).await? {
             let full = format!("{folder}/{}", file.path);
             let name = shown(root, &full);
             if glob.as_ref().is_some_and(|glob| !glob.is_match(name) && !glob.is_match(&file.path))

@@ -34,11 +34,11 @@ impl Tool for Submit {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments {} = arguments(NAME, args)?;
-        root(NAME, &scene)?;
-        let patch = scene.work_tree()?.change(scene.task, scene.sandbox).await?;
-        let reviewed = scene.turns.iter().any(|turn| {
+        root(NAME, &context)?;
+        let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
+        let reviewed = context.turns.iter().any(|turn| {
             let called = matches!(&turn.action.call, Call::Tool { name, .. } if name == NAME);
             called && turn.observation.outcome == Outcome::Done
         });

@@ -38,8 +38,8 @@ impl Tool for SubmitMethod {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { code } = arguments(NAME, args)?;
-        Ok(scene.evaluator()?.evaluate(scene.task, &code, scene.sandbox).await?)
+        Ok(context.evaluator()?.evaluate(context.task, &code, context.sandbox).await?)
     }
 }

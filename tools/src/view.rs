@@ -46,16 +46,16 @@ impl Tool for View {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { path, from, to } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let path = absolute(root, &path);
         let is_folder =
-            run(&scene, root, &["test", "-d", &path], 1024).await?.status == Status::Exited(0);
+            run(&context, root, &["test", "-d", &path], 1024).await?.status == Status::Exited(0);
         let text = match is_folder {
-            true => folder(&scene, root, &path).await?,
+            true => folder(&context, root, &path).await?,
             false => {
-                let text = read(&scene, root, &path).await?;
+                let text = read(&context, root, &path).await?;
                 window(shown(root, &path), &text, from, to)?
             }
         };
@@ -65,11 +65,11 @@ impl Tool for View {
 
 /// A file's text, or a refusal that says why not.
 pub(crate) async fn read(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     path: &str,
 ) -> Result<String, ToolError> {
-    match scene.sandbox.read(path).await {
+    match context.sandbox.read(path).await {
         // What is shown may be written back, so no byte of it may be guessed.
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text),
@@ -84,7 +84,7 @@ pub(crate) async fn read(
     }
 }
 
-async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+async fn folder(context: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {
     let find = [
         "find",
         path,
@@ -105,7 +105,7 @@ async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<Strin
         "-printf",
         "%P%y\\n",
     ];
-    let output = run(scene, root, &find, 1 << 20).await?;
+    let output = run(context, root, &find, 1 << 20).await?;
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut names: Vec<String> = listed
         .lines()

@@ -239,8 +239,8 @@ fn read(path: &Path) -> Result<Answer, BenchmarkError> {
     let text = fs::read_to_string(path)
         .map_err(|e| BenchmarkError::Broken(format!("{} cannot be read: {e}", path.display())))?;
     serde_json::from_str(&text).map_err(|e| {
-        let mend = "delete it and build again";
-        BenchmarkError::Broken(format!("{} is not a census: {e}; {mend}", path.display()))
+        let remedy = "delete it and build again";
+        BenchmarkError::Broken(format!("{} is not a census: {e}; {remedy}", path.display()))
     })
 }
 

@@ -167,7 +167,7 @@ impl Installer<'_> {
         let mut freeze = self.pip();
         freeze.arg("freeze");
         let file = self.folder.join("installed.txt");
-        fs::write(&file, said(freeze)?).map_err(|e| unwritable(&file, &e))?;
+        fs::write(&file, stdout_of(freeze)?).map_err(|e| unwritable(&file, &e))?;
         Ok(notes)
     }
 
@@ -226,7 +226,7 @@ impl Installer<'_> {
     ) -> Result<T, BenchmarkError> {
         let mut command = Command::new(self.venv.join("bin/python"));
         command.args(["-c", DECLARED, what]).args(paths).args(names);
-        let answer = said(command)?;
+        let answer = stdout_of(command)?;
         serde_json::from_str(&answer)
             .map_err(|e| BenchmarkError::Broken(format!("the environment cannot be read: {e}")))
     }
@@ -250,16 +250,16 @@ fn some(all: &[String]) -> String {
 /// The interpreter that makes environments: `FIXFLY_PYTHON`, or `python3`.
 pub(crate) fn python() -> Result<String, BenchmarkError> {
     let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let mend = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
+    let remedy = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
     let code = "import sys; print('%d %d' % sys.version_info[:2])";
     let version = output(Path::new(&python), code)
-        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {mend}")))?;
+        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {remedy}")))?;
     let numbers: Vec<u32> = version.split_whitespace().flat_map(str::parse).collect();
     match numbers.as_slice() {
         [major, minor] if (*major, *minor) >= (3, 11) => Ok(python),
         _ => {
             let version = version.trim().replace(' ', ".");
-            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {mend}")))
+            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {remedy}")))
         }
     }
 }
@@ -267,11 +267,11 @@ pub(crate) fn python() -> Result<String, BenchmarkError> {
 pub(crate) fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
     let mut command = Command::new(python);
     command.args(["-c", code]);
-    said(command)
+    stdout_of(command)
 }
 
 /// What a command prints.
-pub(crate) fn said(mut command: Command) -> Result<String, BenchmarkError> {
+pub(crate) fn stdout_of(mut command: Command) -> Result<String, BenchmarkError> {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())

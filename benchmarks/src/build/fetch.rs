@@ -154,8 +154,8 @@ pub fn python_project(folder: &Path, repository: &Path) -> Result<Source, Benchm
 /// The last tag of a git work tree, as a version.
 fn tag(repository: &Path) -> String {
     let git = Command::new("git").arg("-C").arg(repository).args(["describe", "--tags"]).output();
-    let said = git.ok().filter(|git| git.status.success()).map(|git| git.stdout);
-    let tag = String::from_utf8_lossy(&said.unwrap_or_default()).trim().to_string();
+    let stdout = git.ok().filter(|git| git.status.success()).map(|git| git.stdout);
+    let tag = String::from_utf8_lossy(&stdout.unwrap_or_default()).trim().to_string();
     tag.trim_start_matches('v').to_string()
 }
 

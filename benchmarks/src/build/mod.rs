@@ -26,7 +26,7 @@ use census::Census;
 use examine::{Examination, Examiner, Found};
 
 pub use environment::{Environment, environment};
-pub(crate) use environment::{output, python, run, said};
+pub(crate) use environment::{output, python, run, stdout_of};
 pub use fetch::{python_project, released};
 
 /// How far a build is; given to whoever shows it.

@@ -207,8 +207,8 @@ mod tests {
     fn the_same_word_becomes_the_same_other_word_everywhere() {
         let pool = "def alpha_beta(gamma, delta):\n    return 'epsilon zeta eta theta iota kappa'";
         let words = Words::of([pool].into_iter());
-        let mended = METHOD.replace("not (self.name is None)", "self.name is None");
-        let [faulty, truth] = words.renamed([METHOD, &mended], 3);
+        let fixed = METHOD.replace("not (self.name is None)", "self.name is None");
+        let [faulty, truth] = words.renamed([METHOD, &fixed], 3);
         insta::assert_snapshot!(faulty);
         assert!(Parsed::of(&faulty).is_ok());
         let differing = faulty.lines().zip(truth.lines()).filter(|(one, other)| one != other);

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::instance::Instance;
 use super::spec::Spec;
 use super::tree::Mirrors;
-use crate::build::{output, run, said};
+use crate::build::{output, run, stdout_of};
 
 /// Locks that come with fixfly, by project and interpreter: one that serves
 /// every version of a project is installed once.
@@ -72,7 +72,7 @@ pub fn environment(
         if any {
             let mut freeze = Command::new(venv.join("bin/python"));
             freeze.args(["-m", "pip", "--disable-pip-version-check", "freeze"]);
-            fs::write(folder.join("installed.txt"), said(freeze)?).map_err(unwritable)?;
+            fs::write(folder.join("installed.txt"), stdout_of(freeze)?).map_err(unwritable)?;
         }
         fs::write(folder.join("ready"), "").map_err(unwritable)?;
     }

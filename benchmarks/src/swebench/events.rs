@@ -141,8 +141,8 @@ impl Events {
             failure: None,
         });
         let mut results: Vec<TestResult> = results.collect();
-        let told: BTreeSet<String> = results.iter().map(|result| result.id.clone()).collect();
-        results.extend(self.unfinished().into_iter().filter(|id| !told.contains(*id)).map(|id| {
+        let known: BTreeSet<String> = results.iter().map(|result| result.id.clone()).collect();
+        results.extend(self.unfinished().into_iter().filter(|id| !known.contains(*id)).map(|id| {
             TestResult { id: id.to_string(), outcome: TestOutcome::Exited, failure: None }
         }));
         TestReport { results }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read_line_by_line() {
+    fn events_are_read_line_by_line() {
         let events = Events::read(b"noise\n{\"id\":\"a.b\",\"text\":\"b (a)\",\"name\":\"b (a)\",\"status\":\"started\"}\n{\"control\":false}\n");
         assert_eq!(events.0.len(), 2);
         assert!(!events.sound() && events.tampered());

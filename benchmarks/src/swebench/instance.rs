@@ -38,14 +38,14 @@ impl Instance {
     /// Names of images that hold its environment, the most particular first:
     /// those its row tells, and the official one.
     pub fn images(&self) -> Vec<String> {
-        let told = |field: &str| self.more.get(field).and_then(Value::as_str);
-        let named = ["docker_image", "image_name"].into_iter().filter_map(told);
-        let pro = told("dockerhub_tag").map(|tag| format!("jefzda/sweap-images:{tag}"));
+        let field_text = |field: &str| self.more.get(field).and_then(Value::as_str);
+        let named = ["docker_image", "image_name"].into_iter().filter_map(field_text);
+        let pro = field_text("dockerhub_tag").map(|tag| format!("jefzda/sweap-images:{tag}"));
         // An image's name may not hold two underscores in a row.
         let id = self.id.to_lowercase().replace("__", "_1776_");
         let official = format!("swebench/sweb.eval.x86_64.{id}:latest");
-        let told = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
-        told.chain([official]).collect()
+        let images = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
+        images.chain([official]).collect()
     }
 }
 
@@ -306,9 +306,9 @@ mod tests {
     #[test]
     fn images_are_those_of_the_row_and_the_official_one() {
         let check = |field: &str, name: &str, expected: &[&str]| {
-            let mut told = row();
-            told[field] = json!(name);
-            assert_eq!(read_text(&told.to_string()).unwrap()[0].images(), expected);
+            let mut instance = row();
+            instance[field] = json!(name);
+            assert_eq!(read_text(&instance.to_string()).unwrap()[0].images(), expected);
         };
         let official = "swebench/sweb.eval.x86_64.a_1776_b-1:latest";
         check("more", "", &[official]);

@@ -176,8 +176,8 @@ fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
     Err(BenchmarkError::Broken(format!("{failed}: {last}")))
 }
 

@@ -94,11 +94,11 @@ impl Graded {
 
     /// The grade by events, and where the log says something else.
     fn hear(&mut self, instance: &Instance, events: &Events, log: &Statuses, rules: Rules) {
-        let told = events.statuses();
+        let statuses = events.statuses();
         let mut sure = Statuses::default();
         for name in instance.fail_to_pass.iter().chain(&instance.pass_to_pass) {
             let printed = log.get(name);
-            match (told.get(name), printed) {
+            match (statuses.get(name), printed) {
                 (Some(status), printed) => {
                     sure.insert(name.clone(), status.to_string());
                     if printed != Some(status) {

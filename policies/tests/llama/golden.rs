@@ -79,14 +79,14 @@ async fn training_tokens_are_inference_tokens() {
         (ThinkingMode::Think, &expected.think, &thought),
     ];
     for (mode, row, words) in modes {
-        let thinking = Thinking { mode, told_by: ThinkingSwitch::Template };
+        let thinking = Thinking { mode, switch: ThinkingSwitch::Template };
         let &[[from, to]] = row.loss.as_slice() else { panic!("one answer is learned") };
         let prompt = chat.prompt(&view.messages(), &[], thinking).unwrap();
         assert_eq!(ids(&prompt), row.tokens[..from], "{mode:?}: what is sent");
         assert_eq!(
             ids(&format!("{words}<|im_end|>")),
             row.tokens[from..to],
-            "{mode:?}: what is said"
+            "{mode:?}: what is generated"
         );
         assert_eq!(to, row.tokens.len());
         let mut settings = settings(&file, 1);

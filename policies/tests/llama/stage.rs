@@ -12,7 +12,7 @@ use fixfly_runtime::{
     Sampling, SandboxSpec, Statement, Task, TaskKind, Templates, TestDelta, Timings, Tool,
     ToolContext, ToolError, ToolSpec, Turn, View,
 };
-use fixfly_runtime::{KvType, Settings, Student};
+use fixfly_runtime::{KvType, LocalModel, Settings};
 use serde_json::{Value, json};
 
 /// The executable that is the engine.
@@ -56,12 +56,12 @@ pub(crate) fn settings(model: &Path, max_tokens: u32) -> Settings {
             max_tokens: Some(max_tokens),
             ..Sampling::default()
         },
-        student: Student {
+        local: LocalModel {
             threads: Some(1),
             kv_type: KvType::F32,
             episodes: 4,
             record_tokens: true,
-            ..Student::default()
+            ..LocalModel::default()
         },
         ..Settings::default()
     }

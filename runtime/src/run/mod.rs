@@ -57,7 +57,7 @@ pub struct Run {
 pub enum ExecuteError {
     /// The sandbox lacks a required protection on this machine.
     #[error(
-        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({cost}); remedy: \
+        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({impact}); remedy: \
          {remedy}; pass --allow-weak to run without it, see `fixfly sandbox doctor`"
     )]
     Unprotected {
@@ -66,7 +66,7 @@ pub enum ExecuteError {
         /// The protection.
         name: &'static str,
         /// What a candidate can do without it.
-        cost: &'static str,
+        impact: &'static str,
         /// How to get it.
         remedy: String,
     },
@@ -89,7 +89,7 @@ impl Run {
         interrupts: &mut Interrupts,
     ) -> Result<RunOutcome, ExecuteError> {
         if !self.spec.allow_weak {
-            require_protections(&self.spec.sandbox, &self.host.parts().await)?;
+            require_protections(&self.spec.sandbox, &self.host.protections().await)?;
         }
         let (mut directory, finished) = RunDirectory::open(&self.spec.output, &self.record())?;
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
@@ -133,8 +133,8 @@ fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteE
     Err(ExecuteError::Unprotected {
         sandbox: sandbox.into(),
         name: missing.name,
-        cost: missing.cost,
-        remedy: missing.mend.clone(),
+        impact: missing.impact.as_str(),
+        remedy: missing.remedy.clone(),
     })
 }
 
@@ -161,6 +161,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::sandbox::Impact;
 
     #[test]
     fn seeds_are_distinct_and_stable() {
@@ -180,8 +181,8 @@ mod tests {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
-            mend: "ask for it".to_owned(),
-            cost: "all can be taken",
+            remedy: "ask for it".to_owned(),
+            impact: Impact::TakesAllMemory,
         };
         let enough = [part(Some("cgroup v2"), true), part(None, false)];
         assert!(require_protections("local", &enough).is_ok());
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(
             why,
             "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
-             (all can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
+             (all memory can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
              `fixfly sandbox doctor`"
         );
     }

@@ -96,7 +96,7 @@ impl RunSpec {
     /// Sets a task's limits and tools.
     fn prepare(&self, task: &mut Task) {
         task.budget.turns = self.turns.unwrap_or(task.budget.turns);
-        task.budget.usd = self.model.as_ref().and_then(|model| model.teacher.episode_budget_usd);
+        task.budget.usd = self.model.as_ref().and_then(|model| model.remote.episode_budget_usd);
         let (Statement::Issue(issue), Some(spec)) = (&mut task.statement, &self.issues) else {
             return;
         };

@@ -71,7 +71,7 @@ class Run:
 
     def __init__(self, number, asked):
         self.number, self.cap = number, asked["cap"]
-        self.kept, self.elided, self.said, self.input = {b"O": 0, b"R": 0}, 0, b"", b""
+        self.kept, self.elided, self.report, self.input = {b"O": 0, b"R": 0}, 0, b"", b""
         # A long-lived program is heard only as far as somebody listens.
         self.window, self.unread, self.tail = asked.get("window"), 0, b""
         self.input_ends = False
@@ -149,7 +149,7 @@ class Run:
             data = os.read(self.news, PIECE)
         except BlockingIOError:
             return False
-        self.said += data
+        self.report += data
         return not data
 
     def finish(self):
@@ -162,7 +162,7 @@ class Run:
             if fd is not None:
                 os.close(fd)
         os.waitpid(self.waiter, 0)
-        end = read(self.said.split(b"\n")[0] or b"{}")
+        end = read(self.report.split(b"\n")[0] or b"{}")
         send(self.number, b"X", written({**end, "elided": self.elided}))
 
 
@@ -369,10 +369,10 @@ class Agent:
                 break
             body = self.asked[HEAD.size:HEAD.size + size]
             self.asked = self.asked[HEAD.size + size:]
-            self.obey(number, letter, body)
+            self.dispatch(number, letter, body)
         return bool(data)
 
-    def obey(self, number, letter, body):
+    def dispatch(self, number, letter, body):
         if letter == b"S":
             try:
                 self.runs[number] = Run(number, read(body))

@@ -67,8 +67,8 @@ for at, line in enumerate(lines):
     answer = f"{line}<|im_end|>"
     before, all_ = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, prompt + answer))
     rows.append({"row": f"row-{at}", "tokens": all_, "loss": [[len(before), len(all_)]]})
-    said = [{"from": "user", "value": f"repeat {line}"}, {"from": "AI", "value": line}]
-    chats.append({"conversations": said, "system": "", "id": f"row-{at}"})
+    messages = [{"from": "user", "value": f"repeat {line}"}, {"from": "AI", "value": line}]
+    chats.append({"conversations": messages, "system": "", "id": f"row-{at}"})
 
 
 def jsonl(path, all_):

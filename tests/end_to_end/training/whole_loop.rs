@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use fixfly_runtime::{
-    KvType, Lora, RunSpec, Sampling, Settings, Split, Student, Thinking, ThinkingMode,
+    KvType, LocalModel, Lora, RunSpec, Sampling, Settings, Split, Thinking, ThinkingMode,
     read_episodes,
 };
 use serde_json::Value;
@@ -29,10 +29,10 @@ fn check(kind: &str) {
     // What it learned is what it is judged by: here nothing else is of interest.
     fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said =
+    let flags =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
-    printed(&[&places[..], &said, &steps].concat());
+    printed(&[&places[..], &flags, &steps].concat());
     printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
 
@@ -71,11 +71,11 @@ fn check(kind: &str) {
                 ..Sampling::default()
             },
             thinking: Thinking { mode: ThinkingMode::NoThink, ..Thinking::default() },
-            student: Student {
+            local: LocalModel {
                 loras: vec![Lora { file: lora.clone().into(), scale: 1.0 }],
                 kv_type: KvType::F32,
                 engine: Some(env!("CARGO_BIN_EXE_fixfly").into()),
-                ..Student::default()
+                ..LocalModel::default()
             },
             ..Settings::default()
         }),
@@ -128,10 +128,10 @@ fn checkpoints_are_evaluated_and_chosen_by_solved_tasks() {
     fs::write(bench.path("manifest.jsonl"), manifest).unwrap();
 
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said =
+    let flags =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "2", "--eval", &flags];
-    let words = [&places[..], &said, &steps].concat();
+    let words = [&places[..], &flags, &steps].concat();
     let with = |flags: &str| fs::write(bench.path("try.toml"), flags).unwrap();
     let check = |flags: &str, expected: &str| {
         with(flags);
@@ -201,12 +201,12 @@ fn a_sweep_makes_everything_once_and_tabulates_it() {
     fs::write(bench.path("sweep.toml"), SWEEP).unwrap();
     let [file, made] = ["sweep.toml", "made"].map(|name| bench.word(name));
     let sweep = || {
-        let said = fixfly(&["sweep", &file, "-o", &made]);
-        let told = String::from_utf8(said.stderr).unwrap();
-        assert!(said.status.success(), "{told}");
+        let output = fixfly(&["sweep", &file, "-o", &made]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
         (
-            String::from_utf8(said.stdout).unwrap(),
-            told.matches("\nmaking ").count() + usize::from(told.starts_with("making ")),
+            String::from_utf8(output.stdout).unwrap(),
+            stderr.matches("\nmaking ").count() + usize::from(stderr.starts_with("making ")),
         )
     };
     let (out, steps) = sweep();

@@ -12,7 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fixfly_runtime::{
-    CHATS, Chat, Message, Role, TemplateError, Thinking, ThinkingMode, ThinkingSwitch, sha256, told,
+    CHATS, Chat, Message, Role, TemplateError, Thinking, ThinkingMode, ThinkingSwitch, sha256,
+    with_thinking_switch,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -196,8 +197,8 @@ impl Reader {
             true => ThinkingMode::Think,
             false => ThinkingMode::NoThink,
         };
-        let thinking = Thinking { mode, told_by: self.told_by };
-        let said = told(said, thinking);
+        let thinking = Thinking { mode, switch: self.told_by };
+        let said = with_thinking_switch(said, thinking);
         let prompt = self.chat.prompt(&said[..said.len() - 1], &[], thinking)?;
         let transcript = self.chat.transcript(&said, thinking)?;
         let words = transcript.strip_prefix(&*prompt);

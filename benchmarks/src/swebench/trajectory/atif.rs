@@ -82,10 +82,10 @@ fn metrics(turn: &Turn) -> Value {
 
 /// Sums over the words of models; what no model said has no tokens.
 fn totals(episode: &Episode, steps: usize) -> Value {
-    let said = || episode.turns.iter().filter(|turn| turn.action.generation.is_some());
-    let usages = || said().map(|turn| &turn.action.usage);
+    let by_model = || episode.turns.iter().filter(|turn| turn.action.generation.is_some());
+    let usages = || by_model().map(|turn| &turn.action.usage);
     let mut totals = Map::from_iter([("total_steps".to_string(), json!(steps))]);
-    if said().next().is_some() {
+    if by_model().next().is_some() {
         let sums = [
             ("total_prompt_tokens", usages().map(|usage| usage.prompt_tokens).sum::<u64>()),
             ("total_completion_tokens", usages().map(|usage| usage.completion_tokens).sum()),

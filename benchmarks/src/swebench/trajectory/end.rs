@@ -4,7 +4,7 @@ use fixfly_runtime::{Boundary, End, FailureKind, Limit};
 
 /// The end by SWE-agent's word: `submitted`, `submitted (exit_cost)`, `exit_cost`.
 pub(super) fn by_sweagent(status: Option<&str>, why: Option<&str>) -> End {
-    let Some(status) = status.filter(|status| !status.is_empty()) else { return untold() };
+    let Some(status) = status.filter(|status| !status.is_empty()) else { return unknown_end() };
     let inner = status.strip_prefix("submitted (").and_then(|rest| rest.strip_suffix(')'));
     let limit = match inner.unwrap_or(status) {
         "submitted" | "exit_forfeit" | "exit_command" => return End::Submitted,
@@ -46,7 +46,7 @@ pub(super) fn to_sweagent(end: &End, has_patch: bool) -> String {
 /// its word does not say which.
 pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Limit>) -> End {
     let limit = match (status.unwrap_or_default(), spent) {
-        ("", _) => return untold(),
+        ("", _) => return unknown_end(),
         ("Submitted", _) => return End::Submitted,
         ("LimitsExceeded", Some(limit)) => limit,
         ("TimeExceeded", _) => Limit::Seconds,
@@ -57,7 +57,7 @@ pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Lim
     End::BudgetSpent { limit }
 }
 
-fn untold() -> End {
+fn unknown_end() -> End {
     let why = "the file does not say how it ended".to_string();
     End::Failed { at: Boundary::Policy, kind: FailureKind::Infrastructure, why }
 }
@@ -104,10 +104,11 @@ mod tests {
             (Some("AuthenticationError"), "AuthenticationError: no key"),
             (Some("LimitsExceeded"), "LimitsExceeded: no key"),
         ] {
-            let End::Failed { why: told, kind, .. } = by_mini(status, Some("no key"), None) else {
+            let End::Failed { why: actual, kind, .. } = by_mini(status, Some("no key"), None)
+            else {
                 panic!("{status:?} is a failure")
             };
-            assert_eq!((told.as_str(), kind), (why, FailureKind::Infrastructure));
+            assert_eq!((actual.as_str(), kind), (why, FailureKind::Infrastructure));
         }
     }
 }

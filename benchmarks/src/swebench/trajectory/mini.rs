@@ -8,14 +8,14 @@ use fixfly_runtime::{
 };
 use serde_json::{Map, Value};
 
-use super::{Form, Told, Words, command, end, string, text, thinking, turn};
+use super::{Form, ModelOutput, Parsed, command, end, string, text, thinking, turn};
 
 const FURTHER: &str = "calls that shared the words of the call before";
 const UNSEEN: &str = "observations that the file does not hold";
 const PERSON: &str = "messages of a person, left out";
 const UNKNOWN: &str = "messages of an unknown kind, left out";
 
-pub(super) fn read(value: &Value) -> Result<Told, String> {
+pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     let messages = value.get("messages").and_then(Value::as_array);
     let messages = messages.ok_or("it has no list `messages`")?;
     let config = value.pointer("/info/config").unwrap_or(&Value::Null);
@@ -33,7 +33,7 @@ pub(super) fn read(value: &Value) -> Result<Told, String> {
     let why = reading.exit.as_ref().and_then(|exit| string(exit, "/extra/exception_str"));
     let why = why.or_else(|| string(value, "/info/exception_str"));
     reading.close(exit_status.as_deref() == Some("Submitted"));
-    Ok(Told {
+    Ok(Parsed {
         form: Form::Mini,
         version: string(value, "/info/mini_version"),
         model: string(config, "/model/model_name"),
@@ -106,13 +106,13 @@ impl Reading {
 
     fn acted(&mut self, message: &Value, act_ms: u64) {
         self.unseen();
-        let mut words = words(message);
+        let mut output = model_output(message);
         let actions = message.pointer("/extra/actions").and_then(Value::as_array);
         let actions = actions.map(Vec::as_slice).unwrap_or_default();
         if actions.is_empty() {
             let why = "its words asked for no command".to_string();
             let timings = Timings { act_ms, call_ms: 0 };
-            let action = words.asking(Call::Malformed(why.clone()));
+            let action = output.with_call(Call::Malformed(why.clone()));
             return self.turns.push(turn(action, why, Outcome::Refused, timings));
         }
         for (at, action) in actions.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Reading {
             }
             let call = command(action.get("command").and_then(Value::as_str).unwrap_or_default());
             let timings = Timings { act_ms: if at == 0 { act_ms } else { 0 }, call_ms: 0 };
-            let done = std::mem::take(&mut words).asking(call);
+            let done = std::mem::take(&mut output).with_call(call);
             self.waiting.push((self.turns.len(), string(action, "/tool_call_id")));
             self.turns.push(turn(done, String::new(), Outcome::Done, timings));
         }
@@ -149,13 +149,13 @@ impl Reading {
         self.unseen();
         let why = text(message.get("content"));
         let response = message.pointer("/extra/response/choices/0/message");
-        let mut words = words(response.unwrap_or(&Value::Null));
-        if let Some(said) = string(message, "/extra/model_response") {
-            words.text = said;
+        let mut output = model_output(response.unwrap_or(&Value::Null));
+        if let Some(text) = string(message, "/extra/model_response") {
+            output.text = text;
         }
-        words.usage = usage(message);
-        words.generation = generation(message);
-        let action = words.asking(Call::Malformed(why.clone()));
+        output.usage = usage(message);
+        output.generation = generation(message);
+        let action = output.with_call(Call::Malformed(why.clone()));
         self.turns.push(turn(action, why, Outcome::Refused, Timings { act_ms, call_ms: 0 }));
     }
 
@@ -185,7 +185,7 @@ impl Reading {
 }
 
 /// What a message says; of a server's list of items the texts and the thoughts.
-fn words(message: &Value) -> Words {
+fn model_output(message: &Value) -> ModelOutput {
     let items = message.get("output").and_then(Value::as_array);
     let of_kind = |kind: &'static str| {
         let items = items.into_iter().flatten();
@@ -194,21 +194,21 @@ fn words(message: &Value) -> Words {
     let (text, reasoning) = match items {
         None => (text(message.get("content")), thinking(message)),
         Some(_) => {
-            let said: Vec<_> = of_kind("message").map(|item| text(item.get("content"))).collect();
+            let texts: Vec<_> = of_kind("message").map(|item| text(item.get("content"))).collect();
             let thoughts: Vec<_> =
                 of_kind("reasoning").map(|item| text(item.get("summary"))).collect();
-            (said.join("\n"), Some(thoughts.join("\n")).filter(|text| !text.is_empty()))
+            (texts.join("\n"), Some(thoughts.join("\n")).filter(|text| !text.is_empty()))
         }
     };
-    Words { text, reasoning, usage: usage(message), generation: generation(message) }
+    ModelOutput { text, reasoning, usage: usage(message), generation: generation(message) }
 }
 
 /// What a message cost: the server's own count, and the agent's dollars.
 fn usage(message: &Value) -> Usage {
-    let told = message.pointer("/extra/response/usage").or_else(|| message.get("usage"));
+    let counts = message.pointer("/extra/response/usage").or_else(|| message.get("usage"));
     let count = |pointers: [&str; 2]| {
-        let told = pointers.iter().find_map(|pointer| told?.pointer(pointer));
-        told.and_then(Value::as_u64).unwrap_or_default()
+        let found = pointers.iter().find_map(|pointer| counts?.pointer(pointer));
+        found.and_then(Value::as_u64).unwrap_or_default()
     };
     Usage {
         prompt_tokens: count(["/prompt_tokens", "/input_tokens"]),

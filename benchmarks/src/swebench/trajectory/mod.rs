@@ -78,13 +78,13 @@ pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkEr
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|e| broken(format!("it is not JSON: {e}")))?;
     let id = id(file);
-    let told = match form(&value).map_err(broken)? {
+    let parsed = match form(&value).map_err(broken)? {
         Form::SweAgent => sweagent::read(&value),
         Form::Mini => mini::read(&value),
     };
-    let told = told.map_err(broken)?;
+    let parsed = parsed.map_err(broken)?;
     let id = value.get("instance_id").and_then(Value::as_str).unwrap_or(&id);
-    Ok(told.imported(id, sha256(&bytes), instances))
+    Ok(parsed.imported(id, sha256(&bytes), instances))
 }
 
 fn form(value: &Value) -> Result<Form, String> {
@@ -120,7 +120,7 @@ fn id(file: &Path) -> String {
 }
 
 /// What a file tells.
-struct Told {
+struct Parsed {
     form: Form,
     version: Option<String>,
     model: Option<String>,
@@ -140,7 +140,7 @@ struct Told {
     remarks: BTreeMap<&'static str, usize>,
 }
 
-impl Told {
+impl Parsed {
     fn imported(self, id: &str, sha256: String, instances: &[Instance]) -> Imported {
         let instance = instances.iter().find(|instance| instance.id == id);
         let issue = Issue {
@@ -204,16 +204,16 @@ fn tool(turn: &Turn) -> Option<String> {
 
 /// What an agent said.
 #[derive(Default)]
-struct Words {
+struct ModelOutput {
     text: String,
     reasoning: Option<String>,
     usage: Usage,
     generation: Option<Generation>,
 }
 
-impl Words {
-    fn asking(self, call: Call) -> Action {
-        let Words { text, reasoning, usage, generation } = self;
+impl ModelOutput {
+    fn with_call(self, call: Call) -> Action {
+        let ModelOutput { text, reasoning, usage, generation } = self;
         Action { text, reasoning, call, usage, generation }
     }
 }

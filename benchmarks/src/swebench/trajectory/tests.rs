@@ -93,7 +93,7 @@ fn a_conversation_of_mini_swe_agent_is_turns() {
 }
 
 #[test]
-fn a_limit_and_what_was_not_seen_are_told() {
+fn a_limit_and_what_was_not_seen_are_kept() {
     let messages = json!([
         { "role": "user", "content": "Solve it." },
         { "role": "assistant", "content": "", "extra": { "actions": [{ "command": "ls" }] } },
@@ -116,7 +116,7 @@ fn a_trajectory_of_swe_agent_is_turns() {
         json!({ "action": action, "response": response, "thought": response,
             "observation": observation, "execution_time": 0.5, "state": { "working_dir": "/repo" } })
     };
-    let said = |action: &str, content: &str, name: &str, args: Value| {
+    let assistant = |action: &str, content: &str, name: &str, args: Value| {
         json!({ "role": "assistant", "content": content, "action": action, "thought": content,
             "thinking_blocks": [{ "type": "thinking", "thinking": "Hm." }],
             "tool_calls": [{ "id": "1", "function": { "name": name, "arguments": args.to_string() } }] })
@@ -126,9 +126,9 @@ fn a_trajectory_of_swe_agent_is_turns() {
         { "role": "system", "content": "You are." },
         { "role": "assistant", "content": "I look.", "action": "ls", "is_demo": true },
         { "role": "user", "content": [{ "type": "text", "text": "Solve it." }] },
-        said("ls", "I look.", "bash", json!({ "command": "ls" })),
-        said("str_replace_editor view /repo", "And here.", "str_replace_editor", view.clone()),
-        said("submit", "Done.", "submit", json!({})),
+        assistant("ls", "I look.", "bash", json!({ "command": "ls" })),
+        assistant("str_replace_editor view /repo", "And here.", "str_replace_editor", view.clone()),
+        assistant("submit", "Done.", "submit", json!({})),
     ]);
     let mut bad = step("", "No call.", "");
     bad["thought"] = json!("");

@@ -214,7 +214,7 @@ proptest! {
                 true => ThinkingMode::Think,
                 false => ThinkingMode::NoThink,
             };
-            let thinking = Thinking { mode, told_by: ThinkingSwitch::Template };
+            let thinking = Thinking { mode, switch: ThinkingSwitch::Template };
             let [from, to] = *sequence.loss.last().unwrap();
             let sent = reader.chat.prompt(&messages(last), &[], thinking).unwrap();
             prop_assert_eq!(&sequence.tokens[..from], &reader.tokens(&sent)[..]);

@@ -181,7 +181,7 @@ impl Asking {
             outcome: Outcome::Rejected { why: String::new(), again: false },
         };
         let never = |why: String| Outcome::Rejected { why, again: false };
-        match self.policy.write(request).await {
+        match self.policy.complete(request).await {
             Ok(words) => {
                 answered.outcome = about.judge(&words).await?;
                 answered.text = words.text;

@@ -1,9 +1,9 @@
 //! One call over the network, through async-openai.
 //!
-//! Requests and answers are plain JSON (its `byot` methods), as its types know
-//! neither reasoning nor what other servers add; what the server answers with
-//! a status other than success is read here, as the library loses the status
-//! of answers that are not JSON of OpenAI's form.
+//! Requests and answers are plain JSON (its `byot` methods), because its types
+//! cover neither reasoning nor the extensions of other servers. We read error
+//! responses ourselves, because the library loses the status of a response that
+//! is not JSON in OpenAI's form.
 
 use std::time::{Duration, Instant};
 
@@ -16,37 +16,37 @@ use serde_json::Value;
 use super::profile::{Resolved, Seconds};
 use super::response::{Parts, Reply};
 
-/// A server, and how patient we are with it.
+/// A client of one server, with its timeouts.
 pub(crate) struct Client {
     client: async_openai::Client<OpenAIConfig>,
     seconds: Seconds,
     stream: bool,
 }
 
-/// Why a call gave no answer.
+/// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The server said no.
-    #[error("the server answered {status}: {said}")]
-    Status { status: u16, said: String, retry_after: Option<Duration> },
-    /// It could not be reached, or what came is not a whole answer.
+    /// The server answered with an error status.
+    #[error("the server answered {status}: {message}")]
+    Status { status: u16, message: String, retry_after: Option<Duration> },
+    /// The server could not be reached, or its answer is not complete.
     #[error("{why}")]
-    Broken { why: String, came: usize },
-    /// It took too long.
+    Broken { why: String, received: usize },
+    /// A time limit was exceeded.
     #[error("{what} took more than {seconds} s")]
-    TimedOut { what: &'static str, seconds: f64, came: usize },
+    TimedOut { what: &'static str, seconds: f64, received: usize },
 }
 
 impl CallError {
-    /// Bytes of words that came before it; they are paid for.
-    pub(crate) fn came(&self) -> usize {
+    /// Bytes of text received before the failure; they are paid for.
+    pub(crate) fn received(&self) -> usize {
         match self {
             CallError::Status { .. } => 0,
-            CallError::Broken { came, .. } | CallError::TimedOut { came, .. } => *came,
+            CallError::Broken { received, .. } | CallError::TimedOut { received, .. } => *received,
         }
     }
 
-    /// How long the server asks us to wait.
+    /// How long the server asks us to wait before we retry.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             CallError::Status { retry_after, .. } => *retry_after,
@@ -54,8 +54,8 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may fare better.
-    pub(crate) fn passing(&self) -> bool {
+    /// Whether the same call may succeed if it is repeated.
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             CallError::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
             CallError::Broken { .. } | CallError::TimedOut { .. } => true,
@@ -63,27 +63,27 @@ impl CallError {
     }
 
     fn broken(why: impl Into<String>) -> Self {
-        CallError::Broken { why: why.into(), came: 0 }
+        CallError::Broken { why: why.into(), received: 0 }
     }
 }
 
 impl Client {
-    pub(crate) fn open(teacher: &Resolved, key: &str) -> Result<Client, String> {
-        // A second policy in this process finds it there already.
+    pub(crate) fn open(remote: &Resolved, key: &str) -> Result<Client, String> {
+        // It fails if another policy in this process has installed one; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let seconds = teacher.profile.seconds;
+        let seconds = remote.profile.seconds;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs_f64(seconds.connect))
             .user_agent(concat!("fixfly/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|why| format!("cannot make connections: {why}"))?;
         let service = tower::service_fn(move |request| send(http.clone(), request));
-        let config = OpenAIConfig::new().with_api_base(&teacher.base_url).with_api_key(key);
+        let config = OpenAIConfig::new().with_api_base(&remote.base_url).with_api_key(key);
         let client = async_openai::Client::with_config(config).with_http_service(service);
-        Ok(Client { client, seconds, stream: teacher.stream })
+        Ok(Client { client, seconds, stream: remote.stream })
     }
 
-    /// Asks once.
+    /// Makes one call.
     pub(crate) async fn ask(&self, body: &Value) -> Result<Reply, CallError> {
         let clock = Instant::now();
         let total = Duration::from_secs_f64(self.seconds.total);
@@ -95,12 +95,12 @@ impl Client {
             }
         });
         let asked = asked.await;
-        let came = parts.size();
+        let received = parts.size();
         let (reply, first_token_ms) = match asked {
             Ok(asked) => asked?,
             Err(_) => {
                 let seconds = self.seconds.total;
-                return Err(CallError::TimedOut { what: "the whole answer", seconds, came });
+                return Err(CallError::TimedOut { what: "the whole answer", seconds, received });
             }
         };
         Ok(Reply { first_token_ms, total_ms: clock.elapsed().as_millis() as u64, ..reply })
@@ -108,7 +108,7 @@ impl Client {
 
     async fn whole(&self, body: &Value) -> Result<Reply, CallError> {
         let answer: Value =
-            self.client.chat().create_byot(body).await.map_err(|error| trouble(error, 0))?;
+            self.client.chat().create_byot(body).await.map_err(|error| call_error(error, 0))?;
         Parts::whole(&answer).map_err(CallError::broken)
     }
 
@@ -123,7 +123,7 @@ impl Client {
         let first = self.seconds.first_byte;
         let mut stream = within(first, "the first part of the answer", 0, opening)
             .await?
-            .map_err(|error| trouble(error, 0))?;
+            .map_err(|error| call_error(error, 0))?;
         let mut first_token_ms = None;
         loop {
             let (patience, what) = match first_token_ms {
@@ -133,31 +133,31 @@ impl Client {
             let Some(chunk) = within(patience, what, parts.size(), stream.next()).await? else {
                 break;
             };
-            let chunk = chunk.map_err(|error| trouble(error, parts.size()))?;
-            let came = parts.size();
-            let words = parts.add(&chunk).map_err(|why| CallError::Broken { why, came })?;
+            let chunk = chunk.map_err(|error| call_error(error, parts.size()))?;
+            let received = parts.size();
+            let words = parts.add(&chunk).map_err(|why| CallError::Broken { why, received })?;
             if words && first_token_ms.is_none() {
                 first_token_ms = Some(clock.elapsed().as_millis() as u64);
             }
         }
-        let came = parts.size();
+        let received = parts.size();
         let reply = std::mem::take(parts).done();
-        Ok((reply.map_err(|why| CallError::Broken { why, came })?, first_token_ms))
+        Ok((reply.map_err(|why| CallError::Broken { why, received })?, first_token_ms))
     }
 }
 
 async fn within<T>(
     seconds: f64,
     what: &'static str,
-    came: usize,
+    received: usize,
     work: impl Future<Output = T>,
 ) -> Result<T, CallError> {
     tokio::time::timeout(Duration::from_secs_f64(seconds), work)
         .await
-        .map_err(|_| CallError::TimedOut { what, seconds, came })
+        .map_err(|_| CallError::TimedOut { what, seconds, received })
 }
 
-/// Sends one request. An answer that is no success is an error with its status.
+/// Sends one request. Turns an unsuccessful response into an error with its status.
 async fn send(
     http: reqwest::Client,
     request: HttpRequestFactory,
@@ -175,19 +175,19 @@ async fn send(
             )))),
         };
     }
-    let retry_after = header(&response, "retry-after").and_then(|value| after(&value));
+    let retry_after = header(&response, "retry-after").and_then(|value| parse_retry_after(&value));
     let text = response.text().await.unwrap_or_default();
-    // OpenAI says "too many requests" of an account without money too.
+    // OpenAI answers "too many requests" for an account without money, too.
     let status = if text.contains("insufficient_quota") { 402 } else { status.as_u16() };
-    Err(boxed(CallError::Status { status, said: said(&text), retry_after }))
+    Err(boxed(CallError::Status { status, message: message(&text), retry_after }))
 }
 
 fn header(response: &reqwest::Response, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_string())
 }
 
-/// Seconds, or a date.
-fn after(value: &str) -> Option<Duration> {
+/// Parses seconds or a date.
+fn parse_retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<f64>() {
         return (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds));
     }
@@ -195,8 +195,8 @@ fn after(value: &str) -> Option<Duration> {
     Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
 }
 
-/// The server's own words, in whatever form it gives them.
-fn said(text: &str) -> String {
+/// The server's own message, in whatever form it sends it.
+fn message(text: &str) -> String {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let found = ["/error/message", "/message", "/detail", "/error"]
         .iter()
@@ -205,26 +205,26 @@ fn said(text: &str) -> String {
     words.chars().take(500).collect()
 }
 
-fn boxed(trouble: CallError) -> OpenAIError {
-    OpenAIError::Boxed(Box::new(trouble))
+fn boxed(error: CallError) -> OpenAIError {
+    OpenAIError::Boxed(Box::new(error))
 }
 
-fn trouble(error: OpenAIError, came: usize) -> CallError {
+fn call_error(error: OpenAIError, received: usize) -> CallError {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<CallError>() {
-            Ok(trouble) => *trouble,
-            Err(error) => CallError::Broken { why: error.to_string(), came },
+            Ok(error) => *error,
+            Err(error) => CallError::Broken { why: error.to_string(), received },
         },
         OpenAIError::JSONDeserialize(why, text) => {
             let start: String = text.chars().take(200).collect();
-            CallError::Broken { why: format!("the answer is not JSON ({why}): {start}"), came }
+            CallError::Broken { why: format!("the answer is not JSON ({why}): {start}"), received }
         }
-        OpenAIError::Reqwest(error) => CallError::Broken { why: causes(&error), came },
-        error => CallError::Broken { why: error.to_string(), came },
+        OpenAIError::Reqwest(error) => CallError::Broken { why: causes(&error), received },
+        error => CallError::Broken { why: error.to_string(), received },
     }
 }
 
-/// An error with all that caused it: the outermost alone says too little.
+/// An error with all its causes: the outermost alone has too little detail.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();

@@ -1,32 +1,32 @@
-//! What a Docker engine gives a sandbox, found by asking and by trying.
+//! The protections that a Docker engine provides, found by asking and by trying.
 
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
-use fixfly_runtime::{Command, Host, Protection, SandboxError, SandboxSpec, Status};
+use fixfly_runtime::{Command, Host, Impact, Protection, SandboxError, SandboxSpec, Status};
 
 use super::{Engine, Ready};
 
-/// Each part, the one that all others need first.
-pub(super) async fn parts(engine: &Engine) -> Vec<Protection> {
+/// All protections. The first is the one that all others need.
+pub(super) async fn protections(engine: &Engine) -> Vec<Protection> {
     let found = found(engine).await;
     let by = found.as_ref().ok().map(|(_, what)| what.clone());
-    let mut parts = vec![Protection {
+    let mut protections = vec![Protection {
         name: "an engine and an image",
         by,
         needed: true,
-        mend: found.as_ref().err().cloned().unwrap_or_default(),
-        cost: "there is no sandbox",
+        remedy: found.as_ref().err().cloned().unwrap_or_default(),
+        impact: Impact::NoSandbox,
     }];
     if let Ok((ready, _)) = found {
-        parts.push(containers(engine).await);
-        parts.extend(limits(&ready.info));
-        parts.push(folders(ready));
+        protections.push(containers(engine).await);
+        protections.extend(limits(&ready.info));
+        protections.push(folders(ready));
     }
-    parts
+    protections
 }
 
-/// The engine, and in words what it is and which image it has.
+/// The engine, and a description of it and its image.
 async fn found(engine: &Engine) -> Result<(&Ready, String), String> {
     let why = |why: SandboxError| match why {
         SandboxError::Open(why) => why,
@@ -47,8 +47,8 @@ fn folders(ready: &Ready) -> Protection {
         name: "this machine's folders in containers",
         by: Some(by.to_owned()),
         needed: true,
-        mend: String::new(),
-        cost: "",
+        remedy: String::new(),
+        impact: Impact::NoSandbox,
     }
 }
 
@@ -58,8 +58,8 @@ async fn containers(engine: &Engine) -> Protection {
         name: "programs and candidates apart, in a container",
         by: tried.is_ok().then(|| "user, mount and pid namespaces within".to_owned()),
         needed: true,
-        mend: tried.err().unwrap_or_default(),
-        cost: "there is no sandbox",
+        remedy: tried.err().unwrap_or_default(),
+        impact: Impact::NoSandbox,
     }
 }
 
@@ -69,7 +69,7 @@ async fn programs(engine: &Engine) -> Result<(), String> {
         ..SandboxSpec::default()
     };
     let container = engine.open(&spec).await.map_err(|why| why.to_string())?;
-    // The agent made namespaces for this program, and it makes more.
+    // The agent has made namespaces for this program; it must be able to make more.
     let words = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"];
     let command = Command { timeout: Some(Duration::from_secs(10)), ..Command::new(words) };
     let ran = container.exec(&command).await;
@@ -83,25 +83,25 @@ async fn programs(engine: &Engine) -> Result<(), String> {
 
 fn limits(info: &SystemInfo) -> [Protection; 4] {
     let group = format!("cgroup v{}", info.cgroup_version.map_or("1".into(), |v| v.to_string()));
-    let limit = |name, there: Option<bool>, cost| Protection {
+    let limit = |name, there: Option<bool>, impact| Protection {
         name,
         by: there.unwrap_or(false).then(|| group.clone()),
         needed: true,
-        mend: "a kernel and an engine with this controller; `docker info` warns of it".to_owned(),
-        cost,
+        remedy: "a kernel and an engine with this controller; `docker info` warns of it".to_owned(),
+        impact,
     };
     let options = info.security_options.iter().flatten();
     let seccomp = options.into_iter().any(|option| option.contains("seccomp"));
     [
-        limit("memory of the whole sandbox", info.memory_limit, "all memory can be taken"),
-        limit("number of processes", info.pids_limit, "a fork bomb reaches the machine"),
-        limit("share of the processors", info.cpu_cfs_quota, "others on the machine wait"),
+        limit("memory of the whole sandbox", info.memory_limit, Impact::TakesAllMemory),
+        limit("number of processes", info.pids_limit, Impact::ForkBomb),
+        limit("share of the processors", info.cpu_cfs_quota, Impact::SlowsOthers),
         Protection {
             name: "system calls that reach the machine",
             by: seccomp.then(|| "seccomp".to_owned()),
             needed: true,
-            mend: "an engine with seccomp; `docker info` lists it".to_owned(),
-            cost: "more of the kernel can be attacked from inside",
+            remedy: "an engine with seccomp; `docker info` lists it".to_owned(),
+            impact: Impact::AttacksKernel,
         },
     ]
 }

@@ -1,5 +1,5 @@
-//! How fast a server is asked: within its limits, and as many requests at a
-//! time as it keeps up with.
+//! Limits requests to a server: its own rate limits, and as many parallel
+//! requests as it keeps up with.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,64 +9,65 @@ use tokio::time::Instant;
 
 use super::profile::Limits;
 
-/// Requests at a time, at first.
-const BEGIN: f64 = 8.0;
-/// Requests at a time, where a profile says nothing.
-const MOST: u32 = 256;
-/// Requests that were under way when one was turned away say nothing new.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Parallel requests at first.
+const INITIAL_CONCURRENCY: f64 = 8.0;
+/// Maximum number of parallel requests if the profile has none.
+const DEFAULT_CONCURRENCY: u32 = 256;
+/// A rejection within this time of the last one changes nothing: its request was
+/// already on the way.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Keeps the pace. The number of requests at a time grows by one for each
-/// round that went well, and halves when the server says it is too many.
+/// Limits requests. The number of parallel requests grows by one for each round
+/// that succeeds, and halves when the server answers 429.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     state: Mutex<State>,
     changed: Notify,
-    most: f64,
-    a_request: Option<Duration>,
-    a_token: Option<Duration>,
+    max_concurrency: f64,
+    per_request: Option<Duration>,
+    per_token: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct State {
-    at_a_time: f64,
+    concurrency: f64,
     running: usize,
     slowed: Option<Instant>,
-    /// When the next request, and the next token, may be sent.
+    /// When the next request and the next token may be sent.
     next_request: Instant,
     next_token: Instant,
 }
 
-/// Leave to have one request under way.
+/// Permission to have one request in flight; dropping it returns it.
 #[derive(Debug)]
 pub(crate) struct Permit<'a>(&'a RateLimiter);
 
 impl RateLimiter {
     pub(crate) fn new(limits: Limits) -> RateLimiter {
         let minute = Duration::from_secs(60);
-        let most = f64::from(limits.concurrency.unwrap_or(MOST).max(1));
+        let max_concurrency = f64::from(limits.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1));
         let now = Instant::now();
         RateLimiter {
             state: Mutex::new(State {
-                at_a_time: BEGIN.min(most),
+                concurrency: INITIAL_CONCURRENCY.min(max_concurrency),
                 running: 0,
                 slowed: None,
                 next_request: now,
                 next_token: now,
             }),
             changed: Notify::new(),
-            most,
-            a_request: limits.requests_per_minute.map(|limit| minute / limit.max(1)),
-            a_token: limits.tokens_per_minute.map(|limit| minute / limit.max(1)),
+            max_concurrency,
+            per_request: limits.requests_per_minute.map(|limit| minute / limit.max(1)),
+            per_token: limits.tokens_per_minute.map(|limit| minute / limit.max(1)),
         }
     }
 
-    /// Waits until one more request, of so many tokens, may be sent.
-    pub(crate) async fn leave(&self, tokens: u64) -> Permit<'_> {
+    /// Waits until another request of this many tokens may be sent.
+    pub(crate) async fn acquire(&self, tokens: u64) -> Permit<'_> {
         loop {
             let changed = self.changed.notified();
             if self.with(|state| {
-                let free = state.running < state.at_a_time as usize;
+                let free = state.running < state.concurrency as usize;
                 state.running += usize::from(free);
                 free
             }) {
@@ -74,33 +75,34 @@ impl RateLimiter {
             }
             changed.await;
         }
-        let leave = Permit(self);
+        let permit = Permit(self);
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         let at = self.with(|state| {
             let at = Instant::now().max(state.next_request).max(state.next_token);
-            state.next_request = at + self.a_request.unwrap_or_default();
-            state.next_token = at + self.a_token.unwrap_or_default() * tokens;
+            state.next_request = at + self.per_request.unwrap_or_default();
+            state.next_token = at + self.per_token.unwrap_or_default() * tokens;
             at
         });
         tokio::time::sleep_until(at).await;
-        leave
+        permit
     }
 
-    /// A request went well.
+    /// Call this when a request succeeded.
     pub(crate) fn on_success(&self) {
         self.with(|state| {
-            state.at_a_time = (state.at_a_time + 1.0 / state.at_a_time).min(self.most);
+            state.concurrency =
+                (state.concurrency + 1.0 / state.concurrency).min(self.max_concurrency);
         });
         self.changed.notify_one();
     }
 
-    /// The server said that it was asked too much.
-    pub(crate) fn too_fast(&self) {
+    /// Call this when the server answered 429.
+    pub(crate) fn on_rate_limited(&self) {
         self.with(|state| {
             let now = Instant::now();
-            if state.slowed.is_none_or(|at| now - at > SETTLE) {
+            if state.slowed.is_none_or(|at| now - at > SETTLE_TIME) {
                 state.slowed = Some(now);
-                state.at_a_time = (state.at_a_time / 2.0).max(1.0);
+                state.concurrency = (state.concurrency / 2.0).max(1.0);
             }
         });
     }
@@ -117,9 +119,9 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// How long to wait before a call is made for the `n`th time again: twice as
-/// long each time, up to a minute; less a part that differs from call to call,
-/// so that calls which failed together do not come again together.
+/// The wait before the `n`th retry, from 0: it doubles each time, up to a minute.
+/// A random part, up to half, is taken off, so that calls that failed together are
+/// not repeated together.
 pub(crate) fn backoff(first: f64, n: u32, seed: u64) -> Duration {
     let whole = (first * 2f64.powi(n as i32)).min(60.0);
     let mixed = (seed ^ u64::from(n)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
@@ -133,36 +135,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn limits_a_minute_space_the_requests_out() {
         let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
-        let pace = RateLimiter::new(limits);
+        let limiter = RateLimiter::new(limits);
         let clock = Instant::now();
         for _ in 0..4 {
-            drop(pace.leave(1_000_000).await);
+            drop(limiter.acquire(1_000_000).await);
         }
         assert_eq!(clock.elapsed().as_secs(), 3);
         let limits = Limits { tokens_per_minute: Some(6_000), ..Limits::default() };
-        let pace = RateLimiter::new(limits);
+        let limiter = RateLimiter::new(limits);
         let clock = Instant::now();
         for _ in 0..3 {
-            drop(pace.leave(500).await);
+            drop(limiter.acquire(500).await);
         }
         assert_eq!(clock.elapsed().as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_at_a_time_grow_and_halve() {
-        let pace = RateLimiter::new(Limits::default());
-        let at_a_time = || pace.with(|state| state.at_a_time as usize);
-        assert_eq!(at_a_time(), 8);
-        (0..9).for_each(|_| pace.on_success());
-        assert_eq!(at_a_time(), 9);
-        (0..9).for_each(|_| pace.too_fast());
-        assert_eq!(at_a_time(), 4, "what fails together counts once");
-        let leaves =
-            [pace.leave(0).await, pace.leave(0).await, pace.leave(0).await, pace.leave(0).await];
-        let fifth = tokio::time::timeout(Duration::from_secs(9), pace.leave(0)).await;
+    async fn parallel_requests_grow_and_halve() {
+        let limiter = RateLimiter::new(Limits::default());
+        let concurrency = || limiter.with(|state| state.concurrency as usize);
+        assert_eq!(concurrency(), 8);
+        (0..9).for_each(|_| limiter.on_success());
+        assert_eq!(concurrency(), 9);
+        (0..9).for_each(|_| limiter.on_rate_limited());
+        assert_eq!(concurrency(), 4, "what fails together counts once");
+        let permits = [
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+        ];
+        let fifth = tokio::time::timeout(Duration::from_secs(9), limiter.acquire(0)).await;
         assert!(fifth.is_err(), "four at a time");
-        drop(leaves);
-        pace.leave(0).await;
+        drop(permits);
+        limiter.acquire(0).await;
     }
 
     #[test]

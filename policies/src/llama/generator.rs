@@ -1,4 +1,4 @@
-//! One answer as it comes, token by token.
+//! Generates one answer, token by token.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
 use super::grammar;
-use super::protocol::{Refusal, Said, Say};
+use super::protocol::{GenerateRequest, Generated, Refusal};
 
-/// An answer under way.
-pub(super) struct Speech {
+/// An answer in progress.
+pub(super) struct Generator {
     sampler: LlamaSampler,
-    /// Tokens that may be said.
-    most: usize,
+    /// Maximum number of tokens to generate.
+    max_tokens: usize,
     record_tokens: bool,
     asked: Instant,
     first: Option<Instant>,
@@ -25,26 +25,26 @@ pub(super) struct Speech {
     tokens: Vec<Token>,
 }
 
-impl Speech {
-    /// The answer to a prompt of so many tokens, in a window of so many.
+impl Generator {
+    /// Starts the answer to a prompt of `prompt_tokens` tokens.
     pub(super) fn new(
-        say: &Say,
+        request: &GenerateRequest,
         model: &LlamaModel,
         prompt_tokens: usize,
-        window: usize,
+        context_length: usize,
     ) -> Result<Self, Refusal> {
-        let room = window.saturating_sub(prompt_tokens);
+        let room = context_length.saturating_sub(prompt_tokens);
         if room == 0 {
             return Err(Refusal::TooLong);
         }
-        let grammar = grammar::of(&say.form).map_err(Refusal::Form)?;
+        let grammar = grammar::of(&request.constraint).map_err(Refusal::Grammar)?;
         let grammar = grammar.map(|text| LlamaSampler::grammar(model, &text, "root"));
-        let grammar = grammar.transpose().map_err(|error| Refusal::Form(error.to_string()))?;
-        let asked_for = say.sampling.max_tokens.map_or(usize::MAX, |most| most as usize);
-        Ok(Speech {
-            sampler: LlamaSampler::chain(grammar.into_iter().chain(chain(&say.sampling)), true),
-            most: room.min(asked_for),
-            record_tokens: say.record_tokens,
+        let grammar = grammar.transpose().map_err(|error| Refusal::Grammar(error.to_string()))?;
+        let requested = request.sampling.max_tokens.map_or(usize::MAX, |limit| limit as usize);
+        Ok(Generator {
+            sampler: LlamaSampler::chain(grammar.into_iter().chain(chain(&request.sampling)), true),
+            max_tokens: room.min(requested),
+            record_tokens: request.record_tokens,
             asked: Instant::now(),
             first: None,
             prompt_tokens,
@@ -54,9 +54,9 @@ impl Speech {
         })
     }
 
-    /// Takes the next token, from the row of the batch that asked for it, or
-    /// says why it was the last one.
-    pub(super) fn hear(
+    /// Samples the next token from this row of the batch. Returns `Err` with the
+    /// reason if it was the last one.
+    pub(super) fn next_token(
         &mut self,
         model: &LlamaModel,
         context: &LlamaContext<'_>,
@@ -75,18 +75,18 @@ impl Speech {
         }
         match done {
             true => Err(Finish::Stop),
-            false if self.ends.len() == self.most => Err(Finish::Length),
+            false if self.ends.len() == self.max_tokens => Err(Finish::Length),
             false => Ok(token),
         }
     }
 
-    /// All that was said.
-    pub(super) fn said(self, finish: Finish, cached_tokens: usize) -> Said {
+    /// Ends the answer and returns it.
+    pub(super) fn finish(self, finish: Finish, cached_tokens: usize) -> Generated {
         let now = Instant::now();
         let first = self.first.unwrap_or(now);
         let seconds = (now - first).as_secs_f64();
         let later = self.ends.len().saturating_sub(1);
-        Said {
+        Generated {
             text: text(&self.bytes),
             finish,
             prompt_tokens: self.prompt_tokens as u64,
@@ -99,7 +99,7 @@ impl Speech {
     }
 }
 
-/// Temperature first, as where the thesis' models were served.
+/// Temperature comes first, as on the server of the paper's models.
 fn chain(sampling: &Sampling) -> Vec<LlamaSampler> {
     let temperature = sampling.temperature.unwrap_or_default();
     if temperature == 0.0 {
@@ -113,8 +113,8 @@ fn chain(sampling: &Sampling) -> Vec<LlamaSampler> {
     chain
 }
 
-/// A character may take several tokens; one that was cut off at the end was
-/// never said.
+/// Decodes UTF-8. A character can take several tokens; an incomplete one at the end
+/// is dropped.
 fn text(bytes: &[u8]) -> String {
     let whole = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
@@ -124,10 +124,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn logprob(logits: &[f32], token: LlamaToken) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
     let logit = usize::try_from(token.0).ok().and_then(|at| logits.get(at)).copied();
-    logit.map_or(f32::NEG_INFINITY, |logit| logit - most - sum.ln() as f32)
+    logit.map_or(f32::NEG_INFINITY, |logit| logit - max - sum.ln() as f32)
 }
 
 #[cfg(test)]
