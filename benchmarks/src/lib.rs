@@ -36,15 +36,15 @@ pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
 pub use project::{ImportedFirst, Project};
 
-/// Opens a benchmark of methods, from the directory the user named if one was named.
+/// Opens a benchmark of methods, from the directory that the user named, if any.
 pub type OpenFolder = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
 
-/// How a benchmark is opened.
+/// How to open a benchmark.
 #[derive(Clone, Copy)]
 pub enum Open {
     /// From a benchmark directory.
     Folder(OpenFolder),
-    /// From instances that are ready to be worked on.
+    /// From instances that are ready to work on.
     Issues(fn(swebench::Grader) -> Arc<dyn Benchmark>),
 }
 
@@ -72,6 +72,6 @@ pub fn open(name: &str, folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, Ben
     }
 }
 
-/// Every benchmark.
+/// All benchmarks.
 pub const ALL: &[Entry<Open>] =
     &[django::ENTRY, python::ENTRY, faults::ENTRY, swebench::issues::ENTRY];

@@ -21,7 +21,7 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
     Ok(Arc::new(load(folder)?))
 }
 
-/// The benchmark in a directory.
+/// Opens the benchmark of a directory.
 ///
 /// # Errors
 /// One sentence that names what is missing and the command that makes it.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::error::ReportError;
 use crate::groups::Checkpoint;
-use crate::tables;
+use crate::tables::{ALL as TABLES, Entry};
 
 /// Name of the tables of each run.
 pub const RUNS: &str = "runs";
@@ -24,10 +24,10 @@ impl FromStr for Part {
     type Err = ReportError;
 
     fn from_str(name: &str) -> Result<Self, ReportError> {
-        if let Some(entry) = tables::ALL.iter().find(|entry| entry.number == Some(name)) {
+        if let Some(entry) = TABLES.iter().find(|entry| entry.number == Some(name)) {
             return Ok(Part(entry.name));
         }
-        let names = tables::ALL.iter().map(|entry| entry.name).chain([RUNS, CLAIMS, ALL]);
+        let names = TABLES.iter().map(|entry| entry.name).chain([RUNS, CLAIMS, ALL]);
         let names: Vec<&'static str> = names.collect();
         match names.iter().find(|known| **known == name) {
             Some(known) => Ok(Part(known)),
@@ -38,7 +38,7 @@ impl FromStr for Part {
 
 /// The name and the title of each table, in the order of the paper.
 pub fn tables() -> impl Iterator<Item = (&'static str, String)> {
-    tables::ALL.iter().map(|entry| (entry.name, entry.full_title()))
+    TABLES.iter().map(|entry| (entry.name, entry.full_title()))
 }
 
 /// What a report contains.
@@ -81,7 +81,7 @@ impl Selection {
 
     /// Whether a table is selected. Without selected parts: all tables of a TOML file, or
     /// the tables of the paper for run directories, whose own tables contain the rest.
-    pub(crate) fn shows_table(&self, entry: &tables::Entry) -> bool {
+    pub(crate) fn shows_table(&self, entry: &Entry) -> bool {
         match self.asked() {
             true => self.shows(entry.name),
             false => self.from_file || entry.number.is_some(),

@@ -8,6 +8,7 @@ use fixfly_runtime::{
 };
 
 use super::print::format;
+use super::run_report::RunReport;
 use super::*;
 
 fn test(exception: Option<&str>) -> TestResult {
@@ -164,7 +165,10 @@ fn report_of(episodes: &[Episode]) -> Report {
         isolation: String::new(),
         machine: Machine::default(),
     };
-    Report::of_run("runs/x".into(), &record, episodes, &retained)
+    Report {
+        runs: vec![RunReport::of("runs/x".into(), &record, episodes, &retained)],
+        ..Report::default()
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! A shell whose folder, variables and functions last from call to call.
+//! A shell whose folder, variables and functions persist from call to call.
 //!
-//! Each call is a process of its own, so that a time-out kills all it started;
-//! what lasts is written down when it ends.
+//! Each call is a process of its own, so a timeout kills everything that it started. The
+//! state is saved when a call ends.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Bash;
 
-/// Seconds of a call, unless it asks for more, and at most.
+/// Timeout of a call in seconds: the default, and the maximum.
 const SECONDS: [u64; 2] = [60, 600];
-/// Bytes of output kept for clipping.
+/// Bytes of output that are kept before clipping.
 const CAP: usize = 256 << 10;
-/// How mini-swe-agent's models hand in their work: the first line of output.
+/// How mini-swe-agent's models submit: the first line of output.
 const HAND_IN: &str = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
 
 #[derive(Deserialize, JsonSchema)]
@@ -39,7 +39,7 @@ struct Arguments {
     timeout: Option<u64>,
 }
 
-/// Takes up what lasts, runs the command, and writes down what lasts.
+/// Restores the state, runs the command, and saves the state.
 const SHELL: &str = r#"
 exec 2>&1 </dev/null
 __state=$2
@@ -113,7 +113,7 @@ impl Tool for Bash {
     }
 }
 
-/// Whether the output hands in the work, where no tool is there for it.
+/// Whether the output submits the work, if there is no tool for that.
 fn hands_in(printed: &str, context: &ToolContext<'_>) -> bool {
     let has_tool = context.task.tools.iter().any(|tool| tool == "submit");
     !has_tool && printed.trim_start().lines().next().is_some_and(|line| line.trim() == HAND_IN)

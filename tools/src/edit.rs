@@ -1,4 +1,4 @@
-//! Changes a file by exact words, and takes a change back.
+//! Changes a file by exact text, and undoes changes.
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Edit;
 
-/// Lines shown around a change.
+/// Number of lines shown around a change.
 const AROUND: usize = 4;
 
 #[derive(Deserialize, JsonSchema)]
@@ -107,7 +107,7 @@ fn done(text: String) -> Observation {
     Observation::new(Outcome::Done, text)
 }
 
-/// A file's new text, and which of its lines changed.
+/// A file's new text, and the lines that changed.
 #[derive(Debug, PartialEq)]
 struct Change {
     text: String,
@@ -203,7 +203,7 @@ async fn undo(
     Ok(done(format!("{name} is as it was before its last change")))
 }
 
-/// Changes of a file that are not taken back.
+/// The number of changes of a file that have not been undone.
 fn depth(turns: &[Turn], root: &str, path: &str) -> usize {
     let edits = turns.iter().filter(|turn| turn.observation.outcome == Outcome::Done);
     edits.fold(0, |depth, turn| match &turn.action.call {
@@ -224,7 +224,7 @@ fn backup(path: &str, depth: usize) -> String {
     format!("{OWN}/edits/{flat}.{depth}")
 }
 
-/// The first thing that Python cannot read.
+/// The first syntax error of a Python text.
 fn fault(text: &str) -> Option<String> {
     let parsed = ruff_python_parser::parse_unchecked_source(text, PySourceType::Python);
     let error = parsed.errors().first()?;

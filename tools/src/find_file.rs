@@ -18,7 +18,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct FindFile;
 
-/// Names shown at most.
+/// Maximum number of names shown.
 const NAMES: usize = 100;
 
 #[derive(Deserialize, JsonSchema)]

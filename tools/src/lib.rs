@@ -1,8 +1,8 @@
-//! What a policy can do, one action a file.
+//! The actions of a policy, one tool per file.
 //!
-//! A tool reads its arguments, touches the world only through the sandbox it
-//! is given, and answers with an observation. It judges nothing: that is the
-//! benchmark's work. A new tool is a file, a `mod` line and a line in [`ALL`].
+//! A tool reads its arguments, touches the world only through the sandbox it is given, and
+//! returns an observation. It does not judge; that is the benchmark's task. A new tool is a
+//! file, a `mod` line and a line in [`ALL`].
 //!
 //! ```
 //! let entry = fixfly_runtime::find("tool", fixfly_tools::ALL, "submit_method").unwrap();
@@ -29,10 +29,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Makes a tool; there is nothing to configure.
+/// Creates a tool; there is nothing to configure.
 pub type Open = fn() -> Box<dyn Tool>;
 
-/// Every tool.
+/// All tools.
 pub const ALL: &[Entry<Open>] = &[
     submit_method::ENTRY,
     bash::ENTRY,
@@ -49,18 +49,18 @@ pub fn all() -> Vec<Box<dyn Tool>> {
     ALL.iter().map(|entry| (entry.open)()).collect()
 }
 
-/// The schema of a tool's arguments, without what no model needs to read.
+/// The schema of a tool's arguments, without parts that no model needs.
 fn parameters<Arguments: JsonSchema>() -> Value {
     let mut schema = schemars::schema_for!(Arguments);
     for key in ["$schema", "title"] {
         schema.remove(key);
     }
-    // Some servers ask for it where a tool takes no argument.
+    // Some servers require `properties` even if a tool takes no argument.
     schema.ensure_object().entry("properties").or_insert_with(|| serde_json::json!({}));
     schema.to_value()
 }
 
-/// The arguments of a call; wrong ones are refused in a sentence.
+/// Parses the arguments of a call; wrong ones are refused with one sentence.
 fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arguments, ToolError> {
     if !args.is_object() {
         let why = format!("`{tool}` was called with wrong arguments: they are no object");
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// A benchmark that says what it was asked, in a world where nothing works.
+    /// A benchmark that returns its input, with a sandbox in which nothing works.
     struct Echo;
 
     fn broken<T>() -> Result<T, SandboxError> {

@@ -1,4 +1,4 @@
-//! Runs tests by their labels and says what became of each.
+//! Runs tests by their labels and reports the result of each.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct RunTests;
 
-/// Runs of the same tests at most.
+/// Maximum number of runs of the same tests.
 const MOST: u32 = 5;
 
 #[derive(Deserialize, JsonSchema)]
@@ -79,7 +79,7 @@ impl Tool for RunTests {
     }
 }
 
-/// Tests that did not always do the same.
+/// Tests whose results differ between runs.
 fn flaky(reports: &[TestReport]) -> Vec<&str> {
     let mut outcomes: BTreeMap<&str, Vec<TestOutcome>> = BTreeMap::new();
     for result in reports.iter().flat_map(|report| &report.results) {

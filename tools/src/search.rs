@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Search;
 
-/// Lines shown at most, and characters of each.
+/// Maximum number of lines shown, and of characters of each.
 const LINES: usize = 100;
 const WIDTH: usize = 250;
 
@@ -77,7 +77,7 @@ impl Tool for Search {
     }
 }
 
-/// The lines of a text file that match, with their numbers; none of a binary one.
+/// The matching lines of a text file, with their numbers; none for a binary file.
 fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, String)>, ToolError> {
     let mut lines = Vec::new();
     if bytes.contains(&0) {
@@ -93,7 +93,7 @@ fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, Stri
     Ok(lines)
 }
 
-/// A glob on paths; one without a slash is one on names, as people mean it.
+/// A glob for paths. A glob without a slash matches names, as users expect.
 pub(crate) fn matching(glob: &str) -> Result<GlobMatcher, ToolError> {
     let path = glob.trim_start_matches("./").trim_start_matches('/');
     let path = if glob.contains('/') { path.to_string() } else { format!("**/{path}") };
@@ -110,7 +110,7 @@ fn one_line(text: &str) -> String {
 #[derive(Default)]
 struct Hits {
     shown: Vec<String>,
-    /// Files with lines that are not shown, and how many.
+    /// Files with more matching lines, and the number of those lines.
     more: Vec<(String, usize)>,
     lines: usize,
     files: usize,

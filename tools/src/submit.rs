@@ -1,4 +1,4 @@
-//! Hands in the work: first the change is shown for review, then it is final.
+//! Submits the work: the first call shows the change for review, the next one is final.
 
 use async_trait::async_trait;
 use fixfly_runtime::{Call, Entry, Observation, Outcome, Tool, ToolContext, ToolError, ToolSpec};

@@ -1,5 +1,4 @@
-//! Submits one method and hears what its tests say: the whole of a
-//! method-level repair turn.
+//! Submits one method and returns its test results: a whole turn of a method task.
 
 use async_trait::async_trait;
 use fixfly_runtime::{Entry, Observation, Tool, ToolContext, ToolError, ToolSpec};

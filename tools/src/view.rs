@@ -1,4 +1,4 @@
-//! Looks at a file through a window, or at a folder.
+//! Shows part of a file, or a folder.
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -18,11 +18,11 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct View;
 
-/// Lines of a window.
+/// Number of lines shown at once.
 const WINDOW: usize = 200;
-/// Characters of a line at most.
+/// Maximum number of characters of a line.
 const WIDTH: usize = 500;
-/// Names of a folder at most.
+/// Maximum number of names of a folder.
 const NAMES: usize = 200;
 
 #[derive(Deserialize, JsonSchema)]
@@ -63,14 +63,14 @@ impl Tool for View {
     }
 }
 
-/// A file's text, or a refusal that says why not.
+/// Reads a file's text. A refusal states why it cannot be read.
 pub(crate) async fn read(
     context: &ToolContext<'_>,
     root: &str,
     path: &str,
 ) -> Result<String, ToolError> {
     match context.sandbox.read(path).await {
-        // What is shown may be written back, so no byte of it may be guessed.
+        // The model may write back what it sees, so the text must be exact.
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text),
             _ => {
@@ -126,7 +126,7 @@ async fn folder(context: &ToolContext<'_>, root: &str, path: &str) -> Result<Str
     Ok(text)
 }
 
-/// The lines asked for, numbered.
+/// The requested lines, numbered.
 pub(crate) fn window(
     name: &str,
     text: &str,

@@ -1,4 +1,4 @@
-//! Which test enters which method: read from one probed run of all tests.
+//! The census: which test enters which method, read from one probed run of all tests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs;
@@ -14,21 +14,21 @@ use super::{Progress, unwritable};
 use crate::project::{Place, Project};
 use crate::server::Server;
 
-/// Tests that take longer are not used.
+/// Slower tests are not used, in CPU seconds.
 const SLOWEST: f64 = 3.0;
-/// Tests kept for each method, best first.
+/// Maximum number of tests of a method, best first.
 const MOST: usize = 20;
-/// Test groups a method's tests are taken from, best first.
+/// Maximum number of test groups that a method's tests come from, best first.
 const GROUPS: usize = 3;
 
-/// Who enters what.
+/// Which tests enter which methods.
 pub(crate) struct Census {
     tests: Vec<Test>,
-    /// The part of the suite each test was counted with.
+    /// The part of the suite with which each test was counted.
     groups: HashMap<String, String>,
-    /// By file and line of `def`.
+    /// The tests that enter each method, by its file and line of `def`.
     entered: HashMap<(String, usize), Vec<Entry>>,
-    /// What runs before a group's first test.
+    /// The methods that run before a group's first test.
     before: HashMap<String, BTreeSet<(String, usize)>>,
 }
 
@@ -44,7 +44,7 @@ struct Entry {
     distance: u8,
 }
 
-/// One row of what the server writes down.
+/// One row of the server's output.
 #[derive(Serialize, Deserialize)]
 struct Row {
     event: String,
@@ -58,7 +58,7 @@ struct Row {
     failure: Value,
 }
 
-/// What the server says of one run with the probe.
+/// The server's answer for one run with the probe.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     events: Vec<Row>,
@@ -68,22 +68,22 @@ struct Answer {
 /// A part of the suite that is counted in one process.
 #[derive(Clone, Default, Deserialize)]
 struct Part {
-    /// Its file, where that is known.
+    /// Its file, if it is known.
     file: String,
-    /// Its tests; none where the server is to find them by the part's name.
+    /// Its tests; empty if the server finds them by the part's name.
     tests: Vec<String>,
 }
 
-/// What the server says of the tests that are there.
+/// The server's answer about which tests exist.
 #[derive(Deserialize)]
 struct Collected {
     groups: BTreeMap<String, Part>,
-    /// What cannot be imported, and why.
+    /// The modules that cannot be imported, with the reason.
     broken: Vec<(String, String)>,
 }
 
 impl Census {
-    /// The best tests of a method: called most directly, and doing least else.
+    /// The best tests of a method: those that call it most directly and do the least else.
     pub(crate) fn tests_of(&self, place: &Place) -> Vec<String> {
         let key = (place.file.clone(), place.method.line);
         let mut entries: Vec<&Entry> = self.entered.get(&key).into_iter().flatten().collect();
@@ -99,14 +99,13 @@ impl Census {
         near.take(MOST).cloned().collect()
     }
 
-    /// CPU seconds these tests took with the probe, about.
+    /// Approximate CPU seconds of these tests, with the probe.
     pub(crate) fn seconds(&self, tests: &[String]) -> f64 {
         let wanted: BTreeSet<&String> = tests.iter().collect();
         self.tests.iter().filter(|t| wanted.contains(&t.id)).map(|t| t.seconds).sum()
     }
 
-    /// True where the method does not run before the first test of any group
-    /// that these tests belong to.
+    /// Whether the method does not run before the first test of any of these tests' groups.
     pub(crate) fn clean(&self, place: &Place, tests: &[String]) -> bool {
         let key = (place.file.clone(), place.method.line);
         let groups: BTreeSet<String> = tests.iter().map(|test| self.group(test)).collect();
@@ -118,7 +117,7 @@ impl Census {
         self.tests_of(place).first().map(|test| self.group(test)).unwrap_or_default()
     }
 
-    /// The part of the suite that is set up as one.
+    /// The group of a test: the part of the suite that is set up together.
     pub(crate) fn group(&self, test: &str) -> String {
         self.groups.get(test).cloned().unwrap_or_default()
     }
@@ -154,7 +153,7 @@ impl Census {
     }
 }
 
-/// Takes the census, or reads what was taken before.
+/// Takes the census, or reads an earlier one.
 pub(crate) async fn take(
     project: &Arc<Project>,
     host: &Arc<dyn Host>,
@@ -226,7 +225,7 @@ fn file(folder: &Path, label: &str) -> PathBuf {
     folder.join(format!("{}.json", label.replace('/', "_")))
 }
 
-/// Why there is nothing to build on, where no test passes.
+/// An error if no test passes: why there is nothing to build on.
 fn no_pass(answers: &[Answer]) -> String {
     let rows = || answers.iter().flat_map(|answer| &answer.events);
     let count = rows().filter(|row| row.event == "census").count();
@@ -244,10 +243,10 @@ fn read(path: &Path) -> Result<Answer, BenchmarkError> {
     })
 }
 
-/// What the workers share.
+/// The state that the workers share.
 struct Counter {
     project: Arc<Project>,
-    /// Files under repair; all others of the project serve its tests.
+    /// The files to take methods from; the project's other files only serve its tests.
     files: Value,
     queue: Mutex<VecDeque<(String, Part)>>,
     folder: PathBuf,
@@ -305,7 +304,7 @@ impl Counter {
         let server = Server { sandbox: &*sandbox, config: &config };
         request["op"] = json!("census");
         request["files"] = self.files.clone();
-        // A busy machine must not cost tests: only what waits for ever meets the wall.
+        // A busy machine must not cost tests: the wall limit is only for tests that hang.
         let wall = 4 * seconds;
         request["limits"] =
             json!({"wall": wall, "cpu": seconds, "memory_mb": 3800, "processes": 200});
@@ -315,9 +314,9 @@ impl Counter {
     }
 }
 
-/// What is left to count of a part: the tests named, else all that its label
-/// finds. Where one takes the process down or takes too long, those after it are
-/// counted in another process.
+/// What is left to count of a part: the named tests, or all that its label finds. If one
+/// crashes the process or takes too long, the tests after it are counted in another
+/// process.
 struct Left<'a> {
     label: &'a str,
     tests: &'a [String],
@@ -325,7 +324,7 @@ struct Left<'a> {
 }
 
 impl Left<'_> {
-    /// What to ask for, and how many CPU seconds it may take.
+    /// The request, and its limit in CPU seconds.
     fn request(&self) -> (Value, u64) {
         let left = self.tests.iter().filter(|test| !self.begun.contains(*test));
         match self.tests.is_empty() {
@@ -345,7 +344,7 @@ impl Left<'_> {
     }
 }
 
-/// The tests of a project, found by its own test program.
+/// Collects the tests of a project with its own test runner.
 async fn collect(
     project: &Project,
     host: &dyn Host,
@@ -385,7 +384,7 @@ async fn collect(
     }
 }
 
-/// The parts of Django's tests: its folders.
+/// The parts of Django's tests: their folders.
 fn labels(project: &Project) -> BTreeMap<String, Part> {
     let aside = ["data", "import_error_package", "test_runner_apps", "gis_tests"];
     let tests = project.folder.join("source/tests");
@@ -402,7 +401,8 @@ fn labels(project: &Project) -> BTreeMap<String, Part> {
 mod tests {
     use super::*;
 
-    /// Each answer's outcome and tests begun; what was asked for meanwhile.
+    /// For each answer, its outcome and the tests it started; then the requests expected
+    /// meanwhile.
     #[track_caller]
     fn check(tests: &[&str], answers: &[(&str, &[&str])], expected: &[Value]) {
         let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();

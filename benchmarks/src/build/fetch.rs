@@ -1,5 +1,5 @@
-//! Gets the source a benchmark rests on. Downloads go through pip, so that a
-//! user's mirrors, proxies and certificates are honoured.
+//! Fetches the source of a benchmark. Downloads go through pip, so that the user's mirrors,
+//! proxies and certificates apply.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,11 +12,11 @@ use super::environment::{python, run};
 use super::unwritable;
 use crate::manifest::{Source, sha256};
 
-/// Downloads a pinned release's source archive from PyPI, or takes `archive`,
-/// checks its hash and unpacks it to `folder/source`.
+/// Downloads the source archive of a pinned release from PyPI, or uses `archive`; checks
+/// its hash and unpacks it to `folder/source`.
 ///
 /// # Errors
-/// One sentence: no pip, no network, a wrong hash, a full disk.
+/// One sentence, for example about a missing pip, the network, a wrong hash or a full disk.
 pub fn released(
     folder: &Path,
     source: &Source,
@@ -81,8 +81,8 @@ fn check_hash(archive: &Path, wanted: &str) -> Result<(), BenchmarkError> {
     )))
 }
 
-/// Unpacks a source archive without its outermost folder. A folder that was
-/// there before is replaced only by a whole one.
+/// Unpacks a source archive without its outermost folder. An existing folder is replaced
+/// only by a complete one.
 fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
     let broken = |e: std::io::Error| {
         BenchmarkError::Broken(format!("{} cannot be unpacked: {e}", archive.display()))
@@ -108,12 +108,11 @@ fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
     fs::rename(&fresh, target).map_err(broken)
 }
 
-/// Copies or unpacks any Python project to `folder/source`; says what it is.
-/// A project that is there already, unchanged, stays as it is.
+/// Copies or unpacks any Python project to `folder/source` and returns its source. An
+/// existing copy that has not changed stays.
 ///
 /// # Errors
-/// One sentence where `repository` is not a folder or source archive, or holds
-/// no Python.
+/// One sentence if `repository` is not a folder or a source archive, or contains no Python.
 pub fn python_project(folder: &Path, repository: &Path) -> Result<Source, BenchmarkError> {
     let refused = |what: &str| BenchmarkError::Broken(format!("{} {what}", repository.display()));
     let is_file = repository.is_file();
@@ -163,8 +162,8 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "py")
 }
 
-/// The files of a work tree, without version control, caches, environments and
-/// what was built.
+/// The files of a work tree, without version control, caches, environments and build
+/// outputs.
 struct Files {
     root: PathBuf,
     /// Relative to the root, in order.
@@ -172,7 +171,7 @@ struct Files {
 }
 
 impl Files {
-    /// `but` is left out: a benchmark directory may lie in the project.
+    /// `but` is left out, because a benchmark directory may be inside the project.
     fn of(root: &Path, but: &Path) -> Self {
         let skipped = ["__pycache__", "node_modules", ".git", ".hg", ".tox", ".nox", ".eggs"];
         let mut paths = Vec::new();
@@ -222,7 +221,7 @@ impl Files {
     }
 }
 
-/// Copies a project's folder, for pip to build in.
+/// Copies a project's folder, so that pip can build in it.
 pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Files::of(from, to).copy(to)
 }

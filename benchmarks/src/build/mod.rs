@@ -1,8 +1,7 @@
-//! Makes a benchmark of a project: which methods its tests pin down, which
-//! tests those are, and how candidates are best run.
+//! Builds a benchmark from a project: which methods its tests detect changes of, which
+//! tests those are, and how candidates should run.
 //!
-//! Every step is cached in the benchmark directory, so a build that was
-//! stopped goes on where it was.
+//! Every step is cached in the benchmark directory, so a stopped build can be resumed.
 
 mod census;
 mod cover;
@@ -29,51 +28,52 @@ pub use environment::{Environment, environment};
 pub(crate) use environment::{output, python, run, stdout_of};
 pub use fetch::{python_project, released};
 
-/// How far a build is; given to whoever shows it.
+/// The progress of a build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// What is being done: `census`, `benchmark`, `validation`, `train`.
+    /// The step: `census`, `benchmark`, `validation`, `train`.
     pub step: &'static str,
-    /// How many are done.
+    /// Number of units that are done.
     pub done: usize,
-    /// Of how many.
+    /// Total number of units.
     pub total: usize,
-    /// What was done last.
+    /// The last unit.
     pub last: String,
 }
 
-/// What a build is to make.
+/// What to build.
 pub struct Plan {
     /// Name of the benchmark.
     pub benchmark: String,
     /// Where the source comes from.
     pub source: Source,
-    /// Benchmark items wanted; a share where it is none.
+    /// Number of benchmark items; `None` for a share of the methods.
     pub wanted: Option<usize>,
-    /// Sandboxes to work in at once.
+    /// Number of sandboxes to work in at the same time.
     pub jobs: usize,
-    /// Splits to examine; the others are left for another time.
+    /// Splits to examine; the others remain unexamined.
     pub splits: Vec<Split>,
-    /// Items that are known already and are not examined again.
+    /// Items that are already known; they are not examined again.
     pub known: Vec<Item>,
 }
 
-/// Items are wanted beyond the goal, as some fall out when examined.
+/// Factor for the number of candidates for items, because some are left out when they are
+/// examined.
 const SPARE: f64 = 1.1;
-/// The part of all methods that goes to the benchmark and to validation.
+/// The share of methods for the benchmark, and for validation.
 const SHARE: f64 = 397.0 / 4104.0;
 
-/// How many of so many methods the benchmark gets: of a small project enough to
-/// say something, though little is left to learn from.
+/// How many of `methods` the benchmark gets. A small project gets enough for meaningful
+/// results, although little is left to learn from.
 fn share(methods: usize) -> usize {
     ((methods as f64 * SHARE) as usize).max((methods / 3).min(30))
 }
 
-/// Asks once which modules the project's tests import from elsewhere, so that
-/// test servers have them before they fork.
+/// Finds out once which modules the project's tests import from elsewhere, so that test
+/// servers import them before they fork.
 ///
 /// # Errors
-/// [`BenchmarkError`] where the project's tests cannot be run.
+/// [`BenchmarkError`] if the project's tests cannot run.
 pub async fn warm(project: Arc<Project>, host: Arc<dyn Host>) -> Result<(), BenchmarkError> {
     let path = project.folder.join("preload.json");
     if path.exists() {
@@ -88,10 +88,10 @@ pub async fn warm(project: Arc<Project>, host: Arc<dyn Host>) -> Result<(), Benc
     Ok(sandbox.close().await?)
 }
 
-/// Finds the items of a project and writes `manifest.jsonl` as it grows.
+/// Finds the items of a project and writes `manifest.jsonl` as it proceeds.
 ///
 /// # Errors
-/// [`BenchmarkError`] where the project's tests cannot be run.
+/// [`BenchmarkError`] if the project's tests cannot run.
 pub async fn build(
     project: Arc<Project>,
     host: Arc<dyn Host>,
@@ -125,13 +125,13 @@ pub async fn build(
     Ok(manifest)
 }
 
-/// The split of each file that an earlier manifest has items of: it stays, though
-/// another machine's census may differ by a test.
+/// The split of each file that has items in an earlier manifest. It stays the same,
+/// although another machine's census may differ by a test.
 fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
     plan.known.iter().map(|item| (item.place().0.to_string(), item.split)).collect()
 }
 
-/// Methods that some passing test enters and that are worth writing.
+/// Methods that a passing test enters and that are worth writing.
 fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
     let mut left_out = BTreeMap::new();
     let mut kept = Vec::new();
@@ -162,7 +162,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {
     BenchmarkError::Broken(format!("{} cannot be written: {error}", path.display()))
 }
 
-/// Examines methods in `jobs` sandboxes at once. A method whose sandbox broke
+/// Examines methods in `jobs` sandboxes at the same time. If a sandbox breaks, its method
 /// is tried twice more in a fresh one.
 async fn examine_all(
     examiner: &Arc<Examiner>,
@@ -173,7 +173,8 @@ async fn examine_all(
     show: &(impl Fn(Progress) + Send + Sync),
 ) -> Result<BTreeMap<String, Examination>, BenchmarkError> {
     let total = todo.len();
-    // Methods of one test group together: its processes are set up once.
+    // Methods of one test group are examined together, because its processes are set up
+    // only once.
     todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
     let queue = Arc::new(Mutex::new(todo.into_iter().map(|p| (p, 0)).collect::<VecDeque<_>>()));
     let mut workers = tokio::task::JoinSet::new();
@@ -238,7 +239,7 @@ async fn work(
     }
 }
 
-/// Benchmark items beyond the number wanted: how many.
+/// How many benchmark items there are beyond the number wanted.
 fn surplus(
     plan: &Plan,
     splits: &BTreeMap<String, Split>,
@@ -286,8 +287,8 @@ fn compose(
             None => {}
         }
     }
-    // A fixed shuffle: the first N items of a split are a fair sample of it.
-    // Items of an earlier manifest come first, so that none gives way to a new one.
+    // A fixed shuffle, so that the first N items of a split are a fair sample of it. Items
+    // of an earlier manifest come first, so that no new item replaces one.
     let known: BTreeSet<&str> = plan.known.iter().map(|item| item.id.as_str()).collect();
     items.sort_by_key(|item| {
         let new = !known.contains(item.id.as_str());

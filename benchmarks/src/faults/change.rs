@@ -1,15 +1,14 @@
-//! The answer that mends a fault: the line as it stands, and as it should be.
+//! The answer that fixes a fault: the line as it is, and the line as it should be.
 
-/// A method as it stands and as it should be.
+/// A method as it is, and as it should be.
 pub(super) struct Pair {
     pub(super) faulty: String,
     pub(super) truth: String,
 }
 
 impl Pair {
-    /// The one line that differs, as an answer has it: as it stands, and as it
-    /// should be. None where more differs, or where the line is not the only one
-    /// of its words.
+    /// The answer for the one line that differs: as it is, and as it should be. `None` if
+    /// more differs, or if another line is equal to it.
     pub(super) fn change(&self) -> Option<String> {
         let (is, should) = (self.faulty.lines(), self.truth.lines());
         if is.clone().count() != should.clone().count() {
@@ -23,8 +22,8 @@ impl Pair {
     }
 }
 
-/// The method after an answer that changes one line of it, else the answer, for
-/// it is the method.
+/// The method after an answer that changes one of its lines; otherwise the answer itself,
+/// which is the method.
 pub(super) fn repaired(faulty: &str, answer: &str) -> Result<String, String> {
     let lines: Vec<&str> = answer.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let Some(is) = lines.first().and_then(|line| line.strip_prefix('-')) else {
@@ -89,7 +88,7 @@ mod tests {
         let change = pair(&FAULTY.replace("not (a)", "a")).change();
         assert_eq!(change.as_deref(), Some("- if not (a):\n+ if a:"));
         assert_eq!(pair(FAULTY).change(), None);
-        // A line that is there twice, and two lines.
+        // A line that occurs twice, and two lines.
         assert_eq!(pair(&FAULTY.replacen("return 1", "return 2", 1)).change(), None);
         assert_eq!(pair(&FAULTY.replace("return 1", "return 2")).change(), None);
     }

@@ -15,7 +15,7 @@ use super::rate_limiter::backoff;
 use super::request::{request, tokens_at_least, tokens_at_most, words};
 use super::response::{Reply, Tokens};
 use super::spend_limit::SpendLimit;
-use crate::settings::RemoteModel;
+use fixfly_runtime::RemoteModel;
 
 /// What servers write when a prompt is longer than the context.
 const TOO_LONG: [&str; 6] = [

@@ -6,7 +6,7 @@ use fixfly_runtime::{
 use serde_json::{Map, Value, json};
 
 use super::profile::{LimitField, Resolved};
-use crate::settings::CallForm;
+use fixfly_runtime::CallForm;
 
 /// Some servers read seeds as signed 32-bit numbers.
 const SEEDS: u64 = 1 << 31;

@@ -8,6 +8,7 @@ use crate::{
 use async_trait::async_trait;
 
 use super::*;
+use crate::run::Silent;
 
 /// A policy that does what the task's id says. It needs no sandbox.
 #[derive(Default)]
@@ -123,7 +124,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         templates: Templates::load(TaskKind::Method, None).unwrap(),
         seed: 0,
     };
-    let (press, mut pressed) = Interrupts::by_hand();
+    let (press, mut pressed) = Interrupts::channel();
     let keyboard = tokio::spawn(async move {
         for _ in 0..interrupts {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -131,8 +132,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         }
     });
     let queue = Queue { waiting: ids.iter().copied().map(work).collect(), jobs: 2 };
-    let mut progress = Progress::new(&Terminal::default(), ids.len(), &[]);
-    let ended = queue.work_off(context, &mut pressed, &mut directory, &mut progress).await.unwrap();
+    let ended = queue.work_off(context, &mut pressed, &mut directory, &mut Silent).await.unwrap();
     keyboard.abort();
     let mut recorded: Vec<_> =
         read_episodes(folder.path()).unwrap().into_iter().map(|e| e.task.id).collect();
