@@ -6,6 +6,7 @@ use fixfly_policies::Sources;
 use fixfly_runtime::{Interrupts, Run, RunOutcome, RunSpec, Silent, find};
 use fixfly_sandboxes::{ALL, Pool};
 
+/// Runs what the specification says.
 pub async fn run(spec: RunSpec) -> anyhow::Result<RunOutcome> {
     let benchmark = fixfly_benchmarks::open(&spec.benchmark, spec.benchmark_dir.as_deref())?;
     let selection = spec.select(&*benchmark).await?;

@@ -50,14 +50,35 @@ pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsS
 /// # Errors
 /// [`Usage`] if a key is no flag, has a wrong value or is missing.
 pub(crate) fn flags<T: Args>(verb: &str, table: &Table) -> Result<T, Usage> {
-    let command = T::augment_args(Command::new(format!("fixfly {verb}")));
+    flags_at(verb, table, |_| String::new())
+}
+
+/// The same, for a file: `text` is what it holds, and `table` these flags and more.
+pub(crate) fn flags_in_file<T: Args>(
+    verb: &str,
+    table: &Table,
+    (file, text): (&Path, &str),
+) -> Result<T, Usage> {
+    flags_at(verb, table, |key| format!("{}: ", place(file, text, key)))
+}
+
+fn flags_at<T: Args>(
+    verb: &str,
+    table: &Table,
+    place: impl Fn(&str) -> String,
+) -> Result<T, Usage> {
+    let command = T::augment_args(Command::new("fixfly"));
     let mut words = vec![OsString::from("fixfly")];
     let mut positionals = Vec::new();
     for (key, value) in table {
         let Some(arg) = argument(&command, &key.replace('-', "_")) else {
-            return Err(Usage(format!("`{key}` is not a flag of `fixfly {verb}`; see --help")));
+            let place = place(key);
+            return Err(Usage(format!(
+                "{place}`{key}` is not a flag of `fixfly {verb}`; see --help"
+            )));
         };
-        let flag = flag_words(arg, value).map_err(|why| Usage(format!("`{key}` {why}")))?;
+        let flag =
+            flag_words(arg, value).map_err(|why| Usage(format!("{}`{key}` {why}", place(key))))?;
         match arg.get_index() {
             Some(_) => positionals.extend(flag),
             None => words.extend(flag),
@@ -126,17 +147,23 @@ fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{name}: {}", one_line(&error.to_string())))
     })?;
-    let place = |key: &str| {
-        let defines = |line: &str| {
-            let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
-        };
-        match text.lines().position(defines) {
-            Some(line) => format!("{name}: line {}", line + 1),
-            None => name.to_string(),
-        }
+    let all = table.into_iter().map(|(key, value)| {
+        let place = place(file, &text, &key);
+        (key, value, place)
+    });
+    Ok(all.collect())
+}
+
+/// The line of a file that sets a key.
+fn place(file: &Path, text: &str, key: &str) -> String {
+    let defines = |line: &str| {
+        let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
     };
-    Ok(table.into_iter().map(|(key, value)| (key.clone(), value, place(&key))).collect())
+    match text.lines().position(defines) {
+        Some(line) => format!("{}: line {}", file.display(), line + 1),
+        None => file.display().to_string(),
+    }
 }
 
 /// Finds an argument by its long name or a positional's name: `max_tokens` is `--max-tokens`.

@@ -1,6 +1,6 @@
 //! `fixfly dataset`: builds training datasets from recorded runs.
 
-mod build;
+pub(crate) mod build;
 pub(crate) mod known;
 mod look;
 

@@ -350,16 +350,6 @@ async fn open(
     }
 }
 
-/// The methods to learn from, for a benchmark that has any.
-fn examples(flags: &Flags, benchmark: &dyn Benchmark) -> anyhow::Result<Vec<Example>> {
-    let examples = benchmark.ground_truth().examples()?;
-    // A project of which all methods are held out has none either, but can be run.
-    if examples.is_empty() && benchmark.evaluator().is_none() {
-        anyhow::bail!("{} has no methods to learn from: choose another policy", flags.benchmark);
-    }
-    Ok(examples)
-}
-
 fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
     find(kind, all, name).map_err(Usage)
 }

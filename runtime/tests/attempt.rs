@@ -1,4 +1,5 @@
 //! The loop with a scripted policy: what is judged, and what is recorded.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

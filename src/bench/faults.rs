@@ -19,7 +19,7 @@ use super::build::{host, left_out, on_threads};
 use super::evaluate;
 use crate::failure::Interrupted;
 use crate::run::cpus;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -11,6 +11,7 @@ use fixfly_benchmarks::support::{self, ItemSupport, PARTIAL_SANDBOXES, Support};
 use fixfly_benchmarks::{Item, Methods, django, python};
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Task, TestOutcome, find,
+    first,
 };
 use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};

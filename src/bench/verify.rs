@@ -8,12 +8,14 @@ use std::time::Instant;
 use clap::{Args, value_parser};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Attempt, Benchmark, Episode, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
+    Attempt, Benchmark, Episode, Policy, SelectError, Split, Task, TaskKind, Templates, Tool,
+    attempt, find, first, split_supported,
 };
 use fixfly_sandboxes::Pool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
+use crate::failure::Usage;
 use crate::run::{choices, cpus, show_unsupported, split};
 use crate::sandbox;
 use crate::terminal::{Terminal, print};
@@ -115,7 +117,7 @@ fn named<'a, F>(
     kind: &str,
     name: &str,
 ) -> Result<&'a fixfly_runtime::Entry<F>, crate::failure::Usage> {
-    find(kind, all, name).map_err(crate::failure::Usage)
+    find(kind, all, name).map_err(Usage)
 }
 
 async fn check_all(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clap::{Args, value_parser};
 use fixfly_datasets::{Answers, AskEnd, AskWatch, Asking, Tally, Trace, TraceRequests};
 use fixfly_policies::Open;
-use fixfly_runtime::{Interrupts, Policy, Settings, episode_seed};
+use fixfly_runtime::{Interrupts, Policy, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -92,9 +92,7 @@ impl Flags {
         });
         merge(&mut about, &verb.about);
         let answers = Answers::open(&self.output, &about)?;
-        let seed = self.seed;
-        let seed = move |row: &str, attempt| episode_seed(seed, row, attempt);
-        let asking = Arc::new(Asking::new(policy, answers, self.max_attempts, seed));
+        let asking = Arc::new(Asking::new(policy, answers, self.max_attempts, self.seed));
         let total = verb.rows.len() - verb.spared.len();
         let ended = runtime.block_on(async {
             let mut watcher = Watcher::new(terminal, total)?;

@@ -139,7 +139,7 @@ impl Stage {
         for (flag, value) in &self.flags {
             let text = |value: &Value| match value {
                 Value::String(text) => text.clone(),
-                value => value.to_string(),
+                value => serde_json::to_string(value).unwrap_or_default(),
             };
             match value {
                 Value::Boolean(true) => line += &format!(" --{flag}"),

@@ -97,8 +97,7 @@ impl<'a> Evaluation<'a> {
                 table.insert(flag.into(), path.display().to_string().into());
             }
         }
-        let flags = config::flags("run", &table);
-        Ok(flags.map_err(|Usage(why)| Usage(format!("{shown}: {why}")))?)
+        Ok(config::flags_in_file("run", &table, (&self.file, &self.text))?)
     }
 
     /// Evaluates a checkpoint; resumes an interrupted evaluation.

@@ -13,7 +13,7 @@ use super::eval::Evaluation;
 use super::progress::Progress;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
-use crate::terminal::{Terminal, is_colored, print, readable};
+use crate::terminal::{Terminal, is_colored, readable};
 
 /// Rows to show before a training.
 const SAMPLES: usize = 3;

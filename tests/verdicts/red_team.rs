@@ -228,7 +228,7 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
     let item_support =
         ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
     let mut supported = Support::default();
-    supported.insert(result);
+    supported.insert(item_support);
     supported.write(&support::file(stage.benchmark.path(), "wasm")).unwrap();
     for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);

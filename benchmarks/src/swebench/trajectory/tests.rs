@@ -232,7 +232,7 @@ fn what_is_written_is_read_back() {
     let mut first = read_value("a__b-1.traj.json", &mini(messages, info)).unwrap().episode;
     first.turns.push(turn(
         ModelOutput { text: "I edit.".into(), ..ModelOutput::default() }
-            .asking(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
+            .with_call(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
         "done".into(),
         Outcome::Done,
         Timings { act_ms: 0, call_ms: 250 },

@@ -35,8 +35,9 @@ impl Variant {
     /// Both.
     pub(crate) const ALL: [Variant; 2] = [Variant::Package, Variant::CodeXGlue];
 
-    /// Its name in reports.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in the goldens.
+    #[cfg(test)]
+    fn name(self) -> &'static str {
         match self {
             Variant::Package => "package",
             Variant::CodeXGlue => "codexglue",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request, sha256};
+use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request, episode_seed, sha256};
 use tokio::task::JoinSet;
 
 use super::answers::{Answered, Answers, Outcome, Tally};
@@ -51,7 +51,7 @@ pub struct Asking {
     policy: Box<dyn Policy>,
     answers: Mutex<Answers>,
     max_attempts: u32,
-    seed: Box<dyn Fn(&str, u32) -> u64 + Send + Sync>,
+    seed: u64,
     stopped: AtomicBool,
 }
 
@@ -68,15 +68,10 @@ pub struct AskEnd {
 
 impl Asking {
     /// A policy to ask, the answers that there are, the maximum number of answers per
-    /// row, and the seed of an answer by its row and attempt.
-    pub fn new(
-        policy: Box<dyn Policy>,
-        answers: Answers,
-        max_attempts: u32,
-        seed: impl Fn(&str, u32) -> u64 + Send + Sync + 'static,
-    ) -> Self {
+    /// row, and the seed from which the seed of each answer is derived.
+    pub fn new(policy: Box<dyn Policy>, answers: Answers, max_attempts: u32, seed: u64) -> Self {
         let (answers, stopped) = (Mutex::new(answers), AtomicBool::new(false));
-        Asking { policy, answers, max_attempts, seed: Box::new(seed), stopped }
+        Asking { policy, answers, max_attempts, seed, stopped }
     }
 
     /// The answers so far.
@@ -165,8 +160,12 @@ impl Asking {
         messages: &[Message],
     ) -> Result<Answered, String> {
         let row = about.row();
-        let request =
-            Request { messages, name: row, sample: attempt - 1, seed: (self.seed)(row, attempt) };
+        let request = Request {
+            messages,
+            name: row,
+            sample: attempt - 1,
+            seed: episode_seed(self.seed, row, attempt),
+        };
         let said = serde_json::to_string(messages).unwrap_or_default();
         let prompt_sha256 = sha256(said);
         let mut answered = Answered {
