@@ -67,7 +67,7 @@ impl Chat {
         let chat = Chat { environment, bos, eos, has_switch };
         let message = |role| Message { role, content: "x".into() };
         let roles = [Role::System, Role::User, Role::Assistant, Role::User];
-        chat.prompt(&roles.map(say), &[], Thinking::default())?;
+        chat.prompt(&roles.map(message), &[], Thinking::default())?;
         Ok(chat)
     }
 

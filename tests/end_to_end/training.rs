@@ -157,10 +157,10 @@ fn llamafactory_is_watched_and_resumed_from_its_checkpoints() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     // It is started in the student's folder, and named from here.
     let mut command = command(&words(&base, &dataset, &output, &["--program", "./factory"]));
-    let output = command.current_dir(folder.path()).output().unwrap();
+    let ended = command.current_dir(folder.path()).output().unwrap();
     let (out, errors) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(output.status.success(), "{errors}");
+        (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(ended.status.success(), "{errors}");
     assert!(errors.contains("epoch 1: validation loss 1.5000"), "{errors}");
     assert!(out.contains("<- chosen") && out.contains("1.5000"), "{out}");
     assert!(output.join("checkpoints/step-000002/adapter_model.safetensors").is_file());

@@ -225,7 +225,7 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
         slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
     });
     let stage = stage(&django, attacks).await;
-    let item_support =
+    let result =
         ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
     let mut supported = Support::default();
     supported.insert(result);

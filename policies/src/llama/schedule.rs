@@ -147,7 +147,8 @@ impl Schedule {
     fn soon_known(&self, job: &Job) -> bool {
         let wanted = &job.tokens[..job.tokens.len() - 1];
         let shared = self.running.iter().map(|other| common(&other.tokens, wanted)).max();
-        self.sequences.cuts() && shared.is_some_and(|shared| shared > self.sequences.known(wanted))
+        self.sequences.can_cut()
+            && shared.is_some_and(|shared| shared > self.sequences.known(wanted))
     }
 
     /// Generations come first: each needs one token, and somebody waits for it.

@@ -231,7 +231,7 @@ fn refuse_untaken(asked: &Sampling, sent: &Sampling) -> Result<(), String> {
 fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> {
     let Thinking { mode, switch } = settings.thinking;
     let switch = match (mode, switch, profile.thinking_switch) {
-        (ThinkingMode::Unsaid, _, _) => ThinkingSwitch::None,
+        (ThinkingMode::Default, _, _) => ThinkingSwitch::None,
         (_, ThinkingSwitch::None, Some(ThinkingSwitch::None)) => {
             return Err("this model has no switch for thinking: leave out --think, or name its switch with --thinking-switch".into());
         }

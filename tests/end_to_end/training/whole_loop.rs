@@ -26,10 +26,10 @@ fn check(kind: &str) {
     // What it learned is what it is judged by: here nothing else is of interest.
     fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let flags =
+    let settings =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
-    printed(&[&places[..], &flags, &steps].concat());
+    printed(&[&places[..], &settings, &steps].concat());
     printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
 
@@ -98,10 +98,10 @@ fn checkpoints_are_evaluated_and_chosen_by_solved_tasks() {
     fs::write(bench.path("manifest.jsonl"), manifest).unwrap();
 
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let flags =
+    let settings =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "2", "--eval", &flags];
-    let words = [&places[..], &flags, &steps].concat();
+    let words = [&places[..], &settings, &steps].concat();
     let with = |flags: &str| fs::write(bench.path("try.toml"), flags).unwrap();
     let check = |flags: &str, expected: &str| {
         with(flags);

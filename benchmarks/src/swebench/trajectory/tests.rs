@@ -231,8 +231,8 @@ fn what_is_written_is_read_back() {
     let info = json!({ "exit_status": "Submitted", "submission": "--- a\n+++ b\n" });
     let mut first = read_value("a__b-1.traj.json", &mini(messages, info)).unwrap().episode;
     first.turns.push(turn(
-        Words { text: "I edit.".into(), ..Words::default() }
-            .asking(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
+        ModelOutput { text: "I edit.".into(), ..ModelOutput::default() }
+            .with_call(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
         "done".into(),
         Outcome::Done,
         Timings { act_ms: 0, call_ms: 250 },
