@@ -171,7 +171,7 @@ fn a_trajectory_of_swe_agent_is_turns() {
     assert_eq!(imported.totals["tokens_sent"], 9);
     assert_eq!(imported.remarks["steps after which the model was asked again"], 1);
 
-    // The agent's own note on why it stopped is no step of the model's.
+    // The agent's own note about why it stopped is not a step of the model.
     let note = step("", "Exit due to cost limit", "diff");
     traj["trajectory"].as_array_mut().unwrap().push(note);
     traj["info"]["exit_status"] = json!("submitted (exit_cost)");
