@@ -110,10 +110,11 @@ fn marked(mark: &str) -> usize {
 /// What is wrong with an attack's episode, if anything is.
 fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
     let seen = &episode.turns.first()?.observation;
-    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.says);
+    let expected =
+        attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.observation);
     let flags = episode.verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
     let believed = match &attack.flagged {
-        // A person is told of it.
+        // A person is asked to review it.
         Some(flag) => episode.solved() && !flags.contains(flag),
         None => episode.solved(),
     };

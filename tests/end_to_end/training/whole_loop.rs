@@ -11,7 +11,7 @@ use crate::datasets::Bench;
 use crate::{command, fixfly, printed, refused, runs};
 
 /// Learns one method by heart, and must then write it in a run: with each
-/// token as probable as its training said.
+/// token the probability that its training had.
 #[track_caller]
 fn check(kind: &str) {
     let bench = Bench::new();
@@ -50,7 +50,7 @@ fn check(kind: &str) {
     let action = &episode.turns[0].action;
     let generation = action.generation.as_ref().unwrap();
     let ids: Vec<Value> = generation.tokens.iter().map(|token| token.id.into()).collect();
-    assert_eq!(ids, learned, "{kind} says {:?}", action.text);
+    assert_eq!(ids, learned, "{kind} generates {:?}", action.text);
     assert!(episode.solved(), "{kind}: {:?}", episode.end);
     let surprise = generation.tokens.iter().map(|token| -f64::from(token.logprob)).sum::<f64>();
     let (served, trained) = (surprise / ids.len() as f64, chosen_loss(&bench.path("student")));

@@ -191,7 +191,7 @@ fn calls_in_words_are_commands() {
     let submit = Call::Tool { name: "submit".into(), args: json!({}) };
     assert_eq!(calls(&imported), [command("edit 1:1\nx\nend_of_edit\n"), submit]);
     assert_eq!(imported.remarks["calls in words, kept as commands of `bash`"], 1);
-    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is told") };
+    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is recorded") };
     assert_eq!(
         (*kind, why.as_str()),
         (FailureKind::Infrastructure, "the file does not say how it ended")
