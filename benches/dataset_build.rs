@@ -120,7 +120,7 @@ fn peer(python: &Path, run: &Path, out: &Path) -> Took {
     took(command.env("HF_HUB_OFFLINE", "1").stderr(Stdio::null()))
 }
 
-/// Runs it under GNU time, which tells the memory.
+/// Runs it under GNU time, which measures the memory.
 fn took(command: &mut Command) -> Took {
     let mut words = vec!["-f".into(), "%M".into(), command.get_program().to_owned()];
     words.extend(command.get_args().map(ToOwned::to_owned));

@@ -21,7 +21,7 @@ use fixfly_runtime::{
     TestFailure, TestOutcome, TestReport, TestResult, Tool, Usage, Verdict, View, attempt,
 };
 
-/// Says the same each turn; waits before the last, where told to.
+/// Gives the same answer in each turn; with `wait`, waits before the last one.
 struct Scripted {
     wait: Option<Duration>,
     waiting: AtomicUsize,

@@ -114,8 +114,8 @@ async fn check(work: Arc<Work>) {
     }
 }
 
-/// What verify finds out, each in a fresh process: the original passes its
-/// item tests and the wider ones, and fails once sabotaged; the stub fails.
+/// The checks of verify, each in a fresh process: the original passes its item tests and
+/// the hidden ones, and fails once sabotaged; the stub fails.
 fn fresh(
     manifest: &Manifest,
     benchmark: &Methods,

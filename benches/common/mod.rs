@@ -43,7 +43,7 @@ pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>)
     Methods::new("django", Project::open(folder, "django").expect("the project"), manifest)
 }
 
-/// One of each sandbox that this machine has, by name; others are told why not.
+/// Opens one sandbox of each kind that this machine has; prints why others are skipped.
 pub(crate) async fn opened(spec: &SandboxSpec) -> Vec<(&'static str, Box<dyn Sandbox>)> {
     let mut opened = Vec::new();
     for entry in fixfly_sandboxes::ALL {
@@ -61,7 +61,7 @@ pub(crate) struct Peer {
     copy: TempDir,
 }
 
-/// What one run took and said.
+/// The cost and the result of one run.
 pub(crate) struct Ran {
     pub(crate) cost: Cost,
     pub(crate) passed: bool,

@@ -1,9 +1,9 @@
-//! Tasks and verdicts: methods of Django, and of any Python project.
+//! Tasks and verdicts: methods of Django and of any Python project, faults, and issues.
 //!
-//! A benchmark here is a project's source, its environment and a manifest of
-//! facts: which methods, which tests decide, how candidates are best run. It
-//! runs candidates through a test server inside a sandbox and never trusts what
-//! they print. It opens no sandbox, talks to no model and keeps no episode.
+//! A benchmark of methods consists of a project's source, its environment and a manifest
+//! of facts: which methods, which tests decide, how candidates should run. It runs
+//! candidates through a test server in a sandbox and never trusts what they print. It
+//! opens no sandbox, calls no model and records no episode.
 //!
 //! ```
 //! use fixfly_benchmarks::source;

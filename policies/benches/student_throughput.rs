@@ -130,7 +130,7 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(&self.words).unwrap()).into_owned()
     }
 
-    /// Prompt tokens that llama.cpp says it decoded.
+    /// Prompt tokens decoded, according to llama.cpp's log.
     fn read(&self) -> u64 {
         let log = self.log();
         let lines = log.lines().filter(|line| line.contains("prompt eval time"));

@@ -182,7 +182,7 @@ fn check_is_the_method(code: &str) {
 
 #[tokio::test]
 async fn every_policy_answers_with_the_method_and_always_the_same() {
-    // What a model says depends on the model.
+    // A model's answer depends on the model.
     for entry in ALL.iter().filter(|entry| !matches!(entry.open, Open::Model(_))) {
         let action = act(&*open(&entry.open), &[], 0).await.unwrap();
         check_is_the_method(code(&action));

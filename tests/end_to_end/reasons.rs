@@ -157,7 +157,7 @@ fn a_search_stops_before_it_would_cost_more() {
     assert_eq!(asked.server.requests().len(), 3);
 }
 
-/// What was said last, and the exit code.
+/// The exit code, and the last line.
 fn sentence_of(mut command: Command) -> (i32, String) {
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

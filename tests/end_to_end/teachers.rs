@@ -14,7 +14,7 @@ const TOTAL: &str =
     "Well:\n```python\ndef total(self):\n    return sum(self.items.values())\n```\n";
 const WRONG: &str = "```python\ndef total(self):\n    return 0\n```\n";
 
-/// What a profile says of prices and patience, for tests that must not wait.
+/// A profile's prices and timeouts, for tests that must not wait.
 const PROFILE: &str = "\
 [price]
 input = 10.0

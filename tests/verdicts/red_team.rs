@@ -110,10 +110,11 @@ fn marked(mark: &str) -> usize {
 /// What is wrong with an attack's episode, if anything is.
 fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
     let seen = &episode.turns.first()?.observation;
-    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.says);
+    let expected =
+        attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.observation);
     let flags = episode.verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
     let believed = match &attack.flagged {
-        // A person is told of it.
+        // A person is asked to review it.
         Some(flag) => episode.solved() && !flags.contains(flag),
         None => episode.solved(),
     };
@@ -225,7 +226,7 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
         slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
     });
     let stage = stage(&django, attacks).await;
-    let item_support =
+    let result =
         ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
     let mut supported = Support::default();
     supported.insert(item_support);

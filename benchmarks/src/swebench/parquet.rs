@@ -1,10 +1,10 @@
-//! Rows of a Parquet file, the form in which tables lie on the Hugging Face hub.
+//! Reads rows of a Parquet file, the format of tables on the Hugging Face hub.
 
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 use serde_json::Value;
 
-/// Each row with the place it stands at.
+/// Each row with its position.
 pub(super) fn rows(bytes: Vec<u8>) -> Result<Vec<(String, Value)>, String> {
     let remedy = "if its compression is another than Snappy or gzip, turn it into JSON lines: \
                 python3 -c \"import pandas; \

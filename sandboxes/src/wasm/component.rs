@@ -91,7 +91,8 @@ struct Note {
     /// Path of the script's folder inside.
     script: String,
     /// Hash of the contents of that folder's Python files.
-    says: String,
+    #[serde(rename = "says")]
+    script_hash: String,
 }
 
 impl Note {
@@ -100,7 +101,12 @@ impl Note {
         let packages: BTreeMap<_, _> =
             ready.packages.iter().map(|(from, to)| (to.clone(), real(from))).collect();
         let (folder, script, _) = &ready.script;
-        Note { stamp: stamp(&packages), packages, script: script.clone(), says: says(folder) }
+        Note {
+            stamp: stamp(&packages),
+            packages,
+            script: script.clone(),
+            script_hash: python_hash(folder),
+        }
     }
 
     fn place(&self, engine: &Engine) -> PathBuf {
@@ -132,7 +138,7 @@ impl Note {
         };
         let script = mounts.iter().find(|mount| mount.to == self.script);
         self.packages.iter().all(shown)
-            && script.is_some_and(|mount| says(&mount.from) == self.says)
+            && script.is_some_and(|mount| python_hash(&mount.from) == self.script_hash)
             && stamp(&self.packages) == self.stamp
     }
 }
@@ -158,7 +164,7 @@ fn add(hasher: &mut Sha256, folder: &Path) {
 
 /// Hash of the contents of a folder's Python files. The bytecode that Python puts beside
 /// them is ignored.
-fn says(folder: &Path) -> String {
+fn python_hash(folder: &Path) -> String {
     let mut hasher = Sha256::new();
     let is_python = |path: &PathBuf| path.extension().is_some_and(|end| end == "py");
     for path in entries(folder).into_iter().filter(is_python) {
@@ -347,11 +353,11 @@ mod tests {
     fn bytecode_beside_a_script_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("server.py"), "import report").unwrap();
-        let before = says(folder.path());
+        let before = python_hash(folder.path());
         fs::create_dir(folder.path().join("__pycache__")).unwrap();
         fs::write(folder.path().join("server.pyc"), "bytecode").unwrap();
-        assert_eq!(says(folder.path()), before);
+        assert_eq!(python_hash(folder.path()), before);
         fs::write(folder.path().join("server.py"), "import reports").unwrap();
-        assert_ne!(says(folder.path()), before);
+        assert_ne!(python_hash(folder.path()), before);
     }
 }

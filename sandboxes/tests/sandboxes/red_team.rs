@@ -41,7 +41,7 @@ async fn fault(attack: &Attack, sandbox: &dyn Sandbox, mark: &str, body: &str) -
     }
 }
 
-/// Whether a host cannot hold such an attack, and says so itself.
+/// Whether a host reports itself that it cannot stop such an attack.
 fn beyond_it(attack: &Attack, host: &dyn Host) -> bool {
     attack.needs_memory && host.isolation().contains("no memory limit")
 }

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM,
 from trl import SFTConfig, SFTTrainer
 
 END, NO_THOUGHT = "<|im_end|>", "<think>\n\n</think>\n\n"
-# ChatML that says which of its words are the model's own, as TRL asks of a template for `assistant_only_loss`.
+# ChatML that marks the model's own text, as TRL requires of a template for `assistant_only_loss`.
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
     "{% if m.role == 'assistant' %}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"

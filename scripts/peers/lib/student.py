@@ -23,7 +23,7 @@ for run in ["streamed", "again", "whole", "file"]:
     assert len(actions) == tasks * turns, f"{run}: {len(actions)} turns"
     for action in actions:
         usage, generation = action["usage"], action["generation"]
-        # This server tells no usage of a stream, though it is asked to.
+        # This server reports no usage for a stream, although it is asked to.
         if run in ("whole", "file"):
             assert usage["prompt_tokens"] > 500, (run, usage)
             # It counts one token more than it was allowed.

@@ -261,7 +261,7 @@ fn a_training_that_was_stopped_or_killed_ends_as_one_that_was_not() {
     assert!(code == 1 && why.contains("holds another training: its epochs is 8, not 9"), "{why}");
 }
 
-/// How a process ended, and the last it said.
+/// The exit code of a process, and its last line.
 fn ended(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -14,7 +14,7 @@ use crate::datasets::Bench;
 use crate::{command, fixfly, library, printed, refused, runs};
 
 /// Learns one method by heart, and must then write it in a run: with each
-/// token as probable as its training said.
+/// token the probability that its training had.
 #[track_caller]
 fn check(kind: &str) {
     let bench = Bench::new();
@@ -29,10 +29,10 @@ fn check(kind: &str) {
     // What it learned is what it is judged by: here nothing else is of interest.
     fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let flags =
+    let settings =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
-    printed(&[&places[..], &flags, &steps].concat());
+    printed(&[&places[..], &settings, &steps].concat());
     printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
 
@@ -53,7 +53,7 @@ fn check(kind: &str) {
     let action = &episode.turns[0].action;
     let generation = action.generation.as_ref().unwrap();
     let ids: Vec<Value> = generation.tokens.iter().map(|token| token.id.into()).collect();
-    assert_eq!(ids, learned, "{kind} says {:?}", action.text);
+    assert_eq!(ids, learned, "{kind} generates {:?}", action.text);
     assert!(episode.solved(), "{kind}: {:?}", episode.end);
     let surprise = generation.tokens.iter().map(|token| -f64::from(token.logprob)).sum::<f64>();
     let (served, trained) = (surprise / ids.len() as f64, chosen_loss(&bench.path("student")));

@@ -1,8 +1,9 @@
-//! How an agent says that it ended, and what that means.
+//! Translates how other agents name the end of an episode.
 
 use fixfly_runtime::{Boundary, End, FailureKind, Limit};
 
-/// The end by SWE-agent's word: `submitted`, `submitted (exit_cost)`, `exit_cost`.
+/// The end for an exit status of SWE-agent: `submitted`, `submitted (exit_cost)`,
+/// `exit_cost`.
 pub(super) fn by_sweagent(status: Option<&str>, why: Option<&str>) -> End {
     let Some(status) = status.filter(|status| !status.is_empty()) else { return unknown_end() };
     let inner = status.strip_prefix("submitted (").and_then(|rest| rest.strip_suffix(')'));
@@ -23,7 +24,7 @@ pub(super) fn by_sweagent(status: Option<&str>, why: Option<&str>) -> End {
     End::BudgetSpent { limit }
 }
 
-/// SWE-agent's word for an end.
+/// SWE-agent's exit status for an end.
 pub(super) fn to_sweagent(end: &End, has_patch: bool) -> String {
     let word = match end {
         End::Solved | End::Submitted => return "submitted".to_string(),
@@ -42,8 +43,8 @@ pub(super) fn to_sweagent(end: &End, has_patch: bool) -> String {
     if has_patch { format!("submitted ({word})") } else { word.to_string() }
 }
 
-/// The end by mini-swe-agent's word; `spent` is the limit that was met where
-/// its word does not say which.
+/// The end for an exit status of mini-swe-agent. `spent` is the limit that was reached, if
+/// the status does not name one.
 pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Limit>) -> End {
     let limit = match (status.unwrap_or_default(), spent) {
         ("", _) => return unknown_end(),

@@ -1,5 +1,5 @@
-//! mini-swe-agent's trajectories, form `mini-swe-agent-1.1`: the messages of a
-//! conversation, with what was run and what it cost in each one's `extra`.
+//! mini-swe-agent's trajectories, format `mini-swe-agent-1.1`: the messages of a
+//! conversation; each message's `extra` has the commands and the cost.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     })
 }
 
-/// Which limit was met, where calls and dollars tell.
+/// The limit that was reached, if calls and dollars show it.
 fn spent(totals: &Map<String, Value>, steps: Option<u32>, usd: Option<f64>) -> Option<Limit> {
     let total = |key: &str| totals.get(key).and_then(Value::as_f64);
     if steps.zip(total("api_calls")).is_some_and(|(limit, calls)| calls >= f64::from(limit)) {
@@ -64,10 +64,10 @@ fn spent(totals: &Map<String, Value>, steps: Option<u32>, usd: Option<f64>) -> O
 struct Reading {
     asked: Option<String>,
     turns: Vec<Turn>,
-    /// Which turns wait for what came of them, by the id of their call.
+    /// Turns that wait for their observation, by the id of their call.
     waiting: Vec<(usize, Option<String>)>,
     exit: Option<Value>,
-    /// When things were told, seconds since 1970.
+    /// Times of the messages, in seconds since 1970.
     clock: Vec<f64>,
     remarks: BTreeMap<&'static str, usize>,
 }
@@ -143,8 +143,8 @@ impl Reading {
         }
     }
 
-    /// Words that asked for nothing: mini-swe-agent keeps its own answer, and
-    /// what was said in that one's `extra`.
+    /// An answer without a call: mini-swe-agent stores its own reply, with the model's text
+    /// in `extra`.
     fn malformed(&mut self, message: &Value, act_ms: u64) {
         self.unseen();
         let why = text(message.get("content"));
@@ -159,15 +159,15 @@ impl Reading {
         self.turns.push(turn(action, why, Outcome::Refused, Timings { act_ms, call_ms: 0 }));
     }
 
-    /// Calls that nothing came of before the next words.
+    /// Counts calls without an observation before the next answer.
     fn unseen(&mut self) {
         for _ in 0..std::mem::take(&mut self.waiting).len() {
             self.remark(UNSEEN);
         }
     }
 
-    /// The command that hands in the work has the submission for its answer;
-    /// of several at once, nobody knows which it was.
+    /// The command that submits has the submission as its observation. If there were
+    /// several calls at once, it is unknown which one it was.
     fn close(&mut self, submitted: bool) {
         if let ([(at, _)], Some(exit), true) = (self.waiting.as_slice(), &self.exit, submitted) {
             self.turns[*at].observation.text = text(exit.get("content"));
@@ -184,7 +184,7 @@ impl Reading {
     }
 }
 
-/// What a message says; of a server's list of items the texts and the thoughts.
+/// The text and the reasoning of a message, or of a server's list of items.
 fn model_output(message: &Value) -> ModelOutput {
     let items = message.get("output").and_then(Value::as_array);
     let of_kind = |kind: &'static str| {
@@ -203,7 +203,7 @@ fn model_output(message: &Value) -> ModelOutput {
     ModelOutput { text, reasoning, usage: usage(message), generation: generation(message) }
 }
 
-/// What a message cost: the server's own count, and the agent's dollars.
+/// The cost of a message: tokens as the server counted them, dollars as the agent did.
 fn usage(message: &Value) -> Usage {
     let counts = message.pointer("/extra/response/usage").or_else(|| message.get("usage"));
     let count = |pointers: [&str; 2]| {
@@ -226,7 +226,7 @@ fn usage(message: &Value) -> Usage {
     }
 }
 
-/// How the words were made, where the server's answer is kept.
+/// How the text was generated, if the server's answer is stored.
 fn generation(message: &Value) -> Option<Generation> {
     let response = message.pointer("/extra/response")?;
     let finish = match response.pointer("/choices/0/finish_reason")?.as_str()? {

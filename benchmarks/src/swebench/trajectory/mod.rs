@@ -1,8 +1,8 @@
-//! Recorded work of other agents, as episodes; and episodes as others read them.
+//! Reads trajectories of other agents as episodes, and writes episodes in their formats.
 //!
-//! [`read`] takes SWE-agent's `.traj` and mini-swe-agent's JSON, told apart by
-//! what is in them. [`sweagent::write`] and [`atif::write`] go the other way.
-//! What a file does not say stays unknown: nothing is worked out from elsewhere.
+//! [`read`] reads SWE-agent's `.traj` and mini-swe-agent's JSON, which it recognises by
+//! their content. [`sweagent::write`] and [`atif::write`] do the opposite. What a file does
+//! not contain stays unknown: nothing is inferred from elsewhere.
 
 pub mod atif;
 mod end;
@@ -23,32 +23,31 @@ use super::Instance;
 use super::issues::NAME;
 use crate::manifest::sha256;
 
-/// The tool whose calls are commands of a shell.
+/// The tool that runs shell commands.
 const BASH: &str = "bash";
 
-/// A trajectory as an episode that nobody has judged, and what its file says
-/// beside it.
+/// A trajectory as an episode without a verdict, and the other contents of its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
-    /// The episode; its verdict is none.
+    /// The episode, without a verdict.
     pub episode: Episode,
-    /// The form of the file.
+    /// The format of the file.
     pub form: Form,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Version of the agent.
     pub version: Option<String>,
-    /// The model, as the agent was told to call it.
+    /// The model, as the agent named it.
     pub model: Option<String>,
-    /// How it ended, in the agent's own word.
+    /// How it ended, in the agent's own words.
     pub exit_status: Option<String>,
-    /// Calls, tokens and dollars of the whole, in the agent's own words.
+    /// Total calls, tokens and dollars, as the agent reported them.
     pub totals: Map<String, Value>,
-    /// What is not in the episode as it is in the file, and how often.
+    /// What could not be taken over unchanged, and how often.
     pub remarks: BTreeMap<&'static str, usize>,
 }
 
-/// Whose form a file has.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// SWE-agent's `.traj`.
@@ -67,8 +66,8 @@ impl Form {
     }
 }
 
-/// The trajectory in a file. Its issue is that of `instances` where one has its
-/// id, else what the file shows the agent was first asked.
+/// Reads the trajectory in a file. Its issue is that of the instance with its id, otherwise
+/// the first request to the agent that the file shows.
 ///
 /// # Errors
 /// One sentence that names the file and what is wrong with it.
@@ -112,30 +111,30 @@ fn form(value: &Value) -> Result<Form, String> {
     }
 }
 
-/// The instance by the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
+/// The instance's id in the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
 fn id(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".json").unwrap_or(&name);
     name.strip_suffix(".traj").unwrap_or(name).to_string()
 }
 
-/// What a file tells.
+/// The parsed contents of a file.
 struct Parsed {
     form: Form,
     version: Option<String>,
     model: Option<String>,
-    /// What the agent was first asked.
+    /// The first request to the agent.
     asked: Option<String>,
-    /// Folder it began in.
+    /// The folder in which it started.
     root: Option<String>,
     turns: Vec<Turn>,
     exit_status: Option<String>,
     end: End,
     submission: Option<String>,
     totals: Map<String, Value>,
-    /// Turns and dollars it might take.
+    /// Its limits of turns and dollars.
     limits: (Option<u32>, Option<f64>),
-    /// RFC 3339, and seconds from then to the last thing told.
+    /// The start in RFC 3339, and the seconds from then to the last message.
     time: Option<(String, f64)>,
     remarks: BTreeMap<&'static str, usize>,
 }
@@ -202,7 +201,7 @@ fn tool(turn: &Turn) -> Option<String> {
     }
 }
 
-/// What an agent said.
+/// The output of an agent's model.
 #[derive(Default)]
 struct ModelOutput {
     text: String,
@@ -218,7 +217,7 @@ impl ModelOutput {
     }
 }
 
-/// A turn; budgets and changes of tests are not told by other agents.
+/// A turn. Other agents record neither budgets nor changes of tests.
 fn turn(action: Action, text: String, outcome: Outcome, timings: Timings) -> Turn {
     let left = Budget { turns: 0, tokens: None, seconds: None, usd: None };
     Turn {
@@ -249,7 +248,7 @@ fn string(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).map(str::to_string)
 }
 
-/// Thoughts that a server gives apart from the words.
+/// The reasoning, if a server returned it separately from the text.
 fn thinking(message: &Value) -> Option<String> {
     let blocks = message.get("thinking_blocks").and_then(Value::as_array);
     let thoughts = blocks.into_iter().flatten().filter_map(|block| block.get("thinking"));

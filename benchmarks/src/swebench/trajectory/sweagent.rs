@@ -76,7 +76,7 @@ fn is_demo(item: &Value) -> bool {
     item.get("is_demo").and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Whether a last step is the agent's own note on why it stopped.
+/// Whether the last step is the agent's own note about why it stopped.
 fn is_closing(step: &Value, status: Option<&str>) -> bool {
     let part = |key: &str| step.get(key).and_then(Value::as_str).unwrap_or_default();
     let stopped =
@@ -84,7 +84,7 @@ fn is_closing(step: &Value, status: Option<&str>) -> bool {
     stopped && part("action").is_empty() && part("thought") == part("response")
 }
 
-/// The folder a step was in; older files hold the state as text.
+/// The working directory of a step; older files store the state as text.
 fn folder(step: &Value) -> Option<String> {
     let state = match step.get("state")? {
         Value::String(text) => serde_json::from_str(text).ok()?,
@@ -93,7 +93,7 @@ fn folder(step: &Value) -> Option<String> {
     string(&state, "/working_dir").filter(|folder| folder.starts_with('/'))
 }
 
-/// The model's messages in order, each found by the step it made.
+/// The model's messages in order; each step finds its own.
 struct Conversation<'a> {
     messages: Vec<&'a Value>,
     next: usize,
@@ -165,7 +165,7 @@ fn native(message: &Value) -> Option<Call> {
     Some(Call::Tool { name, args })
 }
 
-/// A call that words make: SWE-agent types them into its shell.
+/// A call in the text: SWE-agent types it into its shell.
 fn in_words(action: &str, remarks: &mut BTreeMap<&'static str, usize>) -> Call {
     if action.trim() == "submit" {
         return Call::Tool { name: "submit".to_string(), args: json!({}) };
@@ -174,8 +174,8 @@ fn in_words(action: &str, remarks: &mut BTreeMap<&'static str, usize>) -> Call {
     command(action)
 }
 
-/// An episode as SWE-agent writes one. `prompt` is what the policy was told
-/// before its first turn.
+/// Converts an episode to SWE-agent's format. `prompt` is what the policy saw before its
+/// first turn.
 ///
 /// Each step's `query` is empty: the whole conversation is in `history`.
 pub fn write(episode: &Episode, prompt: &[Message]) -> Value {
@@ -238,7 +238,7 @@ fn exchanged(turn: &Turn, id: &str) -> [Value; 2] {
     [output, seen]
 }
 
-/// Words that could not be read have no thought in them.
+/// A malformed answer has no thought.
 fn thought(turn: &Turn) -> &str {
     match turn.action.call {
         Call::Malformed(_) => "",
@@ -246,7 +246,7 @@ fn thought(turn: &Turn) -> &str {
     }
 }
 
-/// A call as a person would read it: commands as they are, others by name.
+/// A call in readable form: commands as they are, other calls by name.
 fn action(call: &Call) -> String {
     match call {
         Call::Tool { name, args } if name == BASH => {
@@ -259,7 +259,7 @@ fn action(call: &Call) -> String {
     }
 }
 
-/// Calls, tokens and dollars of the whole, as far as they are known.
+/// Total calls, tokens and dollars, as far as they are known.
 fn totals(episode: &Episode) -> Value {
     let actions = || episode.turns.iter().map(|turn| &turn.action);
     let mut totals = json!({ "api_calls": actions().map(|a| a.usage.calls).sum::<u32>() });

@@ -171,7 +171,7 @@ fn a_trajectory_of_swe_agent_is_turns() {
     assert_eq!(imported.totals["tokens_sent"], 9);
     assert_eq!(imported.remarks["steps after which the model was asked again"], 1);
 
-    // The agent's own note on why it stopped is no step of the model's.
+    // The agent's own note about why it stopped is not a step of the model.
     let note = step("", "Exit due to cost limit", "diff");
     traj["trajectory"].as_array_mut().unwrap().push(note);
     traj["info"]["exit_status"] = json!("submitted (exit_cost)");
@@ -191,7 +191,7 @@ fn calls_in_words_are_commands() {
     let submit = Call::Tool { name: "submit".into(), args: json!({}) };
     assert_eq!(calls(&imported), [command("edit 1:1\nx\nend_of_edit\n"), submit]);
     assert_eq!(imported.remarks["calls in words, kept as commands of `bash`"], 1);
-    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is told") };
+    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is recorded") };
     assert_eq!(
         (*kind, why.as_str()),
         (FailureKind::Infrastructure, "the file does not say how it ended")
