@@ -179,8 +179,8 @@ impl AttemptState<'_> {
     /// Ends the episode with the last submission, if nothing has judged it because
     /// nothing said that it passed. Candidates were: every turn runs their tests.
     async fn end_with_last(&self, end: End) -> Result<Ended, Broke> {
-        let seen = self.turns.iter().rev().map(|turn| &turn.observation);
-        let last = seen.filter_map(|seen| Some((seen, seen.submission()?))).next();
+        let mut seen = self.turns.iter().rev().map(|turn| &turn.observation);
+        let last = seen.find_map(|seen| Some((seen, seen.submission()?)));
         let judged = match last.filter(|(seen, _)| seen.tests.is_none()) {
             Some((seen, submission)) => {
                 let verdict = self.judge(submission).await?;
