@@ -20,7 +20,7 @@ use fixfly_runtime::{
     Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
     Templates, find, read_episodes,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 
 use crate::bench;
 use crate::failure::{Interrupted, Usage};
@@ -183,8 +183,7 @@ async fn episodes(
 
     let jobs = cpus(flags.jobs);
     let settings = settings(flags);
-    fixfly_sandboxes::name_run(flags.output.display().to_string());
-    let host = open_host()?;
+    let host = open_host(&HostOptions { run: flags.output.display().to_string() })?;
     let benchmark = open(flags, open_benchmark, &*host, terminal).await?;
     let split = benchmark.tasks(flags.split).await?;
     let facts = facts(&*benchmark, &split);

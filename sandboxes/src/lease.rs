@@ -1,23 +1,10 @@
 //! Whose a sandbox is. Whatever of it could outlive fixfly names its run and
 //! the process that opened it, so that a later sweep knows what is left over.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Letters of a run's name that are kept in another.
 const LONGEST: usize = 100;
-
-static RUN: OnceLock<String> = OnceLock::new();
-
-/// Names what this process opens sandboxes for, once: a run's folder.
-pub fn name_run(run: impl Into<String>) {
-    let _ = RUN.set(run.into());
-}
-
-/// What this process opens sandboxes for; empty where nobody said.
-pub(crate) fn run() -> &'static str {
-    RUN.get().map_or("", String::as_str)
-}
 
 /// A name that no other sandbox of this machine has.
 pub(crate) fn fresh() -> String {
@@ -26,8 +13,8 @@ pub(crate) fn fresh() -> String {
 }
 
 /// Such a name with the run's in it, for what carries no labels.
-pub(crate) fn fresh_of_run() -> String {
-    format!("{}{}", fresh(), suffix(run()))
+pub(crate) fn fresh_of(run: &str) -> String {
+    format!("{}{}", fresh(), suffix(run))
 }
 
 /// A run's name as the end of a file's: the last of it, where it is long.

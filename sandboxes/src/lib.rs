@@ -8,9 +8,9 @@
 //! ```no_run
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
 //! use fixfly_runtime::{Command, SandboxSpec};
-//! use fixfly_sandboxes::ALL;
+//! use fixfly_sandboxes::{ALL, HostOptions};
 //!
-//! let host = (ALL[0].open)()?;
+//! let host = (ALL[0].open)(&HostOptions::default())?;
 //! let sandbox = host.open(&SandboxSpec::default()).await?;
 //! let output = sandbox.exec(&Command::new(["echo", "hello"])).await?;
 //! assert_eq!(output.stdout, b"hello\n");
@@ -31,11 +31,18 @@ use std::sync::Arc;
 
 use fixfly_runtime::{Entry, Host, SandboxError};
 
-pub use lease::name_run;
 pub use pool::Pool;
 
+/// What a host is opened for.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// Folder of the run, empty if there is none: part of the name or the labels of all that
+    /// could outlive fixfly.
+    pub run: String,
+}
+
 /// Makes a host of sandboxes.
-pub type Open = fn() -> Result<Arc<dyn Host>, SandboxError>;
+pub type Open = fn(&HostOptions) -> Result<Arc<dyn Host>, SandboxError>;
 
 /// Every way to open sandboxes.
 pub const ALL: &[Entry<Open>] = &[

@@ -11,7 +11,7 @@ use fixfly_runtime::{
     Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
     Split, Task, Templates, Tool, View, attempt,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 use fixfly_train::{
     Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
     same_code,
@@ -176,7 +176,10 @@ impl Bench {
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
         let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
-        let pool = Pool::new((host.map_err(Usage)?.open)()?, 2 * flags.teacher.jobs());
+        let pool = Pool::new(
+            (host.map_err(Usage)?.open)(&HostOptions::default())?,
+            2 * flags.teacher.jobs(),
+        );
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
         Ok(Bench { benchmark, tasks, pool, tools, templates: Templates::load(None)? })
     }

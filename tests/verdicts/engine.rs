@@ -13,7 +13,10 @@ use fixfly_runtime::{Boundary, End, FailureKind, read_episodes};
 const PATIENCE: usize = 3;
 
 async fn has_docker() -> bool {
-    let parts = (fixfly_sandboxes::docker::ENTRY.open)().unwrap().parts().await;
+    let parts = (fixfly_sandboxes::docker::ENTRY.open)(&fixfly_sandboxes::HostOptions::default())
+        .unwrap()
+        .parts()
+        .await;
     let lack = parts.iter().find(|part| part.is_missing());
     lack.inspect(|part| eprintln!("skipped: {}", part.mend)).is_none()
 }

@@ -127,7 +127,7 @@ fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
 /// Whether that sandbox is there; what is missing is printed.
 async fn is_here(sandbox: &str) -> bool {
     let entry = fixfly_sandboxes::ALL.iter().find(|entry| entry.name == sandbox).unwrap();
-    let parts = (entry.open)().unwrap().parts().await;
+    let parts = (entry.open)(&fixfly_sandboxes::HostOptions::default()).unwrap().parts().await;
     let missing = parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none());
     missing.inspect(|part| eprintln!("skipped `{sandbox}`: {}", part.mend)).is_none()
 }
