@@ -20,7 +20,7 @@ use fixfly_benchmarks::{Methods, RunPath, django};
 use fixfly_runtime::{
     Answer, Benchmark, Command, Evaluator, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
 };
-use fixfly_sandboxes::ALL;
+use fixfly_sandboxes::{ALL, HostOptions};
 
 /// Where `scripts/peers/sandboxes` puts SWE-ReX, and what asks it.
 const PEER: [&str; 2] =
@@ -63,7 +63,7 @@ async fn main() {
     let task = tasks.iter().find(served).expect("an item that every sandbox serves");
     let mut rows = Vec::new();
     for entry in ALL {
-        let host = (entry.open)().expect("a host");
+        let host = (entry.open)(&HostOptions::default()).expect("a host");
         match host.open(&spec()).await {
             Ok(sandbox) => sandbox.close().await.expect("an end"),
             Err(why) => {

@@ -18,7 +18,7 @@ use fixfly_policies::Open;
 use fixfly_runtime::{
     Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 
 struct Work {
     benchmark: Arc<Methods>,
@@ -72,7 +72,7 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         let Open::Answers(open) = entry.open else { unreachable!("{name} answers") };
         open(benchmark.clone())
     };
-    let host = (fixfly_sandboxes::ALL[0].open)().expect("a host");
+    let host = (fixfly_sandboxes::ALL[0].open)(&HostOptions::default()).expect("a host");
     let work = Arc::new(Work {
         controls: vec![(control("oracle"), true), (control("null"), false)],
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),

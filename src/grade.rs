@@ -211,7 +211,7 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
 
 fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
     let entry = find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox).map_err(Usage)?;
-    Ok((entry.open)()?)
+    Ok((entry.open)(&fixfly_sandboxes::HostOptions::default())?)
 }
 
 /// Grades all patches in parallel. Infrastructure failures are returned separately.

@@ -16,7 +16,7 @@ use fixfly_runtime::{
     Benchmark, Entry, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy,
     Run, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, find, read_episodes,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 
 use crate::bench;
 use crate::failure::{Interrupted, Usage};
@@ -203,8 +203,7 @@ async fn episodes(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let replayed = recording(spec)?;
-    fixfly_sandboxes::name_run(spec.output.display().to_string());
-    let host = (named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)()?;
+    let host = host(spec)?;
     let benchmark = open(flags, spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
     let sources = Sources { episodes: &replayed, model: spec.model.as_ref() };
@@ -245,6 +244,12 @@ async fn episodes(
     Ok(outcome)
 }
 
+/// Opens the sandboxes' host, in the run's name.
+fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
+    let options = HostOptions { run: spec.output.display().to_string() };
+    Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
+}
+
 fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {
     match error {
         fixfly_policies::OpenError::Usage(why) => Usage(why).into(),
@@ -254,7 +259,7 @@ fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {
 
 /// What the run would take.
 async fn dry_run(flags: &Flags, spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> {
-    let host = (named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)()?;
+    let host = host(spec)?;
     let benchmark = open(flags, spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
     estimate::table(spec, &selection, &*benchmark, &spec.templates()?)

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
 use fixfly_runtime::{Impact, Protection, SandboxSpec};
-use fixfly_sandboxes::{ALL, local};
+use fixfly_sandboxes::{ALL, HostOptions, local};
 
 use crate::terminal::{self, Terminal};
 
@@ -102,7 +102,7 @@ async fn containers() -> anyhow::Result<usize> {
 async fn doctor() -> String {
     let mut text = String::new();
     for entry in ALL {
-        let (protections, isolation) = match (entry.open)() {
+        let (protections, isolation) = match (entry.open)(&HostOptions::default()) {
             Ok(host) => (host.protections().await, host.isolation()),
             Err(why) => (Vec::new(), why.to_string()),
         };

@@ -47,7 +47,11 @@ pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>)
 pub(crate) async fn opened(spec: &SandboxSpec) -> Vec<(&'static str, Box<dyn Sandbox>)> {
     let mut opened = Vec::new();
     for entry in fixfly_sandboxes::ALL {
-        match (entry.open)().expect("a host").open(spec).await {
+        match (entry.open)(&fixfly_sandboxes::HostOptions::default())
+            .expect("a host")
+            .open(spec)
+            .await
+        {
             Ok(sandbox) => opened.push((entry.name, sandbox)),
             Err(why) => eprintln!("skipped {}: {why}", entry.name),
         }

@@ -48,7 +48,7 @@ pub use sweep::sweep;
 pub const ENTRY: Entry<Open> = Entry {
     name: "docker",
     about: "containers of a Docker engine (DOCKER_HOST), of an image made by `fixfly sandbox image build`",
-    open: || Ok(Arc::new(Engine::default())),
+    open: |options| Ok(Arc::new(Engine::default().for_run(&options.run))),
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,6 +62,8 @@ const ENOENT: i32 = 2;
 /// Opens containers.
 #[derive(Default)]
 pub struct Engine {
+    /// The run that the containers are labelled with.
+    run: String,
     /// `None` for the engine of `DOCKER_HOST`.
     address: Option<String>,
     patience: Patience,
@@ -69,6 +71,7 @@ pub struct Engine {
 }
 
 struct Ready {
+    run: String,
     docker: Docker,
     info: SystemInfo,
     patience: Patience,
@@ -79,7 +82,12 @@ struct Ready {
 impl Engine {
     /// An engine by its address (`unix:///…`, `tcp://…`, `ssh://…`).
     pub fn at(address: &str, patience: Patience) -> Engine {
-        Engine { address: Some(address.to_owned()), patience, ready: OnceCell::new() }
+        Engine { address: Some(address.to_owned()), patience, ..Engine::default() }
+    }
+
+    /// Labels the containers with that run.
+    pub fn for_run(self, run: &str) -> Engine {
+        Engine { run: run.to_owned(), ..self }
     }
 
     async fn ready(&self) -> Result<&Ready, SandboxError> {
@@ -93,8 +101,9 @@ impl Engine {
                     .ask(|| docker.info())
                     .await
                     .map_err(|why| SandboxError::Open(why.to_string()))?;
-                let trees = engine::is_elsewhere(address, &info).then(Trees::default);
-                Ok(Ready { docker, info, patience: self.patience, trees })
+                let run = self.run.clone();
+                let trees = engine::is_elsewhere(address, &info).then(|| Trees::new(&run));
+                Ok(Ready { run, docker, info, patience: self.patience, trees })
             })
             .await
     }
@@ -182,7 +191,8 @@ async fn start(
     let image = ready.image(spec).await?;
     let shown = ready.shown(spec, &image).await?;
     let processors = info.ncpu.unwrap_or(1);
-    let body = container::body(spec, &image, &name, processors, private, &shown);
+    let labels = container::labels(&ready.run, &name);
+    let body = container::body(spec, &image, labels, processors, private, &shown);
     let named = CreateContainerOptionsBuilder::default().name(&name).build();
     let gone = Removal { docker: docker.clone(), patience: *patience, name: name.clone() };
     let created = patience.ask(|| docker.create_container(Some(named.clone()), body.clone())).await;

@@ -1,24 +1,10 @@
 //! Ownership of sandboxes. Everything that could outlive fixfly contains the names of its
 //! run and of the process that opened it, so that a later sweep recognises leftovers.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Maximum number of letters of a run's name in another name.
 const LONGEST: usize = 100;
-
-static RUN: OnceLock<String> = OnceLock::new();
-
-/// Sets the name of the run that this process opens sandboxes for: its folder. Only the
-/// first call counts.
-pub fn name_run(run: impl Into<String>) {
-    let _ = RUN.set(run.into());
-}
-
-/// The name of the run, or the empty string if none is set.
-pub(crate) fn run() -> &'static str {
-    RUN.get().map_or("", String::as_str)
-}
 
 /// A name that is unique on this machine.
 pub(crate) fn fresh() -> String {
@@ -27,8 +13,8 @@ pub(crate) fn fresh() -> String {
 }
 
 /// A unique name that contains the run's name, for what carries no labels.
-pub(crate) fn fresh_of_run() -> String {
-    format!("{}{}", fresh(), suffix(run()))
+pub(crate) fn fresh_of(run: &str) -> String {
+    format!("{}{}", fresh(), suffix(run))
 }
 
 /// A run's name as a suffix for another name; a long one is shortened to its end.

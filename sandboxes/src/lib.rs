@@ -8,9 +8,9 @@
 //! ```no_run
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
 //! use fixfly_runtime::{Command, SandboxSpec};
-//! use fixfly_sandboxes::ALL;
+//! use fixfly_sandboxes::{ALL, HostOptions};
 //!
-//! let host = (ALL[0].open)()?;
+//! let host = (ALL[0].open)(&HostOptions::default())?;
 //! let sandbox = host.open(&SandboxSpec::default()).await?;
 //! let output = sandbox.exec(&Command::new(["echo", "hello"])).await?;
 //! assert_eq!(output.stdout, b"hello\n");
@@ -29,13 +29,29 @@ pub mod wasm;
 
 use std::sync::Arc;
 
-use fixfly_runtime::{Entry, Host, SandboxError};
+use fixfly_runtime::{Entry, Host, SandboxError, find};
 
-pub use lease::name_run;
 pub use pool::Pool;
 
+/// What a host is opened for.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// Folder of the run, empty if there is none: part of the name or the labels of all that
+    /// could outlive fixfly.
+    pub run: String,
+}
+
 /// Opens a host of sandboxes.
-pub type Open = fn() -> Result<Arc<dyn Host>, SandboxError>;
+pub type Open = fn(&HostOptions) -> Result<Arc<dyn Host>, SandboxError>;
+
+/// Opens the host of that name for a run.
+///
+/// # Errors
+/// [`SandboxError`] if there is none of that name, or it cannot be opened.
+pub fn open(name: &str, run: &str) -> Result<Arc<dyn Host>, SandboxError> {
+    let entry = find("sandbox", ALL, name).map_err(SandboxError::Open)?;
+    (entry.open)(&HostOptions { run: run.into() })
+}
 
 /// All kinds of sandboxes.
 pub const ALL: &[Entry<Open>] = &[

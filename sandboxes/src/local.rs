@@ -36,42 +36,43 @@ use recipe::Opener;
 use run::Run;
 use world::World;
 
-use crate::Open;
+use crate::{HostOptions, Open};
 
 /// The `local` plug-in.
 pub const ENTRY: Entry<Open> = Entry {
     name: "local",
     about: "Linux namespaces on this machine; no daemon, no root needed",
-    open: || Ok(Arc::new(Local::new())),
+    open: |options| Ok(Arc::new(Local::new(options))),
 };
 
 /// Opens sandboxes on this machine.
 pub struct Local {
+    run: String,
     groups: Arc<Hierarchy>,
     guard: Arc<Guard>,
 }
 
 impl Local {
     /// Finds out what this machine provides.
-    pub fn new() -> Local {
+    pub fn new(options: &HostOptions) -> Local {
         let groups = Hierarchy::find();
         groups.sweep();
-        Local { groups: Arc::new(groups), guard: Arc::new(Guard::new()) }
+        Local { run: options.run.clone(), groups: Arc::new(groups), guard: Arc::new(Guard::new()) }
     }
 }
 
 impl Default for Local {
     fn default() -> Self {
-        Local::new()
+        Local::new(&HostOptions::default())
     }
 }
 
 #[async_trait]
 impl Host for Local {
     async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let (spec, groups) = (spec.clone(), Arc::clone(&self.groups));
+        let (spec, run, groups) = (spec.clone(), self.run.clone(), Arc::clone(&self.groups));
         let guard = Arc::clone(&self.guard);
-        let opened = blocking(move || open(spec, &groups, guard)).await;
+        let opened = blocking(move || open(spec, &run, &groups, guard)).await;
         Ok(Box::new(opened.map_err(SandboxError::Open)??))
     }
 
@@ -95,6 +96,7 @@ pub fn sweep() -> usize {
 
 fn open(
     spec: SandboxSpec,
+    run: &str,
     groups: &Hierarchy,
     guard: Arc<Guard>,
 ) -> Result<LocalSandbox, SandboxError> {
@@ -120,7 +122,7 @@ fn open(
         })?;
     }
     let group =
-        groups.group(&spec.limits).map_err(|why| failed(format!("making a cgroup: {why}")))?;
+        groups.group(run, &spec.limits).map_err(|why| failed(format!("making a cgroup: {why}")))?;
     let servers = tokio::sync::Mutex::default();
     Ok(LocalSandbox { world: Arc::new(world), spec, servers, group, guard })
 }

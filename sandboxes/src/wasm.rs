@@ -29,8 +29,8 @@ use process::Server;
 use stdio::{Input, Keep, Printed, lock};
 use tree::Tree;
 
-use crate::Open;
 use crate::local::Local;
+use crate::{HostOptions, Open};
 
 pub use component::{Ready, Step, build, build_ready};
 
@@ -39,7 +39,7 @@ pub const ENTRY: Entry<Open> = Entry {
     name: "wasm",
     about: "Python in WebAssembly, with no processes, threads or sockets; runs the items that \
             need none, and confirms what passes in `local`",
-    open: || Ok(Arc::new(Wasm::new())),
+    open: |options| Ok(Arc::new(Wasm::new(options))),
 };
 
 /// Default timeout of a command.
@@ -61,9 +61,9 @@ pub struct Wasm {
 impl Wasm {
     /// Removes what dead sandboxes left behind. The component is loaded with the first
     /// sandbox.
-    pub fn new() -> Wasm {
+    pub fn new(options: &HostOptions) -> Wasm {
         sweep();
-        Wasm { machines: Mutex::default(), judge: Arc::new(Local::new()) }
+        Wasm { machines: Mutex::default(), judge: Arc::new(Local::new(options)) }
     }
 
     fn machine(&self, mounts: &[Mount]) -> Result<Arc<Machine>, SandboxError> {
@@ -79,7 +79,7 @@ impl Wasm {
 
 impl Default for Wasm {
     fn default() -> Self {
-        Wasm::new()
+        Wasm::new(&HostOptions::default())
     }
 }
 

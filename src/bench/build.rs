@@ -214,7 +214,7 @@ fn examine(
 pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
     Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
         .map_err(anyhow::Error::msg)?
-        .open)()?)
+        .open)(&fixfly_sandboxes::HostOptions::default())?)
 }
 
 /// Runs `work` on all CPUs.

@@ -13,7 +13,7 @@ use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Task, TestOutcome, find,
     first,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
@@ -97,7 +97,7 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let jobs = cpus(flags.jobs);
     let host = |name: &str| -> anyhow::Result<Arc<dyn Host>> {
         let entry = find("sandbox", fixfly_sandboxes::ALL, name).map_err(Usage)?;
-        Ok((entry.open)()?)
+        Ok((entry.open)(&HostOptions::default())?)
     };
     let prober = Prober {
         methods: Arc::new(methods),

@@ -11,7 +11,7 @@ use fixfly_runtime::{
     Attempt, Benchmark, Episode, Policy, SelectError, Split, Task, TaskKind, Templates, Tool,
     attempt, find, first, split_supported,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
@@ -84,7 +84,8 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         crate::bench::methods(named(fixfly_benchmarks::ALL, "benchmark", &flags.benchmark)?)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
-    let host = (named(fixfly_sandboxes::ALL, "sandbox", &flags.sandbox)?.open)()?;
+    let host =
+        (named(fixfly_sandboxes::ALL, "sandbox", &flags.sandbox)?.open)(&HostOptions::default())?;
     let mut controls = Vec::new();
     for (name, solves) in [("oracle", true), ("null", false)] {
         let Open::Answers(open) = &named(fixfly_policies::ALL, "policy", name)?.open else {

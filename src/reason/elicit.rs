@@ -14,7 +14,7 @@ use fixfly_runtime::{
     Action, Attempt, Benchmark, Budget, Call, Host, Policy, PolicyError, Split, Task, TaskKind,
     Templates, Tool, View, attempt,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{HostOptions, Pool};
 use serde_json::json;
 
 use super::teacher::{self, Verb};
@@ -133,7 +133,10 @@ impl Bench {
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
         let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
-        let pool = Pool::new((host.map_err(Usage)?.open)()?, 2 * flags.teacher.jobs());
+        let pool = Pool::new(
+            (host.map_err(Usage)?.open)(&HostOptions::default())?,
+            2 * flags.teacher.jobs(),
+        );
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
         Ok(Bench {
             benchmark,

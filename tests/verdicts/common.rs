@@ -151,6 +151,6 @@ impl Bench {
 
 /// A sandbox that nobody has used.
 pub(crate) async fn sandbox(task: &Task) -> Box<dyn Sandbox> {
-    let host = (fixfly_sandboxes::ALL[0].open)().unwrap();
+    let host = (fixfly_sandboxes::ALL[0].open)(&fixfly_sandboxes::HostOptions::default()).unwrap();
     host.open(&task.sandbox).await.unwrap()
 }

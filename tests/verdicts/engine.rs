@@ -13,7 +13,11 @@ use fixfly_runtime::{Boundary, End, FailureKind, read_episodes};
 const PATIENCE: usize = 3;
 
 async fn has_docker() -> bool {
-    let protections = (fixfly_sandboxes::docker::ENTRY.open)().unwrap().protections().await;
+    let protections =
+        (fixfly_sandboxes::docker::ENTRY.open)(&fixfly_sandboxes::HostOptions::default())
+            .unwrap()
+            .protections()
+            .await;
     let missing = protections.iter().find(|protection| protection.is_missing());
     missing.inspect(|protection| eprintln!("skipped: {}", protection.remedy)).is_none()
 }

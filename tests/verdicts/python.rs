@@ -159,7 +159,10 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
     let truth = source::source_of(&text, method);
     let mutant = truth.replacen(change.0, change.1, 1);
     assert_ne!(mutant, truth);
-    let host = (find("sandbox", fixfly_sandboxes::ALL, "local").unwrap().open)().unwrap();
+    let host = (find("sandbox", fixfly_sandboxes::ALL, "local").unwrap().open)(
+        &fixfly_sandboxes::HostOptions::default(),
+    )
+    .unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for candidate in [truth, source::stub(&text, method), mutant] {
         let spliced = source::spliced(&text, method, &candidate);

@@ -128,7 +128,8 @@ fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
 /// Whether that sandbox is there; what is missing is printed.
 async fn is_here(sandbox: &str) -> bool {
     let entry = fixfly_sandboxes::ALL.iter().find(|entry| entry.name == sandbox).unwrap();
-    let protections = (entry.open)().unwrap().protections().await;
+    let protections =
+        (entry.open)(&fixfly_sandboxes::HostOptions::default()).unwrap().protections().await;
     let missing = protections
         .iter()
         .find(|protection| protection.impact == Impact::NoSandbox && protection.by.is_none());

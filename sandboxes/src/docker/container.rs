@@ -10,7 +10,7 @@ use bollard::models::{
 use fixfly_runtime::{MountMode, SandboxSpec};
 
 use super::seccomp;
-use crate::lease::{self, machine, owner};
+use crate::lease::{machine, owner};
 
 /// The label with the owner of a container.
 pub(super) const OWNER: &str = "dev.fixfly.owner";
@@ -41,11 +41,11 @@ pub(super) enum Source {
 }
 
 /// The labels of everything that is created under this lease.
-pub(super) fn labels(lease: &str) -> HashMap<String, String> {
+pub(super) fn labels(run: &str, lease: &str) -> HashMap<String, String> {
     HashMap::from([
         (OWNER.to_owned(), owner()),
         (LEASE.to_owned(), lease.to_owned()),
-        (RUN.to_owned(), lease::run().to_owned()),
+        (RUN.to_owned(), run.to_owned()),
         (MACHINE.to_owned(), machine()),
     ])
 }
@@ -63,7 +63,7 @@ fn user() -> String {
 pub(super) fn body(
     spec: &SandboxSpec,
     image: &str,
-    name: &str,
+    labels: HashMap<String, String>,
     processors: i64,
     private: &[u64],
     shown: &[Shown],
@@ -76,7 +76,7 @@ pub(super) fn body(
         entrypoint: Some(Vec::new()),
         cmd: Some(agent.map(str::to_owned).into()),
         env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
-        labels: Some(labels(name)),
+        labels: Some(labels),
         working_dir: Some(if spec.workdir.is_empty() { "/".into() } else { spec.workdir.clone() }),
         open_stdin: Some(true),
         // The agent's input ends with fixfly, and the container with its input.

@@ -26,11 +26,18 @@ const PLACE: &str = "/tree";
 /// Time limit of a copy.
 const UPLOAD: Duration = Duration::from_secs(1800);
 
-/// The volumes of this process.
-#[derive(Default)]
-pub(super) struct Trees(Mutex<HashMap<PathBuf, Arc<OnceCell<String>>>>);
+/// The volumes of one host.
+pub(super) struct Trees {
+    run: String,
+    volumes: Mutex<HashMap<PathBuf, Arc<OnceCell<String>>>>,
+}
 
 impl Trees {
+    /// No volumes yet; those made later bear the run.
+    pub(super) fn new(run: &str) -> Trees {
+        Trees { run: run.to_owned(), volumes: Mutex::default() }
+    }
+
     /// The volume with a copy of this folder.
     pub(super) async fn volume(
         &self,
@@ -40,7 +47,7 @@ impl Trees {
         from: &Path,
     ) -> Result<String, SandboxError> {
         let cell = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(from.to_owned()).or_default())
         };
         let failed = |why: String| {
@@ -51,7 +58,8 @@ impl Trees {
                 return Err("only folders can be copied to an engine elsewhere".to_owned());
             }
             let name = lease::fresh();
-            let filled = fill(docker, patience, image, from, &name).await;
+            let labels = labels(&self.run, &name);
+            let filled = fill(docker, patience, image, from, &name, labels).await;
             if filled.is_err() {
                 let _ =
                     patience.ask(|| docker.remove_volume(&name, None::<RemoveVolumeOptions>)).await;
@@ -68,11 +76,12 @@ async fn fill(
     image: &str,
     from: &Path,
     name: &str,
+    labels: HashMap<String, String>,
 ) -> Result<(), String> {
     let message = |why: bollard::errors::Error| why.to_string();
     let volume = VolumeCreateRequest {
         name: Some(name.to_owned()),
-        labels: Some(labels(name)),
+        labels: Some(labels.clone()),
         ..VolumeCreateRequest::default()
     };
     patience.ask(|| docker.create_volume(volume.clone())).await.map_err(message)?;
@@ -86,7 +95,7 @@ async fn fill(
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: Some(vec!["true".to_owned()]),
-        labels: Some(labels(name)),
+        labels: Some(labels),
         network_disabled: Some(true),
         host_config: Some(HostConfig { mounts: Some(vec![shown]), ..HostConfig::default() }),
         ..ContainerCreateBody::default()

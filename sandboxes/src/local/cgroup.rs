@@ -56,8 +56,8 @@ impl Hierarchy {
     }
 
     /// Makes a group with these limits.
-    pub(super) fn group(&self, limits: &Limits) -> io::Result<Group> {
-        let name = lease::fresh_of_run();
+    pub(super) fn group(&self, run: &str, limits: &Limits) -> io::Result<Group> {
+        let name = lease::fresh_of(run);
         let memory = (limits.memory_mb << 20).to_string();
         let processes = limits.processes.to_string();
         let mut group = Group::default();

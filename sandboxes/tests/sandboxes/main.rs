@@ -6,6 +6,7 @@ mod common;
 mod contract;
 #[cfg(feature = "docker")]
 mod engine;
+mod leases;
 mod programs;
 mod red_team;
 mod world;

@@ -91,7 +91,8 @@ async fn a_mount_that_cannot_be_is_an_error_that_names_it() {
         let mut spec = spec();
         spec.mounts = vec![mount(from.as_ref(), to, MountMode::ReadOnly)];
         for entry in fixfly_sandboxes::ALL {
-            let opened = (entry.open)().unwrap().open(&spec).await;
+            let opened =
+                (entry.open)(&fixfly_sandboxes::HostOptions::default()).unwrap().open(&spec).await;
             let why = opened.err().unwrap();
             let says = |word| why.to_string().contains(word);
             assert!(beyond(&why) || says(from) || says(to), "{why}");

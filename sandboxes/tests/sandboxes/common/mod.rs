@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use fixfly_runtime::{
     Command, Host, Mount, MountMode, Output, Sandbox, SandboxError, SandboxSpec, Status,
 };
-use fixfly_sandboxes::ALL;
+use fixfly_sandboxes::{ALL, HostOptions};
 
 pub(crate) fn spec() -> SandboxSpec {
     let env = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
@@ -59,7 +59,7 @@ async fn opened(
 ) -> Vec<(Arc<dyn Host>, Box<dyn Sandbox>)> {
     let mut opened = Vec::new();
     for entry in ALL.iter().filter(|entry| wanted(entry.name)) {
-        let host = (entry.open)().unwrap();
+        let host = (entry.open)(&HostOptions::default()).unwrap();
         match host.open(spec).await {
             Ok(sandbox) => opened.push((host, sandbox)),
             Err(why) if beyond(&why) => eprintln!("skipped `{}`: {why}", entry.name),
