@@ -20,9 +20,12 @@ mod benchmark;
 mod chat;
 mod episode;
 mod feedback;
+mod files;
 mod generation;
+mod hash;
 mod history;
 mod home;
+mod parallel;
 mod policy;
 mod registry;
 mod render;
@@ -40,9 +43,12 @@ pub use episode::{
     TestResult, Timings, Turn, Usage, Verdict,
 };
 pub use feedback::feedback;
+pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use hash::{hex, sha256};
 pub use history::{History, shown};
 pub use home::home;
+pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::{Message, Role, TemplateError, Templates, code_block, render};

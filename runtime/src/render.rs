@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::episode::Turn;
+use crate::hash::hex;
 use crate::history::{elided, shown};
 use crate::task::{Issue, Method, Statement, Task};
 
@@ -147,7 +148,7 @@ impl Templates {
             try_out(&environment, about, name)
                 .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
         }
-        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(hasher.finalize());
         Ok(Templates { environment, hash })
     }
 

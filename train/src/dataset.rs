@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use fixfly_runtime::hex;
 use sha2::{Digest, Sha256};
 
 use crate::error::DatasetError;
 use crate::row::Row;
+use crate::sha256;
 use crate::summary::{SCHEMA, Summary};
-use crate::{hex, sha256};
 
 pub(crate) const ROWS: &str = "rows.jsonl";
 pub(crate) const SUMMARY: &str = "dataset.json";
@@ -93,7 +94,7 @@ impl Dataset {
         loop {
             let bytes = reader.fill_buf().map_err(io)?;
             if bytes.is_empty() {
-                return Ok(hex(hasher));
+                return Ok(hex(hasher.finalize()));
             }
             hasher.update(bytes);
             let read = bytes.len();

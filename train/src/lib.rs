@@ -32,8 +32,7 @@ mod tokens;
 mod traces;
 mod write;
 
-use fixfly_runtime::Task;
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{Task, sha256};
 
 pub use audit::{Finding, Findings, HeldOut};
 pub use build::{Build, Run};
@@ -86,13 +85,4 @@ pub struct Known<'a> {
     pub held_out: Vec<HeldOut>,
     /// How its source text is compared.
     pub language: &'a dyn Language,
-}
-
-/// SHA-256, hexadecimal.
-fn sha256(bytes: &[u8]) -> String {
-    hex(Sha256::new_with_prefix(bytes))
-}
-
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, hex, sha256};
 use sha2::{Digest, Sha256};
 
 use super::environment::{python, run};
 use super::unwritable;
-use crate::manifest::{Source, sha256};
+use crate::manifest::Source;
 
 /// Downloads a pinned release's source archive from PyPI, or takes `archive`,
 /// checks its hash and unpacks it to `folder/source`.
@@ -206,7 +206,7 @@ impl Files {
             hasher.update(format!("{}\0{}\0", path.display(), bytes.len()));
             hasher.update(&bytes);
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hasher.finalize()))
     }
 
     fn copy(&self, to: &Path) -> std::io::Result<()> {

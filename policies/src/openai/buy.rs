@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fixfly_runtime::{Finish, Limit, PolicyError, Request, View};
+use fixfly_runtime::{Finish, Limit, PolicyError, Request, View, sha256};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::OpenAi;
 use super::journal::{Journal, Line};
@@ -90,7 +89,7 @@ impl OpenAi {
 
     fn asked(&self, body: Value, sample: u32, seed: u64, left: Option<f64>) -> Asked {
         let whole = json!([self.teacher.base_url, body, sample]).to_string();
-        let key = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = sha256(whole);
         let worst = Tokens {
             prompt: tokens_at_most(&body),
             completion: u64::from(self.teacher.sampling.max_tokens.unwrap_or_default()),
