@@ -9,7 +9,9 @@ mod dataset;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+mod flags;
 mod grade;
+mod machine;
 mod reason;
 mod report;
 mod run;
@@ -17,6 +19,7 @@ mod sandbox;
 mod schema;
 mod swebench;
 mod sweep;
+mod tasks;
 mod terminal;
 mod train;
 mod trajectory;

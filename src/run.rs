@@ -3,13 +3,12 @@
 mod glob;
 mod interrupts;
 pub(crate) mod issues;
-mod machine;
 pub(crate) mod model;
 mod progress;
 mod queue;
 mod record;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,22 +16,23 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
-    Templates, find, read_episodes,
+    Benchmark, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task, Templates,
+    read_episodes,
 };
 use fixfly_sandboxes::Pool;
 
-use crate::bench;
 use crate::failure::{Interrupted, Usage};
+use crate::flags::{choices, named, split};
+use crate::machine::{self, cpus};
 use crate::report;
 use crate::sandbox;
+use crate::tasks::{first, supported_tasks};
 use crate::terminal::Terminal;
 use glob::matches;
 pub(crate) use interrupts::Interrupts;
-pub(crate) use machine::now;
 use progress::Progress;
 use queue::{MAX_CONSECUTIVE_FAILURES, Queue, RunContext, RunOutcome, Work};
-pub(crate) use record::{episode_seed, hex};
+pub(crate) use record::episode_seed;
 use record::{facts, record};
 
 #[derive(Debug, Args)]
@@ -116,25 +116,6 @@ pub(crate) struct Flags {
 
 /// Default number of turns of a method's episode.
 const TURNS: u32 = 5;
-
-/// The help text of a flag that takes a plug-in's name.
-pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
-    let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
-    format!("{what}:{}", names.collect::<String>())
-}
-
-/// The split of that name.
-pub(crate) fn split(name: &str) -> Result<Split, String> {
-    Split::ALL
-        .into_iter()
-        .find(|split| split.name() == name)
-        .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
-}
-
-/// The number of parallel jobs: as given, or one per CPU.
-pub(crate) fn cpus(asked: Option<u32>) -> usize {
-    asked.map_or_else(machine::cpus, |jobs| jobs as usize)
-}
 
 pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let ended = run_by(flags, None, terminal)?;
@@ -318,10 +299,6 @@ async fn open(
     }
 }
 
-fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
-    find(kind, all, name).map_err(Usage)
-}
-
 fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
     let name = &flags.policy;
     match (policy, &flags.replay) {
@@ -341,36 +318,6 @@ fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
                 .into())
         }
         (_, None) => Ok(Vec::new()),
-    }
-}
-
-/// The tasks that the sandbox supports. Reports how many it does not.
-pub(crate) fn supported_tasks(
-    (sandbox, split): (&str, Split),
-    benchmark: &dyn Benchmark,
-    tasks: Vec<Task>,
-    terminal: &Terminal,
-) -> anyhow::Result<Vec<Task>> {
-    let (total, mut unsupported) = (tasks.len(), BTreeMap::<String, usize>::new());
-    let supported: Vec<Task> = tasks
-        .into_iter()
-        .filter(|task| match benchmark.unsupported(task, sandbox) {
-            Some(why) => {
-                *unsupported.entry(why).or_default() += 1;
-                false
-            }
-            None => true,
-        })
-        .collect();
-    if !unsupported.is_empty() {
-        let (count, name) = (supported.len(), split.name());
-        terminal
-            .status(&format!("{sandbox} supports {count} of {total} tasks ({name}); unsupported:"));
-        terminal.status(bench::reasons(unsupported).trim_end());
-    }
-    match supported.is_empty() && total > 0 {
-        true => Err(Usage(format!("the sandbox `{sandbox}` supports none of the tasks")).into()),
-        false => Ok(supported),
     }
 }
 
@@ -398,14 +345,6 @@ fn chosen(flags: &Flags, tasks: Vec<Task>) -> Vec<Task> {
         task.budget.turns = flags.turns.unwrap_or(usual);
         task.budget.usd = flags.model.cost_limit();
     }
-    tasks
-}
-
-/// The first `limit` tasks, sorted by id: a sandbox keeps the fixtures of one
-/// file's tests for a while.
-pub(crate) fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
-    tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
-    tasks.sort_by(|one, other| one.id.cmp(&other.id));
     tasks
 }
 

@@ -12,7 +12,8 @@ use fixfly_runtime::{Host, Split};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::faults;
-use crate::run::{cpus, split};
+use crate::flags::{named, split};
+use crate::machine::cpus;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Subcommand)]
@@ -198,9 +199,7 @@ fn examine(
 }
 
 pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
-    Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
-        .map_err(anyhow::Error::msg)?
-        .open)()?)
+    Ok((named("sandbox", fixfly_sandboxes::ALL, "local")?.open)()?)
 }
 
 /// Runs `work` on all CPUs.

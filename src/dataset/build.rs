@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::known::{benchmark, known, original};
 use super::look;
 use crate::failure::Usage;
-use crate::run::choices;
+use crate::flags::choices;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]

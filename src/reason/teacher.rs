@@ -12,15 +12,15 @@ use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Settings};
-use fixfly_runtime::{Completion, Message, Policy, PolicyError, Request};
+use fixfly_runtime::{Completion, Message, Parallel, Policy, PolicyError, Request, sha256};
 use fixfly_train::{Answered, Answers, Outcome, Tally, Trace};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
 
 use crate::failure::{Interrupted, Usage};
-use crate::run::{Interrupts, cpus, episode_seed, hex, model};
+use crate::flags::named;
+use crate::machine::cpus;
+use crate::run::{Interrupts, episode_seed, model};
 use crate::terminal::{Terminal, print};
 
 /// Flags of both subcommands.
@@ -159,8 +159,7 @@ impl Flags {
     }
 
     fn policy(&self, settings: &Settings) -> anyhow::Result<Box<dyn Policy>> {
-        let entry =
-            fixfly_runtime::find("policy", fixfly_policies::ALL, &self.policy).map_err(Usage)?;
+        let entry = named("policy", fixfly_policies::ALL, &self.policy)?;
         match entry.open {
             Open::Model(open) => Ok(open(settings).map_err(Usage)?),
             _ => Err(Usage(format!(
@@ -202,41 +201,32 @@ impl Asking {
         terminal: &Terminal,
     ) -> anyhow::Result<Ended> {
         let mut interrupts = Interrupts::listen()?;
-        let mut running: JoinSet<Result<(), String>> = JoinSet::new();
+        let mut rows = Parallel::new(jobs, wanted.map(|wanted| self.clone().row(wanted)));
         let mut ended = Ended::default();
-        let mut wanted = wanted.peekable();
         let bar = Bar::new(terminal, total);
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         let mut done = 0;
         loop {
-            while !ended.stopped && ended.why.is_none() && running.len() < jobs {
-                let Some(next) = wanted.next() else { break };
-                let next = next?;
-                match self.answers().next(next.row(), self.max_attempts) {
-                    None => done += 1,
-                    Some(_) => drop(running.spawn(self.clone().row(next))),
-                }
-            }
-            if running.is_empty() {
-                break;
-            }
             tokio::select! {
-                Some(row) = running.join_next() => match row.context("a row hit a bug in fixfly; please report it")? {
-                    Ok(()) => done += 1,
-                    Err(why) => {
-                        ended.left += 1;
-                        ended.why.get_or_insert(why);
+                row = rows.next() => {
+                    let Some(row) = row else { break };
+                    match row.context("a row hit a bug in fixfly; please report it")?? {
+                        Ok(()) => done += 1,
+                        Err(why) => {
+                            rows.stop();
+                            ended.why.get_or_insert(why);
+                        }
                     }
-                },
+                }
                 () = interrupts.next() => match ended.stopped {
                     false => {
+                        rows.stop();
                         ended.stopped = true;
                         self.stopped.store(true, Ordering::Relaxed);
                         terminal.status("waiting for running requests; press Ctrl-C again to stop at once");
                     }
                     true => {
-                        ended.left += running.len();
-                        running.shutdown().await;
+                        rows.abort().await;
                     }
                 },
                 _ = clock.tick() => {}
@@ -250,8 +240,17 @@ impl Asking {
         Ok(ended)
     }
 
+    /// Reads a row and asks about it; the inner error stops all.
+    async fn row(
+        self: Arc<Self>,
+        wanted: anyhow::Result<Box<dyn Wanted>>,
+    ) -> anyhow::Result<Result<(), String>> {
+        let wanted = wanted?;
+        Ok(self.about(&*wanted).await)
+    }
+
     /// Asks until there is a trace, or asking again is of no use.
-    async fn row(self: Arc<Self>, wanted: Box<dyn Wanted>) -> Result<(), String> {
+    async fn about(&self, wanted: &dyn Wanted) -> Result<(), String> {
         let row = wanted.row();
         loop {
             let (next, before) = {
@@ -263,7 +262,7 @@ impl Asking {
                 return Err("interrupted".into());
             }
             let messages = wanted.messages(before.as_ref());
-            let answered = self.once(&*wanted, attempt, &messages).await?;
+            let answered = self.once(wanted, attempt, &messages).await?;
             self.answers().add(answered).map_err(|e| e.to_string())?;
         }
     }
@@ -282,7 +281,7 @@ impl Asking {
             seed: episode_seed(self.seed, row, attempt),
         };
         let said = serde_json::to_string(messages).unwrap_or_default();
-        let prompt_sha256 = hex(Sha256::digest(said));
+        let prompt_sha256 = sha256(said);
         let mut answered = Answered {
             row: row.into(),
             attempt,

@@ -6,12 +6,11 @@ use std::path::Path;
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
-use fixfly_runtime::{History, Host, Recording, Statement, Task, find};
+use fixfly_runtime::{History, Host, Recording, Statement, Task};
 use fixfly_tools::{BUNDLES, manual};
 use serde_json::{Value, json};
 
-use super::choices;
-use crate::failure::Usage;
+use crate::flags::{choices, named};
 use crate::swebench;
 use crate::terminal::Terminal;
 
@@ -66,7 +65,7 @@ impl Flags {
 
     /// Sets the tools and limits of issue tasks.
     pub(super) fn prepare(&self, tasks: &mut [Task], in_words: bool) -> anyhow::Result<()> {
-        let bundle = find("bundle of tools", BUNDLES, &self.tools).map_err(Usage)?;
+        let bundle = named("bundle of tools", BUNDLES, &self.tools)?;
         let specs: Vec<_> = fixfly_tools::ALL
             .iter()
             .filter(|entry| bundle.open.contains(&entry.name))

@@ -5,11 +5,12 @@ use std::fmt::Display;
 use std::path::Path;
 
 use fixfly_policies::Settings;
-use fixfly_runtime::{Benchmark, Host, RunRecord, SCHEMA, Task, Templates, Wording};
+use fixfly_runtime::{Benchmark, Host, RunRecord, SCHEMA, Task, Templates, Wording, hex};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Flags, TURNS, machine};
+use super::{Flags, TURNS};
+use crate::machine;
 
 pub(super) fn record(
     flags: &Flags,
@@ -58,10 +59,6 @@ pub(super) fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<Strin
     facts.insert("tasks".to_string(), tasks.len().into());
     facts.insert("tasks_sha256".to_string(), hex(hasher.finalize()).into());
     facts
-}
-
-pub(crate) fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The seed of one episode, derived from these three values only.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
+use fixfly_runtime::hex;
 use sha2::{Digest, Sha256};
 
 use super::file;
 use crate::failure::{Interrupted, Usage};
-use crate::run::hex;
 use crate::terminal::Terminal;
 
 /// Files that identify the content of a folder.
@@ -74,7 +74,7 @@ impl Step {
         for input in &self.inputs {
             hash_input(&mut hash, input)?;
         }
-        Ok(hex(hash.finalize().into_iter().take(5)))
+        Ok(hex(&hash.finalize()[..5]))
     }
 }
 

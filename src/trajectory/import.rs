@@ -11,8 +11,8 @@ use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, Templates, Wordin
 use serde_json::{Value, json};
 
 use crate::failure::Usage;
+use crate::machine::now;
 use crate::run::issues::write_predictions;
-use crate::run::now;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]

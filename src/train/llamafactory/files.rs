@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
+use fixfly_runtime::sha256;
 use fixfly_train::{Method, Precision, Schedule, Settings};
-use sha2::{Digest, Sha256};
 
 use super::{Flags, Folders};
 use crate::failure::Usage;
-use crate::run::hex;
 
 /// The files of a dataset that it reads.
 const DATA: [&str; 3] = ["dataset_info.json", "train.jsonl", "validation.jsonl"];
@@ -40,7 +39,7 @@ impl Data {
         let told = text.lines().filter_map(pair).collect();
         let train = folder.join(DATA[1]);
         let rows = fs::read(&train).with_context(|| format!("cannot read {}", train.display()))?;
-        let hash = hex(Sha256::digest(rows));
+        let hash = sha256(rows);
         Ok(Data { folder, told, hash })
     }
 }
