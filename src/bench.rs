@@ -14,7 +14,6 @@ use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
-pub(crate) use probe::reasons;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {

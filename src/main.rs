@@ -9,6 +9,7 @@ mod dataset;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+mod flags;
 mod grade;
 mod reason;
 mod report;
@@ -17,6 +18,7 @@ mod sandbox;
 mod schema;
 mod swebench;
 mod sweep;
+mod tasks;
 mod terminal;
 mod train;
 mod trajectory;

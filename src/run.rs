@@ -13,15 +13,16 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Sources};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy,
-    Run, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, find, read_episodes,
+    Benchmark, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy, Run,
+    RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
-use crate::bench;
 use crate::failure::{Interrupted, Usage};
+use crate::flags::{choices, cpus, named, split};
 use crate::report;
 use crate::sandbox;
+use crate::tasks::show_unsupported;
 use crate::terminal::{self, Terminal};
 use progress::Progress;
 
@@ -110,25 +111,6 @@ pub(crate) struct Flags {
     model: model::Flags,
 }
 
-/// The help text of a flag that takes a plug-in's name.
-pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
-    let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
-    format!("{what}:{}", names.collect::<String>())
-}
-
-/// The split of that name.
-pub(crate) fn split(name: &str) -> Result<Split, String> {
-    Split::ALL
-        .into_iter()
-        .find(|split| split.name() == name)
-        .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
-}
-
-/// The number of parallel jobs: as given, or one per CPU.
-pub(crate) fn cpus(asked: Option<u32>) -> usize {
-    asked.map_or_else(fixfly_runtime::cpus, |jobs| jobs as usize)
-}
-
 impl Flags {
     /// The run that these flags describe.
     pub(crate) fn spec(&self) -> anyhow::Result<RunSpec> {
@@ -203,6 +185,7 @@ async fn episodes(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let replayed = recording(spec)?;
+    let templates = spec.templates()?;
     let host = host(spec)?;
     let benchmark = open(flags, spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
@@ -222,7 +205,7 @@ async fn episodes(
         policy,
         tools: fixfly_tools::all(),
         host: pool.clone(),
-        templates: spec.templates()?,
+        templates,
     };
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
     let outcome = run.execute(&mut Progress::new(terminal), &mut interrupts).await;
@@ -271,32 +254,22 @@ async fn select(
     benchmark: &dyn Benchmark,
     terminal: &Terminal,
 ) -> anyhow::Result<Selection> {
-    let selection = spec.select(benchmark).await.map_err(|error| match error {
-        SelectError::NoMatch { .. } | SelectError::Unsupported { .. } => {
-            Usage(error.to_string()).into()
+    let show = |supported, unsupported: &BTreeMap<String, usize>| {
+        show_unsupported((&spec.sandbox, spec.split), supported, unsupported, terminal);
+    };
+    let selection = spec.select(benchmark).await.map_err(|error| {
+        if let SelectError::Unsupported { reasons, .. } = &error {
+            show(0, reasons);
         }
-        error => anyhow::Error::from(error),
+        match error {
+            SelectError::NoMatch { .. } | SelectError::Unsupported { .. } => {
+                Usage(error.to_string()).into()
+            }
+            error => anyhow::Error::from(error),
+        }
     })?;
-    let supported = selection.supported;
-    show_unsupported((&spec.sandbox, spec.split), supported, &selection.unsupported, terminal);
+    show(selection.supported, &selection.unsupported);
     Ok(selection)
-}
-
-/// Prints how many tasks the sandbox does not support, and why.
-pub(crate) fn show_unsupported(
-    (sandbox, split): (&str, Split),
-    supported: usize,
-    unsupported: &BTreeMap<String, usize>,
-    terminal: &Terminal,
-) {
-    if unsupported.is_empty() {
-        return;
-    }
-    let total = supported + unsupported.values().sum::<usize>();
-    let name = split.name();
-    terminal
-        .status(&format!("{sandbox} supports {supported} of {total} tasks ({name}); unsupported:"));
-    terminal.status(bench::reasons(unsupported.clone()).trim_end());
 }
 
 /// Returns an error if episodes are missing.
@@ -353,10 +326,6 @@ async fn open(
         fixfly_benchmarks::Open::Folder(open) => Ok(open(spec.benchmark_dir.as_deref())?),
         fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(host, terminal).await?)),
     }
-}
-
-fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
-    find(kind, all, name).map_err(Usage)
 }
 
 /// The episodes to replay.

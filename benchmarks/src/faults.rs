@@ -247,18 +247,18 @@ impl Faults {
     }
 
     /// This benchmark with these of its faults.
-    pub fn with(self, faults: Vec<Fault>) -> Faults {
+    fn with(self, faults: Vec<Fault>) -> Faults {
         let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
         Faults { faults, by_id, ..self }
     }
 
-    /// Writes the manifest to a folder, atomically.
+    /// Writes the manifest with these of its faults to a folder, atomically.
     ///
     /// # Errors
     /// One sentence that names the file.
-    pub fn write(&self, folder: &Path) -> Result<(), BenchmarkError> {
+    pub fn write(&self, folder: &Path, faults: &[Fault]) -> Result<(), BenchmarkError> {
         let mut text = line(&self.header);
-        text.extend(self.faults.iter().map(line));
+        text.extend(faults.iter().map(line));
         write_whole(&folder.join(MANIFEST), &text)
     }
 

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, DescribedBy, Split};
+use fixfly_runtime::{BenchmarkError, DescribedBy, Split, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// Version of the manifest's format.
 pub(crate) const SCHEMA: u32 = 1;
@@ -151,13 +150,8 @@ impl Item {
 }
 
 /// The first 16 hexadecimal digits of a text's SHA-256.
-pub(crate) fn short_hash(bytes: &[u8]) -> String {
+pub(crate) fn short_hash(bytes: impl AsRef<[u8]>) -> String {
     sha256(bytes)[..16].to_string()
-}
-
-/// SHA-256, hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Manifest {
@@ -214,8 +208,7 @@ pub(crate) fn line(value: &impl Serialize) -> String {
 /// # Errors
 /// One sentence that names the file.
 pub(crate) fn write_whole(file: &Path, text: &str) -> Result<(), BenchmarkError> {
-    let fresh = file.with_extension("fresh");
-    fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).map_err(|why| {
+    fixfly_runtime::write_whole(file, text).map_err(|why| {
         BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
     })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult,
+    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult, write_whole,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -56,9 +56,7 @@ pub(crate) fn unpack(folder: &Path) -> io::Result<PathBuf> {
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             continue;
         }
-        let fresh = target.join(format!(".{name}.{}", std::process::id()));
-        fs::write(&fresh, text)?;
-        fs::rename(fresh, path)?;
+        write_whole(&path, text)?;
     }
     Ok(target)
 }

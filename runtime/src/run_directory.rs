@@ -16,13 +16,14 @@ pub use record::{Machine, RunRecord, SCHEMA, Wording};
 pub use recording::Recording;
 
 use crate::episode::Episode;
+use crate::files::{is_partial, write_whole};
 use crate::statement::TaskKind;
 use scan::{parse, scan};
 
 const RECORD: &str = "run.json";
 const EPISODES: &str = "episodes.jsonl";
 const LOCK: &str = "run.lock";
-/// `run.json` before it is whole.
+/// `run.json` before it was whole, of older versions.
 const DRAFT: &str = "run.json.new";
 
 /// A run directory open for writing; no other process can open it meanwhile.
@@ -129,8 +130,9 @@ pub fn read_episodes(path: &Path) -> Result<Vec<Episode>, RunError> {
 fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     for entry in fs::read_dir(path).map_err(|e| RunError::io(path, "read", e))? {
         let entry = entry.map_err(|e| RunError::io(path, "read", e))?;
+        let name = entry.file_name();
         // What a start that was killed leaves.
-        if entry.file_name() != LOCK && entry.file_name() != DRAFT {
+        if name != LOCK && name != DRAFT && !is_partial(&name) {
             return Ok(true);
         }
     }
@@ -153,18 +155,9 @@ fn lock(path: &Path) -> Result<File, RunError> {
 
 fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     let file = path.join(RECORD);
-    let draft = path.join(DRAFT);
     let text = serde_json::to_string_pretty(record)
         .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
-    let write = || -> io::Result<()> {
-        let mut open = File::create(&draft)?;
-        open.write_all(text.as_bytes())?;
-        open.write_all(b"\n")?;
-        open.sync_all()?;
-        fs::rename(&draft, &file)?;
-        File::open(path)?.sync_all()
-    };
-    write().map_err(|e| RunError::io(&file, "write", e))
+    write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
 }
 
 /// Opens the file for appending, after what is torn was set aside.
@@ -481,6 +474,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(LOCK), "").unwrap();
         fs::write(folder.path().join(DRAFT), "{").unwrap();
+        fs::write(folder.path().join(".aB3dE6.partial"), "{").unwrap();
         assert!(RunDirectory::open(folder.path(), &record()).is_ok());
         assert_eq!(read_run(folder.path()).unwrap(), record());
         fs::remove_file(folder.path().join(EPISODES)).unwrap();

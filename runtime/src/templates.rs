@@ -7,6 +7,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 use sha2::{Digest, Sha256};
 
+use crate::hash::hex;
+
 /// The wording of a conversation: Jinja templates, checked when loaded.
 #[derive(Clone, Debug)]
 pub struct Templates {
@@ -54,7 +56,7 @@ impl Templates {
             try_out(&environment, prompts, name)
                 .map_err(|e| TemplateError(format!("{shown}: {e:#}")))?;
         }
-        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(hasher.finalize());
         Ok(Templates { environment, hash })
     }
 

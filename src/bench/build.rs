@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::faults;
 use crate::config;
 use crate::failure::Usage;
-use crate::run::{cpus, split};
+use crate::flags::{cpus, named, split};
 use crate::terminal::Terminal;
 
 #[derive(Debug, Subcommand)]
@@ -212,9 +212,8 @@ fn examine(
 }
 
 pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
-    Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
-        .map_err(anyhow::Error::msg)?
-        .open)(&fixfly_sandboxes::HostOptions::default())?)
+    let options = fixfly_sandboxes::HostOptions::default();
+    Ok((named("sandbox", fixfly_sandboxes::ALL, "local")?.open)(&options)?)
 }
 
 /// Runs `work` on all CPUs.

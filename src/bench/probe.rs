@@ -1,17 +1,17 @@
 //! `fixfly bench probe`: finds out which items a sandbox supports by running them
 //! in it and in `local`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::support::{self, ItemSupport, PARTIAL_SANDBOXES, Support};
 use fixfly_benchmarks::{Item, Methods, django, python};
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Task, TestOutcome, find,
-    first,
+    Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Parallel, Split, Task,
+    TestOutcome, first,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,7 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::build::on_threads;
 use super::evaluate;
 use crate::failure::Usage;
-use crate::run::{cpus, split};
+use crate::flags::{cpus, named, split};
+use crate::tasks::reasons;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -96,8 +97,8 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
     let host = |name: &str| -> anyhow::Result<Arc<dyn Host>> {
-        let entry = find("sandbox", fixfly_sandboxes::ALL, name).map_err(Usage)?;
-        Ok((entry.open)(&HostOptions::default())?)
+        let options = HostOptions::default();
+        Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&options)?)
     };
     let prober = Prober {
         methods: Arc::new(methods),
@@ -119,31 +120,19 @@ async fn probe_all(
     let item = |task: &Task| prober.methods.manifest().items.iter().find(|item| item.id == task.id);
     let items: Vec<Item> = tasks.iter().filter_map(item).cloned().collect();
     let is_to_do = |(_, item): &(Task, Item)| flags.force || known.get(item).is_none();
-    let queue: VecDeque<(Task, Item)> =
-        tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
+    let to_do: Vec<(Task, Item)> = tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
     let template = "probe {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let style = ProgressStyle::with_template(template)?;
-    let bar = terminal.show(ProgressBar::new(queue.len() as u64).with_style(style));
-    let queue = Arc::new(Mutex::new(queue));
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..jobs {
-        let (prober, queue, sender) = (prober.clone(), queue.clone(), sender.clone());
-        tokio::spawn(async move {
-            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            while let Some((task, item)) = next() {
-                let found =
-                    prober.probe(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
-                if sender.send(found).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    drop(sender);
+    let bar = terminal.show(ProgressBar::new(to_do.len() as u64).with_style(style));
+    let probes = to_do.into_iter().map(|(task, item)| {
+        let prober = prober.clone();
+        async move { prober.probe(&task, &item).await.map_err(|why| format!("{}: {why}", item.id)) }
+    });
+    let mut probes = Parallel::new(jobs, probes);
     let mut broken = Vec::new();
-    while let Some(found) = receiver.recv().await {
+    while let Some(found) = probes.next().await {
         bar.inc(1);
-        match found {
+        match found.context("an item hit a bug in fixfly; please report it")? {
             Ok(found) => {
                 known.insert(found);
                 known.write(&file)?;
@@ -186,17 +175,6 @@ fn table(flags: &Flags, items: &[Item], known: &Support) -> String {
         probed.len(),
         reasons(unsupported),
     )
-}
-
-/// Reasons with their counts, the most frequent first.
-pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
-    const MOST: usize = 12;
-    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
-    rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
-    let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
-    rows.truncate(MOST);
-    rows.extend((rest > 0).then(|| ("other reasons".to_owned(), rest)));
-    rows.iter().map(|(why, count)| format!("  {count:5}  {why}\n")).collect()
 }
 
 impl Prober {

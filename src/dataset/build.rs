@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::known::{benchmark, known, original};
 use crate::failure::Usage;
-use crate::run::choices;
+use crate::flags::choices;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]

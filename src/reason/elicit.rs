@@ -20,7 +20,7 @@ use serde_json::json;
 use super::teacher::{self, Verb};
 use crate::dataset::Python;
 use crate::failure::Usage;
-use crate::run::choices;
+use crate::flags::{choices, named};
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ enum Accept {
 }
 
 pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let by = fixfly_runtime::find("prompt", ELICITATIONS, &flags.prompt).map_err(Usage)?.name;
+    let by = named("prompt", ELICITATIONS, &flags.prompt)?.name;
     let dataset = Dataset::open(&flags.dataset)?;
     if dataset.summary.reasoned > 0 {
         let folder = flags.dataset.display();
@@ -124,19 +124,17 @@ struct Bench {
 
 impl Bench {
     async fn open(flags: &Flags) -> anyhow::Result<Self> {
-        let find = |name| fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name);
-        let open = crate::bench::methods(find(&flags.benchmark).map_err(Usage)?)?;
+        let benchmark = named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?;
+        let open = crate::bench::methods(benchmark)?;
         let benchmark = open(flags.benchmark_dir.as_deref())?;
         let mut tasks = HashMap::new();
         for split in Split::ALL {
             let of = benchmark.tasks(split).await?;
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
-        let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
-        let pool = Pool::new(
-            (host.map_err(Usage)?.open)(&HostOptions::default())?,
-            2 * flags.teacher.jobs(),
-        );
+        let host = named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?;
+        let host = (host.open)(&HostOptions::default())?;
+        let pool = Pool::new(host, 2 * flags.teacher.jobs());
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
         Ok(Bench {
             benchmark,

@@ -13,7 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::failure::{Interrupted, Usage};
-use crate::run::{cpus, model};
+use crate::flags::{cpus, named};
+use crate::run::model;
 use crate::terminal::{Terminal, print};
 
 /// Flags of both subcommands.
@@ -114,8 +115,7 @@ impl Flags {
     }
 
     fn policy(&self, settings: &Settings) -> anyhow::Result<Box<dyn Policy>> {
-        let entry =
-            fixfly_runtime::find("policy", fixfly_policies::ALL, &self.policy).map_err(Usage)?;
+        let entry = named("policy", fixfly_policies::ALL, &self.policy)?;
         match entry.open {
             Open::Model(open) => Ok(open(settings).map_err(Usage)?),
             _ => Err(Usage(format!(

@@ -6,11 +6,10 @@ use std::path::Path;
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
-use fixfly_runtime::{History, Host, IssueSpec, Recording, find};
+use fixfly_runtime::{History, Host, IssueSpec, Recording};
 use fixfly_tools::{BUNDLES, manual};
 
-use super::choices;
-use crate::failure::Usage;
+use crate::flags::{choices, named};
 use crate::swebench;
 use crate::terminal::Terminal;
 
@@ -55,7 +54,7 @@ impl Flags {
 
     /// What a run of issues needs.
     pub(super) fn spec(&self, in_words: bool) -> anyhow::Result<IssueSpec> {
-        let bundle = find("bundle of tools", BUNDLES, &self.tools).map_err(Usage)?;
+        let bundle = named("bundle of tools", BUNDLES, &self.tools)?;
         let specs: Vec<_> = fixfly_tools::ALL
             .iter()
             .filter(|entry| bundle.open.contains(&entry.name))

@@ -165,7 +165,7 @@ impl Stage {
         for input in &self.inputs {
             hash_input(&mut hash, input)?;
         }
-        Ok(hex(hash.finalize().into_iter().take(5)))
+        Ok(hex(&hash.finalize()[..5]))
     }
 }
 

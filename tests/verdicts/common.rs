@@ -9,9 +9,8 @@ use std::path::PathBuf;
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Tests, django, source};
 use fixfly_runtime::{
-    Answer, Benchmark, DescribedBy, Evaluator, Observation, Sandbox, Split, Task, Verdict,
+    Answer, Benchmark, DescribedBy, Evaluator, Observation, Sandbox, Split, Task, Verdict, sha256,
 };
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// The benchmark directory that `fixfly bench build django` made.
@@ -43,12 +42,11 @@ impl Django {
         let text = self.text(file);
         let methods = source::methods(&text).unwrap();
         let method = methods.iter().find(|method| method.qualname == qualname).expect(id);
-        let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
         Item {
             id: id.to_string(),
             split: Split::Benchmark,
             span: [method.span.start, method.span.end],
-            hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            hash: sha256(&text[method.span.clone()])[..16].to_string(),
             path,
             tests: tests.iter().collect(),
             wider: Tests::default(),

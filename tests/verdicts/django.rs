@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::common::{Bench, Django, sandbox};
 use fixfly_benchmarks::{RunPath, source};
-use fixfly_runtime::{Answer, Benchmark, Evaluator, Outcome, Split, TestOutcome};
+use fixfly_runtime::{Answer, Benchmark, Evaluator, Outcome, Split, TestOutcome, hex};
 
 type Named = (&'static str, &'static [&'static str]);
 
@@ -139,11 +139,11 @@ async fn the_original_is_not_in_the_sandbox() {
     let truth = bench.truth(id);
     let lines: Vec<&str> = truth.lines().map(str::trim).collect();
     let secret = lines.iter().max_by_key(|line| line.len()).unwrap();
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let secret = hex(secret);
     let body = format!(
         "import gc, glob, importlib.util, inspect, linecache, os, sys, types
 super()
-secret = bytes.fromhex('{hex}')
+secret = bytes.fromhex('{secret}')
 own = sys._getframe().f_code
 texts = {{path: open(path, 'rb').read() for path in glob.glob('/src/**/*.py', recursive=True)}}
 assert len(texts) > 1000

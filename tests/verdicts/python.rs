@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Source, Tests, source};
-use fixfly_runtime::{Benchmark, DescribedBy, Evaluator, Split, TestOutcome, find};
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{Benchmark, DescribedBy, Evaluator, Split, TestOutcome, find, sha256};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -139,14 +138,13 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
     let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
     let all = source::methods(&text).unwrap();
     let method = all.iter().find(|method| method.qualname == qualname).unwrap();
-    let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
     let tests = fresh(&folder, framework, file, &text);
     assert!(tests.len() > 5, "{tests:?}");
     let item = Item {
         id: format!("{file}::{qualname}"),
         split: Split::Benchmark,
         span: [method.span.start, method.span.end],
-        hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+        hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: tests.keys().collect(),
         wider: Tests::default(),

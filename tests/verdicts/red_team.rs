@@ -230,7 +230,7 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
     let result =
         ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
     let mut supported = Support::default();
-    supported.insert(item_support);
+    supported.insert(result);
     supported.write(&support::file(stage.benchmark.path(), "wasm")).unwrap();
     for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);

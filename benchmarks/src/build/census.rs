@@ -1,14 +1,15 @@
 //! The census: which test enters which method, read from one probed run of all tests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host};
+use fixfly_runtime::{BenchmarkError, Host, Parallel, write_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::JoinError;
 
 use super::{Progress, unwritable};
 use crate::project::{Place, Project};
@@ -173,31 +174,34 @@ pub(crate) async fn take(
     let files: Vec<&str> = project.files().filter(|file| !own.contains(file)).collect();
     let counter = Arc::new(Counter {
         project: project.clone(),
+        host: host.clone(),
         files: json!(files),
-        queue: Mutex::new(
-            parts
-                .iter()
-                .filter(|(label, _)| !file(&folder, label).exists())
-                .map(own_pair)
-                .collect(),
-        ),
         folder,
     });
-    let left = counter.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..jobs {
-        let (counter, host, sender) = (counter.clone(), host.clone(), sender.clone());
-        workers.spawn(async move { counter.work(&*host, &sender).await });
+    let is_left = |(label, _): &(&String, &Part)| !file(&counter.folder, label).exists();
+    let left: Vec<_> = parts.iter().filter(is_left).collect();
+    let mut done = parts.len() - left.len();
+    let left = left.into_iter();
+    let counts = left.map(|(label, part)| counter.clone().keep(label.clone(), part.clone()));
+    let mut counts = Parallel::new(jobs, counts);
+    let mut failed = None;
+    while let Some(counted) = counts.next().await {
+        let broke =
+            |e: JoinError| Err(BenchmarkError::Broken(format!("a census worker broke: {e}")));
+        match counted.unwrap_or_else(broke) {
+            Ok(last) => {
+                done += 1;
+                show(Progress { step: "census", done, total: parts.len(), last });
+            }
+            // What runs still ends: its results are kept.
+            Err(error) => {
+                counts.stop();
+                failed.get_or_insert(error);
+            }
+        }
     }
-    drop(sender);
-    let mut done = parts.len() - left;
-    while let Some(last) = receiver.recv().await {
-        done += 1;
-        show(Progress { step: "census", done, total: parts.len(), last });
-    }
-    while let Some(worker) = workers.join_next().await {
-        worker.map_err(|e| BenchmarkError::Broken(format!("a census worker broke: {e}")))??;
+    if let Some(error) = failed {
+        return Err(error);
     }
     let mut census = Census {
         tests: Vec::new(),
@@ -215,10 +219,6 @@ pub(crate) async fn take(
         return Err(BenchmarkError::Broken(no_pass(&answers)));
     }
     Ok(census)
-}
-
-fn own_pair((label, part): (&String, &Part)) -> (String, Part) {
-    (label.clone(), part.clone())
 }
 
 fn file(folder: &Path, label: &str) -> PathBuf {
@@ -243,48 +243,30 @@ fn read(path: &Path) -> Result<Answer, BenchmarkError> {
     })
 }
 
-/// The state that the workers share.
+/// The state that all counts share.
 struct Counter {
     project: Arc<Project>,
+    host: Arc<dyn Host>,
     /// The files to take methods from; the project's other files only serve its tests.
     files: Value,
-    queue: Mutex<VecDeque<(String, Part)>>,
     folder: PathBuf,
 }
 
 impl Counter {
-    /// One worker: takes parts from the queue and writes each one's census.
-    async fn work(
-        &self,
-        host: &dyn Host,
-        sender: &tokio::sync::mpsc::UnboundedSender<String>,
-    ) -> Result<(), BenchmarkError> {
-        let next = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while let Some((label, part)) = next() {
-            let answer = self.count(host, &label, &part.tests).await?;
-            let path = file(&self.folder, &label);
-            let fresh = path.with_extension("fresh");
-            let text = json!(answer).to_string();
-            fs::write(&fresh, text).map_err(|e| unwritable(&fresh, &e))?;
-            fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))?;
-            if sender.send(label).is_err() {
-                break;
-            }
-        }
-        Ok(())
+    /// Writes the census of one part and returns its label.
+    async fn keep(self: Arc<Self>, label: String, part: Part) -> Result<String, BenchmarkError> {
+        let answer = self.count(&label, &part.tests).await?;
+        let path = file(&self.folder, &label);
+        write_whole(&path, json!(answer).to_string()).map_err(|e| unwritable(&path, &e))?;
+        Ok(label)
     }
 
-    async fn count(
-        &self,
-        host: &dyn Host,
-        label: &str,
-        tests: &[String],
-    ) -> Result<Answer, BenchmarkError> {
+    async fn count(&self, label: &str, tests: &[String]) -> Result<Answer, BenchmarkError> {
         let mut all = Answer { events: Vec::new(), outcome: "done".to_string() };
         let mut left = Left { label, tests, begun: BTreeSet::new() };
         loop {
             let (request, seconds) = left.request();
-            let answer = self.ask(host, request, seconds).await?;
+            let answer = self.ask(request, seconds).await?;
             let over = left.over_after(&answer);
             all.events.extend(answer.events);
             if over {
@@ -293,13 +275,8 @@ impl Counter {
         }
     }
 
-    async fn ask(
-        &self,
-        host: &dyn Host,
-        mut request: Value,
-        seconds: u64,
-    ) -> Result<Answer, BenchmarkError> {
-        let sandbox = host.open(self.project.spec()).await?;
+    async fn ask(&self, mut request: Value, seconds: u64) -> Result<Answer, BenchmarkError> {
+        let sandbox = self.host.open(self.project.spec()).await?;
         let config = self.project.server(true);
         let server = Server { sandbox: &*sandbox, config: &config };
         request["op"] = json!("census");

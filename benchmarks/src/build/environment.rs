@@ -6,13 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, sha256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::fetch::copy;
 use super::unwritable;
-use crate::manifest::sha256;
 use crate::server::SOURCE;
 
 /// What to install, and how.

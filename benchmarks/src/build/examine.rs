@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult};
+use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult, write_whole};
 use serde::{Deserialize, Serialize};
 
 use super::census::Census;
@@ -177,7 +177,8 @@ impl Examiner {
     ) -> Result<Examination, BenchmarkError> {
         let examination = Examination { id: place.id(), key: key(place, tests), found };
         let path = self.file(place);
-        write(&path, &examination).map_err(|e| unwritable(&path, &e))?;
+        let text = serde_json::to_string(&examination).map_err(std::io::Error::from);
+        text.and_then(|text| write_whole(&path, text)).map_err(|e| unwritable(&path, &e))?;
         Ok(examination)
     }
 
@@ -357,10 +358,4 @@ fn first_failure(answer: &Answer) -> String {
 fn key(place: &Place, tests: &[String]) -> String {
     let text = &place.text[place.method.span.clone()];
     short_hash(format!("{text}\n{}", tests.join("\n")).as_bytes())
-}
-
-fn write(path: &Path, examination: &Examination) -> std::io::Result<()> {
-    let fresh = path.with_extension("fresh");
-    fs::write(&fresh, serde_json::to_string(examination)?)?;
-    fs::rename(fresh, path)
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, hex, sha256};
 use sha2::{Digest, Sha256};
 
 use super::environment::{python, run};
 use super::unwritable;
-use crate::manifest::{Source, sha256};
+use crate::manifest::Source;
 
 /// Downloads the source archive of a pinned release from PyPI, or uses `archive`; checks
 /// its hash and unpacks it to `folder/source`.
@@ -205,7 +205,7 @@ impl Files {
             hasher.update(format!("{}\0{}\0", path.display(), bytes.len()));
             hasher.update(&bytes);
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hasher.finalize()))
     }
 
     fn copy(&self, to: &Path) -> std::io::Result<()> {

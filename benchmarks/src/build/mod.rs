@@ -10,13 +10,14 @@ mod examine;
 mod fetch;
 mod split;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host, SandboxError, Split};
+use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, SandboxError, Split};
+use tokio::task::JoinError;
 
 use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash, write_whole};
 use crate::project::{Place, Project};
@@ -163,7 +164,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {
 }
 
 /// Examines methods in `jobs` sandboxes at the same time. If a sandbox breaks, its method
-/// is tried twice more in a fresh one.
+/// is tried twice more in a fresh one. After another error, what runs
+/// still ends: its results are cached.
 async fn examine_all(
     examiner: &Arc<Examiner>,
     host: &Arc<dyn Host>,
@@ -176,66 +178,87 @@ async fn examine_all(
     // Methods of one test group are examined together, because its processes are set up
     // only once.
     todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
-    let queue = Arc::new(Mutex::new(todo.into_iter().map(|p| (p, 0)).collect::<VecDeque<_>>()));
-    let mut workers = tokio::task::JoinSet::new();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..jobs {
-        let (examiner, host, queue) = (examiner.clone(), host.clone(), queue.clone());
-        let sender = sender.clone();
-        workers.spawn(async move { work(&examiner, &*host, &queue, &sender).await });
+    let bench = Arc::new(Bench {
+        examiner: examiner.clone(),
+        host: host.clone(),
+        idle: Mutex::new(Vec::new()),
+    });
+    let todo = todo.into_iter().map(|place| bench.clone().examine(place, 0));
+    let mut examinations = Parallel::new(jobs, todo);
+    let (mut found, mut failed) = (BTreeMap::new(), None);
+    while let Some(examined) = examinations.next().await {
+        let broke =
+            |e: JoinError| Err(BenchmarkError::Broken(format!("a build worker broke: {e}")));
+        match examined.unwrap_or_else(broke) {
+            Ok(Examined::Done(examination)) => {
+                let last = format!("{}: {}", examination.id, examination.found.summary());
+                found.insert(examination.id.clone(), *examination);
+                show(Progress { step: split.name(), done: found.len(), total, last });
+            }
+            Ok(Examined::Broken(place, tries)) => {
+                examinations.add(bench.clone().examine(*place, tries));
+            }
+            Err(error) => {
+                examinations.stop();
+                failed.get_or_insert(error);
+            }
+        }
     }
-    drop(sender);
-    let mut found = BTreeMap::new();
-    while let Some(examination) = receiver.recv().await {
-        let examination: Examination = examination;
-        let last = format!("{}: {}", examination.id, examination.found.summary());
-        found.insert(examination.id.clone(), examination);
-        show(Progress { step: split.name(), done: found.len(), total, last });
+    let idle = std::mem::take(&mut *bench.idle());
+    for sandbox in idle {
+        sandbox.close().await?;
     }
-    while let Some(worker) = workers.join_next().await {
-        worker.map_err(|e| BenchmarkError::Broken(format!("a build worker broke: {e}")))??;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(found),
     }
-    Ok(found)
 }
 
-async fn work(
-    examiner: &Examiner,
-    host: &dyn Host,
-    queue: &Mutex<VecDeque<(Place, u32)>>,
-    sender: &tokio::sync::mpsc::UnboundedSender<Examination>,
-) -> Result<(), BenchmarkError> {
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let mut sandbox = None;
-    while let Some((place, tries)) = next() {
-        let open = match sandbox.take() {
-            Some(open) => open,
-            None => host.open(examiner.project.spec()).await?,
+/// What examining a method came to.
+enum Examined {
+    Done(Box<Examination>),
+    /// The sandbox broke; how often so far.
+    Broken(Box<Place>, u32),
+}
+
+/// Where methods are examined.
+struct Bench {
+    examiner: Arc<Examiner>,
+    host: Arc<dyn Host>,
+    /// Sandboxes that are open and unused.
+    idle: Mutex<Vec<Box<dyn Sandbox>>>,
+}
+
+impl Bench {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<dyn Sandbox>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn examine(
+        self: Arc<Self>,
+        place: Place,
+        tries: u32,
+    ) -> Result<Examined, BenchmarkError> {
+        let idle = self.idle().pop();
+        let sandbox = match idle {
+            Some(sandbox) => sandbox,
+            None => self.host.open(self.examiner.project.spec()).await?,
         };
-        match examiner.examine(&place, &*open).await {
+        match self.examiner.examine(&place, &*sandbox).await {
             Ok(examination) => {
-                sandbox = Some(open);
-                if sender.send(examination).is_err() {
-                    break;
-                }
+                self.idle().push(sandbox);
+                Ok(Examined::Done(Box::new(examination)))
             }
             Err(BenchmarkError::Sandbox(error)) if tries < 2 => {
                 tracing::warn!(id = place.id(), %error, "a sandbox broke; the method is tried again");
-                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                queue.push_back((place, tries + 1));
+                Ok(Examined::Broken(Box::new(place), tries + 1))
             }
             Err(error @ BenchmarkError::Sandbox(SandboxError::Process { .. })) => {
                 let why = format!("the tests cannot be set up: {error}");
-                let examination = examiner.set_aside(&place, why)?;
-                if sender.send(examination).is_err() {
-                    break;
-                }
+                Ok(Examined::Done(Box::new(self.examiner.set_aside(&place, why)?)))
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-    }
-    match sandbox {
-        Some(sandbox) => Ok(sandbox.close().await?),
-        None => Ok(()),
     }
 }
 

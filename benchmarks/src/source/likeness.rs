@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use fixfly_runtime::hex;
 use ruff_python_ast::Stmt;
 use ruff_python_ast::comparable::ComparableStmt;
 use ruff_python_ast::token::TokenKind;
@@ -78,7 +79,7 @@ pub fn tree_hash(source: &str) -> Option<String> {
     }
     let mut hasher = Sha(Sha256::new());
     ComparableStmt::from(&Stmt::FunctionDef(def)).hash(&mut hasher);
-    Some(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(hasher.0.finalize()))
 }
 
 /// SHA-256 of what a value hashes; unlike the default hasher, it is the same in every run.

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fixfly_runtime::{BenchmarkError, Mount, MountMode};
-use sha2::{Digest, Sha256};
 
 use super::instance::Instance;
 use super::spec::Spec;
 use super::tree::Mirrors;
 use crate::build::{output, run, stdout_of};
+use crate::manifest::short_hash;
 
 /// Built-in locks, by project and interpreter: one that fits every version of a project is
 /// installed only once.
@@ -52,11 +52,7 @@ pub fn environment(
     let (python, version) = interpreter(&spec.python, pythons)?;
     let short = short(&version);
     let requirements = requirements(mirrors, spec, instance, &short)?;
-    let hash: String = Sha256::digest(format!("{version}\0{requirements}"))
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = short_hash(format!("{version}\0{requirements}"));
     let folder = home.join("swebench/environments").join(&hash);
     let unwritable = |e: std::io::Error| {
         BenchmarkError::Broken(format!("{} cannot be written: {e}", folder.display()))

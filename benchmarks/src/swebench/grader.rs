@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, home,
+    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, hex, home,
+    sha256, write_whole,
 };
 use sha2::{Digest, Sha256};
 
@@ -269,8 +270,7 @@ impl Grader {
         let how =
             format!("{:?}", (CACHE, self.grading.rules, self.grading.timeout, spec, world.name()));
         let parts = [how.as_str(), id, base_commit, test_patch, patch];
-        let digest = Sha256::digest(parts.join("\0"));
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".json")
+        Ok(sha256(parts.join("\0")) + ".json")
     }
 
     /// What grades are based on, for the record.
@@ -282,8 +282,7 @@ impl Grader {
                 hasher.update([0]);
             }
         }
-        let hash: String =
-            hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(hasher.finalize())[..16].to_string();
         let pythons: std::collections::BTreeSet<&str> =
             self.ready.values().map(Ready::python).collect();
         BTreeMap::from([
@@ -298,7 +297,5 @@ fn keep(file: &Path, seen: &Evaluation) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    let draft = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&draft, serde_json::to_vec(seen)?)?;
-    fs::rename(draft, file)
+    write_whole(file, serde_json::to_vec(seen)?)
 }

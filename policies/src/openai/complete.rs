@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fixfly_runtime::{Finish, Limit, PolicyError, Request, View};
+use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha256};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::OpenAi;
 use super::client::CallError;
@@ -15,7 +14,6 @@ use super::rate_limiter::backoff;
 use super::request::{request, tokens_at_least, tokens_at_most, words};
 use super::response::{Reply, Tokens};
 use super::spend_limit::SpendLimit;
-use fixfly_runtime::RemoteModel;
 
 /// What servers write when a prompt is longer than the context.
 const TOO_LONG: [&str; 6] = [
@@ -90,7 +88,7 @@ impl OpenAi {
 
     fn pending_call(&self, body: Value, sample: u32, seed: u64, left: Option<f64>) -> PendingCall {
         let whole = json!([self.remote.base_url, body, sample]).to_string();
-        let key = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = sha256(whole);
         let worst = Tokens {
             prompt: tokens_at_most(&body),
             completion: u64::from(self.remote.sampling.max_tokens.unwrap_or_default()),

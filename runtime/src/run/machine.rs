@@ -1,4 +1,4 @@
-//! Facts about this machine, for run.json.
+//! This machine: its facts for run.json, its CPUs, its clock.
 
 use std::fs::read_to_string;
 use std::process::Command;

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::glob::matches;
 use super::spec::{IssueSpec, RunSpec};
 use crate::benchmark::{Benchmark, BenchmarkError};
+use crate::hash::hex;
 use crate::statement::Statement;
 use crate::task::{Lifetime, Task};
 
@@ -46,8 +47,13 @@ pub enum SelectError {
         split: &'static str,
     },
     /// The sandbox supports no task of them.
-    #[error("the sandbox `{0}` supports none of the tasks")]
-    Unsupported(String),
+    #[error("the sandbox `{sandbox}` supports none of the tasks")]
+    Unsupported {
+        /// The sandbox.
+        sandbox: String,
+        /// The number of tasks by reason.
+        reasons: BTreeMap<String, usize>,
+    },
     /// The benchmark cannot be read.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
@@ -68,7 +74,8 @@ impl RunSpec {
             _ => split_supported(&self.sandbox, benchmark, asked),
         };
         if tasks.is_empty() {
-            return Err(SelectError::Unsupported(self.sandbox.clone()));
+            let sandbox = self.sandbox.clone();
+            return Err(SelectError::Unsupported { sandbox, reasons: unsupported });
         }
         let supported = tasks.len();
         let mut tasks = first(tasks, self.limit);
@@ -157,10 +164,9 @@ fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
         hasher.update(&task.id);
         hasher.update(json!(task.statement).to_string());
     }
-    let hash: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut facts: BTreeMap<String, Value> =
         benchmark.facts().into_iter().map(|(name, fact)| (name, fact.into())).collect();
     facts.insert("tasks".to_string(), tasks.len().into());
-    facts.insert("tasks_sha256".to_string(), hash.into());
+    facts.insert("tasks_sha256".to_string(), hex(hasher.finalize()).into());
     facts
 }

@@ -8,7 +8,7 @@ use bollard::models::ImageSummary;
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
 };
-use fixfly_runtime::{SandboxError, SandboxSpec};
+use fixfly_runtime::{SandboxError, SandboxSpec, hex, sha256};
 use futures::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
@@ -147,7 +147,7 @@ pub async fn build(dockerfile: &Path) -> Result<String, SandboxError> {
     let failed = |why: String| SandboxError::Open(format!("{}: {why}", dockerfile.display()));
     let docker = engine::connect(None, Patience::default()).await?;
     let (context, file) = context(dockerfile).map_err(|why| failed(why.to_string()))?;
-    let hash = hex(Sha256::digest(&context));
+    let hash = sha256(&context);
     let name = format!("{REPOSITORY}{}", &hash[..16]);
     if docker.inspect_image(&name).await.is_ok() {
         return Ok(name);
@@ -211,8 +211,4 @@ async fn hash(path: &Path) -> std::io::Result<String> {
         }
     }
     Ok(hex(hasher.finalize()))
-}
-
-fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }

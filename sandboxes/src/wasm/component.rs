@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::UNIX_EPOCH;
 
-use fixfly_runtime::{Mount, home};
+use fixfly_runtime::{Mount, hex, home, write_whole};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -115,7 +115,7 @@ impl Note {
         for (to, from) in &self.packages {
             hasher.update(format!("{to}\0{}\0", from.display()));
         }
-        folder().join(format!("ready-{}.cwasm", &hex(&hasher.finalize())[..16]))
+        folder().join(format!("ready-{}.cwasm", &hex(hasher.finalize())[..16]))
     }
 
     fn read(component: &Path) -> Option<Note> {
@@ -146,7 +146,7 @@ impl Note {
 fn stamp(packages: &BTreeMap<String, PathBuf>) -> String {
     let mut hasher = Sha256::new();
     packages.values().for_each(|folder| add(&mut hasher, folder));
-    hex(&hasher.finalize())
+    hex(hasher.finalize())
 }
 
 /// Hashes the names, sizes and modification times of a folder's Python files.
@@ -171,7 +171,7 @@ fn python_hash(folder: &Path) -> String {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(fs::read(&path).unwrap_or_default());
     }
-    hex(&hasher.finalize())
+    hex(hasher.finalize())
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -210,9 +210,7 @@ fn make(
     let compiled = engine
         .precompile_component(&bytes)
         .map_err(|why| format!("Python could not be compiled to this machine's code: {why:#}"))?;
-    let fresh = work.path().join("compiled");
-    fs::write(&fresh, compiled).map_err(unwritable)?;
-    fs::rename(&fresh, target).map_err(unwritable)
+    write_whole(target, compiled).map_err(unwritable)
 }
 
 fn componentize(
@@ -311,11 +309,7 @@ fn recipe(engine: &Engine) -> String {
         hasher.update(part);
         hasher.update([0]);
     }
-    hex(&hasher.finalize())[..16].to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hasher.finalize())[..16].to_owned()
 }
 
 /// The interpreter that fetches and makes the component: `FIXFLY_PYTHON`, or `python3`.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use fixfly_runtime::write_whole;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::record::write_whole;
 
 pub(crate) const FACTS: &str = "checkpoint.json";
 
@@ -67,7 +67,8 @@ impl Repairs {
         let file = Repairs::file(training, step);
         let folder = Repairs::folder(training);
         fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
-        write_whole(&file, &serde_json::to_string(&self).unwrap_or_default())
+        let text = serde_json::to_string(&self).unwrap_or_default();
+        write_whole(&file, text).map_err(TrainError::io("write", &file))
     }
 }
 

@@ -1,9 +1,10 @@
 //! The record of a training: tells whether two trainings are the same.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::sha256;
+use fixfly_runtime::{is_partial, sha256, write_whole};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -11,16 +12,8 @@ use serde_json::{Map, Value};
 use crate::error::TrainError;
 use crate::settings::{Precision, Settings};
 
+/// What a killed training of an older version may have left.
 const PARTIAL: &str = "train.json.partial";
-
-/// Writes a file atomically: first to a name that ends in `.partial`.
-pub(crate) fn write_whole(file: &Path, text: &str) -> Result<(), TrainError> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = Path::new(&partial);
-    fs::write(partial, text).map_err(TrainError::io("write", partial))?;
-    fs::rename(partial, file).map_err(TrainError::io("write", file))
-}
 
 /// `train.json`: what identifies a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +104,8 @@ impl Record {
         }
         let entries = fs::read_dir(output).into_iter().flatten().flatten();
         // A training that was killed at its start may have left a partial record.
-        match entries.into_iter().all(|entry| entry.file_name() == PARTIAL) {
+        let is_left = |name: &OsStr| name == PARTIAL || is_partial(name);
+        match entries.into_iter().all(|entry| is_left(&entry.file_name())) {
             true => Ok(false),
             false => Err(TrainError::Resume(format!(
                 "{} is not empty and holds no training; name an empty or a new folder",
@@ -130,7 +124,8 @@ impl Record {
         }
         fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        write_whole(&output.join("train.json"), &text)
+        let file = output.join("train.json");
+        write_whole(&file, text).map_err(TrainError::io("write", &file))
     }
 
     /// The first difference that would change the result.

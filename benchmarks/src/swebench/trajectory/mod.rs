@@ -15,13 +15,12 @@ use std::path::Path;
 use fixfly_runtime::{
     Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History, Issue,
     Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta, Timings, Turn,
-    Usage,
+    Usage, sha256,
 };
 use serde_json::{Map, Value, json};
 
 use super::Instance;
 use super::issues::NAME;
-use crate::manifest::sha256;
 
 /// The tool that runs shell commands.
 const BASH: &str = "bash";

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{Generation, Usage};
+use fixfly_runtime::{Generation, Usage, write_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -273,9 +273,7 @@ fn same(record: &Path, text: &str, about: &Value) -> Result<(), DatasetError> {
 
 /// A file whole or as it was.
 fn replace(file: &Path, text: &str) -> Result<(), DatasetError> {
-    let draft = file.with_extension("unfinished");
-    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, file));
-    written.map_err(DatasetError::io("write", file))
+    write_whole(file, text).map_err(DatasetError::io("write", file))
 }
 
 #[cfg(test)]

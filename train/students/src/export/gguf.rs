@@ -2,13 +2,13 @@
 //! tokenizer and chat template (after `convert_lora_to_gguf.py` and
 //! `convert_hf_to_gguf.py`).
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use fixfly_runtime::WholeFile;
 
 use super::adapter::{Adapter, base_of};
 use super::{ExportDtype, tokenizer};
@@ -89,15 +89,9 @@ impl Gguf {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
         }
-        let partial = file.with_extension("gguf.partial");
-        let open = File::create(&partial).map_err(TrainError::io("write", &partial))?;
-        let mut writer = BufWriter::new(open);
-        gguf_file::write(&mut writer, &values, &tensors)?;
-        let open = writer
-            .into_inner()
-            .map_err(|why| TrainError::io("write", &partial)(why.into_error()))?;
-        open.sync_all().map_err(TrainError::io("write", &partial))?;
-        fs::rename(&partial, file).map_err(TrainError::io("write", file))
+        let mut out = WholeFile::create(file).map_err(TrainError::io("write", file))?;
+        gguf_file::write(&mut out, &values, &tensors)?;
+        out.finish().map_err(TrainError::io("write", file))
     }
 }
 
