@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use super::interrupts::Interrupts;
 use super::observer::Observer;
 use super::{episode_seed, now};
 use crate::attempt::{Attempt, attempt};
 use crate::benchmark::Benchmark;
 use crate::episode::{End, Episode};
+use crate::parallel::Parallel;
 use crate::policy::Policy;
 use crate::run_directory::{RunDirectory, RunError};
 use crate::sandbox::Host;
@@ -89,87 +88,94 @@ impl Queue {
     /// # Errors
     /// [`RunError`] where an episode could not be recorded.
     pub(super) async fn work_off(
-        mut self,
+        self,
         context: RunContext,
         interrupts: &mut Interrupts,
         directory: &mut RunDirectory,
         observer: &mut dyn Observer,
     ) -> Result<RunOutcome, RunError> {
         let context = Arc::new(context);
-        let mut running = JoinSet::new();
+        let shared = context.clone();
+        let make = move |work: Work| shared.clone().make(work);
+        let mut attempts = Parallel::new(self.jobs, self.waiting.into_iter().map(make.clone()));
         let mut ended = RunOutcome::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         loop {
-            while !ended.is_over()
-                && running.len() < self.jobs
-                && let Some(work) = self.waiting.pop_front()
-            {
-                running.spawn(context.clone().make(work));
-            }
-            if running.is_empty() {
-                break;
+            if ended.is_over() {
+                attempts.stop();
             }
             tokio::select! {
-                Some(made) = running.join_next() => match made {
-                    Ok((work, episode)) => {
-                        if self.retry(&work, &episode, &mut ended, &*context.policy) {
-                            continue;
+                made = attempts.next() => match made {
+                    None => break,
+                    Some(Ok((work, episode))) => {
+                        match ended.next(&work, &episode, &*context.policy) {
+                            Next::Record => {
+                                directory.append(&episode)?;
+                                observer.recorded(&episode);
+                                ended.count(&work, &episode);
+                            }
+                            Next::Retry => {
+                                attempts.add(make(Work { retries: work.retries + 1, ..work }));
+                            }
+                            Next::Leave => {}
                         }
-                        directory.append(&episode)?;
-                        ended.recorded += 1;
-                        ended.solved += usize::from(episode.solved());
-                        observer.recorded(&episode);
-                        let why = failure(&episode);
-                        ended.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
                     }
-                    Err(fault) => ended.broken.push(fault.to_string()),
+                    Some(Err(fault)) => ended.broken.push(fault.to_string()),
                 },
                 () = interrupts.next() => match ended.stopped {
                     false => {
                         ended.stopped = true;
-                        observer.status(&finishing(running.len()));
+                        observer.status(&finishing(attempts.running()));
                     }
-                    true => {
-                        ended.left += running.len();
-                        running.shutdown().await;
-                    }
+                    true => ended.left += attempts.abort().await,
                 },
                 _ = clock.tick() => observer.tick(),
             }
         }
-        ended.left += self.waiting.len();
+        ended.left += attempts.unstarted();
         Ok(ended)
     }
+}
 
-    /// Whether not to record the attempt because of an infrastructure failure. If
-    /// so, it is left for a later run or moved to the end of the queue.
-    fn retry(
-        &mut self,
-        work: &Work,
-        episode: &Episode,
-        ended: &mut RunOutcome,
-        policy: &dyn Policy,
-    ) -> bool {
+/// What to do with an attempt.
+enum Next {
+    Record,
+    Retry,
+    /// Leave it for a later run.
+    Leave,
+}
+
+impl RunOutcome {
+    /// Counts a recorded episode.
+    fn count(&mut self, work: &Work, episode: &Episode) {
+        self.recorded += 1;
+        self.solved += usize::from(episode.solved());
+        let why = failure(episode);
+        self.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
+    }
+
+    /// An attempt that an infrastructure failure ended is retried, or left for a later
+    /// run.
+    fn next(&mut self, work: &Work, episode: &Episode, policy: &dyn Policy) -> Next {
         let Some(why) = failure(episode) else {
-            ended.in_a_row = 0;
-            return false;
+            self.in_a_row = 0;
+            return Next::Record;
         };
-        ended.halted = ended.halted.take().or_else(|| policy.halted());
-        if ended.halted.is_some() {
-            ended.left += 1;
-            return true;
+        self.halted = self.halted.take().or_else(|| policy.halted());
+        if self.halted.is_some() {
+            self.left += 1;
+            return Next::Leave;
         }
         // Retries of one task are consecutive whatever the reason.
-        ended.in_a_row += usize::from(work.retries == 0);
-        if ended.in_a_row >= MAX_CONSECUTIVE_FAILURES {
-            ended.gave_up = Some(why.to_string());
+        self.in_a_row += usize::from(work.retries == 0);
+        if self.in_a_row >= MAX_CONSECUTIVE_FAILURES {
+            self.gave_up = Some(why.to_string());
         }
-        let again = work.retries + 1 < MAX_TRIES && !ended.stopped;
-        if again {
+        if work.retries + 1 < MAX_TRIES && !self.stopped {
             tracing::info!("{}: {why}; retrying the episode", work.task.id);
-            self.waiting.push_back(Work { retries: work.retries + 1, ..work.clone() });
+            return Next::Retry;
         }
-        again
+        Next::Record
     }
 }
 
