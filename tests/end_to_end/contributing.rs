@@ -8,13 +8,15 @@ mod tool;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use fixfly_runtime::{
-    Attempt, Benchmark, Host, Observation, Outcome, Split, Templates, Tool, ToolContext, ToolError,
-    attempt,
+    Attempt, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Templates, Tool,
+    ToolContext, ToolError, attempt,
 };
 use fixfly_sandboxes::HostOptions;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const PAGE: &str = "CONTRIBUTING.md";
 /// Stands above a block of code that shows a file.
@@ -124,14 +126,25 @@ fn counts_are_read_and_compared() {
     assert!(miscounted(&found[1], "x;\n").is_some());
 }
 
-/// The benchmark and the sandboxes of the examples.
-fn opened() -> (tempfile::TempDir, std::sync::Arc<dyn Benchmark>, std::sync::Arc<dyn Host>) {
-    let folder = crate::project::benchmark(0.0);
+/// The benchmark of the example.
+fn in_folder(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
     let fixfly_benchmarks::Open::Folder(open) = benchmark::ENTRY.open else {
         panic!("the benchmark is in a folder")
     };
-    let benchmark = open(Some(folder.path())).unwrap();
+    open(folder)
+}
+
+/// A folder with a benchmark, the benchmark, and the sandboxes of the example.
+fn opened() -> (TempDir, Arc<dyn Benchmark>, Arc<dyn Host>) {
+    let folder = crate::project::benchmark(0.0);
+    let benchmark = in_folder(Some(folder.path())).unwrap();
     (folder, benchmark, (sandbox::ENTRY.open)(&HostOptions::default()).unwrap())
+}
+
+#[test]
+fn the_benchmark_asks_for_its_folder() {
+    let why = in_folder(None).err().unwrap().to_string();
+    assert!(why.contains("--benchmark-dir"), "{why}");
 }
 
 #[tokio::test]
@@ -155,9 +168,6 @@ async fn the_policy_solves_a_task_of_the_benchmark_in_the_sandbox() {
     assert_eq!(episode.turns[0].observation.outcome, Outcome::Failed);
     assert!(episode.provenance.isolation.starts_with("timed: local: "));
     assert!(!host.parts().await.is_empty(), "those of `local`");
-    let none = benchmark::ENTRY.open;
-    let fixfly_benchmarks::Open::Folder(open) = none else { unreachable!() };
-    assert!(open(None).err().unwrap().to_string().contains("--benchmark-dir"));
 }
 
 #[tokio::test]

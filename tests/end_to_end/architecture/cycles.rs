@@ -31,7 +31,7 @@ pub(super) fn cycles(root: &Path, read: Read) -> Vec<String> {
     for (from, targets) in &reached {
         if targets.contains(from) {
             let cycle: Vec<&String> =
-                targets.iter().filter(|to| reached[*to].contains(from)).collect();
+                targets.iter().copied().filter(|to| reached[to].contains(from)).collect();
             cycles.insert(cycle);
         }
     }

@@ -22,7 +22,9 @@ pub(super) fn names(tokens: &[Token]) -> Vec<Name> {
 /// The names that a file writes into records where they differ from its own.
 pub(super) fn recorded_names(tokens: &[Token]) -> Vec<Name> {
     let renamed = tokens.windows(3).filter_map(|window| match window {
-        [rename, equals, text] if rename.is("rename") && equals.is("=") => {
+        [rename, equals, text]
+            if rename.is("rename") && equals.is("=") && text.kind == Kind::Text =>
+        {
             Some((text.line, text.text.clone()))
         }
         _ => None,
@@ -68,7 +70,7 @@ fn item(tokens: &[Token], mut at: usize, names: &mut Vec<Name>) {
 /// What stands between the braces of an item.
 fn body(tokens: &[Token], at: usize) -> &[Token] {
     let open = tokens.iter().enumerate().skip(at).find(|(_, token)| token.is("{"));
-    open.map_or(&[], |(open, _)| &tokens[open + 1..after_group(tokens, open) - 1])
+    open.map_or(&[][..], |(open, _)| &tokens[open + 1..after_group(tokens, open) - 1])
 }
 
 fn methods(body: &[Token], names: &mut Vec<Name>) {

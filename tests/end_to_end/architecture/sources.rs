@@ -74,7 +74,7 @@ impl Reader<'_> {
     /// Reads the module that a file declares.
     fn child(&mut self, place: Option<PathBuf>, path: Vec<String>, folder: PathBuf) {
         let usual = [folder.with_extension("rs"), folder.join("mod.rs")];
-        let files = place.map_or(usual.to_vec(), |place| vec![place]);
+        let files = place.map_or_else(|| usual.to_vec(), |place| vec![place]);
         let found = files.iter().find_map(|file| Some((file, (self.read)(file)?)));
         let (file, text) = found.unwrap_or_else(|| panic!("none of these files: {files:?}"));
         self.take(tokens(&text), file, path, folder);

@@ -50,7 +50,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
 /// The kind and the length of what the text begins with; no kind for what is left out.
 fn piece(text: &str, first: char) -> (Option<Kind>, usize) {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let word = |text: &str| text.find(|letter| !is_part(letter)).unwrap_or(text.len());
+    let word = |text: &str| text.find(|letter: char| !is_part(letter)).unwrap_or(text.len());
     if first.is_whitespace() {
         return (None, first.len_utf8());
     }
@@ -126,7 +126,7 @@ fn character(text: &str) -> Option<usize> {
 /// Length up to and with the quote that ends a literal.
 fn quoted(inside: &str, quote: char) -> usize {
     let mut is_escaped = false;
-    let end = inside.find(|letter| {
+    let end = inside.find(|letter: char| {
         let ends = letter == quote && !is_escaped;
         is_escaped = letter == '\\' && !is_escaped;
         ends
@@ -220,7 +220,7 @@ mod tests {
         check("/// crate::x\n//! y\nz", &["z"]);
         check(r#"a "crate::b \" c" d"#, &["a", r#"crate::b \" c"#, "d"]);
         check(r##"a r#"x " y"# b"##, &["a", r#"x " y"#, "b"]);
-        check(r"'a' '\'' '{' &'static b<'c>", &["a", r"\", "{", "&", "b", "<", ">"]);
+        check(r"'a' '\'' '{' &'static b<'c>", &["a", r"\'", "{", "&", "b", "<", ">"]);
         check("crate::b 0..9 r#type", &["crate", "::", "b", "0", ".", ".", "9", "type"]);
         assert_eq!(tokens("\"\n\"\n/*\n*/ a").last().unwrap().line, 4);
     }

@@ -135,7 +135,7 @@ pub(super) fn denials(texts: &[Found]) -> Vec<String> {
 
 fn denied(found: &Found) -> impl Iterator<Item = Denial<'_>> {
     let words = words(&found.text);
-    let here = DENIED.iter().filter(|(_, _, places)| places.contains(&found.place));
+    let here = DENIED.iter().filter(move |(_, _, places)| places.contains(&found.place));
     let each =
         here.flat_map(|(denied, instead, _)| denied.iter().map(move |word| (*word, *instead)));
     each.filter(move |(word, _)| {

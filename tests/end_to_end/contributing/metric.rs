@@ -3,21 +3,19 @@
 /// 1 - d / n: d is the number of characters to insert, delete or replace, n the
 /// length of the longer text. Two empty texts are equal.
 pub(crate) fn edit_similarity(one: &str, other: &str) -> f64 {
-    let other: Vec<char> = other.chars().collect();
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     // Distances from what was read of `one` to each beginning of `other`.
     let mut distances: Vec<usize> = (0..=other.len()).collect();
-    let mut length = 0;
-    for letter in one.chars() {
-        let mut diagonal = distances[0];
-        length += 1;
-        distances[0] = length;
+    for (read, letter) in one.iter().enumerate() {
+        let mut diagonal = read;
+        distances[0] = read + 1;
         for (at, expected) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *expected);
+            let replaced = diagonal + usize::from(letter != expected);
             diagonal = distances[at + 1];
             distances[at + 1] = replaced.min(diagonal + 1).min(distances[at] + 1);
         }
     }
-    match length.max(other.len()) {
+    match one.len().max(other.len()) {
         0 => 1.0,
         longer => 1.0 - distances[other.len()] as f64 / longer as f64,
     }
