@@ -49,8 +49,8 @@ const DENIED: &[(&[&str], &str, &[Place])] = &[
     (&["wider"], "hidden tests", NAMES),
     (&["at it"], "new", NAMES),
     (&["by it"], "cumulative", NAMES),
-    (&["gone"], "elapsed", NAMES),
-    (&["to go"], "ETA", NAMES),
+    (&["gone"], "elapsed", &[Heading]),
+    (&["to go"], "ETA", &[Heading]),
     (&["known from before"], "cached", EVERYWHERE),
     (&["sheet", "sheets"], "table", EVERYWHERE),
     (&["thesis"], "paper", OUTSIDE),
@@ -93,8 +93,9 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("only", "run.json records --task-id so; it decides whether a command resumes the run"),
     ("teacher", "run.json records the settings of a model behind a server so"),
     ("student", "run.json records the settings of a model in a file so"),
+    ("read_only", "a mount that cannot be written to"),
     ("told_by", "episodes record the thinking switch so"),
-    ("wider", "episodes record the number of hidden tests so"),
+    ("wider", "manifests and episodes record the hidden tests so"),
     ("wider_failed", "episodes record the failed hidden tests so"),
 ];
 
