@@ -47,14 +47,14 @@ fn main() {
         .filter(|episode| episode.solved_at().is_some_and(|turn| kept(episode, turn)))
         .collect();
     assert!(!solved.is_empty(), "the run solves nothing");
-    println!("{} solved episodes, as often as it takes", solved.len());
+    println!("{} different solved episodes, repeated as needed", solved.len());
     let mut ours = None;
     for rows in [rows / 4, rows] {
         let (made, bytes) = multiplied(&run, &solved, rows, folder.path());
         let out = folder.path().join(format!("fixfly-{rows}"));
         let took = fixfly(folder.path(), &made, &out);
         let lines = conversations(&out.join("sharegpt/train.jsonl")).len();
-        said("fixfly", rows, lines, bytes, &took);
+        print_row("fixfly", rows, lines, bytes, &took);
         ours = Some((made, out, took));
     }
     let Some((made, out, took)) = ours else { return };
@@ -64,12 +64,12 @@ fn main() {
     let theirs = folder.path().join("theirs.jsonl");
     let peer = peer(&python, &made, &theirs);
     let (same, other) = (conversations(&out.join("sharegpt/train.jsonl")), conversations(&theirs));
-    said("datasets", rows, other.len(), 0, &peer);
+    print_row("datasets", rows, other.len(), 0, &peer);
     assert!(same == other, "they do not make the same conversations");
     println!("the same conversations; datasets / fixfly: {:.1}x", peer.seconds / took.seconds);
 }
 
-fn said(name: &str, rows: usize, lines: usize, bytes: u64, took: &Took) {
+fn print_row(name: &str, rows: usize, lines: usize, bytes: u64, took: &Took) {
     let Took { seconds, memory } = took;
     let read = bytes as f64 / (1 << 20) as f64;
     println!(
@@ -120,7 +120,7 @@ fn peer(python: &Path, run: &Path, out: &Path) -> Took {
     took(command.env("HF_HUB_OFFLINE", "1").stderr(Stdio::null()))
 }
 
-/// Runs it under GNU time, which tells the memory.
+/// Runs it under GNU time, which measures the memory.
 fn took(command: &mut Command) -> Took {
     let mut words = vec!["-f".into(), "%M".into(), command.get_program().to_owned()];
     words.extend(command.get_args().map(ToOwned::to_owned));
@@ -130,9 +130,9 @@ fn took(command: &mut Command) -> Took {
     let start = Instant::now();
     let output = timed.output().expect("GNU time (Debian: time)");
     let seconds = start.elapsed().as_secs_f64();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let memory = said.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let memory = stderr.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
     Took { seconds, memory: memory.unwrap_or_default() / 1024.0 }
 }
 
@@ -141,8 +141,8 @@ fn conversations(file: &Path) -> BTreeSet<Vec<u8>> {
     let lines = BufReader::new(File::open(file).expect("a file")).lines();
     let hash = |line: std::io::Result<String>| {
         let row: Value = serde_json::from_str(&line.expect("a line")).expect("a row");
-        let said = serde_json::json!([row["system"], row["conversations"]]);
-        Sha256::digest(said.to_string()).to_vec()
+        let prompt = serde_json::json!([row["system"], row["conversations"]]);
+        Sha256::digest(prompt.to_string()).to_vec()
     };
     lines.map(hash).collect()
 }

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use common::{flag, tree_cpu};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, GroundTruth,
-    Host, Lifetime, Method, Observation, Outcome, Output, Policy, PolicyError, Process, Sandbox,
-    SandboxError, SandboxSpec, Split, Statement, Task, Templates, TestFailure, TestOutcome,
-    TestReport, TestResult, Tool, Usage, Verdict, View, attempt,
+    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, Evaluator,
+    GroundTruth, Host, Lifetime, Method, Observation, Outcome, Output, Policy, PolicyError,
+    Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task, TaskKind, Templates,
+    TestFailure, TestOutcome, TestReport, TestResult, Tool, Usage, Verdict, View, attempt,
 };
 
-/// Says the same each turn; waits before the last, where told to.
+/// Gives the same answer in each turn; with `wait`, waits before the last one.
 struct Scripted {
     wait: Option<Duration>,
     waiting: AtomicUsize,
@@ -92,6 +92,25 @@ impl Benchmark for Nowhere {
         Ok(Vec::new())
     }
 
+    fn evaluator(&self) -> Option<&dyn Evaluator> {
+        Some(self)
+    }
+
+    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
+        unreachable!("nothing passes")
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn ground_truth(&self) -> &dyn GroundTruth {
+        unreachable!("nobody asks")
+    }
+}
+
+#[async_trait]
+impl Evaluator for Nowhere {
     async fn evaluate(
         &self,
         _: &Task,
@@ -113,20 +132,13 @@ impl Benchmark for Nowhere {
             text: failure.traceback.clone(),
             outcome: Outcome::Failed,
             tests: Some(TestReport { results: (0..2).map(result).collect() }),
-            patch: Some(code.into()),
+            candidate: Some(code.into()),
+            patch: None,
         })
     }
 
-    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
+    fn patch(&self, _: &Task, _: &str) -> Result<String, BenchmarkError> {
         unreachable!("nothing passes")
-    }
-
-    fn facts(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-
-    fn ground_truth(&self) -> &dyn GroundTruth {
-        unreachable!("nobody asks")
     }
 }
 
@@ -159,7 +171,7 @@ fn run(episodes: usize, turns: u32, wait: Option<Duration>, look: fn()) -> (f64,
     let policy = Arc::new(Scripted { wait, waiting: AtomicUsize::new(0) });
     let tools: Arc<Vec<Box<dyn Tool>>> =
         Arc::new(fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect());
-    let templates = Templates::load(None).expect("templates");
+    let templates = Templates::load(TaskKind::Method, None).expect("templates");
     let (cpu, clock) = (tree_cpu(), Instant::now());
     runtime.block_on(async {
         let mut all = tokio::task::JoinSet::new();
@@ -211,7 +223,7 @@ fn main() {
     let (cpu, wall) = run(episodes, turns, None, || {});
     let made = episodes as f64 * f64::from(turns);
     println!(
-        "{episodes} episodes at once, {turns} turns each, one thread: {:.0} turns a second of CPU, {:.0} of wall time",
+        "{episodes} parallel episodes, {turns} turns each, one thread: {:.0} turns per CPU-second, {:.0} per second of wall time",
         made / cpu,
         made / wall
     );

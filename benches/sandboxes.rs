@@ -18,7 +18,7 @@ use std::time::Instant;
 use common::{flag, methods, quantile, sample};
 use fixfly_benchmarks::{Methods, RunPath, django};
 use fixfly_runtime::{
-    Answer, Benchmark, Command, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
+    Answer, Benchmark, Command, Evaluator, Host, Sandbox, SandboxError, SandboxSpec, Split, Task,
 };
 use fixfly_sandboxes::{ALL, HostOptions};
 
@@ -196,8 +196,8 @@ fn memory_of(container: &str) -> f64 {
 
 fn docker(words: &[&str]) -> String {
     let output = Process::new("docker").args(words).output().expect("the program docker");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "docker {}: {said}", words.join(" "));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {}: {stderr}", words.join(" "));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -252,8 +252,8 @@ fn swerex(times: usize) -> Option<Row> {
         return None;
     }
     let output = Process::new(python).args([script, &times.to_string()]).output().ok()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let measured = said.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let measured = stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok());
     let Some(measured): Option<serde_json::Value> = measured else {
         eprintln!("skipped SWE-ReX: {}", String::from_utf8_lossy(&output.stderr));
         return None;
@@ -272,11 +272,11 @@ fn swerex(times: usize) -> Option<Row> {
 
 fn print(rows: &[Row], times: usize) {
     println!(
-        "\nmedians of {times} sandboxes, 5 commands of each kind, in milliseconds; `-` is what cannot \
-         be had or was not asked"
+        "\nmedians of {times} sandboxes, 5 commands of each kind, in milliseconds; `-`: not available \
+         or not measured"
     );
     println!(
-        "                             open     true   python    close  verdict  a second  MB at rest  MB at work"
+        "                             open     true   python    close  verdict sandbox/s  MB at rest  MB at work"
     );
     for row in rows {
         let cell = |value: f64, width: usize| match value.is_nan() {

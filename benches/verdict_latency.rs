@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use common::{Cost, Peer, Ran, flag, memory, methods, opened, quantile, sample, tree_cpu};
 use fixfly_benchmarks::{Methods, RunPath, django};
-use fixfly_runtime::{Answer, Benchmark, Sandbox, Split, Task};
+use fixfly_runtime::{Answer, Benchmark, Evaluator, Sandbox, Split, Task};
 
 /// The tests of a sampled item take less, in seconds.
 const SHORT: f64 = 0.05;
-/// How often a verdict is repeated, as CPU is told in hundredths of a second.
+/// How often a verdict is repeated, because CPU time is measured in hundredths of a second.
 const TIMES: usize = 10;
 
 /// One way to a verdict.
@@ -65,7 +65,7 @@ async fn main() {
             let Ran { cost, .. } = peer.run(item, &code, &item.tests.ids());
             let mut costs = vec![cost];
             for (name, sandbox) in &sandboxes {
-                if has_cold0(name) {
+                if has_cold_path(name) {
                     costs.push(verdict(&cold, &task, &code, &**sandbox, TIMES / 3).await);
                 }
                 costs.push(verdict(&hot, &task, &code, &**sandbox, TIMES).await);
@@ -76,7 +76,7 @@ async fn main() {
     }
     println!(
         "\n{items} items on the hot path, original and stub; left out: {long} whose tests take over \
-         {} ms, {unsupported} that not all of these sandboxes serve",
+         {} ms, {unsupported} that not all of these sandboxes support",
         SHORT * 1000.0
     );
     print(&ways);
@@ -88,14 +88,14 @@ async fn main() {
 fn ways(sandboxes: &[(&str, Box<dyn Sandbox>)]) -> Vec<Way> {
     let of = |name: String| Way { name, costs: Vec::new() };
     let paths = sandboxes.iter().flat_map(|(name, _)| {
-        let cold0 = has_cold0(name).then(|| format!("{name}, cold0"));
-        cold0.into_iter().chain([format!("{name}, hot")])
+        let cold = has_cold_path(name).then(|| format!("{name}, cold"));
+        cold.into_iter().chain([format!("{name}, hot")])
     });
     [FRESH.to_owned()].into_iter().chain(paths).map(of).collect()
 }
 
 /// In WebAssembly a candidate begins in a fresh instance on either path.
-fn has_cold0(sandbox: &str) -> bool {
+fn has_cold_path(sandbox: &str) -> bool {
     sandbox != "wasm"
 }
 

@@ -16,7 +16,7 @@ use common::{Cost, Peer, children, flag, methods, sample, tree_cpu};
 use fixfly_benchmarks::{Item, Manifest, Methods, source};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Answer, Attempt, Benchmark, Policy, Split, Task, Templates, Tool, attempt, find,
+    Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -45,8 +45,8 @@ fn main() {
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
-    println!("\n{count} items, {jobs} at a time; items that failed: {wrong}");
-    println!("                                     CPU s   wall s   items a second");
+    println!("\n{count} items, {jobs} in parallel; items that failed: {wrong}");
+    println!("                                     CPU s   wall s      items/s");
     for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
         let rate = count as f64 / cost.wall;
         println!("{name:34} {:7.1} {:8.1} {rate:12.2}", cost.cpu, cost.wall);
@@ -76,7 +76,7 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
     let work = Arc::new(Work {
         controls: vec![(control("oracle"), true), (control("null"), false)],
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
-        templates: Templates::load(None).expect("templates"),
+        templates: Templates::load(TaskKind::Method, None).expect("templates"),
         pool: Pool::new(host, jobs),
         tasks: tasks(&benchmark).await,
         benchmark,
@@ -84,8 +84,8 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         wrong: AtomicUsize::new(0),
     });
     let (before, clock) = (tree_cpu(), Instant::now());
-    let crew: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
-    for one in crew {
+    let workers: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
+    for one in workers {
         one.await.expect("no fault");
     }
     let cost = Cost { cpu: tree_cpu() - before, wall: clock.elapsed().as_secs_f64() };
@@ -114,8 +114,8 @@ async fn check(work: Arc<Work>) {
     }
 }
 
-/// What verify finds out, each in a fresh process: the original passes its
-/// item tests and the wider ones, and fails once sabotaged; the stub fails.
+/// The checks of verify, each in a fresh process: the original passes its item tests and
+/// the hidden ones, and fails once sabotaged; the stub fails.
 fn fresh(
     manifest: &Manifest,
     benchmark: &Methods,

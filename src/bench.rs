@@ -1,6 +1,6 @@
 //! `fixfly bench`: builds and verifies benchmarks.
 
-mod build;
+pub(crate) mod build;
 mod faults;
 mod fetch;
 mod probe;
@@ -9,12 +9,11 @@ mod verify;
 use clap::{Args, Subcommand};
 
 use fixfly_benchmarks::{Open, OpenFolder};
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, Observation, Task};
+use fixfly_runtime::{BenchmarkError, Entry, Evaluator, Host, Observation, Task};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
-pub(crate) use probe::reasons;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -38,12 +37,12 @@ enum Command {
 /// Evaluates a candidate in a sandbox opened for it.
 async fn evaluate(
     pool: &Pool,
-    benchmark: &dyn Benchmark,
+    evaluator: &dyn Evaluator,
     task: &Task,
     code: &str,
 ) -> Result<Observation, BenchmarkError> {
     let sandbox = pool.open(&task.sandbox).await?;
-    let observed = benchmark.evaluate(task, code, &*sandbox).await;
+    let observed = evaluator.evaluate(task, code, &*sandbox).await;
     sandbox.close().await?;
     observed
 }

@@ -10,7 +10,6 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
-use crate::failure::{Usage, one_line};
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
@@ -92,32 +91,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
             ExitCode::from(2)
         }
         _ => {
-            eprintln!("{}", sentence(&error.render().to_string()));
+            eprintln!("{}", config::sentence(&error.render().to_string()));
             ExitCode::from(2)
         }
     })
-}
-
-/// Parses the words of a `fixfly run` command.
-pub(crate) fn run(words: &[String]) -> anyhow::Result<Box<run::Flags>> {
-    let words = ["fixfly".to_string()].into_iter().chain(words.iter().cloned());
-    let words = config::expanded(Cli::command(), words.map(OsString::from).collect())?;
-    let parsed = Cli::try_parse_from(words);
-    match parsed.map_err(|error| Usage(sentence(&error.render().to_string())))?.command {
-        Command::Run(flags) => Ok(flags),
-        _ => anyhow::bail!("not a `fixfly run` command"),
-    }
-}
-
-/// clap's message in one line, without the usage.
-fn sentence(message: &str) -> String {
-    let end = ["\n\nUsage:", "\n\nFor more information"]
-        .iter()
-        .filter_map(|mark| message.find(mark))
-        .min()
-        .unwrap_or(message.len());
-    let message = message[..end].replace("\n\n  tip:", ";");
-    format!("{}; see --help", one_line(&message))
 }
 
 #[cfg(test)]
@@ -128,7 +105,7 @@ mod tests {
     fn check(words: &str, expected: &str) {
         let words = words.split_whitespace().map(OsString::from);
         let error = Cli::try_parse_from(words).unwrap_err();
-        assert_eq!(sentence(&error.render().to_string()), expected);
+        assert_eq!(config::sentence(&error.render().to_string()), expected);
     }
 
     #[test]

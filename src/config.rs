@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use toml::{Table, Value};
 
 use crate::failure::{Usage, one_line};
@@ -42,6 +42,63 @@ pub(crate) fn expanded(command: Command, words: Vec<OsString>) -> Result<Vec<OsS
     positionals.sort();
     words.extend(positionals.into_iter().flat_map(|(_, flag)| flag));
     Ok(words)
+}
+
+/// The flags of a command, from a table of their long names: `max-tokens = 500` is
+/// `--max-tokens 500`, and so is `max_tokens`.
+///
+/// # Errors
+/// [`Usage`] if a key is no flag, has a wrong value or is missing.
+pub(crate) fn flags<T: Args>(verb: &str, table: &Table) -> Result<T, Usage> {
+    flags_at(verb, table, |_| String::new())
+}
+
+/// The same, for a file: `text` is what it holds, and `table` these flags and more.
+pub(crate) fn flags_in_file<T: Args>(
+    verb: &str,
+    table: &Table,
+    (file, text): (&Path, &str),
+) -> Result<T, Usage> {
+    flags_at(verb, table, |key| format!("{}: ", place(file, text, key)))
+}
+
+fn flags_at<T: Args>(
+    verb: &str,
+    table: &Table,
+    place: impl Fn(&str) -> String,
+) -> Result<T, Usage> {
+    let command = T::augment_args(Command::new("fixfly"));
+    let mut words = vec![OsString::from("fixfly")];
+    let mut positionals = Vec::new();
+    for (key, value) in table {
+        let Some(arg) = argument(&command, &key.replace('-', "_")) else {
+            let place = place(key);
+            return Err(Usage(format!(
+                "{place}`{key}` is not a flag of `fixfly {verb}`; see --help"
+            )));
+        };
+        let flag =
+            flag_words(arg, value).map_err(|why| Usage(format!("{}`{key}` {why}", place(key))))?;
+        match arg.get_index() {
+            Some(_) => positionals.extend(flag),
+            None => words.extend(flag),
+        }
+    }
+    words.extend(positionals);
+    let given = command.try_get_matches_from(words).and_then(|given| T::from_arg_matches(&given));
+    given
+        .map_err(|error| Usage(format!("fixfly {verb}: {}", sentence(&error.render().to_string()))))
+}
+
+/// clap's message in one line, without the usage.
+pub(crate) fn sentence(message: &str) -> String {
+    let end = ["\n\nUsage:", "\n\nFor more information"]
+        .iter()
+        .filter_map(|mark| message.find(mark))
+        .min()
+        .unwrap_or(message.len());
+    let message = message[..end].replace("\n\n  tip:", ";");
+    format!("{}; see --help", one_line(&message))
 }
 
 fn all_optional(command: Command) -> Command {
@@ -90,17 +147,23 @@ fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{name}: {}", one_line(&error.to_string())))
     })?;
-    let place = |key: &str| {
-        let defines = |line: &str| {
-            let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
-        };
-        match text.lines().position(defines) {
-            Some(line) => format!("{name}: line {}", line + 1),
-            None => name.to_string(),
-        }
+    let all = table.into_iter().map(|(key, value)| {
+        let place = place(file, &text, &key);
+        (key, value, place)
+    });
+    Ok(all.collect())
+}
+
+/// The line of a file that sets a key.
+fn place(file: &Path, text: &str, key: &str) -> String {
+    let defines = |line: &str| {
+        let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
     };
-    Ok(table.into_iter().map(|(key, value)| (key.clone(), value, place(&key))).collect())
+    match text.lines().position(defines) {
+        Some(line) => format!("{}: line {}", file.display(), line + 1),
+        None => file.display().to_string(),
+    }
 }
 
 /// Finds an argument by its long name or a positional's name: `max_tokens` is `--max-tokens`.

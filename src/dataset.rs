@@ -1,17 +1,17 @@
 //! `fixfly dataset`: builds training datasets from recorded runs.
 
-mod build;
+pub(crate) mod build;
 pub(crate) mod known;
 mod look;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fixfly_train::RECIPES;
+use fixfly_datasets::RECIPES;
 
 pub(crate) use known::Python;
 
-use crate::failure::Usage;
+use crate::flags::named;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -58,6 +58,6 @@ pub(crate) fn dataset(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
 }
 
 fn recipe(name: &str) -> anyhow::Result<()> {
-    let entry = fixfly_runtime::find("recipe", RECIPES, name).map_err(Usage)?;
+    let entry = named("recipe", RECIPES, name)?;
     print(entry.open)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use fixfly_train::student::{self, Record, checkpoints, choose, gguf_adapter, gguf_model, merge};
+use fixfly_students::{ExportDtype, Record, checkpoints, choose, gguf_adapter, gguf_model, merge};
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
@@ -48,7 +48,7 @@ struct Place {
 }
 
 #[derive(Debug, Args)]
-struct Gguf {
+pub(crate) struct Gguf {
     #[command(flatten)]
     place: Place,
 
@@ -78,12 +78,12 @@ enum Dtype {
     Bf16,
 }
 
-impl From<Dtype> for student::ExportDtype {
-    fn from(dtype: Dtype) -> student::ExportDtype {
+impl From<Dtype> for ExportDtype {
+    fn from(dtype: Dtype) -> ExportDtype {
         match dtype {
-            Dtype::F32 => student::ExportDtype::F32,
-            Dtype::F16 => student::ExportDtype::F16,
-            Dtype::Bf16 => student::ExportDtype::Bf16,
+            Dtype::F32 => ExportDtype::F32,
+            Dtype::F16 => ExportDtype::F16,
+            Dtype::Bf16 => ExportDtype::Bf16,
         }
     }
 }
@@ -100,6 +100,13 @@ pub(crate) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Gguf(flags) => gguf(flags)?,
         Command::Safetensors(flags) => safetensors(flags)?,
     };
+    terminal.status(&format!("wrote {}", output.display()));
+    Ok(())
+}
+
+/// `fixfly export gguf`.
+pub(crate) fn gguf_file(flags: &Gguf, terminal: &Terminal) -> anyhow::Result<()> {
+    let output = gguf(flags)?;
     terminal.status(&format!("wrote {}", output.display()));
     Ok(())
 }
@@ -190,7 +197,7 @@ fn gguf(flags: &Gguf) -> anyhow::Result<PathBuf> {
 
 fn safetensors(flags: &Merged) -> anyhow::Result<PathBuf> {
     let output = flags.place.folder()?;
-    let dtype = flags.dtype.map(student::ExportDtype::from);
+    let dtype = flags.dtype.map(ExportDtype::from);
     match flags.place.student()? {
         Student::Model(folder) => merge(Some(&folder), None, output, dtype)?,
         Student::Adapter { folder, base } => {

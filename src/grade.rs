@@ -11,12 +11,12 @@ use anyhow::Context;
 use clap::{Args, Subcommand, value_parser};
 use fixfly_benchmarks::swebench::report::{log_folder, run_report, write_logs};
 use fixfly_benchmarks::swebench::{Graded, Grader, Instance, Prediction, Rules, prediction};
-use fixfly_runtime::{Host, SandboxSpec, find};
-use futures::StreamExt;
+use fixfly_runtime::{Host, Parallel, SandboxSpec};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Usage;
-use crate::run::{choices, cpus};
+use crate::flags::cpus;
+use crate::flags::{choices, named};
 use crate::terminal::{Terminal, print};
 use crate::{sandbox, swebench};
 
@@ -126,7 +126,7 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
     let with_patch: Vec<Instance> =
         instances.iter().filter(|i| has_patch(&i.id)).cloned().collect();
     let host = host(flags)?;
-    let grader = flags.issues.open(with_patch, &*host, terminal).await?;
+    let grader = Arc::new(flags.issues.open(with_patch, &*host, terminal).await?);
     let mut jobs = Vec::new();
     for prediction in &given {
         let Some(instance) =
@@ -145,7 +145,7 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
         }
         jobs.push(Job { instance: instance.clone(), patch, force: flags.force });
     }
-    let (graded, broken) = all(flags, &grader, &*host, jobs.clone(), terminal).await?;
+    let (graded, broken) = all(flags, &grader, &host, jobs.clone(), terminal).await?;
     let graded: BTreeMap<String, Graded> =
         graded.into_iter().map(|graded| (graded.id.clone(), graded)).collect();
     for prediction in &given {
@@ -210,15 +210,15 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
 }
 
 fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
-    let entry = find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox).map_err(Usage)?;
-    Ok((entry.open)(&fixfly_sandboxes::HostOptions::default())?)
+    let options = fixfly_sandboxes::HostOptions::default();
+    Ok((named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open)(&options)?)
 }
 
 /// Grades all patches in parallel. Infrastructure failures are returned separately.
 async fn all(
     flags: &Swebench,
-    grader: &Grader,
-    host: &dyn Host,
+    grader: &Arc<Grader>,
+    host: &Arc<dyn Host>,
     jobs: Vec<Job>,
     terminal: &Terminal,
 ) -> anyhow::Result<(Vec<Graded>, Vec<String>)> {
@@ -227,14 +227,17 @@ async fn all(
     sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
     let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
-    let mut stream = futures::stream::iter(jobs)
-        .map(|job| async move {
-            let graded = grader.graded(&job.instance, &job.patch, host, job.force).await;
+    let grades = jobs.into_iter().map(|job| {
+        let (grader, host) = (grader.clone(), host.clone());
+        async move {
+            let graded = grader.graded(&job.instance, &job.patch, &*host, job.force).await;
             (job, graded)
-        })
-        .buffer_unordered(cpus(flags.jobs));
+        }
+    });
+    let mut grades = Parallel::new(cpus(flags.jobs), grades);
     let (mut done, mut broken) = (Vec::new(), Vec::new());
-    while let Some((job, graded)) = stream.next().await {
+    while let Some(graded) = grades.next().await {
+        let (job, graded) = graded.context("a patch hit a bug in fixfly; please report it")?;
         bar.inc(1);
         match graded {
             Ok(graded) => {

@@ -9,6 +9,7 @@ mod dataset;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+mod flags;
 mod grade;
 mod reason;
 mod report;
@@ -17,6 +18,7 @@ mod sandbox;
 mod schema;
 mod swebench;
 mod sweep;
+mod tasks;
 mod terminal;
 mod train;
 mod trajectory;
@@ -70,7 +72,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
 fn find_gpus() -> Result<(), String> {
     #[cfg(all(feature = "cuda", feature = "train-cuda"))]
     {
-        use fixfly_train::student::cuda::{Absent, open};
+        use fixfly_students::cuda::{Absent, open};
         if let Err(Absent::Library(why)) = open() {
             return Err(why);
         }

@@ -1,39 +1,30 @@
 //! `fixfly run`: runs a policy on a benchmark and records the episodes.
 
-mod glob;
-mod interrupts;
+mod estimate;
 pub(crate) mod issues;
-mod machine;
 pub(crate) mod model;
 mod progress;
-mod queue;
-mod record;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_policies::{Open, Settings};
+use fixfly_policies::{Open, Sources};
 use fixfly_runtime::{
-    Benchmark, Entry, Episode, Host, Lifetime, Policy, Protection, RunDirectory, Split, Task,
-    Templates, find, read_episodes,
+    Benchmark, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy, Run,
+    RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
-use crate::bench;
 use crate::failure::{Interrupted, Usage};
+use crate::flags::{choices, cpus, named, split};
 use crate::report;
 use crate::sandbox;
-use crate::terminal::Terminal;
-use glob::matches;
-pub(crate) use interrupts::Interrupts;
-pub(crate) use machine::now;
+use crate::tasks::show_unsupported;
+use crate::terminal::{self, Terminal};
 use progress::Progress;
-use queue::{MAX_CONSECUTIVE_FAILURES, Queue, RunContext, RunOutcome, Work};
-pub(crate) use record::{episode_seed, hex};
-use record::{facts, record};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,6 +33,7 @@ Examples:
   fixfly run django --policy retrieval --turns 5 --jobs 8 -o runs/retrieval
   fixfly run django --policy retrieval --task-id 'django/utils/*' -o runs/utils
   fixfly run django --policy replay --replay runs/retrieval -o runs/again
+  fixfly run django --policy openai --profile gpt-4.1 --dry-run -o runs/gpt
   fixfly run swebench --instances lite.jsonl --repos ~/mirrors --policy openai --model gpt-4.1 -o runs/lite
 
 Run the same command again to resume a run that was stopped or killed. Ctrl-C
@@ -107,6 +99,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 
+    /// Print the tasks, and estimates of tokens, dollars and hours, without running
+    /// anything
+    #[arg(long)]
+    dry_run: bool,
+
     #[command(flatten)]
     issues: issues::Flags,
 
@@ -114,151 +111,165 @@ pub(crate) struct Flags {
     model: model::Flags,
 }
 
-/// Default number of turns of a method's episode.
-const TURNS: u32 = 5;
-
-/// The help text of a flag that takes a plug-in's name.
-pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
-    let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
-    format!("{what}:{}", names.collect::<String>())
-}
-
-/// The split of that name.
-pub(crate) fn split(name: &str) -> Result<Split, String> {
-    Split::ALL
-        .into_iter()
-        .find(|split| split.name() == name)
-        .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
-}
-
-/// The number of parallel jobs: as given, or one per CPU.
-pub(crate) fn cpus(asked: Option<u32>) -> usize {
-    asked.map_or_else(machine::cpus, |jobs| jobs as usize)
+impl Flags {
+    /// The run that these flags describe.
+    pub(crate) fn spec(&self) -> anyhow::Result<RunSpec> {
+        let policy = named("policy", fixfly_policies::ALL, &self.policy)?;
+        let asks_model = matches!(policy.open, Open::Model(_));
+        if !asks_model && self.model.given() {
+            return Err(Usage(format!(
+                "the policy `{}` uses no model: remove the flags that --help lists under \"Model options\"",
+                self.policy
+            ))
+            .into());
+        }
+        let jobs = cpus(self.jobs);
+        let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
+        Ok(RunSpec {
+            benchmark: self.benchmark.clone(),
+            benchmark_dir: self.benchmark_dir.clone(),
+            split: self.split,
+            task_id: self.task_id.clone(),
+            limit: self.limit,
+            samples: self.samples,
+            turns: self.turns,
+            policy: self.policy.clone(),
+            replay: self.replay.clone(),
+            model: asks_model.then(|| self.model.settings(&self.output, jobs)),
+            sandbox: self.sandbox.clone(),
+            seed: self.seed,
+            issues: match kind {
+                TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
+                TaskKind::Method => None,
+            },
+            output: self.output.clone(),
+            prompts: self.prompts.clone(),
+            jobs: Some(jobs),
+            allow_weak: self.allow_weak,
+        })
+    }
 }
 
 pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let ended = run_by(flags, None, terminal)?;
-    if !ended.stopped {
+    let spec = flags.spec()?;
+    if flags.dry_run {
+        let text = threads()?.block_on(dry_run(flags, &spec, terminal))?;
+        return terminal::print(&text);
+    }
+    let outcome = threads()?.block_on(episodes(flags, &spec, None, terminal))?;
+    if !outcome.stopped {
         report::summary(&flags.output)?;
     }
-    conclude(ended, &flags.output)
+    conclude(outcome, &flags.output)
 }
 
 /// Records a run without printing a summary. Uses `policy` instead of opening the
 /// one that the flags name, if given.
-pub(crate) fn record_by(
+pub(crate) fn record(
     flags: &Flags,
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    conclude(run_by(flags, policy, terminal)?, &flags.output)
+    let outcome = threads()?.block_on(episodes(flags, &flags.spec()?, policy, terminal))?;
+    conclude(outcome, &flags.output)
 }
 
-fn run_by(
-    flags: &Flags,
-    policy: Option<Box<dyn Policy>>,
-    terminal: &Terminal,
-) -> anyhow::Result<RunOutcome> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    runtime.block_on(episodes(flags, policy, terminal))
+fn threads() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
 }
 
 async fn episodes(
     flags: &Flags,
-    opened: Option<Box<dyn Policy>>,
+    spec: &RunSpec,
+    policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
-    let open_policy = &named("policy", fixfly_policies::ALL, &flags.policy)?.open;
-    let open_host = &named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open;
-    let open_benchmark = &named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?.open;
-    let recorded = recording(flags, open_policy)?;
-    let is_of_issues = matches!(open_benchmark, fixfly_benchmarks::Open::Issues(_));
-    let templates = match is_of_issues {
-        true => Templates::for_issues(flags.prompts.as_deref())?,
-        false => Templates::load(flags.prompts.as_deref())?,
+    let replayed = recording(spec)?;
+    let templates = spec.templates()?;
+    let host = host(spec)?;
+    let benchmark = open(flags, spec, &*host, terminal).await?;
+    let selection = select(spec, &*benchmark, terminal).await?;
+    let sources = Sources { episodes: &replayed, model: spec.model.as_ref() };
+    let policy = match policy {
+        Some(policy) => policy,
+        None => fixfly_policies::open(&spec.policy, &benchmark, sources).map_err(opening)?,
     };
-
-    let jobs = cpus(flags.jobs);
-    let settings = settings(flags);
-    let host = open_host(&HostOptions { run: flags.output.display().to_string() })?;
-    let benchmark = open(flags, open_benchmark, &*host, terminal).await?;
-    let split = benchmark.tasks(flags.split).await?;
-    let facts = facts(&*benchmark, &split);
-    let asked = matching(flags, split)?;
-    // Tasks that are only recorded need no sandbox.
-    let supported = match flags.turns {
-        Some(0) => asked,
-        _ => supported_tasks((&flags.sandbox, flags.split), &*benchmark, asked, terminal)?,
-    };
-    let mut tasks = chosen(flags, supported);
-    flags.issues.prepare(&mut tasks, flags.model.calls_in_words())?;
-    let policy: Box<dyn Policy> = match (opened, open_policy) {
-        (Some(policy), _) => policy,
-        (None, Open::Examples(open)) => open(benchmark.ground_truth().examples()?),
-        (None, Open::Answers(open)) => open(benchmark.clone()),
-        (None, Open::Episodes(open)) => open(recorded),
-        (None, Open::Model(open)) => open(&settings).map_err(Usage)?,
-    };
-    let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
-    if !flags.allow_weak {
-        require_isolation(&flags.sandbox, &host.parts().await)?;
-    }
-    let pool = Arc::new(Pool::new(host, jobs * sandboxes_per_attempt(&tasks)));
-
-    let asked = matches!(open_policy, Open::Model(_)).then_some(&settings);
-    let mut record = record(flags, asked, &templates, facts, &*pool);
-    if is_of_issues {
-        record.config.extend(flags.issues.config());
-        record.config.extend(tasks.first().map(|task| ("turns".into(), task.budget.turns.into())));
-    }
-    let (mut directory, finished) = RunDirectory::open(&flags.output, &record)?;
-    let total = tasks.len() * flags.samples as usize;
-    let queue = Queue { waiting: work(flags, tasks, &finished), jobs };
-    let mut progress = Progress::new(terminal, total, &finished);
-    let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
-    let context = RunContext {
-        policy_name: flags.policy.clone(),
-        policy,
-        tools,
-        host: pool.clone(),
+    let worlds: Vec<_> = selection.tasks.iter().map(|task| &task.sandbox).collect();
+    sandbox::ensure_image(&spec.sandbox, &worlds, terminal).await?;
+    let size = spec.jobs() * selection.sandboxes_per_attempt();
+    let pool = Arc::new(Pool::new(host, size));
+    let run = Run {
+        spec: spec.clone(),
+        selection,
         benchmark,
+        policy,
+        tools: fixfly_tools::all(),
+        host: pool.clone(),
         templates,
-        seed: flags.seed,
     };
-    let mut interrupts = Interrupts::listen()?;
-    let ended = queue.work_off(context, &mut interrupts, &mut directory, &mut progress).await;
+    let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let outcome = run.execute(&mut Progress::new(terminal), &mut interrupts).await;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
     }
-    progress.finish();
-    let ended = ended?;
-    if is_of_issues {
-        let model = settings.model.as_deref().filter(|_| asked.is_some());
-        issues::write_predictions(&flags.output, &flags.output, model.unwrap_or(&flags.policy))?;
+    let outcome = outcome.map_err(|error| match error {
+        ExecuteError::Unprotected { .. } => Usage(error.to_string()).into(),
+        ExecuteError::Directory(_) => anyhow::Error::from(error),
+    })?;
+    if spec.issues.is_some() {
+        let model = spec.model.as_ref().and_then(|model| model.model.as_deref());
+        issues::write_predictions(&spec.output, &spec.output, model.unwrap_or(&spec.policy))?;
     }
-    if !ended.stopped {
-        terminal.status(&format!("episodes: {}", directory.episodes_file().display()));
+    if !outcome.stopped {
+        let episodes = spec.output.join("episodes.jsonl");
+        terminal.status(&format!("episodes: {}", episodes.display()));
     }
-    Ok(ended)
+    Ok(outcome)
 }
 
-/// The settings for a policy that uses a model.
-pub(crate) fn settings(flags: &Flags) -> Settings {
-    flags.model.settings(&flags.output, cpus(flags.jobs))
+/// Opens the sandboxes' host, in the run's name.
+fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
+    let options = HostOptions { run: spec.output.display().to_string() };
+    Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
 }
 
-/// Refuses a sandbox that lacks a required protection.
-fn require_isolation(sandbox: &str, parts: &[Protection]) -> Result<(), Usage> {
-    let Some(part) = parts.iter().find(|part| part.is_missing()) else { return Ok(()) };
-    let Protection { name, mend: remedy, cost, .. } = part;
-    Err(Usage(format!(
-        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({cost}); remedy: \
-         {remedy}; pass --allow-weak to run without it, see `fixfly sandbox doctor`"
-    )))
+fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {
+    match error {
+        fixfly_policies::OpenError::Usage(why) => Usage(why).into(),
+        error => error.into(),
+    }
+}
+
+/// What the run would take.
+async fn dry_run(flags: &Flags, spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> {
+    let host = host(spec)?;
+    let benchmark = open(flags, spec, &*host, terminal).await?;
+    let selection = select(spec, &*benchmark, terminal).await?;
+    estimate::table(spec, &selection, &*benchmark, &spec.templates()?)
+}
+
+/// The tasks of a run. Reports those that the sandbox does not support.
+async fn select(
+    spec: &RunSpec,
+    benchmark: &dyn Benchmark,
+    terminal: &Terminal,
+) -> anyhow::Result<Selection> {
+    let show = |supported, unsupported: &BTreeMap<String, usize>| {
+        show_unsupported((&spec.sandbox, spec.split), supported, unsupported, terminal);
+    };
+    let selection = spec.select(benchmark).await.map_err(|error| {
+        if let SelectError::Unsupported { reasons, .. } = &error {
+            show(0, reasons);
+        }
+        match error {
+            SelectError::NoMatch { .. } | SelectError::Unsupported { .. } => {
+                Usage(error.to_string()).into()
+            }
+            error => anyhow::Error::from(error),
+        }
+    })?;
+    show(selection.supported, &selection.unsupported);
+    Ok(selection)
 }
 
 /// Returns an error if episodes are missing.
@@ -302,155 +313,34 @@ fn conclude(ended: RunOutcome, run: &Path) -> anyhow::Result<()> {
 
 async fn open(
     flags: &Flags,
-    open: &fixfly_benchmarks::Open,
+    spec: &RunSpec,
     host: &dyn Host,
     terminal: &Terminal,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
-    match open {
+    match named("benchmark", fixfly_benchmarks::ALL, &spec.benchmark)?.open {
         fixfly_benchmarks::Open::Folder(_) if flags.issues.given() => Err(Usage(format!(
             "the benchmark `{}` has methods, not issues: remove the flags that --help lists under \"SWE-bench options\"",
-            flags.benchmark
+            spec.benchmark
         ))
         .into()),
-        fixfly_benchmarks::Open::Folder(open) => Ok(open(flags.benchmark_dir.as_deref())?),
+        fixfly_benchmarks::Open::Folder(open) => Ok(open(spec.benchmark_dir.as_deref())?),
         fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(host, terminal).await?)),
     }
 }
 
-fn named<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, Usage> {
-    find(kind, all, name).map_err(Usage)
-}
-
-fn recording(flags: &Flags, policy: &Open) -> anyhow::Result<Vec<Episode>> {
-    let name = &flags.policy;
-    match (policy, &flags.replay) {
-        (Open::Examples(_) | Open::Answers(_) | Open::Episodes(_), _) if flags.model.given() => {
-            Err(Usage(format!(
-                "the policy `{name}` uses no model: remove the flags that --help lists under \"Model options\""
-            ))
-            .into())
-        }
+/// The episodes to replay.
+fn recording(spec: &RunSpec) -> anyhow::Result<Vec<Episode>> {
+    let name = &spec.policy;
+    let policy = &named("policy", fixfly_policies::ALL, name)?.open;
+    match (policy, &spec.replay) {
         (Open::Episodes(_), Some(run)) => Ok(read_episodes(run)?),
-        (Open::Episodes(_), None) => {
-            Err(Usage(format!("the policy `{name}` replays a recorded run: name it with --replay RUN"))
-                .into())
-        }
+        (Open::Episodes(_), None) => Err(Usage(format!(
+            "the policy `{name}` replays a recorded run: name it with --replay RUN"
+        ))
+        .into()),
         (_, Some(_)) => {
-            Err(Usage(format!("the policy `{name}` replays no run: remove --replay"))
-                .into())
+            Err(Usage(format!("the policy `{name}` replays no run: remove --replay")).into())
         }
         (_, None) => Ok(Vec::new()),
-    }
-}
-
-/// The tasks that the sandbox supports. Reports how many it does not.
-pub(crate) fn supported_tasks(
-    (sandbox, split): (&str, Split),
-    benchmark: &dyn Benchmark,
-    tasks: Vec<Task>,
-    terminal: &Terminal,
-) -> anyhow::Result<Vec<Task>> {
-    let (total, mut unsupported) = (tasks.len(), BTreeMap::<String, usize>::new());
-    let supported: Vec<Task> = tasks
-        .into_iter()
-        .filter(|task| match benchmark.unsupported(task, sandbox) {
-            Some(why) => {
-                *unsupported.entry(why).or_default() += 1;
-                false
-            }
-            None => true,
-        })
-        .collect();
-    if !unsupported.is_empty() {
-        let (count, name) = (supported.len(), split.name());
-        terminal
-            .status(&format!("{sandbox} supports {count} of {total} tasks ({name}); unsupported:"));
-        terminal.status(bench::reasons(unsupported).trim_end());
-    }
-    match supported.is_empty() && total > 0 {
-        true => Err(Usage(format!("the sandbox `{sandbox}` supports none of the tasks")).into()),
-        false => Ok(supported),
-    }
-}
-
-/// The tasks that match `--task-id`.
-fn matching(flags: &Flags, mut tasks: Vec<Task>) -> anyhow::Result<Vec<Task>> {
-    let split = flags.split.name();
-    if let Some(pattern) = &flags.task_id {
-        tasks.retain(|task| matches(pattern, &task.id));
-        if tasks.is_empty() {
-            let sentence = format!("no task of {} ({split}) matches `{pattern}`", flags.benchmark);
-            return Err(Usage(sentence).into());
-        }
-    }
-    if tasks.is_empty() {
-        anyhow::bail!("{} has no tasks in its split {split}", flags.benchmark);
-    }
-    Ok(tasks)
-}
-
-/// The tasks to run, with their limits.
-fn chosen(flags: &Flags, tasks: Vec<Task>) -> Vec<Task> {
-    let mut tasks = first(tasks, flags.limit);
-    for task in &mut tasks {
-        let usual = if task.statement.issue().is_some() { task.budget.turns } else { TURNS };
-        task.budget.turns = flags.turns.unwrap_or(usual);
-        task.budget.usd = flags.model.cost_limit();
-    }
-    tasks
-}
-
-/// The first `limit` tasks, sorted by id: a sandbox keeps the fixtures of one
-/// file's tests for a while.
-pub(crate) fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
-    tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
-    tasks.sort_by(|one, other| one.id.cmp(&other.id));
-    tasks
-}
-
-/// Sandboxes that an attempt needs at once: if it keeps one for all its turns, a
-/// pass is judged in a second one, and attempts must not wait for each other.
-fn sandboxes_per_attempt(tasks: &[Task]) -> usize {
-    match tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
-        true => 2,
-        false => 1,
-    }
-}
-
-fn work(flags: &Flags, tasks: Vec<Task>, finished: &[Episode]) -> VecDeque<Work> {
-    let finished: HashSet<(&str, u32)> =
-        finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
-    let tasks: Vec<Arc<Task>> = tasks.into_iter().map(Arc::new).collect();
-    // Sample by sample, so that an interrupted run covers every task.
-    (0..flags.samples)
-        .flat_map(|sample| tasks.iter().map(move |task| (task, sample)))
-        .filter(|(task, sample)| !finished.contains(&(task.id.as_str(), *sample)))
-        .map(|(task, sample)| Work { task: task.clone(), sample, retries: 0 })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sandbox_without_a_required_protection_is_refused() {
-        let part = |by: Option<&str>, needed| Protection {
-            name: "memory of the whole sandbox",
-            by: by.map(str::to_owned),
-            needed,
-            mend: "ask for it".to_owned(),
-            cost: "all can be taken",
-        };
-        assert!(
-            require_isolation("local", &[part(Some("cgroup v2"), true), part(None, false)]).is_ok()
-        );
-        let why = require_isolation("local", &[part(None, true)]).unwrap_err().to_string();
-        assert_eq!(
-            why,
-            "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
-             (all can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
-             `fixfly sandbox doctor`"
-        );
     }
 }

@@ -8,7 +8,7 @@ mod wasm;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
-use fixfly_runtime::{Protection, SandboxSpec};
+use fixfly_runtime::{Impact, Protection, SandboxSpec};
 use fixfly_sandboxes::{ALL, HostOptions, local};
 
 use crate::terminal::{self, Terminal};
@@ -102,47 +102,52 @@ async fn containers() -> anyhow::Result<usize> {
 async fn doctor() -> String {
     let mut text = String::new();
     for entry in ALL {
-        let (parts, isolation) = match (entry.open)(&HostOptions::default()) {
-            Ok(host) => (host.parts().await, host.isolation()),
+        let (protections, isolation) = match (entry.open)(&HostOptions::default()) {
+            Ok(host) => (host.protections().await, host.isolation()),
             Err(why) => (Vec::new(), why.to_string()),
         };
-        text += &format!("{}: {}\n", entry.name, verdict(&parts, &isolation));
-        if !parts.is_empty() {
-            text += &format!("{}\n", table(&parts));
+        text += &format!("{}: {}\n", entry.name, verdict(&protections, &isolation));
+        if !protections.is_empty() {
+            text += &format!("{}\n", table(&protections));
         }
     }
     text
 }
 
-fn verdict(parts: &[Protection], isolation: &str) -> String {
-    let missed: Vec<_> = parts.iter().filter(|part| part.is_missing()).collect();
-    match missed.first() {
-        None if parts.is_empty() => isolation.to_owned(),
+fn verdict(protections: &[Protection], isolation: &str) -> String {
+    let missing: Vec<_> = protections.iter().filter(|protection| protection.is_missing()).collect();
+    match missing.first() {
+        None if protections.is_empty() => isolation.to_owned(),
         None => "every required protection is available".to_owned(),
-        Some(first) if first.cost == "there is no sandbox" => "not available".to_owned(),
+        Some(first) if first.impact == Impact::NoSandbox => "not available".to_owned(),
         Some(_) => {
-            format!("required protections missing: {}; runs need --allow-weak", missed.len())
+            format!("required protections missing: {}; runs need --allow-weak", missing.len())
         }
     }
 }
 
-fn table(parts: &[Protection]) -> String {
+fn table(protections: &[Protection]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(WIDTH);
     table.set_header(["protection", "provided by", "remedy", "without it"]);
-    table.add_rows(parts.iter().map(row));
+    table.add_rows(protections.iter().map(row));
     table.trim_fmt()
 }
 
-fn row(part: &Protection) -> [String; 4] {
-    let name = part.name.to_owned();
-    match &part.by {
+fn row(protection: &Protection) -> [String; 4] {
+    let name = protection.name.to_owned();
+    match &protection.by {
         Some(by) => [name, by.clone(), String::new(), String::new()],
         None => {
-            let missing = if part.needed { "MISSING" } else { "missing" };
-            [name, missing.to_owned(), part.mend.clone(), part.cost.to_owned()]
+            let missing = if protection.needed { "MISSING" } else { "missing" };
+            [
+                name,
+                missing.to_owned(),
+                protection.remedy.clone(),
+                protection.impact.as_str().to_owned(),
+            ]
         }
     }
 }
@@ -151,33 +156,34 @@ fn row(part: &Protection) -> [String; 4] {
 mod tests {
     use super::*;
 
-    fn part(by: Option<&str>, needed: bool) -> Protection {
+    fn protection(by: Option<&str>, needed: bool) -> Protection {
         Protection {
             name: "memory of the whole sandbox",
             by: by.map(str::to_owned),
             needed,
-            mend: "ask for it".to_owned(),
-            cost: "all memory can be taken",
+            remedy: "ask for it".to_owned(),
+            impact: Impact::TakesAllMemory,
         }
     }
 
     #[test]
-    fn a_missing_protection_is_shown_with_its_remedy_and_its_cost() {
-        let parts = [part(Some("cgroup v1"), true), part(None, true), part(None, false)];
-        insta::assert_snapshot!(table(&parts));
+    fn a_missing_protection_is_shown_with_its_remedy_and_its_impact() {
+        let protections =
+            [protection(Some("cgroup v1"), true), protection(None, true), protection(None, false)];
+        insta::assert_snapshot!(table(&protections));
     }
 
     #[test]
     fn only_required_protections_make_a_sandbox_weak() {
         let isolation = "wasm: no system calls";
         let needed = "required protections missing: 1; runs need --allow-weak";
-        for (parts, expected) in [
+        for (protections, expected) in [
             (vec![], isolation),
-            (vec![part(Some("x"), true)], "every required protection is available"),
-            (vec![part(None, false)], "every required protection is available"),
-            (vec![part(None, true), part(None, false)], needed),
+            (vec![protection(Some("x"), true)], "every required protection is available"),
+            (vec![protection(None, false)], "every required protection is available"),
+            (vec![protection(None, true), protection(None, false)], needed),
         ] {
-            assert_eq!(verdict(&parts, isolation), expected);
+            assert_eq!(verdict(&protections, isolation), expected);
         }
     }
 }

@@ -1,25 +1,28 @@
 //! `fixfly sweep`: datasets × methods × ranks × checkpoints × modes × repeats,
-//! trained, run and tabulated. Each stage is a command of fixfly, and its output is
-//! stored under a name that contains the hash of its inputs.
+//! trained, run and tabulated. Each stage is a command of fixfly, run in this process;
+//! its output is stored under a name that contains the hash of its inputs.
 
 mod artifacts;
 mod file;
 mod serve;
 mod smoke_test;
+mod stage;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fixfly_train::student::{Checkpoint, checkpoints, choose};
-use fixfly_train::{Dataset, Method};
+use fixfly_datasets::Dataset;
+use fixfly_report::Mode;
+use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
-use crate::report::labels::Mode;
+use crate::report;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
-use artifacts::{ArtifactStore, Step};
+use artifacts::ArtifactStore;
 use file::{Checkpoints, Data, Model, Sweep};
+use stage::{Stage, Verb};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -51,11 +54,13 @@ pub(crate) struct Flags {
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file)?;
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
+    sweep.check()?;
     require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
     let (smoke_test, runs) = (flags.smoke_test, Vec::new());
-    let mut bench = Bench { folder: None, smoke_test, sweep: &sweep, artifacts: &artifacts, runs };
+    let mut bench =
+        SweepRun { folder: None, smoke_test, sweep: &sweep, artifacts: &artifacts, runs };
     bench.folder = bench.benchmark()?;
     for model in &sweep.model {
         bench.model(model)?;
@@ -63,12 +68,8 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let set = flags.output.join("runs.toml");
     std::fs::write(&set, set_text(&bench.runs)?)
         .with_context(|| format!("cannot write {}", set.display()))?;
-    let page = flags.output.join("report.html").display().to_string();
-    let mut words = vec!["report".into(), set.display().to_string(), "--html".into(), page];
-    if !sweep.tables.is_empty() {
-        words.extend(["--table".into(), sweep.tables.join(",")]);
-    }
-    artifacts.show(&words)
+    let page = flags.output.join("report.html");
+    report::report(&report::Flags::of_set(&set, &page, &sweep.tables)?)
 }
 
 /// The file of a set of runs. Plain values are the same in JSON and in TOML.
@@ -85,7 +86,7 @@ fn set_text(runs: &[toml::Table]) -> anyhow::Result<String> {
 }
 
 /// The state of a sweep.
-struct Bench<'a> {
+struct SweepRun<'a> {
     /// The benchmark's folder, if not the default one.
     folder: Option<PathBuf>,
     smoke_test: bool,
@@ -113,11 +114,11 @@ struct Base<'a> {
 }
 
 /// Adds the flag that turns reasoning on or off.
-fn thinking(step: Step, mode: Option<Mode>) -> Step {
+fn thinking(stage: Stage, mode: Option<Mode>) -> Stage {
     match mode {
-        None => step,
-        Some(Mode::Think) => step.word("--think").word("yes"),
-        Some(Mode::Nothink) => step.word("--think").word("no"),
+        None => stage,
+        Some(Mode::Think) => stage.set("think", "yes"),
+        Some(Mode::Nothink) => stage.set("think", "no"),
     }
 }
 
@@ -125,13 +126,13 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-impl Bench<'_> {
+impl SweepRun<'_> {
     /// The folder of the benchmark; built first if the sweep has `[build]`.
     fn benchmark(&self) -> anyhow::Result<Option<PathBuf>> {
         let Some(flags) = &self.sweep.build else { return Ok(self.sweep.benchmark_dir.clone()) };
         let name = &*self.sweep.benchmark;
-        let step = Step::new("benchmarks", name, &["bench", "build", name]).with(flags)?;
-        self.artifacts.make(&step).map(Some)
+        let verb = Verb::BuildBenchmark(name.into());
+        self.artifacts.make(&Stage::new("benchmarks", name, verb).with(flags)?).map(Some)
     }
 
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
@@ -141,7 +142,8 @@ impl Bench<'_> {
         };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);
         let whole = self.artifacts.make(
-            &Step::new("models", &model.name, &["export", "gguf", &shown(&folder)])
+            &Stage::new("models", &model.name, Verb::ExportGguf)
+                .path("from", &folder)
                 .of(&[&folder])
                 .with(&self.sweep.export)?
                 .file("gguf"),
@@ -159,24 +161,23 @@ impl Bench<'_> {
 
     /// A randomly initialised model, pretrained if the sweep has `pretrain`.
     fn pretrained(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
-        let words = ["--policy", "null", "--turns", "0", "--split", "train"];
-        let tasks = self.artifacts.make(&self.runs("tasks", &words)?.with(&self.sweep.tasks)?)?;
+        let tasks = self.runs("tasks", "null", "train").set("turns", 0);
+        let tasks = self.artifacts.make(&tasks.with(&self.sweep.tasks)?)?;
         let originals = |name: &str| {
-            let step = Step::new("datasets", name, &["dataset", "build", "--recipe", "originals"]);
-            step.word(&shown(&tasks))
+            let stage = Stage::new("datasets", name, Verb::BuildDataset);
+            stage.set("recipe", "originals").set("runs", vec![shown(&tasks)])
         };
         let text = self.artifacts.make(&originals("text"))?;
-        let init = Step::new("models", &format!("{}-init", model.name), &["train", "init"]);
-        let init = init.word("--dataset").word(&shown(&text)).with(flags)?;
-        let init = self.artifacts.make(&init)?;
+        let init = Stage::new("models", &format!("{}-init", model.name), Verb::Init);
+        let init = self.artifacts.make(&init.path("dataset", &text).with(flags)?)?;
         let Some(pretrain) = &model.pretrain else { return Ok(init) };
-        let tokenizer = shown(&init.join("tokenizer.json"));
-        let lessons = originals(&format!("{}-originals", model.name));
-        let lessons = lessons.word("--format").word("tokens").word("--tokenizer");
-        let lessons = self.artifacts.make(&lessons.word(&tokenizer))?;
-        let step = Step::new("students", &format!("{}-pretrain", model.name), &["train", "full"]);
-        let step = step.word("--base").word(&shown(&init)).word("--dataset");
-        let student = self.artifacts.make(&step.word(&shown(&lessons)).with(pretrain)?)?;
+        let lessons = originals(&format!("{}-originals", model.name)).set("format", "tokens");
+        let lessons = lessons.path("tokenizer", &init.join("tokenizer.json"));
+        let lessons = self.artifacts.make(&lessons)?;
+        let name = format!("{}-pretrain", model.name);
+        let stage = Stage::new("students", &name, Verb::Train(Method::Full));
+        let stage = stage.path("base", &init).path("dataset", &lessons);
+        let student = self.artifacts.make(&stage.with(pretrain)?)?;
         let all = checkpoints(&student)?;
         let chosen =
             choose(&all).with_context(|| format!("{} has no checkpoint", student.display()));
@@ -184,20 +185,22 @@ impl Bench<'_> {
     }
 
     /// A run on the sweep's benchmark, with its prompts.
-    fn runs(&self, name: &str, words: &[&str]) -> anyhow::Result<Step> {
-        let step = Step::new("runs", name, &["run", &*self.sweep.benchmark]);
-        let mut step = step.words(words);
+    fn runs(&self, name: &str, policy: &str, split: &str) -> Stage {
+        let mut stage = Stage::new("runs", name, Verb::Run)
+            .set("benchmark", &*self.sweep.benchmark)
+            .set("policy", policy)
+            .set("split", split);
         if let Some(folder) = &self.folder {
-            step = step.word("--benchmark-dir").word(&shown(folder));
-            step = step.of(&[&folder.join("manifest.jsonl"), &folder.join("faults.jsonl")]);
+            stage = stage.path("benchmark-dir", folder);
+            stage = stage.of(&[&folder.join("manifest.jsonl"), &folder.join("faults.jsonl")]);
         }
         if let Some(prompts) = &self.sweep.prompts {
-            step = step.word("--prompts").word(&shown(prompts));
+            stage = stage.path("prompts", prompts);
             for text in ["system.jinja", "first.jinja", "later.jinja"] {
-                step = step.of(&[&prompts.join(text)]);
+                stage = stage.of(&[&prompts.join(text)]);
             }
         }
-        Ok(step)
+        stage
     }
 
     /// Runs of the model itself on the training split, in each mode.
@@ -205,36 +208,35 @@ impl Bench<'_> {
         let mut runs = Vec::new();
         for mode in self.modes() {
             let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
-            let whole = shown(&base.whole);
-            let words = ["--policy", "llama", "--split", "train", "--model", &whole];
-            let step = self.runs(&format!("{}{said}-train", base.name), &words)?;
-            let step = thinking(step, mode).with(&self.sweep.attempts)?;
-            runs.push(shown(&self.artifacts.make(&step)?));
+            let stage = self.runs(&format!("{}{said}-train", base.name), "llama", "train");
+            let stage =
+                thinking(stage.path("model", &base.whole), mode).with(&self.sweep.attempts)?;
+            runs.push(shown(&self.artifacts.make(&stage)?));
         }
         Ok(runs)
     }
 
     /// The stage that builds a dataset from its recorded runs.
-    fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Step> {
-        let mut step = Step::new("datasets", &data.name(), &["dataset", "build"]);
+    fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Stage> {
+        let mut stage = Stage::new("datasets", &data.name(), Verb::BuildDataset);
         let runs = match (data.runs.is_empty(), self.smoke_test) {
             (true, _) => self.attempts(base)?,
             (false, false) => {
                 for run in &data.runs {
-                    step = step.of(&[&Data::run_folder(run)]);
+                    stage = stage.of(&[&Data::run_folder(run)]);
                 }
                 data.runs.clone()
             }
             (false, true) => {
-                let runs = |name: &str, words: &[&str]| self.runs(name, words);
+                let runs = |name: &str| self.runs(name, "retrieval", "train");
                 smoke_test::teachers(&data.recipe, &runs, self.artifacts)?
             }
         };
-        step = step.words(&runs);
+        stage = stage.set("runs", runs).set("recipe", &*data.recipe);
         if self.smoke_test {
-            step = step.words(&smoke_test::SHORT);
+            stage = stage.with(&smoke_test::short())?;
         }
-        Ok(step.word("--recipe").word(&data.recipe).of(&[Path::new(&data.recipe)]))
+        Ok(stage.of(&[Path::new(&data.recipe)]))
     }
 
     /// The reasoning traces of a dataset.
@@ -252,13 +254,12 @@ impl Bench<'_> {
 
     fn dataset(&mut self, base: &Base<'_>, data: &Data) -> anyhow::Result<()> {
         let tokenizer = base.folder.join("tokenizer.json");
-        let mut step = self.recorded(base, data)?.of(&[&tokenizer]);
+        let mut stage = self.recorded(base, data)?.of(&[&tokenizer]);
         for traces in self.traces(base, data)? {
-            step = step.word("--traces").word(&shown(&traces)).of(&[&traces]);
+            stage = stage.path("traces", &traces).of(&[&traces]);
         }
-        let dataset = self.artifacts.make(
-            &step.word("--format").word("tokens").word("--tokenizer").word(&shown(&tokenizer)),
-        )?;
+        let dataset =
+            self.artifacts.make(&stage.set("format", "tokens").path("tokenizer", &tokenizer))?;
         let mut labels = base.labels.clone();
         labels.extend(data.labels.clone());
         labels.entry("dataset").or_insert_with(|| data.name().into());
@@ -286,32 +287,29 @@ impl Bench<'_> {
             labels.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_string()
         };
         let mut name = format!("{}-{}-{}", model.name, named("dataset"), method.name());
-        let (mut words, rank_said) = (vec!["train", method.name()], rank.to_string());
+        let mut stage = Stage::new("students", &name, Verb::Train(method));
         let flags = match method {
             Method::Full => &self.sweep.full,
             Method::Lora => {
                 name = format!("{name}-r{rank}");
-                words.extend(["--rank", &rank_said]);
+                stage = Stage::new("students", &name, Verb::Train(method)).set("rank", rank);
                 labels.insert("rank".into(), toml::Value::Integer(rank.into()));
                 &self.sweep.lora
             }
         };
-        let step = Step::new("students", &name, &words);
-        let (base, data) = (shown(&model.folder), shown(dataset));
-        let step =
-            step.of(&[&model.folder]).word("--base").word(&base).word("--dataset").word(&data);
-        let student = self.artifacts.make(&step.with(&self.sweep.train)?.with(flags)?)?;
+        let stage = stage.of(&[&model.folder]).path("base", &model.folder).path("dataset", dataset);
+        let student = self.artifacts.make(&stage.with(&self.sweep.train)?.with(flags)?)?;
         let mut students = Vec::new();
         for checkpoint in self.wanted(&student)? {
             let epoch = checkpoint.facts.epoch.unwrap_or(0);
             let name = format!("{name}-e{epoch}");
-            let mut step =
-                Step::new("adapters", &name, &["export", "gguf", &shown(&checkpoint.folder)]);
-            step = match method {
-                Method::Lora => step.word("--base").word(&base),
-                Method::Full => step.with(&self.sweep.export)?,
+            let stage = Stage::new("adapters", &name, Verb::ExportGguf);
+            let mut stage = stage.path("from", &checkpoint.folder);
+            stage = match method {
+                Method::Lora => stage.path("base", &model.folder),
+                Method::Full => stage.with(&self.sweep.export)?,
             };
-            let made = self.artifacts.make(&step.file("gguf"))?;
+            let made = self.artifacts.make(&stage.file("gguf"))?;
             let mut labels = labels.clone();
             labels.insert("epoch".into(), toml::Value::Integer(i64::try_from(epoch)?));
             let (whole, adapter) = match method {
@@ -345,23 +343,23 @@ impl Bench<'_> {
     /// serves all adapters of a model.
     fn run(&mut self, students: &[Served]) -> anyhow::Result<()> {
         for mode in self.modes() {
-            let mut steps = Vec::new();
+            let mut stages = Vec::new();
             for served in students {
                 for split in &self.sweep.splits {
                     for repeat in 0..self.sweep.repeats {
-                        steps.push((served, self.once(served, mode, split, repeat)?));
+                        stages.push((served, self.once(served, mode, split, repeat)?));
                     }
                 }
             }
             let mut to_do = Vec::new();
-            for (served, step) in &steps {
-                to_do.extend(self.artifacts.to_do(step)?.filter(|_| served.adapter.is_some()));
+            for (served, stage) in &stages {
+                to_do.extend(self.artifacts.to_do(stage)?.filter(|_| served.adapter.is_some()));
             }
             let mut swapped = serve::students(&to_do)?.into_iter();
-            for (served, step) in steps {
+            for (served, stage) in stages {
                 let run = match served.adapter {
-                    None => self.artifacts.make(&step)?,
-                    Some(_) => self.artifacts.make_by(&step, |_| match swapped.next() {
+                    None => self.artifacts.make(&stage)?,
+                    Some(_) => self.artifacts.make_by(&stage, |_| match swapped.next() {
                         Some(student) => student.run(self.artifacts.terminal()),
                         None => anyhow::bail!("a student of {} is missing", served.name),
                     })?,
@@ -383,15 +381,14 @@ impl Bench<'_> {
         mode: Option<Mode>,
         split: &str,
         repeat: u64,
-    ) -> anyhow::Result<Step> {
+    ) -> anyhow::Result<Stage> {
         let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
         let name = format!("{}{said}-{split}-{repeat}", served.name);
-        let (model, seed) = (shown(&served.whole), repeat.to_string());
-        let words = ["--policy", "llama", "--split", split, "--model", &model, "--seed", &seed];
-        let mut step = self.runs(&name, &words)?;
+        let stage = self.runs(&name, "llama", split).path("model", &served.whole);
+        let mut stage = stage.set("seed", i64::try_from(repeat)?);
         if let Some(adapter) = &served.adapter {
-            step = step.word("--lora").word(&shown(adapter));
+            stage = stage.path("lora", adapter);
         }
-        Ok(thinking(step, mode).with(&self.sweep.run)?)
+        Ok(thinking(stage, mode).with(&self.sweep.run)?)
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
 #[derive(Clone, Default)]
 pub(crate) struct Terminal {
     bars: MultiProgress,
+    /// Whether results are discarded.
+    quiet: bool,
 }
 
 impl Terminal {
@@ -65,6 +67,16 @@ impl Terminal {
     /// Shows a progress bar until it is cleared.
     pub(crate) fn show(&self, bar: ProgressBar) -> ProgressBar {
         self.bars.add(bar)
+    }
+
+    /// The same terminal, without results.
+    pub(crate) fn quiet(&self) -> Terminal {
+        Terminal { quiet: true, ..self.clone() }
+    }
+
+    /// Prints a result to standard output.
+    pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
+        if self.quiet { Ok(()) } else { print(text) }
     }
 
     /// Prints a status line above the progress bar.

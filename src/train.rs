@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use fixfly_train::student::{checkpoints, choose};
-use fixfly_train::{Method, Precision};
+use fixfly_students::{Method, Precision, checkpoints, choose};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::built::{Feature, require};
 use crate::terminal::Terminal;
 use hyper::Hyper;
+pub(crate) use init::{Flags as InitFlags, init};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -51,7 +51,7 @@ Examples:
   fixfly train full --base models/Qwen3-0.6B --dataset datasets/v4 -o students/full --epochs 3
 
 Ctrl-C saves a checkpoint and stops; run the same command again to resume. See docs/training.md.")]
-struct Native {
+pub(crate) struct Native {
     /// Hugging Face model folder: config.json, safetensors, tokenizer.json
     #[arg(long, value_name = "DIR")]
     base: PathBuf,
@@ -139,13 +139,13 @@ pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 #[cfg(feature = "train")]
-fn here(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<()> {
+pub(crate) fn here(flags: &Native, method: Method, terminal: &Terminal) -> anyhow::Result<()> {
     require(&[Feature::Train])?;
     native::train(flags, method, terminal)
 }
 
 #[cfg(not(feature = "train"))]
-fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
+pub(crate) fn here(flags: &Native, method: Method, _: &Terminal) -> anyhow::Result<()> {
     flags.hyper.settings(method)?;
     Ok(require(&[Feature::Train])?)
 }

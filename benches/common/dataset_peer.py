@@ -27,14 +27,14 @@ def row(line):
     if not solved or (len(turns) > 1 and not failing):
         return {"system": "", "conversations": [], "key": ""}
     answer = turns[-1]["action"]["text"]
-    said = [{"from": "user", "value": templates["first"].render(**method).rstrip()}]
+    conversation = [{"from": "user", "value": templates["first"].render(**method).rstrip()}]
     kept = failing[-1:] if len(turns) > 1 else []
     for turn in kept:
         later = templates["later"].render(change="", observation=turn["observation"]["text"]).rstrip()
-        said += [{"from": "AI", "value": turn["action"]["text"]}, {"from": "user", "value": later}]
-    said.append({"from": "AI", "value": answer})
+        conversation += [{"from": "AI", "value": turn["action"]["text"]}, {"from": "user", "value": later}]
+    conversation.append({"from": "AI", "value": answer})
     key = "\0".join([episode["task"]["id"], *(turn["action"]["text"] for turn in kept), answer])
-    return {"system": templates["system"].render(**method).rstrip(), "conversations": said, "key": key}
+    return {"system": templates["system"].render(**method).rstrip(), "conversations": conversation, "key": key}
 
 
 with tempfile.TemporaryDirectory() as cache:

@@ -43,7 +43,7 @@ pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>)
     Methods::new("django", Project::open(folder, "django").expect("the project"), manifest)
 }
 
-/// One of each sandbox that this machine has, by name; others are told why not.
+/// Opens one sandbox of each kind that this machine has; prints why others are skipped.
 pub(crate) async fn opened(spec: &SandboxSpec) -> Vec<(&'static str, Box<dyn Sandbox>)> {
     let mut opened = Vec::new();
     for entry in fixfly_sandboxes::ALL {
@@ -65,7 +65,7 @@ pub(crate) struct Peer {
     copy: TempDir,
 }
 
-/// What one run took and said.
+/// The cost and the result of one run.
 pub(crate) struct Ran {
     pub(crate) cost: Cost,
     pub(crate) passed: bool,
@@ -112,8 +112,9 @@ impl Peer {
         let cost = Cost { cpu: children() - before, wall };
         fs::write(&path, text).expect("a write");
         fs::write(&cached, bytecode).expect("a write");
-        let said = String::from_utf8_lossy(&output.stderr);
-        let seconds = said.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let seconds =
+            stderr.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
         let tests = seconds.and_then(|text| text.trim_end_matches('s').parse().ok());
         Ran { cost, passed: output.status.success(), tests: tests.unwrap_or(f64::NAN) }
     }

@@ -1,7 +1,7 @@
 //! Methods of Django, judged by Django's own tests.
 //!
-//! The manifest of the pinned release is part of the binary, so a user needs
-//! the source archive and an environment, but no census.
+//! The manifest of the pinned release is part of the binary, so a user needs the source
+//! archive and an environment, but no census.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry, home};
 
 use crate::Open;
 use crate::build::{self, Environment};
-use crate::fits::{self, Fits};
 use crate::manifest::{Manifest, Source};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
+use crate::support::{self, Support};
 
-/// Items the benchmark split has, as in the thesis.
+/// Number of items of the benchmark split, as in the paper.
 pub const ITEMS: usize = 397;
 
 const REQUIREMENTS: &str = include_str!("../environments/django.txt");
@@ -28,7 +28,7 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
     open: Open::Folder(open),
 };
 
-/// The release all facts are about.
+/// The release that the manifest describes.
 pub fn source() -> Source {
     Source {
         package: "Django".to_string(),
@@ -37,25 +37,26 @@ pub fn source() -> Source {
     }
 }
 
-/// Where its benchmark directory is, if the user names no other.
+/// The default benchmark directory.
 pub fn folder() -> PathBuf {
     home().join("benchmarks").join(format!("django-{}", source().version))
 }
 
-/// Fetches the release and makes its environment; quick where both are there.
+/// Fetches the release and makes its environment; fast if both exist.
 ///
 /// # Errors
-/// One sentence: no network, a wrong hash, no Python, a full disk.
+/// One sentence, for example about the network, a wrong hash, a missing Python or a full
+/// disk.
 pub fn fetch(folder: &Path, archive: Option<&Path>) -> Result<Project, BenchmarkError> {
     build::released(folder, &source(), archive)?;
     build::environment(folder, &Environment::Locked(REQUIREMENTS))?;
     Project::open(folder, "django")
 }
 
-/// The manifest that came with this binary.
+/// The manifest that is part of this binary.
 ///
 /// # Errors
-/// [`BenchmarkError`] where the binary was built with a broken one.
+/// [`BenchmarkError`] if the binary was built with a broken one.
 pub fn shipped() -> Result<Manifest, BenchmarkError> {
     Manifest::parse(MANIFEST, "the manifest of this fixfly")
 }
@@ -64,17 +65,17 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
     Ok(Arc::new(load(folder)?))
 }
 
-/// The benchmark, with a manifest of the user's own where the directory has
-/// one, else the shipped one.
+/// Opens the benchmark with the directory's own manifest if it has one, otherwise with the
+/// binary's.
 ///
 /// # Errors
 /// One sentence that names what is missing and the command that makes it.
 pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
     let folder = chosen.map_or_else(self::folder, Path::to_path_buf);
     if !folder.join("venv.ready").exists() {
-        let mend = "run `fixfly bench build django` first";
+        let remedy = "run `fixfly bench build django` first";
         return Err(BenchmarkError::Broken(format!(
-            "{}: Django is not here yet; {mend}",
+            "{}: Django is not here yet; {remedy}",
             folder.display()
         )));
     }
@@ -90,8 +91,8 @@ pub fn load(chosen: Option<&Path>) -> Result<Methods, BenchmarkError> {
             source().version,
         )));
     }
-    let mut fits = Fits::parse(WASM, "the facts of this fixfly")?;
-    fits.extend(Fits::read(&fits::file(&folder, "wasm"))?);
+    let mut support = Support::parse(WASM, "the facts of this fixfly")?;
+    support.extend(Support::read(&support::file(&folder, "wasm"))?);
     let project = Project::open(&folder, "django")?;
-    Ok(Methods::new("django", project, manifest).with_fits([("wasm", fits)]))
+    Ok(Methods::new("django", project, manifest).with_support([("wasm", support)]))
 }

@@ -1,12 +1,11 @@
-//! Short methods of another benchmark, each with one fault, to be mended: what
-//! a student of a few million parameters can learn.
+//! Short methods of another benchmark, each with one fault to fix: a task that a student of
+//! a few million parameters can learn.
 //!
-//! A fault is a mutant of the method that its tests notice, and that one line
-//! mends. An answer is the whole method, or the line as it stands and the line
-//! as it should be. To learn from there are also faults that nobody tried, of
-//! methods with tests and without: what mends them is known by how they were
-//! made. The manifest holds facts, never source text: mutants are made anew from
-//! the user's own copy, and checked against their hashes.
+//! A fault is a mutant of the method that its tests detect and that a change of one line
+//! fixes. An answer is the whole method, or the line as it is and the line as it should be.
+//! For training there are also untested faults, of methods with and without tests: their
+//! fix is known from how they were made. The manifest holds facts, never source text:
+//! mutants are made again from the user's own copy and checked against their hashes.
 
 mod change;
 
@@ -17,8 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, Example, GroundTruth, Observation, Sandbox, Split,
-    Statement, Task, Verdict, home,
+    Answer, Benchmark, BenchmarkError, Entry, Evaluator, Example, GroundTruth, Observation,
+    Sandbox, Split, Statement, Task, Verdict, home,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +26,7 @@ use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, MutantKind, Words};
 use crate::{Open, django, python};
-use change::{Pair, mended};
+use change::{Pair, repaired};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "faults",
@@ -35,19 +34,19 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
     open: Open::Folder(|folder| Ok(Arc::new(Faults::open(folder)?))),
 };
 
-/// The manifest's name in its folder.
+/// The file name of the manifest.
 const MANIFEST: &str = "faults.jsonl";
 
-/// Version of the manifest's form.
+/// Version of the manifest's format.
 const SCHEMA: u32 = 1;
 
-/// What decides which mutants a method has, and in which order.
+/// The seed that determines the mutants of a method, and their order.
 const SEED: u64 = 20;
 
-/// From here on two methods count as the same, by the share of runs of tokens.
+/// Methods with at least this similarity count as the same.
 const ALIKE: f64 = 0.6;
 
-/// Changes that can be undone from what is left: nothing was lost.
+/// Kinds of mutants that lose no information: the rest of the method shows the fix.
 const KINDS: [MutantKind; 4] =
     [MutantKind::Condition, MutantKind::Comparison, MutantKind::Connective, MutantKind::Constant];
 
@@ -55,18 +54,18 @@ const KINDS: [MutantKind; 4] =
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Version of the form.
+    /// Version of the format.
     pub schema: u32,
-    /// The benchmark whose methods these are: `django` or `python`.
+    /// The benchmark of the methods: `django` or `python`.
     pub of: String,
-    /// Its directory, where it is not the usual one.
+    /// Its directory, if it is not the default.
     pub of_dir: Option<PathBuf>,
-    /// Characters of a method at most.
+    /// Maximum number of characters of a method.
     pub longest: usize,
 }
 
 impl Header {
-    /// For methods of that benchmark, of so many characters at most.
+    /// A header for methods of that benchmark with at most `longest` characters.
     pub fn new(of: &str, of_dir: Option<PathBuf>, longest: usize) -> Header {
         Header { schema: SCHEMA, of: of.into(), of_dir, longest }
     }
@@ -76,14 +75,14 @@ impl Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// The method's id in its benchmark, `#` or where its tests were not run `~`,
-    /// and the start of `hash`; where it is shown with other names, `@` and which.
+    /// The method's id in its benchmark, then `#`, or `~` if its tests were not run, then
+    /// the start of `hash`; for a renamed copy also `@` and its number.
     pub id: String,
-    /// The part of the benchmark, as that of the method.
+    /// The split, which is that of the method.
     pub split: Split,
     /// What was changed.
     pub kind: MutantKind,
-    /// SHA-256 of the method with the fault, its first 16 hexadecimal digits.
+    /// The first 16 hexadecimal digits of the SHA-256 of the method with the fault.
     pub hash: String,
 }
 
@@ -93,50 +92,50 @@ impl Fault {
         method(&self.id)
     }
 
-    /// Whether its tests were run and noticed it. Faults to learn from may be
-    /// untried; those of the other splits are not.
+    /// Whether its tests were run and detected it. Faults of the split `train` may be
+    /// untested; those of the other splits are not.
     pub fn is_noticed(&self) -> bool {
         self.id[self.of().len()..].starts_with('#')
     }
 
-    /// The same with other names: from 1, which ones.
+    /// A renamed copy of this fault, by its number from 1.
     pub fn renamed(&self, names: u32) -> Fault {
         Fault { id: format!("{}@{names}", self.id), ..self.clone() }
     }
 
-    /// Which other names the method is shown with, if not its own. Then it is
-    /// there to be learned from, and nothing can run it.
+    /// The number of this renamed copy, if it is one. A copy is only for training; no test
+    /// can run it.
     fn names(&self) -> Option<u64> {
         self.id.rsplit_once('@').and_then(|(_, names)| names.parse().ok())
     }
 
-    /// The same, and its tests noticed it.
+    /// This fault, marked as detected by its tests.
     pub fn noticed(&self) -> Fault {
         let id = self.id.replace('~', "#");
         Fault { id, ..self.clone() }
     }
 }
 
-/// Methods with a fault, and the benchmark they are from.
+/// The faults, and the benchmark they come from.
 pub struct Faults {
     header: Header,
     methods: Methods,
     faults: Vec<Fault>,
     by_id: HashMap<String, usize>,
-    /// Every method that no other shares its id with.
+    /// All methods whose id is unique.
     places: HashMap<String, Place>,
-    /// What other names are made of.
+    /// The words for new names.
     words: OnceLock<Words>,
 }
 
-/// Where a benchmark of faults is, if the user names no other folder.
+/// The default directory of a benchmark of faults.
 pub fn folder() -> PathBuf {
     home().join("benchmarks").join("faults")
 }
 
 impl Faults {
-    /// Every fault of short methods of a benchmark, none of them tried: those of
-    /// a method in an order that a seed draws, items before other methods.
+    /// All faults of the short methods of a benchmark, untested: the faults of each method
+    /// in an order drawn by a seed, items before other methods.
     ///
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
@@ -158,7 +157,8 @@ impl Faults {
         Ok(all.with(faults))
     }
 
-    /// Methods that are no items, in no file of a held-out one and like none.
+    /// Methods that are not items, are in no file of a held-out item and are similar to
+    /// none.
     fn without_tests(&self) -> Vec<String> {
         let files = self.held_out_files();
         let other = |id: &&String| {
@@ -187,7 +187,7 @@ impl Faults {
         self.held_out().filter_map(|item| file(&item.id)).collect()
     }
 
-    /// None of the faults there are.
+    /// The benchmark without any faults.
     fn none(header: Header) -> Result<Faults, BenchmarkError> {
         let methods = match header.of.as_str() {
             "django" => django::load(header.of_dir.as_deref())?,
@@ -210,7 +210,7 @@ impl Faults {
         Ok(Faults { header, methods, faults, by_id, places, words })
     }
 
-    /// The benchmark in a folder that `fixfly bench build faults` made.
+    /// Opens a benchmark that `fixfly bench build faults` made.
     ///
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
@@ -218,8 +218,8 @@ impl Faults {
         let file = chosen.map_or_else(folder, Path::to_path_buf).join(MANIFEST);
         let shown = file.display();
         let broken = |why: String| {
-            let mend = "run `fixfly bench build faults` again";
-            BenchmarkError::Broken(format!("{shown}{why}; {mend}"))
+            let remedy = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{shown}{why}; {remedy}"))
         };
         let text = fs::read_to_string(&file).map_err(|why| broken(format!(": {why}")))?;
         let mut lines = text.lines().enumerate();
@@ -241,24 +241,24 @@ impl Faults {
         &self.faults
     }
 
-    /// Whether its method has tests, which could notice it.
+    /// Whether its method has tests, which could detect it.
     pub fn has_tests(&self, fault: &Fault) -> bool {
         self.methods.is_item(fault.of())
     }
 
-    /// The same benchmark with these of its faults.
-    pub fn with(self, faults: Vec<Fault>) -> Faults {
+    /// This benchmark with these of its faults.
+    fn with(self, faults: Vec<Fault>) -> Faults {
         let by_id = faults.iter().enumerate().map(|(at, fault)| (fault.id.clone(), at)).collect();
         Faults { faults, by_id, ..self }
     }
 
-    /// Writes the manifest to a folder, whole or not at all.
+    /// Writes the manifest with these of its faults to a folder, atomically.
     ///
     /// # Errors
     /// One sentence that names the file.
-    pub fn write(&self, folder: &Path) -> Result<(), BenchmarkError> {
+    pub fn write(&self, folder: &Path, faults: &[Fault]) -> Result<(), BenchmarkError> {
         let mut text = line(&self.header);
-        text.extend(self.faults.iter().map(line));
+        text.extend(faults.iter().map(line));
         write_whole(&folder.join(MANIFEST), &text)
     }
 
@@ -274,21 +274,21 @@ impl Faults {
         let found = all.map(|(_, pair)| pair).find(same);
         let pair = found.ok_or_else(|| {
             let (id, of) = (&fault.id, &self.header.of);
-            let mend = "run `fixfly bench build faults` again";
-            BenchmarkError::Broken(format!("{id} is no fault of this {of}: {mend}"))
+            let remedy = "run `fixfly bench build faults` again";
+            BenchmarkError::Broken(format!("{id} is no fault of this {of}: {remedy}"))
         })?;
         let [faulty, truth] = self.named([&pair.faulty, &pair.truth], fault);
         Ok(Pair { faulty, truth })
     }
 
-    /// Texts with the names of a fault, which are drawn for it and no other.
+    /// The texts with the names of a renamed copy, which are drawn for it alone.
     fn named<const N: usize>(&self, texts: [&str; N], fault: &Fault) -> [String; N] {
         let Some(names) = fault.names() else { return texts.map(str::to_string) };
         let hash = u64::from_str_radix(&fault.hash, 16).unwrap_or_default();
         self.words().renamed(texts, hash.wrapping_add(names))
     }
 
-    /// Words of what may be learned from.
+    /// The words of everything that may be used for training.
     fn words(&self) -> &Words {
         self.words.get_or_init(|| {
             let held_out = self.held_out_files();
@@ -299,7 +299,7 @@ impl Faults {
         })
     }
 
-    /// The faults of a method that one line mends.
+    /// The faults of a method that a change of one line fixes.
     fn pairs(&self, place: &Place) -> Vec<(MutantKind, Pair)> {
         let truth = place.truth();
         if truth.len() > self.header.longest {
@@ -313,10 +313,10 @@ impl Faults {
             .collect()
     }
 
-    /// The task of mending a fault.
+    /// The task of fixing a fault.
     ///
     /// # Errors
-    /// One sentence, where the method is another one now.
+    /// One sentence if the method has changed.
     pub fn task(&self, fault: &Fault) -> Result<Task, BenchmarkError> {
         let pair = self.pair(fault)?;
         let mut task = self.methods.task(fault.of(), &self.places[fault.of()]);
@@ -326,7 +326,7 @@ impl Faults {
             method.faulty = Some(pair.faulty);
             method.content.clear();
             if fault.names().is_some() {
-                // The names of the declaration are the first of the text.
+                // The names of the declaration come first in the text.
                 let whole = format!("{}\n    pass", method.declaration);
                 let [whole] = self.named([&whole], fault);
                 method.declaration = whole.trim_end_matches("\n    pass").to_string();
@@ -345,12 +345,12 @@ fn file(id: &str) -> Option<&str> {
     id.split_once("::").map(|(file, _)| file)
 }
 
-/// The id of the method of a fault, by the fault's.
+/// The id of a fault's method, by the fault's id.
 fn method(id: &str) -> &str {
     id.rsplit_once(['#', '~']).map_or(id, |(of, _)| of)
 }
 
-/// The task of the method that has the fault.
+/// The task of the method that contains the fault.
 fn of(task: &Task) -> Task {
     Task { id: method(&task.id).into(), ..task.clone() }
 }
@@ -362,26 +362,17 @@ impl Benchmark for Faults {
         faults.map(|fault| self.task(fault)).collect()
     }
 
-    async fn evaluate(
-        &self,
-        task: &Task,
-        candidate: &str,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let pair = self.pair(self.fault(task)?)?;
-        match mended(&pair.faulty, candidate) {
-            Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
-            Err(text) => Ok(Observation::invalid(text)),
-        }
+    fn evaluator(&self) -> Option<&dyn Evaluator> {
+        Some(self)
     }
 
     async fn judge(
         &self,
         task: &Task,
-        patch: &str,
+        candidate: &str,
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
-        self.methods.judge(&of(task), patch, fresh).await
+        self.methods.judge(&of(task), candidate, fresh).await
     }
 
     fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
@@ -405,6 +396,26 @@ impl Benchmark for Faults {
     }
 }
 
+#[async_trait]
+impl Evaluator for Faults {
+    async fn evaluate(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let pair = self.pair(self.fault(task)?)?;
+        match repaired(&pair.faulty, candidate) {
+            Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
+            Err(text) => Ok(Observation::invalid(text)),
+        }
+    }
+
+    fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError> {
+        self.methods.patch(&of(task), candidate)
+    }
+}
+
 impl GroundTruth for Faults {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         self.methods.examples()
@@ -418,5 +429,9 @@ impl GroundTruth for Faults {
             }
             Answer::Stub => self.methods.answer(&of(task), answer),
         }
+    }
+
+    fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
+        Ok(self.pair(self.fault(task)?)?.truth)
     }
 }

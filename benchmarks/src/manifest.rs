@@ -1,21 +1,20 @@
-//! What is known of a benchmark's items: facts only, never source text.
+//! The manifest of a benchmark: facts about its items, never source text.
 //!
-//! One JSON line for the header, one for each item, in the order tasks are
-//! given out. Source text always comes from the user's own copy, and every
-//! method is checked against the hash recorded here.
+//! It has one JSON line for the header and one for each item, in the order of tasks. Source
+//! text always comes from the user's own copy, and every method is checked against the hash
+//! recorded here.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, DescribedBy, Split};
+use fixfly_runtime::{BenchmarkError, DescribedBy, Split, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-/// Version of the manifest's form.
+/// Version of the manifest's format.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// A benchmark's items and where they come from.
+/// A benchmark's items, and where they come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The first line.
@@ -24,11 +23,11 @@ pub struct Manifest {
     pub items: Vec<Item>,
 }
 
-/// What the items rest on.
+/// What the items are based on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Version of the form it is written in.
+    /// Version of the format.
     pub schema: u32,
     /// The benchmark's name.
     pub benchmark: String,
@@ -36,11 +35,11 @@ pub struct Header {
     pub source: Source,
     /// `django`, `unittest` or `pytest`.
     pub framework: String,
-    /// Version of the Python that the facts were found with.
+    /// The Python version with which the facts were found.
     pub python: String,
-    /// Methods that were looked at and left out, by reason.
+    /// Number of methods that were left out, by reason.
     pub left_out: BTreeMap<String, usize>,
-    /// Methods still to be examined; 0 in a finished manifest.
+    /// Number of methods that have not been examined; 0 in a finished manifest.
     pub unexamined: usize,
 }
 
@@ -52,7 +51,7 @@ pub struct Source {
     pub package: String,
     /// Its version.
     pub version: String,
-    /// SHA-256 of the archive, or of all Python files where there is none.
+    /// SHA-256 of the archive, or of all Python files if there is no archive.
     pub sha256: String,
 }
 
@@ -62,41 +61,41 @@ pub struct Source {
 pub struct Item {
     /// `django/utils/html.py::MLStripper.get_data`.
     pub id: String,
-    /// The part of the benchmark it is in.
+    /// Its split.
     pub split: Split,
-    /// Bytes of the method in its file, decorators left out: start and end.
+    /// Byte span of the method in its file, without decorators: start and end.
     pub span: [usize; 2],
-    /// SHA-256 of those bytes, its first 16 hexadecimal digits.
+    /// The first 16 hexadecimal digits of the SHA-256 of those bytes.
     pub hash: String,
-    /// How its candidates are run.
+    /// The path that its candidates take.
     pub path: RunPath,
-    /// The tests that decide, by test class.
+    /// The item tests, by test class.
     pub tests: Tests,
-    /// Other tests that the method's absence breaks.
+    /// The hidden tests: other tests that fail if the method is missing.
     #[serde(default, skip_serializing_if = "Tests::is_empty")]
     pub wider: Tests,
-    /// CPU seconds the item tests take on the cold path with the original.
+    /// CPU seconds of the item tests on the cold path, with the original.
     pub seconds: f64,
     /// Where its description comes from.
     pub described_by: DescribedBy,
     /// Lines of the body that are neither blank nor comment.
     pub lines: usize,
-    /// Value-mutants killed by the tests looked at, of those made.
+    /// Number of value mutants that the tests killed, and of those made.
     pub mutants: [usize; 2],
 }
 
-/// How a candidate is run. Also a verdict's claim: only `Cold` confirms.
+/// How a candidate runs. A verdict records it, too: only `Cold` confirms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunPath {
-    /// Swapped into a process that has imported the project.
+    /// Swapped into a process that has already imported the project.
     Hot,
-    /// Imported with the project in a process that had not.
+    /// Imported with the project, in a process that had not imported it.
     #[serde(rename = "cold0")]
     Cold,
 }
 
-/// Test ids, kept by class to save space.
+/// Test ids, grouped by class to save space.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tests(BTreeMap<String, Vec<String>>);
@@ -115,12 +114,12 @@ impl Tests {
             .collect()
     }
 
-    /// How many.
+    /// The number of ids.
     pub fn len(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// True where there is none.
+    /// Whether there are no ids.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -144,24 +143,19 @@ impl<S: AsRef<str>> FromIterator<S> for Tests {
 }
 
 impl Item {
-    /// File and qualified name, the two halves of its id.
+    /// The file and the qualified name: the two parts of its id.
     pub fn place(&self) -> (&str, &str) {
         self.id.split_once("::").unwrap_or((&self.id, ""))
     }
 }
 
 /// The first 16 hexadecimal digits of a text's SHA-256.
-pub(crate) fn short_hash(bytes: &[u8]) -> String {
+pub(crate) fn short_hash(bytes: impl AsRef<[u8]>) -> String {
     sha256(bytes)[..16].to_string()
 }
 
-/// SHA-256, hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Manifest {
-    /// Reads a manifest; `name` stands for it in messages.
+    /// Parses a manifest; messages call it `name`.
     ///
     /// # Errors
     /// One sentence that names the line and the fault.
@@ -195,7 +189,7 @@ impl Manifest {
         Self::parse(&text, &name)
     }
 
-    /// The manifest as text, the same bytes for the same facts.
+    /// The manifest as text; the same facts give the same bytes.
     pub fn text(&self) -> String {
         let mut text = line(&self.header);
         text.extend(self.items.iter().map(line));
@@ -203,19 +197,18 @@ impl Manifest {
     }
 }
 
-/// Plain data as a line of JSON.
+/// Serialises plain data as one line of JSON.
 pub(crate) fn line(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value);
     text.unwrap_or_else(|e| unreachable!("plain data is always JSON: {e}")) + "\n"
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file atomically.
 ///
 /// # Errors
 /// One sentence that names the file.
 pub(crate) fn write_whole(file: &Path, text: &str) -> Result<(), BenchmarkError> {
-    let fresh = file.with_extension("fresh");
-    fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).map_err(|why| {
+    fixfly_runtime::write_whole(file, text).map_err(|why| {
         BenchmarkError::Broken(format!("{} cannot be written: {why}", file.display()))
     })
 }

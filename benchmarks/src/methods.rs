@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Example, GroundTruth, Observation, Outcome, Sandbox, Split,
-    Tally, Task, TestOutcome, Verdict,
+    Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Observation, Outcome,
+    Sandbox, Split, Tally, Task, TestOutcome, Verdict,
 };
 
-use crate::fits::{Fits, PARTIAL};
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::observe::observation;
 use crate::project::{Place, Project};
 use crate::server::{self, Config, Limits, Server};
 use crate::source;
+use crate::support::{PARTIAL_SANDBOXES, Support};
 
 /// Methods of one project to write, judged by the project's own tests.
 pub struct Methods {
@@ -22,7 +22,7 @@ pub struct Methods {
     manifest: Manifest,
     by_id: HashMap<String, usize>,
     config: Config,
-    fits: HashMap<&'static str, Fits>,
+    support: HashMap<&'static str, Support>,
 }
 
 impl Methods {
@@ -30,13 +30,16 @@ impl Methods {
     pub fn new(name: &str, project: Project, manifest: Manifest) -> Self {
         let by_id = manifest.items.iter().enumerate().map(|(at, i)| (i.id.clone(), at)).collect();
         let config = project.server(false);
-        let fits = HashMap::new();
-        Methods { name: name.to_string(), project, manifest, by_id, config, fits }
+        let support = HashMap::new();
+        Methods { name: name.to_string(), project, manifest, by_id, config, support }
     }
 
     /// The same, with what was found of its items in sandboxes that serve some.
-    pub fn with_fits(mut self, fits: impl IntoIterator<Item = (&'static str, Fits)>) -> Self {
-        self.fits.extend(fits);
+    pub fn with_support(
+        mut self,
+        support: impl IntoIterator<Item = (&'static str, Support)>,
+    ) -> Self {
+        self.support.extend(support);
         self
     }
 
@@ -79,18 +82,6 @@ impl Methods {
     ) -> Result<server::Answer, BenchmarkError> {
         let server = Server { sandbox, config: &self.config };
         server.run(&place.request(candidate, path, tests, limits)).await
-    }
-
-    /// The method inside a patched file, dedented: what the judge runs.
-    fn patched(&self, place: &Place, patch: &str) -> Result<String, String> {
-        let patch =
-            diffy::Patch::from_str(patch).map_err(|e| format!("the patch is no diff: {e}"))?;
-        let file = diffy::apply(&place.stubbed(), &patch)
-            .map_err(|e| format!("the patch does not apply: {e}"))?;
-        let methods = source::methods(&file).map_err(|e| e.to_string())?;
-        let method = methods.iter().find(|m| m.qualname == place.method.qualname);
-        let method = method.ok_or("the patched file has no such method")?;
-        Ok(source::source_of(&file, method))
     }
 
     /// Runs a passing candidate again with a body that raises at its end. An
@@ -162,60 +153,41 @@ impl Benchmark for Methods {
         items.map(|item| Ok(self.task(&item.id, &self.project.place(item)?))).collect()
     }
 
-    async fn evaluate(
-        &self,
-        task: &Task,
-        candidate: &str,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let item = self.item(task)?;
-        let place = self.project.place(item)?;
-        let candidate = match source::candidate(candidate, &place.method.name) {
-            Ok(candidate) => candidate,
-            Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
-        };
-        let limits = Limits::for_tests(item.seconds);
-        let answer = self
-            .run(&place, &candidate.source, item.path, item.tests.ids(), limits, sandbox)
-            .await?;
-        let spliced = source::spliced(&place.text, &place.method, &candidate.source);
-        let report = answer.report();
-        Ok(Observation {
-            text: observation(answer.outcome, &report, &candidate.notes),
-            outcome: answer.outcome,
-            tests: Some(report),
-            patch: Some(patch(&place.file, &place.stubbed(), &spliced)),
-        })
+    fn evaluator(&self) -> Option<&dyn Evaluator> {
+        Some(self)
     }
 
     async fn judge(
         &self,
         task: &Task,
-        patch: &str,
+        candidate: &str,
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
-        let candidate = self.patched(&place, patch).map_err(BenchmarkError::Broken)?;
+        // Whoever asks: nothing but the method may reach the file.
+        let candidate = source::candidate(candidate, &place.method.name)
+            .map_err(|why| BenchmarkError::Broken(format!("{}: no candidate: {why}", item.id)))?;
+        let candidate = candidate.source.as_str();
         let limits = Limits::for_tests(item.seconds);
-        let mut answer = self.together(item, &place, &candidate, fresh).await?;
+        let mut answer = self.together(item, &place, candidate, fresh).await?;
         let together = answer.outcome == Outcome::Passed;
         if together {
             answer.results.truncate(item.tests.len());
         } else {
             let tests = item.tests.ids();
-            answer = self.run(&place, &candidate, RunPath::Cold, tests, limits, fresh).await?;
+            answer = self.run(&place, candidate, RunPath::Cold, tests, limits, fresh).await?;
         }
         let mut verdict = Verdict {
             solved: answer.outcome == Outcome::Passed,
             tests: answer.report(),
-            review: source::review(&candidate).unwrap_or_default(),
-            exact_match: source::normal_form(&candidate) == source::normal_form(&place.truth()),
+            review: source::review(candidate).unwrap_or_default(),
+            exact_match: source::normal_form(candidate) == source::normal_form(&place.truth()),
             ..Verdict::default()
         };
         if answer.outcome == Outcome::Tampered {
             verdict.tampering = Some("a test that must fail did not".to_string());
-        } else if verdict.solved && self.survives_sabotage(item, &place, &candidate, fresh).await? {
+        } else if verdict.solved && self.survives_sabotage(item, &place, candidate, fresh).await? {
             verdict.solved = false;
             verdict.tampering = Some("they also pass when the method raises".to_string());
         }
@@ -225,21 +197,26 @@ impl Benchmark for Methods {
             verdict.hidden_tests_pass = verdict.wider.map(|_| true);
         } else if verdict.solved {
             (verdict.wider, verdict.wider_failed) =
-                self.wider(item, &place, &candidate, fresh).await?;
+                self.wider(item, &place, candidate, fresh).await?;
             verdict.hidden_tests_pass = verdict.wider.map(|tally| tally.passed == tally.total);
         }
         Ok(verdict)
     }
 
     fn unsupported(&self, task: &Task, sandbox: &str) -> Option<String> {
-        if !PARTIAL.contains(&sandbox) {
+        if !PARTIAL_SANDBOXES.contains(&sandbox) {
             return None;
         }
-        let fit = self.item(task).ok().and_then(|item| self.fits.get(sandbox)?.get(item));
-        match fit {
-            Some(fit) => fit.why.clone(),
+        let item_support =
+            self.item(task).ok().and_then(|item| self.support.get(sandbox)?.get(item));
+        match item_support {
+            Some(found) => found.why.clone(),
             None => Some(format!("not tried in {sandbox} yet (see `fixfly bench probe --help`)")),
         }
+    }
+
+    fn test_seconds(&self, task: &Task) -> Option<f64> {
+        self.item(task).ok().map(|item| item.seconds)
     }
 
     fn facts(&self) -> BTreeMap<String, String> {
@@ -256,6 +233,41 @@ impl Benchmark for Methods {
 
     fn ground_truth(&self) -> &dyn GroundTruth {
         self
+    }
+}
+
+#[async_trait]
+impl Evaluator for Methods {
+    async fn evaluate(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let item = self.item(task)?;
+        let place = self.project.place(item)?;
+        let candidate = match source::candidate(candidate, &place.method.name) {
+            Ok(candidate) => candidate,
+            Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
+        };
+        let limits = Limits::for_tests(item.seconds);
+        let answer = self
+            .run(&place, &candidate.source, item.path, item.tests.ids(), limits, sandbox)
+            .await?;
+        let report = answer.report();
+        Ok(Observation {
+            text: observation(answer.outcome, &report, &candidate.notes),
+            outcome: answer.outcome,
+            tests: Some(report),
+            candidate: Some(candidate.source),
+            patch: None,
+        })
+    }
+
+    fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError> {
+        let place = self.project.place(self.item(task)?)?;
+        let spliced = source::spliced(&place.text, &place.method, candidate);
+        Ok(patch(&place.file, &place.stubbed(), &spliced))
     }
 }
 

@@ -1,14 +1,14 @@
-//! A test report as the text a policy reads: the first failure of each test,
-//! within a size budget, the same bytes for the same report.
+//! Renders a test report as the text that a policy reads: the first failure of each test,
+//! within a size limit. The same report gives the same bytes.
 
 use fixfly_runtime::{Outcome, TestOutcome, TestReport, TestResult};
 
-/// Most bytes of an observation.
+/// Maximum bytes of an observation.
 const BUDGET: usize = 8_000;
-/// Most bytes of one test's failure, where several failed.
+/// Maximum bytes of one test's failure if several failed.
 const SHARE: usize = 2_500;
 
-/// What the policy is told of a report.
+/// The observation of a report.
 pub(crate) fn observation(outcome: Outcome, report: &TestReport, notes: &[String]) -> String {
     let total = report.results.len();
     let passed = report.count_passed();
@@ -82,7 +82,7 @@ fn word(outcome: TestOutcome) -> &'static str {
     }
 }
 
-/// Keeps the two ends of a text: where it starts and what it says last.
+/// Keeps the start and the end of a text.
 pub(crate) fn clip(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_string();

@@ -1,5 +1,5 @@
-//! A benchmark directory: the project's source, its Python environment, the
-//! manifest. What reads and edits the project's text is here.
+//! A benchmark directory: the project's source, its Python environment and the manifest.
+//! Reads and edits the project's text.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fixfly_runtime::{
-    BenchmarkError, Budget, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
+    BenchmarkError, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::server::{self, Config, ENVIRONMENT, Request, SERVER, SOURCE, Swap};
 use crate::source::{self, MethodDef};
 
-/// A benchmark directory that was found whole.
+/// A complete benchmark directory.
 pub struct Project {
     /// The directory.
     pub folder: PathBuf,
     /// `django`, `unittest` or `pytest`.
     pub framework: String,
-    /// Python files by path relative to the project.
+    /// Python files, by path relative to the project.
     texts: BTreeMap<String, Arc<str>>,
     preload: Vec<String>,
     spec: SandboxSpec,
     describer: OnceLock<source::Describer>,
 }
 
-/// What a project's tests import whatever the candidate is.
+/// What a project's tests import for every candidate.
 pub struct ImportedFirst {
-    /// Folders of packages, and where the sandbox sees them.
+    /// Folders of packages, and their paths in the sandbox.
     pub packages: Vec<(PathBuf, String)>,
-    /// The folder of the module that imports them, where the sandbox sees it,
-    /// and the module's name.
+    /// The module that imports them: its folder, that folder's path in the sandbox, and the
+    /// module's name.
     pub script: (PathBuf, String, String),
 }
 
@@ -51,8 +51,8 @@ impl Project {
     /// One sentence that names what is missing and the command that makes it.
     pub fn open(folder: &Path, framework: &str) -> Result<Self, BenchmarkError> {
         let missing = |what: &str| {
-            let mend = "run `fixfly bench build` first";
-            BenchmarkError::Broken(format!("{} has no {what}: {mend}", folder.display()))
+            let remedy = "run `fixfly bench build` first";
+            BenchmarkError::Broken(format!("{} has no {what}: {remedy}", folder.display()))
         };
         let source = folder.join("source");
         let python = folder.join("venv/bin/python");
@@ -80,7 +80,7 @@ impl Project {
         })
     }
 
-    /// How a test server is started in this project.
+    /// The configuration of a test server for this project.
     pub(crate) fn server(&self, probe: bool) -> Config {
         Config {
             root: SOURCE,
@@ -90,13 +90,13 @@ impl Project {
         }
     }
 
-    /// The world the project's tests run in.
+    /// The sandbox of the project's tests.
     pub fn spec(&self) -> &SandboxSpec {
         &self.spec
     }
 
-    /// What can be imported before any candidate, where that is known to be
-    /// without effects.
+    /// What can be imported before any candidate, if importing it is known to have no side
+    /// effects.
     pub fn imported_first(&self) -> Option<ImportedFirst> {
         if self.framework != "django" {
             return None;
@@ -117,13 +117,13 @@ impl Project {
         Some(ImportedFirst { packages, script })
     }
 
-    /// The files under repair.
+    /// The files to take methods from.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.texts.keys().map(String::as_str)
     }
 
-    /// Every method of the project, file by file; files that do not parse are
-    /// told of and left out.
+    /// All methods of the project, file by file. Files that do not parse are reported and
+    /// left out.
     pub(crate) fn methods(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for (file, text) in &self.texts {
@@ -139,12 +139,12 @@ impl Project {
         places
     }
 
-    /// The method an item names, checked against its recorded hash.
+    /// The method of an item, checked against its recorded hash.
     pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
         let (file, qualname) = item.place();
         let broken = |why: &str| {
-            let mend = "the source is not the manifest's; build the benchmark again";
-            BenchmarkError::Broken(format!("{}: {why}: {mend}", item.id))
+            let remedy = "the source is not the manifest's; build the benchmark again";
+            BenchmarkError::Broken(format!("{}: {why}: {remedy}", item.id))
         };
         let text = self.texts.get(file).ok_or_else(|| broken("there is no such file"))?;
         let methods = source::methods(text).map_err(|_| broken("the file does not parse"))?;
@@ -158,7 +158,7 @@ impl Project {
         Ok(Place { file: file.to_string(), text: text.clone(), method })
     }
 
-    /// What describes a method.
+    /// The description of a method.
     pub(crate) fn describe(&self, place: &Place) -> (String, fixfly_runtime::DescribedBy) {
         let describer = self.describer.get_or_init(|| {
             let texts = self.texts.iter().map(|(file, text)| (file.clone(), text.to_string()));
@@ -174,13 +174,14 @@ impl Project {
 
     /// The task of writing a method, as a policy sees it.
     pub(crate) fn task(&self, benchmark: &str, id: &str, place: &Place) -> Task {
+        let statement = Statement::Method(self.statement(place));
         Task {
             id: id.to_string(),
             benchmark: benchmark.to_string(),
-            statement: Statement::Method(self.statement(place)),
+            budget: statement.budget(),
+            statement,
             sandbox: self.spec.clone(),
             tools: vec!["submit_method".to_string()],
-            budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
         }
     }
 
@@ -210,7 +211,7 @@ impl Place {
         source::source_of(&self.text, &self.method)
     }
 
-    /// The file a policy starts from: the method raises.
+    /// The file that a policy starts from: the method's body raises.
     pub(crate) fn stubbed(&self) -> String {
         source::spliced(&self.text, &self.method, &source::stub(&self.text, &self.method))
     }
@@ -251,7 +252,7 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Tests and what only serves them are not the project.
+/// Whether a file belongs to the project, not to its tests or their helpers.
 fn is_project_file(file: &str, framework: &str) -> bool {
     if !file.ends_with(".py") {
         return false;
@@ -289,7 +290,8 @@ fn read_texts(root: &Path, framework: &str) -> Result<BTreeMap<String, Arc<str>>
     Ok(texts)
 }
 
-/// The project, its environment and the server, read-only; nothing else.
+/// The sandbox specification: the project, its environment and the server, read-only;
+/// nothing else.
 fn spec(folder: &Path, server: &Path, base_python: &Path, framework: &str) -> SandboxSpec {
     // Django's own tests call `xgettext`.
     let packages: &[&str] =
@@ -325,7 +327,7 @@ fn spec(folder: &Path, server: &Path, base_python: &Path, framework: &str) -> Sa
     }
 }
 
-/// Where an interpreter is, if a sandbox does not show it anyway.
+/// The mount of an interpreter, unless a sandbox shows it anyway.
 pub(crate) fn base_mount(python: &Path) -> Option<Mount> {
     let prefix = python.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
     let is_apart = !prefix.starts_with("/usr") || prefix.starts_with("/usr/local");
@@ -336,7 +338,7 @@ pub(crate) fn base_mount(python: &Path) -> Option<Mount> {
     })
 }
 
-/// The manifest kept in a benchmark directory.
+/// Reads the manifest of a benchmark directory.
 pub(crate) fn manifest_of(folder: &Path) -> Result<Manifest, BenchmarkError> {
     Manifest::read(&folder.join("manifest.jsonl"))
 }

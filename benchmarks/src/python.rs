@@ -7,9 +7,9 @@ use std::sync::Arc;
 use fixfly_runtime::{Benchmark, BenchmarkError, Entry};
 
 use crate::Open;
-use crate::fits::{self, Fits};
 use crate::methods::Methods;
 use crate::project::{Project, manifest_of};
+use crate::support::{self, Support};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "python",
@@ -21,19 +21,19 @@ fn open(folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
     Ok(Arc::new(load(folder)?))
 }
 
-/// The benchmark in a directory.
+/// Opens the benchmark of a directory.
 ///
 /// # Errors
 /// One sentence that names what is missing and the command that makes it.
 pub fn load(folder: Option<&Path>) -> Result<Methods, BenchmarkError> {
     let Some(folder) = folder else {
-        let mend = "name the one that `fixfly bench build python` made with --benchmark-dir";
+        let remedy = "name the one that `fixfly bench build python` made with --benchmark-dir";
         return Err(BenchmarkError::Broken(format!(
-            "the benchmark `python` has no directory: {mend}"
+            "the benchmark `python` has no directory: {remedy}"
         )));
     };
     let manifest = manifest_of(folder)?;
     let project = Project::open(folder, &manifest.header.framework)?;
-    let fits = Fits::read(&fits::file(folder, "wasm"))?;
-    Ok(Methods::new("python", project, manifest).with_fits([("wasm", fits)]))
+    let support = Support::read(&support::file(folder, "wasm"))?;
+    Ok(Methods::new("python", project, manifest).with_support([("wasm", support)]))
 }

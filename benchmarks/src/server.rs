@@ -1,7 +1,7 @@
-//! The test server inside a sandbox, as seen from outside.
+//! The test server in a sandbox, as seen from outside.
 //!
-//! The server itself is Python, in `benchmarks/server/`, carried in the binary
-//! and shown to the sandbox at [`SERVER`].
+//! The server itself is Python, in `benchmarks/server/`. It is part of the binary and is
+//! mounted in the sandbox at [`SERVER`].
 
 use std::fs;
 use std::io;
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult,
+    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult, write_whole,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::manifest::{RunPath, short_hash};
 
-/// Where the sandbox sees the server.
+/// The server's path in the sandbox.
 pub(crate) const SERVER: &str = "/fixfly";
-/// Where the sandbox sees the project.
+/// The project's path in the sandbox.
 pub(crate) const SOURCE: &str = "/src";
-/// Where the sandbox sees the Python environment.
+/// The Python environment's path in the sandbox.
 pub(crate) const ENVIRONMENT: &str = "/env";
 
 const NAME: &str = "test server";
-/// What starting the server, or a test group, may take beyond the tests.
+/// Time limit for starting the server or a test group, in addition to the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const FILES: [(&str, &str); 16] = [
@@ -46,7 +46,7 @@ const FILES: [(&str, &str); 16] = [
     ("suite_pytest.py", include_str!("../server/suite_pytest.py")),
 ];
 
-/// Writes the server's files below `folder`, in a folder named by their hash.
+/// Writes the server's files below `folder`, into a folder named after their hash.
 pub(crate) fn unpack(folder: &Path) -> io::Result<PathBuf> {
     let all: String = FILES.iter().map(|(_, text)| *text).collect();
     let target = folder.join(format!("server-{}", short_hash(all.as_bytes())));
@@ -56,14 +56,12 @@ pub(crate) fn unpack(folder: &Path) -> io::Result<PathBuf> {
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             continue;
         }
-        let fresh = target.join(format!(".{name}.{}", std::process::id()));
-        fs::write(&fresh, text)?;
-        fs::rename(fresh, path)?;
+        write_whole(&path, text)?;
     }
     Ok(target)
 }
 
-/// How a server is started.
+/// The configuration of a server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Config {
     pub(crate) root: &'static str,
@@ -76,35 +74,35 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Request {
     pub(crate) path: RunPath,
-    /// Relative to the project.
+    /// Path relative to the project.
     pub(crate) file: String,
-    /// The whole file, base64.
+    /// The contents of the whole file, in base64.
     pub(crate) content: String,
     pub(crate) tests: Vec<String>,
-    /// What the hot path needs.
+    /// The data for the hot path.
     pub(crate) method: Swap,
     pub(crate) limits: Limits,
 }
 
-/// A method to swap in a process that has imported its module.
+/// A method to swap into a process that has imported its module.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Swap {
     pub(crate) classes: Vec<String>,
     pub(crate) name: String,
-    /// 1-based line of the original's first decorator, or its `def`.
+    /// Line of the original's first decorator or of its `def`, from 1.
     pub(crate) first_line: usize,
-    /// 1-based line of `def` in the candidate's file.
+    /// Line of `def` in the candidate's file, from 1.
     pub(crate) line: usize,
-    /// The method as it stands in the candidate's file.
+    /// The method, as it is in the candidate's file.
     pub(crate) source: String,
-    /// Lines the candidate's file has more than the original.
+    /// How many lines more the candidate's file has than the original.
     pub(crate) lines: i64,
 }
 
-/// What one candidate may use.
+/// The limits of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Limits {
-    /// Wall-clock seconds, for each test group.
+    /// Wall-clock seconds for each test group.
     pub(crate) wall: u64,
     /// CPU seconds.
     pub(crate) cpu: u64,
@@ -112,15 +110,16 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Room for tests that take `seconds` of CPU with the original.
+    /// Limits for tests that take `seconds` of CPU with the original.
     pub(crate) fn for_tests(seconds: f64) -> Self {
         let cpu = 5 + (seconds * 4.0).ceil() as u64;
-        // Only for what waits: a busy machine must not fail an honest candidate.
+        // The wall limit is only for tests that wait: a busy machine must not fail an
+        // honest candidate.
         Limits { wall: 30 + cpu * 4, cpu, memory_mb: 2048 }
     }
 }
 
-/// What became of a candidate.
+/// The result of a candidate.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) path: RunPath,
@@ -128,7 +127,7 @@ pub(crate) struct Answer {
     pub(crate) results: Vec<TestResult>,
     /// CPU seconds of the candidate's process.
     pub(crate) cpu: f64,
-    /// Why the hot path was not taken, where it was asked for.
+    /// Why the hot path was not taken, if it was requested.
     #[serde(default)]
     pub(crate) unsure: Option<String>,
 }
@@ -139,7 +138,7 @@ impl Answer {
     }
 }
 
-/// The server in one sandbox.
+/// The test server of one sandbox.
 pub(crate) struct Server<'a> {
     pub(crate) sandbox: &'a dyn Sandbox,
     pub(crate) config: &'a Config,
@@ -164,7 +163,7 @@ impl Server<'_> {
         Ok(answer)
     }
 
-    /// Asks anything; an answer that says `error` is one.
+    /// Sends any request. An answer with `error` is an error.
     pub(crate) async fn ask<T: for<'de> Deserialize<'de>>(
         &self,
         request: &Value,

@@ -26,20 +26,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fixfly_policies::{ALL, KvType, Open, Settings, Teacher};
+use fixfly_policies::{ALL, Open};
+use fixfly_runtime::{KvType, RemoteModel, Settings};
 use fixfly_runtime::{Policy, Task};
 use stage::{Folder, QWEN3, act, open, settings, task, turn};
 use tiny::{Kind, ModelConfig, TINY, WINDOW, shaped};
 
 /// 113 million parameters.
 const SMALL: ModelConfig = ModelConfig {
-    width: 768,
-    layers: 14,
-    heads: 12,
-    kept: 4,
-    head: 64,
-    inner: 2816,
-    window: WINDOW,
+    hidden_size: 768,
+    num_hidden_layers: 14,
+    num_attention_heads: 12,
+    num_key_value_heads: 4,
+    head_dim: 64,
+    intermediate_size: 2816,
+    max_position_embeddings: WINDOW,
 };
 
 /// Lines of a file that are about 1,500 tokens.
@@ -51,7 +52,7 @@ struct Took {
     seconds: f64,
     prompt: u64,
     cached: u64,
-    said: u64,
+    generated: u64,
 }
 
 fn flag<T: std::str::FromStr>(name: &str, default: T) -> T {
@@ -74,7 +75,7 @@ async fn episodes(policy: Arc<dyn Policy>, count: usize, turns: usize) -> Took {
         let one = one.unwrap();
         took.prompt += one.prompt;
         took.cached += one.cached;
-        took.said += one.said;
+        took.generated += one.generated;
     }
     Took { seconds: clock.elapsed().as_secs_f64(), ..took }
 }
@@ -85,7 +86,7 @@ async fn episode(policy: &dyn Policy, task: &Task, turns: usize) -> Took {
         let action = act(policy, task, &made, 1).await.unwrap();
         took.prompt += action.usage.prompt_tokens;
         took.cached += action.usage.cached_tokens;
-        took.said += action.usage.completion_tokens;
+        took.generated += action.usage.completion_tokens;
         let failed = format!("test_area: AssertionError: {} != 4 in {}", made.len(), task.id);
         made.push(turn(action, &failed));
     }
@@ -119,20 +120,20 @@ impl Server {
         let server = Server { child, words, port };
         let patience = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(patience.elapsed() < Duration::from_secs(120), "{}", server.said());
+            assert!(patience.elapsed() < Duration::from_secs(120), "{}", server.log());
             std::thread::sleep(Duration::from_millis(100));
         }
         server
     }
 
-    fn said(&self) -> String {
+    fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.words).unwrap()).into_owned()
     }
 
-    /// Prompt tokens that llama.cpp says it decoded.
+    /// Prompt tokens decoded, according to llama.cpp's log.
     fn read(&self) -> u64 {
-        let said = self.said();
-        let lines = said.lines().filter(|line| line.contains("prompt eval time"));
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains("prompt eval time"));
         let counts = lines.filter_map(|line| {
             line.split_once('/')?.1.split_whitespace().next()?.parse::<u64>().ok()
         });
@@ -144,15 +145,15 @@ impl Server {
         let Open::Model(open) = entry.open else { panic!("it asks a model") };
         let home = folder.join(format!("journal-{}", self.port));
         std::fs::create_dir_all(&home).unwrap();
-        let teacher = Teacher {
+        let remote = RemoteModel {
             base_url: Some(format!("http://127.0.0.1:{}/v1", self.port)),
             stream: Some(false),
             run: home.clone(),
             journal: home,
-            ..Teacher::default()
+            ..RemoteModel::default()
         };
         let asked = settings(Path::new("student"), tokens);
-        open(&Settings { teacher, ..asked }).unwrap().into()
+        open(&Settings { remote, ..asked }).unwrap().into()
     }
 }
 
@@ -175,12 +176,12 @@ fn llama_server(program: &Path, file: &Path, window: u32, episodes: usize, port:
 fn print(name: &str, took: &Took, read: u64, ours: Option<f64>) {
     let ratio = ours.map_or(String::new(), |ours| format!("  fixfly {:.2}x", took.seconds / ours));
     println!(
-        "{name:<34} {:>7.2} s  {:>6} of {:>6} prompt tokens read  {:>5} said  {:>6.1} said/s{ratio}",
+        "{name:<34} {:>7.2} s  {:>6} of {:>6} prompt tokens read  {:>5} tokens generated  {:>6.1} tokens/s{ratio}",
         took.seconds,
         read,
         took.prompt,
-        took.said,
-        took.said as f64 / took.seconds,
+        took.generated,
+        took.generated as f64 / took.seconds,
     );
 }
 
@@ -193,18 +194,18 @@ fn main() {
     let file = shaped(&folder, Kind::Qwen3, shape, Some(QWEN3));
     let bytes = std::fs::metadata(&file).unwrap().len();
     println!(
-        "qwen3 shape of {} layers, width {}, {} MB of 32-bit weights; {count} episodes, {turns} turns, {tokens} tokens a turn",
-        shape.layers,
-        shape.width,
+        "qwen3 shape of {} layers, hidden size {}, {} MB of 32-bit weights; {count} episodes, {turns} turns, {tokens} tokens a turn",
+        shape.num_hidden_layers,
+        shape.hidden_size,
         bytes / 1_000_000
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut ours = settings(&file, tokens);
-        ours.student.threads = None;
-        ours.student.kv_type = KvType::F16;
-        ours.student.episodes = count;
-        ours.student.record_tokens = false;
+        ours.local.threads = None;
+        ours.local.kv_type = KvType::F16;
+        ours.local.episodes = count;
+        ours.local.record_tokens = false;
         let took = episodes(open(&ours).into(), count, turns).await;
         print("fixfly", &took, took.prompt - took.cached, None);
         let seconds = Some(took.seconds);
@@ -214,7 +215,8 @@ fn main() {
         {
             if !python.as_os_str().is_empty() {
                 let port = if cache { 18_652 } else { 18_651 };
-                let command = python_server(&python, &file, shape.window, cache, port);
+                let command =
+                    python_server(&python, &file, shape.max_position_embeddings, cache, port);
                 let server = Server::start(command, &folder, port);
                 let took = episodes(server.policy(&folder, tokens), count, turns).await;
                 print(name, &took, server.read(), seconds);
@@ -222,7 +224,8 @@ fn main() {
         }
         let program: PathBuf = flag("--llama-server", PathBuf::new());
         if !program.as_os_str().is_empty() {
-            let command = llama_server(&program, &file, shape.window, count, 18_653);
+            let command =
+                llama_server(&program, &file, shape.max_position_embeddings, count, 18_653);
             let server = Server::start(command, &folder, 18_653);
             let took = episodes(server.policy(&folder, tokens), count, turns).await;
             print("llama-server", &took, server.read(), seconds);

@@ -21,7 +21,7 @@ fn main() {
     let folder = folder.expect("a folder to write to: tiny_gguf FOLDER");
     std::fs::create_dir_all(&folder).unwrap();
     // Prompts of a benchmark are long, and its vocabulary is small.
-    let shape = ModelConfig { window: 65_536, ..TINY };
+    let shape = ModelConfig { max_position_embeddings: 65_536, ..TINY };
     let template = fixfly_runtime::CHATS[0].open;
     println!("{}", shaped(&folder, Kind::Qwen3, shape, Some(template)).display());
 }

@@ -1,32 +1,32 @@
-//! How words become an action, for every policy that answers with a method
-//! or calls a tool in its words.
+//! Turns a model's text into an action, for every policy that answers with a method
+//! or calls a tool in its text.
 
 use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, code_block};
 use serde_json::{Value, json};
 
-/// The tool of a method task: its argument is the code block.
-const METHOD: &str = "submit_method";
-const CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
-/// The tool that a block of code in its language calls.
+/// The tool of method tasks; its argument is the code block.
+pub(crate) const METHOD: &str = "submit_method";
+const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
+/// The tool that a block of shell code calls.
 const SHELL: &str = "bash";
-const THOUGHT: [&str; 2] = ["<think>", "</think>"];
+const THINK: [&str; 2] = ["<think>", "</think>"];
 
-/// The action of a policy that said `text`: its code block is submitted.
+/// The action that submits the code block of `text`.
 pub(crate) fn answer(text: String, reasoning: Option<String>, usage: Usage) -> Action {
     Action { call: submitted(&text), text, reasoning, usage, generation: None }
 }
 
-/// The words of a policy that has nothing to say but code.
-pub(crate) fn fenced(code: &str) -> String {
+/// A text that contains only this code.
+pub(crate) fn fenced_block(code: &str) -> String {
     format!("```python\n{}\n```\n", code.trim_end())
 }
 
-/// Words of no cost.
+/// An action that submits this code and cost nothing.
 pub(crate) fn free(code: &str, reasoning: Option<String>) -> Action {
-    answer(fenced(code), reasoning, Usage::default())
+    answer(fenced_block(code), reasoning, Usage::default())
 }
 
-/// What a model's words ask for, of the tools it was told of.
+/// The tool call in a model's text; `tools` are those that the model may call.
 pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
     let cut_off = match finish {
         Finish::Stop | Finish::ToolCall => None,
@@ -36,10 +36,10 @@ pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
     };
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
     let has_method = has(METHOD);
-    if let Some((_, after)) = text.split_once(CALL[0]) {
-        return match after.split_once(CALL[1]) {
+    if let Some((_, after)) = text.split_once(CALL_TAGS[0]) {
+        return match after.split_once(CALL_TAGS[1]) {
             Some((inside, _)) => tool_call(inside),
-            None => Call::Malformed(format!("`{}` has no `{}`", CALL[0], CALL[1])),
+            None => Call::Malformed(format!("`{}` has no `{}`", CALL_TAGS[0], CALL_TAGS[1])),
         };
     }
     let fences = text.lines().filter(|line| line.trim_start().starts_with("```")).count();
@@ -53,17 +53,17 @@ pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
             [command] => {
                 Call::Tool { name: SHELL.into(), args: json!({ "command": command.trim_end() }) }
             }
-            [] => Call::Malformed(format!("the answer holds no `{}`", CALL[0])),
+            [] => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
             several => Call::Malformed(format!(
                 "the answer holds {} blocks of code; give one command a turn",
                 several.len()
             )),
         },
-        _ => Call::Malformed(format!("the answer holds no `{}`", CALL[0])),
+        _ => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
     }
 }
 
-/// The blocks of code that are commands for a shell.
+/// The code blocks that contain shell commands.
 fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut open: Option<String> = None;
@@ -78,13 +78,13 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// A call in the words that [`call`] reads.
-pub(crate) fn in_words(name: &str, args: &Value) -> String {
+/// Writes a call as text that [`call`] can read.
+pub(crate) fn call_as_text(name: &str, args: &Value) -> String {
     let call = json!({ "name": name, "arguments": args });
-    format!("{}{call}{}", CALL[0], CALL[1])
+    format!("{}{call}{}", CALL_TAGS[0], CALL_TAGS[1])
 }
 
-/// A call in JSON, as chat templates word it: `{"name": …, "arguments": {…}}`.
+/// Parses a call in the JSON of chat templates: `{"name": …, "arguments": {…}}`.
 pub(crate) fn tool_call(text: &str) -> Call {
     let value: Value = match serde_json::from_str(text.trim()) {
         Ok(value) => value,
@@ -100,13 +100,13 @@ pub(crate) fn tool_call(text: &str) -> Call {
     }
 }
 
-/// Reasoning apart from words, where a model writes both in one text. Where a
-/// chat template opened the thought, its end alone tells them apart; a thought
-/// that never ends is all there is.
-pub(crate) fn thought(text: &str) -> (Option<String>, String) {
-    let opened = text.trim_start().strip_prefix(THOUGHT[0]);
+/// Splits a text into reasoning and answer. If the chat template started the
+/// reasoning, the text contains only its closing tag. If the reasoning never ends,
+/// there is no answer.
+pub(crate) fn split_reasoning(text: &str) -> (Option<String>, String) {
+    let opened = text.trim_start().strip_prefix(THINK[0]);
     let body = opened.unwrap_or(text);
-    match (body.split_once(THOUGHT[1]), opened) {
+    match (body.split_once(THINK[1]), opened) {
         (Some((thought, words)), _) => {
             (some(thought.trim()), words.trim_start_matches(['\n', '\r']).to_string())
         }
@@ -173,7 +173,7 @@ mod tests {
         let bash = |command: &str| Ok(("bash", json!({ "command": command })));
         check_call("So:\n```bash\nls\npwd\n```\n", "bash", Finish::Stop, bash("ls\npwd"));
         check_call("```python\nx\n```\n```sh\nls\n```", "bash", Finish::Stop, bash("ls"));
-        let native = in_words("bash", &json!({ "command": "ls" }));
+        let native = call_as_text("bash", &json!({ "command": "ls" }));
         check_call(&native, "bash", Finish::Stop, bash("ls"));
         let two = "```bash\na\n```\n```bash\nb\n```";
         check_call(two, "bash", Finish::Stop, Err("2 blocks of code"));
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_thought_is_apart_from_the_words() {
         let check = |text: &str, reasoning: Option<&str>, words: &str| {
-            assert_eq!(thought(text), (reasoning.map(str::to_string), words.to_string()));
+            assert_eq!(split_reasoning(text), (reasoning.map(str::to_string), words.to_string()));
         };
         check("<think>\na\n</think>\n\nb\n", Some("a"), "b\n");
         check("a\n</think>\n\nb", Some("a"), "b");

@@ -1,9 +1,10 @@
-//! Who decides: the policies of fixfly.
+//! The policies of fixfly: they decide what to do next.
 //!
-//! A policy reads a view of an attempt and gives the next action. Here are
-//! those that need no model: `oracle` and `null` check a benchmark, `replay`
-//! plays a recording, `retrieval` is the baseline every student must beat. And
-//! those that ask one: `llama` runs a file, if built with that feature. Nothing here runs code or judges it.
+//! A policy reads a view of an attempt and returns the next action. Some need no
+//! model: `oracle` and `null` check a benchmark, `replay` repeats a recorded run, and
+//! `retrieval` is the baseline that every student must beat. Others use one: `openai`
+//! calls a server, `llama` runs a GGUF file; each has a feature of that name. Nothing
+//! here runs code or judges it.
 //!
 //! ```
 //! use fixfly_policies::{ALL, Open};
@@ -21,7 +22,7 @@ mod llama;
 #[path = "llama/absent.rs"]
 mod llama;
 mod null;
-// Tests are compiled with everything; this is what other builds have.
+// Compiled in tests, so that what other builds contain is tested, too.
 #[cfg(all(test, feature = "llama"))]
 #[path = "llama/absent.rs"]
 #[allow(unreachable_pub, reason = "public where it is the policy")]
@@ -32,33 +33,93 @@ mod oracle;
 mod patching;
 mod replay;
 mod retrieval;
-mod settings;
 
 use std::sync::Arc;
 
 pub use llama::students_by;
 #[cfg(feature = "llama")]
 pub use llama::{llama_by, llama_engine};
-pub use settings::{CallForm, KvType, Lora, Settings, Student, Teacher};
+#[cfg(feature = "openai")]
+pub use openai::price;
 
-use fixfly_runtime::{Benchmark, Entry, Episode, Example, Policy};
+use fixfly_runtime::{
+    Benchmark, BenchmarkError, CallForm, Entry, Episode, Example, KvType, Lora, Policy, RunSpec,
+    Settings, find,
+};
 
-/// Opens a policy that asks a model, or says in one sentence what is wrong
+/// Opens a policy that uses a model. An error states in one sentence what is wrong
 /// with the settings.
 pub type OpenModel = fn(&Settings) -> Result<Box<dyn Policy>, String>;
 
-/// How a policy is opened, which is also all it will ever know beyond its
-/// view: one that learns from examples cannot reach an answer.
+/// How to open a policy. The variant is also everything that the policy may know
+/// beyond its view: one that learns from examples cannot reach an answer.
 #[derive(Clone, Copy)]
 pub enum Open {
-    /// From the methods of the training split.
+    /// With the methods of the training split.
     Examples(fn(Vec<Example>) -> Box<dyn Policy>),
-    /// From the benchmark, answers included: for checks of the harness only.
+    /// With the benchmark, including its answers: only to check the harness.
     Answers(fn(Arc<dyn Benchmark>) -> Box<dyn Policy>),
-    /// From recorded episodes.
+    /// With recorded episodes.
     Episodes(fn(Vec<Episode>) -> Box<dyn Policy>),
-    /// From what a user says of a model, behind a server or in a file.
+    /// With the settings of a model, behind a server or in a file.
     Model(OpenModel),
+}
+
+/// Why a policy cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none of that name, or it needs something that was not given.
+    #[error("{0}")]
+    Usage(String),
+    /// The benchmark has no methods for it to learn from.
+    #[error("the benchmark has no methods to learn from: choose another policy")]
+    NoExamples,
+    /// The benchmark cannot be read.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
+
+/// What a policy may be opened with, whatever kind it is.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// Recorded episodes, for a policy that replays them.
+    pub episodes: &'a [Episode],
+    /// The model, for a policy that asks one.
+    pub model: Option<&'a Settings>,
+}
+
+impl<'a> Sources<'a> {
+    /// The model of a run; no recorded episodes.
+    pub fn of(spec: &'a RunSpec) -> Sources<'a> {
+        Sources { episodes: &[], model: spec.model.as_ref() }
+    }
+}
+
+/// Opens the policy of that name for a benchmark.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(
+    name: &str,
+    benchmark: &Arc<dyn Benchmark>,
+    sources: Sources<'_>,
+) -> Result<Box<dyn Policy>, OpenError> {
+    let entry = find("policy", ALL, name).map_err(OpenError::Usage)?;
+    Ok(match entry.open {
+        Open::Examples(open) => {
+            let examples = benchmark.ground_truth().examples()?;
+            // A project of which all methods are held out has none either, but can be run.
+            if examples.is_empty() && benchmark.evaluator().is_none() {
+                return Err(OpenError::NoExamples);
+            }
+            open(examples)
+        }
+        Open::Answers(open) => open(benchmark.clone()),
+        Open::Episodes(open) => open(sources.episodes.to_vec()),
+        Open::Model(open) => {
+            open(sources.model.unwrap_or(&Settings::default())).map_err(OpenError::Usage)?
+        }
+    })
 }
 
 /// All policies; the first is the default.

@@ -1,4 +1,4 @@
-//! Answers with a body that raises: what a sound benchmark refuses.
+//! Answers with a body that raises. A sound benchmark refuses it.
 
 use fixfly_runtime::{Answer, Entry};
 

@@ -1,9 +1,9 @@
-//! Answers with the truth: what a sound benchmark accepts.
+//! Answers with the original. A sound benchmark accepts it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Action, Answer, Benchmark, Entry, Policy, PolicyError, Statement, View};
+use fixfly_runtime::{Action, Answer, Benchmark, Entry, Policy, PolicyError, View};
 
 use crate::{Open, answer, patching};
 
@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
     open: Open::Answers(|benchmark| Box::new(Known { benchmark, answer: Answer::Truth })),
 };
 
-/// Gives the same known answer at every turn, or step by step.
+/// Gives the same known answer in every turn, or an issue's patch step by step.
 pub(crate) struct Known {
     pub(crate) benchmark: Arc<dyn Benchmark>,
     pub(crate) answer: Answer,
@@ -24,9 +24,9 @@ impl Policy for Known {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let code = self.benchmark.ground_truth().answer(view.task, self.answer);
         let code = code.map_err(|error| PolicyError::Infrastructure(error.to_string()))?;
-        Ok(match view.task.statement {
-            Statement::Method(_) => answer::free(&code, None),
-            Statement::Issue(_) => patching::next(&code, &view),
+        Ok(match view.task.tools.iter().any(|tool| tool == answer::METHOD) {
+            true => answer::free(&code, None),
+            false => patching::next(&code, &view),
         })
     }
 }

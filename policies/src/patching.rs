@@ -1,19 +1,21 @@
-//! A known change of a repository, made by the tools an agent has: hunk by
-//! hunk, then handed in. What it needs to know it reads off the turns.
+//! Applies a known patch with an agent's tools: hunk by hunk, then it submits. The
+//! turns so far show what is already done.
 
 use fixfly_runtime::{Action, Call, Outcome, Usage, View};
 use serde_json::{Value, json};
 
-use crate::answer::in_words;
+use crate::answer::call_as_text;
 
-/// How work is handed in where a shell is all there is.
-const HAND_IN: &str = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
+/// The command that submits if a shell is the only tool.
+const SUBMIT_COMMAND: &str = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
 
-/// The next step towards `patch`.
+/// The next step of applying `patch`.
 pub(crate) fn next(patch: &str, view: &View<'_>) -> Action {
     let plan = plan(patch, view);
     let (text, call) = match plan.into_iter().nth(view.turns.len()) {
-        Some((name, args)) => (in_words(name, &args), Call::Tool { name: name.to_string(), args }),
+        Some((name, args)) => {
+            (call_as_text(name, &args), Call::Tool { name: name.to_string(), args })
+        }
         None => (String::new(), Call::Submit),
     };
     Action { text, reasoning: None, call, usage: Usage::default(), generation: None }
@@ -21,8 +23,8 @@ pub(crate) fn next(patch: &str, view: &View<'_>) -> Action {
 
 type Step = (&'static str, Value);
 
-/// All steps, those taken included. Words that stand in a file more than once
-/// cannot be edited: from the first refusal on the shell takes over.
+/// All steps, including those already taken. An edit is refused if its text occurs in
+/// the file more than once; from then on the shell applies the patch.
 fn plan(patch: &str, view: &View<'_>) -> Vec<Step> {
     let has = |tool: &str| view.task.tools.iter().any(|name| name == tool);
     let edits = has("edit").then(|| edits(patch)).flatten();
@@ -39,7 +41,7 @@ fn plan(patch: &str, view: &View<'_>) -> Vec<Step> {
     };
     match has("submit") {
         true => plan.extend([("submit", json!({})), ("submit", json!({}))]),
-        false => plan.push(("bash", json!({ "command": HAND_IN }))),
+        false => plan.push(("bash", json!({ "command": SUBMIT_COMMAND }))),
     }
     plan
 }
@@ -52,7 +54,7 @@ fn by_shell(patch: &str) -> Step {
     ("bash", json!({ "command": command }))
 }
 
-/// The patch as edits; none where it is of a kind that they cannot make.
+/// The patch as edits; `None` if edits cannot express it.
 fn edits(patch: &str) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     let (mut path, mut is_new) = (String::new(), false);
@@ -105,7 +107,8 @@ fn edits(patch: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// No step where there is no hunk; none at all where it cannot be made.
+/// The step for a hunk: `Some(None)` without a hunk, `None` if an edit cannot
+/// express it.
 fn step(path: &str, is_new: bool, hunk: Option<[String; 2]>) -> Option<Option<Step>> {
     let Some([old, new]) = hunk else { return Some(None) };
     let args = match (is_new, old.is_empty()) {

@@ -1,4 +1,4 @@
-//! Plays the actions of recorded episodes, whatever comes of them now.
+//! Repeats the actions of recorded episodes, whatever their results are now.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 };
 
 struct Replay {
-    /// By task and sample.
+    /// The actions of each task and sample.
     recorded: HashMap<(String, u32), Vec<Action>>,
 }
 

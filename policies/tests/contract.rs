@@ -7,8 +7,8 @@ use fixfly_policies::{ALL, Open};
 use fixfly_runtime::{
     Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
     Feedback, GroundTruth, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance,
-    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, Templates, TestDelta, TestFailure,
-    TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
+    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, TaskKind, Templates, TestDelta,
+    TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
 };
 use ruff_python_ast::{PySourceType, Stmt};
 
@@ -78,15 +78,6 @@ impl Benchmark for Shapes {
         Ok(vec![task()])
     }
 
-    async fn evaluate(
-        &self,
-        _: &Task,
-        _: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Err(BenchmarkError::Broken("no tests run here".into()))
-    }
-
     async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
         Err(BenchmarkError::Broken("no tests run here".into()))
     }
@@ -144,7 +135,7 @@ fn open(policy: &Open) -> Box<dyn Policy> {
     }
 }
 
-/// A turn whose test said that a square has no radius.
+/// A turn whose test failed because a square has no radius.
 fn failed(action: Action) -> Turn {
     let failure = TestFailure {
         exception: "AttributeError".into(),
@@ -155,10 +146,9 @@ fn failed(action: Action) -> Turn {
     let result =
         TestResult { id: "equal".into(), outcome: TestOutcome::Errored, failure: Some(failure) };
     let tests = Some(TestReport { results: vec![result] });
-    let text = "AttributeError".into();
     Turn {
         action,
-        observation: Observation { text, outcome: Outcome::Failed, tests, patch: None },
+        observation: Observation { tests, ..Observation::new(Outcome::Failed, "AttributeError") },
         feedback: Feedback {
             delta: TestDelta::default(),
             left: Budget { turns: 4, tokens: None, seconds: None, usd: None },
@@ -169,7 +159,8 @@ fn failed(action: Action) -> Turn {
 }
 
 async fn act(policy: &dyn Policy, turns: &[Turn], sample: u32) -> Result<Action, PolicyError> {
-    let (task, templates) = (task(), Templates::load(None).expect("the built-in templates load"));
+    let (task, templates) =
+        (task(), Templates::load(TaskKind::Method, None).expect("the built-in templates load"));
     policy
         .act(View { task: &task, tools: &[], turns, templates: &templates, sample, seed: 7 })
         .await
@@ -191,7 +182,7 @@ fn check_is_the_method(code: &str) {
 
 #[tokio::test]
 async fn every_policy_answers_with_the_method_and_always_the_same() {
-    // What a model says depends on the model.
+    // A model's answer depends on the model.
     for entry in ALL.iter().filter(|entry| !matches!(entry.open, Open::Model(_))) {
         let action = act(&*open(&entry.open), &[], 0).await.unwrap();
         check_is_the_method(code(&action));
@@ -232,7 +223,7 @@ async fn retrieval_never_repeats_an_answer() {
             assert!(!code(&action).contains("NotImplementedError"));
             assert!(action.reasoning.as_ref().unwrap().starts_with("idea: "));
             let same = |turn: &Turn| code(&turn.action) == code(&action);
-            assert!(!turns.iter().any(same), "said before:\n{}", code(&action));
+            assert!(!turns.iter().any(same), "proposed before:\n{}", code(&action));
             turns.push(failed(action));
         }
     }

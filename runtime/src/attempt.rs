@@ -3,16 +3,14 @@
 use std::time::Instant;
 
 use crate::benchmark::{Benchmark, BenchmarkError};
-use crate::episode::{
-    Action, Boundary, Call, End, Episode, FailureKind, ISSUE_SCHEMA, Limit, Observation, Outcome,
-    Provenance, SCHEMA, Timings, Turn, Verdict,
-};
-use crate::feedback::{feedback, on_issue};
+use crate::budget::{Budget, Limit};
+use crate::episode::{Boundary, End, Episode, FailureKind, Provenance, Verdict};
 use crate::policy::{Policy, PolicyError, View};
-use crate::render::Templates;
 use crate::sandbox::{Host, Sandbox, SandboxError};
-use crate::task::{Budget, Lifetime, Statement, Task};
+use crate::task::{Lifetime, Task};
+use crate::templates::Templates;
 use crate::tool::{Tool, ToolContext, ToolError};
+use crate::turn::{Action, Call, Observation, Outcome, Timings, Turn};
 
 /// What an attempt works with; shared by all attempts of a run.
 pub struct Attempt<'a> {
@@ -40,27 +38,20 @@ pub async fn attempt(
     started: String,
 ) -> Episode {
     let clock = Instant::now();
-    let (turns, sandbox, change) = (Vec::new(), None, None);
-    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox, change };
-    let (end, verdict) = match course.run().await {
+    let (turns, sandbox) = (Vec::new(), None);
+    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox };
+    let Ended { end, judged } = match course.run().await {
         Ok(ended) => ended,
-        Err(broke) => (End::Failed { at: broke.at, kind: broke.kind, why: broke.why }, None),
+        Err(Broke { at, kind, why }) => Ended { end: End::Failed { at, kind, why }, judged: None },
     };
     if let Some(sandbox) = course.sandbox.take()
         && let Err(error) = sandbox.close().await
     {
         tracing::warn!(task = task.id, %error, "a sandbox was not closed cleanly");
     }
-    let patch = match verdict {
-        Some(_) if course.change.is_some() => course.change.take(),
-        Some(_) => course.turns.iter().rev().find_map(|turn| turn.observation.patch.clone()),
-        None => None,
-    };
+    let (patch, verdict) = judged.unzip();
     Episode {
-        schema: match task.statement {
-            Statement::Method(_) => SCHEMA,
-            Statement::Issue(_) => ISSUE_SCHEMA,
-        },
+        schema: task.statement.schema(),
         task: task.clone(),
         policy: with.policy.0.to_string(),
         provenance: Provenance {
@@ -76,6 +67,12 @@ pub async fn attempt(
         patch,
         verdict,
     }
+}
+
+/// How an attempt ended, with the patch that was judged, if any was.
+struct Ended {
+    end: End,
+    judged: Option<(String, Verdict)>,
 }
 
 /// Something other than the candidate broke.
@@ -122,16 +119,10 @@ struct AttemptState<'a> {
     clock: Instant,
     turns: Vec<Turn>,
     sandbox: Option<Box<dyn Sandbox>>,
-    /// What was found in the sandbox when the episode ended.
-    change: Option<String>,
 }
 
-/// Words in a row that ask for nothing, after which an issue is given up: the
-/// first, and three that answer a mend.
-const MALFORMED: usize = 4;
-
 impl AttemptState<'_> {
-    async fn run(&mut self) -> Result<(End, Option<Verdict>), Broke> {
+    async fn run(&mut self) -> Result<Ended, Broke> {
         loop {
             if let Some(limit) = self.limit_met() {
                 return self.hand_in(End::BudgetSpent { limit }).await;
@@ -155,27 +146,57 @@ impl AttemptState<'_> {
                 _ => None,
             };
             let submitted = observation.outcome == Outcome::Submitted;
+            let solved = match verdict.filter(|verdict| verdict.solved) {
+                Some(verdict) => Some((self.patch(&observation)?, verdict)),
+                None => None,
+            };
             self.push(action, observation, Timings { act_ms, call_ms: millis(calling) });
             if submitted {
-                return Ok((End::Submitted, self.last_verdict().await?));
+                return self.end_with_last(End::Submitted).await;
             }
-            if let Some(verdict) = verdict.filter(|verdict| verdict.solved) {
-                return Ok((End::Solved, Some(verdict)));
+            if solved.is_some() {
+                return Ok(Ended { end: End::Solved, judged: solved });
             }
         }
     }
 
     /// Ends the episode with what is in the sandbox, whoever ends it: work that
     /// a limit cuts short is judged too.
-    async fn hand_in(&mut self, end: End) -> Result<(End, Option<Verdict>), Broke> {
-        if let Some(sandbox) = &self.sandbox {
-            self.change = self.with.benchmark.change(self.task, &**sandbox).await?;
-        }
-        let verdict = match &self.change {
-            Some(patch) => Some(self.judge(patch).await?),
-            None => self.last_verdict().await?,
+    async fn hand_in(&self, end: End) -> Result<Ended, Broke> {
+        let change = match (&self.sandbox, self.with.benchmark.work_tree()) {
+            (Some(sandbox), Some(tree)) => tree.change(self.task, &**sandbox).await?,
+            _ => None,
         };
-        Ok((end, verdict))
+        match change {
+            Some(patch) => {
+                let verdict = self.judge(&patch).await?;
+                Ok(Ended { end, judged: Some((patch, verdict)) })
+            }
+            None => self.end_with_last(end).await,
+        }
+    }
+
+    /// Ends the episode with the last submission, if nothing has judged it because
+    /// nothing said that it passed. Candidates were: every turn runs their tests.
+    async fn end_with_last(&self, end: End) -> Result<Ended, Broke> {
+        let mut seen = self.turns.iter().rev().map(|turn| &turn.observation);
+        let last = seen.find_map(|seen| Some((seen, seen.submission()?)));
+        let judged = match last.filter(|(seen, _)| seen.tests.is_none()) {
+            Some((seen, submission)) => {
+                let verdict = self.judge(submission).await?;
+                Some((self.patch(seen)?, verdict))
+            }
+            None => None,
+        };
+        Ok(Ended { end, judged })
+    }
+
+    /// What was submitted, as a diff.
+    fn patch(&self, seen: &Observation) -> Result<String, Broke> {
+        match (&seen.candidate, self.with.benchmark.evaluator()) {
+            (Some(candidate), Some(evaluator)) => Ok(evaluator.patch(self.task, candidate)?),
+            _ => Ok(seen.patch.clone().unwrap_or_default()),
+        }
     }
 
     fn view(&self) -> View<'_> {
@@ -207,13 +228,13 @@ impl AttemptState<'_> {
             Some(sandbox) => sandbox,
             None => self.with.host.open(&self.task.sandbox).await?,
         };
-        let scene = ToolContext {
+        let context = ToolContext {
             task: self.task,
             turns: &self.turns,
             sandbox: &*sandbox,
             benchmark: self.with.benchmark,
         };
-        let called = tool.call(args.clone(), scene).await;
+        let called = tool.call(args.clone(), context).await;
         match self.task.sandbox.lifetime {
             Lifetime::Episode => self.sandbox = Some(sandbox),
             Lifetime::Turn => sandbox.close().await?,
@@ -229,8 +250,7 @@ impl AttemptState<'_> {
     /// Has the benchmark judge a pass before anyone hears of it. A pass that
     /// does not stand becomes what the judge saw.
     async fn confirm(&self, observation: &mut Observation) -> Result<Verdict, Broke> {
-        let patch = observation.patch.clone().unwrap_or_default();
-        let verdict = self.judge(&patch).await?;
+        let verdict = self.judge(observation.submission().unwrap_or_default()).await?;
         if !verdict.solved {
             let why = match &verdict.tampering {
                 Some(how) => {
@@ -248,24 +268,12 @@ impl AttemptState<'_> {
         Ok(verdict)
     }
 
-    /// A patch that was never judged, because nothing said that it passed, is
-    /// judged at the end; method tasks have none, as every turn runs the tests.
-    async fn last_verdict(&self) -> Result<Option<Verdict>, Broke> {
-        let last = self.turns.iter().rev().find(|turn| turn.observation.patch.is_some());
-        match last {
-            Some(Turn {
-                observation: Observation { patch: Some(patch), tests: None, .. }, ..
-            }) => Ok(Some(self.judge(patch).await?)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn judge(&self, patch: &str) -> Result<Verdict, Broke> {
+    async fn judge(&self, submission: &str) -> Result<Verdict, Broke> {
         let fresh = match self.with.host.judge() {
             Some(judge) => judge.open(&self.task.sandbox).await?,
             None => self.with.host.open(&self.task.sandbox).await?,
         };
-        let verdict = self.with.benchmark.judge(self.task, patch, &*fresh).await;
+        let verdict = self.with.benchmark.judge(self.task, submission, &*fresh).await;
         fresh.close().await?;
         Ok(verdict?)
     }
@@ -273,10 +281,8 @@ impl AttemptState<'_> {
     fn push(&mut self, action: Action, observation: Observation, timings: Timings) {
         let mut left = self.left();
         left.turns = left.turns.saturating_sub(1);
-        let mut feedback = feedback(&self.turns, &observation, left);
-        if let Statement::Issue(_) = self.task.statement {
-            feedback.message = on_issue(&feedback.delta, &self.turns, &action.call, &observation);
-        }
+        let asked = &self.task.statement;
+        let feedback = asked.feedback(&self.turns, &action.call, &observation, left);
         self.turns.push(Turn { action, observation, feedback, timings });
     }
 
@@ -294,19 +300,11 @@ impl AttemptState<'_> {
     }
 
     fn limit_met(&self) -> Option<Limit> {
-        let malformed = |turn: &&Turn| matches!(turn.action.call, Call::Malformed(_));
-        if self.task.statement.issue().is_some()
-            && self.turns.iter().rev().take_while(malformed).count() >= MALFORMED
-        {
-            return Some(Limit::Malformed);
-        }
-        let left = self.left();
-        match left {
-            Budget { turns: 0, .. } => Some(Limit::Turns),
-            Budget { tokens: Some(0), .. } => Some(Limit::Tokens),
-            Budget { seconds: Some(0), .. } => Some(Limit::Seconds),
-            Budget { usd: Some(usd), .. } if usd <= 0.0 => Some(Limit::Usd),
-            _ => None,
+        let is_malformed = |turn: &&Turn| matches!(turn.action.call, Call::Malformed(_));
+        let malformed = self.turns.iter().rev().take_while(is_malformed).count();
+        match self.task.statement.malformed_limit() {
+            Some(limit) if malformed >= limit => Some(Limit::Malformed),
+            _ => self.left().limit_met(),
         }
     }
 }

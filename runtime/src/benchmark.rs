@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::episode::{Observation, Verdict};
+use crate::episode::Verdict;
 use crate::sandbox::{Sandbox, SandboxError};
-use crate::task::{Method, Task};
+use crate::statement::Method;
+use crate::task::Task;
+use crate::turn::Observation;
 
 /// Tasks, and verdicts on what was done with them.
 #[async_trait]
@@ -19,59 +21,37 @@ pub trait Benchmark: Send + Sync {
     /// [`BenchmarkError`] where they cannot be read.
     async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError>;
 
-    /// Runs the task's own tests on a candidate: what a turn observes. The
-    /// candidate's faults are observations, never errors.
-    ///
-    /// # Errors
-    /// [`BenchmarkError`] where the tests could not be run.
-    async fn evaluate(
-        &self,
-        task: &Task,
-        candidate: &str,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError>;
-
-    /// Runs tests by their labels on the sandbox as it is; all that cover the
-    /// task, where none is named. What the tests do is an observation.
-    ///
-    /// # Errors
-    /// [`BenchmarkError`] where the tests could not be run.
-    async fn run_tests(
-        &self,
-        task: &Task,
-        _labels: &[String],
-        _sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Err(BenchmarkError::Broken(format!("{}: its tests are not run by label", task.id)))
+    /// What evaluates candidates, where the tasks ask for candidates.
+    fn evaluator(&self) -> Option<&dyn Evaluator> {
+        None
     }
 
-    /// The change made in a sandbox so far, a unified diff, where actions leave
-    /// it there; none where they do not, or nothing is changed.
-    ///
-    /// # Errors
-    /// [`BenchmarkError`] where it cannot be told.
-    async fn change(
-        &self,
-        _task: &Task,
-        _sandbox: &dyn Sandbox,
-    ) -> Result<Option<String>, BenchmarkError> {
-        Ok(None)
+    /// What runs tests and reads the change in a work tree, where the tasks have
+    /// one.
+    fn work_tree(&self) -> Option<&dyn WorkTree> {
+        None
     }
 
-    /// Decides on a patch, in a sandbox the candidate has not been in.
+    /// Decides on what was submitted, in a sandbox it has not been in: the candidate
+    /// that the evaluator recorded, or the change that the work tree gave.
     ///
     /// # Errors
     /// [`BenchmarkError`] where no verdict could be reached.
     async fn judge(
         &self,
         task: &Task,
-        patch: &str,
+        submission: &str,
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError>;
 
     /// Why a task cannot be worked on in the sandbox of that name, where that
     /// was found out; none where it can.
     fn unsupported(&self, _task: &Task, _sandbox: &str) -> Option<String> {
+        None
+    }
+
+    /// CPU seconds that the task's own tests take; `None` if that is not known.
+    fn test_seconds(&self, _task: &Task) -> Option<f64> {
         None
     }
 
@@ -82,19 +62,80 @@ pub trait Benchmark: Send + Sync {
     fn ground_truth(&self) -> &dyn GroundTruth;
 }
 
+/// Evaluates candidates: what a benchmark has whose tasks ask for code.
+#[async_trait]
+pub trait Evaluator: Send + Sync {
+    /// Runs the task's own tests on a candidate: what a turn observes, with the
+    /// candidate that was run. The candidate's faults are observations, never errors.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the tests could not be run.
+    async fn evaluate(
+        &self,
+        task: &Task,
+        candidate: &str,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError>;
+
+    /// A candidate that was run, as a unified diff against what the policy was given.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the task is not the benchmark's.
+    fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError>;
+}
+
+/// A tree of files that actions change: what a benchmark has whose tasks are
+/// worked on in the sandbox.
+#[async_trait]
+pub trait WorkTree: Send + Sync {
+    /// Runs tests by their labels on the tree as it is. What the tests do is an
+    /// observation.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the tests could not be run.
+    async fn run_tests(
+        &self,
+        task: &Task,
+        labels: &[String],
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError>;
+
+    /// The change made so far, a unified diff; none where nothing is changed.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where it cannot be told.
+    async fn change(
+        &self,
+        task: &Task,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Option<String>, BenchmarkError>;
+}
+
 /// What only the benchmark knows, given to policies that declare they need it.
 pub trait GroundTruth: Send + Sync {
-    /// Methods of the training split, with their source.
+    /// Methods of the training split, with their source; none where the tasks are
+    /// no methods.
     ///
     /// # Errors
     /// [`BenchmarkError`] where they cannot be read.
-    fn examples(&self) -> Result<Vec<Example>, BenchmarkError>;
+    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
+        Ok(Vec::new())
+    }
 
     /// What the oracle and the null policy answer.
     ///
     /// # Errors
     /// [`BenchmarkError`] where the task is not the benchmark's.
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError>;
+
+    /// What candidates are compared with: the whole method, where the oracle
+    /// answers with a part of it.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] where the task is not the benchmark's.
+    fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
+        self.answer(task, Answer::Truth)
+    }
 }
 
 /// A solved task to learn from.

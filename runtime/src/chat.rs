@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::generation::{Thinking, ThinkingMode, ThinkingSwitch};
+use crate::message::{Message, Role};
 use crate::registry::Entry;
-use crate::render::{Message, Role, TemplateError};
+use crate::templates::TemplateError;
 use crate::tool::ToolSpec;
 use python_json::tojson;
 
@@ -65,9 +66,9 @@ impl Chat {
         let (bos, eos) = (bos.to_string(), eos.to_string());
         let has_switch = template.contains("enable_thinking");
         let chat = Chat { environment, bos, eos, has_switch };
-        let say = |role| Message { role, content: "x".into() };
+        let message = |role| Message { role, content: "x".into() };
         let roles = [Role::System, Role::User, Role::Assistant, Role::User];
-        chat.prompt(&roles.map(say), &[], Thinking::default())?;
+        chat.prompt(&roles.map(message), &[], Thinking::default())?;
         Ok(chat)
     }
 
@@ -87,7 +88,7 @@ impl Chat {
         tools: &[ToolSpec],
         thinking: Thinking,
     ) -> Result<String, TemplateError> {
-        self.say(messages, tools, thinking, true)
+        self.render(messages, tools, thinking, true)
     }
 
     /// The text of a conversation that the model has the last word in.
@@ -99,20 +100,20 @@ impl Chat {
         messages: &[Message],
         thinking: Thinking,
     ) -> Result<String, TemplateError> {
-        self.say(messages, &[], thinking, false)
+        self.render(messages, &[], thinking, false)
     }
 
-    fn say(
+    fn render(
         &self,
         messages: &[Message],
         tools: &[ToolSpec],
         thinking: Thinking,
-        asked: bool,
+        add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
         let tools: Vec<_> = tools.iter().map(Tool::from).collect();
-        let said = context! {
+        let messages_context = context! {
             messages => Value::from(Serde(messages)),
-            add_generation_prompt => asked,
+            add_generation_prompt => add_generation_prompt,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
         };
@@ -120,7 +121,7 @@ impl Chat {
             true => context! {},
             false => context! { tools => Value::from(Serde(&tools)) },
         };
-        let thinking = match (thinking.told_by, thinking.mode) {
+        let thinking = match (thinking.switch, thinking.mode) {
             (ThinkingSwitch::Template, ThinkingMode::Think) => context! { enable_thinking => true },
             (ThinkingSwitch::Template, ThinkingMode::NoThink) => {
                 context! { enable_thinking => false }
@@ -128,15 +129,14 @@ impl Chat {
             _ => context! {},
         };
         let chat = self.environment.get_template("chat").map_err(wrong)?;
-        chat.render(context! { ..said, ..tools, ..thinking }).map_err(wrong)
+        chat.render(context! { ..messages_context, ..tools, ..thinking }).map_err(wrong)
     }
 }
 
-/// The conversation with Qwen3's soft switch after the first user message,
-/// where that is how the model is told. It stays there in later turns, so
-/// that a prompt only grows.
-pub fn told(mut messages: Vec<Message>, thinking: Thinking) -> Vec<Message> {
-    let word = match (thinking.told_by, thinking.mode) {
+/// Appends Qwen3's soft switch to the first user message, if `thinking` asks for it.
+/// It stays there in later turns, so that a prompt only grows.
+pub fn with_thinking_switch(mut messages: Vec<Message>, thinking: Thinking) -> Vec<Message> {
+    let word = match (thinking.switch, thinking.mode) {
         (ThinkingSwitch::Prompt, ThinkingMode::Think) => " /think",
         (ThinkingSwitch::Prompt, ThinkingMode::NoThink) => " /no_think",
         _ => return messages,
@@ -161,14 +161,14 @@ fn raise_exception(why: String) -> Result<Value, Error> {
 /// The day is always the one that Llama's templates name where nothing tells
 /// them the date: a prompt is the same bytes whenever it is made.
 fn strftime_now(format: &str) -> Result<String, Error> {
-    let mut said = String::new();
+    let mut formatted = String::new();
     let mut letters = format.chars();
     while let Some(letter) = letters.next() {
         if letter != '%' {
-            said.push(letter);
+            formatted.push(letter);
             continue;
         }
-        said.push_str(match letters.next() {
+        formatted.push_str(match letters.next() {
             Some('d') => "26",
             Some('b' | 'h') => "Jul",
             Some('B') => "July",
@@ -186,7 +186,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
             }
         });
     }
-    Ok(said)
+    Ok(formatted)
 }
 
 fn wrong(error: Error) -> TemplateError {
@@ -202,26 +202,26 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    struct Scene {
+    struct Conversation {
         messages: Vec<Message>,
         #[serde(default)]
-        tools: Vec<Told>,
+        tools: Vec<TestTool>,
         enable_thinking: Option<bool>,
     }
 
     #[derive(Deserialize)]
-    struct Told {
+    struct TestTool {
         function: ToolSpec,
     }
 
-    impl Scene {
+    impl Conversation {
         fn thinking(&self) -> Thinking {
             let mode = match self.enable_thinking {
-                None => ThinkingMode::Unsaid,
+                None => ThinkingMode::Default,
                 Some(true) => ThinkingMode::Think,
                 Some(false) => ThinkingMode::NoThink,
             };
-            Thinking { mode, told_by: ThinkingSwitch::Template }
+            Thinking { mode, switch: ThinkingSwitch::Template }
         }
     }
 
@@ -231,8 +231,9 @@ mod tests {
 
     #[test]
     fn templates_say_what_they_say_in_python() {
-        let scenes = include_str!("../tests/chat/scenes.json");
-        let scenes: BTreeMap<String, Scene> = serde_json::from_str(scenes).unwrap();
+        let conversations = include_str!("../tests/chat/conversations.json");
+        let conversations: BTreeMap<String, Conversation> =
+            serde_json::from_str(conversations).unwrap();
         let golden = include_str!("../tests/chat/golden.json");
         let golden: BTreeMap<String, BTreeMap<String, String>> =
             serde_json::from_str(golden).unwrap();
@@ -242,10 +243,12 @@ mod tests {
             ("ministral", include_str!("../tests/chat/ministral.jinja")),
         ] {
             let chat = chat(template).unwrap();
-            for (scene_name, scene) in &scenes {
-                let tools: Vec<_> = scene.tools.iter().map(|tool| tool.function.clone()).collect();
-                let text = chat.prompt(&scene.messages, &tools, scene.thinking()).unwrap();
-                assert_eq!(text, golden[name][scene_name], "{name}, {scene_name}");
+            for (conversation_name, conversation) in &conversations {
+                let tools: Vec<_> =
+                    conversation.tools.iter().map(|tool| tool.function.clone()).collect();
+                let text =
+                    chat.prompt(&conversation.messages, &tools, conversation.thinking()).unwrap();
+                assert_eq!(text, golden[name][conversation_name], "{name}, {conversation_name}");
             }
         }
     }
@@ -264,12 +267,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(mode: ThinkingMode, told_by: ThinkingSwitch, expected: &str) {
-        let say = |role, content: &str| Message { role, content: content.into() };
-        let messages = vec![say(Role::System, "s"), say(Role::User, "u"), say(Role::User, "v")];
-        let told = told(messages, Thinking { mode, told_by });
-        let told: Vec<_> = told.iter().map(|message| message.content.as_str()).collect();
-        assert_eq!(told, ["s", expected, "v"]);
+    fn check(mode: ThinkingMode, switch: ThinkingSwitch, expected: &str) {
+        let message = |role, content: &str| Message { role, content: content.into() };
+        let messages =
+            vec![message(Role::System, "s"), message(Role::User, "u"), message(Role::User, "v")];
+        let switched = with_thinking_switch(messages, Thinking { mode, switch });
+        let contents: Vec<_> = switched.iter().map(|message| message.content.as_str()).collect();
+        assert_eq!(contents, ["s", expected, "v"]);
     }
 
     #[test]
@@ -277,6 +281,6 @@ mod tests {
         check(ThinkingMode::Think, ThinkingSwitch::Prompt, "u /think");
         check(ThinkingMode::NoThink, ThinkingSwitch::Prompt, "u /no_think");
         check(ThinkingMode::NoThink, ThinkingSwitch::Template, "u");
-        check(ThinkingMode::Unsaid, ThinkingSwitch::Prompt, "u");
+        check(ThinkingMode::Default, ThinkingSwitch::Prompt, "u");
     }
 }

@@ -1,24 +1,19 @@
-//! What happened: actions, observations, feedback, and the episode they make.
+//! The episode: what happened from the first turn to the verdict.
 //!
 //! Everything here is plain data, written as one JSON line an episode.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::generation::Generation;
-use crate::task::{Budget, Task};
-
-/// Version of the JSON form of run records and of episodes that write a method.
-pub const SCHEMA: u32 = 1;
-/// Version of the JSON form of episodes that resolve an issue; the newest. A
-/// reader refuses a newer one.
-pub const ISSUE_SCHEMA: u32 = 2;
+use crate::budget::Limit;
+use crate::task::Task;
+use crate::test_report::TestReport;
+use crate::turn::Turn;
 
 /// One attempt at one task, from first turn to verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Episode {
-    /// [`SCHEMA`], or [`ISSUE_SCHEMA`] for an issue.
+    /// Version of the form, by the kind of task: 1 for methods, 2 for issues.
     pub schema: u32,
     /// The task, whole, so that an episode can be read on its own.
     pub task: Task,
@@ -77,260 +72,6 @@ pub struct Provenance {
     pub seconds: f64,
 }
 
-/// One action, what came of it, and what that means for the next one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Turn {
-    /// What the policy did.
-    pub action: Action,
-    /// What the world answered.
-    pub observation: Observation,
-    /// What changed since the last turn, and what is left.
-    pub feedback: Feedback,
-    /// How long it took.
-    pub timings: Timings,
-}
-
-/// Wall-clock milliseconds of a turn's parts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Timings {
-    /// The policy's decision.
-    pub act_ms: u64,
-    /// The tool call, opening a sandbox included.
-    pub call_ms: u64,
-}
-
-/// What a policy did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Action {
-    /// The policy's exact words.
-    pub text: String,
-    /// Its reasoning, where it gives one apart from its words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-    /// What the words ask for.
-    pub call: Call,
-    /// What the words cost.
-    #[serde(default)]
-    pub usage: Usage,
-    /// How a model made them; none where no model did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<Generation>,
-}
-
-/// What an action asks for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Call {
-    /// Call a tool.
-    Tool {
-        /// The tool's name.
-        name: String,
-        /// Its arguments, an object.
-        args: Value,
-    },
-    /// The policy is done, or gives up.
-    Submit,
-    /// The words ask for nothing that exists; says why.
-    Malformed(String),
-}
-
-/// What one action cost.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Usage {
-    /// Tokens read, cached ones included.
-    pub prompt_tokens: u64,
-    /// Tokens written, reasoning included.
-    pub completion_tokens: u64,
-    /// Of the tokens read, those that were known from before.
-    #[serde(default)]
-    pub cached_tokens: u64,
-    /// Of the tokens written, those of the reasoning.
-    #[serde(default)]
-    pub reasoning_tokens: u64,
-    /// Calls made, those that failed included.
-    #[serde(default)]
-    pub calls: u32,
-    /// US dollars; none where the price is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usd: Option<f64>,
-}
-
-/// What the world answered. Deterministic: the same candidate gives the same
-/// bytes, so it holds no time, address or host path.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Observation {
-    /// What the policy is shown, capped in size.
-    pub text: String,
-    /// What came of the action, in a word.
-    pub outcome: Outcome,
-    /// Per-test results, where tests ran.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tests: Option<TestReport>,
-    /// The change the action made, a unified diff, where the tool makes one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch: Option<String>,
-}
-
-impl Observation {
-    /// An observation that says only that something was wrong with the call.
-    pub fn refused(text: impl Into<String>) -> Self {
-        Observation { text: text.into(), outcome: Outcome::Refused, tests: None, patch: None }
-    }
-
-    /// An observation that says only that the candidate is no code to run.
-    pub fn invalid(text: impl Into<String>) -> Self {
-        Observation { outcome: Outcome::Invalid, ..Observation::refused(text) }
-    }
-}
-
-/// What came of an action.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Every expected test passed.
-    Passed,
-    /// A test failed or was not reported as passed.
-    Failed,
-    /// The candidate could not be run: not one method, or wrong syntax.
-    Invalid,
-    /// The time limit ran out.
-    TimedOut,
-    /// The process died of a signal.
-    Crashed,
-    /// The memory limit was met.
-    OutOfMemory,
-    /// The process left before its tests were done.
-    Exited,
-    /// The tests passed, but a control shows that the pass is not honest.
-    Tampered,
-    /// The tool did what was asked; no tests were involved.
-    Done,
-    /// The tool refused the call.
-    Refused,
-    /// The tool handed the work in: the episode is over.
-    Submitted,
-}
-
-/// Results of the tests that were asked for, in the order asked.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TestReport {
-    /// One entry for each test asked for, exactly.
-    pub results: Vec<TestResult>,
-}
-
-impl TestReport {
-    /// True where there is a test and every one passed.
-    pub fn passed(&self) -> bool {
-        !self.results.is_empty() && self.results.iter().all(|r| r.outcome == TestOutcome::Passed)
-    }
-
-    /// True where there is a test and none failed: skipped ones and failures
-    /// that their authors expect are fine too.
-    pub fn passed_or_skipped(&self) -> bool {
-        !self.results.is_empty() && self.results.iter().all(|r| r.outcome.is_fine())
-    }
-
-    /// How many passed.
-    pub fn count_passed(&self) -> usize {
-        self.results.iter().filter(|r| r.outcome == TestOutcome::Passed).count()
-    }
-}
-
-/// What one test did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TestResult {
-    /// The framework's own name of the test.
-    pub id: String,
-    /// What came of it.
-    pub outcome: TestOutcome,
-    /// Its first failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<TestFailure>,
-}
-
-/// What came of one test. Only `Passed` is a pass.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum TestOutcome {
-    /// Ran and passed, reported once.
-    Passed,
-    /// An assertion failed.
-    Failed,
-    /// Another exception was raised.
-    Errored,
-    /// Skipped itself.
-    Skipped,
-    /// Failed as its author expected.
-    ExpectedFailure,
-    /// Passed though its author expected a failure.
-    UnexpectedSuccess,
-    /// Was running when the time limit ran out.
-    TimedOut,
-    /// Was running when the process died of a signal.
-    Crashed,
-    /// Ran out of memory.
-    OutOfMemory,
-    /// Was running when the process left.
-    Exited,
-    /// Never started, because something before it ended the run.
-    NotRun,
-    /// Reported more than once, or not at all by a run that ended in order.
-    Misreported,
-    /// Ran several times, and did not always do the same.
-    Flaky,
-}
-
-impl TestOutcome {
-    /// Whether a runner counts it as no failure.
-    pub fn is_fine(self) -> bool {
-        matches!(self, TestOutcome::Passed | TestOutcome::Skipped | TestOutcome::ExpectedFailure)
-    }
-}
-
-/// How a test failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TestFailure {
-    /// Type of the exception, unqualified for builtins: `AssertionError`.
-    pub exception: String,
-    /// Its message.
-    pub message: String,
-    /// Frames a developer would read, in Python's own form.
-    pub traceback: String,
-    /// What the test printed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub output: String,
-}
-
-/// What changed since the last turn, and what is left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Feedback {
-    /// Per-test change since the last turn that ran tests.
-    pub delta: TestDelta,
-    /// Budget left after this turn.
-    pub left: Budget,
-    /// The change in one line, as the policy is told; empty where there is
-    /// nothing to compare with.
-    pub message: String,
-}
-
-/// Per-test change between two turns, by test id, in the order of the report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TestDelta {
-    /// Pass now, did not before.
-    pub fixed: Vec<String>,
-    /// Passed before, do not now.
-    pub broken: Vec<String>,
-    /// Passed neither before nor now.
-    pub still_failing: Vec<String>,
-    /// Did not do the same each time they ran now.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub flaky: Vec<String>,
-}
-
 /// Why an episode ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -354,24 +95,6 @@ pub enum End {
         /// In one sentence.
         why: String,
     },
-}
-
-/// A limit that ends an episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// Turns.
-    Turns,
-    /// Tokens.
-    Tokens,
-    /// Wall-clock time.
-    Seconds,
-    /// Money.
-    Usd,
-    /// The model's window.
-    Context,
-    /// Words in a row that asked for nothing that exists.
-    Malformed,
 }
 
 /// The boundary a failure crossed.

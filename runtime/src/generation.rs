@@ -53,7 +53,8 @@ pub struct Thinking {
     /// What was asked for.
     pub mode: ThinkingMode,
     /// How the model was told.
-    pub told_by: ThinkingSwitch,
+    #[serde(rename = "told_by")]
+    pub switch: ThinkingSwitch,
 }
 
 /// What was asked for.
@@ -62,7 +63,8 @@ pub struct Thinking {
 pub enum ThinkingMode {
     /// Nothing: the model does as it does.
     #[default]
-    Unsaid,
+    #[serde(rename = "unsaid")]
+    Default,
     /// Reason first.
     Think,
     /// Answer at once.

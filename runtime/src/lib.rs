@@ -4,54 +4,75 @@
 //! through [`Tool`]s in a [`Sandbox`], turn by turn: action, observation,
 //! feedback; the benchmark judges the patch, and the [`Episode`] goes into a
 //! [`RunDirectory`]. Nothing here knows a model, a container or Django: those
-//! are plug-ins, each a file in the crate that bears their kind's name.
+//! are plug-ins, each a file in the crate that bears their kind's name. All that
+//! kinds of task differ in is in [`Statement`], a file for each; what only the
+//! benchmarks of a kind can do is an [`Evaluator`] or a [`WorkTree`].
 //!
 //! ```
-//! use fixfly_runtime::{Observation, Outcome, feedback, Budget};
+//! use fixfly_runtime::{Observation, Outcome, TaskKind, Templates};
 //!
 //! let observation = Observation::refused("there is no tool `fly`");
 //! assert_eq!(observation.outcome, Outcome::Refused);
-//! let left = Budget { turns: 4, tokens: None, seconds: None, usd: None };
-//! assert!(feedback(&[], &observation, left).message.is_empty());
+//! assert!(Templates::load(TaskKind::Method, None).is_ok());
 //! ```
 
 mod attempt;
 mod benchmark;
+mod budget;
 mod chat;
 mod episode;
 mod feedback;
+mod files;
 mod generation;
-mod history;
+mod hash;
 mod home;
+mod message;
+mod parallel;
 mod policy;
 mod registry;
 mod render;
+mod run;
 mod run_directory;
 mod sandbox;
+mod settings;
+mod statement;
 mod task;
+mod templates;
+mod test_report;
 mod tool;
+mod turn;
 
 pub use attempt::{Attempt, attempt};
-pub use benchmark::{Answer, Benchmark, BenchmarkError, Example, GroundTruth, Split};
-pub use chat::{CHATS, Chat, told};
-pub use episode::{
-    Action, Boundary, Call, End, Episode, FailureKind, Feedback, ISSUE_SCHEMA, Limit, Observation,
-    Outcome, Provenance, SCHEMA, Tally, TestDelta, TestFailure, TestOutcome, TestReport,
-    TestResult, Timings, Turn, Usage, Verdict,
+pub use benchmark::{
+    Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Split, WorkTree,
 };
-pub use feedback::feedback;
+pub use budget::{Budget, Limit};
+pub use chat::{CHATS, Chat, with_thinking_switch};
+pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
+pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
-pub use history::{History, shown};
+pub use hash::{hex, sha256};
 pub use home::home;
+pub use message::{Message, Role, code_block};
+pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
-pub use render::{Message, Role, TemplateError, Templates, code_block, render};
+pub use render::render;
+pub use run::{
+    Estimate, ExecuteError, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
+    RunOutcome, RunSpec, SelectError, Selection, Silent, cpus, episode_seed, first, now,
+    split_supported,
+};
 pub use run_directory::{
-    Machine, Recording, RunDirectory, RunError, RunRecord, Wording, read_episodes, read_run,
+    Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
 };
-pub use sandbox::{Command, Host, Output, Process, Protection, Sandbox, SandboxError, Status};
-pub use task::{
-    Budget, DescribedBy, Issue, Lifetime, Limits, Method, Mount, MountMode, SandboxSpec, Statement,
-    Task,
+pub use sandbox::{
+    Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
 };
+pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
+pub use statement::{DescribedBy, History, Issue, Method, Statement, TaskKind};
+pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
+pub use templates::{TemplateError, Templates};
+pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use tool::{Tool, ToolContext, ToolError, ToolSpec};
+pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use crate::episode::{Action, Call, Limit, Turn, Usage};
+use crate::budget::Limit;
 use crate::generation::Generation;
-use crate::history::shown;
-use crate::render::{Message, Templates, render};
-use crate::task::{Statement, Task};
+use crate::message::Message;
+use crate::render::render;
+use crate::task::Task;
+use crate::templates::Templates;
 use crate::tool::{Tool, ToolSpec};
+use crate::turn::{Action, Call, Turn, Usage};
 
 /// Decides the next action from what it may see, and nothing else. Keeps no
 /// state between calls that the view and its seed do not determine, so that
@@ -21,12 +23,12 @@ pub trait Policy: Send + Sync {
     /// error but [`crate::Call::Malformed`].
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError>;
 
-    /// Words in answer to a conversation, of a policy that asks a model: what it
-    /// acts by, without a task.
+    /// Completes a conversation without a task, if the policy uses a model. It uses the
+    /// same call as `act`.
     ///
     /// # Errors
-    /// [`PolicyError`]; [`PolicyError::Model`] of a policy that asks none.
-    async fn write(&self, _: Request<'_>) -> Result<Completion, PolicyError> {
+    /// [`PolicyError`]; [`PolicyError::Model`] if the policy uses no model.
+    async fn complete(&self, _: Request<'_>) -> Result<Completion, PolicyError> {
         Err(PolicyError::Model("this policy writes no text of its own".into()))
     }
 
@@ -38,12 +40,12 @@ pub trait Policy: Send + Sync {
     }
 }
 
-/// Words that are asked for.
+/// A request for a completion.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// The conversation, up to where the model is to speak.
+    /// The conversation, up to the message that the model is to write.
     pub messages: &'a [Message],
-    /// What the words are for: one name, one conversation that grows.
+    /// Names a conversation; a longer version of it has the same name.
     pub name: &'a str,
     /// Which answer to the same conversation, from 0.
     pub sample: u32,
@@ -51,21 +53,21 @@ pub struct Request<'a> {
     pub seed: u64,
 }
 
-/// What a model wrote.
+/// A completion: what a model wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// Its exact words.
+    /// Its exact text.
     pub text: String,
-    /// Its reasoning, where it gives one apart from its words.
+    /// Its reasoning, if it is separate from the text.
     pub reasoning: Option<String>,
-    /// What they cost.
+    /// What it cost.
     pub usage: Usage,
-    /// How they were made.
+    /// How it was generated.
     pub generation: Generation,
 }
 
 impl Completion {
-    /// The action of a policy that said this, and asks for that.
+    /// The action with this completion and this call.
     pub fn action(self, call: Call) -> Action {
         let Completion { text, reasoning, usage, generation } = self;
         Action { text, reasoning, call, usage, generation: Some(generation) }
@@ -98,10 +100,7 @@ impl View<'_> {
 
     /// The turns that the conversation shows, one for each of the policy's words in it.
     pub fn shown(&self) -> Vec<&Turn> {
-        match self.task.statement {
-            Statement::Method(_) => self.turns.iter().collect(),
-            Statement::Issue(_) => shown(self.turns),
-        }
+        self.task.statement.shown(self.turns)
     }
 
     /// The conversation so far, as a chat model reads it.
@@ -116,7 +115,7 @@ pub enum PolicyError {
     /// Whatever the policy depends on failed: network, engine, recorded run.
     #[error("{0}")]
     Infrastructure(String),
-    /// The model itself failed, in a way that no other turn could mend.
+    /// The model itself failed, in a way that no other turn could fix.
     #[error("{0}")]
     Model(String),
     /// What the next action takes is more than is left. Ends the episode in

@@ -12,16 +12,18 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub use record::{Machine, RunRecord, Wording};
+pub use record::{Machine, RunRecord, SCHEMA, Wording};
 pub use recording::Recording;
 
-use crate::episode::{Episode, ISSUE_SCHEMA};
+use crate::episode::Episode;
+use crate::files::{is_partial, write_whole};
+use crate::statement::TaskKind;
 use scan::{parse, scan};
 
 const RECORD: &str = "run.json";
 const EPISODES: &str = "episodes.jsonl";
 const LOCK: &str = "run.lock";
-/// `run.json` before it is whole.
+/// `run.json` before it was whole, of older versions.
 const DRAFT: &str = "run.json.new";
 
 /// A run directory open for writing; no other process can open it meanwhile.
@@ -41,7 +43,7 @@ impl RunDirectory {
     /// finished; one that ended by an infrastructure failure is not.
     ///
     /// # Errors
-    /// [`RunError`], in one sentence that names the file and the mend.
+    /// [`RunError`], in one sentence that names the file and the remedy.
     pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Vec<Episode>), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         let record_file = path.join(RECORD);
@@ -128,8 +130,9 @@ pub fn read_episodes(path: &Path) -> Result<Vec<Episode>, RunError> {
 fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     for entry in fs::read_dir(path).map_err(|e| RunError::io(path, "read", e))? {
         let entry = entry.map_err(|e| RunError::io(path, "read", e))?;
+        let name = entry.file_name();
         // What a start that was killed leaves.
-        if entry.file_name() != LOCK && entry.file_name() != DRAFT {
+        if name != LOCK && name != DRAFT && !is_partial(&name) {
             return Ok(true);
         }
     }
@@ -152,18 +155,9 @@ fn lock(path: &Path) -> Result<File, RunError> {
 
 fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     let file = path.join(RECORD);
-    let draft = path.join(DRAFT);
     let text = serde_json::to_string_pretty(record)
         .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
-    let write = || -> io::Result<()> {
-        let mut open = File::create(&draft)?;
-        open.write_all(text.as_bytes())?;
-        open.write_all(b"\n")?;
-        open.sync_all()?;
-        fs::rename(&draft, &file)?;
-        File::open(path)?.sync_all()
-    };
-    write().map_err(|e| RunError::io(&file, "write", e))
+    write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
 }
 
 /// Opens the file for appending, after what is torn was set aside.
@@ -208,7 +202,7 @@ fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
 }
 
 /// Why a run directory cannot be used: one sentence that names the place and
-/// the mend.
+/// the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A folder that holds something else.
@@ -230,7 +224,8 @@ pub enum RunError {
     Busy(PathBuf),
     /// A newer version wrote it.
     #[error(
-        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {ISSUE_SCHEMA}); update fixfly to read it"
+        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {}); update fixfly to read it",
+        TaskKind::newest_schema()
     )]
     Newer {
         /// File, and line where there are many.
@@ -239,7 +234,7 @@ pub enum RunError {
         schema: u32,
     },
     /// Not what it should be.
-    #[error("{place} is {why}; mend or remove it")]
+    #[error("{place} is {why}; fix or remove it")]
     Corrupt {
         /// File, and line where there are many.
         place: String,
@@ -253,14 +248,14 @@ pub enum RunError {
         verb: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why not, and the mend.
+        /// The reason, and the remedy.
         why: String,
     },
 }
 
 impl RunError {
     fn io(file: &Path, verb: &'static str, error: io::Error) -> Self {
-        let mend = match error.kind() {
+        let remedy = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "; free some space and give the same command again, it continues"
             }
@@ -271,15 +266,17 @@ impl RunError {
             }
             _ => "",
         };
-        RunError::Io { verb, file: file.into(), why: format!("{error}{mend}") }
+        RunError::Io { verb, file: file.into(), why: format!("{error}{remedy}") }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::episode::{Boundary, End, FailureKind, Provenance, SCHEMA};
-    use crate::task::{Budget, DescribedBy, Method, SandboxSpec, Statement, Task};
+    use crate::budget::Budget;
+    use crate::episode::{Boundary, End, FailureKind, Provenance};
+    use crate::statement::{DescribedBy, Method, Statement};
+    use crate::task::{SandboxSpec, Task};
     use tempfile::TempDir;
 
     fn episode(id: &str, sample: u32, end: End) -> Episode {
@@ -477,6 +474,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(LOCK), "").unwrap();
         fs::write(folder.path().join(DRAFT), "{").unwrap();
+        fs::write(folder.path().join(".aB3dE6.partial"), "{").unwrap();
         assert!(RunDirectory::open(folder.path(), &record()).is_ok());
         assert_eq!(read_run(folder.path()).unwrap(), record());
         fs::remove_file(folder.path().join(EPISODES)).unwrap();
@@ -506,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_said_with_its_mend() {
+    fn a_full_disk_is_reported_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let (mut run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
         run.episodes = OpenOptions::new().append(true).open("/dev/full").unwrap();

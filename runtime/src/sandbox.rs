@@ -20,9 +20,9 @@ pub trait Host: Send + Sync {
     /// `local: user, mount, pid, net namespaces; cgroup`.
     fn isolation(&self) -> String;
 
-    /// What its sandboxes hold with on this machine, part by part, found by
-    /// trying; nothing where there is nothing to find out.
-    async fn parts(&self) -> Vec<Protection> {
+    /// The protections of its sandboxes on this machine, found by trying them
+    /// out. Empty if there is nothing to try.
+    async fn protections(&self) -> Vec<Protection> {
         Vec::new()
     }
 
@@ -39,26 +39,68 @@ pub trait Host: Send + Sync {
     }
 }
 
-/// One of the things by which a sandbox holds what runs in it.
+/// One mechanism that isolates what runs in a sandbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Protection {
-    /// What it is for: `memory of the whole sandbox`.
+    /// What it protects: `memory of the whole sandbox`.
     pub name: &'static str,
-    /// What gives it here; none where nothing does.
+    /// What provides it on this machine, if anything does.
     pub by: Option<String>,
-    /// Whether a sandbox without it is weaker than one asks for. What is not
-    /// needed is a second line, or speed.
+    /// Whether a sandbox without it is too weak to run in by default. The others
+    /// are a second line of defence.
     pub needed: bool,
     /// How to get it.
-    pub mend: String,
-    /// What it costs to be without.
-    pub cost: &'static str,
+    pub remedy: String,
+    /// What happens without it.
+    pub impact: Impact,
 }
 
 impl Protection {
-    /// Whether it is missing and missed.
+    /// Whether it is needed and nothing provides it.
     pub fn is_missing(&self) -> bool {
         self.needed && self.by.is_none()
+    }
+}
+
+/// What a missing protection leads to: mostly, what a candidate could do without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impact {
+    /// No sandbox can be opened.
+    NoSandbox,
+    /// Methods' candidates are refused, because one could reach the next.
+    NoMethodCandidates,
+    /// The processes in the sandbox can take all memory.
+    TakesAllMemory,
+    /// Each process has a memory limit, but many together can take all memory.
+    TakesAllMemoryTogether,
+    /// The processes in the sandbox can fill the disk.
+    FillsDisk,
+    /// A fork bomb exhausts the machine's processes.
+    ForkBomb,
+    /// Others on the machine get less processor time.
+    SlowsOthers,
+    /// More system calls reach the kernel.
+    AttacksKernel,
+    /// Only namespaces separate programs from each other.
+    NamespacesOnly,
+}
+
+impl Impact {
+    /// The impact in words, for tables and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Impact::NoSandbox => "there is no sandbox",
+            Impact::NoMethodCandidates => "methods' candidates are not run",
+            Impact::TakesAllMemory => "all memory can be taken",
+            Impact::TakesAllMemoryTogether => {
+                "a limit for each process alone: many together can take all memory"
+            }
+            Impact::FillsDisk => "the disk can be filled",
+            Impact::ForkBomb => "a fork bomb reaches the machine",
+            Impact::SlowsOthers => "others on the machine wait",
+            Impact::AttacksKernel => "more of the kernel can be attacked from inside",
+            Impact::NamespacesOnly => "namespaces alone hold them",
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::history::History;
+use crate::budget::Budget;
+use crate::statement::Statement;
 
 /// One piece of work. Holds only what the policy may see: ground truth and
 /// hidden tests stay in the benchmark, found there by `id`.
@@ -25,95 +26,6 @@ pub struct Task {
     pub tools: Vec<String>,
     /// When the attempt stops.
     pub budget: Budget,
-}
-
-/// What is asked, by kind of task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Statement {
-    /// Write one method of a class.
-    Method(Method),
-    /// Resolve an issue of a repository.
-    Issue(Issue),
-}
-
-impl Statement {
-    /// The method to write, where that is what is asked.
-    pub fn method(&self) -> Option<&Method> {
-        match self {
-            Statement::Method(method) => Some(method),
-            Statement::Issue(_) => None,
-        }
-    }
-
-    /// The issue to resolve, where that is what is asked.
-    pub fn issue(&self) -> Option<&Issue> {
-        match self {
-            Statement::Method(_) => None,
-            Statement::Issue(issue) => Some(issue),
-        }
-    }
-}
-
-/// An issue to resolve, as the policy sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Issue {
-    /// `OWNER/NAME`.
-    pub repo: String,
-    /// The project's version.
-    pub version: String,
-    /// The issue's text.
-    pub text: String,
-    /// Absolute path of the work tree inside the sandbox.
-    pub root: String,
-    /// How tools are called in words; empty where they are called natively.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub manual: String,
-    /// How much of what was observed earlier the policy is shown again.
-    #[serde(default)]
-    pub history: History,
-}
-
-/// A method to write, as the policy sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Method {
-    /// Path of the file, relative to the root of the repository.
-    pub file: String,
-    /// The class, qualified within its module: `Outer.Inner`.
-    pub class_name: String,
-    /// The method's name.
-    pub name: String,
-    /// The declaration without decorators, up to and including its colon.
-    pub declaration: String,
-    /// Decorators that stand above the method and stay there, as written.
-    pub decorators: Vec<String>,
-    /// What the method does.
-    pub description: String,
-    /// Where the description comes from.
-    pub described_by: DescribedBy,
-    /// The file's text with the method removed; empty where it is not shown.
-    pub content: String,
-    /// The method as it stands, dedented, where it is there and has a fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub faulty: Option<String>,
-}
-
-/// Where a method's description comes from, best source first.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum DescribedBy {
-    /// The method's own docstring.
-    Docstring,
-    /// The project's reference documentation.
-    Reference,
-    /// What describes the method it overrides: docstring, else reference.
-    Overridden,
-    /// The docstring of its class.
-    Class,
-    /// Nothing: only the name and the surrounding code say what it does.
-    Nothing,
 }
 
 /// The world a task needs. Sandboxes make it the same wherever they run.
@@ -208,20 +120,4 @@ pub enum Lifetime {
     /// The same one for all turns of an episode.
     #[default]
     Episode,
-}
-
-/// What an attempt may spend; also what it has left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Budget {
-    /// Turns.
-    pub turns: u32,
-    /// Tokens, prompt and completion together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// Wall-clock seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<u64>,
-    /// US dollars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usd: Option<f64>,
 }

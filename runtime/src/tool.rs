@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::benchmark::{Benchmark, BenchmarkError};
-use crate::episode::{Observation, Turn};
+use crate::benchmark::{Benchmark, BenchmarkError, Evaluator, WorkTree};
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::task::Task;
+use crate::turn::{Observation, Turn};
 
 /// One action on a sandbox.
 #[async_trait]
@@ -21,7 +21,7 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`ToolError::Refused`] is shown to the policy; the others end the
     /// episode.
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError>;
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError>;
 }
 
 /// What a tool acts on.
@@ -35,6 +35,31 @@ pub struct ToolContext<'a> {
     pub sandbox: &'a dyn Sandbox,
     /// Whose tests and facts the task rests on.
     pub benchmark: &'a dyn Benchmark,
+}
+
+impl<'a> ToolContext<'a> {
+    /// What evaluates candidates of the task.
+    ///
+    /// # Errors
+    /// [`ToolError::Benchmark`] where the benchmark evaluates none: the task names
+    /// a tool that is not for it.
+    pub fn evaluator(&self) -> Result<&'a dyn Evaluator, ToolError> {
+        self.benchmark.evaluator().ok_or_else(|| self.lacks("evaluates no candidates"))
+    }
+
+    /// What runs tests and reads the change in the task's work tree.
+    ///
+    /// # Errors
+    /// [`ToolError::Benchmark`] where the benchmark has no work trees: the task
+    /// names a tool that is not for it.
+    pub fn work_tree(&self) -> Result<&'a dyn WorkTree, ToolError> {
+        self.benchmark.work_tree().ok_or_else(|| self.lacks("has no work trees"))
+    }
+
+    fn lacks(&self, what: &str) -> ToolError {
+        let Task { id, benchmark, .. } = self.task;
+        BenchmarkError::Broken(format!("{id}: the benchmark {benchmark} {what}")).into()
+    }
 }
 
 /// What a model is told of a tool.

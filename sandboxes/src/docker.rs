@@ -1,16 +1,16 @@
 //! `docker`: containers of a Docker engine, on this machine or another.
 //!
-//! One container is one sandbox. Its first program, the agent, starts the
-//! others, each in namespaces of its own: a time-out kills all of a program's
-//! processes inside, and a command costs a fork instead of a `docker exec`.
-//! The agent ends with its input and the container with the agent; what an
-//! engine keeps all the same, the next host's sweep removes.
+//! One container is one sandbox. Its first program, the agent, starts the others, each in
+//! namespaces of its own. A timeout therefore kills all processes of a program, and a
+//! command costs a fork instead of a `docker exec`. The agent exits when its input ends,
+//! and the container exits with the agent. If an engine keeps it nevertheless, the next
+//! host's sweep removes it.
 
 mod container;
 mod engine;
 mod image;
 mod link;
-mod parts;
+mod protections;
 mod seccomp;
 mod server;
 mod sweep;
@@ -53,17 +53,18 @@ pub const ENTRY: Entry<Open> = Entry {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CAP: usize = 1 << 20;
-/// How long what must come at once may take through an engine.
+/// Time limit for what must happen at once through an engine.
 const AT_ONCE: Duration = Duration::from_secs(15);
-/// Bytes a long-lived program may be ahead of whoever listens.
+/// Bytes that a long-lived program may write before somebody reads them.
 const WINDOW: u64 = 1 << 20;
 const ENOENT: i32 = 2;
 
 /// Opens containers.
 #[derive(Default)]
 pub struct Engine {
+    /// The run that the containers are labelled with.
     run: String,
-    /// None for that of `DOCKER_HOST`.
+    /// `None` for the engine of `DOCKER_HOST`.
     address: Option<String>,
     patience: Patience,
     ready: OnceCell<Ready>,
@@ -74,12 +75,12 @@ struct Ready {
     docker: Docker,
     info: SystemInfo,
     patience: Patience,
-    /// Copies for an engine that does not see this machine's folders.
+    /// Copies of folders, for an engine that does not see this machine's.
     trees: Option<Trees>,
 }
 
 impl Engine {
-    /// The engine of that address (`unix:///…`, `tcp://…`, `ssh://…`).
+    /// An engine by its address (`unix:///…`, `tcp://…`, `ssh://…`).
     pub fn at(address: &str, patience: Patience) -> Engine {
         Engine { address: Some(address.to_owned()), patience, ..Engine::default() }
     }
@@ -113,7 +114,7 @@ impl Ready {
         image::choose(&self.docker, self.patience, spec).await
     }
 
-    /// What is shown read-only, by where it comes from for the engine.
+    /// The read-only mounts, with the source that the engine can use.
     async fn shown(&self, spec: &SandboxSpec, image: &str) -> Result<Vec<Shown>, SandboxError> {
         let mut shown = Vec::new();
         for mount in spec.mounts.iter().filter(|mount| mount.mode == MountMode::ReadOnly) {
@@ -153,8 +154,8 @@ impl Host for Engine {
             .to_owned()
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        parts::parts(self).await
+    async fn protections(&self) -> Vec<Protection> {
+        protections::protections(self).await
     }
 
     async fn offers(&self, image: &str) -> bool {
@@ -196,7 +197,7 @@ async fn start(
     let gone = Removal { docker: docker.clone(), patience: *patience, name: name.clone() };
     let created = patience.ask(|| docker.create_container(Some(named.clone()), body.clone())).await;
     match created {
-        // A try before this one got through, though its answer did not.
+        // An earlier try succeeded, although its answer was lost.
         Ok(_) | Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
         Err(why) => return Err(failed(why)),
     }
@@ -218,7 +219,7 @@ async fn start(
     Ok(Container { servers: tokio::sync::Mutex::default(), link, spec: spec.clone(), gone })
 }
 
-/// Removes a container when dropped, as well as it can.
+/// Removes a container when dropped, as far as possible.
 struct Removal {
     docker: Docker,
     patience: Patience,
@@ -243,8 +244,8 @@ struct Container {
 }
 
 impl Container {
-    /// Starts a program: one whose output is kept up to a cap, or a long-lived
-    /// one, which waits where too much of what it says is not heard.
+    /// Starts a program. With `cap`, its output is kept up to that many bytes. Without, it
+    /// is long-lived: it waits while too much of its output is unread.
     fn start(&self, command: &Command, cap: Option<usize>) -> Run {
         let workdir = command.workdir.as_deref().unwrap_or(&self.spec.workdir);
         self.ask(json!({
@@ -304,7 +305,7 @@ impl Container {
     }
 }
 
-/// All a run says, and how it ends.
+/// The output of a run, and how it ends.
 async fn gather(run: &mut Run) -> (Output, Option<End>) {
     let status = Status::TimedOut;
     let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new(), elided: 0 };

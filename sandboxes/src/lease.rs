@@ -1,23 +1,23 @@
-//! Whose a sandbox is. Whatever of it could outlive fixfly names its run and
-//! the process that opened it, so that a later sweep knows what is left over.
+//! Ownership of sandboxes. Everything that could outlive fixfly contains the names of its
+//! run and of the process that opened it, so that a later sweep recognises leftovers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Letters of a run's name that are kept in another.
+/// Maximum number of letters of a run's name in another name.
 const LONGEST: usize = 100;
 
-/// A name that no other sandbox of this machine has.
+/// A name that is unique on this machine.
 pub(crate) fn fresh() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("fixfly-{}-{}", owner(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Such a name with the run's in it, for what carries no labels.
+/// A unique name that contains the run's name, for what carries no labels.
 pub(crate) fn fresh_of(run: &str) -> String {
     format!("{}{}", fresh(), suffix(run))
 }
 
-/// A run's name as the end of a file's: the last of it, where it is long.
+/// A run's name as a suffix for another name; a long one is shortened to its end.
 fn suffix(run: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
     let letters: Vec<char> = run.chars().map(letter).collect();
@@ -25,34 +25,33 @@ fn suffix(run: &str) -> String {
     if kept.is_empty() { String::new() } else { format!(".{}", String::from_iter(kept)) }
 }
 
-/// The owner of what has that fresh name.
+/// The owner in a name from [`fresh`].
 pub(crate) fn owner_of(name: &str) -> Option<&str> {
     let of = name.strip_prefix("fixfly-")?;
     let (end, _) = of.match_indices('-').nth(1)?;
     Some(&of[..end])
 }
 
-/// This process, told from a later one of the same number.
+/// The id of this process, which no later process with the same pid has.
 pub(crate) fn owner() -> String {
     let pid = std::process::id();
     format!("{pid}-{}", started(pid).unwrap_or_default())
 }
 
-/// Whether the process of that name still runs.
+/// Whether the process with this id is still running.
 pub(crate) fn lives(owner: &str) -> bool {
     let parts = owner.split_once('-').and_then(|(pid, start)| Some((pid.parse().ok()?, start)));
     parts.is_some_and(|(pid, start): (u32, _)| started(pid).as_deref() == Some(start))
 }
 
-/// This machine, since it was started.
+/// The id of this machine's current boot.
 #[cfg(feature = "docker")]
 pub(crate) fn machine() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot.trim().to_owned()
 }
 
-/// When a process began, in ticks since the machine did; nothing of one that
-/// is dead and only waited for.
+/// When a process started, in clock ticks since boot; `None` for a zombie.
 fn started(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_s_name_is_told_and_changes_no_owner() {
+    fn a_run_s_name_is_in_the_sandbox_s_name_and_changes_no_owner() {
         for (run, expected) in [
             ("", "".to_owned()),
             ("runs/in-docker", ".runs_in_docker".to_owned()),

@@ -1,9 +1,9 @@
-//! Where a repair's commands run: places that hold what runs in them.
+//! Sandboxes: isolated places in which the commands of a repair run.
 //!
-//! Each file is one way to open them; [`Pool`] keeps the sandboxes of any way
-//! for use again. A sandbox shows the folders its spec names, has no network,
-//! and leaves nothing behind. It guards the machine from a candidate's
-//! mistakes and malice, but shares its kernel: it is no virtual machine.
+//! Each file is one kind of sandbox; [`Pool`] reuses the sandboxes of any kind. A sandbox
+//! shows the folders that its spec names, has no network, and leaves nothing behind. It
+//! protects the machine from a candidate's mistakes and attacks, but shares its kernel: it
+//! is not a virtual machine.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
@@ -29,7 +29,7 @@ pub mod wasm;
 
 use std::sync::Arc;
 
-use fixfly_runtime::{Entry, Host, SandboxError};
+use fixfly_runtime::{Entry, Host, SandboxError, find};
 
 pub use pool::Pool;
 
@@ -41,10 +41,19 @@ pub struct HostOptions {
     pub run: String,
 }
 
-/// Makes a host of sandboxes.
+/// Opens a host of sandboxes.
 pub type Open = fn(&HostOptions) -> Result<Arc<dyn Host>, SandboxError>;
 
-/// Every way to open sandboxes.
+/// Opens the host of that name for a run.
+///
+/// # Errors
+/// [`SandboxError`] if there is none of that name, or it cannot be opened.
+pub fn open(name: &str, run: &str) -> Result<Arc<dyn Host>, SandboxError> {
+    let entry = find("sandbox", ALL, name).map_err(SandboxError::Open)?;
+    (entry.open)(&HostOptions { run: run.into() })
+}
+
+/// All kinds of sandboxes.
 pub const ALL: &[Entry<Open>] = &[
     local::ENTRY,
     #[cfg(feature = "docker")]

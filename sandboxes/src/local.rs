@@ -1,18 +1,17 @@
-//! `local`: Linux namespaces on this machine, with no daemon, as root or as an
+//! `local`: Linux namespaces on this machine, without a daemon, opened by root or an
 //! ordinary user.
 //!
-//! A sandbox is a set of namespaces over a root made of read-only host folders
-//! and size-limited tmpfs. Its programs are root of an unprivileged user
-//! namespace with one identity: the opener's own, or nobody's where root
-//! opens. Nothing in it is ever root to the kernel.
+//! A sandbox is a set of namespaces over a root of read-only host folders and size-limited
+//! tmpfs. Its programs are root of an unprivileged user namespace with one identity: the
+//! opener's own, or nobody's if root opens it. Nothing in it is ever root for the kernel.
 
 mod cgroup;
 mod files;
 mod guard;
 mod kernel;
 mod output;
-mod parts;
 mod process;
+mod protections;
 mod recipe;
 mod run;
 mod slate;
@@ -54,7 +53,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Looks at what this machine gives.
+    /// Finds out what this machine provides.
     pub fn new(options: &HostOptions) -> Local {
         let groups = Hierarchy::find();
         groups.sweep();
@@ -85,12 +84,12 @@ impl Host for Local {
         )
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        parts::parts(self).await
+    async fn protections(&self) -> Vec<Protection> {
+        protections::protections(self).await
     }
 }
 
-/// Removes the control groups that dead runs left; says how many there were.
+/// Removes the control groups of dead runs. Returns their number.
 pub fn sweep() -> usize {
     Hierarchy::find().sweep()
 }
@@ -206,8 +205,8 @@ impl Sandbox for LocalSandbox {
 
 impl Drop for LocalSandbox {
     fn drop(&mut self) {
-        // A server may outlive its sandbox in somebody's hands; what it runs
-        // may not.
+        // Somebody may still hold a server after its sandbox; its processes must not
+        // survive.
         for server in self.servers.get_mut().values() {
             server.kill();
         }

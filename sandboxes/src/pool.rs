@@ -1,4 +1,4 @@
-//! Sandboxes that are used again.
+//! A pool of reusable sandboxes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,25 +10,25 @@ use fixfly_runtime::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A host that keeps closed sandboxes, with their long-lived processes, for
-/// the next that asks for an equal one.
+/// A host that keeps closed sandboxes, with their long-lived processes, and returns them
+/// when an equal sandbox is opened.
 ///
-/// That is sound for [`Lifetime::Turn`] alone, which says that actions leave
-/// nothing behind: what is untrusted runs in namespaces of its own within the
-/// sandbox, made for it and gone with it. A sandbox of [`Lifetime::Episode`],
-/// and one in which any call failed, is closed for good.
+/// This is sound only for [`Lifetime::Turn`], which means that actions leave nothing
+/// behind: untrusted code runs in namespaces of its own inside the sandbox, which are
+/// created for it and disappear with it. A sandbox of [`Lifetime::Episode`], and one in
+/// which any call failed, is really closed.
 ///
-/// Where there is room, one more of the last spec that is used once is opened
-/// ahead, so that the next need not wait for it.
+/// If there is room, the pool opens another sandbox of the last single-use spec ahead of
+/// time, so that the next caller need not wait.
 ///
-/// At most `size` sandboxes live at once, in use and idle together; whoever
-/// opens more waits.
+/// At most `size` sandboxes exist at once, used and idle together. Opening another one
+/// waits.
 pub struct Pool {
     host: Arc<dyn Host>,
     leases: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
     ahead: Arc<tokio::sync::Mutex<()>>,
-    /// A pool of its own for where verdicts are reached, if that is elsewhere.
+    /// A separate pool for verdicts, if another host reaches them.
     judge: Option<Arc<Pool>>,
 }
 
@@ -38,30 +38,30 @@ struct Idle {
 }
 
 impl Pool {
-    /// A pool of at most `size` of `host`'s sandboxes, and at least one.
+    /// Makes a pool of at most `size` sandboxes of `host`, and at least one.
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
         let judge = host.judge().map(|judge| Arc::new(Pool::new(judge, size)));
         let leases = Arc::new(Semaphore::new(size.max(1)));
         Pool { host, leases, idle: Arc::default(), ahead: Arc::default(), judge }
     }
 
-    /// Closes the idle sandboxes, so that no process of theirs is left.
+    /// Closes the idle sandboxes, so that none of their processes is left.
     ///
     /// # Errors
-    /// The first [`SandboxError`], after all were closed.
+    /// The first [`SandboxError`], after all sandboxes have been closed.
     pub async fn drain(&self) -> Result<(), SandboxError> {
         let judged = match &self.judge {
             Some(judge) => Box::pin(judge.drain()).await,
             None => Ok(()),
         };
-        // Nobody opens ahead any more, and who does has done.
+        // From now on nothing is opened ahead, and what was being opened is finished.
         self.leases.close();
         let _ahead = self.ahead.lock().await;
         let idle = std::mem::take(&mut *lock(&self.idle));
         close_all(idle).await.and(judged)
     }
 
-    /// Opens one of a spec that is used once, where there is room for it.
+    /// Opens a sandbox of a single-use spec ahead of time, if there is room.
     fn open_ahead(&self, spec: &SandboxSpec) {
         let Ok(turn) = Arc::clone(&self.ahead).try_lock_owned() else { return };
         let Ok(lease) = Arc::clone(&self.leases).try_acquire_owned() else { return };
@@ -81,7 +81,7 @@ impl Pool {
         });
     }
 
-    /// An idle sandbox of that spec, and those in whose place others live now.
+    /// Takes an idle sandbox of this spec, and those that must be closed to make room.
     fn pick(&self, spec: &SandboxSpec) -> (Option<Box<dyn Sandbox>>, Vec<Idle>) {
         let mut idle = lock(&self.idle);
         let equal = idle.iter().rposition(|idle| idle.spec == *spec);
@@ -112,8 +112,8 @@ impl Host for Pool {
         self.host.isolation()
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        self.host.parts().await
+    async fn protections(&self) -> Vec<Protection> {
+        self.host.protections().await
     }
 
     async fn offers(&self, image: &str) -> bool {
@@ -170,7 +170,7 @@ impl Sandbox for Leased {
         if spec.lifetime == Lifetime::Episode || !sound.holds() {
             return sandbox.close().await;
         }
-        // In one lock, so that whoever waits finds this one when it wakes.
+        // Under one lock, so that a caller that wakes up finds this sandbox.
         let mut idle = lock(&idle);
         drop(lease);
         idle.push(Idle { spec, sandbox });

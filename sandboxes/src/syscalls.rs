@@ -1,13 +1,12 @@
-//! What no program of any sandbox may ask of the kernel.
+//! System calls that are refused to every program of every sandbox.
 //!
-//! Refused is what reaches the machine and not the sandbox. What an
-//! unprivileged process may do all the same is left: the test server holds each
-//! candidate by namespaces and mounts of its own, which a stricter list, like
-//! Docker's, would forbid.
+//! The list refuses calls that reach the machine and not just the sandbox. It allows what
+//! any unprivileged process may do: the test server isolates each candidate by namespaces
+//! and mounts, which a stricter list, like Docker's, would forbid.
 
 use nix::libc;
 
-/// Names and this machine's numbers of system calls.
+/// Names of system calls, with their numbers on this machine.
 macro_rules! calls {
     ($($name:literal $number:ident)*) => { &[$(($name, libc::$number)),*] };
 }
@@ -64,7 +63,7 @@ pub(crate) const REFUSED: &[(&str, i64)] = calls! {
     "vhangup" SYS_vhangup
 };
 
-/// Refused on the processors that have them.
+/// Refused on the processors that have these calls.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_HERE: &[(&str, i64)] = calls! {
     "ioperm" SYS_ioperm
@@ -77,13 +76,13 @@ const REFUSED_HERE: &[(&str, i64)] = calls! {
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[(&str, i64)] = &[];
 
-/// Refused where a machine runs programs of 32 bits, by name alone.
+/// Refused on machines that run 32-bit programs; only the names are needed.
 #[cfg(feature = "docker")]
 const REFUSED_IN_32_BITS: &[&str] = &["socketcall", "stime", "vm86", "vm86old"];
 
-/// Kinds of socket that a program may have: of this machine, and the two
-/// internets, which end at the loopback. Others reach past the network
-/// namespace, like that to a virtual machine's host, or into drivers.
+/// Kinds of socket that a program may have: Unix and netlink sockets, which are local, and
+/// IPv4 and IPv6, which end at the loopback interface. Others reach beyond the network
+/// namespace, such as those to a virtual machine's host, or into drivers.
 const SOCKETS: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 const KINDS_OF_SOCKETS: i32 = 64;
 

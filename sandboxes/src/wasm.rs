@@ -1,10 +1,10 @@
-//! `wasm`: Python in WebAssembly, in this process. No system call, process or
-//! network exists for what runs in it, so nothing need be forbidden.
+//! `wasm`: Python in WebAssembly, in this process. System calls, processes and networks do
+//! not exist for the program, so nothing needs to be forbidden.
 //!
-//! A command is `python3` with a file or `-c`, and runs in an instance of its
-//! own, made in milliseconds from memory that was ready before. Nothing else
-//! can be run. A program may start others in fresh instances, each with other
-//! contents for single files: what a test server does for each candidate.
+//! A command is `python3` with a file or `-c`. It runs in an instance of its own, which is
+//! made in milliseconds from prepared memory. Nothing else can run. A program may start
+//! others in fresh instances, with different contents for single files: the test server
+//! does this for each candidate.
 
 mod component;
 mod instance;
@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Host, Mount, Output, Process, Protection, Sandbox, SandboxError, SandboxSpec,
-    Status,
+    Command, Entry, Host, Impact, Mount, Output, Process, Protection, Sandbox, SandboxError,
+    SandboxSpec, Status,
 };
 use nix::fcntl::OFlag;
 
@@ -42,24 +42,25 @@ pub const ENTRY: Entry<Open> = Entry {
     open: |options| Ok(Arc::new(Wasm::new(options))),
 };
 
-/// A command's time, where it names none.
+/// Default timeout of a command.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Bytes kept of a command's output, where it names no number.
+/// Default number of bytes kept of a command's output.
 const OUTPUT: usize = 1 << 20;
-/// Bytes of a program's last words.
+/// Bytes of stderr that are kept for error messages.
 const TAIL: usize = 4096;
-/// The longest answer; what answers is not trusted with fixfly's memory.
+/// Maximum length of an answer, so that the program cannot fill fixfly's memory.
 const LONGEST_LINE: usize = 64 << 20;
 
 /// Opens sandboxes in this process.
 pub struct Wasm {
-    /// By the mounts of the sandboxes they are for.
+    /// Machines, by the mounts of their sandboxes.
     machines: Mutex<Vec<(Vec<Mount>, Arc<Machine>)>>,
     judge: Arc<dyn Host>,
 }
 
 impl Wasm {
-    /// Removes what dead ones left. The component is read with the first sandbox.
+    /// Removes what dead sandboxes left behind. The component is loaded with the first
+    /// sandbox.
     pub fn new(options: &HostOptions) -> Wasm {
         sweep();
         Wasm { machines: Mutex::default(), judge: Arc::new(Local::new(options)) }
@@ -82,7 +83,7 @@ impl Default for Wasm {
     }
 }
 
-/// Removes the files of sandboxes whose fixfly is gone; says how many.
+/// Removes the files of sandboxes whose fixfly has ended. Returns their number.
 pub fn sweep() -> usize {
     tree::sweep(&component::folder().join("live"))
 }
@@ -109,16 +110,16 @@ impl Host for Wasm {
         )
     }
 
-    async fn parts(&self) -> Vec<Protection> {
+    async fn protections(&self) -> Vec<Protection> {
         let here = component::is_here();
         let component = Protection {
             name: "Python in WebAssembly",
             by: here.then(|| "a component made here".to_owned()),
             needed: true,
-            mend: "fixfly sandbox wasm build".to_owned(),
-            cost: "there is no sandbox",
+            remedy: "fixfly sandbox wasm build".to_owned(),
+            impact: Impact::NoSandbox,
         };
-        [vec![component], self.judge.parts().await].concat()
+        [vec![component], self.judge.protections().await].concat()
     }
 
     fn judge(&self) -> Option<Arc<dyn Host>> {
@@ -158,7 +159,7 @@ impl WasmSandbox {
                 cpu: Duration::MAX,
                 memory: limits.memory_mb << 20,
                 disk: limits.disk_mb << 20,
-                told: LONGEST_LINE as u64,
+                reported_bytes: LONGEST_LINE as u64,
             },
         })
     }
@@ -229,8 +230,7 @@ impl Sandbox for WasmSandbox {
 
 impl Drop for WasmSandbox {
     fn drop(&mut self) {
-        // A server may outlive its sandbox in somebody's hands; what it runs
-        // may not.
+        // Somebody may still hold a server after its sandbox; its program must not survive.
         for server in self.servers.get_mut().values() {
             server.kill();
         }

@@ -30,7 +30,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
-OUT = HERE.parent.parent / "benchmarks/src/metrics/goldens.json"
+OUT = HERE.parent.parent / "report/src/metrics/goldens.json"
 SEEDS = ["0", "1", "2", "3"]
 NOT_IN_CODEXGLUE = {"match", "case", "type"}
 

@@ -1,9 +1,9 @@
-"""Makes the goldens of train/src/student/goldens with PyTorch, transformers and peft.
+"""Makes the goldens of train/students/src/goldens with PyTorch, transformers and peft.
 
     python3 -m venv /tmp/goldens && /tmp/goldens/bin/pip install torch transformers peft safetensors numpy
-    /tmp/goldens/bin/python scripts/goldens/train.py train/src/student/goldens
+    /tmp/goldens/bin/python scripts/goldens/train.py train/students/src/goldens
 
-The models, adapters and rows are those of train/src/student/tests.rs: numbers come from
+The models, adapters and rows are those of train/students/src/tests.rs: numbers come from
 the same generator on both sides, so that no weights need to be stored.
 """
 

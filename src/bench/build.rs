@@ -12,8 +12,10 @@ use fixfly_runtime::{Host, Split};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::faults;
-use crate::run::{cpus, split};
-use crate::terminal::{Terminal, print};
+use crate::config;
+use crate::failure::Usage;
+use crate::flags::{cpus, named, split};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -108,6 +110,18 @@ pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()
     }
 }
 
+/// Builds the benchmark of that name with flags by name.
+pub(crate) fn by_table(name: &str, flags: &toml::Table, terminal: &Terminal) -> anyhow::Result<()> {
+    let verb = format!("bench build {name}");
+    let command = match name {
+        "django" => Command::Django(config::flags(&verb, flags)?),
+        "python" => Command::Python(config::flags(&verb, flags)?),
+        "faults" => Command::Faults(config::flags(&verb, flags)?),
+        _ => return Err(Usage(format!("there is no `fixfly bench build {name}`")).into()),
+    };
+    build(&command, terminal)
+}
+
 fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
     terminal.status(&format!(
@@ -119,7 +133,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     if !flags.from_scratch && !flags.extend {
         let project = Arc::new(project);
         on_threads(build::warm(project, host()?))?;
-        return print(&summary(&folder, &django::shipped()?));
+        return terminal.print(&summary(&folder, &django::shipped()?));
     }
     let splits = match flags.splits.is_empty() {
         true => Split::ALL.to_vec(),
@@ -194,13 +208,12 @@ fn examine(
         }
     })?;
     bar.finish_and_clear();
-    print(&summary(folder, &manifest))
+    terminal.print(&summary(folder, &manifest))
 }
 
 pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
-    Ok((fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, "local")
-        .map_err(anyhow::Error::msg)?
-        .open)(&fixfly_sandboxes::HostOptions::default())?)
+    let options = fixfly_sandboxes::HostOptions::default();
+    Ok((named("sandbox", fixfly_sandboxes::ALL, "local")?.open)(&options)?)
 }
 
 /// Runs `work` on all CPUs.

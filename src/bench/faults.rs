@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::faults::{Fault, Faults, Header, folder};
-use fixfly_runtime::{BenchmarkError, Outcome, Split};
+use fixfly_runtime::{BenchmarkError, Outcome, Parallel, Split};
 use fixfly_sandboxes::Pool;
-use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::build::{host, left_out, on_threads};
 use super::evaluate;
 use crate::failure::Interrupted;
-use crate::run::cpus;
-use crate::terminal::{Terminal, print};
+use crate::flags::cpus;
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -83,7 +83,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let source_dir = flags.source_dir.as_deref().map(Path::canonicalize).transpose();
     let source_dir = source_dir.with_context(|| format!("cannot find {:?}", flags.source_dir))?;
-    let all = Faults::all(Header::new(&flags.source, source_dir, flags.max_chars))?;
+    let all = Arc::new(Faults::all(Header::new(&flags.source, source_dir, flags.max_chars))?);
     let chosen = chosen(&all, flags);
     let known = on_threads(async {
         let stop = tokio::signal::ctrl_c();
@@ -93,9 +93,8 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         }
     })?;
     let kept = kept(all.faults(), &chosen, &known, flags.renamed_copies);
-    let text = summary(&folder, &kept, &chosen, &known);
-    all.with(kept).write(&folder)?;
-    print(&text)
+    all.write(&folder, &kept)?;
+    terminal.print(&summary(&folder, &kept, &chosen, &known))
 }
 
 /// The faults to validate: the first ones of each method.
@@ -120,7 +119,7 @@ fn chosen(all: &Faults, flags: &Flags) -> HashSet<String> {
 
 /// Validates the faults without a recorded outcome and records each outcome at once.
 async fn validate_all(
-    all: &Faults,
+    all: &Arc<Faults>,
     chosen: &HashSet<String>,
     flags: &Flags,
     folder: &Path,
@@ -139,26 +138,31 @@ async fn validate_all(
     let bar = ProgressBar::new(to_do.len() as u64).with_style(ProgressStyle::with_template(style)?);
     let bar = terminal.show(bar);
     let jobs = cpus(flags.jobs);
-    let pool = Pool::new(host()?, jobs);
-    let validations = to_do.into_iter().map(|fault| validate(all, &pool, fault));
-    let mut validations = stream::iter(validations).buffer_unordered(jobs);
-    while let Some(validated) = validations.next().await.transpose()? {
+    let pool = Arc::new(Pool::new(host()?, jobs));
+    let validations =
+        to_do.into_iter().map(|fault| validate(all.clone(), pool.clone(), fault.clone()));
+    let mut validations = Parallel::new(jobs, validations);
+    while let Some(validated) = validations.next().await {
+        let validated = validated.context("a fault hit a bug in fixfly; please report it")??;
         writeln!(out, "{}", serde_json::to_string(&validated)?).with_context(unwritten)?;
         known.insert(validated.id, validated.outcome);
         bar.inc(1);
     }
-    drop(validations);
     bar.finish_and_clear();
     pool.drain().await.context("cannot close a sandbox")?;
     Ok(known)
 }
 
 /// Runs a method's tests on the method with this fault.
-async fn validate(all: &Faults, pool: &Pool, fault: &Fault) -> Result<Validated, BenchmarkError> {
-    let task = all.task(fault)?;
+async fn validate(
+    all: Arc<Faults>,
+    pool: Arc<Pool>,
+    fault: Fault,
+) -> Result<Validated, BenchmarkError> {
+    let task = all.task(&fault)?;
     let faulty = task.statement.method().and_then(|method| method.faulty.as_deref());
-    let observed = evaluate(pool, all, &task, faulty.unwrap_or_default()).await?;
-    let Fault { id, hash, .. } = fault.clone();
+    let observed = evaluate(&pool, &*all, &task, faulty.unwrap_or_default()).await?;
+    let Fault { id, hash, .. } = fault;
     Ok(Validated { id, hash, outcome: observed.outcome })
 }
 

@@ -1,16 +1,17 @@
 //! `fixfly bench probe`: finds out which items a sandbox supports by running them
 //! in it and in `local`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_benchmarks::fits::{self, Fit, Fits, PARTIAL};
+use fixfly_benchmarks::support::{self, ItemSupport, PARTIAL_SANDBOXES, Support};
 use fixfly_benchmarks::{Item, Methods, django, python};
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Task, TestOutcome, find,
+    Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Parallel, Split, Task,
+    TestOutcome, first,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::build::on_threads;
 use super::evaluate;
 use crate::failure::Usage;
-use crate::run::{cpus, first, split};
+use crate::flags::{cpus, named, split};
+use crate::tasks::reasons;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -73,8 +75,8 @@ struct Prober {
 }
 
 pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    if !PARTIAL.contains(&flags.sandbox.as_str()) {
-        let (name, some) = (&flags.sandbox, PARTIAL.join(", "));
+    if !PARTIAL_SANDBOXES.contains(&flags.sandbox.as_str()) {
+        let (name, some) = (&flags.sandbox, PARTIAL_SANDBOXES.join(", "));
         return Err(
             Usage(format!("`{name}` supports every item; sandboxes to probe: {some}")).into()
         );
@@ -92,11 +94,11 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             return Err(Usage(sentence).into());
         }
     };
-    let file = flags.output.clone().unwrap_or_else(|| fits::file(&folder, &flags.sandbox));
+    let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
     let host = |name: &str| -> anyhow::Result<Arc<dyn Host>> {
-        let entry = find("sandbox", fixfly_sandboxes::ALL, name).map_err(Usage)?;
-        Ok((entry.open)(&HostOptions::default())?)
+        let options = HostOptions::default();
+        Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&options)?)
     };
     let prober = Prober {
         methods: Arc::new(methods),
@@ -113,38 +115,26 @@ async fn probe_all(
     file: PathBuf,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let mut known = Fits::read(&file)?;
+    let mut known = Support::read(&file)?;
     let tasks = first(prober.methods.tasks(flags.split).await?, flags.limit);
     let item = |task: &Task| prober.methods.manifest().items.iter().find(|item| item.id == task.id);
     let items: Vec<Item> = tasks.iter().filter_map(item).cloned().collect();
     let is_to_do = |(_, item): &(Task, Item)| flags.force || known.get(item).is_none();
-    let queue: VecDeque<(Task, Item)> =
-        tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
+    let to_do: Vec<(Task, Item)> = tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
     let template = "probe {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let style = ProgressStyle::with_template(template)?;
-    let bar = terminal.show(ProgressBar::new(queue.len() as u64).with_style(style));
-    let queue = Arc::new(Mutex::new(queue));
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..jobs {
-        let (prober, queue, sender) = (prober.clone(), queue.clone(), sender.clone());
-        tokio::spawn(async move {
-            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            while let Some((task, item)) = next() {
-                let fit =
-                    prober.fit(&task, &item).await.map_err(|why| format!("{}: {why}", item.id));
-                if sender.send(fit).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    drop(sender);
+    let bar = terminal.show(ProgressBar::new(to_do.len() as u64).with_style(style));
+    let probes = to_do.into_iter().map(|(task, item)| {
+        let prober = prober.clone();
+        async move { prober.probe(&task, &item).await.map_err(|why| format!("{}: {why}", item.id)) }
+    });
+    let mut probes = Parallel::new(jobs, probes);
     let mut broken = Vec::new();
-    while let Some(found) = receiver.recv().await {
+    while let Some(found) = probes.next().await {
         bar.inc(1);
-        match found {
-            Ok(fit) => {
-                known.insert(fit);
+        match found.context("an item hit a bug in fixfly; please report it")? {
+            Ok(found) => {
+                known.insert(found);
                 known.write(&file)?;
             }
             Err(why) => {
@@ -170,13 +160,13 @@ async fn probe_all(
     }
 }
 
-fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
-    let probed: Vec<&Fit> = items.iter().filter_map(|item| known.get(item)).collect();
+fn table(flags: &Flags, items: &[Item], known: &Support) -> String {
+    let probed: Vec<&ItemSupport> = items.iter().filter_map(|item| known.get(item)).collect();
     let mut unsupported = BTreeMap::<String, usize>::new();
-    for why in probed.iter().filter_map(|fit| fit.why.clone()) {
+    for why in probed.iter().filter_map(|found| found.why.clone()) {
         *unsupported.entry(why).or_default() += 1;
     }
-    let supported = probed.iter().filter(|fit| fit.why.is_none()).count();
+    let supported = probed.iter().filter(|found| found.why.is_none()).count();
     format!(
         "{} ({}): {} supports {supported} of {} items; unsupported:\n{}",
         flags.benchmark,
@@ -187,35 +177,24 @@ fn table(flags: &Flags, items: &[Item], known: &Fits) -> String {
     )
 }
 
-/// Reasons with their counts, the most frequent first.
-pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
-    const MOST: usize = 12;
-    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
-    rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
-    let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
-    rows.truncate(MOST);
-    rows.extend((rest > 0).then(|| ("other reasons".to_owned(), rest)));
-    rows.iter().map(|(why, count)| format!("  {count:5}  {why}\n")).collect()
-}
-
 impl Prober {
-    async fn fit(&self, task: &Task, item: &Item) -> Result<Fit, BenchmarkError> {
-        let fit = |why| Fit { id: item.id.clone(), hash: item.hash.clone(), why };
+    async fn probe(&self, task: &Task, item: &Item) -> Result<ItemSupport, BenchmarkError> {
+        let found = |why| ItemSupport { id: item.id.clone(), hash: item.hash.clone(), why };
         for answer in [Answer::Truth, Answer::Stub] {
             let code = self.methods.ground_truth().answer(task, answer)?;
             let probed = evaluate(&self.probed, &*self.methods, task, &code).await?;
             if answer == Answer::Truth && probed.outcome != Outcome::Passed {
-                return Ok(fit(Some(format!("the original fails: {}", first_failure(&probed)))));
+                return Ok(found(Some(format!("the original fails: {}", first_failure(&probed)))));
             }
             let local = evaluate(&self.local, &*self.methods, task, &code).await?;
             if outcomes(&probed) != outcomes(&local) {
-                return Ok(fit(Some(match answer {
+                return Ok(found(Some(match answer {
                     Answer::Truth => "the original's tests end otherwise than in local".into(),
                     Answer::Stub => "the stub's tests end otherwise than in local".into(),
                 })));
             }
         }
-        Ok(fit(None))
+        Ok(found(None))
     }
 }
 

@@ -1,21 +1,25 @@
 //! `fixfly bench verify`: checks a benchmark by its own rules.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Attempt, Benchmark, Episode, Policy, Split, Task, Templates, Tool, attempt, find,
+    Attempt, Benchmark, Episode, Parallel, Policy, SelectError, Split, Task, TaskKind, Templates,
+    Tool, attempt, first, split_supported,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use crate::run::{choices, cpus, first, now, split, supported_tasks};
+use crate::failure::Usage;
+use crate::flags::{choices, cpus, named, split};
 use crate::sandbox;
+use crate::tasks::show_unsupported;
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -79,14 +83,14 @@ struct Checked {
 
 pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let open =
-        crate::bench::methods(named(fixfly_benchmarks::ALL, "benchmark", &flags.benchmark)?)?;
+        crate::bench::methods(named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
-    let host =
-        (named(fixfly_sandboxes::ALL, "sandbox", &flags.sandbox)?.open)(&HostOptions::default())?;
+    let options = HostOptions::default();
+    let host = (named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open)(&options)?;
     let mut controls = Vec::new();
     for (name, solves) in [("oracle", true), ("null", false)] {
-        let Open::Answers(open) = &named(fixfly_policies::ALL, "policy", name)?.open else {
+        let Open::Answers(open) = &named("policy", fixfly_policies::ALL, name)?.open else {
             anyhow::bail!("the policy `{name}` is not a control")
         };
         controls.push(Control { name, solves, policy: open(benchmark.clone()) });
@@ -95,7 +99,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         controls,
         benchmark,
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
-        templates: Templates::load(None)?,
+        templates: Templates::load(TaskKind::Method, None)?,
         pool: Pool::new(host, jobs),
     });
     let clock = Instant::now();
@@ -111,14 +115,6 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-fn named<'a, F>(
-    all: &'a [fixfly_runtime::Entry<F>],
-    kind: &str,
-    name: &str,
-) -> Result<&'a fixfly_runtime::Entry<F>, crate::failure::Usage> {
-    find(kind, all, name).map_err(crate::failure::Usage)
-}
-
 async fn check_all(
     verifier: Arc<Verifier>,
     flags: &Flags,
@@ -126,35 +122,26 @@ async fn check_all(
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Checked>> {
     let tasks = verifier.benchmark.tasks(flags.split).await?;
-    let asked = (flags.sandbox.as_str(), flags.split);
-    let tasks = supported_tasks(asked, &*verifier.benchmark, tasks, terminal)?;
+    let (tasks, unsupported) = split_supported(&flags.sandbox, &*verifier.benchmark, tasks);
+    show_unsupported((&flags.sandbox, flags.split), tasks.len(), &unsupported, terminal);
+    if tasks.is_empty() && !unsupported.is_empty() {
+        let (sandbox, reasons) = (flags.sandbox.clone(), unsupported);
+        return Err(Usage(SelectError::Unsupported { sandbox, reasons }.to_string()).into());
+    }
     let tasks = first(tasks, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
-    let queue: VecDeque<Task> = (0..flags.repeat).flat_map(|_| tasks.clone()).collect();
-    let queue = Arc::new(Mutex::new(queue));
     let template = "verify {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let style = ProgressStyle::with_template(template)?;
     let bar = terminal.show(ProgressBar::new(total as u64).with_style(style));
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..jobs {
-        let (verifier, queue, sender) = (verifier.clone(), queue.clone(), sender.clone());
-        tokio::spawn(async move {
-            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            while let Some(mut task) = next() {
-                task.budget.turns = 1;
-                if sender.send(verifier.check(&task).await).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    drop(sender);
+    let tasks = (0..flags.repeat).flat_map(|_| tasks.clone());
+    let mut checks = Parallel::new(jobs, tasks.map(|task| verifier.clone().check(task)));
     let mut all = Vec::new();
-    while let Some(checked) = receiver.recv().await {
+    while let Some(checked) = checks.next().await {
+        let checked = checked.context("an item hit a bug in fixfly; please report it")?;
         bar.inc(1);
-        for fault in checked.iter().filter_map(|one: &Checked| one.fault.as_ref()) {
+        for fault in checked.iter().filter_map(|one| one.fault.as_ref()) {
             terminal.status(fault);
         }
         all.extend(checked);
@@ -166,7 +153,8 @@ async fn check_all(
 
 impl Verifier {
     /// Checks one item under every control.
-    async fn check(&self, task: &Task) -> Vec<Checked> {
+    async fn check(self: Arc<Self>, mut task: Task) -> Vec<Checked> {
+        task.budget.turns = 1;
         let mut all = Vec::new();
         for (at, control) in self.controls.iter().enumerate() {
             let with = Attempt {
@@ -176,7 +164,7 @@ impl Verifier {
                 benchmark: &*self.benchmark,
                 templates: &self.templates,
             };
-            let episode = attempt(&with, task, 0, 0, now()).await;
+            let episode = attempt(&with, &task, 0, 0, fixfly_runtime::now()).await;
             all.push(Checked {
                 id: task.id.clone(),
                 control: at,

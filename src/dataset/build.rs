@@ -4,17 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fixfly_runtime::{Recording, RunRecord, Templates, ThinkingSwitch, read_run};
-use fixfly_train::{
-    Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces,
+use fixfly_datasets::{
+    Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces, summary_text,
 };
+use fixfly_runtime::{Recording, RunRecord, TaskKind, Templates, ThinkingSwitch, read_run};
 use serde_json::Value;
 
 use super::known::{benchmark, known, original};
-use super::look;
 use crate::failure::Usage;
-use crate::run::choices;
-use crate::terminal::{Terminal, print};
+use crate::flags::choices;
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -155,7 +154,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let summary = build.write(&flags.output)?;
     terminal.status(&format!("dataset: {}", flags.output.display()));
-    print(&look::tables(&summary))
+    terminal.print(&summary_text(&summary))
 }
 
 /// The reader of the student's tokens, for `--format tokens`.
@@ -232,7 +231,7 @@ fn names(record: &RunRecord) -> Vec<String> {
 /// The student's prompts.
 fn wording(flags: &Flags, runs: &[Run]) -> Result<Templates, DatasetError> {
     if flags.prompts.is_some() {
-        return Ok(Templates::load(flags.prompts.as_deref())?);
+        return Ok(Templates::load(TaskKind::Method, flags.prompts.as_deref())?);
     }
     let first = &runs[0];
     if let Some(other) =

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use fixfly_benchmarks::source;
+use fixfly_datasets::{HeldOut, Known, Language, Run};
 use fixfly_runtime::{Answer, Benchmark, RunRecord, Split, Task};
-use fixfly_train::{HeldOut, Known, Language, Run};
 use serde_json::Value;
 
 use crate::failure::Usage;
@@ -112,7 +112,7 @@ pub(super) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String,
 /// What a build may know of the benchmark.
 pub(super) fn known<'a>(
     benchmark: &dyn Benchmark,
-    original: fixfly_train::Original<'a>,
+    original: fixfly_datasets::Original<'a>,
 ) -> anyhow::Result<Known<'a>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.context("cannot start threads")?;

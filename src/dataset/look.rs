@@ -1,11 +1,9 @@
 //! `fixfly dataset show`, `stats` and `diff`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use fixfly_runtime::Role;
-use fixfly_train::{Dataset, Line, Reader, Row, Summary};
+use fixfly_datasets::{Dataset, Reader, Row, row_text, summary_text};
 
 use super::Folder;
 use crate::failure::Usage;
@@ -67,7 +65,7 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
     let template = flags.chat_template.as_deref();
     let reader = flags.tokenizer.as_deref().map(|file| Reader::open(file, template, None));
     let reader = reader.transpose()?;
-    let shown = |row: &Row| shown(row, reader.as_ref(), color);
+    let shown = |row: &Row| row_text(row, reader.as_ref(), color);
     let mut text = String::new();
     match &flags.row {
         None => {
@@ -86,65 +84,6 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
         }
     }
     print(&text)
-}
-
-/// A row: its origin in one line, then its messages. Lines that carry loss start with
-/// `+`, and are green if colours are on.
-fn shown(row: &Row, reader: Option<&Reader>, color: bool) -> anyhow::Result<String> {
-    let paint = |code: &str, text: &str| match color {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_string(),
-    };
-    let origin = &row.origin;
-    let mut text = format!("{}\n", paint("1", &row.id));
-    let _ = writeln!(
-        text,
-        "{}, {} tokens, {}; {} of {} (sample {}), turns {:?} and {}\n",
-        row.part.name(),
-        row.tokens,
-        row.kind.name(),
-        origin.teacher,
-        origin.run,
-        origin.sample,
-        origin.failing_turns,
-        match origin.answer {
-            fixfly_train::Answer::Turn(turn) => format!("turn {turn}"),
-            fixfly_train::Answer::Original => "the original method".into(),
-        },
-    );
-    let parts: Vec<(&str, String, bool)> = match reader {
-        None => {
-            let line = |line: &Line| (role(line), format!("{}\n\n", line.content), line.loss);
-            row.messages.iter().map(line).collect()
-        }
-        Some(reader) => {
-            let headings = ["as the student sees it"].into_iter().chain(std::iter::repeat(""));
-            let sequences = reader.pieces(row)?.into_iter();
-            let headed = sequences.map(|pieces| headings.clone().zip(pieces));
-            headed.flatten().map(|(heading, (said, loss))| (heading, said, loss)).collect()
-        }
-    };
-    for (heading, said, loss) in parts {
-        if !heading.is_empty() {
-            let _ = writeln!(text, "{}", paint("1;36", heading));
-        }
-        for said in said.lines() {
-            let _ = match (loss, said) {
-                (_, "") => writeln!(text),
-                (true, said) => writeln!(text, "{}", paint("32", &format!("+ {said}"))),
-                (false, said) => writeln!(text, "  {said}"),
-            };
-        }
-    }
-    Ok(text)
-}
-
-fn role(line: &Line) -> &'static str {
-    match line.role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    }
 }
 
 #[derive(Debug, Args)]
@@ -168,61 +107,9 @@ enum Form {
 pub(crate) fn stats(flags: &Stats) -> anyhow::Result<()> {
     let summary = Dataset::open(&flags.folder.dataset)?.summary;
     print(&match flags.format {
-        Form::Table => tables(&summary),
+        Form::Table => summary_text(&summary),
         Form::Json => format!("{}\n", serde_json::to_string_pretty(&summary)?),
     })
-}
-
-/// Statistics of a dataset, in lines of a count and its name.
-pub(super) fn tables(summary: &Summary) -> String {
-    let mut text = format!("{}: {}\n", summary.recipe_name, summary.recipe.about);
-    let mut say = |title: &str, counts: Vec<(String, usize)>| {
-        if !counts.is_empty() {
-            let _ = writeln!(text, "\n{title}:");
-        }
-        for (name, count) in counts {
-            let _ = writeln!(text, "{count:>8}  {name}");
-        }
-    };
-    let owned = |counts: &std::collections::BTreeMap<String, usize>| {
-        counts.iter().map(|(name, count)| (name.clone(), *count)).collect::<Vec<_>>()
-    };
-    say("rows", summary.parts.iter().map(|(part, n)| (part.name().to_string(), *n)).collect());
-    say("kinds of episodes", owned(&summary.kinds));
-    say("teachers", owned(&summary.teachers));
-    say("sources of answers", owned(&summary.answers));
-    let [messages, learned] = summary.messages;
-    say(
-        "content",
-        vec![
-            ("tasks".into(), summary.tasks),
-            ("rows with reasoning".into(), summary.reasoned),
-            ("messages of the model".into(), messages),
-            ("of those, with loss".into(), learned),
-        ],
-    );
-    say("episodes not used", owned(&summary.left_out));
-    say("rows dropped", {
-        let mut counts = owned(&summary.dropped);
-        counts.insert(0, ("duplicates".into(), summary.duplicates));
-        counts
-    });
-    let lengths = &summary.lengths;
-    let rows = lengths.histogram.iter().map(|(limit, n)| (format!("up to {limit}"), *n)).collect();
-    say(&format!("tokens per row ({})", lengths.how), rows);
-    let audit = &summary.audit;
-    let showing = match audit.masked {
-        true => "tasks whose prompt showed such a method; it was removed",
-        false => "tasks whose prompt shows such a method word for word",
-    };
-    say(
-        &format!("leaks of the benchmark's {} methods", audit.held_out),
-        vec![
-            (format!("answers, out of {}", audit.answers), audit.leaks.len()),
-            (format!("{showing}, out of {}", audit.contexts), audit.showing),
-        ],
-    );
-    text
 }
 
 #[derive(Debug, Args)]
@@ -239,23 +126,5 @@ pub(crate) struct Diff {
 pub(crate) fn diff(flags: &Diff) -> anyhow::Result<()> {
     let (first, second) = (Dataset::open(&flags.first)?, Dataset::open(&flags.second)?);
     let difference = first.difference(&second)?;
-    let mut text = String::new();
-    let marked =
-        [("-", &difference.only_first), ("+", &difference.only_second), ("~", &difference.changed)];
-    for (mark, ids) in marked {
-        for id in ids {
-            let _ = writeln!(text, "{mark} {id}");
-        }
-    }
-    let _ = writeln!(
-        text,
-        "{} rows only in {}, {} only in {}, {} in both but changed, {} the same",
-        difference.only_first.len(),
-        flags.first.display(),
-        difference.only_second.len(),
-        flags.second.display(),
-        difference.changed.len(),
-        difference.same,
-    );
-    print(&text)
+    print(&difference.text(&flags.first, &flags.second))
 }

@@ -1,6 +1,7 @@
 //! `--gold`: checks that the instances are valid.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use fixfly_benchmarks::swebench::Graded;
@@ -13,6 +14,7 @@ use crate::terminal::{Terminal, print};
 pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let host = host(flags)?;
     let grader = flags.issues.open(flags.issues.chosen()?, &*host, terminal).await?;
+    let grader = Arc::new(grader);
     let start = Instant::now();
     let mut seen: BTreeMap<String, [Vec<Graded>; 2]> = BTreeMap::new();
     let mut broken = Vec::new();
@@ -23,7 +25,7 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
                 patch: if gold { instance.patch.clone() } else { String::new() },
                 force: flags.force || round > 0,
             });
-            let (graded, failed) = all(flags, &grader, &*host, jobs.collect(), terminal).await?;
+            let (graded, failed) = all(flags, &grader, &host, jobs.collect(), terminal).await?;
             broken.extend(failed);
             for one in graded {
                 seen.entry(one.id.clone()).or_default()[side].push(one);

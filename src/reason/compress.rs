@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use async_trait::async_trait;
 use clap::{Args, value_parser};
-use fixfly_runtime::{Completion, Message};
-use fixfly_train::{Answered, Outcome, Prompts, Said, Tokens, Trace, Traces, compressed};
+use fixfly_datasets::{Compression, Prompts, Tokens, Trace, TraceRequest, TraceRequests, Traces};
 use serde_json::json;
 
-use super::teacher::{self, Rows, Verb, Wanted};
+use super::teacher::{self, Verb};
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -47,10 +45,9 @@ pub(super) fn compress(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()>
     let all: Vec<&Trace> = traces.iter().take(flags.teacher.limit()).collect();
     let (short, long): (Vec<&Trace>, Vec<&Trace>) =
         all.iter().partition(|trace| tokens.of(trace.reasoning.trim()) <= most);
-    let wanted: Rows<'_> = Box::new(long.iter().map(|trace| {
-        let (row, reasoning) = (trace.row.clone(), trace.reasoning.clone());
-        let (prompts, tokens) = (prompts.clone(), tokens.clone());
-        Ok(Box::new(Short { row, reasoning, most, prompts, tokens }) as Box<dyn Wanted>)
+    let requests: TraceRequests<'_> = Box::new(long.iter().map(|trace| {
+        let request = Compression::new(trace, most, prompts.clone(), tokens.clone());
+        Ok(Box::new(request) as Box<dyn TraceRequest>)
     }));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start threads")?;
@@ -68,37 +65,5 @@ pub(super) fn compress(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()>
         spared: short.iter().map(|trace| &*trace.row).collect(),
         earlier: &|row| earlier.get(row).copied(),
     };
-    flags.teacher.ask(&runtime, wanted, verb, terminal)
-}
-
-/// A shorter trace for one row.
-struct Short {
-    row: String,
-    reasoning: String,
-    most: usize,
-    prompts: Arc<Prompts>,
-    tokens: Arc<Tokens>,
-}
-
-#[async_trait]
-impl Wanted for Short {
-    fn row(&self) -> &str {
-        &self.row
-    }
-
-    fn prompt(&self) -> &str {
-        "compress"
-    }
-
-    fn messages(&self, before: Option<&Answered>) -> Vec<Message> {
-        let before = before.map(|answer| self.tokens.of(answer.text.trim()));
-        let before = before.filter(|tokens| *tokens > self.most);
-        self.prompts.compress(&self.reasoning, self.most, before)
-    }
-
-    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
-        let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
-        let said = Said { text, reasoning, finish: words.generation.finish };
-        Ok(compressed(said, self.most, &self.tokens))
-    }
+    flags.teacher.ask(&runtime, requests, verb, terminal)
 }

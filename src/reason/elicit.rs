@@ -7,21 +7,20 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
+use fixfly_datasets::{
+    Dataset, ELICITATIONS, Elicitation, Prompts, TaskTests, TraceRequest, TraceRequests,
+};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, Budget, Call, Completion, Host, Message, Policy, PolicyError,
-    Split, Task, Templates, Tool, View, attempt,
+    Action, Attempt, Benchmark, Budget, Call, Host, Policy, PolicyError, Split, Task, TaskKind,
+    Templates, Tool, View, attempt,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
-use fixfly_train::{
-    Answered, Dataset, ELICITATIONS, Outcome, Prompts, Question, Said, elicited, final_code,
-    same_code,
-};
 use serde_json::json;
 
-use super::teacher::{self, Rows, Verb, Wanted};
+use super::teacher::{self, Verb};
 use crate::dataset::Python;
 use crate::failure::Usage;
-use crate::run::{choices, now};
+use crate::flags::{choices, named};
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -71,7 +70,7 @@ enum Accept {
 }
 
 pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let by = fixfly_runtime::find("prompt", ELICITATIONS, &flags.prompt).map_err(Usage)?.name;
+    let by = named("prompt", ELICITATIONS, &flags.prompt)?.name;
     let dataset = Dataset::open(&flags.dataset)?;
     if dataset.summary.reasoned > 0 {
         let folder = flags.dataset.display();
@@ -90,13 +89,13 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let limit = flags.teacher.limit();
     let ids = dataset.rows()?.take(limit).map(|row| row.map(|row| row.id));
     let rows = ids.collect::<Result<Vec<_>, _>>()?;
-    let wanted: Rows<'_> = Box::new(dataset.rows()?.take(limit).map(|row| {
-        let row = row?;
-        let question = Question::of(&row);
-        let prompt = prompts.of_question(by, &question).to_string();
-        let (prompts, bench, task) = (prompts.clone(), bench.clone(), row.origin.task);
-        Ok(Box::new(Trace { row: row.id, task, prompt, question, prompts, bench })
-            as Box<dyn Wanted>)
+    let accept = match &bench {
+        None => fixfly_datasets::Accept::Same(Arc::new(Python)),
+        Some(bench) => fixfly_datasets::Accept::Tests(bench.clone()),
+    };
+    let requests: TraceRequests<'_> = Box::new(dataset.rows()?.take(limit).map(|row| {
+        let request = Elicitation::new(row?, by, prompts.clone(), accept.clone());
+        Ok(Box::new(request) as Box<dyn TraceRequest>)
     }));
     let about = json!({
         "verb": "elicit",
@@ -105,55 +104,13 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         "accept": format!("{:?}", flags.accept).to_lowercase(),
     });
     let verb = Verb { about, rows, spared: HashSet::new(), earlier: &|_| None };
-    let ended = flags.teacher.ask(&runtime, wanted, verb, terminal);
+    let ended = flags.teacher.ask(&runtime, requests, verb, terminal);
     if let Some(bench) = bench
         && let Err(error) = runtime.block_on(bench.pool.drain())
     {
         tracing::warn!("cannot close a sandbox: {error}");
     }
     ended
-}
-
-/// A trace for one row.
-struct Trace {
-    row: String,
-    task: String,
-    prompt: String,
-    question: Question,
-    prompts: Arc<Prompts>,
-    bench: Option<Arc<Bench>>,
-}
-
-#[async_trait]
-impl Wanted for Trace {
-    fn row(&self) -> &str {
-        &self.row
-    }
-
-    fn prompt(&self) -> &str {
-        &self.prompt
-    }
-
-    fn messages(&self, _: Option<&Answered>) -> Vec<Message> {
-        self.prompts.elicit(&self.prompt, &self.question)
-    }
-
-    async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
-        let right = match (final_code(&words.text), &self.bench) {
-            (None, _) => Err("the answer contains no code"),
-            (Some(code), None) => match same_code(code, &self.question.solution, &Python) {
-                true => Ok("same code"),
-                false => Err("its code is not the given solution"),
-            },
-            (Some(code), Some(bench)) => match bench.passes(&self.task, code).await? {
-                true => Ok("tests"),
-                false => Err("its code does not pass the tests"),
-            },
-        };
-        let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
-        let said = Said { text, reasoning, finish: words.generation.finish };
-        Ok(elicited(said, right))
-    }
 }
 
 /// The benchmark and sandboxes that run the tests.
@@ -167,23 +124,30 @@ struct Bench {
 
 impl Bench {
     async fn open(flags: &Flags) -> anyhow::Result<Self> {
-        let find = |name| fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name);
-        let open = crate::bench::methods(find(&flags.benchmark).map_err(Usage)?)?;
+        let benchmark = named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?;
+        let open = crate::bench::methods(benchmark)?;
         let benchmark = open(flags.benchmark_dir.as_deref())?;
         let mut tasks = HashMap::new();
         for split in Split::ALL {
             let of = benchmark.tasks(split).await?;
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
-        let host = fixfly_runtime::find("sandbox", fixfly_sandboxes::ALL, &flags.sandbox);
-        let pool = Pool::new(
-            (host.map_err(Usage)?.open)(&HostOptions::default())?,
-            2 * flags.teacher.jobs(),
-        );
+        let host = named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?;
+        let host = (host.open)(&HostOptions::default())?;
+        let pool = Pool::new(host, 2 * flags.teacher.jobs());
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
-        Ok(Bench { benchmark, tasks, pool, tools, templates: Templates::load(None)? })
+        Ok(Bench {
+            benchmark,
+            tasks,
+            pool,
+            tools,
+            templates: Templates::load(TaskKind::Method, None)?,
+        })
     }
+}
 
+#[async_trait]
+impl TaskTests for Bench {
     /// Whether a method passes, by the verdict that an episode of one turn gets.
     async fn passes(&self, task: &str, code: &str) -> Result<bool, String> {
         let Some(task) = self.tasks.get(task) else {
@@ -200,7 +164,7 @@ impl Bench {
             benchmark: &*self.benchmark,
             templates: &self.templates,
         };
-        let episode = attempt(&with, &task, 0, 0, now()).await;
+        let episode = attempt(&with, &task, 0, 0, fixfly_runtime::now()).await;
         match episode.infrastructure_failure() {
             true => Err(format!("{:?}", episode.end)),
             false => Ok(episode.solved_at().is_some()),

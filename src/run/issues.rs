@@ -6,12 +6,10 @@ use std::path::Path;
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
-use fixfly_runtime::{History, Host, Recording, Statement, Task, find};
+use fixfly_runtime::{History, Host, IssueSpec, Recording};
 use fixfly_tools::{BUNDLES, manual};
-use serde_json::{Value, json};
 
-use super::choices;
-use crate::failure::Usage;
+use crate::flags::{choices, named};
 use crate::swebench;
 use crate::terminal::Terminal;
 
@@ -27,7 +25,7 @@ pub(super) struct Flags {
 
     /// Earlier observations to keep in the prompt: all, the last N (last:5), or the
     /// last that fit into N tokens (tokens:30000)
-    #[arg(long, value_name = "HOW", default_value = "all", value_parser = history)]
+    #[arg(long, value_name = "HOW", default_value = "all")]
     history: History,
 
     /// Maximum number of tokens of an episode, prompts and answers together
@@ -37,16 +35,6 @@ pub(super) struct Flags {
     /// Time limit of an episode, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
     time_limit: Option<u64>,
-}
-
-fn history(text: &str) -> Result<History, String> {
-    let wrong = "it must be all, last:N or tokens:N";
-    match text.split_once(':') {
-        None if text == "all" => Ok(History::All),
-        Some(("last", count)) => count.parse().map(History::Last).map_err(|_| wrong.into()),
-        Some(("tokens", count)) => count.parse().map(History::Tokens).map_err(|_| wrong.into()),
-        _ => Err(wrong.into()),
-    }
 }
 
 impl Flags {
@@ -64,40 +52,22 @@ impl Flags {
         self.instances.open(self.instances.chosen()?, host, terminal).await
     }
 
-    /// Sets the tools and limits of issue tasks.
-    pub(super) fn prepare(&self, tasks: &mut [Task], in_words: bool) -> anyhow::Result<()> {
-        let bundle = find("bundle of tools", BUNDLES, &self.tools).map_err(Usage)?;
+    /// What a run of issues needs.
+    pub(super) fn spec(&self, in_words: bool) -> anyhow::Result<IssueSpec> {
+        let bundle = named("bundle of tools", BUNDLES, &self.tools)?;
         let specs: Vec<_> = fixfly_tools::ALL
             .iter()
             .filter(|entry| bundle.open.contains(&entry.name))
             .map(|entry| (entry.open)().spec())
             .collect();
-        for task in tasks {
-            let Statement::Issue(issue) = &mut task.statement else { continue };
-            issue.history = self.history;
-            issue.manual = if in_words { manual(&specs) } else { String::new() };
-            task.tools = bundle.open.iter().map(|tool| (*tool).to_string()).collect();
-            task.budget.tokens = self.token_limit;
-            task.budget.seconds = self.time_limit;
-        }
-        Ok(())
-    }
-
-    /// Further settings that must be equal for a run to be resumed. The keys are
-    /// recorded in run.json and must not change.
-    pub(super) fn config(&self) -> BTreeMap<String, Value> {
-        let history = match self.history {
-            History::All => "all".to_string(),
-            History::Last(count) => format!("last:{count}"),
-            History::Tokens(tokens) => format!("tokens:{tokens}"),
-        };
-        let config = [
-            ("tools", json!(self.tools)),
-            ("history", json!(history)),
-            ("episode_tokens", json!(self.token_limit)),
-            ("episode_seconds", json!(self.time_limit)),
-        ];
-        config.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+        Ok(IssueSpec {
+            bundle: self.tools.clone(),
+            tools: bundle.open.iter().map(|tool| (*tool).to_string()).collect(),
+            manual: if in_words { manual(&specs) } else { String::new() },
+            history: self.history,
+            tokens: self.token_limit,
+            seconds: self.time_limit,
+        })
     }
 }
 
@@ -129,17 +99,4 @@ pub(crate) fn write_predictions(run: &Path, into: &Path, model: &str) -> anyhow:
     std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")
         .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(predictions.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn histories() {
-        assert_eq!(history("last:5"), Ok(History::Last(5)));
-        assert_eq!(history("tokens:30000"), Ok(History::Tokens(30_000)));
-        assert_eq!(history("all"), Ok(History::All));
-        assert!(history("last").is_err() && history("last:x").is_err() && history("none").is_err());
-    }
 }

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, value_parser};
-use fixfly_policies::{CallForm, KvType, Lora, Settings, Student, Teacher};
-use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
+use fixfly_runtime::{
+    CallForm, KvType, LocalModel, Lora, RemoteModel, Sampling, Settings, Thinking, ThinkingMode,
+    ThinkingSwitch,
+};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Model options")]
@@ -149,7 +151,7 @@ impl Flags {
                 Calls::Text => CallForm::Text,
                 Calls::Native => CallForm::Native,
             },
-            teacher: Teacher {
+            remote: RemoteModel {
                 profile: self.profile.clone(),
                 base_url: self.base_url.clone(),
                 api_key_env: self.api_key_env.clone(),
@@ -159,10 +161,10 @@ impl Flags {
                 run: run.to_path_buf(),
                 journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },
-            student: Student {
+            local: LocalModel {
                 loras: self.lora.clone(),
                 gpu_layers: self.gpu_layers,
-                context: self.ctx_size,
+                context_length: self.ctx_size,
                 threads: self.threads,
                 kv_type: match self.kv_cache_dtype {
                     Kv::F32 => KvType::F32,
@@ -172,6 +174,7 @@ impl Flags {
                 },
                 chat_template: self.chat_template.clone(),
                 record_tokens: self.record_tokens,
+                engine: None,
                 episodes,
             },
         }
@@ -188,22 +191,17 @@ impl Flags {
         matches!(self.tool_calls, Calls::Text)
     }
 
-    /// The spend limit of one episode.
-    pub(crate) fn cost_limit(&self) -> Option<f64> {
-        self.cost_limit
-    }
-
     fn thinking(&self) -> Thinking {
         let mode = match self.think {
-            None => ThinkingMode::Unsaid,
+            None => ThinkingMode::Default,
             Some(YesNo::Yes) => ThinkingMode::Think,
             Some(YesNo::No) => ThinkingMode::NoThink,
         };
-        let told_by = self.thinking_switch.map(|kind| match kind {
+        let switch = self.thinking_switch.map(|kind| match kind {
             SwitchKind::Prompt => ThinkingSwitch::Prompt,
             SwitchKind::Template => ThinkingSwitch::Template,
         });
-        Thinking { mode, told_by: told_by.unwrap_or_default() }
+        Thinking { mode, switch: switch.unwrap_or_default() }
     }
 }
 

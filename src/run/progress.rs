@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fixfly_runtime::Episode;
+use fixfly_runtime::{Episode, Observer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::{Terminal, readable};
@@ -24,35 +24,38 @@ enum Shown {
 const PAUSE: Duration = Duration::from_secs(10);
 
 impl Progress {
-    pub(super) fn new(terminal: &Terminal, total: usize, finished: &[Episode]) -> Self {
-        let mut tally = Tally { total, ..Tally::default() };
-        for episode in finished {
-            tally.count(episode);
-        }
-        tally.earlier = tally.done;
+    pub(super) fn new(terminal: &Terminal) -> Self {
         let now = Instant::now();
-        let shown = match terminal.is_watched() {
-            true => Shown::Bar(bar(terminal, &tally)),
-            false => Shown::Lines { last: now },
-        };
-        let progress = Progress { terminal: terminal.clone(), tally, started: now, shown };
-        if let (n @ 1.., Shown::Lines { .. }) = (progress.tally.earlier, &progress.shown) {
-            progress.terminal.status(&format!("resuming after {n} episodes"));
+        let shown = Shown::Lines { last: now };
+        Progress { terminal: terminal.clone(), tally: Tally::default(), started: now, shown }
+    }
+}
+
+impl Observer for Progress {
+    fn started(&mut self, total: usize, finished: &[Episode]) {
+        self.tally = Tally { total, ..Tally::default() };
+        for episode in finished {
+            self.tally.count(episode);
         }
-        progress
+        self.tally.earlier = self.tally.done;
+        self.started = Instant::now();
+        match (self.terminal.is_watched(), self.tally.earlier) {
+            (true, _) => self.shown = Shown::Bar(bar(&self.terminal, &self.tally)),
+            (false, 0) => {}
+            (false, n) => self.terminal.status(&format!("resuming after {n} episodes")),
+        }
     }
 
-    pub(super) fn count(&mut self, episode: &Episode) {
+    fn recorded(&mut self, episode: &Episode) {
         self.tally.count(episode);
         self.tick();
     }
 
-    pub(super) fn status(&self, line: &str) {
+    fn status(&mut self, line: &str) {
         self.terminal.status(line);
     }
 
-    /// Updates the display.
-    pub(super) fn tick(&mut self) {
+    fn tick(&mut self) {
         let line = self.tally.line(self.started.elapsed());
         match &mut self.shown {
             Shown::Bar(bar) => {
@@ -68,7 +71,7 @@ impl Progress {
     }
 
     /// Prints the final state and removes the bar.
-    pub(super) fn finish(&self) {
+    fn ended(&mut self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use fixfly_train::Method;
+use clap::Args;
+use fixfly_report::Mode;
+use fixfly_students::Method;
 use serde::Deserialize;
 
 use crate::failure::Usage;
-use crate::report::labels::Mode;
+use crate::{config, run, train};
 
 /// A sweep: the product of all of its lists.
 #[derive(Debug, Deserialize)]
@@ -200,6 +202,27 @@ impl Sweep {
         }
     }
 
+    /// Checks every table of flags, so that a mistake ends the sweep before its first
+    /// stage.
+    pub(super) fn check(&self) -> Result<(), Usage> {
+        let run = [("benchmark", &*self.benchmark), ("output", "x")];
+        let train = [("base", "x"), ("dataset", "x"), ("output", "x")];
+        for flags in [&self.run, &self.tasks, &self.attempts] {
+            parsed::<run::Flags>("run", &run, &[flags])?;
+        }
+        for flags in [&self.lora, &self.full] {
+            parsed::<train::Native>("train", &train, &[&self.train, flags])?;
+        }
+        for model in &self.model {
+            let init = [("dataset", "x"), ("output", "x")];
+            let flags = model.init.iter().collect::<Vec<_>>();
+            parsed::<train::InitFlags>("train init", &init, &flags)?;
+            let flags = model.pretrain.iter().collect::<Vec<_>>();
+            parsed::<train::Native>("train full", &train, &flags)?;
+        }
+        Ok(())
+    }
+
     fn fault(&self) -> Option<String> {
         let named = |list: &str| Some(format!("{list} is empty; name at least one"));
         if self.model.is_empty() {
@@ -224,6 +247,16 @@ impl Sweep {
         }
         (self.repeats == 0).then(|| "repeats is 0; it must be at least 1".into())
     }
+}
+
+/// Parses flags by name together with those that the sweep sets.
+fn parsed<T: Args>(verb: &str, own: &[(&str, &str)], flags: &[&toml::Table]) -> Result<(), Usage> {
+    let mut all = toml::Table::new();
+    all.extend(own.iter().map(|(key, value)| ((*key).to_string(), (*value).into())));
+    for flags in flags {
+        all.extend(flags.iter().map(|(key, value)| (key.replace('_', "-"), value.clone())));
+    }
+    config::flags::<T>(verb, &all).map(|_| ())
 }
 
 /// Names of flags in older files, and the current names.
@@ -287,36 +320,6 @@ fn rename(flags: &mut toml::Table, names: &[(&str, &str)]) {
     *flags = all.collect();
 }
 
-/// Flags as words: `max-tokens = 500` is `--max-tokens 500`, and so is `max_tokens`.
-pub(super) fn words(flags: &toml::Table) -> Result<Vec<String>, Usage> {
-    let text = |value: &toml::Value| match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Float(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let mut words = Vec::new();
-    for (key, value) in flags {
-        let flag = format!("--{}", key.replace('_', "-"));
-        let said = match value {
-            toml::Value::Boolean(true) => vec![flag],
-            toml::Value::Boolean(false) => Vec::new(),
-            toml::Value::Array(all) => {
-                let all: Option<Vec<String>> = all.iter().map(text).collect();
-                all.map(|all| vec![flag, all.join(",")]).unwrap_or_default()
-            }
-            one => text(one).map(|text| vec![flag, text]).unwrap_or_default(),
-        };
-        if said.is_empty() && *value != toml::Value::Boolean(false) {
-            return Err(Usage(format!(
-                "`{key}` is not a valid flag: give text, a number, true or a list"
-            )));
-        }
-        words.extend(said);
-    }
-    Ok(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,22 +381,11 @@ mod tests {
             &sweep.run,
             &sweep.train,
         ];
-        let all: Vec<String> = tables.iter().flat_map(|flags| words(flags).unwrap()).collect();
+        let keys: Vec<&str> = tables.iter().flat_map(|flags| flags.keys()).map(|k| &**k).collect();
         assert_eq!(
-            all.join(" "),
-            "--source-dir d --num-key-value-heads 2 --max-length 9 --task-id a --max-tokens 8 --warmup-steps 3"
+            keys.join(" "),
+            "source-dir num-key-value-heads max-length task-id max-tokens warmup-steps"
         );
-    }
-
-    #[test]
-    fn flags_are_words() {
-        let said =
-            |text: &str| words(&toml::from_str(text).unwrap()).map_err(|why| why.to_string());
-        let all = "dropout = 0.05\nepochs = 3\nmax_memory = '40GB'\nrecord_tokens = true\ntarget = ['q_proj', 'v_proj']\nx = false";
-        let expected =
-            "--dropout 0.05 --epochs 3 --max-memory 40GB --record-tokens --target q_proj,v_proj";
-        assert_eq!(said(all).unwrap().join(" "), expected);
-        assert!(said("a = { b = 1 }").unwrap_err().contains("is not a valid flag"));
     }
 
     #[test]
@@ -401,12 +393,10 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/experiments");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = files.filter(|file| file.is_file());
-        let sweeps: Vec<_> = files.map(|file| Sweep::open(&file).unwrap()).collect();
+        let sweeps: Vec<Sweep> = files.map(|file| Sweep::open(&file).unwrap()).collect();
         assert!(sweeps.len() >= 4, "{} files", sweeps.len());
         for sweep in sweeps {
-            for flags in [&sweep.train, &sweep.lora, &sweep.full, &sweep.run, &sweep.export] {
-                words(flags).unwrap();
-            }
+            sweep.check().unwrap();
         }
     }
 }

@@ -5,29 +5,38 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
-use fixfly_train::{Dataset, Recipe};
+use fixfly_datasets::{Dataset, Recipe};
 
-use super::artifacts::{ArtifactStore, Step};
+use super::artifacts::ArtifactStore;
 use super::file::Sweep;
+use super::stage::Stage;
 
 /// Maximum length of lists.
 const MOST: usize = 2;
 
 /// Tasks of the runs that stand in for teachers: enough for some to be repaired.
-const TRIED: &str = "60";
+const TRIED: i64 = 60;
 
 /// A randomly initialised model, with a context long enough for the benchmark's files.
 const INIT: &str = "hidden-size = 64\nnum-hidden-layers = 2\nnum-attention-heads = 2\nnum-key-value-heads = 1\nintermediate-size = 128\nvocab-size = 2048\nmax-position-embeddings = 32768\n";
 /// Its training rows are shorter; otherwise training would take hours.
-pub(super) const SHORT: [&str; 4] = ["--max-length", "8192", "--max-dropped", "1"];
+const SHORT: &str = "max-length = 8192\nmax-dropped = 1\n";
 const TRAIN: &str = "epochs = 2\nwarmup-steps = 1\n";
 const RUN: &str = "limit = 2\nturns = 2\nmax-tokens = 16\n";
 const TASKS: &str = "limit = 40\n";
 const BUILD: &str = "train-methods = 2\nper-method = 1\nmax-chars = 160\nrenamed-copies = 1\n";
 
+fn table(text: &str) -> toml::Table {
+    text.parse().unwrap_or_default()
+}
+
+/// Flags of the datasets.
+pub(super) fn short() -> toml::Table {
+    table(SHORT)
+}
+
 /// The sweep with random models and short lists.
 pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
-    let table = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
     let over = |flags: &mut toml::Table, text: &str| flags.extend(table(text));
     for (model, seed) in sweep.model.iter_mut().zip(0..) {
         model.base = None;
@@ -58,16 +67,15 @@ pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
 /// dataset build` takes them; runs of one turn stand in for small teachers.
 pub(super) fn teachers(
     recipe: &str,
-    runs: &dyn Fn(&str, &[&str]) -> anyhow::Result<Step>,
+    runs: &dyn Fn(&str) -> Stage,
     artifacts: &ArtifactStore,
 ) -> anyhow::Result<Vec<String>> {
     let (recipe, _) = Recipe::open(recipe)?;
     let mut named = Vec::new();
     for teacher in &recipe.teachers {
-        let turns = if teacher.name.ends_with("-nano") { "1" } else { "5" };
-        let words =
-            ["--policy", "retrieval", "--split", "train", "--limit", TRIED, "--turns", turns];
-        let run = artifacts.make(&runs(&format!("retrieval-{turns}"), &words)?)?;
+        let turns = if teacher.name.ends_with("-nano") { 1 } else { 5 };
+        let stage = runs(&format!("retrieval-{turns}")).set("limit", TRIED).set("turns", turns);
+        let run = artifacts.make(&stage)?;
         named.push(format!("{}={}", teacher.name, run.display()));
     }
     Ok(named)

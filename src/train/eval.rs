@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fixfly_runtime::read_episodes;
-use fixfly_train::Method;
-use fixfly_train::student::{Checkpoint, ExportDtype, Repairs, gguf_adapter, gguf_model};
+use fixfly_students::{Checkpoint, ExportDtype, Method, Repairs, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
 use crate::failure::{Usage, one_line};
 use crate::terminal::Terminal;
-use crate::{cli, run};
+use crate::{config, run};
 
 /// Flags that the evaluation sets itself.
 const OWN: [&str; 5] = ["policy", "split", "model", "lora", "output"];
@@ -62,7 +61,7 @@ impl<'a> Evaluation<'a> {
             );
         }
         let any = Path::new("any");
-        cli::run(&self.words(any, Some(any), any))?;
+        self.flags(any, Some(any), any)?;
         match std::fs::read_to_string(self.kept()) {
             Ok(kept) if read(&kept).ok() != Some(said) => Err(Usage(format!(
                 "{shown}: {folder} holds evaluations with other flags ({}): use those, or remove the folder to evaluate every checkpoint again",
@@ -78,15 +77,27 @@ impl<'a> Evaluation<'a> {
         self.folder.join("flags.toml")
     }
 
-    fn words(&self, model: &Path, adapter: Option<&Path>, output: &Path) -> Vec<String> {
-        let config = self.file.display().to_string();
-        let words = ["run", "--policy", "llama", "--split", "validation", "--config", &config];
-        let mut words = words.map(String::from).to_vec();
-        let paths = [("--model", Some(model)), ("--lora", adapter), ("--output", Some(output))];
+    /// The flags of the file and those that the evaluation sets.
+    fn flags(
+        &self,
+        model: &Path,
+        adapter: Option<&Path>,
+        output: &Path,
+    ) -> anyhow::Result<run::Flags> {
+        let shown = self.file.display();
+        let mut table = self
+            .text
+            .parse::<toml::Table>()
+            .map_err(|why| Usage(format!("{shown}: {}", one_line(&why.to_string()))))?;
+        table.insert("policy".into(), "llama".into());
+        table.insert("split".into(), "validation".into());
+        let paths = [("model", Some(model)), ("lora", adapter), ("output", Some(output))];
         for (flag, path) in paths {
-            words.extend(path.iter().flat_map(|path| [flag.into(), path.display().to_string()]));
+            if let Some(path) = path {
+                table.insert(flag.into(), path.display().to_string().into());
+            }
         }
-        words
+        Ok(config::flags_in_file("run", &table, (&self.file, &self.text))?)
     }
 
     /// Evaluates a checkpoint; resumes an interrupted evaluation.
@@ -97,17 +108,17 @@ impl<'a> Evaluation<'a> {
             .with_context(|| format!("cannot write {}", self.kept().display()))?;
         let output = self.folder.join(format!("step-{:06}", checkpoint.facts.step));
         let file = output.with_extension("gguf");
-        let words = match self.method {
+        let flags = match self.method {
             Method::Full => {
                 gguf_model(&checkpoint.folder, &file, ExportDtype::F16)?;
-                self.words(&file, None, &output)
+                self.flags(&file, None, &output)?
             }
             Method::Lora => {
                 gguf_adapter(&checkpoint.folder, Some(&self.base), &file)?;
-                self.words(&self.whole()?, Some(&file), &output)
+                self.flags(&self.whole()?, Some(&file), &output)?
             }
         };
-        run::record_by(&*cli::run(&words)?, None, self.terminal)?;
+        run::record(&flags, None, self.terminal)?;
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         let episodes = read_episodes(&output)?;
         let counted = episodes.iter().filter(|one| !one.infrastructure_failure());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use fixfly_train::{Method, Schedule, Settings, Target};
+use fixfly_students::{Method, Schedule, Settings, Target};
 
 use super::named;
 use crate::failure::Usage;
@@ -134,31 +134,10 @@ impl Hyper {
 
     /// The paper's defaults, overridden by the file.
     fn file(&self, method: Method) -> anyhow::Result<Settings> {
-        let settings = Settings::of(method);
-        let Some(file) = &self.settings else { return Ok(settings) };
+        let Some(file) = &self.settings else { return Ok(Settings::of(method)) };
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-        let fault = |why: String| Usage(format!("{shown}: {why}"));
-        let read: toml::Table = toml::from_str(&text).map_err(|why| fault(why.to_string()))?;
-        let serde_json::Value::Object(mut given) = serde_json::to_value(read)? else {
-            return Ok(settings);
-        };
-        Settings::rename_old_keys(&mut given);
-        let serde_json::Value::Object(mut all) = serde_json::to_value(&settings)? else {
-            return Ok(settings);
-        };
-        all.extend(given);
-        let settings: Settings =
-            serde_json::from_value(all.into()).map_err(|why| fault(why.to_string()))?;
-        match settings.method == method {
-            true => Ok(settings),
-            false => Err(fault(format!(
-                "its method is {}, not {}",
-                settings.method.name(),
-                method.name()
-            ))
-            .into()),
-        }
+        Ok(Settings::read(method, &text).map_err(|why| Usage(format!("{shown}: {why}")))?)
     }
 }
 

@@ -17,7 +17,7 @@ Examples:
 
 Writes a Hugging Face model folder: Qwen3's architecture and chat template, random
 weights, and a byte-level tokenizer trained on the dataset's messages.")]
-pub(super) struct Flags {
+pub(crate) struct Flags {
     /// Dataset folder to train the tokenizer on
     #[arg(long, value_name = "DIR")]
     dataset: PathBuf,
@@ -65,9 +65,9 @@ pub(super) struct Flags {
 }
 
 #[cfg(feature = "train")]
-pub(super) fn init(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    use fixfly_train::Dataset;
-    use fixfly_train::student::{ModelConfig, RandomInit};
+pub(crate) fn init(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    use fixfly_datasets::Dataset;
+    use fixfly_students::{ModelConfig, RandomInit};
 
     let rows = Dataset::open(&flags.dataset)?.rows()?.collect::<Result<Vec<_>, _>>()?;
     let texts = rows.into_iter().flat_map(|row| row.messages).map(|message| message.content);
@@ -92,6 +92,6 @@ pub(super) fn init(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 #[cfg(not(feature = "train"))]
-pub(super) fn init(_: &Flags, _: &Terminal) -> anyhow::Result<()> {
+pub(crate) fn init(_: &Flags, _: &Terminal) -> anyhow::Result<()> {
     Ok(crate::built::require(&[crate::built::Feature::Train])?)
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::run::Interrupts;
+use fixfly_runtime::Interrupts;
+
 use crate::terminal::Terminal;
 
 /// A flag that becomes true when the user requests a stop.

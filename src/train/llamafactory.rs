@@ -2,24 +2,18 @@
 //! Writes its files, follows its log, and collects its checkpoints as if fixfly had
 //! trained them.
 
-mod collect;
-mod files;
-
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fixfly_train::student::{Line, Record, Step};
-use fixfly_train::{Method, Precision};
-use serde::Deserialize;
+use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError};
 
 use super::hyper::Hyper;
 use super::progress::Progress;
 use super::{DTYPES, named};
-use crate::failure::Usage;
+use crate::failure::{Interrupted, Usage};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -91,27 +85,6 @@ pub(super) struct Flags {
     dry_run: bool,
 }
 
-/// The folders of a training by LLaMA-Factory.
-struct Folders {
-    output: PathBuf,
-}
-
-impl Folders {
-    /// The folder of its input.
-    fn handed(&self) -> PathBuf {
-        self.output.join("llamafactory")
-    }
-
-    /// The folder of its output.
-    fn made(&self) -> PathBuf {
-        self.handed().join("out")
-    }
-
-    fn settings(&self) -> PathBuf {
-        self.handed().join("train.yaml")
-    }
-}
-
 pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let method = flags.method;
     let settings = flags.hyper.settings(method)?;
@@ -121,108 +94,58 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         )
         .into());
     }
-    let data = files::Data::open(&flags.dataset)?;
+    let data = ShareGpt::open(&flags.dataset).map_err(usage)?;
     let base = flags.base.canonicalize();
     let base = base.with_context(|| format!("cannot read {}", flags.base.display()))?;
     let folders = (&*base, &*flags.dataset);
     let record = Record::new("llamafactory", folders, &data.hash, flags.dtype, &settings)?;
     record.keep(&flags.output)?;
-    let folders = Folders { output: flags.output.canonicalize()? };
+    let job = LlamaFactory {
+        base,
+        output: flags.output.canonicalize()?,
+        settings,
+        dtype: flags.dtype,
+        template: flags.template.clone(),
+        program: flags.program.clone(),
+        gpus: flags.gpus,
+        nodes: flags.nodes,
+        slurm: flags.slurm,
+    };
     if flags.collect {
-        return finish(&folders, method, &base);
+        return finish(&job, method);
     }
-    files::write(&folders, flags, &base, &settings, &data)?;
+    job.write(&data)?;
     if flags.dry_run || flags.slurm {
-        let file =
-            if flags.slurm { folders.handed().join("train.sbatch") } else { folders.settings() };
+        let file = if flags.slurm { job.script() } else { job.settings_file() };
         return print(&format!("{}\n", file.display()));
     }
-    follow(flags, &folders, terminal)?;
-    finish(&folders, method, &base)
+    follow(&job, terminal)?;
+    finish(&job, method)
 }
 
-/// A line of its `trainer_log.jsonl`.
-#[derive(Debug, Deserialize)]
-struct Said {
-    current_steps: usize,
-    total_steps: usize,
-    loss: Option<f64>,
-    eval_loss: Option<f64>,
-    lr: Option<f64>,
-    epoch: Option<f64>,
-    total_tokens: Option<usize>,
-}
-
-/// Converts lines of LLaMA-Factory's log to lines of fixfly's.
-#[derive(Default)]
-struct Reader {
-    tokens: usize,
-    at: Option<Instant>,
-}
-
-impl Reader {
-    fn line(&mut self, said: &Said) -> Option<Line> {
-        let epoch = said.epoch.unwrap_or(0.0);
-        if let Some(loss) = said.eval_loss {
-            return Some(Line::Validation { step: said.current_steps, epoch, loss, learned: None });
-        }
-        let seconds = self.at.replace(Instant::now()).map_or(0.0, |at| at.elapsed().as_secs_f64());
-        let all = said.total_tokens.unwrap_or(0);
-        let tokens = all.saturating_sub(std::mem::replace(&mut self.tokens, all));
-        Some(Line::Step(Step {
-            step: said.current_steps,
-            epoch,
-            loss: said.loss?,
-            rate: said.lr.unwrap_or(0.0),
-            gradient: None,
-            tokens,
-            learned: None,
-            seconds,
-        }))
+/// Faults of the input are errors of usage.
+fn usage(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Settings(why) | TrainError::Rows(why) => Usage(why).into(),
+        error => error.into(),
     }
 }
 
-/// Ends LLaMA-Factory and its child processes when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ =
-                Command::new("kill").args(["-TERM", "--", &format!("-{}", self.0.id())]).status();
-            let _ = self.0.wait();
-        }
-    }
-}
-
-fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Result<()> {
-    let said = folders.handed().join("said.txt");
-    let file =
-        std::fs::File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
-    let mut command = files::command(folders, flags)?;
-    command.stdin(Stdio::null());
-    command.stdout(file.try_clone()?).stderr(file);
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command.spawn().map_err(|why| {
-        Usage(format!(
-            "cannot run {} ({why}): pip install llamafactory==0.9.5, or name the program with --program",
-            flags.program.display()
-        ))
-    })?;
-    let (mut running, stop) = (Running(child), crate::train::interrupt::listen(terminal)?);
-    let log = folders.made().join("trainer_log.jsonl");
-    let (mut read, mut reader, mut progress) = (0, Reader::default(), None);
+fn follow(job: &LlamaFactory, terminal: &Terminal) -> anyhow::Result<()> {
+    let (mut running, stop) =
+        (job.start().map_err(usage)?, crate::train::interrupt::listen(terminal)?);
+    let mut progress = None;
     loop {
-        let ended = running.0.try_wait()?;
-        for said in news(&log, &mut read) {
-            let bar = progress.get_or_insert_with(|| Progress::new(terminal, said.total_steps, 0));
-            if let Some(line) = reader.line(&said) {
+        let ended = running.ended()?;
+        for news in running.news() {
+            let bar = progress.get_or_insert_with(|| Progress::new(terminal, news.steps, 0));
+            if let Some(line) = news.line {
                 bar.see(&line);
             }
         }
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             drop(running);
-            return Err(crate::failure::Interrupted(
+            return Err(Interrupted(
                 "stopped; run the same command again to resume from LLaMA-Factory's last checkpoint".into(),
             )
             .into());
@@ -234,8 +157,8 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
                 if !status.success() {
                     bail!(
                         "LLaMA-Factory failed with {status}: {}; see {}",
-                        last(&said),
-                        said.display()
+                        running.cause(),
+                        running.printed.display()
                     );
                 }
                 return Ok(());
@@ -244,50 +167,7 @@ fn follow(flags: &Flags, folders: &Folders, terminal: &Terminal) -> anyhow::Resu
     }
 }
 
-/// The lines of a log since it was last read.
-fn news(log: &Path, read: &mut usize) -> Vec<Said> {
-    let Ok(file) = std::fs::File::open(log) else { return Vec::new() };
-    let lines: Vec<String> =
-        BufReader::new(file).lines().map_while(Result::ok).skip(*read).collect();
-    // A partial line is read the next time.
-    let whole: Vec<Said> = lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
-    *read += whole.len();
-    whole
-}
-
-/// The last line of a program's output, as the cause of its failure.
-fn last(said: &Path) -> String {
-    let text = std::fs::read(said).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let line =
-        text.lines().rev().find(|line| line.contains("Error")).or_else(|| text.lines().last());
-    line.unwrap_or("it printed nothing").trim().to_string()
-}
-
-fn finish(folders: &Folders, method: Method, base: &Path) -> anyhow::Result<()> {
-    collect::collect(folders)?;
-    print(&super::after(&folders.output, base, method)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_is_followed_line_by_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("trainer_log.jsonl");
-        let step = r#"{"current_steps": 1, "total_steps": 4, "loss": 2.5, "lr": 1e-05, "epoch": 0.5, "total_tokens": 800}"#;
-        std::fs::write(&log, format!("{step}\n{{\"current_steps\": 2, \"tot")).unwrap();
-        let (mut read, mut reader) = (0, Reader::default());
-        let first = news(&log, &mut read);
-        assert_eq!((first.len(), read), (1, 1));
-        let Some(Line::Step(line)) = reader.line(&first[0]) else { panic!("no step") };
-        assert_eq!((line.step, line.loss, line.tokens), (1, 2.5, 800));
-        let eval = r#"{"current_steps": 2, "total_steps": 4, "eval_loss": 2.25, "epoch": 1.0}"#;
-        std::fs::write(&log, format!("{step}\n{eval}\n")).unwrap();
-        let second = news(&log, &mut read);
-        let expected = Line::Validation { step: 2, epoch: 1.0, loss: 2.25, learned: None };
-        assert_eq!(reader.line(&second[0]), Some(expected));
-    }
+fn finish(job: &LlamaFactory, method: Method) -> anyhow::Result<()> {
+    job.collect()?;
+    print(&super::after(&job.output, &job.base, method)?)
 }

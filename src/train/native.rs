@@ -4,17 +4,16 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fixfly_train::student::{
-    Checkpoint, Chunks, ComputeConfig, Job, Line, Outcome, Plan, Ready, Repairs, Sample, Watch,
-    bytes_in_words, checkpoints,
+use fixfly_students::{
+    Checkpoint, Chunks, ComputeConfig, Job, Line, Method, Outcome, Ready, Repairs, Watch,
+    checkpoints,
 };
-use fixfly_train::{Method, Precision};
 
 use super::eval::Evaluation;
 use super::progress::Progress;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
-use crate::terminal::{Terminal, is_colored, print, readable};
+use crate::terminal::{Terminal, is_colored, readable};
 
 /// Rows to show before a training.
 const SAMPLES: usize = 3;
@@ -41,7 +40,7 @@ pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyh
         None => 0,
     };
     match outcome {
-        Outcome::Done if left == 0 => print(&after(&flags.output, &flags.base, method)?),
+        Outcome::Done if left == 0 => terminal.print(&after(&flags.output, &flags.base, method)?),
         Outcome::Done if stop.load(Ordering::Relaxed) => Err(Interrupted(
             "training is complete, but stopped before all checkpoints were evaluated; run the same command again to continue"
                 .into(),
@@ -113,90 +112,10 @@ fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
     let color = is_colored(&std::io::stderr());
     let mut text = String::new();
     for sample in ready.samples(SAMPLES)? {
-        text += &shown(&sample, color);
+        text += &sample.text(color);
     }
-    text += &takes(ready.plan(), method, ready.precision());
+    text += &ready.plan().text(method, ready.precision());
     let seconds = Duration::from_secs_f64(ready.seconds()?.clamp(0.0, 1e12));
     let _ = write!(text, "  {} (estimated)", readable(seconds));
     Ok(text)
-}
-
-fn takes(plan: &Plan, method: Method, precision: Precision) -> String {
-    let dtype = match precision {
-        Precision::F32 => "f32",
-        Precision::Bf16 => "bf16",
-    };
-    let (train, validation) = plan.rows;
-    let (tokens, learned) = plan.tokens;
-    format!(
-        "{}: {} of {} parameters are trained, in {dtype}\n\
-         {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
-         {} steps ({} per epoch)  about {} of memory",
-        method.name(),
-        grouped(plan.learned),
-        grouped(plan.parameters),
-        plan.longest,
-        plan.steps,
-        plan.steps_per_epoch,
-        bytes_in_words(plan.memory),
-    )
-}
-
-/// `30,670,848`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, tail) = digits.split_at(first);
-    let threes = tail.as_bytes().chunks(3).filter_map(|three| std::str::from_utf8(three).ok());
-    let parts: Vec<&str> =
-        [head].into_iter().filter(|head| !head.is_empty()).chain(threes).collect();
-    parts.join(",")
-}
-
-/// Characters to keep at each end of a long piece.
-const SIDE: usize = 200;
-
-/// A row as text: tokens with loss are green, or between ⟦ ⟧ without colours.
-fn shown(sample: &Sample, color: bool) -> String {
-    let mut text = format!("--- {}\n", sample.row);
-    for (piece, learned) in &sample.pieces {
-        let piece = middle_out(piece);
-        text += &match (learned, color) {
-            (false, _) => piece,
-            (true, true) => format!("\u{1b}[32m{piece}\u{1b}[0m"),
-            (true, false) => format!("⟦{piece}⟧"),
-        };
-    }
-    text + "\n"
-}
-
-fn middle_out(piece: &str) -> String {
-    let count = piece.chars().count();
-    if count <= 3 * SIDE {
-        return piece.to_string();
-    }
-    let head: String = piece.chars().take(SIDE).collect();
-    let tail: String = piece.chars().skip(count - SIDE).collect();
-    format!("{head}\n[… {} characters …]\n{tail}", count - 2 * SIDE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let all = [0, 12, 123, 1234, 30_670_848].map(grouped);
-        assert_eq!(all, ["0", "12", "123", "1,234", "30,670,848"]);
-    }
-
-    #[test]
-    fn tokens_with_loss_are_marked() {
-        let pieces = vec![("<user>fix it".into(), false), ("x".repeat(700), true)];
-        let sample = Sample { row: "a".into(), pieces };
-        let side = "x".repeat(SIDE);
-        let expected = format!("--- a\n<user>fix it⟦{side}\n[… 300 characters …]\n{side}⟧\n");
-        assert_eq!(shown(&sample, false), expected);
-        assert!(shown(&sample, true).contains("\u{1b}[32mx"));
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use fixfly_train::student::{Line, Step};
+use fixfly_students::{Line, Step};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::{Terminal, readable};

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use fixfly_benchmarks::swebench::trajectory::{atif, sweagent};
-use fixfly_runtime::{Episode, Message, Recording, RunRecord, Templates, read_run, render};
+use fixfly_runtime::{
+    Episode, Message, Recording, RunRecord, TaskKind, Templates, read_run, render,
+};
 use serde_json::{Value, json};
 
 use crate::failure::Usage;
@@ -75,7 +77,7 @@ fn episodes(
         (0..recording.len()).map(|at| recording.episode(at)).collect::<Result<Vec<_>, _>>()?;
     let sampled = all.iter().any(|episode| episode.provenance.sample > 0);
     for episode in &all {
-        if episode.task.statement.issue().is_none() {
+        if episode.task.statement.kind() != TaskKind::Issue {
             return Err(Usage(format!(
                 "{} is a run on methods: only runs of `fixfly run swebench` have trajectories",
                 flags.run.display()

@@ -7,12 +7,11 @@ use anyhow::Context;
 use clap::Args;
 use fixfly_benchmarks::swebench::trajectory::{Imported, read};
 use fixfly_benchmarks::swebench::{Instance, NAME, instance};
-use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, Templates, Wording};
+use fixfly_runtime::{Machine, RunDirectory, RunRecord, SCHEMA, TaskKind, Templates, Wording};
 use serde_json::{Value, json};
 
 use crate::failure::Usage;
 use crate::run::issues::write_predictions;
-use crate::run::now;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -118,7 +117,7 @@ fn number(all: &mut [(&PathBuf, Imported)]) {
 }
 
 fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunRecord> {
-    let templates = Templates::for_issues(None)?;
+    let templates = Templates::load(TaskKind::Issue, None)?;
     let sources = all.iter().map(|(file, imported)| source(file, imported)).collect();
     let table = flags.instances.as_ref().map(|table| table.display().to_string());
     let config = [
@@ -132,7 +131,7 @@ fn record(flags: &Flags, all: &[(&PathBuf, Imported)]) -> anyhow::Result<RunReco
     Ok(RunRecord {
         schema: SCHEMA,
         fixfly: env!("CARGO_PKG_VERSION").into(),
-        started: now(),
+        started: fixfly_runtime::now(),
         config: config.into_iter().map(|(key, value)| (key.to_string(), value)).collect(),
         seed: 0,
         benchmark: [("tasks".to_string(), json!(ids(all).len()))].into(),

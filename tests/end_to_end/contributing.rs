@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fixfly_runtime::{
-    Attempt, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, Templates, Tool,
-    ToolContext, ToolError, attempt,
+    Attempt, Benchmark, BenchmarkError, Host, Observation, Outcome, Split, TaskKind, Templates,
+    Tool, ToolContext, ToolError, attempt,
 };
 use fixfly_sandboxes::HostOptions;
 use serde_json::{Value, json};
@@ -160,14 +160,14 @@ async fn the_policy_solves_a_task_of_the_benchmark_in_the_sandbox() {
         tools: &tools,
         host: &*host,
         benchmark: &*benchmark,
-        templates: &Templates::load(None).unwrap(),
+        templates: &Templates::load(TaskKind::Method, None).unwrap(),
     };
     let tasks = benchmark.tasks(Split::Benchmark).await.unwrap();
     let episode = attempt(&with, &tasks[0], 0, 0, String::new()).await;
     assert_eq!(episode.solved_at(), Some(2), "{:?}", episode.end);
     assert_eq!(episode.turns[0].observation.outcome, Outcome::Failed);
     assert!(episode.provenance.isolation.starts_with("timed: local: "));
-    assert!(!host.parts().await.is_empty(), "those of `local`");
+    assert!(!host.protections().await.is_empty(), "those of `local`");
 }
 
 #[tokio::test]

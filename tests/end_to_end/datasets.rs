@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{Role, Templates, read_episodes, render};
-use fixfly_train::Dataset;
+use fixfly_datasets::Dataset;
+use fixfly_runtime::{Role, TaskKind, Templates, read_episodes, render};
 use serde_json::Value;
 
 use crate::project::benchmark;
@@ -63,19 +63,22 @@ fn a_run_becomes_a_dataset_of_the_bytes_a_student_is_sent() {
     let (run, recipe) = (bench.run("train", "null"), bench.word("mine.toml"));
     let (first, second) = (bench.word("first"), bench.word("second"));
     let all = ["--format", "sharegpt,openai,trl"];
-    let said = printed(&[bench.build(&run, &first, &recipe), all.to_vec()].concat());
-    assert!(said.contains("       1  train\n"), "{said}");
-    assert!(said.contains("1  tasks whose prompt shows such a method word for word"), "{said}");
+    let stdout = printed(&[bench.build(&run, &first, &recipe), all.to_vec()].concat());
+    assert!(stdout.contains("       1  train\n"), "{stdout}");
+    assert!(stdout.contains("1  tasks whose prompt shows such a method word for word"), "{stdout}");
 
     let dataset = Dataset::open(Path::new(&first)).unwrap();
     let rows: Vec<_> = dataset.rows().unwrap().collect::<Result<_, _>>().unwrap();
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     let episode = read_episodes(Path::new(&run)).unwrap().remove(0);
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let sent = render(&episode.task, &episode.turns[..1], &templates);
     let (answer, prompt) = row.messages.split_last().unwrap();
     let prompt: Vec<_> = prompt.iter().map(|line| (line.role, &line.content)).collect();
-    assert_eq!(prompt, sent.iter().map(|said| (said.role, &said.content)).collect::<Vec<_>>());
+    assert_eq!(
+        prompt,
+        sent.iter().map(|message| (message.role, &message.content)).collect::<Vec<_>>()
+    );
     assert!(answer.content.contains("return sum(self.items.values())"));
     assert!(row.messages.iter().all(|line| line.loss == (line == answer)));
     assert_eq!(row.origin.failing_turns, [2]);
@@ -127,8 +130,8 @@ fn tokens_are_written_with_what_of_them_is_learned() {
     };
     let check = |more: &[&str], code: i32, expected: &str| {
         let words = build(more);
-        let (was, said) = refused(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(was == code && said.contains(expected), "{said}");
+        let (was, stderr) = refused(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(was == code && stderr.contains(expected), "{stderr}");
     };
     check(&[], 1, "has no chat template: name one with --chat-template, qwen3 or a file");
     check(&["--chat-template", "qwen9"], 1, "there is no chat template `qwen9`");
@@ -173,9 +176,12 @@ fn tokens_are_written_with_what_of_them_is_learned() {
 fn methods_of_the_benchmark_are_found_and_taken_out() {
     let bench = Bench::new();
     let (run, recipe, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
-    let said =
+    let stdout =
         printed(&[bench.build(&run, &to, &recipe), vec!["--mask-benchmark-methods"]].concat());
-    assert!(said.contains("1  tasks whose prompt showed such a method; it was removed"), "{said}");
+    assert!(
+        stdout.contains("1  tasks whose prompt showed such a method; it was removed"),
+        "{stdout}"
+    );
     let dataset = Dataset::open(Path::new(&to)).unwrap();
     let row = dataset.rows().unwrap().next().unwrap().unwrap();
     assert_eq!(row.origin.masked, ["Cart.add", "Cart.names"]);
@@ -183,10 +189,10 @@ fn methods_of_the_benchmark_are_found_and_taken_out() {
     assert!(shown.content.contains("def __init__") && !shown.content.contains("def names"));
 
     let (run, to) = (bench.run("benchmark", "oracle"), bench.word("leaks"));
-    let (code, said) = refused(&bench.build(&run, &to, &recipe));
+    let (code, stderr) = refused(&bench.build(&run, &to, &recipe));
     let why =
         "2 of 2 rows would be dropped (2: its task is of the benchmark's split), more than 10 %";
-    assert!(code == 1 && said.starts_with(why), "{said}");
+    assert!(code == 1 && stderr.starts_with(why), "{stderr}");
     assert!(!Path::new(&to).exists(), "a dataset is whole or not there");
 }
 
@@ -195,8 +201,8 @@ fn errors_of_a_build_name_the_cause_and_the_remedy() {
     let bench = Bench::new();
     let (run, mine, to) = (bench.run("train", "null"), bench.word("mine.toml"), bench.word("to"));
     let check = |words: Vec<&str>, code: i32, expected: &str| {
-        let (was, said) = refused(&words);
-        assert!(was == code && said.contains(expected), "{said}");
+        let (was, stderr) = refused(&words);
+        assert!(was == code && stderr.contains(expected), "{stderr}");
     };
     check(bench.build(&run, &to, "v4"), 2, "name the teacher of the run, as in gpt-4.1=");
     check(bench.build(&run, &to, "v9"), 1, "there is no recipe `v9`; there is: v1,");

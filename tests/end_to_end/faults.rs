@@ -74,9 +74,9 @@ fn names_that_do_not_exist() {
 
 #[test]
 fn a_benchmark_that_is_not_there() {
-    let (code, said) = refused(&["run", "django", "--policy", "null", "-o", "/nonexistent/x"]);
+    let (code, stderr) = refused(&["run", "django", "--policy", "null", "-o", "/nonexistent/x"]);
     assert_eq!(code, 1);
-    assert!(said.contains("run `fixfly bench build django` first"), "{said}");
+    assert!(stderr.contains("run `fixfly bench build django` first"), "{stderr}");
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn a_folder_that_cannot_hold_a_run() {
     fs::write(folder.path().join("thesis.tex"), "x").unwrap();
     let check = |path: &str, expected: &str| {
         let words = ["run", "python", "--benchmark-dir", bench, "--policy", "null", "-o", path];
-        let (code, said) = refused(&words);
-        assert_eq!((code, said.replace(path, "RUN").as_str()), (1, expected));
+        let (code, stderr) = refused(&words);
+        assert_eq!((code, stderr.replace(path, "RUN").as_str()), (1, expected));
     };
     check(
         folder.path().to_str().unwrap(),
@@ -115,10 +115,10 @@ fn what_one_may_not_read() {
     let Ok(output) = command.output() else {
         return; // The binary lies where nobody but its owner can start it.
     };
-    let (code, said) = sentence(output);
+    let (code, stderr) = sentence(output);
     assert_eq!(code, 1);
     assert_eq!(
-        said,
+        stderr,
         format!(
             "cannot read {}: Permission denied (os error 13); \
              change its permissions or name another folder",
@@ -131,9 +131,9 @@ fn what_one_may_not_read() {
 fn a_full_disk_under_standard_output() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let output = command(&["schema", "run"]).stdout(full).output().unwrap();
-    let (code, said) = sentence(output);
+    let (code, stderr) = sentence(output);
     assert_eq!(code, 1);
-    assert_eq!(said, "cannot write standard output: No space left on device (os error 28)");
+    assert_eq!(stderr, "cannot write standard output: No space left on device (os error 28)");
 }
 
 #[test]

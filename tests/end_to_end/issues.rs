@@ -242,8 +242,8 @@ fn repository(folder: &Path, fixture: &Fixture) -> Value {
 fn a_flaky_instance_is_named() {
     let bench = Bench::of(&[DICE]);
     let output = bench.fixfly(&["grade", "swebench", "--gold", "--repeat", "2"]).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.ends_with("\nflaky: acme__dice-1\n"), "{said}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.ends_with("\nflaky: acme__dice-1\n"), "{stdout}");
     assert!(!output.status.success());
 }
 
@@ -283,8 +283,8 @@ fn gold_patches_resolve_every_issue_and_cheats_none() {
         "-o",
         out.to_str().unwrap(),
     ];
-    let said = ended_well(bench.fixfly(&words));
-    assert!(said.contains("resolved 3 of 3 (100.0 %), 3 submitted"), "{said}");
+    let stdout = ended_well(bench.fixfly(&words));
+    assert!(stdout.contains("resolved 3 of 3 (100.0 %), 3 submitted"), "{stdout}");
     let report: Value =
         serde_json::from_str(&fs::read_to_string(out.join("oracle.fixfly.json")).unwrap()).unwrap();
     assert_eq!(

@@ -7,6 +7,7 @@ mod contributing;
 mod datasets;
 mod faults;
 mod issues;
+mod library;
 mod project;
 mod reasons;
 mod recorded;
@@ -43,7 +44,7 @@ fn printed(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The one sentence it said, and its exit code, where it did not.
+/// The exit code and the error sentence of a command that failed.
 #[track_caller]
 fn refused(words: &[&str]) -> (i32, String) {
     sentence(fixfly(words))

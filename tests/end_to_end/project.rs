@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fixfly_benchmarks::{Header, Item, Manifest, RunPath, Source, source};
-use fixfly_runtime::{DescribedBy, Split};
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{DescribedBy, Split, sha256};
 use tempfile::TempDir;
 
 const CART: &str = r#""""A shopping cart."""
@@ -89,13 +88,11 @@ fn environment(folder: &Path) {
 pub(crate) fn item(file: &str, text: &str, qualname: &str, split: Split, test: &str) -> Item {
     let methods = source::methods(text).unwrap();
     let method = methods.iter().find(|method| method.qualname == qualname).unwrap();
-    let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
-    let hash: Vec<String> = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Item {
         id: format!("{file}::{qualname}"),
         split,
         span: [method.span.start, method.span.end],
-        hash: hash.concat(),
+        hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: [test].iter().collect(),
         wider: [""; 0].iter().collect(),

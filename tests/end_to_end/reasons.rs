@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::datasets::{Bench, read};
 use crate::runs::{ended_well, wait_for_lines};
-use crate::server::{Say, Server, words};
+use crate::server::{Reply, Server, words};
 use crate::{command, printed, sentence};
 
 const RECIPE: &str = "about = 'Three of a kind.'\nloss = 'last'\n\
@@ -22,12 +22,12 @@ struct Asked {
     server: Server,
 }
 
-fn thought(reasoning: &str, text: &str) -> Say {
-    Say::Words(json!({ "content": text, "reasoning_content": reasoning }))
+fn thought(reasoning: &str, text: &str) -> Reply {
+    Reply::Message(json!({ "content": text, "reasoning_content": reasoning }))
 }
 
 impl Asked {
-    fn new(rows: &str, script: impl IntoIterator<Item = Say>) -> Asked {
+    fn new(rows: &str, script: impl IntoIterator<Item = Reply>) -> Asked {
         let bench = Bench::new();
         let folder = bench.word("");
         let words = ["run", "python", "--benchmark-dir", &folder, "--policy", "null", "--turns"];
@@ -62,7 +62,7 @@ impl Asked {
 }
 
 #[track_caller]
-fn said(mut command: Command) -> String {
+fn stdout_of(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -72,7 +72,7 @@ fn said(mut command: Command) -> String {
 fn a_trace_is_asked_for_held_against_the_solution_and_learned() {
     let leaky = "It is the sum. The solution I was given adds the values. So I add them up.";
     let asked = Asked::new("1", [thought("Hm.", OTHER), thought(leaky, RIGHT)]);
-    let table = said(asked.elicit(&[]));
+    let table = stdout_of(asked.elicit(&[]));
     insta::assert_snapshot!(table);
     let requests = asked.server.requests();
     assert_eq!(requests.len(), 2);
@@ -85,10 +85,10 @@ fn a_trace_is_asked_for_held_against_the_solution_and_learned() {
     assert_eq!((&origin["model"], &origin["prompt"]), (&json!("taught"), &json!("minimal")));
     assert_eq!((&origin["attempt"], &origin["leaks"]), (&json!(2), &json!(1)));
 
-    assert_eq!(said(asked.elicit(&[])), table, "the same command does nothing anew");
+    assert_eq!(stdout_of(asked.elicit(&[])), table, "the same command does nothing anew");
     assert_eq!(asked.server.requests().len(), 2);
     fs::remove_file(asked.bench.path("traces/answers.jsonl")).unwrap();
-    said(asked.elicit(&[]));
+    stdout_of(asked.elicit(&[]));
     assert_eq!(asked.server.requests().len(), 2, "what was paid for is in the journal");
     let (code, why) = sentence(asked.elicit(&["--prompt", "reflection"]).output().unwrap());
     assert!(code == 1 && why.contains("was made with another prompts"), "{why}");
@@ -113,7 +113,7 @@ fn a_trace_may_be_taken_for_code_that_passes_the_tests() {
     let asked = Asked::new("1", [thought("Hm.", WRONG), thought("A list, then.", OTHER)]);
     let folder = asked.bench.word("");
     let tests = ["--accept", "tests", "--benchmark", "python", "--benchmark-dir", &folder];
-    let table = said(asked.elicit(&tests));
+    let table = stdout_of(asked.elicit(&tests));
     assert!(table.contains("1    rejected: its code does not pass the tests"), "{table}");
     let trace = asked.traces("traces").remove(0);
     assert_eq!(trace["reasoning"], "A list, then.");
@@ -122,7 +122,7 @@ fn a_trace_may_be_taken_for_code_that_passes_the_tests() {
 
 #[test]
 fn a_search_that_is_killed_goes_on_and_pays_for_nothing_twice() {
-    let late = Say::Late(60_000, words(RIGHT));
+    let late = Reply::Late(60_000, words(RIGHT));
     let asked = Asked::new("3", [thought("One.", RIGHT), late, thought("More.", RIGHT)]);
     let mut child = asked.elicit(&[]).stderr(Stdio::null()).spawn().unwrap();
     wait_for_lines(&asked.bench.path("traces/answers.jsonl"), 1);
@@ -131,7 +131,7 @@ fn a_search_that_is_killed_goes_on_and_pays_for_nothing_twice() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let table = said(asked.elicit(&[]));
+    let table = stdout_of(asked.elicit(&[]));
     assert!(table.contains("3  traces accepted"), "{table}");
     assert_eq!(asked.server.requests().len(), 4, "the call under way is the only one lost");
     let thoughts: Vec<_> =
@@ -152,23 +152,23 @@ fn a_search_stops_before_it_would_cost_more() {
     );
     let before = asked.server.requests().len();
     assert!((1..3).contains(&before), "{before}");
-    let table = said(asked.elicit(&["--max-tokens", "100", "--budget", "9"]));
+    let table = stdout_of(asked.elicit(&["--max-tokens", "100", "--budget", "9"]));
     assert!(table.contains("3  traces accepted") && table.contains("  spent"), "{table}");
     assert_eq!(asked.server.requests().len(), 3);
 }
 
-/// What was said last, and the exit code.
+/// The exit code, and the last line.
 fn sentence_of(mut command: Command) -> (i32, String) {
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), said.lines().last().unwrap().to_string())
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), stderr.lines().last().unwrap().to_string())
 }
 
 #[test]
 fn a_trace_is_made_shorter_or_dropped_and_counted() {
     let long = "Okay, so the sum of all of the values is what is wanted here. ".repeat(8);
     let asked =
-        Asked::new("1", [words(&long), words("Okay, the sum."), words(&long)].map(Say::Words));
+        Asked::new("1", [words(&long), words("Okay, the sum."), words(&long)].map(Reply::Message));
     let traces = asked.bench.path("long.jsonl");
     let line =
         |row: &str, reasoning: &str| json!({ "row": row, "reasoning": reasoning }).to_string();
@@ -176,7 +176,7 @@ fn a_trace_is_made_shorter_or_dropped_and_counted() {
     fs::write(&traces, lines.join("\n")).unwrap();
     let traces = traces.display().to_string();
     let verb = ["compress", &traces, "--tokenizer", TOKENIZER, "--max-trace-tokens", "20"];
-    let table = said(asked.teacher(&verb, "short", &["--max-attempts", "2"]));
+    let table = stdout_of(asked.teacher(&verb, "short", &["--max-attempts", "2"]));
     insta::assert_snapshot!(table);
     let requests = asked.server.requests();
     assert_eq!(requests.len(), 4);

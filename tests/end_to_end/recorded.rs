@@ -66,5 +66,11 @@ fn a_run_is_reported_replayed_and_continued() {
     assert!(after.starts_with(&before), "what was recorded changed");
     let episodes = read_episodes(Path::new(run)).unwrap();
     assert_eq!(episodes.len(), 6);
-    assert!(episodes.iter().all(|episode| episode.solved()));
+    assert!(episodes.iter().all(|episode| episode.solved() && episode.patch.is_some()));
+    // Then a turn recorded its candidate as a diff, now it records the method.
+    for (at, episode) in episodes.iter().enumerate() {
+        let seen = &episode.turns[0].observation;
+        assert_eq!((seen.patch.is_some(), seen.candidate.is_some()), (at < 4, at >= 4), "{at}");
+        assert!(seen.submission().is_some());
+    }
 }

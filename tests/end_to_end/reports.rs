@@ -43,7 +43,7 @@ fn an_unreadable_run_is_named_with_its_remedy() {
     check(
         |run| fs::write(run.join("run.json"), "{").unwrap(),
         "RUN/run.json is not JSON: EOF while parsing an object at line 1 column 1; \
-         mend or remove it",
+         fix or remove it",
     );
     check(
         |run| fs::write(run.join("run.json"), "{\"schema\": 7}").unwrap(),
@@ -52,7 +52,7 @@ fn an_unreadable_run_is_named_with_its_remedy() {
     );
     check(
         |run| fs::write(run.join("episodes.jsonl"), "{\"schema\": 1}\n{}\n").unwrap(),
-        "RUN/episodes.jsonl:1 is not an episode: missing field `task`; mend or remove it",
+        "RUN/episodes.jsonl:1 is not an episode: missing field `task`; fix or remove it",
     );
 }
 

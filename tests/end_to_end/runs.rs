@@ -74,16 +74,16 @@ fn the_same_actions_give_the_same_observations() {
     let recorded = bench.runs.path().join("null").display().to_string();
     let replay = ["--policy", "replay", "--replay", &recorded, "--turns", "1"];
     ended_well(bench.run("again", &replay));
-    let said = |run: &str| -> Vec<String> {
-        let mut said: Vec<_> = bench
+    let answers = |run: &str| -> Vec<String> {
+        let mut all: Vec<_> = bench
             .episodes(run)
             .into_iter()
             .map(|e| format!("{} {:?}", e.task.id, e.turns[0].observation))
             .collect();
-        said.sort();
-        said
+        all.sort();
+        all
     };
-    assert_eq!(said("null"), said("again"));
+    assert_eq!(answers("null"), answers("again"));
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_finished_run_is_not_run_again_and_another_one_not_mixed_in() {
     ended_well(bench.run("x", &["--policy", "oracle", "--jobs", "1"]));
     assert_eq!(fs::read(&file).unwrap(), before);
 
-    let (code, said) = sentence(bench.run("x", &["--policy", "null"]).output().unwrap());
+    let (code, stderr) = sentence(bench.run("x", &["--policy", "null"]).output().unwrap());
     assert_eq!(code, 1);
-    assert!(said.contains("(policy was \"oracle\", now \"null\")"), "{said}");
+    assert!(stderr.contains("(policy was \"oracle\", now \"null\")"), "{stderr}");
     assert_eq!(fs::read(&file).unwrap(), before);
 }
 
@@ -171,29 +171,32 @@ fn ctrl_c_finishes_what_runs_and_twice_stops_at_once() {
     let stopped = |output: Output| {
         assert_eq!(output.status.code(), Some(130));
         assert!(output.stdout.is_empty());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("finishing 1 episode; press Ctrl-C again to stop at once"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.lines().last().unwrap().contains("run the same command again to resume"),
-            "{said}"
+            stderr.contains("finishing 1 episode; press Ctrl-C again to stop at once"),
+            "{stderr}"
         );
-        said
+        assert!(
+            stderr.lines().last().unwrap().contains("run the same command again to resume"),
+            "{stderr}"
+        );
+        stderr
     };
     let child = slow(&bench);
     wait_for_lines(&file, 1);
     send(&child, "-INT");
-    let said = stopped(child.wait_with_output().unwrap());
+    let stderr = stopped(child.wait_with_output().unwrap());
     assert_eq!(lines(&file), 2, "the episode under way is recorded");
-    assert!(said.contains("stopped with 4 episodes left"), "{said}");
+    assert!(stderr.contains("stopped with 4 episodes left"), "{stderr}");
 
     let child = slow(&bench);
     wait_for_lines(&file, 3);
     send(&child, "-INT");
     sleep(Duration::from_millis(100));
     send(&child, "-TERM");
-    let said = stopped(child.wait_with_output().unwrap());
+    let stderr = stopped(child.wait_with_output().unwrap());
     assert_eq!(lines(&file), 3, "the episode under way is dropped");
-    assert!(said.contains("stopped with 3 episodes left"), "{said}");
+    assert!(stderr.contains("stopped with 3 episodes left"), "{stderr}");
 }
 
 /// Runs the command on a disk of 16 kB, and again after it has grown. The disk
@@ -223,9 +226,9 @@ fn a_full_disk_stops_a_run_and_room_continues_it() {
     if !output.stdout.starts_with(b"first") {
         return; // Only root may make a disk.
     }
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    let (codes, episodes) = said.split_once("then 0\n").unwrap();
+    let (codes, episodes) = stdout.split_once("then 0\n").unwrap();
     assert_eq!(codes, "first 1\n", "{errors}");
     assert_eq!(episodes.lines().count(), 12, "{errors}");
     assert!(errors.contains("episodes.jsonl: No space left on device (os error 28); free some"));
@@ -237,9 +240,9 @@ fn one_run_has_one_writer() {
     let bench = Bench::new(0.3);
     let mut child = slow(&bench);
     wait_for_lines(&bench.runs.path().join("slow/episodes.jsonl"), 1);
-    let (code, said) = sentence(slow(&bench).wait_with_output().unwrap());
+    let (code, stderr) = sentence(slow(&bench).wait_with_output().unwrap());
     assert_eq!(code, 1);
-    assert!(said.contains("is in use by another fixfly process"), "{said}");
+    assert!(stderr.contains("is in use by another fixfly process"), "{stderr}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -20,11 +20,11 @@ const EXTENSIONS: [&str; 2] = ["chat_template_kwargs", "top_k"];
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub(crate) enum Say {
+pub(crate) enum Reply {
     /// A message, whole or as a stream, as was asked.
-    Words(Value),
+    Message(Value),
     /// Why it stopped, with the message.
-    Until(&'static str, Value),
+    Finish(&'static str, Value),
     /// A status with a header and a body.
     Status(u16, Option<(&'static str, &'static str)>, &'static str),
     /// 200, but of this type and text.
@@ -42,15 +42,15 @@ pub(crate) enum Say {
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
-    heard: Arc<Mutex<Heard>>,
+    state: Arc<Mutex<ServerState>>,
     _runtime: tokio::runtime::Runtime,
 }
 
 #[derive(Default)]
-struct Heard {
-    script: VecDeque<Say>,
+struct ServerState {
+    script: VecDeque<Reply>,
     /// Said when the script is over.
-    last: Option<Say>,
+    last: Option<Reply>,
     requests: Vec<Value>,
     faults: Vec<String>,
 }
@@ -62,67 +62,67 @@ pub(crate) fn words(text: &str) -> Value {
 
 impl Server {
     /// Answers from the script, then with its last line for ever.
-    pub(crate) fn new(script: impl IntoIterator<Item = Say>) -> Server {
+    pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Server {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let script: VecDeque<Say> = script.into_iter().collect();
+        let script: VecDeque<Reply> = script.into_iter().collect();
         let last = script.back().cloned();
-        let heard = Arc::new(Mutex::new(Heard { script, last, ..Heard::default() }));
+        let state = Arc::new(Mutex::new(ServerState { script, last, ..ServerState::default() }));
         let routes =
-            Router::new().route("/v1/chat/completions", post(answer)).with_state(heard.clone());
+            Router::new().route("/v1/chat/completions", post(answer)).with_state(state.clone());
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Server { url, heard, _runtime: runtime }
+        Server { url, state, _runtime: runtime }
     }
 
     /// What it was sent; a request that breaks the schema fails the test.
     #[track_caller]
     pub(crate) fn requests(&self) -> Vec<Value> {
-        let heard = self.heard.lock().unwrap();
-        assert_eq!(heard.faults, Vec::<String>::new());
-        heard.requests.clone()
+        let state = self.state.lock().unwrap();
+        assert_eq!(state.faults, Vec::<String>::new());
+        state.requests.clone()
     }
 }
 
 async fn answer(
-    State(heard): State<Arc<Mutex<Heard>>>,
+    State(state): State<Arc<Mutex<ServerState>>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (say, request) = {
-        let mut heard = heard.lock().unwrap();
+    let (reply, request) = {
+        let mut state = state.lock().unwrap();
         let request: Value = serde_json::from_slice(&body).unwrap_or_default();
         if let Err(fault) = validate(&request, &headers) {
-            heard.faults.push(fault.clone());
+            state.faults.push(fault.clone());
             return plain(
                 400,
                 "application/json",
                 json!({ "error": { "message": fault } }).to_string(),
             );
         }
-        heard.requests.push(request.clone());
-        let next = heard.script.pop_front().or_else(|| heard.last.clone());
+        state.requests.push(request.clone());
+        let next = state.script.pop_front().or_else(|| state.last.clone());
         (next.unwrap(), request)
     };
     let streams = request["stream"] == true;
-    match say {
-        Say::Words(message) => said(streams, message, "stop"),
-        Say::Until(reason, message) => said(streams, message, reason),
-        Say::Late(wait, message) => {
+    match reply {
+        Reply::Message(message) => completion(streams, message, "stop"),
+        Reply::Finish(reason, message) => completion(streams, message, reason),
+        Reply::Late(wait, message) => {
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            said(streams, message, "stop")
+            completion(streams, message, "stop")
         }
-        Say::Status(status, header, text) => {
+        Reply::Status(status, header, text) => {
             let mut response = plain(status, "application/json", text.into());
             if let Some((name, value)) = header {
                 response.headers_mut().insert(name, value.parse().unwrap());
             }
             response
         }
-        Say::Raw(kind, text) => plain(200, kind, text.into()),
-        Say::Cut(text) => events(vec![Ok(event(&chunk(words(text), None)))]),
-        Say::Broken(text) => then(text, 100, Some("gone")),
-        Say::Idle(wait, text) => then(text, wait, None),
+        Reply::Raw(kind, text) => plain(200, kind, text.into()),
+        Reply::Cut(text) => events(vec![Ok(event(&chunk(words(text), None)))]),
+        Reply::Broken(text) => then(text, 100, Some("gone")),
+        Reply::Idle(wait, text) => then(text, wait, None),
     }
 }
 
@@ -191,7 +191,7 @@ fn usage(message: &Value) -> Value {
         "completion_tokens_details": { "reasoning_tokens": 0 } })
 }
 
-fn said(streams: bool, message: Value, reason: &str) -> Response {
+fn completion(streams: bool, message: Value, reason: &str) -> Response {
     if !streams {
         let usage = usage(&message);
         let mut message = message;

@@ -8,13 +8,13 @@ use fixfly_runtime::{Call, End, Episode, Finish, Limit};
 use serde_json::{Value, json};
 
 use crate::runs::{Bench, ended_well, lines, wait_for_lines};
-use crate::server::{Say, Server, words};
+use crate::server::{Reply, Server, words};
 
 const TOTAL: &str =
     "Well:\n```python\ndef total(self):\n    return sum(self.items.values())\n```\n";
 const WRONG: &str = "```python\ndef total(self):\n    return 0\n```\n";
 
-/// What a profile says of prices and patience, for tests that must not wait.
+/// A profile's prices and timeouts, for tests that must not wait.
 const PROFILE: &str = "\
 [price]
 input = 10.0
@@ -34,7 +34,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(script: impl IntoIterator<Item = Say>) -> Asked {
+    fn new(script: impl IntoIterator<Item = Reply>) -> Asked {
         let asked = Asked { bench: Bench::new(0.0), server: Server::new(script) };
         fs::write(asked.profile(), PROFILE).unwrap();
         asked
@@ -70,9 +70,9 @@ impl Asked {
     fn refused(&self, more: &[&str]) -> String {
         let output = self.command("run", more).output().unwrap();
         assert_eq!(output.status.code().filter(|code| *code != 0).map(|_| ()), Some(()));
-        let said = String::from_utf8(output.stderr).unwrap();
-        let last = said.lines().last().unwrap();
-        last.strip_prefix("error: ").unwrap_or_else(|| panic!("{said}")).to_string()
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let last = stderr.lines().last().unwrap();
+        last.strip_prefix("error: ").unwrap_or_else(|| panic!("{stderr}")).to_string()
     }
 }
 
@@ -80,7 +80,7 @@ impl Asked {
 fn a_teacher_fixes_a_method_in_its_second_turn() {
     for stream in ["yes", "no"] {
         let thoughtful = json!({ "content": TOTAL, "reasoning_content": "The sum, then." });
-        let asked = Asked::new([Say::Words(words(WRONG)), Say::Words(thoughtful)]);
+        let asked = Asked::new([Reply::Message(words(WRONG)), Reply::Message(thoughtful)]);
         let episode = asked.episode(&["--stream", stream, "--seed", "3"]);
         assert_eq!(episode.solved_at(), Some(2));
         let action = &episode.turns[1].action;
@@ -117,7 +117,7 @@ fn a_teacher_fixes_a_method_in_its_second_turn() {
 #[test]
 fn thinking_is_switched_by_the_prompt_or_by_the_template() {
     let check = |more: &[&str], kwargs: Value, last: &str| {
-        let asked = Asked::new([Say::Words(words(TOTAL))]);
+        let asked = Asked::new([Reply::Message(words(TOTAL))]);
         asked.episode(more);
         let request = asked.server.requests().remove(0);
         assert_eq!(request["chat_template_kwargs"], kwargs);
@@ -138,9 +138,9 @@ fn tools_are_called_natively_where_asked() {
     let right = json!({ "code": "def total(self):\n    return sum(self.items.values())\n" });
     let wrong = json!({ "code": "def total(self):\n    return 1\n" });
     let asked = Asked::new([
-        Say::Until("tool_calls", call("a", "{\"code\": ")),
-        Say::Until("tool_calls", call("a", &wrong.to_string())),
-        Say::Until("tool_calls", call("a", &right.to_string())),
+        Reply::Finish("tool_calls", call("a", "{\"code\": ")),
+        Reply::Finish("tool_calls", call("a", &wrong.to_string())),
+        Reply::Finish("tool_calls", call("a", &right.to_string())),
     ]);
     let episode = asked.episode(&["--tool-calls", "native"]);
     assert!(
@@ -157,29 +157,30 @@ fn tools_are_called_natively_where_asked() {
 /// What passes is asked again, as often as it takes.
 #[test]
 fn what_passes_is_asked_again() {
-    let late = Say::Late(2_500, words(TOTAL));
+    let late = Reply::Late(2_500, words(TOTAL));
     for trouble in [
-        Say::Status(500, None, "down"),
-        Say::Status(503, None, "<html>"),
-        Say::Status(408, None, "{}"),
-        Say::Status(429, None, "too many"),
-        Say::Status(429, Some(("retry-after", "1")), r#"{"error":{"message":"slow down"}}"#),
-        Say::Raw("text/html", "<html>a portal</html>"),
-        Say::Raw("application/json", "{\"choices\": [{"),
-        Say::Cut("```python\ndef total"),
-        Say::Broken("```python\ndef total"),
-        Say::Idle(2_000, "```python\ndef total"),
+        Reply::Status(500, None, "down"),
+        Reply::Status(503, None, "<html>"),
+        Reply::Status(408, None, "{}"),
+        Reply::Status(429, None, "too many"),
+        Reply::Status(429, Some(("retry-after", "1")), r#"{"error":{"message":"slow down"}}"#),
+        Reply::Raw("text/html", "<html>a portal</html>"),
+        Reply::Raw("application/json", "{\"choices\": [{"),
+        Reply::Cut("```python\ndef total"),
+        Reply::Broken("```python\ndef total"),
+        Reply::Idle(2_000, "```python\ndef total"),
         late,
     ] {
-        let stream = if matches!(&trouble, Say::Raw("application/json", _)) { "no" } else { "yes" };
-        let asked = Asked::new([trouble.clone(), Say::Words(words(TOTAL))]);
+        let stream =
+            if matches!(&trouble, Reply::Raw("application/json", _)) { "no" } else { "yes" };
+        let asked = Asked::new([trouble.clone(), Reply::Message(words(TOTAL))]);
         let episode = asked.episode(&["--stream", stream]);
         assert_eq!(episode.solved_at(), Some(1), "{trouble:?}");
         let usage = &episode.turns[0].action.usage;
         assert_eq!(usage.calls, 2, "{trouble:?}");
         let plain = 60.0 * 10e-6 + 40.0 * 1e-6 + usage.completion_tokens as f64 * 1000e-6;
         let wasted = usage.usd.unwrap() - plain;
-        let words_came = matches!(trouble, Say::Cut(_) | Say::Broken(_) | Say::Idle(..));
+        let words_came = matches!(trouble, Reply::Cut(_) | Reply::Broken(_) | Reply::Idle(..));
         assert_eq!(wasted > 1e-9, words_came, "{trouble:?} wasted {wasted}");
         assert_eq!(asked.server.requests().len(), 2);
     }
@@ -187,8 +188,8 @@ fn what_passes_is_asked_again() {
 
 #[test]
 fn a_server_asks_for_patience_and_gets_it() {
-    let busy = Say::Status(429, Some(("retry-after", "1")), "{}");
-    let asked = Asked::new([busy, Say::Words(words(TOTAL))]);
+    let busy = Reply::Status(429, Some(("retry-after", "1")), "{}");
+    let asked = Asked::new([busy, Reply::Message(words(TOTAL))]);
     let clock = std::time::Instant::now();
     asked.episode(&[]);
     assert!(clock.elapsed().as_secs_f64() > 1.0);
@@ -196,33 +197,33 @@ fn a_server_asks_for_patience_and_gets_it() {
 
 #[test]
 fn what_ends_otherwise_is_recorded_as_what_it_is() {
-    let check = |say: Say, finish: Finish, why: &str| {
-        let asked = Asked::new([say]);
+    let check = |reply: Reply, finish: Finish, why: &str| {
+        let asked = Asked::new([reply]);
         let episode = asked.episode(&["--turns", "1"]);
         let action = &episode.turns[0].action;
         assert_eq!(action.generation.as_ref().unwrap().finish, finish);
         assert!(
-            matches!(&action.call, Call::Malformed(said) if said.contains(why)),
+            matches!(&action.call, Call::Malformed(message) if message.contains(why)),
             "{:?}",
             action.call
         );
         assert!(!episode.infrastructure_failure(), "it counts as unsolved");
     };
     check(
-        Say::Until("length", words("```python\ndef total(se")),
+        Reply::Finish("length", words("```python\ndef total(se")),
         Finish::Length,
         "limit of tokens",
     );
-    check(Say::Until("content_filter", words("")), Finish::Filtered, "content filter");
-    check(Say::Words(json!({ "refusal": "I can't." })), Finish::Refused, "a refusal");
+    check(Reply::Finish("content_filter", words("")), Finish::Filtered, "content filter");
+    check(Reply::Message(json!({ "refusal": "I can't." })), Finish::Refused, "a refusal");
     let filtered =
         r#"{"error":{"message":"triggered the content_filter","code":"content_filter"}}"#;
-    check(Say::Status(400, None, filtered), Finish::Filtered, "content filter");
+    check(Reply::Status(400, None, filtered), Finish::Filtered, "content filter");
 
     let long = r#"{"error":{"message":"This model's maximum context length is 4096 tokens."}}"#;
-    let asked = Asked::new([Say::Status(400, None, long)]);
+    let asked = Asked::new([Reply::Status(400, None, long)]);
     assert_eq!(asked.episode(&[]).end, End::BudgetSpent { limit: Limit::Context });
-    let asked = Asked::new([Say::Words(words(TOTAL))]);
+    let asked = Asked::new([Reply::Message(words(TOTAL))]);
     fs::write(asked.profile(), "context = 20").unwrap();
     assert_eq!(asked.episode(&[]).end, End::BudgetSpent { limit: Limit::Context });
     assert!(asked.server.requests().is_empty(), "it cannot fit");
@@ -231,7 +232,7 @@ fn what_ends_otherwise_is_recorded_as_what_it_is() {
 #[test]
 fn a_huge_answer_is_an_answer() {
     let huge = format!("{}{TOTAL}", "so it is, and so on. ".repeat(100_000));
-    let asked = Asked::new([Say::Words(words(&huge))]);
+    let asked = Asked::new([Reply::Message(words(&huge))]);
     let episode = asked.episode(&[]);
     assert_eq!(episode.turns[0].action.text, huge);
     assert_eq!(episode.solved_at(), Some(1));
@@ -240,10 +241,10 @@ fn a_huge_answer_is_an_answer() {
 #[test]
 fn a_no_that_stands_stops_the_run_at_once() {
     let check = |status: u16, body: &'static str, expected: &[&str]| {
-        let asked = Asked::new([Say::Status(status, None, body)]);
-        let said = asked.refused(&[]);
+        let asked = Asked::new([Reply::Status(status, None, body)]);
+        let stderr = asked.refused(&[]);
         for part in expected {
-            assert!(said.contains(part), "{said}");
+            assert!(stderr.contains(part), "{stderr}");
         }
         assert_eq!(asked.server.requests().len(), 1, "asked once");
         assert!(asked.bench.episodes("run").is_empty(), "nothing to count");
@@ -262,20 +263,20 @@ fn a_no_that_stands_stops_the_run_at_once() {
 
 #[test]
 fn a_server_that_is_down_is_an_infrastructure_failure() {
-    let asked = Asked::new([Say::Status(500, None, "down")]);
-    let said = asked.refused(&[]);
-    assert!(said.contains("1 episodes failed for reasons outside the policy"), "{said}");
-    assert!(said.contains("the server answered 500: down, 4 times"), "{said}");
+    let asked = Asked::new([Reply::Status(500, None, "down")]);
+    let stderr = asked.refused(&[]);
+    assert!(stderr.contains("1 episodes failed for reasons outside the policy"), "{stderr}");
+    assert!(stderr.contains("the server answered 500: down, 4 times"), "{stderr}");
     assert!(asked.bench.episodes("run").iter().all(Episode::infrastructure_failure));
 }
 
 #[test]
 fn a_budget_is_kept_and_the_spending_is_reported() {
     // An answer of 10,000 tokens would cost $10; these cost some cents.
-    let asked = Asked::new([Say::Words(words(WRONG))]);
-    let said = asked.refused(&["--budget", "10.2", "--task-id", "*", "--jobs", "1"]);
-    assert!(said.contains("the run's budget of $10.2 does not cover the next call"), "{said}");
-    assert!(said.contains("are spent, in "), "{said}");
+    let asked = Asked::new([Reply::Message(words(WRONG))]);
+    let stderr = asked.refused(&["--budget", "10.2", "--task-id", "*", "--jobs", "1"]);
+    assert!(stderr.contains("the run's budget of $10.2 does not cover the next call"), "{stderr}");
+    assert!(stderr.contains("are spent, in "), "{stderr}");
     let bought = asked.server.requests().len();
     assert!(bought > 3, "{bought}");
     let episode = asked.refused(&["--budget", "10.2", "--task-id", "*", "--jobs", "1"]);
@@ -291,7 +292,7 @@ fn a_budget_is_kept_and_the_spending_is_reported() {
         .sum();
     assert!(spent < 1.0, "{spent}");
 
-    let asked = Asked::new([Say::Words(words(WRONG))]);
+    let asked = Asked::new([Reply::Message(words(WRONG))]);
     let episode = asked.episode(&["--cost-limit", "10.05"]);
     assert_eq!(episode.end, End::BudgetSpent { limit: Limit::Usd });
     assert!(!episode.turns.is_empty());
@@ -299,17 +300,20 @@ fn a_budget_is_kept_and_the_spending_is_reported() {
 
 #[test]
 fn a_budget_needs_a_price() {
-    let asked = Asked::new([Say::Words(words(TOTAL))]);
+    let asked = Asked::new([Reply::Message(words(TOTAL))]);
     fs::write(asked.profile(), "").unwrap();
-    let said = asked.refused(&["--budget", "1"]);
-    assert!(said.contains("the price of `m` is not known, so --budget cannot be kept"), "{said}");
+    let stderr = asked.refused(&["--budget", "1"]);
+    assert!(
+        stderr.contains("the price of `m` is not known, so --budget cannot be kept"),
+        "{stderr}"
+    );
     let episode = asked.episode(&[]);
     assert_eq!(episode.turns[0].action.usage.usd, None);
 }
 
 #[test]
 fn a_run_that_is_killed_pays_for_nothing_twice() {
-    let asked = Asked::new([Say::Late(300, words(WRONG))]);
+    let asked = Asked::new([Reply::Late(300, words(WRONG))]);
     let flags = ["--task-id", "*", "--jobs", "2", "--turns", "2"];
     let journal = asked.bench.runs.path().join("run/journal/calls.jsonl");
     let mut before = 0;

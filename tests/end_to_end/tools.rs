@@ -25,7 +25,7 @@ fn call((tool, args): (&str, Value)) -> Action {
 }
 
 #[test]
-fn changes_are_taken_back_and_flaky_tests_told_apart() {
+fn changes_are_undone_and_flaky_tests_are_recognised() {
     let bench = Bench::new();
     let null = bench.path("null").display().to_string();
     bench.run("null", &["--policy", "null", "--filter", "slug"]);

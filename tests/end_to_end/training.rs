@@ -24,10 +24,10 @@ fn stage(folder: &Path) -> (PathBuf, PathBuf) {
     fs::write(data.join("train.jsonl"), "{}\n").unwrap();
     fs::write(data.join("validation.jsonl"), "{}\n").unwrap();
     fs::write(data.join("dataset_info.json"), "{}").unwrap();
-    let told = "stage: sft\ndo_train: true\ndataset_dir: .  # this folder\ndataset: fixfly_train\n\
+    let settings = "stage: sft\ndo_train: true\ndataset_dir: .  # this folder\ndataset: fixfly_train\n\
                 eval_dataset: fixfly_validation\ntemplate: qwen3\nenable_thinking: false  # none reasons\n\
                 mask_history: true\ncutoff_len: 900\n";
-    fs::write(data.join("llamafactory.yaml"), told).unwrap();
+    fs::write(data.join("llamafactory.yaml"), settings).unwrap();
     (base, dataset)
 }
 
@@ -82,7 +82,7 @@ fn a_build_without_a_feature_says_how_to_get_it() {
 }
 
 #[test]
-fn llamafactory_is_told_everything() {
+fn llamafactory_gets_every_setting() {
     let folder = TempDir::new().unwrap();
     let (base, dataset) = stage(folder.path());
     let output = folder.path().join("student");
@@ -114,7 +114,7 @@ fn llamafactory_is_told_everything() {
         "mask_history: true",
         "cutoff_len: 1000",
     ] {
-        assert!(settings.lines().any(|said| said == line), "no `{line}`: {settings}");
+        assert!(settings.lines().any(|setting| setting == line), "no `{line}`: {settings}");
     }
     assert!(settings.contains("ds_z2_offload_config.json"), "{settings}");
     for name in [
@@ -149,7 +149,7 @@ echo '{"epoch": 1.0, "log_history": [{"step": 2, "eval_loss": 1.5}]}' > "$out/ch
 "#;
 
 #[test]
-fn llamafactory_is_followed_and_what_it_leaves_is_taken_up() {
+fn llamafactory_is_watched_and_resumed_from_its_checkpoints() {
     let folder = TempDir::new().unwrap();
     let (base, dataset) = stage(folder.path());
     let (output, program) = (folder.path().join("student"), folder.path().join("factory"));
@@ -157,10 +157,10 @@ fn llamafactory_is_followed_and_what_it_leaves_is_taken_up() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     // It is started in the student's folder, and named from here.
     let mut command = command(&words(&base, &dataset, &output, &["--program", "./factory"]));
-    let said = command.current_dir(folder.path()).output().unwrap();
+    let ended = command.current_dir(folder.path()).output().unwrap();
     let (out, errors) =
-        (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
-    assert!(said.status.success(), "{errors}");
+        (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(ended.status.success(), "{errors}");
     assert!(errors.contains("epoch 1: validation loss 1.5000"), "{errors}");
     assert!(out.contains("<- chosen") && out.contains("1.5000"), "{out}");
     assert!(output.join("checkpoints/step-000002/adapter_model.safetensors").is_file());

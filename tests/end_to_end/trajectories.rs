@@ -60,8 +60,8 @@ fn a_run_goes_out_comes_back_and_is_played_again() {
     let graded = held(&bench.path("theirs/preds.json"));
     assert_eq!(graded["acme__slug-1"]["model_patch"], preds["acme__slug-1"]["model_patch"]);
 
-    let said = ended_well(command(&["report", &path("theirs")]));
-    assert!(said.contains("1 with an ungraded patch, excluded from the solve rates"), "{said}");
+    let stdout = ended_well(command(&["report", &path("theirs")]));
+    assert!(stdout.contains("1 with an ungraded patch, excluded from the solve rates"), "{stdout}");
     let theirs = path("theirs");
     let again = bench.run(
         "again",
@@ -71,8 +71,8 @@ fn a_run_goes_out_comes_back_and_is_played_again() {
 
     fs::write(bench.path("traj/broken.traj"), "{").unwrap();
     let output = import("traj", "some").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("broken.traj: it is not JSON"), "{said}");
-    assert!(said.contains("1 of 2 files could not be read"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && stderr.contains("broken.traj: it is not JSON"), "{stderr}");
+    assert!(stderr.contains("1 of 2 files could not be read"), "{stderr}");
     assert_eq!(read_episodes(&bench.path("some")).unwrap().len(), 1);
 }

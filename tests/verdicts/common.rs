@@ -8,8 +8,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Tests, django, source};
-use fixfly_runtime::{Answer, Benchmark, DescribedBy, Observation, Sandbox, Split, Task, Verdict};
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{
+    Answer, Benchmark, DescribedBy, Evaluator, Observation, Sandbox, Split, Task, Verdict, sha256,
+};
 use tempfile::TempDir;
 
 /// The benchmark directory that `fixfly bench build django` made.
@@ -41,12 +42,11 @@ impl Django {
         let text = self.text(file);
         let methods = source::methods(&text).unwrap();
         let method = methods.iter().find(|method| method.qualname == qualname).expect(id);
-        let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
         Item {
             id: id.to_string(),
             split: Split::Benchmark,
             span: [method.span.start, method.span.end],
-            hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            hash: sha256(&text[method.span.clone()])[..16].to_string(),
             path,
             tests: tests.iter().collect(),
             wider: Tests::default(),
@@ -134,8 +134,8 @@ impl Bench {
         self.cold.evaluate(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
-    pub(crate) async fn judge(&self, id: &str, patch: &str) -> Verdict {
-        self.hot.judge(&self.tasks[id], patch, &*self.sandbox).await.unwrap()
+    pub(crate) async fn judge(&self, id: &str, candidate: &str) -> Verdict {
+        self.hot.judge(&self.tasks[id], candidate, &*self.sandbox).await.unwrap()
     }
 
     /// What both paths say; they must say the same.

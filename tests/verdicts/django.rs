@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::common::{Bench, Django, sandbox};
 use fixfly_benchmarks::{RunPath, source};
-use fixfly_runtime::{Answer, Benchmark, Outcome, Split, TestOutcome};
+use fixfly_runtime::{Answer, Benchmark, Evaluator, Outcome, Split, TestOutcome, hex};
 
 type Named = (&'static str, &'static [&'static str]);
 
@@ -139,11 +139,11 @@ async fn the_original_is_not_in_the_sandbox() {
     let truth = bench.truth(id);
     let lines: Vec<&str> = truth.lines().map(str::trim).collect();
     let secret = lines.iter().max_by_key(|line| line.len()).unwrap();
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let secret = hex(secret);
     let body = format!(
         "import gc, glob, importlib.util, inspect, linecache, os, sys, types
 super()
-secret = bytes.fromhex('{hex}')
+secret = bytes.fromhex('{secret}')
 own = sys._getframe().f_code
 texts = {{path: open(path, 'rb').read() for path in glob.glob('/src/**/*.py', recursive=True)}}
 assert len(texts) > 1000
@@ -263,10 +263,10 @@ async fn a_flush_on_the_hot_path_meets_its_own_groups_tables_only() {
     let body = "names = self.connection.introspection.table_names()
 raise AssertionError(f'{len(names)} tables, of {sorted({n.split(\"_\")[0] for n in names})}')";
     let seen = bench.both(id, &bench.with_body(id, body)).await;
-    let said = seen.text.split("AssertionError: ").last().unwrap().trim();
-    let count: usize = said.split(' ').next().unwrap().parse().expect(said);
-    assert!(count < 20, "{said}");
-    assert!(said.ends_with("of ['auth', 'django', 'transactions']"), "{said}");
+    let message = seen.text.split("AssertionError: ").last().unwrap().trim();
+    let count: usize = message.split(' ').next().unwrap().parse().expect(message);
+    assert!(count < 20, "{message}");
+    assert!(message.ends_with("of ['auth', 'django', 'transactions']"), "{message}");
 }
 
 #[tokio::test]
@@ -323,12 +323,12 @@ async fn candidates_in_every_shape_are_observations() {
         ("an import", format!("import os\n\n\n{truth}\n")),
         ("nothing", String::new()),
     ];
-    let mut told = String::new();
+    let mut observations = String::new();
     for (shape, candidate) in shapes {
         let seen = bench.both(id, &candidate).await;
-        told += &format!("== {shape}: {:?}\n{}\n", seen.outcome, seen.text);
+        observations += &format!("== {shape}: {:?}\n{}\n", seen.outcome, seen.text);
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(observations);
 }
 
 #[tokio::test]
@@ -340,7 +340,7 @@ async fn the_judge_confirms_the_original_and_refuses_the_stub() {
     for (answer, solved) in [(Answer::Truth, true), (Answer::Stub, false)] {
         let candidate = methods.ground_truth().answer(task, answer).unwrap();
         let seen = methods.evaluate(task, &candidate, &*one).await.unwrap();
-        let verdict = methods.judge(task, &seen.patch.unwrap(), &*fresh).await.unwrap();
+        let verdict = methods.judge(task, &seen.candidate.unwrap(), &*fresh).await.unwrap();
         assert_eq!((verdict.solved, verdict.exact_match), (solved, solved));
     }
 }

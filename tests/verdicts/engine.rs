@@ -13,12 +13,13 @@ use fixfly_runtime::{Boundary, End, FailureKind, read_episodes};
 const PATIENCE: usize = 3;
 
 async fn has_docker() -> bool {
-    let parts = (fixfly_sandboxes::docker::ENTRY.open)(&fixfly_sandboxes::HostOptions::default())
-        .unwrap()
-        .parts()
-        .await;
-    let lack = parts.iter().find(|part| part.is_missing());
-    lack.inspect(|part| eprintln!("skipped: {}", part.mend)).is_none()
+    let protections =
+        (fixfly_sandboxes::docker::ENTRY.open)(&fixfly_sandboxes::HostOptions::default())
+            .unwrap()
+            .protections()
+            .await;
+    let missing = protections.iter().find(|protection| protection.is_missing());
+    missing.inspect(|protection| eprintln!("skipped: {}", protection.remedy)).is_none()
 }
 
 async fn play(engine: &str, benchmark: &Path, run: &Path) -> Output {
@@ -64,9 +65,9 @@ async fn a_failing_engine_fails_the_sandbox_and_the_same_command_solves_all() {
     // Down for one attempt, and up again for the next.
     failing.store(PATIENCE, Ordering::SeqCst);
     let up = play(&between.address(), benchmark.path(), &run).await;
-    let said = String::from_utf8_lossy(&up.stderr);
-    assert!(up.status.success(), "{said}");
-    assert_eq!(said.matches("retrying the episode").count(), 1, "{said}");
+    let stderr = String::from_utf8_lossy(&up.stderr);
+    assert!(up.status.success(), "{stderr}");
+    assert_eq!(stderr.matches("retrying the episode").count(), 1, "{stderr}");
     let episodes = read_episodes(&run).unwrap();
     let solved = episodes.iter().filter(|episode| episode.solved()).count();
     assert_eq!(solved, 3, "{episodes:?}");

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Source, Tests, source};
-use fixfly_runtime::{Benchmark, DescribedBy, Split, TestOutcome, find};
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{Benchmark, DescribedBy, Evaluator, Split, TestOutcome, find, sha256};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -38,22 +37,22 @@ fn built() -> (PathBuf, String) {
     let folder = all.join("benchmark");
     let made = all.join("made");
     let of = fs::read_to_string(&made).unwrap_or_default();
-    if let Some((_, said)) = of.split_once('\n').filter(|(by, _)| *by == run) {
-        return (folder, said.to_owned());
+    if let Some((_, stdout)) = of.split_once('\n').filter(|(by, _)| *by == run) {
+        return (folder, stdout.to_owned());
     }
     let _ = fs::remove_dir_all(&folder);
     let repository = fixture("ledger").display().to_string();
     let output = folder.display().to_string();
-    let said = succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
-    fs::write(&made, format!("{run}\n{said}")).unwrap();
-    (folder, said)
+    let stdout = succeeds(&["bench", "build", "python", "--repo", &repository, "-o", &output]);
+    fs::write(&made, format!("{run}\n{stdout}")).unwrap();
+    (folder, stdout)
 }
 
 #[test]
 fn a_project_becomes_a_benchmark_that_holds() {
-    let (folder, said) = built();
+    let (folder, stdout) = built();
     let home = TempDir::new().unwrap();
-    assert!(said.contains("made by the project's build: src/ledger/_version.py"), "{said}");
+    assert!(stdout.contains("made by the project's build: src/ledger/_version.py"), "{stdout}");
     let packages = fs::read_dir(folder.join("venv/lib")).unwrap().next().unwrap().unwrap();
     assert!(!packages.path().join("site-packages/ledger").exists());
     let preload = fs::read_to_string(folder.join("preload.json")).unwrap();
@@ -77,9 +76,9 @@ fn a_project_becomes_a_benchmark_that_holds() {
         let name = split.name();
         let words =
             ["bench", "verify", "python", "--benchmark-dir", &folder, "--split", name, "-j", "2"];
-        let said = succeeds(&words);
-        assert!(said.contains(&format!("original solves {count} / {count}")), "{said}");
-        assert!(said.contains(&format!("stub solves     0 / {count}")), "{said}");
+        let stdout = succeeds(&words);
+        assert!(stdout.contains(&format!("original solves {count} / {count}")), "{stdout}");
+        assert!(stdout.contains(&format!("stub solves     0 / {count}")), "{stdout}");
     }
     for policy in ["oracle", "null", "retrieval"] {
         let run = home.path().join(policy).display().to_string();
@@ -139,14 +138,13 @@ fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)
     let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
     let all = source::methods(&text).unwrap();
     let method = all.iter().find(|method| method.qualname == qualname).unwrap();
-    let digest = Sha256::digest(&text.as_bytes()[method.span.clone()]);
     let tests = fresh(&folder, framework, file, &text);
     assert!(tests.len() > 5, "{tests:?}");
     let item = Item {
         id: format!("{file}::{qualname}"),
         split: Split::Benchmark,
         span: [method.span.start, method.span.end],
-        hash: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+        hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: tests.keys().collect(),
         wider: Tests::default(),
@@ -220,9 +218,9 @@ fn refuses(files: &[(&str, &str)], words: &[&str], expected: &str) {
     let mut all = vec!["bench", "build", "python", "--repo", &repository, "-o", &output];
     all.extend(words);
     let output = fixfly(&all);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: ") && last.contains(expected), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: ") && last.contains(expected), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -15,11 +15,11 @@ use attacks::{Attack, attack, attacks};
 use fixfly_benchmarks::Item;
 use fixfly_benchmarks::RunPath;
 #[cfg(feature = "wasm")]
-use fixfly_benchmarks::fits::{self, Fit, Fits};
+use fixfly_benchmarks::support::{self, ItemSupport, Support};
 use fixfly_runtime::{
-    Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Machine, Observation, Outcome,
-    Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn, Usage,
-    Wording, read_episodes,
+    Action, Answer, Benchmark, Budget, Call, End, Episode, Feedback, Impact, Machine, Observation,
+    Outcome, Provenance, RunDirectory, RunRecord, SCHEMA, Split, Task, TestDelta, Timings, Turn,
+    Usage, Wording, read_episodes,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -93,8 +93,8 @@ fn play(benchmark: &Path, recording: &Path, samples: usize, sandbox: &str) -> Ve
         .arg(&run)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let mut episodes = read_episodes(&run).unwrap();
     episodes.sort_by_key(|episode| episode.provenance.sample);
     episodes
@@ -110,10 +110,11 @@ fn marked(mark: &str) -> usize {
 /// What is wrong with an attack's episode, if anything is.
 fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
     let seen = &episode.turns.first()?.observation;
-    let expected = attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.says);
+    let expected =
+        attack.outcomes.contains(&seen.outcome) && seen.text.contains(&attack.observation);
     let flags = episode.verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
     let believed = match &attack.flagged {
-        // A person is told of it.
+        // A person is asked to review it.
         Some(flag) => episode.solved() && !flags.contains(flag),
         None => episode.solved(),
     };
@@ -127,9 +128,12 @@ fn fault(attack: &Attack, episode: &Episode) -> Option<String> {
 /// Whether that sandbox is there; what is missing is printed.
 async fn is_here(sandbox: &str) -> bool {
     let entry = fixfly_sandboxes::ALL.iter().find(|entry| entry.name == sandbox).unwrap();
-    let parts = (entry.open)(&fixfly_sandboxes::HostOptions::default()).unwrap().parts().await;
-    let missing = parts.iter().find(|part| part.cost == "there is no sandbox" && part.by.is_none());
-    missing.inspect(|part| eprintln!("skipped `{sandbox}`: {}", part.mend)).is_none()
+    let protections =
+        (entry.open)(&fixfly_sandboxes::HostOptions::default()).unwrap().protections().await;
+    let missing = protections
+        .iter()
+        .find(|protection| protection.impact == Impact::NoSandbox && protection.by.is_none());
+    missing.inspect(|missing| eprintln!("skipped `{sandbox}`: {}", missing.remedy)).is_none()
 }
 
 /// What attacks are played on, and the word by which what they start is known.
@@ -223,15 +227,16 @@ async fn it_is_not_solved_in_wasm_and_does_not_hurt_the_next_candidate() {
         slow <= 2 || !attack.outcomes.contains(&Outcome::TimedOut)
     });
     let stage = stage(&django, attacks).await;
-    let fit = Fit { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
-    let mut fits = Fits::default();
-    fits.insert(fit);
-    fits.write(&fits::file(stage.benchmark.path(), "wasm")).unwrap();
+    let result =
+        ItemSupport { id: stage.item.id.clone(), hash: stage.item.hash.clone(), why: None };
+    let mut supported = Support::default();
+    supported.insert(result);
+    supported.write(&support::file(stage.benchmark.path(), "wasm")).unwrap();
     for (attack, pair) in stage.play("wasm") {
         let flags = pair[0].verdict.as_ref().map_or(&[][..], |verdict| &verdict.review);
-        let told = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
+        let flagged = attack.flagged.as_ref().is_some_and(|flag| flags.contains(flag));
         let seen = pair[0].turns.first().map_or("", |turn| turn.observation.text.as_str());
-        let held = !pair[0].infrastructure_failure() && (!pair[0].solved() || told);
+        let held = !pair[0].infrastructure_failure() && (!pair[0].solved() || flagged);
         assert!(held, "{}: {:?}\n{seen}", attack.name, pair[0].end);
         solved(&pair[1], attack);
     }

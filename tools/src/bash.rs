@@ -1,7 +1,7 @@
-//! A shell whose folder, variables and functions last from call to call.
+//! A shell whose folder, variables and functions persist from call to call.
 //!
-//! Each call is a process of its own, so that a time-out kills all it started;
-//! what lasts is written down when it ends.
+//! Each call is a process of its own, so a timeout kills everything that it started. The
+//! state is saved when a call ends.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Bash;
 
-/// Seconds of a call, unless it asks for more, and at most.
+/// Timeout of a call in seconds: the default, and the maximum.
 const SECONDS: [u64; 2] = [60, 600];
-/// Bytes of output kept for clipping.
+/// Bytes of output that are kept before clipping.
 const CAP: usize = 256 << 10;
-/// How mini-swe-agent's models hand in their work: the first line of output.
+/// How mini-swe-agent's models submit: the first line of output.
 const HAND_IN: &str = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
 
 #[derive(Deserialize, JsonSchema)]
@@ -39,7 +39,7 @@ struct Arguments {
     timeout: Option<u64>,
 }
 
-/// Takes up what lasts, runs the command, and writes down what lasts.
+/// Restores the state, runs the command, and saves the state.
 const SHELL: &str = r#"
 exec 2>&1 </dev/null
 __state=$2
@@ -61,9 +61,9 @@ impl Tool for Bash {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { command, timeout } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         if command.contains('\0') {
             return Err(ToolError::Refused(
                 "`bash` was given a command with a zero byte in it".into(),
@@ -71,7 +71,7 @@ impl Tool for Bash {
         }
         let mut check = Command::new(["bash", "-n"]);
         check.stdin = command.clone().into_bytes();
-        let checked = scene.sandbox.exec(&check).await?;
+        let checked = context.sandbox.exec(&check).await?;
         if checked.status != Status::Exited(0) {
             let why = String::from_utf8_lossy(&checked.stderr);
             return Err(ToolError::Refused(format!(
@@ -85,12 +85,12 @@ impl Tool for Bash {
         shell.workdir = Some(root.to_string());
         shell.timeout = Some(Duration::from_secs(seconds));
         shell.output_cap = Some(CAP);
-        let output = scene.sandbox.exec(&shell).await?;
+        let output = context.sandbox.exec(&shell).await?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status == Status::Exited(0) && hands_in(&printed, &scene) {
-            let patch = scene.benchmark.change(scene.task, scene.sandbox).await?;
-            let text = "Handed in.".to_string();
-            return Ok(Observation { text, outcome: Outcome::Submitted, tests: None, patch });
+        if output.status == Status::Exited(0) && hands_in(&printed, &context) {
+            let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
+            let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
+            return Ok(Observation { patch, ..handed_in });
         }
         let mut text = clipped(printed.trim_end_matches('\n'), output.elided);
         let (outcome, ending) = match output.status {
@@ -109,12 +109,12 @@ impl Tool for Bash {
             text += if text.is_empty() { "" } else { "\n" };
             text += &ending;
         }
-        Ok(Observation { text, outcome, tests: None, patch: None })
+        Ok(Observation::new(outcome, text))
     }
 }
 
-/// Whether the output hands in the work, where no tool is there for it.
-fn hands_in(printed: &str, scene: &ToolContext<'_>) -> bool {
-    let has_tool = scene.task.tools.iter().any(|tool| tool == "submit");
+/// Whether the output submits the work, if there is no tool for that.
+fn hands_in(printed: &str, context: &ToolContext<'_>) -> bool {
+    let has_tool = context.task.tools.iter().any(|tool| tool == "submit");
     !has_tool && printed.trim_start().lines().next().is_some_and(|line| line.trim() == HAND_IN)
 }

@@ -1,4 +1,5 @@
-//! Tools that go together, by name, and what a model is told of them in words.
+//! Bundles: sets of tools by name, and their description for a model that calls them in
+//! text.
 
 use fixfly_runtime::{Entry, ToolSpec};
 
@@ -17,7 +18,7 @@ pub const BUNDLES: &[Entry<&[&str]>] = &[
     Entry { name: "bash-only", about: "one shell, as mini-swe-agent's", open: &["bash"] },
 ];
 
-/// How a model calls these tools in its words.
+/// Describes how to call these tools in text.
 pub fn manual(specs: &[ToolSpec]) -> String {
     let mut text = String::from(
         "To call a tool, end your turn with one call in this form, its arguments in JSON:\n\
@@ -48,7 +49,7 @@ pub fn manual(specs: &[ToolSpec]) -> String {
     text.trim_end().to_string()
 }
 
-/// `string`, or the one of several that is not `null`.
+/// The type of an argument: of several, the one that is not `null`.
 fn kind(types: &serde_json::Value) -> &str {
     match types {
         serde_json::Value::Array(several) => several
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_is_told_in_words() {
+    fn the_manuals_of_all_bundles() {
         let specs = |bundle: &Entry<&[&str]>| -> Vec<ToolSpec> {
             bundle
                 .open
@@ -84,10 +85,10 @@ mod tests {
                 .map(|entry| (entry.open)().spec())
                 .collect()
         };
-        let told: Vec<String> = BUNDLES
+        let manuals: Vec<String> = BUNDLES
             .iter()
             .map(|bundle| format!("# {}\n{}", bundle.name, manual(&specs(bundle))))
             .collect();
-        insta::assert_snapshot!("manuals", told.join("\n\n"));
+        insta::assert_snapshot!("manuals", manuals.join("\n\n"));
     }
 }

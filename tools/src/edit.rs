@@ -1,4 +1,4 @@
-//! Changes a file by exact words, and takes a change back.
+//! Changes a file by exact text, and undoes changes.
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Edit;
 
-/// Lines shown around a change.
+/// Number of lines shown around a change.
 const AROUND: usize = 4;
 
 #[derive(Deserialize, JsonSchema)]
@@ -63,16 +63,16 @@ impl Tool for Edit {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let asked: Arguments = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let path = absolute(root, &asked.path);
         let name = shown(root, &path).to_string();
-        let depth = depth(scene.turns, root, &path);
+        let depth = depth(context.turns, root, &path);
         if asked.command == What::Undo {
-            return undo(&scene, root, &path, depth).await;
+            return undo(&context, root, &path, depth).await;
         }
-        let before = match read(&scene, root, &path).await {
+        let before = match read(&context, root, &path).await {
             Ok(text) => Some(text),
             Err(ToolError::Refused(_)) if asked.command == What::Create => None,
             Err(error) => return Err(error),
@@ -87,27 +87,27 @@ impl Tool for Edit {
         };
         let Change { text, line, lines } = change.map_err(ToolError::Refused)?;
         let kept = before.as_ref().map_or_else(|| "0".to_string(), |before| format!("1{before}"));
-        scene.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
-        write(&scene, &path, &text).await?;
+        context.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
+        write(&context, &path, &text).await?;
         let from = line.saturating_sub(AROUND).max(1);
-        let mut said = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
+        let mut shown = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
         if name.ends_with(".py")
             && let Some(fault) = fault(&text)
             && before.as_deref().is_none_or(|before| self::fault(before).is_none())
         {
-            said += &format!(
+            shown += &format!(
                 "\nThe file no longer parses: {fault}. Mend it, or take the change back by `undo`.\n"
             );
         }
-        Ok(done(said))
+        Ok(done(shown))
     }
 }
 
 fn done(text: String) -> Observation {
-    Observation { text, outcome: Outcome::Done, tests: None, patch: None }
+    Observation::new(Outcome::Done, text)
 }
 
-/// A file's new text, and which of its lines changed.
+/// A file's new text, and the lines that changed.
 #[derive(Debug, PartialEq)]
 struct Change {
     text: String,
@@ -175,8 +175,8 @@ impl Arguments {
     }
 }
 
-async fn write(scene: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
-    match scene.sandbox.write(path, text.as_bytes()).await {
+async fn write(context: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
+    match context.sandbox.write(path, text.as_bytes()).await {
         Err(SandboxError::File { why, .. }) => {
             Err(ToolError::Refused(format!("{path} cannot be written: {why}")))
         }
@@ -185,7 +185,7 @@ async fn write(scene: &ToolContext<'_>, path: &str, text: &str) -> Result<(), To
 }
 
 async fn undo(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     path: &str,
     depth: usize,
@@ -195,15 +195,15 @@ async fn undo(
         return Err(ToolError::Refused(format!("{name} has no change of `edit` to take back")));
     };
     let kept =
-        String::from_utf8_lossy(&scene.sandbox.read(&backup(path, last)).await?).into_owned();
+        String::from_utf8_lossy(&context.sandbox.read(&backup(path, last)).await?).into_owned();
     match kept.strip_prefix('1') {
-        Some(before) => write(scene, path, before).await?,
-        None => drop(run(scene, root, &["rm", "-f", "--", path], 1024).await?),
+        Some(before) => write(context, path, before).await?,
+        None => drop(run(context, root, &["rm", "-f", "--", path], 1024).await?),
     }
     Ok(done(format!("{name} is as it was before its last change")))
 }
 
-/// Changes of a file that are not taken back.
+/// The number of changes of a file that have not been undone.
 fn depth(turns: &[Turn], root: &str, path: &str) -> usize {
     let edits = turns.iter().filter(|turn| turn.observation.outcome == Outcome::Done);
     edits.fold(0, |depth, turn| match &turn.action.call {
@@ -224,7 +224,7 @@ fn backup(path: &str, depth: usize) -> String {
     format!("{OWN}/edits/{flat}.{depth}")
 }
 
-/// The first thing that Python cannot read.
+/// The first syntax error of a Python text.
 fn fault(text: &str) -> Option<String> {
     let parsed = ruff_python_parser::parse_unchecked_source(text, PySourceType::Python);
     let error = parsed.errors().first()?;

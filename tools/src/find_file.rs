@@ -18,7 +18,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct FindFile;
 
-/// Names shown at most.
+/// Maximum number of names shown.
 const NAMES: usize = 100;
 
 #[derive(Deserialize, JsonSchema)]
@@ -40,12 +40,12 @@ impl Tool for FindFile {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { name, path } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let glob = matching(&name)?;
         let folder = absolute(root, path.as_deref().unwrap_or("."));
-        let all = names(&scene, root, &folder).await?;
+        let all = names(&context, root, &folder).await?;
         let all = all.into_iter().map(|name| format!("{folder}/{name}"));
         let found: Vec<String> = all
             .map(|full| shown(root, &full).to_string())
@@ -59,6 +59,6 @@ impl Tool for FindFile {
                 found[..NAMES].join("\n")
             ),
         };
-        Ok(Observation { text, outcome: Outcome::Done, tests: None, patch: None })
+        Ok(Observation::new(Outcome::Done, text))
     }
 }

@@ -1,8 +1,8 @@
-//! What a policy can do, one action a file.
+//! The actions of a policy, one tool per file.
 //!
-//! A tool reads its arguments, touches the world only through the sandbox it
-//! is given, and answers with an observation. It judges nothing: that is the
-//! benchmark's work. A new tool is a file, a `mod` line and a line in [`ALL`].
+//! A tool reads its arguments, touches the world only through the sandbox it is given, and
+//! returns an observation. It does not judge; that is the benchmark's task. A new tool is a
+//! file, a `mod` line and a line in [`ALL`].
 //!
 //! ```
 //! let entry = fixfly_runtime::find("tool", fixfly_tools::ALL, "submit_method").unwrap();
@@ -29,10 +29,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Makes a tool; there is nothing to configure.
+/// Creates a tool; there is nothing to configure.
 pub type Open = fn() -> Box<dyn Tool>;
 
-/// Every tool.
+/// All tools.
 pub const ALL: &[Entry<Open>] = &[
     submit_method::ENTRY,
     bash::ENTRY,
@@ -44,18 +44,23 @@ pub const ALL: &[Entry<Open>] = &[
     submit::ENTRY,
 ];
 
-/// The schema of a tool's arguments, without what no model needs to read.
+/// All tools, opened.
+pub fn all() -> Vec<Box<dyn Tool>> {
+    ALL.iter().map(|entry| (entry.open)()).collect()
+}
+
+/// The schema of a tool's arguments, without parts that no model needs.
 fn parameters<Arguments: JsonSchema>() -> Value {
     let mut schema = schemars::schema_for!(Arguments);
     for key in ["$schema", "title"] {
         schema.remove(key);
     }
-    // Some servers ask for it where a tool takes no argument.
+    // Some servers require `properties` even if a tool takes no argument.
     schema.ensure_object().entry("properties").or_insert_with(|| serde_json::json!({}));
     schema.to_value()
 }
 
-/// The arguments of a call; wrong ones are refused in a sentence.
+/// Parses the arguments of a call; wrong ones are refused with one sentence.
 fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arguments, ToolError> {
     if !args.is_object() {
         let why = format!("`{tool}` was called with wrong arguments: they are no object");
@@ -69,9 +74,9 @@ fn arguments<Arguments: DeserializeOwned>(tool: &str, args: Value) -> Result<Arg
 mod tests {
     use async_trait::async_trait;
     use fixfly_runtime::{
-        Benchmark, BenchmarkError, Budget, Command, DescribedBy, GroundTruth, Method, Observation,
-        Outcome, Output, Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task,
-        ToolContext, Verdict,
+        Benchmark, BenchmarkError, Budget, Command, DescribedBy, Evaluator, GroundTruth, History,
+        Issue, Method, Observation, Outcome, Output, Process, Sandbox, SandboxError, SandboxSpec,
+        Split, Statement, Task, ToolContext, Verdict,
     };
     use serde_json::json;
     use std::sync::Arc;
@@ -79,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// A benchmark that says what it was asked, in a world where nothing works.
+    /// A benchmark that returns its input, with a sandbox in which nothing works.
     struct Echo;
 
     fn broken<T>() -> Result<T, SandboxError> {
@@ -92,21 +97,8 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn evaluate(
-            &self,
-            _: &Task,
-            candidate: &str,
-            _: &dyn Sandbox,
-        ) -> Result<Observation, BenchmarkError> {
-            match candidate {
-                "break" => Ok(broken()?),
-                words => Ok(Observation {
-                    text: words.into(),
-                    outcome: Outcome::Passed,
-                    tests: None,
-                    patch: None,
-                }),
-            }
+        fn evaluator(&self) -> Option<&dyn Evaluator> {
+            Some(self)
         }
 
         async fn judge(
@@ -124,6 +116,25 @@ mod tests {
 
         fn ground_truth(&self) -> &dyn GroundTruth {
             unreachable!("a tool may not know")
+        }
+    }
+
+    #[async_trait]
+    impl Evaluator for Echo {
+        async fn evaluate(
+            &self,
+            _: &Task,
+            candidate: &str,
+            _: &dyn Sandbox,
+        ) -> Result<Observation, BenchmarkError> {
+            match candidate {
+                "break" => Ok(broken()?),
+                words => Ok(Observation::new(Outcome::Passed, words)),
+            }
+        }
+
+        fn patch(&self, _: &Task, candidate: &str) -> Result<String, BenchmarkError> {
+            Ok(candidate.into())
         }
     }
 
@@ -157,8 +168,8 @@ mod tests {
         }
     }
 
-    async fn call(tool: &dyn Tool, args: Value) -> Result<Observation, ToolError> {
-        let method = Method {
+    fn method() -> Statement {
+        Statement::Method(Method {
             file: "a.py".into(),
             class_name: "A".into(),
             name: "f".into(),
@@ -168,11 +179,29 @@ mod tests {
             described_by: DescribedBy::Nothing,
             content: String::new(),
             faulty: None,
-        };
+        })
+    }
+
+    fn issue() -> Statement {
+        Statement::Issue(Issue {
+            repo: "a/b".into(),
+            version: String::new(),
+            text: "It breaks.".into(),
+            root: "/repo".into(),
+            manual: String::new(),
+            history: History::All,
+        })
+    }
+
+    async fn call(
+        tool: &dyn Tool,
+        statement: Statement,
+        args: Value,
+    ) -> Result<Observation, ToolError> {
         let task = Task {
             id: "a.py::A.f".into(),
             benchmark: "echo".into(),
-            statement: Statement::Method(method),
+            statement,
             sandbox: SandboxSpec::default(),
             tools: ALL.iter().map(|entry| entry.name.to_string()).collect(),
             budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
@@ -208,7 +237,7 @@ mod tests {
         for entry in ALL {
             let tool = (entry.open)();
             for args in &garbage {
-                match call(&*tool, args.clone()).await {
+                match call(&*tool, method(), args.clone()).await {
                     Err(ToolError::Refused(why)) => {
                         assert!(why.contains(entry.name) && !why.contains('\n'), "{why}");
                     }
@@ -219,12 +248,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_submitted_method_goes_to_the_trial_as_it_is() {
+    async fn a_submitted_method_goes_to_the_evaluator_as_it_is() {
         let tool = (submit_method::ENTRY.open)();
         let code = "def f(self):\n    return 'ä'\n";
-        assert_eq!(call(&*tool, json!({ "code": code })).await.unwrap().text, code);
-        let broke = call(&*tool, json!({ "code": "break" })).await.unwrap_err();
+        let seen = call(&*tool, method(), json!({ "code": code })).await.unwrap();
+        assert_eq!(seen.text, code);
+        let broke = call(&*tool, method(), json!({ "code": "break" })).await.unwrap_err();
         assert!(matches!(broke, ToolError::Benchmark(BenchmarkError::Sandbox(_))));
+    }
+
+    #[tokio::test]
+    async fn a_tool_needs_a_task_and_a_benchmark_with_a_work_tree() {
+        let check = async |entry: &Entry<Open>, statement, args, expected: &str| {
+            let error = call(&*(entry.open)(), statement, args).await.unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        let none = "`submit` works on issues; this task has no work tree";
+        check(&submit::ENTRY, method(), json!({}), none).await;
+        let none = "a.py::A.f: the benchmark echo has no work trees";
+        check(&submit::ENTRY, issue(), json!({}), none).await;
+        check(&run_tests::ENTRY, issue(), json!({ "labels": ["a"] }), none).await;
     }
 
     #[test]

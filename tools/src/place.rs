@@ -1,22 +1,20 @@
-//! Where a tool works: the root of an issue's work tree, and paths below it.
+//! The root of an issue's work tree, and paths below it.
 
 use fixfly_runtime::{Command, Output, SandboxError, ToolContext, ToolError};
 
-/// What tools of issues keep for themselves, outside of the work tree.
+/// Folder for the tools' own files, outside of the work tree.
 pub(crate) const OWN: &str = "/tmp/.fixfly-tools";
-/// Characters of an observation at most.
+/// Maximum number of characters of an observation.
 pub(crate) const MOST: usize = 16_000;
 
-/// The work tree of the task; tools of issues need one.
-pub(crate) fn root<'a>(tool: &str, scene: &ToolContext<'a>) -> Result<&'a str, ToolError> {
-    let issue = scene.task.statement.issue();
-    let root = issue.map(|issue| issue.root.as_str());
-    root.ok_or_else(|| {
+/// The work tree of the task. Tools for issues need one.
+pub(crate) fn root<'a>(tool: &str, context: &ToolContext<'a>) -> Result<&'a str, ToolError> {
+    context.task.statement.work_tree().ok_or_else(|| {
         ToolError::Refused(format!("`{tool}` works on issues; this task has no work tree"))
     })
 }
 
-/// A path as a model says it, absolute inside the sandbox.
+/// Makes a model's path absolute, inside the sandbox.
 pub(crate) fn absolute(root: &str, path: &str) -> String {
     let path = path.trim();
     let path = if path.starts_with('/') { path.to_string() } else { format!("{root}/{path}") };
@@ -33,7 +31,7 @@ pub(crate) fn absolute(root: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// A path as it is shown: below the root where it is there.
+/// A path as it is shown: relative if it is below the root.
 pub(crate) fn shown<'a>(root: &str, path: &'a str) -> &'a str {
     match path.strip_prefix(root) {
         Some("") => ".",
@@ -44,7 +42,7 @@ pub(crate) fn shown<'a>(root: &str, path: &'a str) -> &'a str {
 
 /// Runs a command in the work tree.
 pub(crate) async fn run(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     argv: &[&str],
     cap: usize,
@@ -52,10 +50,10 @@ pub(crate) async fn run(
     let mut command = Command::new(argv.iter().copied());
     command.workdir = Some(root.to_string());
     command.output_cap = Some(cap);
-    scene.sandbox.exec(&command).await
+    context.sandbox.exec(&command).await
 }
 
-/// The first and the last part of a long text, and how much lies between them.
+/// Keeps the first and the last part of a long text, and states how much is left out.
 pub(crate) fn clipped(text: &str, more: u64) -> String {
     let count = text.chars().count();
     if count <= MOST && more == 0 {

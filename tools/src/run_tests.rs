@@ -1,4 +1,4 @@
-//! Runs tests by their labels and says what became of each.
+//! Runs tests by their labels and reports the result of each.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct RunTests;
 
-/// Runs of the same tests at most.
+/// Maximum number of runs of the same tests.
 const MOST: u32 = 5;
 
 #[derive(Deserialize, JsonSchema)]
@@ -45,9 +45,9 @@ impl Tool for RunTests {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { labels, again } = arguments(NAME, args)?;
-        root(NAME, &scene)?;
+        root(NAME, &context)?;
         if labels.is_empty() {
             return Err(ToolError::Refused(
                 "`run_tests` was given no label; name the tests to run".into(),
@@ -58,11 +58,11 @@ impl Tool for RunTests {
         {
             return Err(ToolError::Refused(format!("`run_tests`: {odd:?} is no label of a test")));
         }
-        let mut seen = scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?;
+        let tree = context.work_tree()?;
+        let mut seen = tree.run_tests(context.task, &labels, context.sandbox).await?;
         let mut reports = Vec::from_iter(seen.tests.clone());
         for _ in 0..again.min(MOST - 1) {
-            reports
-                .extend(scene.benchmark.run_tests(scene.task, &labels, scene.sandbox).await?.tests);
+            reports.extend(tree.run_tests(context.task, &labels, context.sandbox).await?.tests);
         }
         let flaky = flaky(&reports);
         if !flaky.is_empty() {
@@ -79,7 +79,7 @@ impl Tool for RunTests {
     }
 }
 
-/// Tests that did not always do the same.
+/// Tests whose results differ between runs.
 fn flaky(reports: &[TestReport]) -> Vec<&str> {
     let mut outcomes: BTreeMap<&str, Vec<TestOutcome>> = BTreeMap::new();
     for result in reports.iter().flat_map(|report| &report.results) {

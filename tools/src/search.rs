@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct Search;
 
-/// Lines shown at most, and characters of each.
+/// Maximum number of lines shown, and of characters of each.
 const LINES: usize = 100;
 const WIDTH: usize = 250;
 
@@ -50,9 +50,9 @@ impl Tool for Search {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { pattern, path, glob, ignore_case } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let matcher = RegexMatcherBuilder::new()
             .case_insensitive(ignore_case)
             .line_terminator(Some(b'\n'))
@@ -64,7 +64,7 @@ impl Tool for Search {
         let glob = glob.as_deref().map(matching).transpose()?;
         let folder = absolute(root, path.as_deref().unwrap_or("."));
         let mut hits = Hits::default();
-        for file in files(&scene, root, &folder).await? {
+        for file in files(&context, root, &folder).await? {
             let full = format!("{folder}/{}", file.path);
             let name = shown(root, &full);
             if glob.as_ref().is_some_and(|glob| !glob.is_match(name) && !glob.is_match(&file.path))
@@ -73,16 +73,11 @@ impl Tool for Search {
             }
             hits.add(name, matching_lines(&matcher, &file.bytes)?);
         }
-        Ok(Observation {
-            text: hits.text(&pattern),
-            outcome: Outcome::Done,
-            tests: None,
-            patch: None,
-        })
+        Ok(Observation::new(Outcome::Done, hits.text(&pattern)))
     }
 }
 
-/// The lines of a text file that match, with their numbers; none of a binary one.
+/// The matching lines of a text file, with their numbers; none for a binary file.
 fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, String)>, ToolError> {
     let mut lines = Vec::new();
     if bytes.contains(&0) {
@@ -98,7 +93,7 @@ fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, Stri
     Ok(lines)
 }
 
-/// A glob on paths; one without a slash is one on names, as people mean it.
+/// A glob for paths. A glob without a slash matches names, as users expect.
 pub(crate) fn matching(glob: &str) -> Result<GlobMatcher, ToolError> {
     let path = glob.trim_start_matches("./").trim_start_matches('/');
     let path = if glob.contains('/') { path.to_string() } else { format!("**/{path}") };
@@ -115,7 +110,7 @@ fn one_line(text: &str) -> String {
 #[derive(Default)]
 struct Hits {
     shown: Vec<String>,
-    /// Files with lines that are not shown, and how many.
+    /// Files with more matching lines, and the number of those lines.
     more: Vec<(String, usize)>,
     lines: usize,
     files: usize,

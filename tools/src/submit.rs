@@ -1,4 +1,4 @@
-//! Hands in the work: first the change is shown for review, then it is final.
+//! Submits the work: the first call shows the change for review, the next one is final.
 
 use async_trait::async_trait;
 use fixfly_runtime::{Call, Entry, Observation, Outcome, Tool, ToolContext, ToolError, ToolSpec};
@@ -34,23 +34,23 @@ impl Tool for Submit {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments {} = arguments(NAME, args)?;
-        root(NAME, &scene)?;
-        let patch = scene.benchmark.change(scene.task, scene.sandbox).await?;
-        let reviewed = scene.turns.iter().any(|turn| {
+        root(NAME, &context)?;
+        let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
+        let reviewed = context.turns.iter().any(|turn| {
             let called = matches!(&turn.action.call, Call::Tool { name, .. } if name == NAME);
             called && turn.observation.outcome == Outcome::Done
         });
         if reviewed {
-            let text = "Handed in.".to_string();
-            return Ok(Observation { text, outcome: Outcome::Submitted, tests: None, patch });
+            let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
+            return Ok(Observation { patch, ..handed_in });
         }
         let text = match &patch {
             Some(patch) => format!("{REVIEW}\n\n{}", clipped(patch, 0)),
             None => "Nothing is changed yet. Call `submit` again only if no change is needed."
                 .to_string(),
         };
-        Ok(Observation { text, outcome: Outcome::Done, tests: None, patch: None })
+        Ok(Observation::new(Outcome::Done, text))
     }
 }

@@ -1,5 +1,4 @@
-//! Submits one method and hears what its tests say: the whole of a
-//! method-level repair turn.
+//! Submits one method and returns its test results: a whole turn of a method task.
 
 use async_trait::async_trait;
 use fixfly_runtime::{Entry, Observation, Tool, ToolContext, ToolError, ToolSpec};
@@ -38,8 +37,8 @@ impl Tool for SubmitMethod {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { code } = arguments(NAME, args)?;
-        Ok(scene.benchmark.evaluate(scene.task, &code, scene.sandbox).await?)
+        Ok(context.evaluator()?.evaluate(context.task, &code, context.sandbox).await?)
     }
 }

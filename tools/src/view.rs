@@ -1,4 +1,4 @@
-//! Looks at a file through a window, or at a folder.
+//! Shows part of a file, or a folder.
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -18,11 +18,11 @@ pub(crate) const ENTRY: Entry<Open> =
 
 struct View;
 
-/// Lines of a window.
+/// Number of lines shown at once.
 const WINDOW: usize = 200;
-/// Characters of a line at most.
+/// Maximum number of characters of a line.
 const WIDTH: usize = 500;
-/// Names of a folder at most.
+/// Maximum number of names of a folder.
 const NAMES: usize = 200;
 
 #[derive(Deserialize, JsonSchema)]
@@ -46,36 +46,31 @@ impl Tool for View {
         }
     }
 
-    async fn call(&self, args: Value, scene: ToolContext<'_>) -> Result<Observation, ToolError> {
+    async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments { path, from, to } = arguments(NAME, args)?;
-        let root = root(NAME, &scene)?;
+        let root = root(NAME, &context)?;
         let path = absolute(root, &path);
         let is_folder =
-            run(&scene, root, &["test", "-d", &path], 1024).await?.status == Status::Exited(0);
+            run(&context, root, &["test", "-d", &path], 1024).await?.status == Status::Exited(0);
         let text = match is_folder {
-            true => folder(&scene, root, &path).await?,
+            true => folder(&context, root, &path).await?,
             false => {
-                let text = read(&scene, root, &path).await?;
+                let text = read(&context, root, &path).await?;
                 window(shown(root, &path), &text, from, to)?
             }
         };
-        Ok(Observation {
-            text: clipped(&text, 0),
-            outcome: Outcome::Done,
-            tests: None,
-            patch: None,
-        })
+        Ok(Observation::new(Outcome::Done, clipped(&text, 0)))
     }
 }
 
-/// A file's text, or a refusal that says why not.
+/// Reads a file's text. A refusal states why it cannot be read.
 pub(crate) async fn read(
-    scene: &ToolContext<'_>,
+    context: &ToolContext<'_>,
     root: &str,
     path: &str,
 ) -> Result<String, ToolError> {
-    match scene.sandbox.read(path).await {
-        // What is shown may be written back, so no byte of it may be guessed.
+    match context.sandbox.read(path).await {
+        // The model may write back what it sees, so the text must be exact.
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text),
             _ => {
@@ -89,7 +84,7 @@ pub(crate) async fn read(
     }
 }
 
-async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {
+async fn folder(context: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {
     let find = [
         "find",
         path,
@@ -110,7 +105,7 @@ async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<Strin
         "-printf",
         "%P%y\\n",
     ];
-    let output = run(scene, root, &find, 1 << 20).await?;
+    let output = run(context, root, &find, 1 << 20).await?;
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut names: Vec<String> = listed
         .lines()
@@ -131,7 +126,7 @@ async fn folder(scene: &ToolContext<'_>, root: &str, path: &str) -> Result<Strin
     Ok(text)
 }
 
-/// The lines asked for, numbered.
+/// The requested lines, numbered.
 pub(crate) fn window(
     name: &str,
     text: &str,

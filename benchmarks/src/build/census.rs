@@ -1,34 +1,35 @@
-//! Which test enters which method: read from one probed run of all tests.
+//! The census: which test enters which method, read from one probed run of all tests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host};
+use fixfly_runtime::{BenchmarkError, Host, Parallel, write_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::JoinError;
 
 use super::{Progress, unwritable};
 use crate::project::{Place, Project};
 use crate::server::Server;
 
-/// Tests that take longer are not used.
+/// Slower tests are not used, in CPU seconds.
 const SLOWEST: f64 = 3.0;
-/// Tests kept for each method, best first.
+/// Maximum number of tests of a method, best first.
 const MOST: usize = 20;
-/// Test groups a method's tests are taken from, best first.
+/// Maximum number of test groups that a method's tests come from, best first.
 const GROUPS: usize = 3;
 
-/// Who enters what.
+/// Which tests enter which methods.
 pub(crate) struct Census {
     tests: Vec<Test>,
-    /// The part of the suite each test was counted with.
+    /// The part of the suite with which each test was counted.
     groups: HashMap<String, String>,
-    /// By file and line of `def`.
+    /// The tests that enter each method, by its file and line of `def`.
     entered: HashMap<(String, usize), Vec<Entry>>,
-    /// What runs before a group's first test.
+    /// The methods that run before a group's first test.
     before: HashMap<String, BTreeSet<(String, usize)>>,
 }
 
@@ -44,7 +45,7 @@ struct Entry {
     distance: u8,
 }
 
-/// One row of what the server writes down.
+/// One row of the server's output.
 #[derive(Serialize, Deserialize)]
 struct Row {
     event: String,
@@ -58,7 +59,7 @@ struct Row {
     failure: Value,
 }
 
-/// What the server says of one run with the probe.
+/// The server's answer for one run with the probe.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     events: Vec<Row>,
@@ -68,22 +69,22 @@ struct Answer {
 /// A part of the suite that is counted in one process.
 #[derive(Clone, Default, Deserialize)]
 struct Part {
-    /// Its file, where that is known.
+    /// Its file, if it is known.
     file: String,
-    /// Its tests; none where the server is to find them by the part's name.
+    /// Its tests; empty if the server finds them by the part's name.
     tests: Vec<String>,
 }
 
-/// What the server says of the tests that are there.
+/// The server's answer about which tests exist.
 #[derive(Deserialize)]
 struct Collected {
     groups: BTreeMap<String, Part>,
-    /// What cannot be imported, and why.
+    /// The modules that cannot be imported, with the reason.
     broken: Vec<(String, String)>,
 }
 
 impl Census {
-    /// The best tests of a method: called most directly, and doing least else.
+    /// The best tests of a method: those that call it most directly and do the least else.
     pub(crate) fn tests_of(&self, place: &Place) -> Vec<String> {
         let key = (place.file.clone(), place.method.line);
         let mut entries: Vec<&Entry> = self.entered.get(&key).into_iter().flatten().collect();
@@ -99,14 +100,13 @@ impl Census {
         near.take(MOST).cloned().collect()
     }
 
-    /// CPU seconds these tests took with the probe, about.
+    /// Approximate CPU seconds of these tests, with the probe.
     pub(crate) fn seconds(&self, tests: &[String]) -> f64 {
         let wanted: BTreeSet<&String> = tests.iter().collect();
         self.tests.iter().filter(|t| wanted.contains(&t.id)).map(|t| t.seconds).sum()
     }
 
-    /// True where the method does not run before the first test of any group
-    /// that these tests belong to.
+    /// Whether the method does not run before the first test of any of these tests' groups.
     pub(crate) fn clean(&self, place: &Place, tests: &[String]) -> bool {
         let key = (place.file.clone(), place.method.line);
         let groups: BTreeSet<String> = tests.iter().map(|test| self.group(test)).collect();
@@ -118,7 +118,7 @@ impl Census {
         self.tests_of(place).first().map(|test| self.group(test)).unwrap_or_default()
     }
 
-    /// The part of the suite that is set up as one.
+    /// The group of a test: the part of the suite that is set up together.
     pub(crate) fn group(&self, test: &str) -> String {
         self.groups.get(test).cloned().unwrap_or_default()
     }
@@ -154,7 +154,7 @@ impl Census {
     }
 }
 
-/// Takes the census, or reads what was taken before.
+/// Takes the census, or reads an earlier one.
 pub(crate) async fn take(
     project: &Arc<Project>,
     host: &Arc<dyn Host>,
@@ -174,31 +174,34 @@ pub(crate) async fn take(
     let files: Vec<&str> = project.files().filter(|file| !own.contains(file)).collect();
     let counter = Arc::new(Counter {
         project: project.clone(),
+        host: host.clone(),
         files: json!(files),
-        queue: Mutex::new(
-            parts
-                .iter()
-                .filter(|(label, _)| !file(&folder, label).exists())
-                .map(own_pair)
-                .collect(),
-        ),
         folder,
     });
-    let left = counter.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..jobs {
-        let (counter, host, sender) = (counter.clone(), host.clone(), sender.clone());
-        workers.spawn(async move { counter.work(&*host, &sender).await });
+    let is_left = |(label, _): &(&String, &Part)| !file(&counter.folder, label).exists();
+    let left: Vec<_> = parts.iter().filter(is_left).collect();
+    let mut done = parts.len() - left.len();
+    let left = left.into_iter();
+    let counts = left.map(|(label, part)| counter.clone().keep(label.clone(), part.clone()));
+    let mut counts = Parallel::new(jobs, counts);
+    let mut failed = None;
+    while let Some(counted) = counts.next().await {
+        let broke =
+            |e: JoinError| Err(BenchmarkError::Broken(format!("a census worker broke: {e}")));
+        match counted.unwrap_or_else(broke) {
+            Ok(last) => {
+                done += 1;
+                show(Progress { step: "census", done, total: parts.len(), last });
+            }
+            // What runs still ends: its results are kept.
+            Err(error) => {
+                counts.stop();
+                failed.get_or_insert(error);
+            }
+        }
     }
-    drop(sender);
-    let mut done = parts.len() - left;
-    while let Some(last) = receiver.recv().await {
-        done += 1;
-        show(Progress { step: "census", done, total: parts.len(), last });
-    }
-    while let Some(worker) = workers.join_next().await {
-        worker.map_err(|e| BenchmarkError::Broken(format!("a census worker broke: {e}")))??;
+    if let Some(error) = failed {
+        return Err(error);
     }
     let mut census = Census {
         tests: Vec::new(),
@@ -218,15 +221,11 @@ pub(crate) async fn take(
     Ok(census)
 }
 
-fn own_pair((label, part): (&String, &Part)) -> (String, Part) {
-    (label.clone(), part.clone())
-}
-
 fn file(folder: &Path, label: &str) -> PathBuf {
     folder.join(format!("{}.json", label.replace('/', "_")))
 }
 
-/// Why there is nothing to build on, where no test passes.
+/// An error if no test passes: why there is nothing to build on.
 fn no_pass(answers: &[Answer]) -> String {
     let rows = || answers.iter().flat_map(|answer| &answer.events);
     let count = rows().filter(|row| row.event == "census").count();
@@ -239,53 +238,35 @@ fn read(path: &Path) -> Result<Answer, BenchmarkError> {
     let text = fs::read_to_string(path)
         .map_err(|e| BenchmarkError::Broken(format!("{} cannot be read: {e}", path.display())))?;
     serde_json::from_str(&text).map_err(|e| {
-        let mend = "delete it and build again";
-        BenchmarkError::Broken(format!("{} is not a census: {e}; {mend}", path.display()))
+        let remedy = "delete it and build again";
+        BenchmarkError::Broken(format!("{} is not a census: {e}; {remedy}", path.display()))
     })
 }
 
-/// What the workers share.
+/// The state that all counts share.
 struct Counter {
     project: Arc<Project>,
-    /// Files under repair; all others of the project serve its tests.
+    host: Arc<dyn Host>,
+    /// The files to take methods from; the project's other files only serve its tests.
     files: Value,
-    queue: Mutex<VecDeque<(String, Part)>>,
     folder: PathBuf,
 }
 
 impl Counter {
-    /// One worker: takes parts from the queue and writes each one's census.
-    async fn work(
-        &self,
-        host: &dyn Host,
-        sender: &tokio::sync::mpsc::UnboundedSender<String>,
-    ) -> Result<(), BenchmarkError> {
-        let next = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while let Some((label, part)) = next() {
-            let answer = self.count(host, &label, &part.tests).await?;
-            let path = file(&self.folder, &label);
-            let fresh = path.with_extension("fresh");
-            let text = json!(answer).to_string();
-            fs::write(&fresh, text).map_err(|e| unwritable(&fresh, &e))?;
-            fs::rename(&fresh, &path).map_err(|e| unwritable(&path, &e))?;
-            if sender.send(label).is_err() {
-                break;
-            }
-        }
-        Ok(())
+    /// Writes the census of one part and returns its label.
+    async fn keep(self: Arc<Self>, label: String, part: Part) -> Result<String, BenchmarkError> {
+        let answer = self.count(&label, &part.tests).await?;
+        let path = file(&self.folder, &label);
+        write_whole(&path, json!(answer).to_string()).map_err(|e| unwritable(&path, &e))?;
+        Ok(label)
     }
 
-    async fn count(
-        &self,
-        host: &dyn Host,
-        label: &str,
-        tests: &[String],
-    ) -> Result<Answer, BenchmarkError> {
+    async fn count(&self, label: &str, tests: &[String]) -> Result<Answer, BenchmarkError> {
         let mut all = Answer { events: Vec::new(), outcome: "done".to_string() };
         let mut left = Left { label, tests, begun: BTreeSet::new() };
         loop {
             let (request, seconds) = left.request();
-            let answer = self.ask(host, request, seconds).await?;
+            let answer = self.ask(request, seconds).await?;
             let over = left.over_after(&answer);
             all.events.extend(answer.events);
             if over {
@@ -294,18 +275,13 @@ impl Counter {
         }
     }
 
-    async fn ask(
-        &self,
-        host: &dyn Host,
-        mut request: Value,
-        seconds: u64,
-    ) -> Result<Answer, BenchmarkError> {
-        let sandbox = host.open(self.project.spec()).await?;
+    async fn ask(&self, mut request: Value, seconds: u64) -> Result<Answer, BenchmarkError> {
+        let sandbox = self.host.open(self.project.spec()).await?;
         let config = self.project.server(true);
         let server = Server { sandbox: &*sandbox, config: &config };
         request["op"] = json!("census");
         request["files"] = self.files.clone();
-        // A busy machine must not cost tests: only what waits for ever meets the wall.
+        // A busy machine must not cost tests: the wall limit is only for tests that hang.
         let wall = 4 * seconds;
         request["limits"] =
             json!({"wall": wall, "cpu": seconds, "memory_mb": 3800, "processes": 200});
@@ -315,9 +291,9 @@ impl Counter {
     }
 }
 
-/// What is left to count of a part: the tests named, else all that its label
-/// finds. Where one takes the process down or takes too long, those after it are
-/// counted in another process.
+/// What is left to count of a part: the named tests, or all that its label finds. If one
+/// crashes the process or takes too long, the tests after it are counted in another
+/// process.
 struct Left<'a> {
     label: &'a str,
     tests: &'a [String],
@@ -325,7 +301,7 @@ struct Left<'a> {
 }
 
 impl Left<'_> {
-    /// What to ask for, and how many CPU seconds it may take.
+    /// The request, and its limit in CPU seconds.
     fn request(&self) -> (Value, u64) {
         let left = self.tests.iter().filter(|test| !self.begun.contains(*test));
         match self.tests.is_empty() {
@@ -345,7 +321,7 @@ impl Left<'_> {
     }
 }
 
-/// The tests of a project, found by its own test program.
+/// Collects the tests of a project with its own test runner.
 async fn collect(
     project: &Project,
     host: &dyn Host,
@@ -385,7 +361,7 @@ async fn collect(
     }
 }
 
-/// The parts of Django's tests: its folders.
+/// The parts of Django's tests: their folders.
 fn labels(project: &Project) -> BTreeMap<String, Part> {
     let aside = ["data", "import_error_package", "test_runner_apps", "gis_tests"];
     let tests = project.folder.join("source/tests");
@@ -402,7 +378,8 @@ fn labels(project: &Project) -> BTreeMap<String, Part> {
 mod tests {
     use super::*;
 
-    /// Each answer's outcome and tests begun; what was asked for meanwhile.
+    /// For each answer, its outcome and the tests it started; then the requests expected
+    /// meanwhile.
     #[track_caller]
     fn check(tests: &[&str], answers: &[(&str, &[&str])], expected: &[Value]) {
         let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();

@@ -1,14 +1,14 @@
-//! Chooses few tests that kill much.
+//! Chooses few tests that kill many mutants.
 
 use std::collections::BTreeSet;
 
-/// How often each mutant must be killed, where that many tests kill it. Two
-/// gives about two tests an item, as many as the thesis reports.
+/// How often each mutant must be killed, if that many tests kill it. Two results in about
+/// two tests per item, as many as in the paper.
 const TIMES: usize = 2;
 
-/// The fewest of `tests`, found greedily, so that each of `kills` (sets of
-/// positions in `tests`) is hit [`TIMES`] times or as often as it can be.
-/// Earlier tests win ties, and tests of a group already chosen win over others.
+/// The smallest set of `tests`, found greedily, that hits each of `kills` (sets of
+/// positions in `tests`) [`TIMES`] times, or as often as possible. Earlier tests win ties,
+/// and tests of a group that is already chosen win over others.
 pub(crate) fn cover(
     tests: &[String],
     kills: &[BTreeSet<usize>],

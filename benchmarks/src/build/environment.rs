@@ -1,50 +1,50 @@
-//! The Python environment that a project's tests run in: what they need, and
-//! never an installed copy of the project itself.
+//! The Python environment of a project's tests. It contains their requirements, and never
+//! an installed copy of the project itself.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, sha256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::fetch::copy;
 use super::unwritable;
-use crate::manifest::sha256;
 use crate::server::SOURCE;
 
 /// What to install, and how.
 pub enum Environment<'a> {
-    /// A lock file's text, every requirement with its hashes.
+    /// The text of a lock file, with hashes for every requirement.
     Locked(&'a str),
-    /// What the project itself needs, what it declares for its tests, and more.
+    /// The requirements of the project, those that it declares for its tests, and
+    /// additional ones.
     Declared {
-        /// Extras or dependency groups of the project that its tests need;
-        /// where none is given, those that look like it.
+        /// Extras or dependency groups of the project that its tests need; if empty, those
+        /// whose names suggest it.
         extras: &'a [String],
-        /// Further requirements, as pip takes them.
+        /// Additional requirements, in pip's format.
         more: &'a [String],
     },
 }
 
-/// Says what a project declares for its tests and puts its installed copy to rest.
+/// Reads what a project declares for its tests, and disables its installed copy.
 const DECLARED: &str = include_str!("../../environments/declared.py");
 
-/// Makes `folder/venv` with what the project's tests need, never with the
-/// project itself, and compiles all of it: missing bytecode triples the time
-/// of a candidate. Says what it installed that nobody asked for.
+/// Makes `folder/venv` with the requirements of the project's tests, never with the project
+/// itself, and compiles everything: missing bytecode triples the time of a candidate.
+/// Returns notes on what was installed without being named.
 ///
 /// # Errors
-/// One sentence with pip's own last words.
+/// One sentence with pip's last line.
 pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String>, BenchmarkError> {
     let python = python()?;
     let venv = folder.join("venv");
     let stamp = folder.join("venv.ready");
     let wish = wanted.stamp();
     let there = fs::read_to_string(&stamp);
-    // Environments made before stamps said anything are Django's, from its one lock.
+    // Environments without the new stamp are Django's, from its one lock.
     let mut notes = Vec::new();
     if !there.is_ok_and(|there| there.is_empty() || there == wish) {
         let _ = fs::remove_file(&stamp);
@@ -65,7 +65,7 @@ pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String
         output(&venv.join("bin/python"), "import platform; print(platform.python_version())")?;
     let file = folder.join("python");
     fs::write(&file, version).map_err(|e| unwritable(&file, &e))?;
-    // Files that hold wrong syntax on purpose do not compile; that is no fault.
+    // Files that contain wrong syntax on purpose do not compile; that is not a fault.
     let compile = Command::new(venv.join("bin/python"))
         .args(["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
         .args([folder.join("source"), venv.join("lib")])
@@ -78,7 +78,8 @@ pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String
 }
 
 impl Environment<'_> {
-    /// The same for the same wish, so that another one makes another environment.
+    /// The same for the same requirements, so that other requirements make another
+    /// environment.
     fn stamp(&self) -> String {
         let text = match self {
             Environment::Locked(text) => format!("locked\0{text}"),
@@ -90,19 +91,19 @@ impl Environment<'_> {
     }
 }
 
-/// What `declared.py wanted` says.
+/// The output of `declared.py wanted`.
 #[derive(Deserialize)]
 struct Wanted {
-    /// Requirements by where they are declared: `extra test`, `group dev`.
+    /// Requirements, by where they are declared: `extra test`, `group dev`.
     #[serde(default)]
     wanted: BTreeMap<String, Vec<String>>,
-    /// An extra or group that was asked for and is not there.
+    /// A requested extra or group that does not exist.
     unknown: Option<String>,
     #[serde(default)]
     known: Vec<String>,
 }
 
-/// What `declared.py settle` says.
+/// The output of `declared.py settle`.
 #[derive(Deserialize)]
 struct Settled {
     /// Files that only the installed copy had.
@@ -141,7 +142,7 @@ impl Installer<'_> {
         if !more.is_empty() {
             self.requirements(more)?;
         }
-        // Builds leave files behind; they must not be taken for the project's.
+        // Builds leave files behind, which must not be taken for the project's.
         let built = self.folder.join("built-project");
         let source = self.folder.join("source");
         let projects = ["pyproject.toml", "setup.py", "setup.cfg"];
@@ -167,12 +168,12 @@ impl Installer<'_> {
         let mut freeze = self.pip();
         freeze.arg("freeze");
         let file = self.folder.join("installed.txt");
-        fs::write(&file, said(freeze)?).map_err(|e| unwritable(&file, &e))?;
+        fs::write(&file, stdout_of(freeze)?).map_err(|e| unwritable(&file, &e))?;
         Ok(notes)
     }
 
-    /// Installs what the project declares for its tests. What was not asked for
-    /// by name may fail: then all of it that can be had is.
+    /// Installs what the project declares for its tests. Requirements that were not named
+    /// explicitly may fail; then all others are installed.
     fn test_requirements(
         &self,
         source: &Path,
@@ -226,17 +227,17 @@ impl Installer<'_> {
     ) -> Result<T, BenchmarkError> {
         let mut command = Command::new(self.venv.join("bin/python"));
         command.args(["-c", DECLARED, what]).args(paths).args(names);
-        let answer = said(command)?;
+        let answer = stdout_of(command)?;
         serde_json::from_str(&answer)
             .map_err(|e| BenchmarkError::Broken(format!("the environment cannot be read: {e}")))
     }
 }
 
-/// Build back ends that ask version control for the version take it from here.
+/// Variables from which build back ends take the version instead of asking version control.
 const PRETEND: [&str; 3] =
     ["SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"];
 
-/// The first few of a list, for one line.
+/// The first few elements of a list, for one line.
 fn some(all: &[String]) -> String {
     const MOST: usize = 12;
     let shown = all.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
@@ -250,16 +251,16 @@ fn some(all: &[String]) -> String {
 /// The interpreter that makes environments: `FIXFLY_PYTHON`, or `python3`.
 pub(crate) fn python() -> Result<String, BenchmarkError> {
     let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let mend = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
+    let remedy = "install Python 3.11 or newer, or point FIXFLY_PYTHON at one";
     let code = "import sys; print('%d %d' % sys.version_info[:2])";
     let version = output(Path::new(&python), code)
-        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {mend}")))?;
+        .map_err(|_| BenchmarkError::Broken(format!("`{python}` cannot be run: {remedy}")))?;
     let numbers: Vec<u32> = version.split_whitespace().flat_map(str::parse).collect();
     match numbers.as_slice() {
         [major, minor] if (*major, *minor) >= (3, 11) => Ok(python),
         _ => {
             let version = version.trim().replace(' ', ".");
-            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {mend}")))
+            Err(BenchmarkError::Broken(format!("`{python}` is Python {version}: {remedy}")))
         }
     }
 }
@@ -267,11 +268,11 @@ pub(crate) fn python() -> Result<String, BenchmarkError> {
 pub(crate) fn output(python: &Path, code: &str) -> Result<String, BenchmarkError> {
     let mut command = Command::new(python);
     command.args(["-c", code]);
-    said(command)
+    stdout_of(command)
 }
 
-/// What a command prints.
-pub(crate) fn said(mut command: Command) -> Result<String, BenchmarkError> {
+/// The standard output of a command.
+pub(crate) fn stdout_of(mut command: Command) -> Result<String, BenchmarkError> {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
@@ -294,7 +295,7 @@ pub(crate) fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkErr
     }
 }
 
-/// The last line that says something, without pip's prefix.
+/// The last line with content, without pip's prefix.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let errors = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());

@@ -1,11 +1,11 @@
-//! Finds out by running what a method's tests can tell, and how to run them.
+//! Runs a method's tests to find out what they detect, and how to run them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult};
+use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult, write_whole};
 use serde::{Deserialize, Serialize};
 
 use super::census::Census;
@@ -16,18 +16,18 @@ use crate::project::{Place, Project};
 use crate::server::{Answer, Config, Limits, Server};
 use crate::source::{self, Mutant};
 
-/// Mutants made of each method.
+/// Number of mutants of each method.
 const MUTANTS: usize = 5;
-/// Killing tests that mutants are run with.
+/// Number of killing tests that run on the mutants.
 const JUDGES: usize = 10;
-/// Item tests that take longer, in CPU seconds on the cold path, are too slow.
+/// Item tests that take longer on the cold path, in CPU seconds, are too slow.
 const SLOWEST: f64 = 10.0;
 
-/// What was found out about one method.
+/// The result for one method.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Examination {
     pub(crate) id: String,
-    /// Of the method's text and the tests looked at: another method, another examination.
+    /// A hash of the method's text and the tests: a changed method is examined again.
     pub(crate) key: String,
     pub(crate) found: Found,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Facts {
     pub(crate) wider: Vec<String>,
     pub(crate) seconds: f64,
     pub(crate) mutants: [usize; 2],
-    /// Why the hot path is not taken, where it is not.
+    /// Why the item takes the cold path, if it does.
     pub(crate) cold_because: Option<String>,
 }
 
@@ -101,7 +101,7 @@ fn passed(answer: &Answer) -> BTreeSet<&str> {
 }
 
 impl Examiner {
-    /// What is known of a method, or is found out now and kept.
+    /// Returns the saved result of a method, or examines it and saves the result.
     pub(crate) async fn examine(
         &self,
         place: &Place,
@@ -116,7 +116,7 @@ impl Examiner {
         self.keep(place, &tests, found)
     }
 
-    /// Those of `places` that were examined before.
+    /// The results of those `places` that have been examined before.
     pub(crate) fn recall(
         &self,
         places: Vec<Place>,
@@ -128,7 +128,7 @@ impl Examiner {
             .collect()
     }
 
-    /// Leaves a method out whose tests broke the sandbox again and again.
+    /// Leaves out a method whose tests broke the sandbox repeatedly.
     pub(crate) fn set_aside(
         &self,
         place: &Place,
@@ -146,7 +146,7 @@ impl Examiner {
         self.recorded(place, tests).or_else(|| self.cached(place, tests))
     }
 
-    /// What an earlier manifest says of the very same method.
+    /// The result of an earlier manifest for the very same method.
     fn recorded(&self, place: &Place, tests: &[String]) -> Option<Examination> {
         let item = self.known.get(&place.id())?;
         let text = &place.text.as_bytes()[place.method.span.clone()];
@@ -177,7 +177,8 @@ impl Examiner {
     ) -> Result<Examination, BenchmarkError> {
         let examination = Examination { id: place.id(), key: key(place, tests), found };
         let path = self.file(place);
-        write(&path, &examination).map_err(|e| unwritable(&path, &e))?;
+        let text = serde_json::to_string(&examination).map_err(std::io::Error::from);
+        text.and_then(|text| write_whole(&path, text)).map_err(|e| unwritable(&path, &e))?;
         Ok(examination)
     }
 
@@ -248,7 +249,7 @@ impl Examiner {
         self.project.framework == "django"
     }
 
-    /// Which of `judges` each mutant fails.
+    /// Which of the `judges` fail on each mutant.
     async fn kill(
         &self,
         bench: &Bench<'_>,
@@ -268,7 +269,7 @@ impl Examiner {
         Ok((mutants, kills))
     }
 
-    /// The reference: original, stub and a mutant in processes like fresh ones.
+    /// Runs the original, the stub and a mutant on the cold path, the reference.
     async fn cold(
         &self,
         bench: &Bench<'_>,
@@ -292,7 +293,7 @@ impl Examiner {
         Ok(found.map_or(Ok(answers), Err))
     }
 
-    /// In what the hot path differs from the reference, if in anything.
+    /// How the hot path differs from the reference, if it does.
     async fn disagreement(
         &self,
         bench: &Bench<'_>,
@@ -314,8 +315,8 @@ impl Examiner {
         Ok(None)
     }
 
-    /// Runs the original and the stub again: the one must pass again, the
-    /// other's report must be the same to the byte.
+    /// Runs the original and the stub again: the original must pass again, and the stub's
+    /// report must be the same byte for byte.
     async fn unsteady(
         &self,
         bench: &Bench<'_>,
@@ -357,10 +358,4 @@ fn first_failure(answer: &Answer) -> String {
 fn key(place: &Place, tests: &[String]) -> String {
     let text = &place.text[place.method.span.clone()];
     short_hash(format!("{text}\n{}", tests.join("\n")).as_bytes())
-}
-
-fn write(path: &Path, examination: &Examination) -> std::io::Result<()> {
-    let fresh = path.with_extension("fresh");
-    fs::write(&fresh, serde_json::to_string(examination)?)?;
-    fs::rename(fresh, path)
 }

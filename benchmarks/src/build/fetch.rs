@@ -1,22 +1,22 @@
-//! Gets the source a benchmark rests on. Downloads go through pip, so that a
-//! user's mirrors, proxies and certificates are honoured.
+//! Fetches the source of a benchmark. Downloads go through pip, so that the user's mirrors,
+//! proxies and certificates apply.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, hex, sha256};
 use sha2::{Digest, Sha256};
 
 use super::environment::{python, run};
 use super::unwritable;
-use crate::manifest::{Source, sha256};
+use crate::manifest::Source;
 
-/// Downloads a pinned release's source archive from PyPI, or takes `archive`,
-/// checks its hash and unpacks it to `folder/source`.
+/// Downloads the source archive of a pinned release from PyPI, or uses `archive`; checks
+/// its hash and unpacks it to `folder/source`.
 ///
 /// # Errors
-/// One sentence: no pip, no network, a wrong hash, a full disk.
+/// One sentence, for example about a missing pip, the network, a wrong hash or a full disk.
 pub fn released(
     folder: &Path,
     source: &Source,
@@ -81,8 +81,8 @@ fn check_hash(archive: &Path, wanted: &str) -> Result<(), BenchmarkError> {
     )))
 }
 
-/// Unpacks a source archive without its outermost folder. A folder that was
-/// there before is replaced only by a whole one.
+/// Unpacks a source archive without its outermost folder. An existing folder is replaced
+/// only by a complete one.
 fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
     let broken = |e: std::io::Error| {
         BenchmarkError::Broken(format!("{} cannot be unpacked: {e}", archive.display()))
@@ -108,12 +108,11 @@ fn unpack(archive: &Path, target: &Path) -> Result<(), BenchmarkError> {
     fs::rename(&fresh, target).map_err(broken)
 }
 
-/// Copies or unpacks any Python project to `folder/source`; says what it is.
-/// A project that is there already, unchanged, stays as it is.
+/// Copies or unpacks any Python project to `folder/source` and returns its source. An
+/// existing copy that has not changed stays.
 ///
 /// # Errors
-/// One sentence where `repository` is not a folder or source archive, or holds
-/// no Python.
+/// One sentence if `repository` is not a folder or a source archive, or contains no Python.
 pub fn python_project(folder: &Path, repository: &Path) -> Result<Source, BenchmarkError> {
     let refused = |what: &str| BenchmarkError::Broken(format!("{} {what}", repository.display()));
     let is_file = repository.is_file();
@@ -154,8 +153,8 @@ pub fn python_project(folder: &Path, repository: &Path) -> Result<Source, Benchm
 /// The last tag of a git work tree, as a version.
 fn tag(repository: &Path) -> String {
     let git = Command::new("git").arg("-C").arg(repository).args(["describe", "--tags"]).output();
-    let said = git.ok().filter(|git| git.status.success()).map(|git| git.stdout);
-    let tag = String::from_utf8_lossy(&said.unwrap_or_default()).trim().to_string();
+    let stdout = git.ok().filter(|git| git.status.success()).map(|git| git.stdout);
+    let tag = String::from_utf8_lossy(&stdout.unwrap_or_default()).trim().to_string();
     tag.trim_start_matches('v').to_string()
 }
 
@@ -163,8 +162,8 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "py")
 }
 
-/// The files of a work tree, without version control, caches, environments and
-/// what was built.
+/// The files of a work tree, without version control, caches, environments and build
+/// outputs.
 struct Files {
     root: PathBuf,
     /// Relative to the root, in order.
@@ -172,7 +171,7 @@ struct Files {
 }
 
 impl Files {
-    /// `but` is left out: a benchmark directory may lie in the project.
+    /// `but` is left out, because a benchmark directory may be inside the project.
     fn of(root: &Path, but: &Path) -> Self {
         let skipped = ["__pycache__", "node_modules", ".git", ".hg", ".tox", ".nox", ".eggs"];
         let mut paths = Vec::new();
@@ -206,7 +205,7 @@ impl Files {
             hasher.update(format!("{}\0{}\0", path.display(), bytes.len()));
             hasher.update(&bytes);
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hasher.finalize()))
     }
 
     fn copy(&self, to: &Path) -> std::io::Result<()> {
@@ -222,7 +221,7 @@ impl Files {
     }
 }
 
-/// Copies a project's folder, for pip to build in.
+/// Copies a project's folder, so that pip can build in it.
 pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Files::of(from, to).copy(to)
 }

@@ -1,8 +1,7 @@
-//! Makes a benchmark of a project: which methods its tests pin down, which
-//! tests those are, and how candidates are best run.
+//! Builds a benchmark from a project: which methods its tests detect changes of, which
+//! tests those are, and how candidates should run.
 //!
-//! Every step is cached in the benchmark directory, so a build that was
-//! stopped goes on where it was.
+//! Every step is cached in the benchmark directory, so a stopped build can be resumed.
 
 mod census;
 mod cover;
@@ -11,13 +10,14 @@ mod examine;
 mod fetch;
 mod split;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host, SandboxError, Split};
+use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, SandboxError, Split};
+use tokio::task::JoinError;
 
 use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash, write_whole};
 use crate::project::{Place, Project};
@@ -26,54 +26,55 @@ use census::Census;
 use examine::{Examination, Examiner, Found};
 
 pub use environment::{Environment, environment};
-pub(crate) use environment::{output, python, run, said};
+pub(crate) use environment::{output, python, run, stdout_of};
 pub use fetch::{python_project, released};
 
-/// How far a build is; given to whoever shows it.
+/// The progress of a build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// What is being done: `census`, `benchmark`, `validation`, `train`.
+    /// The step: `census`, `benchmark`, `validation`, `train`.
     pub step: &'static str,
-    /// How many are done.
+    /// Number of units that are done.
     pub done: usize,
-    /// Of how many.
+    /// Total number of units.
     pub total: usize,
-    /// What was done last.
+    /// The last unit.
     pub last: String,
 }
 
-/// What a build is to make.
+/// What to build.
 pub struct Plan {
     /// Name of the benchmark.
     pub benchmark: String,
     /// Where the source comes from.
     pub source: Source,
-    /// Benchmark items wanted; a share where it is none.
+    /// Number of benchmark items; `None` for a share of the methods.
     pub wanted: Option<usize>,
-    /// Sandboxes to work in at once.
+    /// Number of sandboxes to work in at the same time.
     pub jobs: usize,
-    /// Splits to examine; the others are left for another time.
+    /// Splits to examine; the others remain unexamined.
     pub splits: Vec<Split>,
-    /// Items that are known already and are not examined again.
+    /// Items that are already known; they are not examined again.
     pub known: Vec<Item>,
 }
 
-/// Items are wanted beyond the goal, as some fall out when examined.
+/// Factor for the number of candidates for items, because some are left out when they are
+/// examined.
 const SPARE: f64 = 1.1;
-/// The part of all methods that goes to the benchmark and to validation.
+/// The share of methods for the benchmark, and for validation.
 const SHARE: f64 = 397.0 / 4104.0;
 
-/// How many of so many methods the benchmark gets: of a small project enough to
-/// say something, though little is left to learn from.
+/// How many of `methods` the benchmark gets. A small project gets enough for meaningful
+/// results, although little is left to learn from.
 fn share(methods: usize) -> usize {
     ((methods as f64 * SHARE) as usize).max((methods / 3).min(30))
 }
 
-/// Asks once which modules the project's tests import from elsewhere, so that
-/// test servers have them before they fork.
+/// Finds out once which modules the project's tests import from elsewhere, so that test
+/// servers import them before they fork.
 ///
 /// # Errors
-/// [`BenchmarkError`] where the project's tests cannot be run.
+/// [`BenchmarkError`] if the project's tests cannot run.
 pub async fn warm(project: Arc<Project>, host: Arc<dyn Host>) -> Result<(), BenchmarkError> {
     let path = project.folder.join("preload.json");
     if path.exists() {
@@ -88,10 +89,10 @@ pub async fn warm(project: Arc<Project>, host: Arc<dyn Host>) -> Result<(), Benc
     Ok(sandbox.close().await?)
 }
 
-/// Finds the items of a project and writes `manifest.jsonl` as it grows.
+/// Finds the items of a project and writes `manifest.jsonl` as it proceeds.
 ///
 /// # Errors
-/// [`BenchmarkError`] where the project's tests cannot be run.
+/// [`BenchmarkError`] if the project's tests cannot run.
 pub async fn build(
     project: Arc<Project>,
     host: Arc<dyn Host>,
@@ -125,13 +126,13 @@ pub async fn build(
     Ok(manifest)
 }
 
-/// The split of each file that an earlier manifest has items of: it stays, though
-/// another machine's census may differ by a test.
+/// The split of each file that has items in an earlier manifest. It stays the same,
+/// although another machine's census may differ by a test.
 fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
     plan.known.iter().map(|item| (item.place().0.to_string(), item.split)).collect()
 }
 
-/// Methods that some passing test enters and that are worth writing.
+/// Methods that a passing test enters and that are worth writing.
 fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
     let mut left_out = BTreeMap::new();
     let mut kept = Vec::new();
@@ -162,8 +163,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {
     BenchmarkError::Broken(format!("{} cannot be written: {error}", path.display()))
 }
 
-/// Examines methods in `jobs` sandboxes at once. A method whose sandbox broke
-/// is tried twice more in a fresh one.
+/// Examines methods in `jobs` sandboxes at the same time. If a sandbox breaks, its method
+/// is tried twice more in a fresh one. After another error, what runs
+/// still ends: its results are cached.
 async fn examine_all(
     examiner: &Arc<Examiner>,
     host: &Arc<dyn Host>,
@@ -173,72 +175,94 @@ async fn examine_all(
     show: &(impl Fn(Progress) + Send + Sync),
 ) -> Result<BTreeMap<String, Examination>, BenchmarkError> {
     let total = todo.len();
-    // Methods of one test group together: its processes are set up once.
+    // Methods of one test group are examined together, because its processes are set up
+    // only once.
     todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
-    let queue = Arc::new(Mutex::new(todo.into_iter().map(|p| (p, 0)).collect::<VecDeque<_>>()));
-    let mut workers = tokio::task::JoinSet::new();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..jobs {
-        let (examiner, host, queue) = (examiner.clone(), host.clone(), queue.clone());
-        let sender = sender.clone();
-        workers.spawn(async move { work(&examiner, &*host, &queue, &sender).await });
+    let bench = Arc::new(Bench {
+        examiner: examiner.clone(),
+        host: host.clone(),
+        idle: Mutex::new(Vec::new()),
+    });
+    let todo = todo.into_iter().map(|place| bench.clone().examine(place, 0));
+    let mut examinations = Parallel::new(jobs, todo);
+    let (mut found, mut failed) = (BTreeMap::new(), None);
+    while let Some(examined) = examinations.next().await {
+        let broke =
+            |e: JoinError| Err(BenchmarkError::Broken(format!("a build worker broke: {e}")));
+        match examined.unwrap_or_else(broke) {
+            Ok(Examined::Done(examination)) => {
+                let last = format!("{}: {}", examination.id, examination.found.summary());
+                found.insert(examination.id.clone(), *examination);
+                show(Progress { step: split.name(), done: found.len(), total, last });
+            }
+            Ok(Examined::Broken(place, tries)) => {
+                examinations.add(bench.clone().examine(*place, tries));
+            }
+            Err(error) => {
+                examinations.stop();
+                failed.get_or_insert(error);
+            }
+        }
     }
-    drop(sender);
-    let mut found = BTreeMap::new();
-    while let Some(examination) = receiver.recv().await {
-        let examination: Examination = examination;
-        let last = format!("{}: {}", examination.id, examination.found.summary());
-        found.insert(examination.id.clone(), examination);
-        show(Progress { step: split.name(), done: found.len(), total, last });
+    let idle = std::mem::take(&mut *bench.idle());
+    for sandbox in idle {
+        sandbox.close().await?;
     }
-    while let Some(worker) = workers.join_next().await {
-        worker.map_err(|e| BenchmarkError::Broken(format!("a build worker broke: {e}")))??;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(found),
     }
-    Ok(found)
 }
 
-async fn work(
-    examiner: &Examiner,
-    host: &dyn Host,
-    queue: &Mutex<VecDeque<(Place, u32)>>,
-    sender: &tokio::sync::mpsc::UnboundedSender<Examination>,
-) -> Result<(), BenchmarkError> {
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let mut sandbox = None;
-    while let Some((place, tries)) = next() {
-        let open = match sandbox.take() {
-            Some(open) => open,
-            None => host.open(examiner.project.spec()).await?,
+/// What examining a method came to.
+enum Examined {
+    Done(Box<Examination>),
+    /// The sandbox broke; how often so far.
+    Broken(Box<Place>, u32),
+}
+
+/// Where methods are examined.
+struct Bench {
+    examiner: Arc<Examiner>,
+    host: Arc<dyn Host>,
+    /// Sandboxes that are open and unused.
+    idle: Mutex<Vec<Box<dyn Sandbox>>>,
+}
+
+impl Bench {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<dyn Sandbox>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn examine(
+        self: Arc<Self>,
+        place: Place,
+        tries: u32,
+    ) -> Result<Examined, BenchmarkError> {
+        let idle = self.idle().pop();
+        let sandbox = match idle {
+            Some(sandbox) => sandbox,
+            None => self.host.open(self.examiner.project.spec()).await?,
         };
-        match examiner.examine(&place, &*open).await {
+        match self.examiner.examine(&place, &*sandbox).await {
             Ok(examination) => {
-                sandbox = Some(open);
-                if sender.send(examination).is_err() {
-                    break;
-                }
+                self.idle().push(sandbox);
+                Ok(Examined::Done(Box::new(examination)))
             }
             Err(BenchmarkError::Sandbox(error)) if tries < 2 => {
                 tracing::warn!(id = place.id(), %error, "a sandbox broke; the method is tried again");
-                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                queue.push_back((place, tries + 1));
+                Ok(Examined::Broken(Box::new(place), tries + 1))
             }
             Err(error @ BenchmarkError::Sandbox(SandboxError::Process { .. })) => {
                 let why = format!("the tests cannot be set up: {error}");
-                let examination = examiner.set_aside(&place, why)?;
-                if sender.send(examination).is_err() {
-                    break;
-                }
+                Ok(Examined::Done(Box::new(self.examiner.set_aside(&place, why)?)))
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-    }
-    match sandbox {
-        Some(sandbox) => Ok(sandbox.close().await?),
-        None => Ok(()),
     }
 }
 
-/// Benchmark items beyond the number wanted: how many.
+/// How many benchmark items there are beyond the number wanted.
 fn surplus(
     plan: &Plan,
     splits: &BTreeMap<String, Split>,
@@ -286,8 +310,8 @@ fn compose(
             None => {}
         }
     }
-    // A fixed shuffle: the first N items of a split are a fair sample of it.
-    // Items of an earlier manifest come first, so that none gives way to a new one.
+    // A fixed shuffle, so that the first N items of a split are a fair sample of it. Items
+    // of an earlier manifest come first, so that no new item replaces one.
     let known: BTreeSet<&str> = plan.known.iter().map(|item| item.id.as_str()).collect();
     items.sort_by_key(|item| {
         let new = !known.contains(item.id.as_str());

@@ -1,9 +1,9 @@
 //! Divides methods into train, validation and benchmark so that nothing leaks.
 //!
-//! Methods of one file stay together, and so do files that share a
-//! near-duplicate: a training prompt shows a whole file, and its twin's body
-//! would be the answer. Among the divisions that remain, one is chosen in which
-//! each part looks like the whole by app, size and kind.
+//! Methods of one file stay together, and so do files that share a near-duplicate: a
+//! training prompt shows a whole file, and the body of the duplicate would be the answer.
+//! Among the remaining divisions, one is chosen in which each part is distributed like the
+//! whole by app, size and kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,15 @@ use crate::manifest::short_hash;
 use crate::project::Place;
 use crate::source;
 
-/// Methods whose token shingles agree this much are near-duplicates.
+/// Methods with at least this similarity of token shingles are near-duplicates.
 const ALIKE: f64 = 0.8;
 
-/// A group with more methods than this is for training: one file must not
-/// stand for much of a benchmark.
+/// A larger group goes to training: one file must not dominate a benchmark.
 const LARGEST: usize = 20;
 
-/// The split of each method, by id, with about `goal` methods in the benchmark
-/// and as many in validation. A group with a file whose split is known takes
-/// that split; where it has several, the one that is measured most.
+/// The split of each method, by id, with about `goal` methods in the benchmark and as many
+/// in validation. A group that contains a file with a known split gets that split; if there
+/// are several, the one that is measured most.
 pub(crate) fn split(
     places: &[Place],
     goal: usize,
@@ -50,8 +49,8 @@ pub(crate) fn split(
                 let worth = |group: &Group| part.gain(&group.strata, &whole, goal);
                 worth(a).total_cmp(&worth(b)).then_with(|| a.name.cmp(&b.name))
             });
-            // A project of few files has none that is small, and must be measured
-            // on something.
+            // A project with few files has no small groups, but some of it must be in the
+            // benchmark.
             let spare = split == Split::Benchmark || groups.len() > 1;
             let first = groups.iter().enumerate().filter(|_| part.total == 0 && spare);
             let smallest = || first.min_by_key(|(_, g)| (g.strata.total, &g.name));
@@ -68,7 +67,7 @@ pub(crate) fn split(
 
 /// Methods that must stay together.
 struct Group {
-    /// Decides between groups that are otherwise equal: a fixed shuffle.
+    /// A hash that decides between otherwise equal groups: a fixed shuffle.
     name: String,
     ids: Vec<String>,
     strata: Strata,
@@ -114,7 +113,7 @@ fn find(leader: &[usize], mut at: usize) -> usize {
     at
 }
 
-/// How many methods of each app, size and kind.
+/// Number of methods of each app, size and kind.
 #[derive(Clone, Default)]
 struct Strata {
     total: usize,
@@ -149,8 +148,8 @@ impl Strata {
         }
     }
 
-    /// How much nearer a group brings this part to the whole's proportions at
-    /// `goal` methods, by method: at most 1 where every stratum still has room.
+    /// How much closer, per method, a group brings this part to the proportions of the
+    /// whole at `goal` methods: at most 1, if every stratum still has room.
     fn gain(&self, group: &Strata, whole: &Strata, goal: usize) -> f64 {
         let scale = goal as f64 / whole.total.max(1) as f64;
         let gain: f64 = group
@@ -170,7 +169,7 @@ impl Strata {
 mod tests {
     use super::*;
 
-    /// A file of methods that are like no others.
+    /// A file whose methods are similar to no others.
     fn file(name: &str) -> Vec<Place> {
         let method = |at: usize| {
             let lines =

@@ -1,15 +1,14 @@
-//! The answer that mends a fault: the line as it stands, and as it should be.
+//! The answer that fixes a fault: the line as it is, and the line as it should be.
 
-/// A method as it stands and as it should be.
+/// A method as it is, and as it should be.
 pub(super) struct Pair {
     pub(super) faulty: String,
     pub(super) truth: String,
 }
 
 impl Pair {
-    /// The one line that differs, as an answer has it: as it stands, and as it
-    /// should be. None where more differs, or where the line is not the only one
-    /// of its words.
+    /// The answer for the one line that differs: as it is, and as it should be. `None` if
+    /// more differs, or if another line is equal to it.
     pub(super) fn change(&self) -> Option<String> {
         let (is, should) = (self.faulty.lines(), self.truth.lines());
         if is.clone().count() != should.clone().count() {
@@ -18,14 +17,14 @@ impl Pair {
         let mut differing = is.zip(should).filter(|(is, should)| is != should);
         let (is, should) = differing.next()?;
         let answer = format!("- {}\n+ {}", is.trim(), should.trim());
-        let mends = mended(&self.faulty, &answer).is_ok_and(|text| text == self.truth);
-        (differing.next().is_none() && mends).then_some(answer)
+        let repairs = repaired(&self.faulty, &answer).is_ok_and(|text| text == self.truth);
+        (differing.next().is_none() && repairs).then_some(answer)
     }
 }
 
-/// The method after an answer that changes one line of it, else the answer, for
-/// it is the method.
-pub(super) fn mended(faulty: &str, answer: &str) -> Result<String, String> {
+/// The method after an answer that changes one of its lines; otherwise the answer itself,
+/// which is the method.
+pub(super) fn repaired(faulty: &str, answer: &str) -> Result<String, String> {
     let lines: Vec<&str> = answer.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let Some(is) = lines.first().and_then(|line| line.strip_prefix('-')) else {
         return Ok(answer.to_string());
@@ -63,7 +62,7 @@ mod tests {
     fn an_answer_is_a_change_of_one_line_or_a_method() {
         #[track_caller]
         fn check(answer: &str, expected: Result<&str, &str>) {
-            let found = mended(FAULTY, answer);
+            let found = repaired(FAULTY, answer);
             assert_eq!(found.as_deref().map_err(String::as_str), expected);
         }
         let right = FAULTY.replace("not (a)", "a");
@@ -79,17 +78,17 @@ mod tests {
             "- if not (a):\n  if a:",
             Err("The second line of a change begins with `+`, not `if a:`."),
         );
-        let three = mended(FAULTY, "- a\n+ b\n+ c").unwrap_err();
+        let three = repaired(FAULTY, "- a\n+ b\n+ c").unwrap_err();
         assert!(three.ends_with("this has 3."), "{three}");
     }
 
     #[test]
-    fn a_change_mends_what_it_is_of() {
+    fn a_change_repairs_its_own_fault() {
         let pair = |truth: &str| Pair { faulty: FAULTY.into(), truth: truth.into() };
         let change = pair(&FAULTY.replace("not (a)", "a")).change();
         assert_eq!(change.as_deref(), Some("- if not (a):\n+ if a:"));
         assert_eq!(pair(FAULTY).change(), None);
-        // A line that is there twice, and two lines.
+        // A line that occurs twice, and two lines.
         assert_eq!(pair(&FAULTY.replacen("return 1", "return 2", 1)).change(), None);
         assert_eq!(pair(&FAULTY.replace("return 1", "return 2")).change(), None);
     }

@@ -1,4 +1,4 @@
-//! What a model sends, made into exactly one method.
+//! Reduces a model's answer to exactly one method.
 
 use ruff_python_ast::{Stmt, StmtClassDef, StmtFunctionDef};
 use ruff_text_size::Ranged;
@@ -11,17 +11,17 @@ use super::parsed::{Parsed, SyntaxError, bytes};
 pub struct Candidate {
     /// One function, dedented, without decorators.
     pub source: String,
-    /// What was left out of the answer, in words for the model.
+    /// What was removed from the answer, in words for the model.
     pub notes: Vec<String>,
 }
 
-/// Why an answer is not one method, in words a model can act on.
+/// Why an answer is not exactly one method, in words that a model can act on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// There is no code.
     #[error("The answer is empty. Send the whole method, starting with `def {wanted}(`.")]
     Empty {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
     },
     /// The code is not Python.
@@ -35,13 +35,13 @@ pub enum Invalid {
         "No method was found. Send the whole method, starting with `def {wanted}(`, not only its body."
     )]
     NoMethod {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
     },
-    /// It is another function.
+    /// The function has another name.
     #[error("The method has to be named `{wanted}`, not `{found}`.")]
     WrongName {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
         /// The function found.
         found: String,
@@ -49,25 +49,25 @@ pub enum Invalid {
     /// Something is imported outside the method.
     #[error("Line {line}, `{text}`, is outside the method. Put the import inside `{wanted}`.")]
     Import {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
         /// The line of the import.
         line: usize,
         /// The import.
         text: String,
     },
-    /// There are functions beside the method.
+    /// There are other functions beside the method.
     #[error("Send only `{wanted}`: {} cannot be added. Define helpers inside `{wanted}`.", named(.others))]
     Others {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
         /// The other functions and classes.
         others: Vec<String>,
     },
-    /// The method is there more than once.
+    /// The method occurs more than once.
     #[error("`{wanted}` is defined {count} times. Send it once.")]
     Repeated {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
         /// How often.
         count: usize,
@@ -77,7 +77,7 @@ pub enum Invalid {
         "Line {line}, `{text}`, is outside the method. Send only `{wanted}`, without examples or tests."
     )]
     Outside {
-        /// The method asked for.
+        /// The requested method.
         wanted: String,
         /// The line of the first such statement.
         line: usize,
@@ -91,12 +91,12 @@ fn named(names: &[String]) -> String {
     names.join(", ")
 }
 
-/// The one method named `wanted` in a model's answer. Code fences, indentation,
-/// decorators and a class around the method are taken off; anything else
-/// beside the method is refused.
+/// Extracts the one method named `wanted` from a model's answer. Code fences, indentation,
+/// decorators and a class around the method are removed; anything else beside the method is
+/// refused.
 ///
 /// # Errors
-/// [`Invalid`] where the answer is not exactly that method.
+/// [`Invalid`] if the answer is not exactly that method.
 pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
     let answer = lines::unix(answer);
     let code = levelled(trimmed(&answer)).or_else(|error| match fenced(&answer, wanted) {
@@ -105,7 +105,7 @@ pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
     });
     let code = code.map_err(|error| match answer.contains("def ") {
         true => Invalid::Syntax(error),
-        // Prose, or a body alone.
+        // Prose, or only a body.
         false => Invalid::NoMethod { wanted: wanted.into() },
     })?;
     if code.is_empty() {
@@ -126,7 +126,7 @@ pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
     Ok(Candidate { source: answer.source(def), notes })
 }
 
-/// The statements of a class but for its docstring and placeholders.
+/// The statements of a class, without its docstring and placeholders.
 fn members(class: &StmtClassDef) -> Vec<&Stmt> {
     let says_nothing = |statement: &&Stmt| match statement {
         Stmt::Pass(_) => true,
@@ -142,7 +142,7 @@ struct Answer<'p> {
 }
 
 impl<'p> Answer<'p> {
-    /// The one function `statements` have to be.
+    /// The only function in `statements`.
     fn only(&self, statements: &[&'p Stmt]) -> Result<&'p StmtFunctionDef, Invalid> {
         let wanted = self.wanted.to_string();
         let mut defs = Vec::new();
@@ -202,7 +202,7 @@ impl<'p> Answer<'p> {
     }
 }
 
-/// A function whose body is indented as deep as in a class, one level only.
+/// Moves a function's body to one level of indentation, if it is indented as in a class.
 fn shallower(source: &str) -> String {
     let Ok(parsed) = Parsed::of(source) else { return source.to_string() };
     let Some(function) = parsed.function() else { return source.to_string() };
@@ -217,8 +217,8 @@ fn shallower(source: &str) -> String {
     }
 }
 
-/// Code that starts at the margin: indentation common to all lines, or to all
-/// but the first, is taken off.
+/// Dedents code: removes the indentation that all lines, or all but the first, have in
+/// common.
 fn levelled(code: &str) -> Result<String, SyntaxError> {
     let error = match Parsed::of(code) {
         Ok(_) => return Ok(code.to_string()),
@@ -237,7 +237,7 @@ fn levelled(code: &str) -> Result<String, SyntaxError> {
     in_block(&format!("{indent}{code}"), indent).ok_or(error)
 }
 
-/// `code` dedented, if it is Python once within a block.
+/// Dedents `code` if it is valid Python inside a block.
 fn in_block(code: &str, indent: &str) -> Option<String> {
     const BLOCK: &str = "if True:\n";
     let block = format!("{BLOCK}{code}");
@@ -245,16 +245,16 @@ fn in_block(code: &str, indent: &str) -> Option<String> {
     lines::dedented(&block, indent, &strings).strip_prefix(BLOCK).map(String::from)
 }
 
-/// `text` without blank lines around it.
+/// Removes blank lines around `text`.
 fn trimmed(text: &str) -> &str {
     let text = text.trim_end();
     let start = text.len() - text.trim_start().len();
     &text[text[..start].rfind('\n').map_or(0, |at| at + 1)..]
 }
 
-/// The last fenced block that defines `wanted`, or else the last. A fence that
-/// is not closed reaches to the end; one indented deeper than its opening, as
-/// in a docstring, does not close it.
+/// The last fenced block that defines `wanted`, otherwise the last one. A fence that is not
+/// closed reaches to the end. A fence that is indented deeper than its opening, as in a
+/// docstring, does not close it.
 fn fenced<'a>(answer: &'a str, wanted: &str) -> Option<&'a str> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, usize)> = None;

@@ -1,4 +1,4 @@
-//! What a method is said to do, from the best source there is.
+//! Finds the best available description of a method.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,11 +9,10 @@ use super::package::{ClassId, Package};
 use super::reference::{MOST, Reference};
 use super::rest::capped;
 
-/// A module, a class of it and a member that class defines.
+/// A module, one of its classes, and a member that the class defines.
 type Member = (String, String, String);
 
-/// Describes the methods of a package. What their bodies and comments say is
-/// never used.
+/// Describes the methods of a package. It never uses their bodies and comments.
 #[derive(Debug)]
 pub struct Describer {
     package: Package,
@@ -25,8 +24,8 @@ pub struct Describer {
 }
 
 impl Describer {
-    /// Reads the modules of a package: paths relative to the root of its
-    /// repository, each with its text.
+    /// Reads the modules of a package: their text by path, relative to the root of the
+    /// repository.
     pub fn new(files: &BTreeMap<String, String>, mut reference: Reference) -> Self {
         let modules: HashMap<_, _> =
             files.keys().map(|file| (file.clone(), module_name(files, file))).collect();
@@ -37,7 +36,7 @@ impl Describer {
         Describer { package, bound, unbound: reference, modules }
     }
 
-    /// What a method of `file` does, and who says so.
+    /// The description of a method of `file`, and its source.
     pub fn describe(&self, file: &str, method: &MethodDef) -> (String, DescribedBy) {
         let module = self.modules.get(file).map_or("", String::as_str);
         let class = method.classes.join(".");
@@ -61,7 +60,7 @@ impl Describer {
         self.bound.get(&key).map(String::as_str).or_else(unbound)
     }
 
-    /// What is said about the nearest method of that name that the class inherits.
+    /// The description of the nearest inherited method of that name.
     fn overridden(&self, id: ClassId<'_>, name: &str) -> Option<&str> {
         self.package.ancestors(id).into_iter().find_map(|ancestor| {
             let docstring = self.package.class(ancestor)?.methods.get(name)?;
@@ -74,7 +73,7 @@ fn filled(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// The module of a file: folders that only lead to a package are left out.
+/// The dotted name of a file's module, without folders that only lead to a package.
 fn module_name(files: &BTreeMap<String, String>, file: &str) -> String {
     let is_package = |end: &usize| files.contains_key(&format!("{}/__init__.py", &file[..*end]));
     let package = file.match_indices('/').map(|(at, _)| at).find(is_package);
@@ -83,9 +82,9 @@ fn module_name(files: &BTreeMap<String, String>, file: &str) -> String {
     path.strip_suffix("/__init__").unwrap_or(path).replace('/', ".")
 }
 
-/// Takes from the reference what leads to a class of the package. What is said
-/// of an inherited method is said of the method itself, if its own class is not
-/// in the reference: otherwise it may hold for the heir alone.
+/// Takes from the reference the entries of the package's classes. The description of an
+/// inherited method describes the method itself only if the method's own class is not in
+/// the reference: otherwise it may hold only for the subclass.
 fn bound(package: &Package, reference: &mut Reference) -> HashMap<Member, String> {
     let member = |id: ClassId<'_>, name: &str| (id.module.into(), id.name.into(), name.into());
     let described: BTreeSet<_> =

@@ -1,9 +1,10 @@
-//! How alike two methods are.
+//! Measures how similar two methods are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use fixfly_runtime::hex;
 use ruff_python_ast::Stmt;
 use ruff_python_ast::comparable::ComparableStmt;
 use ruff_python_ast::token::TokenKind;
@@ -13,12 +14,12 @@ use sha2::{Digest, Sha256};
 use super::lines::{self, Lines};
 use super::parsed::{Function, Parsed, bytes};
 
-/// Tokens in one shingle.
+/// Number of tokens in a shingle.
 const SHINGLE: usize = 5;
 
-/// A method's text for exact comparison: without decorators, docstring,
-/// comments, blank lines and white space at line ends. Text that is not a
-/// function is only trimmed.
+/// Normalises a method's text for exact comparison: removes decorators, docstring,
+/// comments, blank lines and white space at line ends. Text that is not a function is only
+/// trimmed.
 pub fn normal_form(source: &str) -> String {
     let source = lines::unix(source);
     let Ok(parsed) = Parsed::of(&source) else { return source.trim().to_string() };
@@ -46,7 +47,8 @@ pub fn normal_form(source: &str) -> String {
     out.trim_end().to_string()
 }
 
-/// The docstring, with what separates it from a statement on the same line.
+/// The span of the docstring, including what separates it from a statement on the same
+/// line.
 fn docstring_cut(source: &str, docstring: &Range<usize>, function: &Function<'_>) -> Range<usize> {
     let next = function.body.start;
     let shares_line = !source[docstring.end..next].contains('\n') && !function.body.is_empty();
@@ -64,9 +66,9 @@ fn without(source: &str, span: &Range<usize>, cuts: &[Range<usize>]) -> String {
     out + &source[at..span.end]
 }
 
-/// A hash of what Python makes of a function: layout, comments, decorators and
-/// the docstring do not count, names do. `None` where it is not a function.
-/// Hashes of one version of fixfly can be compared.
+/// A hash of a function's syntax tree: layout, comments, decorators and the docstring do
+/// not count, names do. `None` if it is not a function. Only hashes of the same version of
+/// fixfly can be compared.
 pub fn tree_hash(source: &str) -> Option<String> {
     let parsed = Parsed::of(source).ok()?;
     let [Stmt::FunctionDef(def), ..] = parsed.statements() else { return None };
@@ -77,10 +79,10 @@ pub fn tree_hash(source: &str) -> Option<String> {
     }
     let mut hasher = Sha(Sha256::new());
     ComparableStmt::from(&Stmt::FunctionDef(def)).hash(&mut hasher);
-    Some(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(hasher.0.finalize()))
 }
 
-/// SHA-256 of what a value hashes: the same on every run, unlike the default.
+/// SHA-256 of what a value hashes; unlike the default hasher, it is the same in every run.
 struct Sha(Sha256);
 
 impl Hasher for Sha {
@@ -93,9 +95,9 @@ impl Hasher for Sha {
     }
 }
 
-/// The hashed runs of five code tokens in a function, sorted, each once.
-/// Comments, layout, decorators and the docstring do not count. A shorter
-/// function is one run; text that is not a function has none.
+/// The hashes of all runs of five code tokens in a function, sorted, without duplicates.
+/// Comments, layout, decorators and the docstring do not count. A shorter function is one
+/// run; text that is not a function has none.
 pub fn shingles(source: &str) -> Vec<u64> {
     let Ok(parsed) = Parsed::of(source) else { return Vec::new() };
     let Some(function) = parsed.function() else { return Vec::new() };
@@ -133,7 +135,7 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Jaccard similarity of two sorted sets: what they share of what they have, 0 to 1.
+/// Jaccard similarity of two sorted sets, from 0 to 1.
 pub fn similarity(a: &[u64], b: &[u64]) -> f64 {
     let (mut i, mut j, mut shared) = (0, 0, 0_usize);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
@@ -145,10 +147,10 @@ pub fn similarity(a: &[u64], b: &[u64]) -> f64 {
     if all == 0 { 0.0 } else { shared as f64 / all as f64 }
 }
 
-/// All pairs of sets, by index, that are at least `threshold` (above 0) alike.
+/// All pairs of sets, by index, with a similarity of at least `threshold` (above 0).
 ///
-/// Exact: of two sets that alike, the rarest few members of each must share one,
-/// so that only pairs that do are compared.
+/// The result is exact: two sets that are this similar must share one of the rarest few
+/// members of each, so only such pairs are compared.
 pub fn near_duplicates(sets: &[Vec<u64>], threshold: f64) -> Vec<(usize, usize)> {
     let mut frequency: HashMap<u64, usize> = HashMap::new();
     for member in sets.iter().flatten() {
@@ -159,7 +161,8 @@ pub fn near_duplicates(sets: &[Vec<u64>], threshold: f64) -> Vec<(usize, usize)>
     for (at, set) in sets.iter().enumerate() {
         let mut rarest = set.clone();
         rarest.sort_by_key(|member| (frequency[member], *member));
-        // Sharing none of these leaves fewer in common than the threshold asks for.
+        // Sets that share none of these have fewer members in common than the threshold
+        // requires.
         rarest.truncate(set.len() + 1 - (threshold * set.len() as f64).ceil() as usize);
         rarest.truncate(set.len());
         let others: BTreeSet<usize> =

@@ -24,7 +24,7 @@ impl<'t> Lines<'t> {
         self.starts.partition_point(|&start| start <= offset)
     }
 
-    /// How many lines there are; text that ends a line starts another, empty one.
+    /// The number of lines. Text that ends with a line break has another, empty line.
     pub(super) fn count(&self) -> usize {
         self.starts.len()
     }
@@ -40,23 +40,23 @@ impl<'t> Lines<'t> {
         self.text[self.span(number)].trim_end_matches(['\n', '\r'])
     }
 
-    /// Where the line that holds `offset` starts.
+    /// The start of the line that contains `offset`.
     pub(super) fn start(&self, offset: usize) -> usize {
         self.span(self.number(offset)).start
     }
 }
 
-/// Whether a line says nothing to Python.
+/// Whether a line contains only white space.
 pub(super) fn is_blank(line: &str) -> bool {
     line.chars().all(|c| matches!(c, ' ' | '\t' | '\x0c' | '\n' | '\r'))
 }
 
-/// The white space a line starts with.
+/// The white space at the start of a line.
 pub(super) fn indent_of(line: &str) -> &str {
     &line[..line.len() - line.trim_start_matches([' ', '\t', '\x0c']).len()]
 }
 
-/// The line break a text uses: that of its first line.
+/// The line break of a text: that of its first line.
 pub(super) fn line_break(text: &str) -> &'static str {
     match text.find(['\n', '\r']) {
         Some(at) if text[at..].starts_with("\r\n") => "\r\n",
@@ -65,17 +65,17 @@ pub(super) fn line_break(text: &str) -> &'static str {
     }
 }
 
-/// `text` with every line break written as `\n`.
+/// Writes every line break of `text` as `\n`.
 pub(super) fn unix(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// `text` with `indent` taken from the lines that start with it.
+/// Removes `indent` from the lines that start with it.
 pub(super) fn dedented(text: &str, indent: &str, strings: &[Range<usize>]) -> String {
     shifted(text, strings, |line, out| out.push_str(line.strip_prefix(indent).unwrap_or(line)))
 }
 
-/// `text` with `indent` before every line.
+/// Adds `indent` before every line.
 pub(super) fn indented(text: &str, indent: &str, strings: &[Range<usize>]) -> String {
     shifted(text, strings, |line, out| {
         out.push_str(indent);
@@ -83,9 +83,9 @@ pub(super) fn indented(text: &str, indent: &str, strings: &[Range<usize>]) -> St
     })
 }
 
-/// Changes how lines start, except blank lines and those that start within one
-/// of `strings`: their white space is part of a value. A form feed counts as
-/// the start of a line, since indentation is measured from it.
+/// Changes the start of lines, except of blank lines and of those that start inside one of
+/// `strings`: their white space is part of a value. A form feed counts as the start of a
+/// line, because indentation is measured from it.
 fn shifted(text: &str, strings: &[Range<usize>], shift: impl Fn(&str, &mut String)) -> String {
     let lines = Lines::of(text);
     let mut out = String::with_capacity(text.len());
@@ -104,7 +104,7 @@ fn shifted(text: &str, strings: &[Range<usize>], shift: impl Fn(&str, &mut Strin
     out
 }
 
-/// Whether `offset` is within, not at an end of, one of the sorted `ranges`.
+/// Whether `offset` is inside one of the sorted `ranges`, not at its ends.
 pub(super) fn is_inside(ranges: &[Range<usize>], offset: usize) -> bool {
     let next = ranges.partition_point(|range| range.start < offset);
     next > 0 && offset < ranges[next - 1].end

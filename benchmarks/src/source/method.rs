@@ -10,7 +10,7 @@ use ruff_text_size::Ranged;
 use super::lines::{self, Lines};
 use super::parsed::{Parsed, SyntaxError, bytes, docstring_text};
 
-/// A method and where its parts are. Ranges count bytes of the file's text.
+/// A method and the positions of its parts. Ranges count bytes of the file's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodDef {
     /// `Outer.Inner.name`.
@@ -40,7 +40,7 @@ pub struct MethodDef {
     pub first_line: usize,
     /// The white space before `def`.
     pub indent: String,
-    /// What its decorators make of it.
+    /// Its kind, which decorators determine.
     pub kind: MethodKind,
     /// Whether it is an `async def`.
     pub is_async: bool,
@@ -48,7 +48,7 @@ pub struct MethodDef {
     pub is_generator: bool,
     /// Lines of the body that are neither blank nor only a comment.
     pub body_lines: usize,
-    /// Its place among the methods with the same `qualname`, from 0.
+    /// Its position among the methods with the same `qualname`, from 0.
     pub ordinal: usize,
     /// Whether no other method of the file has its `qualname`.
     pub unique: bool,
@@ -58,11 +58,11 @@ pub struct MethodDef {
     pub class_docstring: Option<String>,
     /// Whether the body does nothing but `pass`, `...` or `raise NotImplementedError`.
     pub trivial: bool,
-    /// Whether its block holds no other statement.
+    /// Whether its block contains no other statement.
     pub alone: bool,
 }
 
-/// What decorators make of a method.
+/// The kind of a method, by its decorators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MethodKind {
     /// Called on an instance.
@@ -79,11 +79,11 @@ pub enum MethodKind {
     Abstract,
 }
 
-/// Every method of every class of a file, in order of the text. Functions, and
-/// classes within functions, are left out.
+/// All methods of all classes of a file, in the order of the text. Functions, and classes
+/// inside functions, are left out.
 ///
 /// # Errors
-/// [`SyntaxError`] where the text is not Python.
+/// [`SyntaxError`] if the text is not Python.
 pub fn methods(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
     let parsed = Parsed::of(text)?;
     let file = File { lines: Lines::of(text), strings: parsed.strings(), parsed: &parsed };
@@ -93,7 +93,7 @@ pub fn methods(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
     Ok(found)
 }
 
-/// A class and the names of those around it and of itself.
+/// A class, with the names of its enclosing classes and its own.
 struct Class<'p> {
     names: Vec<String>,
     def: &'p StmtClassDef,
@@ -191,7 +191,7 @@ impl<'p> File<'p> {
     }
 }
 
-/// The blocks directly within a compound statement.
+/// The direct blocks of a compound statement.
 pub(super) fn blocks(statement: &Stmt) -> Vec<&[Stmt]> {
     match statement {
         Stmt::If(s) => {
@@ -235,7 +235,7 @@ fn kind(decorators: &[Decorator]) -> MethodKind {
             _ => return None,
         })
     });
-    // An abstract property is a property: how it is used matters most.
+    // An abstract property counts as a property, because how it is used matters most.
     kinds.reduce(|a, b| if a == MethodKind::Abstract { b } else { a }).unwrap_or(MethodKind::Plain)
 }
 
@@ -263,7 +263,7 @@ fn yields(body: &[Stmt]) -> bool {
     search.0
 }
 
-/// Looks for a `yield` of the function itself.
+/// Looks for a `yield` of the function itself, not of a nested one.
 struct Yield(bool);
 
 impl Visitor<'_> for Yield {

@@ -1,5 +1,5 @@
-//! Python source text, by exact byte spans: where methods are, how one is cut
-//! out, put back, damaged and described. Nothing here runs Python.
+//! Python source text, by exact byte spans: finds methods, cuts one out, puts it back,
+//! mutates and describes it. Nothing here runs Python.
 
 mod candidate;
 mod describe;

@@ -1,4 +1,4 @@
-//! Small damage to a method, to find the tests that notice.
+//! Mutants: small faults in a method, to find the tests that detect them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -30,20 +30,20 @@ pub enum MutantKind {
     Condition,
     /// `None` is returned.
     Return,
-    /// A comparison says the opposite.
+    /// A comparison is inverted.
     Comparison,
     /// `and` became `or`, or the other way round.
     Connective,
     /// A number, string or truth value differs.
     Constant,
-    /// A call made for its effect is left out.
+    /// A call that is made for its effect is removed.
     Call,
-    /// An assignment is left out.
+    /// An assignment is removed.
     Assignment,
 }
 
-/// At most `most` different mutants of a method, spread over the kinds. The
-/// same `seed` gives the same mutants. Docstrings are never changed.
+/// At most `most` different mutants of a method, distributed over the kinds. The same
+/// `seed` gives the same mutants. Docstrings are never changed.
 pub fn mutants(text: &str, method: &MethodDef, seed: u64, most: usize) -> Vec<Mutant> {
     let source = source_of(text, method);
     let Ok(parsed) = Parsed::of(&source) else { return Vec::new() };
@@ -59,7 +59,7 @@ pub fn mutants(text: &str, method: &MethodDef, seed: u64, most: usize) -> Vec<Mu
         .collect()
 }
 
-/// One possible mutant: what to write instead of which bytes.
+/// One possible mutant: the bytes to replace, and their replacement.
 struct Site {
     kind: MutantKind,
     edits: Vec<(Range<usize>, String)>,
@@ -81,7 +81,7 @@ impl Sites<'_> {
         self.add(MutantKind::Condition, span, negated);
     }
 
-    /// The bytes of the operator between two operands, whatever else is there.
+    /// The bytes of the operator between two operands, whatever else is between them.
     fn operator(&self, left: &Expr, right: &Expr) -> Option<Range<usize>> {
         let between = TextRange::new(left.end(), right.start());
         let is_operator = |kind| {
@@ -145,7 +145,7 @@ impl<'p> Visitor<'p> for Sites<'p> {
                 self.add(MutantKind::Assignment, span, "pass");
             }
             Stmt::Expr(s) => match &*s.value {
-                // A string for its own sake changes nothing, and may be a docstring.
+                // A string statement has no effect, and may be a docstring.
                 Expr::StringLiteral(_) => return,
                 Expr::Call(_) | Expr::Await(_) => self.add(MutantKind::Call, span, "pass"),
                 _ => {}

@@ -1,4 +1,4 @@
-//! The classes of a package and how they inherit, as far as the text tells.
+//! The classes of a package and their inheritance, as far as the text shows it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +8,14 @@ use ruff_text_size::Ranged;
 use super::method::blocks;
 use super::parsed::{Parsed, bytes, docstring_text};
 
-/// A class: the module and its qualified name there.
+/// A class, by its module and its qualified name there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ClassId<'p> {
     pub(super) module: &'p str,
     pub(super) name: &'p str,
 }
 
-/// What a class says of itself.
+/// The definition of a class.
 #[derive(Debug, Default)]
 pub(super) struct Class {
     bases: Vec<String>,
@@ -26,9 +26,9 @@ pub(super) struct Class {
 #[derive(Debug, Default)]
 struct Module {
     classes: HashMap<String, Class>,
-    /// What a name stands for: a dotted path from the root of the package.
+    /// What each name refers to: a dotted path from the root of the package.
     names: HashMap<String, String>,
-    /// Modules all names of which are imported.
+    /// Modules that are imported with `*`.
     stars: Vec<String>,
 }
 
@@ -38,12 +38,12 @@ pub(super) struct Package {
     modules: BTreeMap<String, Module>,
 }
 
-/// How many imports are followed to find a class.
+/// Maximum number of imports to follow to find a class.
 const HOPS: usize = 16;
 
 impl Package {
-    /// Reads modules, each a dotted name, whether it is an `__init__.py`, and a text.
-    /// What is not Python is left out.
+    /// Reads modules, each given by its dotted name, whether it is an `__init__.py`, and
+    /// its text. Text that is not Python is left out.
     pub(super) fn of<'t>(files: impl Iterator<Item = (String, bool, &'t str)>) -> Self {
         let read = |(name, is_package, text): (String, bool, &str)| {
             let parsed = Parsed::of(text).ok()?;
@@ -64,7 +64,7 @@ impl Package {
         self.modules.get(id.module)?.classes.get(id.name)
     }
 
-    /// The class a dotted path such as `package.module.Class` leads to.
+    /// The class that a dotted path such as `package.module.Class` leads to.
     pub(super) fn find(&self, path: &str) -> Option<ClassId<'_>> {
         self.follow(path, HOPS)
     }
@@ -76,7 +76,7 @@ impl Package {
         self.resolve(&path[..dot], &path[dot + 1..], hops)
     }
 
-    /// The class that `name`, possibly dotted, stands for in a module.
+    /// The class that `name`, possibly dotted, refers to in a module.
     fn resolve(&self, module: &str, name: &str, hops: usize) -> Option<ClassId<'_>> {
         let (module_name, module) = self.modules.get_key_value(module)?;
         if let Some((name, _)) = module.classes.get_key_value(name) {
@@ -91,8 +91,8 @@ impl Package {
         stars.find_map(|star| self.resolve(star, name, hops.checked_sub(1)?))
     }
 
-    /// The classes that a class inherits from, nearest first. A class that is
-    /// reached twice counts where it is reached last, as Python orders them.
+    /// The ancestors of a class, nearest first. A class that is reached twice counts where
+    /// it is reached last, as in Python's order.
     pub(super) fn ancestors<'p>(&'p self, id: ClassId<'p>) -> Vec<ClassId<'p>> {
         let mut reached = Vec::new();
         self.reach(id, HOPS, &mut reached);
@@ -109,7 +109,7 @@ impl Package {
     fn reach<'p>(&'p self, id: ClassId<'p>, hops: usize, reached: &mut Vec<ClassId<'p>>) {
         let (Some(class), Some(hops)) = (self.class(id), hops.checked_sub(1)) else { return };
         for base in class.bases.iter().filter_map(|base| self.base(id, base)) {
-            // A class may extend one of its own name that is imported elsewhere.
+            // A class may extend an imported class of the same name.
             if base != id {
                 reached.push(base);
                 self.reach(base, hops, reached);
@@ -117,7 +117,7 @@ impl Package {
         }
     }
 
-    /// A base class, looked for in the enclosing classes first.
+    /// A base class; the enclosing classes are searched first.
     fn base<'p>(&'p self, id: ClassId<'p>, base: &str) -> Option<ClassId<'p>> {
         let mut outer = id.name;
         while let Some((parent, _)) = outer.rsplit_once('.') {
@@ -207,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The module an import starts from, however many dots it has.
+    /// The module that an import refers to, however many dots it has.
     fn absolute(&self, level: u32, module: Option<&str>) -> Option<String> {
         let mut base = if level == 0 { "" } else { self.here };
         for _ in 1..level {

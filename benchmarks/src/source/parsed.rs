@@ -1,4 +1,4 @@
-//! A parsed text: statements, tokens, and the parts of one function.
+//! A parsed text: its statements, its tokens, and the parts of a function.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use super::lines::Lines;
 
-/// Text that is not Python, and where.
+/// A syntax error and its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}: `{text}`")]
 pub struct SyntaxError {
@@ -46,7 +46,7 @@ fn capitalised(text: &str) -> String {
     first.into_iter().flatten().chain(characters).collect()
 }
 
-/// A text that is Python.
+/// A text that is valid Python.
 pub(super) struct Parsed<'t> {
     pub(super) text: &'t str,
     module: Module<ModModule>,
@@ -66,7 +66,7 @@ impl<'t> Parsed<'t> {
         self.module.tokens()
     }
 
-    /// The string literals that hold a line break, outermost and in order.
+    /// The string literals that contain a line break, outermost ones, in order.
     pub(super) fn strings(&self) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let (mut depth, mut start) = (0_usize, 0);
@@ -93,7 +93,7 @@ impl<'t> Parsed<'t> {
         found
     }
 
-    /// The function a text starts with, once its decorators are left out.
+    /// The function at the start of a text, after its decorators.
     pub(super) fn function(&self) -> Option<Function<'_>> {
         match self.statements() {
             [Stmt::FunctionDef(def), ..] => Some(self.parts(def)),
@@ -126,7 +126,7 @@ impl<'t> Parsed<'t> {
     }
 }
 
-/// A function's parts, by bytes.
+/// The byte spans of a function's parts.
 pub(super) struct Function<'p> {
     /// From `def` or `async` to the end of the last statement.
     pub(super) span: Range<usize>,
@@ -134,7 +134,7 @@ pub(super) struct Function<'p> {
     pub(super) header_end: usize,
     /// The statement that is the docstring.
     pub(super) docstring: Option<Range<usize>>,
-    /// What the docstring says, cleaned.
+    /// The docstring's text, cleaned.
     pub(super) docstring_text: Option<String>,
     /// From the first statement after the docstring to the end; empty if there is none.
     pub(super) body: Range<usize>,
@@ -142,12 +142,12 @@ pub(super) struct Function<'p> {
     pub(super) statements: &'p [Stmt],
 }
 
-/// A range of the parser as a range of bytes.
+/// Converts a range of the parser to a range of bytes.
 pub(super) fn bytes(range: TextRange) -> Range<usize> {
     range.start().into()..range.end().into()
 }
 
-/// The docstring a block starts with, cleaned.
+/// The docstring at the start of a block, cleaned.
 pub(super) fn docstring_text(body: &[Stmt]) -> Option<String> {
     body.first().and_then(docstring).map(|(_, text)| cleaned(&text))
 }
@@ -157,7 +157,7 @@ fn docstring(statement: &Stmt) -> Option<(Range<usize>, String)> {
     Some((bytes(statement.range()), literal.value.to_str().to_string()))
 }
 
-/// A docstring without the indentation of its source, as `inspect.cleandoc` gives it.
+/// Removes the indentation of a docstring, as `inspect.cleandoc` does.
 fn cleaned(docstring: &str) -> String {
     let text = expand_tabs(&super::lines::unix(docstring));
     let width = |line: &&str| line.len() - line.trim_start().len();

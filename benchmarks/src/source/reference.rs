@@ -1,4 +1,4 @@
-//! Descriptions of methods in a project's reference documentation.
+//! Reads descriptions of methods from a project's reference documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use super::lines::{indent_of, is_blank};
 use super::rest::{Directive, capped, dedented, directive, is_object, nested, plain};
 
-/// The most of an entry that is shown, in bytes.
+/// Maximum bytes of an entry that are shown.
 pub(super) const MOST: usize = 1500;
 
-/// What reference documentation says about the members of classes.
+/// The reference documentation of class members.
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
-    /// By `Class.member`, then by what stands before that in the path.
+    /// Entries by `Class.member`, then by the part of the path before it.
     entries: BTreeMap<String, BTreeMap<String, String>>,
     /// The dotted paths of the classes that are described.
     classes: BTreeSet<String>,
 }
 
 impl Reference {
-    /// Reads every `.txt` and `.rst` file under a folder.
+    /// Reads every `.txt` and `.rst` file below a folder.
     ///
     /// # Errors
-    /// Where the folder or a file cannot be read.
+    /// If the folder or a file cannot be read.
     pub fn read(folder: &Path) -> std::io::Result<Self> {
         let mut files = Vec::new();
         collect(folder, &mut files)?;
@@ -35,7 +35,7 @@ impl Reference {
         Ok(reference)
     }
 
-    /// Adds the entries of one reStructuredText document. What was there stays.
+    /// Adds the entries of one reStructuredText document. Existing entries stay.
     pub fn add(&mut self, document: &str) {
         let lines: Vec<&str> = document.lines().collect();
         let mut page = Page::of(&lines);
@@ -54,8 +54,8 @@ impl Reference {
         self.classes.iter().map(String::as_str)
     }
 
-    /// Takes out the entries `taken` says yes to, called with each entry's class
-    /// as a dotted path, its member and its text.
+    /// Removes the entries for which `taken` returns true. It gets each entry's class as a
+    /// dotted path, its member and its text.
     pub(super) fn take(&mut self, mut taken: impl FnMut(&str, &str, &str) -> bool) {
         for (member, places) in &mut self.entries {
             let (class, name) = member.rsplit_once('.').unwrap_or(("", member));
@@ -63,9 +63,9 @@ impl Reference {
         }
     }
 
-    /// What is said about a class's method or attribute. The class is the one
-    /// described in `module`, or in a package around it or within it; where
-    /// none or several are, nothing is said.
+    /// The description of a class's method or attribute. The class is the one described in
+    /// `module`, or in a package around it or inside it; if there is no such class, or more
+    /// than one, there is no description.
     pub fn lookup(&self, module: &str, class: &str, name: &str) -> Option<&str> {
         let path = join(&join(module, class), name);
         let (place, member) = split(&path);
@@ -83,7 +83,7 @@ impl Reference {
     }
 }
 
-/// A dotted path as its last two names and what stands before them.
+/// Splits a dotted path into its last two names and the rest before them.
 fn split(path: &str) -> (&str, &str) {
     match path.rmatch_indices('.').nth(1) {
         Some((dot, _)) => (&path[..dot], &path[dot + 1..]),
@@ -112,11 +112,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Where in a document reading is.
+/// The reading position in a document.
 struct Page<'t> {
     lines: &'t [&'t str],
     module: String,
-    /// The classes around, each with its indentation and dotted path.
+    /// The enclosing classes, each with its indentation and dotted path.
     classes: Vec<(usize, String)>,
     /// The dotted paths of the classes so far.
     described: BTreeSet<String>,
@@ -127,7 +127,7 @@ impl<'t> Page<'t> {
         Page { lines, module: String::new(), classes: Vec::new(), described: BTreeSet::new() }
     }
 
-    /// What is described by a directive on line `at`: each path with its text.
+    /// The entries that the directive on line `at` describes: each path with its text.
     fn entry(&mut self, at: usize) -> Vec<(String, String)> {
         let line = self.lines[at];
         if is_blank(line) {
@@ -156,7 +156,7 @@ impl<'t> Page<'t> {
         Vec::new()
     }
 
-    /// The directive's argument, and others on the lines right below it.
+    /// The directive's argument, and more arguments on the lines right below it.
     fn signatures(&self, at: usize, found: &Directive<'t>) -> impl Iterator<Item = &'t str> {
         let below = self.below(at, found.indent);
         let more = self.lines[at + 1..below].iter().map(|line| line.trim());
@@ -169,15 +169,15 @@ impl<'t> Page<'t> {
         at + 1 + more.take_while(|line| !is_blank(line) && indent_of(line).len() > indent).count()
     }
 
-    /// The block under a directive or, where it has none, the text that follows
-    /// up to the next heading or description.
+    /// The block below a directive. If there is none, the text that follows, up to the next
+    /// heading or description.
     fn text(&self, at: usize, found: &Directive<'_>) -> String {
         let below = self.below(at, found.indent);
         let block = nested(&self.lines[below..], found.indent);
         if block > 0 {
             return plain(&dedented(&self.lines[below..below + block]));
         }
-        // Directives right below one another are described together.
+        // Directives right below one another share a description.
         if let Some(next) = self.lines.get(below).copied().and_then(directive)
             && next.indent == found.indent
             && is_object(next.name)
@@ -207,8 +207,8 @@ impl<'t> Page<'t> {
     }
 }
 
-/// A description without a last paragraph that introduces what is not in it.
-/// One that only names a method's asynchronous twin describes nothing.
+/// Removes a last paragraph that only introduces something that is not in the description.
+/// A description that only names a method's asynchronous twin counts as empty.
 fn complete(text: &str) -> &str {
     let start = text.rfind("\n\n").unwrap_or(0);
     let text = if text.ends_with(':') { text[..start].trim_end() } else { text };

@@ -1,4 +1,4 @@
-//! The same methods with other names, so that nobody can know them by heart.
+//! Renamed copies of methods, so that nobody can know them by heart.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
@@ -10,24 +10,24 @@ use ruff_text_size::Ranged;
 use super::mutants::next;
 use super::parsed::{Parsed, bytes};
 
-/// Names that mean the same in all of Python.
+/// Names with the same meaning in all of Python.
 const KEPT: &str = "self cls super object type len int str bool float bytes list dict set tuple \
     frozenset isinstance issubclass hasattr getattr setattr callable iter next range zip map filter \
     sorted reversed enumerate any all sum min max abs repr hash id property classmethod staticmethod \
     Exception ValueError TypeError KeyError IndexError AttributeError NotImplementedError";
 
-/// What a mutant of a string ends with.
+/// The end of a mutated string.
 const MARK: &str = "XX";
 
-/// Letters of a word in a string or comment at least: shorter ones are
+/// Minimum number of letters of a word in a string or comment; shorter ones are
 /// conversions, prefixes and the like.
 const WORD: usize = 3;
 
-/// Words that a project makes its names of.
+/// The words that a project uses in its names.
 pub struct Words(Vec<String>);
 
 impl Words {
-    /// Those of the names, strings and comments in these texts.
+    /// The words of the names, strings and comments in these texts.
     pub fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Words {
         let mut words = BTreeSet::new();
         for text in texts {
@@ -40,15 +40,15 @@ impl Words {
         Words(words.into_iter().collect())
     }
 
-    /// Texts that belong together, with other words in the place of theirs: the
-    /// same for the same word, and for no two the same. What is not Python stays.
+    /// Replaces the words of texts that belong together: the same word by the same word,
+    /// and no two words by one. Text that is not Python stays as it is.
     pub fn renamed<const N: usize>(&self, texts: [&str; N], seed: u64) -> [String; N] {
         let mut given = Given { words: &self.0, of: HashMap::new(), taken: HashSet::new(), seed };
         texts.map(|text| given.text(text))
     }
 }
 
-/// Which word stands for which.
+/// Which word replaces which.
 struct Given<'w> {
     words: &'w [String],
     of: HashMap<String, &'w str>,
@@ -85,7 +85,7 @@ impl<'w> Given<'w> {
         }
     }
 
-    /// A word for a word. Where a project has too few, they stay.
+    /// The replacement of a word. If a project has too few words, it stays.
     fn word(&mut self, word: &str) -> String {
         if let Some(given) = self.of.get(word) {
             return given.to_string();
@@ -102,14 +102,15 @@ impl<'w> Given<'w> {
     }
 }
 
-/// Where names and words of strings and comments are, but for those kept.
+/// The positions of names, and of words in strings and comments, except those that are
+/// kept.
 fn names(parsed: &Parsed<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut before = TokenKind::Newline;
     for token in parsed.tokens() {
         let span = bytes(token.range());
         let text = &parsed.text[span.clone()];
-        // The `r` of `{name!r}` is no name.
+        // The `r` of `{name!r}` is not a name.
         let follows_mark = mem::replace(&mut before, token.kind()) == TokenKind::Exclamation;
         match token.kind() {
             TokenKind::Name if !is_kept(text) && !follows_mark => found.push(span),
@@ -129,7 +130,7 @@ fn is_kept(name: &str) -> bool {
         || !name.is_ascii()
 }
 
-/// Words in running text. What follows a backslash is an escape.
+/// Words in running text. An escape after a backslash is not a word.
 fn words(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -147,7 +148,7 @@ fn words(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// `HTTPResponse_old2` in pieces: `HTTP`, `Response`, `_`, `old`, `2`.
+/// The parts of `HTTPResponse_old2`: `HTTP`, `Response`, `_`, `old`, `2`.
 fn parts(name: &str) -> Vec<&str> {
     let kind = |c: char| match c {
         _ if c.is_ascii_lowercase() => 0,
@@ -165,7 +166,7 @@ fn parts(name: &str) -> Vec<&str> {
         let after = letters.get(before + 2).is_some_and(|(_, c)| c.is_ascii_lowercase());
         let is_cut = match (kind(one), kind(other)) {
             (1, 0) | (0, 0) | (2, 2) => false,
-            // Of capitals in a row the last begins the next word.
+            // The last of several capitals starts the next word.
             (1, 1) => after,
             _ => true,
         };
@@ -207,8 +208,8 @@ mod tests {
     fn the_same_word_becomes_the_same_other_word_everywhere() {
         let pool = "def alpha_beta(gamma, delta):\n    return 'epsilon zeta eta theta iota kappa'";
         let words = Words::of([pool].into_iter());
-        let mended = METHOD.replace("not (self.name is None)", "self.name is None");
-        let [faulty, truth] = words.renamed([METHOD, &mended], 3);
+        let fixed = METHOD.replace("not (self.name is None)", "self.name is None");
+        let [faulty, truth] = words.renamed([METHOD, &fixed], 3);
         insta::assert_snapshot!(faulty);
         assert!(Parsed::of(&faulty).is_ok());
         let differing = faulty.lines().zip(truth.lines()).filter(|(one, other)| one != other);

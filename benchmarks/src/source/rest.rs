@@ -1,8 +1,8 @@
-//! reStructuredText as a person reads it.
+//! Renders reStructuredText as a person reads it.
 
 use super::lines::{indent_of, is_blank};
 
-/// The most lines of one code example that are shown.
+/// Maximum lines of a code example that are shown.
 const EXAMPLE: usize = 12;
 
 /// A directive such as `.. method:: save(self)`.
@@ -13,7 +13,7 @@ pub(super) struct Directive<'t> {
     pub(super) argument: &'t str,
 }
 
-/// The directive a line starts, if it does.
+/// The directive that a line starts, if any.
 pub(super) fn directive(line: &str) -> Option<Directive<'_>> {
     let indent = indent_of(line).len();
     let (name, argument) = line[indent..].strip_prefix(".. ")?.split_once("::")?;
@@ -51,8 +51,8 @@ pub(super) fn is_object(name: &str) -> bool {
     )
 }
 
-/// Lines of a block as plain text: descriptions of other objects, version notes
-/// and markup left out, examples cut short, paragraphs kept apart by one blank line.
+/// Renders a block as plain text: without descriptions of other objects, version notes and
+/// markup, with shortened examples, and with one blank line between paragraphs.
 pub(super) fn plain(block: &[&str]) -> String {
     let mut text = String::new();
     let mut at = 0;
@@ -82,8 +82,7 @@ pub(super) fn plain(block: &[&str]) -> String {
     text
 }
 
-/// Adds the paragraph at `at`, with the example it introduces, and says where
-/// it ends.
+/// Adds the paragraph at `at`, with the example that it introduces. Returns where it ends.
 fn paragraph(block: &[&str], at: usize, text: &mut String) -> usize {
     let lines = block[at..].iter().take_while(|line| !is_blank(line));
     let lines: Vec<&str> = lines.take_while(|line| directive(line).is_none()).copied().collect();
@@ -128,8 +127,8 @@ fn push(text: &mut String, paragraph: &str) {
     }
 }
 
-/// How many of `lines` are blank or indented more than `indent`; blank lines at
-/// the end do not count.
+/// How many of `lines` are blank or indented more than `indent`, without blank lines at the
+/// end.
 pub(super) fn nested(lines: &[&str], indent: usize) -> usize {
     let deeper = |line: &&&str| is_blank(line) || indent_of(line).len() > indent;
     let count = lines.iter().take_while(deeper).count();
@@ -137,7 +136,7 @@ pub(super) fn nested(lines: &[&str], indent: usize) -> usize {
     count - blank
 }
 
-/// Lines without the indentation they share.
+/// Removes the indentation that all lines share.
 pub(super) fn dedented<'t>(lines: &[&'t str]) -> Vec<&'t str> {
     let filled = lines.iter().filter(|line| !is_blank(line));
     let margin = filled.map(|line| indent_of(line).len()).min().unwrap_or(0);
@@ -157,7 +156,7 @@ fn example(lines: &[&str]) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-/// Text without inline markup: ``:meth:`~a.b` `` becomes `` `b` ``.
+/// Removes inline markup: ``:meth:`~a.b` `` becomes `` `b` ``.
 pub(super) fn words(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -175,7 +174,7 @@ pub(super) fn words(text: &str) -> String {
                 out.push_str(title(inner));
             }
             (_, Some(_)) => out.push_str(&format!("`{}`", target(inner))),
-            // A link to elsewhere: `text <address>`_
+            // An external link: `text <address>`_
             _ => {
                 out.push_str(title(inner));
                 rest = rest.trim_start_matches('_');
@@ -210,7 +209,7 @@ fn target(inner: &str) -> &str {
     }
 }
 
-/// Text without the backslashes that end markup within a word.
+/// Removes the backslashes that end markup inside a word.
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars();
@@ -223,8 +222,8 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// `text` up to the end of the last paragraph within `most` bytes, or as much
-/// of its first paragraph as that allows.
+/// Cuts `text` after the last paragraph that ends within `most` bytes; shortens the first
+/// paragraph if it is longer.
 pub(super) fn capped(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;

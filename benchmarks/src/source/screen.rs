@@ -1,6 +1,6 @@
-//! What a person should look at before a pass is believed: code that looks
-//! into its own interpreter or reaches other processes. Honest methods hardly
-//! ever do: of 5,527 methods of Django that tests cover, 52.
+//! The screen: finds code that a person should review before a pass is believed, because it
+//! inspects its own interpreter or reaches other processes. Honest methods hardly ever do
+//! this: of 5,527 methods of Django that tests cover, 52.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use ruff_python_ast::{Expr, Stmt};
 
 use super::parsed::{Parsed, SyntaxError};
 
-/// Modules that no method imports for its own work.
+/// Modules that no method needs for its own purpose.
 const MODULES: &[&str] = &[
     "_thread",
     "asyncio",
@@ -41,7 +41,7 @@ const MODULES: &[&str] = &[
     "traceback",
     "unittest",
 ];
-/// Names of builtins that run text, look around, or end a process.
+/// Builtins that run text, inspect the interpreter or end the process.
 const NAMES: &[&str] = &[
     "__import__",
     "breakpoint",
@@ -61,7 +61,7 @@ const NAMES: &[&str] = &[
     "SkipTest",
     "SystemExit",
 ];
-/// Attributes that lead out of a method, or into others.
+/// Attributes that lead out of a method or into another one.
 const ATTRIBUTES: &[&str] = &[
     "__builtins__",
     "__closure__",
@@ -82,11 +82,11 @@ const ATTRIBUTES: &[&str] = &[
     "tb_frame",
 ];
 
-/// What in a candidate is for a person to review, in alphabetical order:
-/// `import gc`, `eval`, `.f_back`.
+/// The parts of a candidate that a person should review, in alphabetical order: `import
+/// gc`, `eval`, `.f_back`.
 ///
 /// # Errors
-/// [`SyntaxError`] where it is not Python.
+/// [`SyntaxError`] if it is not Python.
 pub fn review(candidate: &str) -> Result<Vec<String>, SyntaxError> {
     let parsed = Parsed::of(candidate)?;
     let mut found = Found::default();
@@ -113,7 +113,7 @@ impl Visitor<'_> for Found {
             Stmt::ImportFrom(import) if import.level == 0 => {
                 self.import(import.module.as_deref().unwrap_or_default());
             }
-            // Equal to everything, as far as a test can see.
+            // An object that is equal to everything, as far as a test can see.
             Stmt::FunctionDef(function) if function.name.as_str() == "__eq__" => {
                 self.0.insert("def __eq__".to_owned());
             }

@@ -1,4 +1,4 @@
-//! Cuts a method out of its file and puts another in its place.
+//! Cuts a method out of its file and puts another one in its place.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use super::lines::{self, Lines};
 use super::method::MethodDef;
 use super::parsed::{Parsed, SyntaxError};
 
-/// One level of indentation where a method does not show its own.
+/// One level of indentation, if a method does not show its own.
 const STEP: &str = "    ";
 
-/// The file as a policy sees it: without the method, its decorators and the
-/// comments that end it, and with no more blank lines than its neighbours had.
-/// Where nothing else would be left in the block, `...` takes its place.
+/// The file as a policy sees it: without the method, its decorators and its final comments,
+/// and with no more blank lines than its neighbours had. If nothing else is left in the
+/// block, `...` replaces the method.
 pub fn removed(text: &str, method: &MethodDef) -> String {
     let lines = Lines::of(text);
     let mut first = method.first_line;
@@ -25,8 +25,8 @@ pub fn removed(text: &str, method: &MethodDef) -> String {
             let is_blank = |&number: &usize| lines::is_blank(lines.line(number));
             let above = (1..first).rev().take_while(is_blank).count();
             let below = (next..=lines.count()).take_while(is_blank).count();
-            // Blank lines below belong to what ends the block, those above to
-            // what continues it.
+            // Blank lines below belong to what ends the block, those above to what
+            // continues it.
             match (next + below..=lines.count()).next().map(|number| lines.line(number)) {
                 Some(line) if line.starts_with(&method.indent) => next += below,
                 _ => first -= above,
@@ -43,11 +43,11 @@ fn is_deeper_comment(line: &str, indent: &str) -> bool {
     line[own.len()..].starts_with('#') && own.len() > indent.len()
 }
 
-/// The file with `source`, a dedented function, in place of the method.
-/// Decorators stay. Every other byte stays, and so does what strings hold.
+/// The file with `source`, a dedented function, in place of the method. Decorators stay,
+/// and so do all other bytes and the contents of strings.
 pub fn spliced(text: &str, method: &MethodDef, source: &str) -> String {
-    // A continuation line indented less than its method loses its place when
-    // dedented; the method's own source must still give the very same file.
+    // A continuation line that is indented less than its method moves when it is dedented;
+    // the method's own source must still give the very same file.
     if source == source_of(text, method) {
         return text.to_string();
     }
@@ -58,19 +58,19 @@ pub fn spliced(text: &str, method: &MethodDef, source: &str) -> String {
     format!("{}{source}{}", &text[..method.span.start], &text[method.span.end..])
 }
 
-/// The method dedented, without decorators; what strings hold is not changed.
+/// The method, dedented, without decorators; the contents of strings do not change.
 pub fn source_of(text: &str, method: &MethodDef) -> String {
     dedented(&text[method.span.clone()], &method.indent)
 }
 
 fn dedented(fragment: &str, indent: &str) -> String {
-    // A function whose first line alone is dedented still parses.
+    // A function of which only the first line is dedented still parses.
     let strings = Parsed::of(fragment).map(|parsed| parsed.strings()).unwrap_or_default();
     lines::unix(&lines::dedented(fragment, indent, &strings))
 }
 
-/// The method dedented, with `raise NotImplementedError` for a body: its
-/// declaration and docstring stay.
+/// The method, dedented, with `raise NotImplementedError` as its body; its declaration and
+/// docstring stay.
 pub fn stub(text: &str, method: &MethodDef) -> String {
     let mut step = STEP.to_string();
     let mut docstring = String::new();
@@ -83,17 +83,17 @@ pub fn stub(text: &str, method: &MethodDef) -> String {
     format!("{}\n{docstring}{step}raise NotImplementedError", method.declaration)
 }
 
-/// What the line at `offset` is indented by within its function, if it starts there.
+/// The indentation of the line at `offset` inside its function, if it starts there.
 fn own_step(text: &str, offset: usize, indent: &str) -> Option<String> {
     let own = &text[Lines::of(text).start(offset)..offset];
     (lines::indent_of(own) == own).then(|| own.strip_prefix(indent)).flatten().map(String::from)
 }
 
-/// The function `source` made to fail whenever it would end: its body runs and
-/// then an assertion fails. What still passes did not come from the function.
+/// Changes the function `source` to fail whenever it would end: its body runs, then an
+/// assertion fails. A test that still passes was not passed by the function.
 ///
 /// # Errors
-/// [`SyntaxError`] where `source` is not Python.
+/// [`SyntaxError`] if `source` is not Python.
 pub fn sabotaged(source: &str) -> Result<String, SyntaxError> {
     let parsed = Parsed::of(source)?;
     let Some(function) = parsed.function() else { return Ok(source.to_string()) };
@@ -119,7 +119,7 @@ fn deeper(parsed: &Parsed<'_>, body: &Range<usize>, step: &str) -> String {
         .map(|string| string.start - body.start..string.end - body.start)
         .collect();
     let rest = parsed.text[body.start..].trim_end();
-    // The first line's own indentation lies before the body.
+    // The first line's own indentation is before the body.
     format!("{step}{}\n", lines::indented(rest, step, &strings))
 }
 
@@ -265,7 +265,7 @@ mod tests {
             let method = &found[at];
             let source = source_of(&text, method);
             prop_assert_eq!(&spliced(&text, method, &source), &text);
-            // White space at the end takes the way that candidates take.
+            // White space at the end is handled as in candidates.
             prop_assert_eq!(&spliced(&text, method, &format!("{source}\n")), &text);
 
             let rest = removed(&text, method);

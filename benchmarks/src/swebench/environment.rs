@@ -1,5 +1,6 @@
-//! Interpreters and installed requirements: built once, found again by what
-//! they were made of. Never an installed copy of the project under repair.
+//! Python environments of issues: interpreters and requirements, built once and found again
+//! by the hash of their inputs. They never contain an installed copy of the project under
+//! repair.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,40 +8,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fixfly_runtime::{BenchmarkError, Mount, MountMode};
-use sha2::{Digest, Sha256};
 
 use super::instance::Instance;
 use super::spec::Spec;
 use super::tree::Mirrors;
-use crate::build::{output, run, said};
+use crate::build::{output, run, stdout_of};
+use crate::manifest::short_hash;
 
-/// Locks that come with fixfly, by project and interpreter: one that serves
-/// every version of a project is installed once.
+/// Built-in locks, by project and interpreter: one that fits every version of a project is
+/// installed only once.
 const LOCKS: &[(&str, &str)] =
     &[("django/django 3.11", include_str!("../../swebench/locks/django-py3.11.txt"))];
 
-/// Interpreters a user named, by version: `3.9`.
+/// Interpreters that the user named, by version: `3.9`.
 pub type Pythons = BTreeMap<String, PathBuf>;
 
-/// A Python environment, ready to be shown in a sandbox.
+/// A Python environment, ready to be mounted in a sandbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Environment {
     /// The folder of the virtual environment.
     pub venv: PathBuf,
-    /// Its interpreter's version, whole: `3.11.2`.
+    /// Its interpreter's full version: `3.11.2`.
     pub python: String,
-    /// Whether it is the interpreter the specification names.
+    /// Whether it is the interpreter that the specification names.
     pub matches: bool,
-    /// Folders beside the environment that a sandbox shows, and hides.
+    /// Additional folders that a sandbox mounts, or hides.
     pub mounts: Vec<Mount>,
-    /// What its requirements were, in a word: their hash.
+    /// The hash of its requirements.
     pub hash: String,
 }
 
-/// The environment of an instance under `home`, made if it is not there.
+/// The environment of an instance below `home`, made if it does not exist.
 ///
 /// # Errors
-/// One sentence with pip's own last words, or the mend.
+/// One sentence with pip's last line or the remedy.
 pub fn environment(
     home: &Path,
     mirrors: &Mirrors,
@@ -51,11 +52,7 @@ pub fn environment(
     let (python, version) = interpreter(&spec.python, pythons)?;
     let short = short(&version);
     let requirements = requirements(mirrors, spec, instance, &short)?;
-    let hash: String = Sha256::digest(format!("{version}\0{requirements}"))
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = short_hash(format!("{version}\0{requirements}"));
     let folder = home.join("swebench/environments").join(&hash);
     let unwritable = |e: std::io::Error| {
         BenchmarkError::Broken(format!("{} cannot be written: {e}", folder.display()))
@@ -72,7 +69,7 @@ pub fn environment(
         if any {
             let mut freeze = Command::new(venv.join("bin/python"));
             freeze.args(["-m", "pip", "--disable-pip-version-check", "freeze"]);
-            fs::write(folder.join("installed.txt"), said(freeze)?).map_err(unwritable)?;
+            fs::write(folder.join("installed.txt"), stdout_of(freeze)?).map_err(unwritable)?;
         }
         fs::write(folder.join("ready"), "").map_err(unwritable)?;
     }
@@ -105,7 +102,7 @@ fn install(
             .arg(requirements);
         run(install, "the requirements could not be installed")?;
     }
-    // Missing bytecode triples the time of a run. Files of wrong syntax are no fault.
+    // Missing bytecode triples the time of a run. Files with wrong syntax are not a fault.
     let mut compile = Command::new(venv.join("bin/python"));
     compile
         .args(["-m", "compileall", "-q"])
@@ -116,8 +113,8 @@ fn install(
     Ok(())
 }
 
-/// What is installed: the lock that comes with fixfly, else the repository's
-/// own file at the environment's commit.
+/// The requirements to install: the built-in lock, otherwise the repository's own file at
+/// the environment's commit.
 fn requirements(
     mirrors: &Mirrors,
     spec: &Spec,
@@ -155,8 +152,8 @@ fn requirements(
     Ok(lines.join("\n"))
 }
 
-/// The interpreter for a version, and its own whole version: one a user named,
-/// one that is installed, else the `python3` there is.
+/// The interpreter for a version, with its full version: the one that the user named, an
+/// installed one, or the available `python3`.
 fn interpreter(wanted: &str, pythons: &Pythons) -> Result<(PathBuf, String), BenchmarkError> {
     let version =
         |python: &Path| output(python, "import platform; print(platform.python_version())").ok();
@@ -202,8 +199,8 @@ fn short(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// Copies of the project that this machine has elsewhere, covered by an empty
-/// folder; one in the environment itself is an error.
+/// Mounts that hide this machine's other copies of the project behind an empty folder. A
+/// copy in the environment itself is an error.
 fn hidden(
     home: &Path,
     venv: &Path,

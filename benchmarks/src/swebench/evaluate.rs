@@ -1,5 +1,5 @@
-//! One patch in one fresh tree: applied as the official harness does, the
-//! tests put in place and run.
+//! Evaluates one patch in one fresh tree: applies it as the official harness does, adds the
+//! tests and runs them.
 
 use std::time::{Duration, Instant};
 
@@ -12,33 +12,33 @@ use super::instance::Instance;
 use super::patch::files;
 use super::spec::Spec;
 
-/// Where the work tree is inside.
+/// The path of the work tree in the sandbox.
 pub(super) const ROOT: &str = "/testbed";
-/// Where what listens to unittest is put.
+/// The path of the listener for unittest's events.
 const LISTENER: &str = "/tmp/.fixfly";
-/// Bytes of a log at most.
+/// Maximum bytes of a log.
 const LOG_CAP: usize = 64 << 20;
 
-/// What was seen of a patch.
+/// The result of evaluating a patch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Whether the patch could be applied; there is no log where not.
+    /// Whether the patch could be applied; if not, there is no log.
     pub applied: bool,
-    /// Whether the tests met the time limit.
+    /// Whether the tests exceeded the time limit.
     pub timed_out: bool,
-    /// As the official `test_output.txt`.
+    /// The contents of the official `test_output.txt`.
     pub log: String,
-    /// As the official `run_instance.log`: what was done, and what it said.
+    /// The contents of the official `run_instance.log`: what was done, and its output.
     pub story: String,
-    /// The script the official harness would run.
+    /// The script that the official harness would run.
     pub script: String,
-    /// What unittest told, where it was listened to.
+    /// unittest's events, if they were recorded.
     pub events: Option<Events>,
     /// Wall-clock seconds of the tests.
     pub seconds: f64,
 }
 
-/// What to do, and how.
+/// What to evaluate, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Plan<'a> {
     pub(super) instance: &'a Instance,
@@ -48,7 +48,7 @@ pub(super) struct Plan<'a> {
 }
 
 impl Rules {
-    /// The commands that may apply a patch, in the order they are tried.
+    /// The commands that can apply a patch, in the order in which they are tried.
     pub(super) fn ladder(self) -> &'static [&'static str] {
         match self {
             Rules::V5 => &[
@@ -67,7 +67,7 @@ impl Rules {
 }
 
 impl Plan<'_> {
-    /// Applies the patch, puts the tests in place, and runs them.
+    /// Applies the patch, adds the tests, and runs them.
     pub(super) async fn evaluate(
         self,
         patch: &str,
@@ -125,7 +125,7 @@ impl Plan<'_> {
         Ok(false)
     }
 
-    /// Test files as they were, then the test patch.
+    /// Restores the test files, then applies the test patch.
     async fn put_tests(&self, sandbox: &dyn Sandbox) -> Result<String, BenchmarkError> {
         let mut log = String::new();
         for command in self.resets() {
@@ -142,7 +142,7 @@ impl Plan<'_> {
         Ok(log)
     }
 
-    /// Commands that undo what a patch did to the test patch's files.
+    /// Commands that undo a patch's changes to the files of the test patch.
     fn resets(&self) -> Vec<String> {
         let files = files(&self.instance.test_patch);
         let quote = |path: &str| quoted(path);
@@ -223,8 +223,7 @@ impl Evaluation {
     }
 }
 
-/// Runs a test command; what it prints is the standard output, what unittest
-/// tells the standard error.
+/// Runs a test command. Its printed output is on stdout, unittest's events are on stderr.
 pub(super) async fn tests(
     sandbox: &dyn Sandbox,
     spec: &Spec,
@@ -261,7 +260,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! What unittest itself told of each test, beside the log.
+//! unittest's events: what it reports itself for each test, beside the log.
 
 use std::collections::BTreeSet;
 
@@ -7,44 +7,44 @@ use serde::{Deserialize, Serialize};
 
 use super::log::Statuses;
 
-/// What runs in the interpreter of the tests, as `sitecustomize`.
+/// The program that runs in the interpreter of the tests, as `sitecustomize`.
 pub(super) const PROGRAM: &str = include_str!("../../swebench/events.py");
 
-/// One thing that unittest told.
+/// One event of unittest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// A test began, or ended so.
+    /// A test started, or ended with a status.
     Test {
         /// `m.C.test_x`.
         id: String,
         /// `test_x (m.C)`, or on newer Pythons `test_x (m.C.test_x)`.
         text: String,
-        /// What the log shows of it: its text, and its docstring's first line.
+        /// The test's name in the log: its text, and its docstring's first line.
         name: String,
         /// `started`, `passed`, `failed`, `error`, `skipped`,
         /// `expected_failure` or `unexpected_success`.
         status: String,
     },
-    /// The run ended by itself; whether a test that must fail did.
+    /// The run ended by itself, with the result of a test that must fail.
     Control {
-        /// Whether it did.
+        /// Whether that test failed.
         control: bool,
     },
 }
 
-/// All that unittest told.
+/// All events of unittest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events(pub Vec<Event>);
 
 impl Events {
-    /// Reads the lines of the pipe; what is none of ours is left out.
+    /// Reads the lines of the pipe; other lines are ignored.
     pub(super) fn read(bytes: &[u8]) -> Events {
         let lines = bytes.split(|byte| *byte == b'\n');
         Events(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 
-    /// Whether the run ended by itself, and a test that must fail did.
+    /// Whether the run ended by itself, and the test that must fail failed.
     pub fn sound(&self) -> bool {
         let controls = self.0.iter().filter_map(|event| match event {
             Event::Control { control } => Some(*control),
@@ -54,12 +54,12 @@ impl Events {
         controls == [true]
     }
 
-    /// Whether the control shows that a failure is no longer told.
+    /// Whether the control shows that failures are no longer reported.
     pub fn tampered(&self) -> bool {
         self.0.iter().any(|event| matches!(event, Event::Control { control: false }))
     }
 
-    /// Tests that began and told no end.
+    /// Tests that started and did not end.
     fn unfinished(&self) -> BTreeSet<&str> {
         let mut open = BTreeSet::new();
         for event in &self.0 {
@@ -72,7 +72,7 @@ impl Events {
         open
     }
 
-    /// What became of each test, by its id, in the order they ended.
+    /// The result of each test, by its id, in the order in which they ended.
     pub fn by_id(&self) -> Vec<(&str, &str, &str, &str)> {
         let mut all: Vec<(&str, &str, &str, &str)> = Vec::new();
         let mut places = std::collections::HashMap::new();
@@ -91,7 +91,7 @@ impl Events {
                     places.insert(id.as_str(), all.len());
                     all.push((id, text, name, word));
                 }
-                // A failure stays one, whatever else is told of the test.
+                // A failure remains a failure, whatever else is reported for the test.
                 Some(&at) => {
                     let there: &mut (&str, &str, &str, &str) = &mut all[at];
                     if there.3 != "FAILED" && there.3 != "ERROR" {
@@ -108,8 +108,8 @@ impl Events {
         all
     }
 
-    /// Statuses by every name a table may know a test by: as the log shows it,
-    /// and as older and newer Pythons print it.
+    /// Statuses by every name that a table may use for a test: as the log shows it, and as
+    /// older and newer Pythons print it.
     pub fn statuses(&self) -> Statuses {
         let mut statuses = Statuses::default();
         let all = self.by_id();
@@ -126,7 +126,7 @@ impl Events {
         statuses
     }
 
-    /// As a report, in the order told.
+    /// The events as a report, in their order.
     pub fn report(&self) -> TestReport {
         let outcome = |status: &str| match status {
             "PASSED" => TestOutcome::Passed,
@@ -141,14 +141,14 @@ impl Events {
             failure: None,
         });
         let mut results: Vec<TestResult> = results.collect();
-        let told: BTreeSet<String> = results.iter().map(|result| result.id.clone()).collect();
-        results.extend(self.unfinished().into_iter().filter(|id| !told.contains(*id)).map(|id| {
+        let known: BTreeSet<String> = results.iter().map(|result| result.id.clone()).collect();
+        results.extend(self.unfinished().into_iter().filter(|id| !known.contains(*id)).map(|id| {
             TestResult { id: id.to_string(), outcome: TestOutcome::Exited, failure: None }
         }));
         TestReport { results }
     }
 
-    /// Adds to what a log tells the names that another Python would print.
+    /// Adds the names that another Python would print to the statuses of a log.
     pub fn normalise(&self, statuses: &mut Statuses) {
         for (id, text, name, _) in self.by_id() {
             let shown = last_line(name).and_then(|line| statuses.get(line));
@@ -166,7 +166,7 @@ fn last_line(name: &str) -> Option<&str> {
     name.trim().lines().next_back().map(str::trim)
 }
 
-/// `test_x (m.C)` and `test_x (m.C.test_x)`, whichever the text is.
+/// Both `test_x (m.C)` and `test_x (m.C.test_x)`, whichever of them the text is.
 fn aliases(id: &str, text: &str) -> Vec<String> {
     let mut aliases = vec![text.to_string()];
     if let Some((class, method)) = id.rsplit_once('.')
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read_line_by_line() {
+    fn events_are_read_line_by_line() {
         let events = Events::read(b"noise\n{\"id\":\"a.b\",\"text\":\"b (a)\",\"name\":\"b (a)\",\"status\":\"started\"}\n{\"control\":false}\n");
         assert_eq!(events.0.len(), 2);
         assert!(!events.sound() && events.tampered());

@@ -1,17 +1,17 @@
-//! From a log to a grade, by the rules of the package `swebench` (MIT).
+//! Grades logs by the rules of the package `swebench` (MIT).
 
 use serde_json::{Map, Value, json};
 
 use super::instance::Instance;
 use super::log::{Parser, Statuses};
 
-/// Whose rules.
+/// A version of the official rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rules {
     /// `swebench` 5.x.
     #[default]
     V5,
-    /// `swebench` 4.1.0: a skipped test counts nowhere.
+    /// `swebench` 4.1.0: a skipped test is not counted.
     V4,
 }
 
@@ -19,7 +19,7 @@ pub enum Rules {
 pub(super) const START: &str = ">>>>> Start Test Output";
 pub(super) const END: &str = ">>>>> End Test Output";
 pub(super) const EXIT_CODE: &str = ">>>>> Test Exit Code";
-/// A log that holds one of these is of no run.
+/// A log that contains one of these is not from a run of the tests.
 const BAD: [&str; 4] = [
     ">>>>> Patch Apply Failed",
     ">>>>> Reset Failed",
@@ -32,7 +32,7 @@ const BAD: [&str; 4] = [
 pub enum Resolution {
     /// Every test that must pass does.
     Full,
-    /// Nothing is broken, and some of what was to be fixed is.
+    /// Nothing is broken, and some tests to be fixed pass.
     Partial,
     /// Anything else.
     No,
@@ -49,36 +49,36 @@ impl Resolution {
     }
 }
 
-/// What became of the tests that decide.
+/// The results of the tests that decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tests {
-    /// Of those to fix: pass, and do not.
+    /// Tests to be fixed: those that pass, and those that do not.
     pub fail_to_pass: [Vec<String>; 2],
-    /// Of those to keep: pass, and do not.
+    /// Tests to be kept passing: those that pass, and those that do not.
     pub pass_to_pass: [Vec<String>; 2],
 }
 
-/// What a log says of an instance.
+/// The grade of an instance by its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grade {
-    /// The log is of no run of the tests.
+    /// The log is not from a run of the tests.
     NoRun,
     /// The tests ran.
     Ran {
-        /// What became of them.
+        /// Their results.
         tests: Tests,
-        /// What that means.
+        /// The resolution that follows.
         resolution: Resolution,
     },
 }
 
 impl Grade {
-    /// Whether it counts.
+    /// Whether the instance is resolved.
     pub fn resolved(&self) -> bool {
         matches!(self, Grade::Ran { resolution: Resolution::Full, .. })
     }
 
-    /// The one word for it.
+    /// The resolution.
     pub fn resolution(&self) -> Resolution {
         match self {
             Grade::NoRun => Resolution::No,
@@ -87,12 +87,12 @@ impl Grade {
     }
 }
 
-/// What a log says of each test; none where it is of no run.
+/// The status of each test in a log; `None` if the log is not from a run.
 ///
 /// # Errors
-/// Where the official parser raises.
+/// If the official parser raises.
 pub fn statuses(log: &str, parser: Parser, rules: Rules) -> Result<Option<Statuses>, String> {
-    // Python reads every kind of line end as one.
+    // Python reads every kind of line ending as one.
     let log = log.replace("\r\n", "\n").replace('\r', "\n");
     let marked = log.contains(START) && log.contains(END);
     if BAD.iter().any(|bad| log.contains(bad)) || !marked {
@@ -116,10 +116,10 @@ pub fn statuses(log: &str, parser: Parser, rules: Rules) -> Result<Option<Status
     Ok((!lies).then_some(statuses))
 }
 
-/// The grade that a log deserves.
+/// The grade of a log.
 ///
 /// # Errors
-/// Where the official parser raises.
+/// If the official parser raises.
 pub fn grade(
     instance: &Instance,
     log: &str,
@@ -132,7 +132,7 @@ pub fn grade(
     })
 }
 
-/// The grade that statuses deserve.
+/// The grade for these statuses.
 pub fn of(instance: &Instance, statuses: &Statuses, rules: Rules) -> Grade {
     let mut tests = Tests::default();
     for (case, lists, may_skip) in instance
@@ -147,7 +147,7 @@ pub fn of(instance: &Instance, statuses: &Statuses, rules: Rules) -> Grade {
             Some("SKIPPED") if may_skip => Some(true),
             None | Some("FAILED" | "ERROR") => Some(false),
             Some("SKIPPED") if rules == Rules::V5 => Some(false),
-            // Neither passed nor failed by the rules: it counts nowhere.
+            // By the rules this is neither a pass nor a failure; it is not counted.
             Some(_) => None,
         };
         let lists = if lists == 0 { &mut tests.fail_to_pass } else { &mut tests.pass_to_pass };
@@ -170,7 +170,7 @@ impl Tests {
         }
     }
 
-    /// As `tests_status` of an official report.
+    /// As `tests_status` in an official report.
     pub fn json(&self) -> Value {
         let lists = |[success, failure]: &[Vec<String>; 2]| json!({ "success": success, "failure": failure });
         let mut status = Map::new();
@@ -182,8 +182,8 @@ impl Tests {
     }
 }
 
-/// The status of a case. Some tables cut parameters short; such a name stands
-/// for all it begins, where they agree.
+/// The status of a test. Some tables cut parameters short; such a name stands for all tests
+/// that start with it, if they agree.
 fn resolve<'a>(case: &str, statuses: &'a Statuses, rules: Rules) -> Option<&'a str> {
     if let Some(status) = statuses.get(case) {
         return Some(status);
@@ -206,7 +206,7 @@ fn exit_code(log: &str) -> Option<i64> {
     CODE.captures(log).map(|found| found[1].parse().unwrap_or(i64::MAX))
 }
 
-/// Whether some runner's summary is there; of the runners of other languages.
+/// Whether the log contains the summary of a test runner, for runners of other languages.
 fn suite_ran(log: &str) -> bool {
     static RAN: std::sync::LazyLock<regex::Regex> = std::sync::LazyLock::new(|| {
         let pattern = r"(?m)Executed [1-9]\d* of \d+|TOTAL: [1-9]\d* (?:SUCCESS|FAILED)|[1-9]\d* passing|Tests:\s+[1-9]\d*|Test Suites:\s+(?:\d+ \w+, )*[1-9]\d* total|^# tests [1-9]\d*|[1-9]\d* specs?, \d+ failures?|': ok$";
@@ -254,7 +254,7 @@ mod tests {
         check("f ... ok\ng[x ... FAIL\np ... ok", 1, Partial, Partial);
         check("f ... ok\ng[x ... ok", 0, No, No);
         check("f ... FAIL\ng[x ... FAIL\np ... ok", 1, No, No);
-        // A skip, a log without failure of a run that failed, and nothing at all.
+        // A skip, a log without failures from a run that failed, and an empty log.
         check("f ... skipped ''\ng[x ... ok\np ... ok", 0, Partial, Full);
         check("f ... ok\ng[x ... ok\np ... skipped ''", 0, Full, Full);
         check("f ... ok\ng[x ... ok\np ... ok", 1, No, Full);

@@ -1,4 +1,4 @@
-//! Instances with all that grading them takes, and what was graded before.
+//! Instances with everything that grading needs, and a cache of earlier grades.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, home,
+    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, hex, home,
+    sha256, write_whole,
 };
 use sha2::{Digest, Sha256};
 
@@ -19,27 +20,28 @@ use super::spec::{Spec, Specs};
 use super::tree::{Mirrors, tree};
 use super::verdict::Graded;
 
-/// Changes whenever the same patch may be seen differently.
+/// Version of the cache; changes whenever the same patch may be evaluated differently.
 const CACHE: &str = "1";
 
 /// How instances are graded.
 #[derive(Clone, Debug)]
 pub struct Grading {
-    /// Where repositories are.
+    /// The mirrors of the repositories.
     pub mirrors: Mirrors,
-    /// Folder of more specifications.
+    /// Folder of additional specifications.
     pub specs: Option<PathBuf>,
     /// Interpreters, by version.
     pub pythons: Pythons,
-    /// Whose rules.
+    /// The official rules to use.
     pub rules: Rules,
-    /// Limit of one run of the tests.
+    /// Time limit of one run of the tests.
     pub timeout: Duration,
-    /// By instance, the image that holds its environment; the others' are made here.
+    /// The image that contains the environment, by instance; for other instances the
+    /// environment is made here.
     pub images: BTreeMap<String, String>,
 }
 
-/// Instances that are ready to be worked on and graded.
+/// Instances that are ready to work on and to be graded.
 pub struct Grader {
     instances: Vec<Instance>,
     ready: HashMap<String, Ready>,
@@ -52,9 +54,9 @@ struct Ready {
     world: World,
 }
 
-/// Where what an instance's tests need comes from.
+/// Where an instance's environment comes from.
 enum World {
-    /// Made here, and shown in a sandbox.
+    /// Made here, and mounted in a sandbox.
     Made(Environment),
     /// An image's own.
     Image(String),
@@ -78,7 +80,7 @@ impl World {
         }
     }
 
-    /// What tells it from others.
+    /// A name that distinguishes it from others.
     fn name(&self) -> &str {
         match self {
             World::Made(environment) => &environment.hash,
@@ -87,12 +89,12 @@ impl World {
     }
 }
 
-/// Where programs are found, the environment's own first.
+/// Paths of programs, the environment's own first.
 const PATHS: [&str; 2] = ["/env/bin", "/opt/miniconda3/envs/testbed/bin"];
 
 impl Grader {
-    /// Makes the tree and the environment of each instance that has none yet;
-    /// `say` hears what takes long.
+    /// Makes the tree and the environment of each instance that has none yet. `say` gets
+    /// messages about steps that take long.
     ///
     /// # Errors
     /// One sentence that names the instance and what is missing.
@@ -123,12 +125,12 @@ impl Grader {
         &self.instances
     }
 
-    /// The rules they are graded by.
+    /// The rules by which they are graded.
     pub fn rules(&self) -> Rules {
         self.grading.rules
     }
 
-    /// Limit of one run of the tests.
+    /// Time limit of one run of the tests.
     pub(super) fn timeout(&self) -> Duration {
         self.grading.timeout
     }
@@ -146,18 +148,18 @@ impl Grader {
         ready.ok_or_else(|| BenchmarkError::Broken(format!("{} was not made ready", instance.id)))
     }
 
-    /// What an instance's version needs.
+    /// The specification of an instance's version.
     pub fn spec(&self, instance: &Instance) -> Result<&Spec, BenchmarkError> {
         Ok(&self.ready(instance)?.spec)
     }
 
-    /// The interpreter its tests run with, whole.
+    /// The full version of the interpreter that its tests run with.
     pub fn python(&self, instance: &Instance) -> Result<&str, BenchmarkError> {
         Ok(self.ready(instance)?.python())
     }
 
-    /// The world an instance is worked on and graded in: no network, the tree
-    /// as a copy of its own, the environment to read.
+    /// The sandbox for working on and grading an instance: no network, the tree as a
+    /// private copy, the environment read-only.
     pub fn sandbox(&self, instance: &Instance) -> Result<SandboxSpec, BenchmarkError> {
         let Ready { tree, world, .. } = self.ready(instance)?;
         let mount = |from: &Path, to: &str, mode| Mount {
@@ -199,7 +201,7 @@ impl Grader {
         })
     }
 
-    /// A patch without what is no part of a fix.
+    /// A patch without what is not part of a fix.
     pub fn cleaned(&self, instance: &Instance, patch: &str) -> Result<Cleaned, BenchmarkError> {
         let spec = self.spec(instance)?;
         let own: Vec<String> = super::patch::files(&instance.test_patch)
@@ -209,7 +211,7 @@ impl Grader {
         Ok(cleaned(patch, &|path| spec.is_test(path) || own.iter().any(|test| test == path)))
     }
 
-    /// Grades a patch in a sandbox nobody has used.
+    /// Grades a patch in an unused sandbox.
     pub async fn grade(
         &self,
         instance: &Instance,
@@ -227,11 +229,11 @@ impl Grader {
         Ok(Graded::of(instance, spec, self.grading.rules, world.matches(), seen))
     }
 
-    /// Grades a patch in a sandbox of its own; what was seen of the same patch
-    /// before is not made again where `again` is false.
+    /// Grades a patch in a sandbox of its own. Unless `again` is true, the cached result of
+    /// the same patch is used.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the world broke: no grade, and nothing kept.
+    /// [`BenchmarkError`] if the environment failed: no grade, and nothing is cached.
     pub async fn graded(
         &self,
         instance: &Instance,
@@ -250,7 +252,7 @@ impl Grader {
         let graded = self.grade(instance, patch, &*fresh).await;
         fresh.close().await?;
         let graded = graded?;
-        // What cannot be kept is only made again.
+        // A result that cannot be cached is only computed again.
         if let Some(seen) = &graded.evaluation
             && !seen.timed_out
             && let Err(error) = keep(&kept, seen)
@@ -260,18 +262,18 @@ impl Grader {
         Ok(graded)
     }
 
-    /// By everything the same patch must be seen the same by, never by a run's name.
+    /// The cache key: everything that the result of a patch depends on, never the name of a
+    /// run.
     fn key(&self, instance: &Instance, patch: &str) -> Result<String, BenchmarkError> {
         let Ready { spec, world, .. } = self.ready(instance)?;
         let Instance { id, base_commit, test_patch, .. } = instance;
         let how =
             format!("{:?}", (CACHE, self.grading.rules, self.grading.timeout, spec, world.name()));
         let parts = [how.as_str(), id, base_commit, test_patch, patch];
-        let digest = Sha256::digest(parts.join("\0"));
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".json")
+        Ok(sha256(parts.join("\0")) + ".json")
     }
 
-    /// What grades rest on, for the record.
+    /// What grades are based on, for the record.
     pub fn facts(&self) -> BTreeMap<String, String> {
         let mut hasher = Sha256::new();
         for instance in &self.instances {
@@ -280,8 +282,7 @@ impl Grader {
                 hasher.update([0]);
             }
         }
-        let hash: String =
-            hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(hasher.finalize())[..16].to_string();
         let pythons: std::collections::BTreeSet<&str> =
             self.ready.values().map(Ready::python).collect();
         BTreeMap::from([
@@ -296,7 +297,5 @@ fn keep(file: &Path, seen: &Evaluation) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    let draft = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&draft, serde_json::to_vec(seen)?)?;
-    fs::rename(draft, file)
+    write_whole(file, serde_json::to_vec(seen)?)
 }

@@ -1,24 +1,24 @@
-//! Rows of SWE-bench tables, from files as people have them.
+//! Reads rows of SWE-bench tables from the file formats in use.
 
 use std::path::Path;
 
 use fixfly_runtime::BenchmarkError;
 use serde_json::{Map, Value};
 
-/// One issue of a repository, with what decides whether it is resolved. Holds
-/// ground truth: a policy sees none of it but the statement.
+/// One issue of a repository, with the tests that decide whether it is resolved. It
+/// contains ground truth: a policy sees only the statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     /// `django__django-16527`.
     pub id: String,
     /// `django/django`.
     pub repo: String,
-    /// The project's version, by which its environment is found.
+    /// The project's version, which determines its environment.
     pub version: String,
-    /// The commit the issue was open at.
+    /// The commit at which the issue was open.
     pub base_commit: String,
-    /// The commit whose requirements the environment has; the base commit's
-    /// where a table does not say.
+    /// The commit whose requirements the environment has; the base commit if the table does
+    /// not name one.
     pub environment_commit: String,
     /// The issue's text.
     pub statement: String,
@@ -30,29 +30,29 @@ pub struct Instance {
     pub fail_to_pass: Vec<String>,
     /// Tests that pass before and after.
     pub pass_to_pass: Vec<String>,
-    /// All other columns, as they were.
+    /// All other columns, unchanged.
     pub more: Map<String, Value>,
 }
 
 impl Instance {
-    /// Names of images that hold its environment, the most particular first:
-    /// those its row tells, and the official one.
+    /// Names of images that contain its environment, the most specific first: those in its
+    /// row, then the official one.
     pub fn images(&self) -> Vec<String> {
-        let told = |field: &str| self.more.get(field).and_then(Value::as_str);
-        let named = ["docker_image", "image_name"].into_iter().filter_map(told);
-        let pro = told("dockerhub_tag").map(|tag| format!("jefzda/sweap-images:{tag}"));
-        // An image's name may not hold two underscores in a row.
+        let field_text = |field: &str| self.more.get(field).and_then(Value::as_str);
+        let named = ["docker_image", "image_name"].into_iter().filter_map(field_text);
+        let pro = field_text("dockerhub_tag").map(|tag| format!("jefzda/sweap-images:{tag}"));
+        // An image's name cannot contain two underscores in a row.
         let id = self.id.to_lowercase().replace("__", "_1776_");
         let official = format!("swebench/sweb.eval.x86_64.{id}:latest");
-        let told = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
-        told.chain([official]).collect()
+        let images = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
+        images.chain([official]).collect()
     }
 }
 
-/// The rows of a file: JSON lines, a JSON list or object of rows, or Parquet.
+/// Reads the rows of a file: JSON lines, a JSON list or object of rows, or Parquet.
 ///
 /// # Errors
-/// One sentence that names the file, the row, the field and the mend.
+/// One sentence that names the file, the row, the field and the remedy.
 pub fn read(file: &Path) -> Result<Vec<Instance>, BenchmarkError> {
     let shown = file.display().to_string();
     let broken = |why: String| BenchmarkError::Broken(format!("{shown}: {why}"));
@@ -82,7 +82,7 @@ pub fn read(file: &Path) -> Result<Vec<Instance>, BenchmarkError> {
     Ok(instances)
 }
 
-/// Each row with the place it stands at.
+/// Each row with its position.
 pub(super) fn rows(text: &str) -> Result<Vec<(String, Value)>, (String, String)> {
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         let place = |at: usize| format!(", row {}", at + 1);
@@ -173,8 +173,8 @@ fn text(row: &mut Map<String, Value>, fields: &[&str]) -> Result<String, String>
     }
 }
 
-/// A list of names; tables store it as a list, or as text that holds one in
-/// JSON's or Python's form.
+/// A list of names. Tables store it as a list, or as text that contains a list in JSON's or
+/// Python's format.
 fn names(row: &mut Map<String, Value>, fields: &[&str]) -> Result<Vec<String>, String> {
     let wrong = || format!("`{}` is no list of test names", fields[0]);
     let list = match take(row, fields) {
@@ -306,9 +306,9 @@ mod tests {
     #[test]
     fn images_are_those_of_the_row_and_the_official_one() {
         let check = |field: &str, name: &str, expected: &[&str]| {
-            let mut told = row();
-            told[field] = json!(name);
-            assert_eq!(read_text(&told.to_string()).unwrap()[0].images(), expected);
+            let mut instance = row();
+            instance[field] = json!(name);
+            assert_eq!(read_text(&instance.to_string()).unwrap()[0].images(), expected);
         };
         let official = "swebench/sweb.eval.x86_64.a_1776_b-1:latest";
         check("more", "", &[official]);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Budget, Entry, Example, GroundTruth, History, Issue,
-    Observation, Outcome, Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport,
-    TestResult, Verdict,
+    Answer, Benchmark, BenchmarkError, Entry, GroundTruth, History, Issue, Observation, Outcome,
+    Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport, TestResult, Verdict,
+    WorkTree,
 };
 
 use super::Instance;
@@ -59,13 +59,14 @@ impl Issues {
             manual: String::new(),
             history: History::All,
         };
+        let statement = Statement::Issue(issue);
         Ok(Task {
             id: instance.id.clone(),
             benchmark: NAME.to_string(),
-            statement: Statement::Issue(issue),
+            budget: statement.budget(),
+            statement,
             sandbox: self.grader.sandbox(instance)?,
             tools: Vec::new(),
-            budget: Budget { turns: 100, tokens: None, seconds: None, usd: None },
         })
     }
 }
@@ -81,60 +82,8 @@ impl Benchmark for Issues {
         }
     }
 
-    async fn evaluate(
-        &self,
-        task: &Task,
-        _: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        Err(BenchmarkError::Broken(format!("{}: an issue is not resolved by one method", task.id)))
-    }
-
-    async fn run_tests(
-        &self,
-        task: &Task,
-        labels: &[String],
-        sandbox: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let spec = self.grader.spec(self.instance(task)?)?;
-        let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
-        let command = format!("{} {}", spec.test, labels.join(" "));
-        let output = tests(sandbox, spec, &command, self.grader.timeout()).await?;
-        let log = text(&output.stdout);
-        let report = match spec.events {
-            true => Events::read(&output.stderr).report(),
-            false => report(&spec.log_parser.parse(&log, Rules::V5).unwrap_or_default()),
-        };
-        let outcome = match output.status {
-            Status::TimedOut => Outcome::TimedOut,
-            Status::Exited(0) if report.passed_or_skipped() => Outcome::Done,
-            _ => Outcome::Failed,
-        };
-        let text = told(&report, outcome, &log);
-        Ok(Observation {
-            text,
-            outcome,
-            tests: Some(report).filter(|report| !report.results.is_empty()),
-            patch: None,
-        })
-    }
-
-    async fn change(
-        &self,
-        task: &Task,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Option<String>, BenchmarkError> {
-        let output = bash(sandbox, CHANGE, &[]).await?;
-        if output.status != Status::Exited(0) || output.elided > 0 {
-            let why = text(&output.stderr);
-            tracing::warn!(
-                task = task.id,
-                "the change of the work tree cannot be told: {}",
-                why.trim()
-            );
-            return Ok(None);
-        }
-        Ok(Some(text(&output.stdout)).filter(|patch| !patch.trim().is_empty()))
+    fn work_tree(&self) -> Option<&dyn WorkTree> {
+        Some(self)
     }
 
     async fn judge(
@@ -183,13 +132,53 @@ impl Benchmark for Issues {
     }
 }
 
-impl GroundTruth for Issues {
-    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
-        Err(BenchmarkError::Broken(
-            "swebench has no methods to learn from: choose another policy".into(),
-        ))
+#[async_trait]
+impl WorkTree for Issues {
+    async fn run_tests(
+        &self,
+        task: &Task,
+        labels: &[String],
+        sandbox: &dyn Sandbox,
+    ) -> Result<Observation, BenchmarkError> {
+        let spec = self.grader.spec(self.instance(task)?)?;
+        let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
+        let command = format!("{} {}", spec.test, labels.join(" "));
+        let output = tests(sandbox, spec, &command, self.grader.timeout()).await?;
+        let log = text(&output.stdout);
+        let report = match spec.events {
+            true => Events::read(&output.stderr).report(),
+            false => report(&spec.log_parser.parse(&log, Rules::V5).unwrap_or_default()),
+        };
+        let outcome = match output.status {
+            Status::TimedOut => Outcome::TimedOut,
+            Status::Exited(0) if report.passed_or_skipped() => Outcome::Done,
+            _ => Outcome::Failed,
+        };
+        let text = told(&report, outcome, &log);
+        let tests = Some(report).filter(|report| !report.results.is_empty());
+        Ok(Observation { tests, ..Observation::new(outcome, text) })
     }
 
+    async fn change(
+        &self,
+        task: &Task,
+        sandbox: &dyn Sandbox,
+    ) -> Result<Option<String>, BenchmarkError> {
+        let output = bash(sandbox, CHANGE, &[]).await?;
+        if output.status != Status::Exited(0) || output.elided > 0 {
+            let why = text(&output.stderr);
+            tracing::warn!(
+                task = task.id,
+                "the change of the work tree cannot be told: {}",
+                why.trim()
+            );
+            return Ok(None);
+        }
+        Ok(Some(text(&output.stdout)).filter(|patch| !patch.trim().is_empty()))
+    }
+}
+
+impl GroundTruth for Issues {
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
         Ok(match answer {
             Answer::Truth => self.instance(task)?.patch.clone(),

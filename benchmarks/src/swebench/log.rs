@@ -1,6 +1,6 @@
-//! What a printed log says of each test, word for word as the parsers of the
-//! package `swebench` (MIT) read it, their mistakes included: official grades
-//! are made of these. Verdicts of fixfly's own ask the events too.
+//! Reads the status of each test from a printed log, exactly as the parsers of the package
+//! `swebench` (MIT), including their mistakes: official grades are made of these. fixfly's
+//! own verdicts also use the events.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,8 +9,8 @@ use regex::Regex;
 
 use super::grade::Rules;
 
-/// Statuses by test name, in the order first seen. Mostly `PASSED`, `FAILED`,
-/// `SKIPPED`, `ERROR` or `XFAIL`, but a parser may take other words for one.
+/// Statuses by test name, in the order in which they first occur. Mostly `PASSED`,
+/// `FAILED`, `SKIPPED`, `ERROR` or `XFAIL`, but a parser may take other words for a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statuses {
     all: Vec<(String, String)>,
@@ -18,7 +18,7 @@ pub struct Statuses {
 }
 
 impl Statuses {
-    /// Sets a test's status; its place stays.
+    /// Sets a test's status; its position stays.
     pub fn insert(&mut self, test: String, status: String) {
         match self.places.get(&test) {
             Some(&at) => self.all[at].1 = status,
@@ -39,13 +39,13 @@ impl Statuses {
         self.all.iter().map(|(test, status)| (test.as_str(), status.as_str()))
     }
 
-    /// Whether there is none.
+    /// Whether there are no statuses.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 }
 
-/// A parser of `swebench`: `parse_log_` and the name.
+/// A parser of `swebench`, by its name after `parse_log_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parser {
@@ -62,10 +62,10 @@ pub enum Parser {
 const WORDS: [&str; 5] = ["FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL"];
 
 impl Parser {
-    /// The statuses a log tells of.
+    /// The statuses in a log.
     ///
     /// # Errors
-    /// Where the official parser raises.
+    /// If the official parser raises.
     pub fn parse(self, log: &str, rules: Rules) -> Result<Statuses, String> {
         match self {
             Parser::Django => django(log),
@@ -76,7 +76,7 @@ impl Parser {
     }
 }
 
-/// What Python's `str.strip` takes for white space.
+/// White space according to Python's `str.strip`.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -151,7 +151,7 @@ fn django(log: &str) -> Result<Statuses, String> {
     Ok(statuses)
 }
 
-/// `SKIPPED [3] path:line: reason` counts tests, it names none.
+/// `SKIPPED [3] path:line: reason` is a count of tests, not the name of one.
 fn is_count(status: &str, name: &str, rules: Rules) -> bool {
     let digits = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     rules == Rules::V5
@@ -179,7 +179,7 @@ fn pytest(log: &str, rules: Rules, name: fn(&str) -> String) -> Statuses {
     statuses
 }
 
-/// Paths in a parameter are cut to their last part: they differ by machine.
+/// Shortens paths in a parameter to their last part, because they differ between machines.
 fn shortened(test: &str) -> String {
     let Some((main, rest)) = test.split_once('[') else { return test.to_string() };
     let Some((option, _)) = rest.rsplit_once(']') else { return test.to_string() };

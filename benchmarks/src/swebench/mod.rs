@@ -1,10 +1,9 @@
 //! Issues of real repositories, in the formats of SWE-bench.
 //!
-//! [`instance`] reads the tables, [`tree`] and [`environment`] make the world,
-//! [`evaluate`] runs a patch in it, [`log`] and [`grade`] are the official
-//! rules, [`events`] what unittest tells beside the log, and [`verdict`] puts
-//! the two together. [`Grader`] holds them. [`trajectory`] reads and writes what
-//! other agents record.
+//! [`instance`] reads the tables, [`tree`] and [`environment`] make the work tree and the
+//! environment, [`evaluate`] runs a patch in them, [`log`] and [`grade`] are the official
+//! rules, [`events`] reads unittest's own events, and [`verdict`] combines both. [`Grader`]
+//! holds everything. [`trajectory`] reads and writes the records of other agents.
 
 pub mod environment;
 pub mod evaluate;

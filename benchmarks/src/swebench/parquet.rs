@@ -1,16 +1,16 @@
-//! Rows of a Parquet file, the form in which tables lie on the Hugging Face hub.
+//! Reads rows of a Parquet file, the format of tables on the Hugging Face hub.
 
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 use serde_json::Value;
 
-/// Each row with the place it stands at.
+/// Each row with its position.
 pub(super) fn rows(bytes: Vec<u8>) -> Result<Vec<(String, Value)>, String> {
-    let mend = "if its compression is another than Snappy or gzip, turn it into JSON lines: \
+    let remedy = "if its compression is another than Snappy or gzip, turn it into JSON lines: \
                 python3 -c \"import pandas; \
                 pandas.read_parquet('FILE').to_json('FILE.jsonl', orient='records', lines=True)\"";
     let fault = |place: String, why: parquet::errors::ParquetError| {
-        format!("{place}the Parquet file cannot be read: {why}; {mend}")
+        format!("{place}the Parquet file cannot be read: {why}; {remedy}")
     };
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes))
         .map_err(|e| fault(String::new(), e))?;
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_table_is_told() {
+    fn a_torn_table_is_reported() {
         let why = rows(TABLE[..TABLE.len() / 2].to_vec()).unwrap_err();
         assert!(why.starts_with("the Parquet file cannot be read: "), "{why}");
     }

@@ -1,30 +1,30 @@
-//! A patch as git writes it, file by file, and what of one is a fix.
+//! Reads a patch in git's format file by file, and keeps the part that is a fix.
 
-/// The part of a patch that is about one file.
+/// The part of a patch that concerns one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePatch<'a> {
-    /// Its words, final newline and all.
+    /// Its text, including the final newline.
     pub text: &'a str,
-    /// Path before; none where the file is new.
+    /// Path before; `None` if the file is new.
     pub old: Option<&'a str>,
-    /// Path after; none where the file is gone.
+    /// Path after; `None` if the file is deleted.
     pub new: Option<&'a str>,
-    /// Whether it changes bytes that are no text.
+    /// Whether it changes binary data.
     pub is_binary: bool,
 }
 
 impl FilePatch<'_> {
-    /// The path it is known by.
+    /// The file's path.
     pub fn path(&self) -> &str {
         self.new.or(self.old).unwrap_or_default()
     }
 }
 
-/// The files of a patch. What is no patch has none.
+/// The files of a patch. Text that is not a patch has none.
 pub fn files(patch: &str) -> Vec<FilePatch<'_>> {
     let mut starts: Vec<usize> = Vec::new();
     let (mut at, mut previous) = (0, "");
-    // Lines a hunk still has, of the old and of the new file.
+    // Remaining lines of a hunk, in the old and in the new file.
     let mut left = [0_u64; 2];
     for line in patch.split_inclusive('\n') {
         let in_hunk = left != [0, 0];
@@ -38,7 +38,7 @@ pub fn files(patch: &str) -> Vec<FilePatch<'_>> {
         } else if line.starts_with("diff --git ") {
             starts.push(at);
         } else if line.starts_with("+++ ") && previous.starts_with("--- ") {
-            // A plain diff has no line of git's.
+            // A plain diff has no `diff --git` line.
             let here = at - previous.len();
             let own = starts.last().is_some_and(|start| {
                 patch[*start..here].starts_with("diff --git ")
@@ -90,16 +90,16 @@ fn file(text: &str) -> FilePatch<'_> {
     FilePatch { text, old, new, is_binary }
 }
 
-/// What of a patch is graded, and the paths that were left out, with why.
+/// The part of a patch that is graded, and the paths that were left out, with reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// The patch, whole files of the original.
+    /// The patch; whole files of the original one.
     pub patch: String,
     /// `tests/test_a.py: a test` and so on.
     pub dropped: Vec<String>,
 }
 
-/// A patch without changes of tests, binaries, and scripts that only show the
+/// Removes from a patch the changes of tests, binaries, and scripts that only reproduce the
 /// fault.
 pub fn cleaned(patch: &str, is_test: &dyn Fn(&str) -> bool) -> Cleaned {
     let mut cleaned = Cleaned::default();
@@ -124,7 +124,7 @@ pub fn cleaned(patch: &str, is_test: &dyn Fn(&str) -> bool) -> Cleaned {
     cleaned
 }
 
-/// A file that agents leave at the root: they write one to see the fault.
+/// Whether a path is a reproduction script that an agent left at the root.
 fn is_reproduction(path: &str) -> bool {
     let known = [
         "repro", "test_", "test.", "debug", "check_", "verify", "demo", "tmp", "temp", "scratch",
@@ -134,7 +134,7 @@ fn is_reproduction(path: &str) -> bool {
     !path.contains('/') && known.iter().any(|known| name.starts_with(known))
 }
 
-/// Whether a path is a test's, by the customs of Python projects.
+/// Whether a path belongs to a test by the conventions of Python projects.
 pub fn is_test_by_custom(path: &str) -> bool {
     let mut parts: Vec<&str> = path.split('/').collect();
     let name = parts.pop().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Predictions, in the forms that people and agents write them.
+//! Reads predictions in the formats that people and agents use.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,21 +8,21 @@ use serde_json::{Map, Value, json};
 
 use super::instance::rows;
 
-/// What somebody's model gave for an instance.
+/// A model's patch for an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prediction {
     /// The instance.
     pub id: String,
-    /// Whose it is.
+    /// The model.
     pub model: String,
-    /// The patch; none where nothing was given.
+    /// The patch, if there is one.
     pub patch: Option<String>,
 }
 
-/// The predictions of a file: JSON lines, a list, or an object by instance.
+/// Reads the predictions of a file: JSON lines, a list, or an object by instance.
 ///
 /// # Errors
-/// One sentence that names the file, the row, the field and the mend.
+/// One sentence that names the file, the row, the field and the remedy.
 pub fn read(file: &Path) -> Result<Vec<Prediction>, BenchmarkError> {
     let shown = file.display();
     let broken = |why: String| BenchmarkError::Broken(format!("{shown}{why}"));
@@ -58,7 +58,7 @@ fn prediction(row: &Value) -> Result<Prediction, String> {
     Ok(Prediction { id, model: text("model_name_or_path").unwrap_or_else(|| "None".into()), patch })
 }
 
-/// Predictions by instance, as SWE-agent's and mini-swe-agent's `preds.json`.
+/// Predictions by instance, in the format of SWE-agent's and mini-swe-agent's `preds.json`.
 pub fn by_instance<'a>(predictions: impl IntoIterator<Item = &'a Prediction>) -> Value {
     let rows = predictions.into_iter().map(|prediction| {
         let Prediction { id, model, patch } = prediction;

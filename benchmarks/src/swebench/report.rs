@@ -1,4 +1,4 @@
-//! The files that the official harness leaves behind, in their places.
+//! Writes the files of the official harness, in their places.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ pub fn log_folder(output: &Path, run: &str, model: &str, id: &str) -> PathBuf {
     output.join("logs/run_evaluation").join(run).join(model.replace('/', "__")).join(id)
 }
 
-/// Writes what was seen of a patch, as the official harness does.
+/// Writes the results of a patch, as the official harness does.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub fn write_logs(folder: &Path, patch: &str, graded: &Graded, rules: Rules) -> io::Result<()> {
     let Some(seen) = &graded.evaluation else { return Ok(()) };
     fs::create_dir_all(folder)?;
@@ -31,10 +31,10 @@ pub fn write_logs(folder: &Path, patch: &str, graded: &Graded, rules: Rules) -> 
     write_report(folder, graded, rules)
 }
 
-/// Writes the report of one patch, or takes away one that no longer holds.
+/// Writes the report of one patch, or removes one that is out of date.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn write_report(folder: &Path, graded: &Graded, rules: Rules) -> io::Result<()> {
     let report = folder.join("report.json");
     match graded.completed() {
@@ -46,7 +46,7 @@ pub fn write_report(folder: &Path, graded: &Graded, rules: Rules) -> io::Result<
     }
 }
 
-/// The run's report, `MODEL.RUN.json` of the official harness.
+/// The report of a run, the official harness's `MODEL.RUN.json`.
 pub fn run_report(
     dataset: &[String],
     predictions: &[Prediction],

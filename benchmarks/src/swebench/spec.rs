@@ -1,4 +1,4 @@
-//! What a project's version needs for its tests to run, from one TOML file a
+//! Specifications: what a project's version needs to run its tests, in one TOML file per
 //! project.
 
 use std::collections::BTreeMap;
@@ -11,39 +11,39 @@ use super::instance::Instance;
 use super::log::Parser;
 use super::patch::{files, is_test_by_custom};
 
-/// The specifications that come with fixfly.
+/// Built-in specifications.
 const OWN: [(&str, &str); 1] = [("django.toml", include_str!("../../swebench/specs/django.toml"))];
 
-/// Files of a test patch that hold no tests.
+/// Types of files in a test patch that contain no tests.
 const NO_TESTS: [&str; 11] =
     [".json", ".png", "csv", ".txt", ".md", ".jpg", ".jpeg", ".pkl", ".yml", ".yaml", ".toml"];
 
-/// What one version of one project needs.
+/// What one version of a project needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// `django/django`.
     pub repo: String,
     /// `4.2`.
     pub version: String,
-    /// The interpreter the table's results were made with: `3.9`.
+    /// The interpreter with which the table's results were made: `3.9`.
     pub python: String,
-    /// What no environment may hold a copy of.
+    /// The package that no environment may contain a copy of.
     pub package: Option<String>,
-    /// How the log is read.
+    /// The parser of the log.
     pub log_parser: Parser,
     /// How files become labels.
     pub labels: Labels,
-    /// Beginnings of paths that are tests; by custom where there are none.
+    /// Prefixes of the paths of tests; if empty, conventions decide.
     pub tests: Vec<String>,
-    /// Whether unittest's events are read beside the log.
+    /// Whether unittest's events are read, too.
     pub events: bool,
     /// The file of requirements in the repository.
     pub requirements: Option<String>,
-    /// Requirements, as pip takes them, beside those of the file.
+    /// Additional requirements, in pip's format.
     pub packages: Vec<String>,
     /// Names of requirements to leave out.
     pub without: Vec<String>,
-    /// The command; labels follow.
+    /// The test command; the labels follow it.
     pub test: String,
     /// Variables it needs.
     pub env: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ pub struct Spec {
 pub enum Labels {
     /// Paths as they are.
     Files,
-    /// Dotted modules, counted from a folder.
+    /// Dotted modules, relative to a folder.
     Modules(String),
 }
 
@@ -93,17 +93,17 @@ struct Version {
     env: Option<BTreeMap<String, String>>,
 }
 
-/// The specifications there are, by project and version.
+/// All specifications, by project and version.
 #[derive(Clone, Debug, Default)]
 pub struct Specs {
     all: BTreeMap<(String, String), Spec>,
 }
 
 impl Specs {
-    /// Those that come with fixfly, then those of a folder, which win.
+    /// Loads the built-in specifications and those of a folder, which take precedence.
     ///
     /// # Errors
-    /// One sentence that names the file and what is wrong in it.
+    /// One sentence that names the file and what is wrong with it.
     pub fn load(folder: Option<&Path>) -> Result<Specs, BenchmarkError> {
         let mut specs = Specs::default();
         for (name, text) in OWN {
@@ -145,7 +145,7 @@ impl Specs {
     /// The specification of an instance.
     ///
     /// # Errors
-    /// One sentence that says what there is.
+    /// One sentence that lists the available ones.
     pub fn of(&self, instance: &Instance) -> Result<&Spec, BenchmarkError> {
         let Instance { id, repo, version, .. } = instance;
         self.all.get(&(repo.clone(), version.clone())).ok_or_else(|| {
@@ -188,7 +188,7 @@ fn spec(file: &File, group: &Version, version: &str) -> Spec {
 }
 
 impl Spec {
-    /// What a test patch asks to run: whole files, never single tests.
+    /// The labels to run for a test patch: whole files, never single tests.
     pub fn labels(&self, test_patch: &str) -> Vec<String> {
         let files = files(test_patch);
         let paths = files.iter().map(super::patch::FilePatch::path);
@@ -203,7 +203,7 @@ impl Spec {
         tests.map(label).collect()
     }
 
-    /// Whether a path is a test's, whose changes are no part of a fix.
+    /// Whether a path belongs to a test; changes of it are not part of a fix.
     pub fn is_test(&self, path: &str) -> bool {
         match self.tests.as_slice() {
             [] => is_test_by_custom(path),

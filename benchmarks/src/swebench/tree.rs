@@ -1,5 +1,5 @@
-//! Work trees of one commit and nothing else: no history, no later object that
-//! any command of git could reach.
+//! Work trees of a single commit: no history and no later object that a git command could
+//! reach.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use fixfly_runtime::BenchmarkError;
 
 use super::instance::Instance;
 
-/// Where a repository's objects are: a folder of mirrors, or one mirror.
+/// The mirrors of repositories: a folder of mirrors, or one mirror.
 #[derive(Clone, Debug)]
 pub struct Mirrors {
     /// The folder.
@@ -20,7 +20,7 @@ impl Mirrors {
     /// The git directory of a repository.
     ///
     /// # Errors
-    /// One sentence that says what was looked for, and the command that gets it.
+    /// One sentence that states where it was looked for, and the command that fetches it.
     pub fn of(&self, repo: &str) -> Result<PathBuf, BenchmarkError> {
         let (owner, name) = repo.split_once('/').unwrap_or((repo, repo));
         let flat = format!("{owner}__{name}");
@@ -51,7 +51,7 @@ impl Mirrors {
         })
     }
 
-    /// A file as it was at a commit; none where it was not there.
+    /// A file at a commit; `None` if it did not exist.
     pub fn file(
         &self,
         repo: &str,
@@ -65,10 +65,10 @@ impl Mirrors {
         Ok(shown.status.success().then(|| String::from_utf8_lossy(&shown.stdout).into_owned()))
     }
 
-    /// Gets a repository's mirror from GitHub.
+    /// Fetches a repository's mirror from GitHub.
     ///
     /// # Errors
-    /// git's own last words.
+    /// git's last line.
     pub fn fetch(&self, repo: &str) -> Result<PathBuf, BenchmarkError> {
         if let Ok(there) = self.of(repo) {
             return Ok(there);
@@ -83,10 +83,10 @@ impl Mirrors {
     }
 }
 
-/// The tree of an instance's base commit under `home`, made if it is not there.
+/// The tree of an instance's base commit below `home`, made if it does not exist.
 ///
 /// # Errors
-/// One sentence: no mirror, no such commit, a full disk.
+/// One sentence, for example about a missing mirror or commit, or a full disk.
 pub fn tree(
     home: &Path,
     mirrors: &Mirrors,
@@ -119,7 +119,7 @@ fn make(mirror: &Path, commit: &str, to: &Path) -> Result<(), BenchmarkError> {
         command.arg("--work-tree").arg(to).args(words).env("GIT_INDEX_FILE", &index);
         done(&mut command, &format!("commit {commit} is not in {}", mirror.display()))
     };
-    // Not an archive: those leave out what a project's attributes say.
+    // Not `git archive`: it leaves out what a project's attributes exclude.
     let checked_out =
         out(&["read-tree", commit]).and_then(|()| out(&["checkout-index", "--all", "--force"]));
     let _ = fs::remove_file(&index);
@@ -146,13 +146,13 @@ fn make(mirror: &Path, commit: &str, to: &Path) -> Result<(), BenchmarkError> {
         "--message",
         "The repository as it was",
     ])?;
-    // Deltas cost seconds and save what nobody keeps for long.
+    // Deltas take seconds and save space that is not needed for long.
     own(&["-c", "pack.threads=1", "-c", "pack.window=0", "repack", "-adq"])?;
     own(&["config", "user.name", "fixfly"])?;
     own(&["config", "user.email", "fixfly@localhost"])
 }
 
-/// Git on a directory, with nothing of the user's own configuration.
+/// Runs git on a directory, without the user's own configuration.
 fn git(directory: &Path) -> Command {
     let mut git = Command::new("git");
     git.args([
@@ -176,8 +176,8 @@ fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
     Err(BenchmarkError::Broken(format!("{failed}: {last}")))
 }
 

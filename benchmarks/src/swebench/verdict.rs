@@ -1,5 +1,5 @@
-//! What an evaluation means: the official grade by the log, and the one by
-//! events, which a candidate's words do not reach.
+//! The grades of an evaluation: the official one by the log, and the one by events, which a
+//! candidate's output cannot affect.
 
 use std::sync::LazyLock;
 
@@ -13,26 +13,26 @@ use super::instance::Instance;
 use super::log::{Parser, Statuses};
 use super::spec::Spec;
 
-/// What is said of one patch.
+/// The grades of one patch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graded {
     /// The instance.
     pub id: String,
-    /// What was seen; none where there was no patch to look at.
+    /// The evaluation; `None` if there was no patch.
     pub evaluation: Option<Evaluation>,
-    /// By the printed log, as the official harness grades; an error where its
-    /// parser raises.
+    /// The grade by the printed log, as the official harness grades; an error if its parser
+    /// raises.
     pub by_log: Result<Grade, String>,
-    /// By what unittest told; none where it was not listened to.
+    /// The grade by unittest's events; `None` if they were not recorded.
     pub by_events: Option<Grade>,
-    /// Tests of which log and events say different things.
+    /// Tests for which the log and the events differ.
     pub disagreements: Vec<String>,
-    /// Why a pass is not believed.
+    /// Why a pass is not believed, if so.
     pub tampering: Option<String>,
 }
 
 impl Graded {
-    /// Of an instance nobody gave a patch for.
+    /// The result of an instance without a patch.
     pub fn nothing(id: &str) -> Graded {
         Graded {
             id: id.to_string(),
@@ -44,7 +44,7 @@ impl Graded {
         }
     }
 
-    /// Of a log alone, whoever made it: what the official harness says of it.
+    /// The official grade of a log alone, whoever made it.
     pub fn of_log(instance: &Instance, parser: Parser, rules: Rules, log: &[u8]) -> Graded {
         let mut graded = Graded::nothing(&instance.id);
         graded.by_log = match std::str::from_utf8(log) {
@@ -63,8 +63,8 @@ impl Graded {
         graded
     }
 
-    /// Of what was seen. `same_python` tells whether the interpreter is the one
-    /// the table's names come from.
+    /// The grades of an evaluation. `same_python` states whether the interpreter is the one
+    /// that the table's names come from.
     pub(super) fn of(
         instance: &Instance,
         spec: &Spec,
@@ -85,20 +85,20 @@ impl Graded {
             });
             if let Some(events) = events {
                 let log = log.ok().flatten().unwrap_or_default();
-                graded.hear(instance, events, &log, rules);
+                graded.add_events(instance, events, &log, rules);
             }
         }
         graded.evaluation = Some(seen);
         graded
     }
 
-    /// The grade by events, and where the log says something else.
-    fn hear(&mut self, instance: &Instance, events: &Events, log: &Statuses, rules: Rules) {
-        let told = events.statuses();
+    /// Adds the grade by events, and where the log differs.
+    fn add_events(&mut self, instance: &Instance, events: &Events, log: &Statuses, rules: Rules) {
+        let statuses = events.statuses();
         let mut sure = Statuses::default();
         for name in instance.fail_to_pass.iter().chain(&instance.pass_to_pass) {
             let printed = log.get(name);
-            match (told.get(name), printed) {
+            match (statuses.get(name), printed) {
                 (Some(status), printed) => {
                     sure.insert(name.clone(), status.to_string());
                     if printed != Some(status) {
@@ -136,7 +136,7 @@ impl Graded {
         }
     }
 
-    /// The grade that counts: by events where there are any.
+    /// The grade that counts: the one by events, if there is one.
     pub fn grade(&self) -> Grade {
         match (&self.by_events, &self.by_log) {
             (Some(grade), _) | (None, Ok(grade)) => grade.clone(),
@@ -149,13 +149,13 @@ impl Graded {
         self.tampering.is_none() && self.grade().resolved()
     }
 
-    /// Whether there is a grade; where not, the official harness counts an error.
+    /// Whether there is a grade; if not, the official harness counts an error.
     pub fn completed(&self) -> bool {
         self.evaluation.as_ref().is_some_and(|seen| seen.applied && !seen.timed_out)
             && (self.by_events.is_some() || self.by_log.is_ok())
     }
 
-    /// As the official `report.json`, with what fixfly knows more.
+    /// The official `report.json`, with fixfly's additional fields.
     pub fn report(&self, rules: Rules) -> Value {
         let mut own = Map::new();
         let grade = self.grade();
@@ -190,7 +190,7 @@ impl Graded {
         json!({ self.id.as_str(): own })
     }
 
-    /// The word for it in a table.
+    /// The result as a word for tables.
     pub fn word(&self) -> &'static str {
         match &self.evaluation {
             None => "no patch",
@@ -206,7 +206,7 @@ impl Graded {
     }
 }
 
-/// Whether a name can only be a test's: `test_x (m.C)`.
+/// Whether a name is certainly a test's: `test_x (m.C)`.
 fn is_test(name: &str) -> bool {
     static TEST: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^\w+ \([\w.]+\)$").unwrap_or_else(|e| unreachable!("a fixed pattern: {e}"))
@@ -214,8 +214,8 @@ fn is_test(name: &str) -> bool {
     TEST.is_match(name)
 }
 
-/// Why a run may have failed for reasons of the world, by the official
-/// signatures, and whether it can be nothing else.
+/// Why a run may have failed because of its environment, by the official signatures, and
+/// whether that is certain.
 pub(super) fn classify(log: &str) -> Option<(&'static str, bool)> {
     const SIGNATURES: [(&str, bool, &str); 8] = [
         ("browser_launch_failed", true, r"Failed to launch|Failed to connect to the bus"),

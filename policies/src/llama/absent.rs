@@ -1,4 +1,4 @@
-//! The policy `llama` of a fixfly that was built without llama.cpp.
+//! The policy `llama` in a build without llama.cpp.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 const WHY: &str = "this fixfly was built without llama.cpp: build it with \
                    `cargo build --release --features llama`";
 
-/// Several students that share an engine, in a build that has one.
+/// Opens several students that share an engine, in a build with llama.cpp.
 ///
 /// # Errors
-/// Always: that there is none.
+/// Always, in this build.
 pub fn students_by(
     _: &Path,
     _: &Settings,

@@ -1,5 +1,5 @@
-//! The engine as its policy sees it: a child process that answers calls, and
-//! is started again where it ended.
+//! The engine as the policy sees it: a child process that answers calls, and is
+//! started again if it ended.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::protocol::{Answer, Ask, Load, Refusal, Said, Say};
+use super::protocol::{FromEngine, GenerateRequest, Generated, Load, Refusal, ToEngine};
 
-/// What the engine's executable is told to do.
+/// The command that makes the executable an engine.
 const COMMAND: &str = "llama-engine";
 
 /// An engine, running or not.
@@ -23,70 +23,70 @@ pub(super) struct Engine {
     calls: AtomicU64,
 }
 
-/// Why a call was not answered.
+/// Why a call has no answer.
 #[derive(Debug, PartialEq)]
-pub(super) enum Unanswered {
+pub(super) enum CallError {
     Refused(Refusal),
-    /// The engine ended, or could not be started; says how.
-    Gone(String),
+    /// The engine ended or could not be started, with the reason.
+    Ended(String),
 }
 
-type Heard = Result<Said, Unanswered>;
+type Response = Result<Generated, CallError>;
 
 struct Running {
     child: Child,
-    asks: ChildStdin,
+    input: ChildStdin,
     calls: Arc<Mutex<Calls>>,
 }
 
-/// Calls in flight; none once the engine ended, and how it did.
-type Calls = Result<HashMap<u64, oneshot::Sender<Heard>>, String>;
+/// The calls in flight, or the reason why the engine ended.
+type Calls = Result<HashMap<u64, oneshot::Sender<Response>>, String>;
 
 impl Engine {
-    /// An engine of a model, started.
+    /// Starts an engine for a model.
     ///
     /// # Errors
-    /// Why it cannot be, in one sentence.
+    /// One sentence that states why it cannot be started.
     pub(super) fn start(executable: PathBuf, load: Load) -> Result<Self, String> {
         let running = Running::start(&executable, &load)?;
         let running = Arc::new(Mutex::new(Some(running)));
         Ok(Engine { executable, load, running, calls: AtomicU64::new(0) })
     }
 
-    /// Asks, and waits for the answer; where nobody waits any more, the engine
-    /// is told.
-    pub(super) async fn say(&self, say: Say) -> Heard {
+    /// Sends a request and waits for the answer. If the returned future is dropped,
+    /// the engine cancels the call.
+    pub(super) async fn generate(&self, request: GenerateRequest) -> Response {
         let id = self.calls.fetch_add(1, Ordering::Relaxed);
         let (running, executable, load) =
             (self.running.clone(), self.executable.clone(), self.load.clone());
-        // Loading a model takes its time, and others use this thread meanwhile.
+        // Loading a model takes long and must not block this thread.
         let asked = tokio::task::spawn_blocking(move || {
             let mut running = lock(&running);
-            if !running.as_ref().is_some_and(Running::answers) {
+            if !running.as_ref().is_some_and(Running::is_alive) {
                 *running = None;
                 *running = Some(Running::start(&executable, &load)?);
             }
             let Some(running) = running.as_mut() else { unreachable!("it was just started") };
-            running.ask(Say { id, ..say })
+            running.ask(GenerateRequest { id, ..request })
         });
-        let gone = |why: &str| Unanswered::Gone(why.to_string());
-        let heard = asked.await.map_err(|fault| gone(&fault.to_string()))?;
-        let _waits = Waits { engine: self, id };
-        let heard = heard.map_err(|why| gone(&why))?.await;
-        heard.unwrap_or_else(|_| Err(gone("the engine ended")))
+        let ended_error = |why: &str| CallError::Ended(why.to_string());
+        let receiver = asked.await.map_err(|fault| ended_error(&fault.to_string()))?;
+        let _guard = CancelOnDrop { engine: self, id };
+        let response = receiver.map_err(|why| ended_error(&why))?.await;
+        response.unwrap_or_else(|_| Err(ended_error("the engine ended")))
     }
 }
 
-/// Somebody who waits for an answer.
-struct Waits<'a> {
+/// Cancels the call when its caller stops waiting.
+struct CancelOnDrop<'a> {
     engine: &'a Engine,
     id: u64,
 }
 
-impl Drop for Waits<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(running) = lock(&self.engine.running).as_mut() {
-            running.leave(self.id);
+            running.cancel(self.id);
         }
     }
 }
@@ -97,7 +97,7 @@ impl Running {
             format!("the engine `{}` cannot be started: {error}", executable.display())
         };
         let mut command = Command::new(executable);
-        // Ctrl-C is for whoever runs the policy: the answers under way are still wanted.
+        // Ctrl-C must not reach the engine: the answers in flight are still needed.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
@@ -109,15 +109,15 @@ impl Running {
             .spawn()
             .map_err(|error| cannot(&error))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut asks), Some(answers), Some(words)) = pipes else {
+        let (Some(mut input), Some(messages), Some(words)) = pipes else {
             return Err(cannot(&"it has no pipes"));
         };
         let words = last_words(words);
-        let mut answers = BufReader::new(answers);
-        tell(&mut asks, &Ask::Load(load.clone())).map_err(|error| cannot(&error))?;
-        match next(&mut answers) {
-            Some(Answer::Ready) => {}
-            Some(Answer::Failed(why)) => {
+        let mut messages = BufReader::new(messages);
+        send(&mut input, &ToEngine::Load(load.clone())).map_err(|error| cannot(&error))?;
+        match next(&mut messages) {
+            Some(FromEngine::Ready) => {}
+            Some(FromEngine::Failed(why)) => {
                 let _ = child.wait();
                 return Err(why);
             }
@@ -128,30 +128,30 @@ impl Running {
             }
         }
         let calls = Arc::new(Mutex::new(Ok(HashMap::new())));
-        let heard = calls.clone();
-        std::thread::spawn(move || hear(answers, &heard, words));
-        Ok(Running { child, asks, calls })
+        let in_flight = calls.clone();
+        std::thread::spawn(move || receive(messages, &in_flight, words));
+        Ok(Running { child, input, calls })
     }
 
-    fn answers(&self) -> bool {
+    fn is_alive(&self) -> bool {
         lock(&self.calls).is_ok()
     }
 
-    fn ask(&mut self, say: Say) -> Result<oneshot::Receiver<Heard>, String> {
-        let (answer, heard) = oneshot::channel();
+    fn ask(&mut self, request: GenerateRequest) -> Result<oneshot::Receiver<Response>, String> {
+        let (sender, receiver) = oneshot::channel();
         match &mut *lock(&self.calls) {
-            Ok(calls) => calls.insert(say.id, answer),
+            Ok(calls) => calls.insert(request.id, sender),
             Err(how) => return Err(how.clone()),
         };
-        // Where it ended meanwhile, whoever hears it tells the calls in flight.
-        let _ = tell(&mut self.asks, &Ask::Say(say));
-        Ok(heard)
+        // If the engine has just ended, `receive` fails all calls in flight.
+        let _ = send(&mut self.input, &ToEngine::Generate(request));
+        Ok(receiver)
     }
 
-    fn leave(&mut self, id: u64) {
+    fn cancel(&mut self, id: u64) {
         let waited = lock(&self.calls).as_mut().is_ok_and(|calls| calls.remove(&id).is_some());
         if waited {
-            let _ = tell(&mut self.asks, &Ask::Permit(id));
+            let _ = send(&mut self.input, &ToEngine::Cancel(id));
         }
     }
 }
@@ -163,52 +163,53 @@ impl Drop for Running {
     }
 }
 
-/// Hands answers to those who wait, until the engine ends; then tells them so.
-fn hear(
-    mut answers: BufReader<ChildStdout>,
+/// Passes answers to their callers until the engine ends; then fails the remaining
+/// calls.
+fn receive(
+    mut messages: BufReader<ChildStdout>,
     calls: &Mutex<Calls>,
     words: std::thread::JoinHandle<String>,
 ) {
     let mut why = None;
     loop {
-        let (id, heard) = match next(&mut answers) {
-            Some(Answer::Said(id, said)) => (id, Ok(said)),
-            Some(Answer::Not(id, refusal)) => (id, Err(Unanswered::Refused(refusal))),
-            Some(Answer::Failed(reason)) => {
+        let (id, response) = match next(&mut messages) {
+            Some(FromEngine::Generated(id, generated)) => (id, Ok(generated)),
+            Some(FromEngine::Refused(id, refusal)) => (id, Err(CallError::Refused(refusal))),
+            Some(FromEngine::Failed(reason)) => {
                 why = Some(reason);
                 break;
             }
-            Some(Answer::Ready) | None => break,
+            Some(FromEngine::Ready) | None => break,
         };
         let waiting = lock(calls).as_mut().ok().and_then(|calls| calls.remove(&id));
-        waiting.map(|waiting| waiting.send(heard));
+        waiting.map(|waiting| waiting.send(response));
     }
-    drop(answers);
+    drop(messages);
     let how = why.unwrap_or_else(|| ended(&words.join().unwrap_or_default()));
     let waiting = std::mem::replace(&mut *lock(calls), Err(how.clone()));
     for (_, waiting) in waiting.into_iter().flatten() {
-        let _ = waiting.send(Err(Unanswered::Gone(how.clone())));
+        let _ = waiting.send(Err(CallError::Ended(how.clone())));
     }
 }
 
-fn tell(asks: &mut ChildStdin, ask: &Ask) -> std::io::Result<()> {
+fn send(input: &mut ChildStdin, ask: &ToEngine) -> std::io::Result<()> {
     let mut line = serde_json::to_string(ask)?;
     line.push('\n');
-    asks.write_all(line.as_bytes())?;
-    asks.flush()
+    input.write_all(line.as_bytes())?;
+    input.flush()
 }
 
-fn next(answers: &mut BufReader<ChildStdout>) -> Option<Answer> {
-    // Whatever else a library prints is not an answer.
-    answers.lines().map_while(Result::ok).find_map(|line| serde_json::from_str(&line).ok())
+fn next(messages: &mut BufReader<ChildStdout>) -> Option<FromEngine> {
+    // Other lines are the output of a library.
+    messages.lines().map_while(Result::ok).find_map(|line| serde_json::from_str(&line).ok())
 }
 
-/// What the engine said of itself before it ended: the line that names a broken
-/// contract, else the first.
-fn last_words(mut said: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+/// The most useful line of the engine's stderr: a failed assertion or a panic,
+/// otherwise the first line.
+fn last_words(mut stderr: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut last = String::new();
-        let mut lines = BufReader::new(&mut said).lines();
+        let mut lines = BufReader::new(&mut stderr).lines();
         while let Some(Ok(line)) = lines.next() {
             let telling = line.contains("ASSERT") || line.contains("panicked");
             if telling || last.is_empty() {

@@ -1,6 +1,6 @@
-//! Several adapters as one. A context of llama-cpp-2 takes one adapter, and a
-//! sum of low-rank changes is a low-rank change: `s₁B₁A₁ + s₂B₂A₂` is
-//! `[s₁B₁ s₂B₂]` times `A₁` above `A₂`.
+//! Composes several adapters into one, because a context of llama-cpp-2 takes only
+//! one. A sum of low-rank changes is a low-rank change: `s₁B₁A₁ + s₂B₂A₂` is
+//! `[s₁B₁ s₂B₂]` times `A₁` stacked on `A₂`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,13 +11,13 @@ use super::gguf::{Head, Tensor};
 use crate::Lora;
 
 const ALIGNMENT: usize = 32;
-/// The one tensor whose halves change sides: it is looked up, not multiplied.
+/// The only tensor whose matrices are swapped: it is looked up, not multiplied.
 const EMBEDDING: &str = "token_embd.weight";
 
-/// Writes an adapter that changes a model as all of these together.
+/// Writes an adapter with the combined effect of all of these.
 ///
 /// # Errors
-/// What cannot be read, added or written, in one sentence.
+/// One sentence that names what cannot be read, added or written.
 pub(super) fn compose(loras: &[Lora], file: &mut File) -> Result<(), String> {
     let mut changes = BTreeMap::<String, Change>::new();
     let mut architecture = String::new();
@@ -41,11 +41,11 @@ pub(super) fn compose(loras: &[Lora], file: &mut File) -> Result<(), String> {
         .map_err(|error| format!("adapters cannot be added: {error}"))
 }
 
-/// Two halves of a change. Each is rows of the model's sizes: `a` has a row for
-/// each rank, `b` for each rank as well, and is turned when it is written.
+/// The two matrices of a change. Both have one row per rank; `b` is transposed when it
+/// is written.
 struct Change {
-    /// The embedding's halves lie the other way round.
-    turned: bool,
+    /// Whether the matrices are swapped, as an embedding's are.
+    swapped: bool,
     a: Vec<Vec<f32>>,
     b: Vec<Vec<f32>>,
 }
@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// What llama.cpp multiplies an adapter by: its `llama_adapter_lora_weight::get_scale`.
+/// The factor that llama.cpp applies to an adapter: `llama_adapter_lora_weight::get_scale`.
 fn scale(head: &Head, rank: u64, asked: f32) -> f32 {
     match head.real("adapter.lora.alpha") {
         Some(alpha) if alpha != 0.0 => asked * alpha as f32 / rank as f32,
@@ -70,29 +70,29 @@ fn read(
     path: &Path,
     head: &Head,
     (a, b): (&Tensor, &Tensor),
-    turned: bool,
+    swapped: bool,
     asked: f32,
 ) -> io::Result<Change> {
     let mut file = File::open(path)?;
     let (left, right) = (numbers(&mut file, head, a)?, numbers(&mut file, head, b)?);
     let rank = b.sizes[0];
-    let a = match turned {
+    let a = match swapped {
         true => columns(&left, a.sizes[0]),
         false => rows(&left, a.sizes[0]),
     };
     let scale = scale(head, rank, asked);
     let mut b = columns(&right, rank);
     b.iter_mut().flatten().for_each(|number| *number *= scale);
-    Ok(Change { turned, a, b })
+    Ok(Change { swapped, a, b })
 }
 
-fn rows(numbers: &[f32], width: u64) -> Vec<Vec<f32>> {
-    numbers.chunks(width as usize).map(<[f32]>::to_vec).collect()
+fn rows(numbers: &[f32], count: u64) -> Vec<Vec<f32>> {
+    numbers.chunks(count as usize).map(<[f32]>::to_vec).collect()
 }
 
-fn columns(numbers: &[f32], width: u64) -> Vec<Vec<f32>> {
-    let column = |at| numbers.iter().skip(at).step_by(width as usize).copied().collect();
-    (0..width as usize).map(column).collect()
+fn columns(numbers: &[f32], count: u64) -> Vec<Vec<f32>> {
+    let column = |at| numbers.iter().skip(at).step_by(count as usize).copied().collect();
+    (0..count as usize).map(column).collect()
 }
 
 fn numbers(file: &mut File, head: &Head, tensor: &Tensor) -> io::Result<Vec<f32>> {
@@ -100,7 +100,7 @@ fn numbers(file: &mut File, head: &Head, tensor: &Tensor) -> io::Result<Vec<f32>
     if tensor.sizes.len() != 2 {
         return Err(odd("only matrices can be added to another adapter's".into()));
     }
-    let (width, number): (usize, fn(&[u8]) -> f32) = match tensor.kind {
+    let (bytes_each, number): (usize, fn(&[u8]) -> f32) = match tensor.kind {
         0 => (4, |bytes| {
             f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         }),
@@ -115,9 +115,9 @@ fn numbers(file: &mut File, head: &Head, tensor: &Tensor) -> io::Result<Vec<f32>
         }
     };
     file.seek(SeekFrom::Start(head.data + tensor.offset))?;
-    let mut bytes = vec![0; tensor.sizes.iter().product::<u64>() as usize * width];
+    let mut bytes = vec![0; tensor.sizes.iter().product::<u64>() as usize * bytes_each];
     file.read_exact(&mut bytes)?;
-    Ok(bytes.chunks(width).map(number).collect())
+    Ok(bytes.chunks(bytes_each).map(number).collect())
 }
 
 /// IEEE 754 binary16.
@@ -136,24 +136,24 @@ fn write(architecture: &str, changes: BTreeMap<String, Change>, file: &mut File)
     let mut tensors = Vec::new();
     for (name, change) in changes {
         let rank = change.a.len();
-        let (width, height) = (change.a[0].len(), change.b[0].len());
-        let a = match change.turned {
-            true => ([rank, width], woven(&change.a)),
-            false => ([width, rank], change.a.concat()),
+        let (columns, rows) = (change.a[0].len(), change.b[0].len());
+        let a = match change.swapped {
+            true => ([rank, columns], transposed(&change.a)),
+            false => ([columns, rank], change.a.concat()),
         };
         tensors.push((format!("{name}.lora_a"), a.0, a.1));
-        tensors.push((format!("{name}.lora_b"), [rank, height], woven(&change.b)));
+        tensors.push((format!("{name}.lora_b"), [rank, rows], transposed(&change.b)));
     }
     let mut head = b"GGUF\x03\0\0\0".to_vec();
     head.extend((tensors.len() as u64).to_le_bytes());
-    // No alpha: what each is multiplied by is in its numbers.
-    let said = [
+    // No alpha: the numbers already contain each adapter's factor.
+    let metadata = [
         ("general.type", "adapter"),
         ("adapter.type", "lora"),
         ("general.architecture", architecture),
     ];
-    head.extend((said.len() as u64).to_le_bytes());
-    for (key, value) in said {
+    head.extend((metadata.len() as u64).to_le_bytes());
+    for (key, value) in metadata {
         text(&mut head, key);
         head.extend(8_u32.to_le_bytes());
         text(&mut head, value);
@@ -177,8 +177,8 @@ fn write(architecture: &str, changes: BTreeMap<String, Change>, file: &mut File)
     file.flush()
 }
 
-/// Rows as columns: the first number of each row, then the second.
-fn woven(rows: &[Vec<f32>]) -> Vec<f32> {
+/// Transposes: the first number of each row, then the second.
+fn transposed(rows: &[Vec<f32>]) -> Vec<f32> {
     (0..rows[0].len()).flat_map(|at| rows.iter().map(move |row| row[at])).collect()
 }
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn columns_are_woven_back() {
         let numbers: Vec<f32> = (0..12).map(|at| at as f32).collect();
-        assert_eq!(woven(&columns(&numbers, 3)), numbers);
+        assert_eq!(transposed(&columns(&numbers, 3)), numbers);
         assert_eq!(rows(&numbers, 4).concat(), numbers);
     }
 }

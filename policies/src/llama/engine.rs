@@ -1,5 +1,5 @@
-//! The engine: a process of its own, since llama.cpp ends its process where a
-//! contract is broken. It reads calls and answers them until its input ends.
+//! The engine: a process of its own, because llama.cpp aborts its process when an
+//! assertion fails. It reads calls and answers them until its input ends.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -15,54 +15,55 @@ use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_2::token::LlamaToken;
 
 use super::compose::compose;
+use super::generator::Generator;
 use super::memory;
-use super::protocol::{Answer, Ask, Load, Refusal, Say};
+use super::protocol::{FromEngine, GenerateRequest, Load, Refusal, ToEngine};
 use super::schedule::{Row, Schedule};
 use super::sequences::{Cache, Sequences};
-use super::speech::Speech;
 use crate::{KvType, Lora};
 
-/// Tokens of one batch at most.
+/// Maximum tokens of one batch.
 const BATCH: u32 = 512;
-/// Sequences of one context at most; llama.cpp's own limit.
+/// Maximum sequences of one context; llama.cpp's own limit.
 const SEQUENCES: usize = 256;
-/// llama.cpp's words for when flash attention is used: where it can be.
+/// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
-/// Never: it is fast and skips what other sequences hold, but on a CPU its
-/// numbers for a prompt and for single tokens differ by much more than rounding.
+/// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
+/// sequences, but on a CPU its results for a prompt and for single tokens differ by
+/// much more than rounding.
 const NO_FLASH: i32 = 0;
 
-/// What the hidden command `llama-engine` does: answers the calls of the policy
-/// that started it, line by line, until its standard input ends. `before` comes
-/// before llama.cpp, and may say why there is no going on.
+/// The hidden command `llama-engine`: answers the calls of the policy that started
+/// it, line by line, until its standard input ends. `before` runs before llama.cpp
+/// starts and can return an error.
 pub fn llama_engine(before: impl FnOnce() -> Result<(), String>) {
-    let (heard, asks) = channel();
+    let (sender, messages) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let Ok(ask) = serde_json::from_str(&line) else { break };
-            if heard.send(ask).is_err() {
+            let Ok(message) = serde_json::from_str(&line) else { break };
+            if sender.send(message).is_err() {
                 break;
             }
         }
-        // Whoever asked is gone, and a long batch may be under way.
+        // The policy has ended; do not wait for a long batch to finish.
         std::process::exit(0);
     });
-    if let Ok(Ask::Load(load)) = asks.recv()
-        && let Err(why) = before().and_then(|()| serve(&load, &asks))
+    if let Ok(ToEngine::Load(load)) = messages.recv()
+        && let Err(why) = before().and_then(|()| serve(&load, &messages))
     {
-        tell(&Answer::Failed(why));
+        send(&FromEngine::Failed(why));
     }
 }
 
-fn tell(answer: &Answer) {
-    let told = serde_json::to_string(answer).map(|line| writeln!(std::io::stdout(), "{line}"));
-    if !matches!(told, Ok(Ok(()))) {
+fn send(answer: &FromEngine) {
+    let sent = serde_json::to_string(answer).map(|line| writeln!(std::io::stdout(), "{line}"));
+    if !matches!(sent, Ok(Ok(()))) {
         std::process::exit(1);
     }
 }
 
-/// Loads the model and answers until it cannot any more; says why in a sentence.
-fn serve(load: &Load, asks: &Receiver<Ask>) -> Result<(), String> {
+/// Loads the model and answers calls. An error states in one sentence why it stopped.
+fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
     let mut backend = LlamaBackend::init().map_err(|error| format!("llama.cpp: {error}"))?;
     backend.void_logs();
     let cells = memory::cells(load)?;
@@ -80,26 +81,26 @@ fn serve(load: &Load, asks: &Receiver<Ask>) -> Result<(), String> {
         .map_err(|error| format!("{file}: llama.cpp makes no context of it: {error}"))?;
     let cuts = !model.is_recurrent() && !model.is_hybrid();
     let sequences = Sequences::new(sequences, context.n_ctx() as usize, cuts);
-    let mut kept = Kept { context, adapters };
+    let mut cache = ContextCache { context, adapters };
     for student in (0..load.students.len()).rev() {
-        kept.put_on(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
+        cache.activate(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
     }
-    tell(&Answer::Ready);
+    send(&FromEngine::Ready);
     Engine {
         model: &model,
-        kept,
-        window: load.window as usize,
+        cache,
+        context_length: load.context_length as usize,
         schedule: Schedule::new(sequences, BATCH as usize),
-        speeches: HashMap::new(),
+        generators: HashMap::new(),
     }
-    .work(asks)
+    .work(messages)
 }
 
-/// An adapter and what its change is multiplied by; none for the model itself.
+/// An adapter and its scale; `None` for the base model.
 type Adapter = Option<(LlamaLoraAdapter, f32)>;
 
-/// What all adapters of a student together change: a context takes one, for all
-/// its sequences.
+/// One adapter with the effect of all adapters of a student: a context takes only
+/// one, for all its sequences.
 fn adapter(loras: &[Lora], model: &mut LlamaModel) -> Result<Adapter, String> {
     let cannot = |name: &dyn std::fmt::Display, error: &dyn std::fmt::Display| {
         format!("{name}: llama.cpp cannot load this adapter: {error}")
@@ -128,13 +129,13 @@ fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaCont
         None => std::thread::available_parallelism().map_or(1, Into::into),
     };
     let threads = i32::try_from(threads).map_err(|_| "so many threads cannot be".to_string())?;
-    let numbers = match load.kv_type {
+    let cache_type = match load.kv_type {
         KvType::F32 => KvCacheType::F32,
         KvType::F16 => KvCacheType::F16,
         KvType::Q8_0 => KvCacheType::Q8_0,
         KvType::Q4_0 => KvCacheType::Q4_0,
     };
-    // Who asks for the widest numbers asks for exactness.
+    // A cache of f32 means that exact results matter.
     let flash = if load.kv_type == KvType::F32 { NO_FLASH } else { FLASH };
     Ok(LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(cells))
@@ -143,27 +144,27 @@ fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaCont
         .with_n_seq_max(sequences as u32)
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
-        .with_type_k(numbers)
-        .with_type_v(numbers)
+        .with_type_k(cache_type)
+        .with_type_v(cache_type)
         .with_flash_attention_policy(flash)
         .with_swa_full(true)
-        // Else cells are dealt out to sequences, and no beginning can be shared.
+        // Otherwise each sequence gets its own cells, and no prefix can be shared.
         .with_kv_unified(true))
 }
 
 struct Engine<'m> {
     model: &'m LlamaModel,
-    kept: Kept<'m>,
-    window: usize,
+    cache: ContextCache<'m>,
+    context_length: usize,
     schedule: Schedule,
-    speeches: HashMap<u64, Speech>,
+    generators: HashMap<u64, Generator>,
 }
 
 impl Engine<'_> {
-    fn work(mut self, asks: &Receiver<Ask>) -> Result<(), String> {
+    fn work(mut self, messages: &Receiver<ToEngine>) -> Result<(), String> {
         let mut batch = LlamaBatch::new(BATCH as usize, 1);
-        while self.hear(asks) {
-            let rows = self.schedule.next(&mut self.kept);
+        while self.receive(messages) {
+            let rows = self.schedule.next(&mut self.cache);
             if !rows.is_empty() {
                 self.step(&mut batch, &rows)?;
             }
@@ -171,41 +172,41 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Takes what was asked meanwhile, or waits for it where there is nothing
-    /// else to do; false where nobody will ask any more.
-    fn hear(&mut self, asks: &Receiver<Ask>) -> bool {
+    /// Handles all messages that have arrived, and waits for one if there is nothing
+    /// to do. Returns false once no more can arrive.
+    fn receive(&mut self, messages: &Receiver<ToEngine>) -> bool {
         loop {
-            let ask = match self.schedule.idle() {
-                true => asks.recv().map_err(|_| TryRecvError::Disconnected),
-                false => asks.try_recv(),
+            let message = match self.schedule.idle() {
+                true => messages.recv().map_err(|_| TryRecvError::Disconnected),
+                false => messages.try_recv(),
             };
-            match ask {
-                Ok(Ask::Say(say)) => self.begin(say),
-                Ok(Ask::Permit(id)) => self.leave(id),
-                Ok(Ask::Load(_)) | Err(TryRecvError::Disconnected) => return false,
+            match message {
+                Ok(ToEngine::Generate(request)) => self.begin(request),
+                Ok(ToEngine::Cancel(id)) => self.cancel(id),
+                Ok(ToEngine::Load(_)) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }
     }
 
-    fn begin(&mut self, say: Say) {
-        let prompt = self.model.vocab().tokenize(say.prompt.as_bytes(), false, true);
-        let begun = match prompt.is_empty() {
-            true => Err(Refusal::Form("the prompt is empty".into())),
-            false => Speech::new(&say, self.model, prompt.len(), self.window),
+    fn begin(&mut self, request: GenerateRequest) {
+        let prompt = self.model.vocab().tokenize(request.prompt.as_bytes(), false, true);
+        let started = match prompt.is_empty() {
+            true => Err(Refusal::Grammar("the prompt is empty".into())),
+            false => Generator::new(&request, self.model, prompt.len(), self.context_length),
         };
-        match begun {
-            Ok(speech) => {
-                self.speeches.insert(say.id, speech);
+        match started {
+            Ok(generator) => {
+                self.generators.insert(request.id, generator);
                 let prompt = prompt.into_iter().map(|token| token.0).collect();
-                self.schedule.ask(say.id, say.student, say.episode, prompt);
+                self.schedule.add(request.id, request.student, request.episode, prompt);
             }
-            Err(refusal) => tell(&Answer::Not(say.id, refusal)),
+            Err(refusal) => send(&FromEngine::Refused(request.id, refusal)),
         }
     }
 
-    fn leave(&mut self, id: u64) {
-        if self.speeches.remove(&id).is_some() {
+    fn cancel(&mut self, id: u64) {
+        if self.generators.remove(&id).is_some() {
             self.schedule.end(id);
         }
     }
@@ -219,15 +220,15 @@ impl Engine<'_> {
                 .add(LlamaToken(row.token), position, &[sequence], row.last)
                 .map_err(|error| broken(&error))?;
         }
-        self.kept.context.decode(batch).map_err(|error| broken(&error))?;
+        self.cache.context.decode(batch).map_err(|error| broken(&error))?;
         for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.last) {
-            let Some(speech) = self.speeches.get_mut(&row.job) else { continue };
-            match speech.hear(self.model, &self.kept.context, at as i32) {
-                Ok(token) => self.schedule.said(row.job, token.0),
+            let Some(generator) = self.generators.get_mut(&row.job) else { continue };
+            match generator.next_token(self.model, &self.cache.context, at as i32) {
+                Ok(token) => self.schedule.push_token(row.job, token.0),
                 Err(finish) => {
                     let cached = self.schedule.end(row.job);
-                    if let Some(speech) = self.speeches.remove(&row.job) {
-                        tell(&Answer::Said(row.job, speech.said(finish, cached)));
+                    if let Some(generator) = self.generators.remove(&row.job) {
+                        send(&FromEngine::Generated(row.job, generator.finish(finish, cached)));
                     }
                 }
             }
@@ -236,20 +237,20 @@ impl Engine<'_> {
     }
 }
 
-/// The cache of a context. It is unified, so that any range may be shared, and
-/// the numbers of sequences are those it was made for: anything else would end
-/// the process.
-struct Kept<'m> {
+/// A context and its KV cache. The cache is unified, so any range can be shared. The
+/// sequence ids must be below the number it was made for: llama.cpp would abort the
+/// process otherwise.
+struct ContextCache<'m> {
     context: LlamaContext<'m>,
-    /// Of each student.
+    /// The adapter of each student.
     adapters: Vec<Adapter>,
 }
 
-impl Kept<'_> {
-    /// The context speaks for this student from now on.
-    fn put_on(&mut self, student: usize) -> Result<(), String> {
-        let Kept { context, adapters } = self;
-        // What is taken off does not matter: llama.cpp takes all off.
+impl ContextCache<'_> {
+    /// Makes the context use this student's adapter.
+    fn activate(&mut self, student: usize) -> Result<(), String> {
+        let ContextCache { context, adapters } = self;
+        // llama.cpp removes all adapters, whichever one is given.
         if let Some((any, _)) = adapters.iter_mut().flatten().next() {
             context.lora_adapter_remove(any).map_err(|error| error.to_string())?;
         }
@@ -261,7 +262,7 @@ impl Kept<'_> {
     }
 }
 
-impl Cache for Kept<'_> {
+impl Cache for ContextCache<'_> {
     fn cut(&mut self, sequence: usize, from: usize) {
         let cut = self.context.clear_kv_cache_seq(Some(sequence as u32), Some(from as u32), None);
         assert!(matches!(cut, Ok(true)), "the cache cannot be cut at {from}: {cut:?}");
@@ -273,8 +274,8 @@ impl Cache for Kept<'_> {
         assert!(shared.is_ok(), "the cache cannot be shared up to {length}: {shared:?}");
     }
 
-    fn turn_to(&mut self, student: usize) {
-        let turned = self.put_on(student);
-        assert!(turned.is_ok(), "another adapter cannot be put on: {turned:?}");
+    fn switch_to(&mut self, student: usize) {
+        let switched = self.activate(student);
+        assert!(switched.is_ok(), "another adapter cannot be put on: {switched:?}");
     }
 }

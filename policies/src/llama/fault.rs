@@ -1,4 +1,4 @@
-//! What can be wrong with what a user gives, each in one sentence.
+//! Errors of the user's files and settings, each in one sentence.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Whether a model and its adapter are what they should be and fit each other.
+//! Checks that a model and its adapters are valid and fit each other.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::gguf::{Head, Tensor};
 use super::protocol::Load;
 use crate::{KvType, Lora, Settings};
 
-/// A model whose head was read.
+/// A model whose header has been read.
 pub(super) struct Model {
     pub(super) file: PathBuf,
     pub(super) head: Head,
@@ -15,10 +15,10 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Reads what a file says of itself.
+    /// Reads the header of a file.
     ///
     /// # Errors
-    /// [`Fault`] where it is not a model.
+    /// [`Fault`] if it is not a model.
     pub(super) fn open(file: &Path) -> Result<Self, Fault> {
         let head = Head::read(file)?;
         if head.text("general.type") == Some("adapter") {
@@ -31,55 +31,55 @@ impl Model {
         Ok(Model { file: file.to_path_buf(), head, architecture })
     }
 
-    /// The name it goes by in records.
+    /// The model's name in records.
     pub(super) fn name(&self) -> String {
         let file = self.file.file_name().unwrap_or(self.file.as_os_str());
         file.to_string_lossy().into_owned()
     }
 
-    /// What an engine is to load, if it fits together; the settings' own
-    /// adapters do not count.
+    /// What the engine has to load for these students. The settings' own adapters are
+    /// ignored.
     ///
     /// # Errors
-    /// [`Fault`] where it does not.
+    /// [`Fault`] if an adapter or a setting does not fit the model.
     pub(super) fn load(&self, settings: &Settings, students: &[Vec<Lora>]) -> Result<Load, Fault> {
-        let student = &settings.student;
+        let local = &settings.local;
         for lora in students.iter().flatten() {
             self.check_adapter(&lora.file)?;
         }
-        let counts =
+        let active =
             |loras: &Vec<Lora>| loras.iter().filter(|lora| lora.scale != 0.0).cloned().collect();
         Ok(Load {
             model: self.file.clone(),
-            students: students.iter().map(counts).collect(),
-            gpu_layers: student.gpu_layers,
-            threads: student.threads,
-            kv_type: student.kv_type,
-            window: self.window(student.context)?,
-            episodes: student.episodes.max(1),
-            cell: self.cell(student.kv_type)?,
+            students: students.iter().map(active).collect(),
+            gpu_layers: local.gpu_layers,
+            threads: local.threads,
+            kv_type: local.kv_type,
+            context_length: self.context_length(local.context_length)?,
+            episodes: local.episodes.max(1),
+            token_bytes: self.token_bytes(local.kv_type)?,
         })
     }
 
-    fn window(&self, asked: Option<u32>) -> Result<u32, Fault> {
-        let window = self.fact("context_length")?;
+    fn context_length(&self, asked: Option<u32>) -> Result<u32, Fault> {
+        let limit = self.fact("context_length")?;
         match asked {
-            Some(asked) if u64::from(asked) > window => {
-                Err(Fault::Context { file: self.file.clone(), asked, window })
+            Some(asked) if u64::from(asked) > limit => {
+                Err(Fault::Context { file: self.file.clone(), asked, window: limit })
             }
             Some(asked) => Ok(asked),
-            None => Ok(u32::try_from(window).unwrap_or(u32::MAX)),
+            None => Ok(u32::try_from(limit).unwrap_or(u32::MAX)),
         }
     }
 
-    /// Bytes that a token takes in the cache.
-    fn cell(&self, numbers: KvType) -> Result<u64, Fault> {
+    /// Bytes of one token in the KV cache.
+    fn token_bytes(&self, kv_type: KvType) -> Result<u64, Fault> {
         let layers = self.fact("block_count")?;
         let heads = self.fact("attention.head_count")?.max(1);
         let size = self.fact("embedding_length")? / heads;
         let key = self.fact("attention.key_length").unwrap_or(size);
         let value = self.fact("attention.value_length").unwrap_or(size);
-        let blocks = matches!(numbers, KvType::Q8_0 | KvType::Q4_0);
+        let blocks = matches!(kv_type, KvType::Q8_0 | KvType::Q4_0);
         for size in [key, value] {
             if blocks && !size.is_multiple_of(32) {
                 return Err(Fault::Blocks { file: self.file.clone(), size });
@@ -91,8 +91,8 @@ impl Model {
             Some([all]) => layers * all,
             Some(each) => each.iter().sum(),
         };
-        // Blocks carry a scale besides their numbers; rounded up.
-        let bits = match numbers {
+        // A block has a scale besides its numbers; rounded up.
+        let bits = match kv_type {
             KvType::F32 => 32,
             KvType::F16 => 16,
             KvType::Q8_0 => 9,
@@ -143,7 +143,7 @@ impl Model {
         else {
             return Err(Fault::OtherShape { file, tensor });
         };
-        // An embedding is looked up, not multiplied: its halves change sides.
+        // An embedding is looked up, not multiplied, so its two matrices are swapped.
         let (shape, rank) = match tensor.as_str() {
             "token_embd.weight" => ((b1, a1), (a0, b0)),
             _ => ((a0, b1), (a1, b0)),

@@ -1,5 +1,5 @@
-//! The head of a GGUF file: what it says of itself, and which tensors it holds.
-//! Read here, so that a wrong file is told apart before llama.cpp sees it.
+//! The header of a GGUF file: its metadata and its tensors. We read it so that an
+//! unsuitable file is refused before llama.cpp loads it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,30 +8,30 @@ use std::path::Path;
 
 use super::fault::Fault;
 
-/// More than any file has of anything; beyond it a file is broken.
+/// A larger count means that the file is broken.
 const MOST: u64 = 1 << 27;
-/// Longest list that is kept besides the vocabulary: a number for each layer.
+/// Maximum length of a list that is kept, apart from the vocabulary: one number per layer.
 const LAYERS: u64 = 4096;
-/// Of tensors, where a file does not say.
+/// Default alignment of tensors.
 const ALIGNMENT: u64 = 32;
 
-/// The head of a file.
+/// The header of a file.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     values: BTreeMap<String, Value>,
     pub(super) tensors: BTreeMap<String, Tensor>,
-    /// Where the tensors' numbers begin, in bytes.
+    /// Byte offset of the tensor data.
     pub(super) data: u64,
 }
 
-/// Where a tensor lies, and how.
+/// The position and type of a tensor.
 #[derive(Debug)]
 pub(super) struct Tensor {
-    /// The fastest-running first.
+    /// The fastest-changing dimension first.
     pub(super) sizes: Vec<u64>,
     /// A number of `ggml_type`.
     pub(super) kind: u32,
-    /// In bytes, from where numbers begin.
+    /// In bytes, from the start of the tensor data.
     pub(super) offset: u64,
 }
 
@@ -41,15 +41,15 @@ enum Value {
     Text(String),
     Numbers(Vec<f64>),
     Texts(Vec<String>),
-    /// A list too long to be of use here.
+    /// A list that we do not need.
     Other,
 }
 
 impl Head {
-    /// Reads the head of a file.
+    /// Reads the header of a file.
     ///
     /// # Errors
-    /// [`Fault`] where there is no such file or it is not GGUF.
+    /// [`Fault`] if the file does not exist or is not GGUF.
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let name = || path.to_path_buf();
         if path.is_dir() {
@@ -91,7 +91,7 @@ impl Head {
         }
     }
 
-    /// A number, or one for each layer, by the key.
+    /// A number, or a list with one for each layer, by its key.
     pub(super) fn numbers(&self, key: &str) -> Option<Vec<u64>> {
         match self.values.get(key)? {
             Value::Number(number) => Some(vec![*number as u64]),
@@ -166,7 +166,7 @@ impl Reader {
         }
     }
 
-    /// Numbers of every kind; none that is asked for needs more than a double.
+    /// A number of any type; f64 is exact enough for all that we read.
     fn number(&mut self, kind: u32) -> io::Result<f64> {
         Ok(match kind {
             0 | 7 => f64::from(u8::from_le_bytes(self.bytes()?)),

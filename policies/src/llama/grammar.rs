@@ -1,41 +1,40 @@
-//! Tools as a grammar: words that follow it are a call that can be read.
+//! A grammar for tool calls: an answer that follows it is always a valid call.
 
 use fixfly_runtime::ToolSpec;
 use serde_json::{Map, Value, json};
 
-use super::protocol::{Form, Thought};
+use super::protocol::{Constraint, Reasoning};
 
-/// The end of a thought.
+/// The closing tag of the reasoning.
 const END: &str = "</think>";
 
-/// The grammar of a form, in llama.cpp's notation.
-pub(super) fn of(form: &Form) -> Result<Option<String>, String> {
-    match form {
-        Form::Free => Ok(None),
-        Form::Call(tools, thought) => grammar(tools, *thought).map(Some),
+/// The grammar of a constraint, in llama.cpp's notation.
+pub(super) fn of(constraint: &Constraint) -> Result<Option<String>, String> {
+    match constraint {
+        Constraint::None => Ok(None),
+        Constraint::ToolCall(tools, reasoning) => grammar(tools, *reasoning).map(Some),
     }
 }
 
-fn grammar(tools: &[ToolSpec], thought: Thought) -> Result<String, String> {
+fn grammar(tools: &[ToolSpec], reasoning: Reasoning) -> Result<String, String> {
     let schema = schema(tools);
     let rules = llama_cpp_2::json_schema_to_grammar(&schema)
         .map_err(|error| format!("the arguments of the tools make no grammar: {error}"))?;
     let rules = rules.replacen("root ::=", "call ::=", 1);
-    let before = match thought {
-        Thought::Opened => format!("thought \"{END}\\n\\n\""),
-        Thought::Open => format!("(\"<think>\\n\" thought \"{END}\\n\\n\")?"),
-        Thought::Without => String::new(),
+    let before = match reasoning {
+        Reasoning::Started => format!("thought \"{END}\\n\\n\""),
+        Reasoning::Optional => format!("(\"<think>\\n\" thought \"{END}\\n\\n\")?"),
+        Reasoning::Forbidden => String::new(),
     };
-    let thought = without(END);
+    let reasoning = without(END);
     Ok(format!(
         "root ::= {before} \"<tool_call>\\n\" call \"\\n</tool_call>\"\n\
-         thought ::= {thought}\n{rules}\n"
+         thought ::= {reasoning}\n{rules}\n"
     ))
 }
 
-/// One of the tools by name, then its arguments. The order of the words is the
-/// order of the properties, so they are written rather than kept in a map,
-/// which sorts them.
+/// A JSON schema: the name of one of the tools, then its arguments. The model writes
+/// the properties in this order, so we write them by hand: a map would sort them.
 fn schema(tools: &[ToolSpec]) -> String {
     let mut shared = Map::new();
     let calls = tools.iter().map(|tool| {
@@ -54,8 +53,8 @@ fn schema(tools: &[ToolSpec]) -> String {
     format!(r#"{{"anyOf":[{}],"$defs":{}}}"#, calls.join(","), Value::Object(shared))
 }
 
-/// Any text in which a word does not occur: its beginnings, each followed by
-/// anything but what would go on with it.
+/// Any text that does not contain `word`: each prefix of it, followed by anything
+/// but the next character.
 fn without(word: &str) -> String {
     let branches = word.char_indices().map(|(at, next)| match at {
         0 => format!("[^{next}]"),
@@ -83,8 +82,8 @@ mod tests {
         });
         let description = String::new();
         let tool = ToolSpec { name: "submit_method".into(), description, parameters };
-        let form = Form::Call(vec![tool], Thought::Open);
-        let grammar = of(&form).unwrap().unwrap();
+        let constraint = Constraint::ToolCall(vec![tool], Reasoning::Optional);
+        let grammar = of(&constraint).unwrap().unwrap();
         let mut names = grammar.lines().filter_map(|line| line.split_once(" ::= "));
         assert!(names.any(|(name, _)| name == "call"), "{grammar}");
         let (name, arguments) = (grammar.find("submit_method"), grammar.find("arguments"));

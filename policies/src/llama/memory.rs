@@ -1,14 +1,14 @@
-//! How much fits, before llama.cpp is asked for it.
+//! Checks how much fits into memory before llama.cpp allocates it.
 
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 
 use super::protocol::Load;
 
-/// Of what is free beside the model, how much the cache may take.
+/// Share of the memory left beside the model that the cache may use.
 const SHARE: f64 = 0.5;
 
-/// Cells for the cache: as many as all episodes could fill, or as fit, and one
-/// window at least.
+/// Number of cells of the KV cache: as many as all episodes could fill, at most as
+/// many as fit, at least one full context.
 pub(super) fn cells(load: &Load) -> Result<u32, String> {
     let loras = load.students.iter().flatten();
     let files = loras.map(|lora| &lora.file).chain([&load.model]);
@@ -17,24 +17,24 @@ pub(super) fn cells(load: &Load) -> Result<u32, String> {
 }
 
 fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<u32, String> {
-    let (window, all) = (u64::from(load.window), load.episodes.max(1) as u64);
+    let (window, all) = (u64::from(load.context_length), load.episodes.max(1) as u64);
     let free = free.unwrap_or(u64::MAX);
-    if model + window * load.cell > free {
+    if model + window * load.token_bytes > free {
         return Err(format!(
             "{} takes {} and its cache for {window} tokens takes {}, but {} are free: \
              give a smaller --ctx-size or another --kv-cache-dtype",
             load.model.display(),
             gibibytes(model),
-            gibibytes(window * load.cell),
+            gibibytes(window * load.token_bytes),
             gibibytes(free),
         ));
     }
-    let fits = ((free - model) as f64 * SHARE) as u64 / load.cell.max(1);
+    let fits = ((free - model) as f64 * SHARE) as u64 / load.token_bytes.max(1);
     let cells = (window * all).min(fits).max(window);
     Ok(u32::try_from(cells).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned()))
 }
 
-/// Bytes that are free where the model goes, if that can be told.
+/// Free bytes on the device that runs the model, if they are known.
 fn free(on_gpu: bool) -> Option<u64> {
     let devices = list_llama_ggml_backend_devices().into_iter();
     let gpus = devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu);
@@ -61,16 +61,16 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn load(window: u32, episodes: usize) -> Load {
+    fn load(context_length: u32, episodes: usize) -> Load {
         Load {
             model: "m.gguf".into(),
             students: Vec::new(),
             gpu_layers: None,
             threads: None,
             kv_type: KvType::F16,
-            window,
+            context_length,
             episodes,
-            cell: 1 << 10,
+            token_bytes: 1 << 10,
         }
     }
 

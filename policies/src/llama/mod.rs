@@ -1,23 +1,23 @@
-//! Lets a student write: a GGUF file, with an adapter or not, run by llama.cpp
-//! in a process of its own.
+//! The policy `llama`: a GGUF file, with or without adapters, that llama.cpp runs in
+//! a process of its own.
 //!
-//! [`files`] and [`memory`] say what does not fit before llama.cpp sees it,
-//! [`Chat`] makes the prompt, [`child`] asks the [`engine`], and there
-//! [`schedule`] puts all episodes into one context whose cells [`sequences`]
-//! counts.
+//! [`files`] and [`memory`] refuse what does not fit before llama.cpp loads it,
+//! [`Chat`] makes the prompt, and [`child`] sends it to the [`engine`]. There
+//! [`schedule`] puts all episodes into one context, and [`sequences`] counts its
+//! cells.
 
 mod child;
 mod compose;
 mod engine;
 mod fault;
 mod files;
+mod generator;
 mod gguf;
 mod grammar;
 mod memory;
 mod protocol;
 mod schedule;
 mod sequences;
-mod speech;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,46 +25,47 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Chat, Completion, Entry, Finish, Generation, Limit, Message, Policy, PolicyError,
-    Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View, told,
+    Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
+    with_thinking_switch,
 };
 
-use crate::answer::{call, thought};
+use crate::answer::{call, split_reasoning};
 use crate::{CallForm, Lora, Open, Settings};
-use child::{Engine, Unanswered};
+use child::{CallError, Engine};
 pub use engine::llama_engine;
 use fault::Fault;
 use files::Model;
-use protocol::{Form, Refusal, Said, Say, Thought};
+use protocol::{Constraint, GenerateRequest, Generated, Reasoning, Refusal};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "llama",
     about: "a student: a GGUF file, run by llama.cpp",
     open: Open::Model(|settings| {
-        let this = std::env::current_exe().map_err(|error| error.to_string())?;
-        llama_by(&this, settings)
+        let this = || std::env::current_exe().map_err(|error| error.to_string());
+        let engine = settings.local.engine.clone().map_or_else(this, Ok)?;
+        llama_by(&engine, settings)
     }),
 };
 
-/// What a generation is sampled with where nothing is said: as in the thesis.
+/// Default sampling: the paper's.
 const TEMPERATURE: f64 = 0.6;
 const MAX_TOKENS: u32 = 10_000;
-/// How a chat template begins a thought in the model's place.
+/// The end of a prompt whose chat template starts the reasoning.
 const OPENED: &str = "<think>";
 
-/// The policy `llama`, with an engine other than this executable: one that runs
-/// [`llama_engine`] when its first argument is `llama-engine`.
+/// Opens the policy `llama` with another executable as its engine. The executable
+/// must run [`llama_engine`] if its first argument is `llama-engine`.
 ///
 /// # Errors
 /// What is wrong with the settings or their files, in one sentence.
 pub fn llama_by(engine: &Path, settings: &Settings) -> Result<Box<dyn Policy>, String> {
-    let mut students =
-        students_by(engine, settings, std::slice::from_ref(&settings.student.loras))?;
+    let mut students = students_by(engine, settings, std::slice::from_ref(&settings.local.loras))?;
     Ok(students.remove(0))
 }
 
-/// One policy `llama` for each of these lists of adapters, in place of the
-/// settings' own. They share an engine: the model and all adapters are loaded
-/// once. It speaks for one of them at a time, so ask them one after the other.
+/// Opens one policy `llama` for each list of adapters; the settings' own adapters are
+/// ignored. The policies share an engine, so the model and all adapters are loaded
+/// once. The engine runs one student at a time: use the policies one after the other.
 ///
 /// # Errors
 /// What is wrong with the settings or the files, in one sentence.
@@ -83,7 +84,7 @@ struct Llama {
     model: String,
     chat: Arc<Chat>,
     engine: Arc<Engine>,
-    /// Which of the engine's students speaks.
+    /// Index of this policy's student in the engine.
     student: usize,
     sampling: Sampling,
     thinking: Thinking,
@@ -96,7 +97,7 @@ impl Llama {
         let file = PathBuf::from(settings.model.as_ref().ok_or(Fault::NoModel)?);
         let model = Model::open(&file)?;
         let load = model.load(settings, students)?;
-        let chat = chat(&model, settings.student.chat_template.as_deref())?;
+        let chat = chat(&model, settings.local.chat_template.as_deref())?;
         let thinking = thinking(settings.thinking, &chat, &model)?;
         let engine = Engine::start(engine.to_path_buf(), load).map_err(Fault::Engine)?;
         let sampling = Sampling {
@@ -104,7 +105,7 @@ impl Llama {
             max_tokens: settings.sampling.max_tokens.or(Some(MAX_TOKENS)),
             ..settings.sampling.clone()
         };
-        let (calls, record_tokens) = (settings.calls, settings.student.record_tokens);
+        let (calls, record_tokens) = (settings.calls, settings.local.record_tokens);
         Ok(Llama {
             model: model.name(),
             chat: Arc::new(chat),
@@ -117,19 +118,19 @@ impl Llama {
         })
     }
 
-    fn words(&self, said: Said, opened: bool, sampling: Sampling) -> Completion {
+    fn completion(&self, generated: Generated, opened: bool, sampling: Sampling) -> Completion {
         let before = if opened { OPENED } else { "" };
-        let (reasoning, text) = thought(&format!("{before}{}", said.text));
-        let answer_at = said.text.len().saturating_sub(text.len());
+        let (reasoning, text) = split_reasoning(&format!("{before}{}", generated.text));
+        let answer_at = generated.text.len().saturating_sub(text.len());
         let thinks = |end: &&usize| reasoning.is_some() && **end <= answer_at;
-        let reasoning_tokens = said.ends.iter().filter(thinks).count() as u64;
+        let reasoning_tokens = generated.ends.iter().filter(thinks).count() as u64;
         Completion {
             text,
             reasoning,
             usage: Usage {
-                prompt_tokens: said.prompt_tokens,
-                completion_tokens: said.ends.len() as u64,
-                cached_tokens: said.cached_tokens,
+                prompt_tokens: generated.prompt_tokens,
+                completion_tokens: generated.ends.len() as u64,
+                cached_tokens: generated.cached_tokens,
                 reasoning_tokens,
                 calls: 1,
                 ..Usage::default()
@@ -138,41 +139,53 @@ impl Llama {
                 model: self.model.clone(),
                 sampling,
                 thinking: self.thinking,
-                finish: said.finish,
-                first_token_ms: Some(said.first_token_ms),
-                tokens_per_second: said.tokens_per_second,
-                tokens: said.tokens,
+                finish: generated.finish,
+                first_token_ms: Some(generated.first_token_ms),
+                tokens_per_second: generated.tokens_per_second,
+                tokens: generated.tokens,
             },
         }
     }
 
-    /// What the model says next in a conversation.
-    async fn say(
+    /// Generates the model's next message in a conversation.
+    async fn generate(
         &self,
         messages: Vec<Message>,
         tools: Vec<ToolSpec>,
         episode: String,
         seed: u64,
     ) -> Result<Completion, PolicyError> {
-        let messages = told(messages, self.thinking);
+        let messages = with_thinking_switch(messages, self.thinking);
         let prompt = self.chat.prompt(&messages, &tools, self.thinking);
         let prompt = prompt.map_err(|why| PolicyError::Model(why.to_string()))?;
         let opened = prompt.trim_end().ends_with(OPENED);
-        let thought = match (opened, self.thinking.mode) {
-            (true, _) => Thought::Opened,
-            (false, ThinkingMode::NoThink) => Thought::Without,
-            (false, _) => Thought::Open,
+        let reasoning = match (opened, self.thinking.mode) {
+            (true, _) => Reasoning::Started,
+            (false, ThinkingMode::NoThink) => Reasoning::Forbidden,
+            (false, _) => Reasoning::Optional,
         };
-        let form = if tools.is_empty() { Form::Free } else { Form::Call(tools, thought) };
+        let constraint = if tools.is_empty() {
+            Constraint::None
+        } else {
+            Constraint::ToolCall(tools, reasoning)
+        };
         let sampling = Sampling { seed: Some(seed), ..self.sampling.clone() };
         let (sampled, record_tokens) = (sampling.clone(), self.record_tokens);
         let student = self.student;
-        let say = Say { id: 0, student, episode, prompt, sampling, form, record_tokens };
-        match self.engine.say(say).await {
-            Ok(said) => Ok(self.words(said, opened, sampled)),
-            Err(Unanswered::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),
-            Err(Unanswered::Refused(Refusal::Form(why))) => Err(PolicyError::Model(why)),
-            Err(Unanswered::Gone(how)) => Err(PolicyError::Infrastructure(how)),
+        let request = GenerateRequest {
+            id: 0,
+            student,
+            episode,
+            prompt,
+            sampling,
+            constraint,
+            record_tokens,
+        };
+        match self.engine.generate(request).await {
+            Ok(generated) => Ok(self.completion(generated, opened, sampled)),
+            Err(CallError::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),
+            Err(CallError::Refused(Refusal::Grammar(why))) => Err(PolicyError::Model(why)),
+            Err(CallError::Ended(how)) => Err(PolicyError::Infrastructure(how)),
         }
     }
 }
@@ -186,18 +199,18 @@ impl Policy for Llama {
         };
         let episode = format!("{}#{}", view.task.id, view.sample);
         let seed = seed(view.seed, view.turns.len());
-        let mut words = self.say(view.messages(), tools, episode, seed).await?;
-        let call = call(&words.text, &view.specs(), words.generation.finish);
-        if (self.calls, words.generation.finish) == (CallForm::Native, Finish::Stop) {
-            words.generation.finish = Finish::ToolCall;
+        let mut completion = self.generate(view.messages(), tools, episode, seed).await?;
+        let call = call(&completion.text, &view.specs(), completion.generation.finish);
+        if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {
+            completion.generation.finish = Finish::ToolCall;
         }
-        Ok(words.action(call))
+        Ok(completion.action(call))
     }
 
-    async fn write(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
+    async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
         let episode = format!("{}#{}", request.name, request.sample);
         let (messages, seed) = (request.messages.to_vec(), seed(request.seed, 0));
-        self.say(messages, Vec::new(), episode, seed).await
+        self.generate(messages, Vec::new(), episode, seed).await
     }
 }
 
@@ -216,21 +229,21 @@ fn chat(model: &Model, own: Option<&Path>) -> Result<Chat, Fault> {
     Chat::new(&text, bos, eos).map_err(|why| Fault::Template(file.to_path_buf(), why.to_string()))
 }
 
-/// By the template where nothing is said and the template can be told.
+/// Chooses the template's switch if none is given and the template has one.
 fn thinking(asked: Thinking, chat: &Chat, model: &Model) -> Result<Thinking, Fault> {
-    let told_by = match (asked.mode, asked.told_by) {
-        (ThinkingMode::Unsaid, by) => by,
+    let switch = match (asked.mode, asked.switch) {
+        (ThinkingMode::Default, switch) => switch,
         (_, ThinkingSwitch::Template) if !chat.has_switch() => {
             return Err(Fault::NoSwitch(model.file.clone()));
         }
         (_, ThinkingSwitch::None) if chat.has_switch() => ThinkingSwitch::Template,
-        (_, by) => by,
+        (_, switch) => switch,
     };
-    Ok(Thinking { told_by, ..asked })
+    Ok(Thinking { switch, ..asked })
 }
 
-/// Another one for each turn. Llama.cpp's seeds have 32 bits, and it takes the
-/// largest for a wish to be random.
+/// A seed for each turn. llama.cpp's seeds have 32 bits, and the largest one means
+/// "random".
 fn seed(seed: u64, turn: usize) -> u64 {
     let mixed = seed.wrapping_add(turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed >> 33

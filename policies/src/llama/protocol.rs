@@ -1,4 +1,4 @@
-//! What the policy and its engine tell each other: one line of JSON each.
+//! The messages between the policy and its engine: one line of JSON each.
 
 use std::path::PathBuf;
 
@@ -7,95 +7,95 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KvType, Lora};
 
-/// To the engine. The first line is a `Load`, and only the first.
+/// A message to the engine. The first one is `Load`, and no other.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Ask {
+pub(super) enum ToEngine {
     Load(Load),
-    Say(Say),
-    /// Nobody waits for this call any more.
-    Permit(u64),
+    Generate(GenerateRequest),
+    /// Nobody waits for the answer to this call any more.
+    Cancel(u64),
 }
 
-/// From the engine. The first line is `Ready` or `Failed`.
+/// A message from the engine. The first one is `Ready` or `Failed`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum FromEngine {
     Ready,
-    /// The model cannot be used, in one sentence; the engine ends.
+    /// Why the model cannot be used, in one sentence; the engine exits.
     Failed(String),
-    Said(u64, Said),
-    /// A call that cannot be met, and why.
-    Not(u64, Refusal),
+    Generated(u64, Generated),
+    /// A call that cannot be answered, and why.
+    Refused(u64, Refusal),
 }
 
-/// What to serve, and how.
+/// What the engine loads, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Load {
     pub(super) model: PathBuf,
-    /// Who speaks: each is the model with these adapters.
+    /// The students: each is the model with these adapters.
     pub(super) students: Vec<Vec<Lora>>,
     pub(super) gpu_layers: Option<u32>,
     pub(super) threads: Option<u32>,
     pub(super) kv_type: KvType,
-    /// Tokens of one episode at most.
-    pub(super) window: u32,
-    /// Episodes at a time.
+    /// Maximum tokens of one episode.
+    pub(super) context_length: u32,
+    /// Number of parallel episodes.
     pub(super) episodes: usize,
-    /// Bytes that a token takes in the cache.
-    pub(super) cell: u64,
+    /// Bytes of one token in the KV cache.
+    pub(super) token_bytes: u64,
 }
 
-/// One call of the model.
+/// One call to the model.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Say {
+pub(super) struct GenerateRequest {
     pub(super) id: u64,
-    /// Which of the students.
+    /// Index of the student.
     pub(super) student: usize,
     pub(super) episode: String,
     pub(super) prompt: String,
     pub(super) sampling: Sampling,
-    /// What the words must be, if anything.
-    pub(super) form: Form,
+    /// Constraint on the answer.
+    pub(super) constraint: Constraint,
     pub(super) record_tokens: bool,
 }
 
-/// What words must be.
+/// A constraint on an answer.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Form {
-    Free,
-    /// A call of one of these tools, after a thought.
-    Call(Vec<ToolSpec>, Thought),
+pub(super) enum Constraint {
+    None,
+    /// A call of one of these tools, after the reasoning.
+    ToolCall(Vec<ToolSpec>, Reasoning),
 }
 
-/// Where the thought of an answer stands.
+/// How an answer's reasoning starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Thought {
-    /// The prompt opened it.
-    Opened,
-    /// The model may open it, or not.
-    Open,
-    /// There is to be none.
-    Without,
+pub(super) enum Reasoning {
+    /// The prompt ends with its opening tag.
+    Started,
+    /// The model may start it.
+    Optional,
+    /// The model must not reason.
+    Forbidden,
 }
 
-/// What the model said.
+/// What the model generated.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Said {
+pub(super) struct Generated {
     pub(super) text: String,
     pub(super) finish: Finish,
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
-    /// Where each token ends in the text, in bytes.
+    /// Byte offset of the end of each token in the text.
     pub(super) ends: Vec<usize>,
     pub(super) first_token_ms: u64,
     pub(super) tokens_per_second: Option<f64>,
     pub(super) tokens: Vec<Token>,
 }
 
-/// Why a call cannot be met.
+/// Why a call cannot be answered.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Refusal {
-    /// The prompt leaves no room in the window.
+    /// The prompt fills the context.
     TooLong,
-    /// The form cannot be made a grammar.
-    Form(String),
+    /// The constraint cannot be turned into a grammar.
+    Grammar(String),
 }

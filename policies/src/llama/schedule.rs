@@ -1,12 +1,12 @@
-//! Who is decoded next: many generations, one context.
+//! Schedules many generations in one context.
 //!
-//! Each step is one batch: a token of every generation under way, then as much
-//! of new prompts as fits. Cells run out before anything fails: idle sequences
-//! are forgotten, prompts wait, and at last the youngest generation starts over
-//! from the tokens it has. So the oldest always goes on, and all end.
+//! Each step decodes one batch: one token of every generation in progress, plus as
+//! much of new prompts as fits. If cells run out, idle sequences are dropped, then
+//! prompts wait, and finally the youngest generation starts over from the tokens it
+//! has. The oldest one therefore always continues, and all of them end.
 //!
-//! Students take turns: a context has the adapters of one. Who comes later than
-//! a call of another student waits for it, so that none waits for ever.
+//! Students take turns, because a context has the adapters of one. A call waits for
+//! every earlier call of another student, so none waits for ever.
 
 use std::collections::VecDeque;
 
@@ -19,26 +19,26 @@ pub(super) struct Row {
     pub(super) sequence: usize,
     pub(super) token: i32,
     pub(super) position: usize,
-    /// Whether its successor is asked for.
+    /// Whether the next token is needed.
     pub(super) last: bool,
 }
 
-/// A generation: a prompt, and what was said so far.
+/// A generation: a prompt and the tokens generated so far.
 struct Job {
     id: u64,
     student: usize,
     episode: String,
     /// The prompt and every token that followed.
     tokens: Vec<i32>,
-    /// How many of them are decoded, or in the batch that is.
+    /// How many of them are decoded, including the current batch.
     decoded: usize,
     sequence: usize,
-    /// How much of the prompt was known when it was first looked at.
+    /// How much of the prompt was in the cache when the job was first admitted.
     cached: Option<usize>,
 }
 
 impl Job {
-    fn left(&self) -> usize {
+    fn pending(&self) -> usize {
         self.tokens.len() - self.decoded
     }
 }
@@ -48,12 +48,12 @@ pub(super) struct Schedule {
     waiting: VecDeque<Job>,
     running: Vec<Job>,
     sequences: Sequences,
-    /// Who speaks.
+    /// Index of the active student.
     student: usize,
-    /// Tokens of a batch at most.
+    /// Maximum tokens of a batch.
     batch: usize,
-    /// Whether cells ran out among those under way: then nobody is let in
-    /// before one of them ends, or they would take turns at starting over.
+    /// Whether the running generations have run out of cells. Then no other is
+    /// admitted before one of them ends; otherwise they would make each other start over.
     squeezed: bool,
 }
 
@@ -68,22 +68,22 @@ impl Schedule {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Asks a student for what follows a prompt of one token at least.
-    pub(super) fn ask(&mut self, id: u64, student: usize, episode: String, prompt: Vec<i32>) {
+    /// Adds a generation of a student. The prompt has at least one token.
+    pub(super) fn add(&mut self, id: u64, student: usize, episode: String, prompt: Vec<i32>) {
         let (decoded, sequence, cached) = (0, 0, None);
         let job = Job { id, student, episode, tokens: prompt, decoded, sequence, cached };
         self.waiting.push_back(job);
     }
 
-    /// Adds a token to what was said.
-    pub(super) fn said(&mut self, id: u64, token: i32) {
+    /// Appends a generated token.
+    pub(super) fn push_token(&mut self, id: u64, token: i32) {
         if let Some(job) = self.running.iter_mut().find(|job| job.id == id) {
             job.tokens.push(token);
         }
     }
 
-    /// Ends a generation, and says how much of its prompt was known. What its
-    /// sequence holds is kept for the episode's next turn.
+    /// Ends a generation. Returns how many of its prompt tokens were cached. Its
+    /// sequence is kept for the episode's next turn.
     pub(super) fn end(&mut self, id: u64) -> usize {
         self.waiting.retain(|job| job.id != id);
         let Some(at) = self.running.iter().position(|job| job.id == id) else { return 0 };
@@ -93,10 +93,10 @@ impl Schedule {
         job.cached.unwrap_or_default()
     }
 
-    /// The next batch; empty only where there is nothing to do.
+    /// The next batch; empty only if there is nothing to do.
     pub(super) fn next(&mut self, cache: &mut dyn Cache) -> Vec<Row> {
         loop {
-            self.turn(cache);
+            self.switch_student(cache);
             self.admit(cache);
             let rows = self.rows(cache);
             if !rows.is_empty() || self.idle() {
@@ -106,12 +106,12 @@ impl Schedule {
         }
     }
 
-    /// Lets the student speak who was asked first, once nobody else does.
-    fn turn(&mut self, cache: &mut dyn Cache) {
+    /// Switches to the student of the oldest waiting call once no other is running.
+    fn switch_student(&mut self, cache: &mut dyn Cache) {
         let first = self.waiting.front().map_or(self.student, |job| job.student);
         if self.running.is_empty() && first != self.student {
             self.sequences.forget(cache);
-            cache.turn_to(first);
+            cache.switch_to(first);
             self.student = first;
         }
     }
@@ -142,35 +142,36 @@ impl Schedule {
         self.waiting = later;
     }
 
-    /// Whether one under way is about to decode more of this prompt's beginning
-    /// than is known: then waiting for it is cheaper than decoding it twice.
+    /// Whether a running generation is about to decode more of this prompt's prefix
+    /// than is cached. Then waiting is cheaper than decoding it twice.
     fn soon_known(&self, job: &Job) -> bool {
         let wanted = &job.tokens[..job.tokens.len() - 1];
         let shared = self.running.iter().map(|other| common(&other.tokens, wanted)).max();
-        self.sequences.cuts() && shared.is_some_and(|shared| shared > self.sequences.known(wanted))
+        self.sequences.can_cut()
+            && shared.is_some_and(|shared| shared > self.sequences.known(wanted))
     }
 
-    /// Tokens of generations first: each is one, and somebody waits for it.
+    /// Generations come first: each needs one token, and somebody waits for it.
     fn rows(&mut self, cache: &mut dyn Cache) -> Vec<Row> {
         let mut rows = Vec::new();
-        let (speaking, reading): (Vec<_>, Vec<_>) =
-            (0..self.running.len()).partition(|&at| self.running[at].left() == 1);
-        for at in speaking.into_iter().chain(reading) {
+        let (generating, reading): (Vec<_>, Vec<_>) =
+            (0..self.running.len()).partition(|&at| self.running[at].pending() == 1);
+        for at in generating.into_iter().chain(reading) {
             let job = &mut self.running[at];
-            let wanted = job.left().min(self.batch - rows.len());
+            let wanted = job.pending().min(self.batch - rows.len());
             self.sequences.make_room(wanted, cache);
             for _ in 0..wanted.min(self.sequences.free()) {
                 let (position, token) = (job.decoded, job.tokens[job.decoded]);
                 self.sequences.push(job.sequence, token);
                 job.decoded += 1;
-                let last = job.left() == 0;
+                let last = job.pending() == 0;
                 rows.push(Row { job: job.id, sequence: job.sequence, token, position, last });
             }
         }
         rows
     }
 
-    /// Takes its cells from the youngest, which starts over later.
+    /// Takes the cells of the youngest generation, which starts over later.
     fn start_over(&mut self, cache: &mut dyn Cache) {
         if let Some(youngest) = self.running.pop() {
             self.sequences.clear(youngest.sequence, cache);
@@ -186,17 +187,17 @@ mod tests {
 
     use super::*;
 
-    /// A cache that only hears what it is told.
-    struct Deaf;
+    /// A cache that ignores every change.
+    struct NoCache;
 
-    impl Cache for Deaf {
+    impl Cache for NoCache {
         fn cut(&mut self, _: usize, _: usize) {}
         fn share(&mut self, _: usize, _: usize, _: usize) {}
-        fn turn_to(&mut self, _: usize) {}
+        fn switch_to(&mut self, _: usize) {}
     }
 
-    /// Says so many tokens after each prompt, and counts what was decoded.
-    struct Told {
+    /// Counts of a schedule that generates a fixed number of tokens per prompt.
+    struct Counts {
         decoded: BTreeMap<u64, usize>,
         cached: BTreeMap<u64, usize>,
         steps: usize,
@@ -206,28 +207,28 @@ mod tests {
         Schedule::new(Sequences::new(sequences, cells, true), batch)
     }
 
-    fn work_off(schedule: &mut Schedule, words: usize) -> Told {
-        let mut said = BTreeMap::<u64, usize>::new();
-        let mut told = Told { decoded: BTreeMap::new(), cached: BTreeMap::new(), steps: 0 };
+    fn work_off(schedule: &mut Schedule, words: usize) -> Counts {
+        let mut generated = BTreeMap::<u64, usize>::new();
+        let mut counts = Counts { decoded: BTreeMap::new(), cached: BTreeMap::new(), steps: 0 };
         while !schedule.idle() {
-            told.steps += 1;
-            assert!(told.steps < 10_000, "it goes on for ever");
-            let rows = schedule.next(&mut Deaf);
+            counts.steps += 1;
+            assert!(counts.steps < 10_000, "it goes on for ever");
+            let rows = schedule.next(&mut NoCache);
             assert!(!rows.is_empty() && rows.len() <= schedule.batch);
             for row in &rows {
-                *told.decoded.entry(row.job).or_default() += 1;
+                *counts.decoded.entry(row.job).or_default() += 1;
             }
             for row in rows.iter().filter(|row| row.last) {
-                let said = said.entry(row.job).or_default();
-                *said += 1;
-                if *said == words {
-                    told.cached.insert(row.job, schedule.end(row.job));
+                let count = generated.entry(row.job).or_default();
+                *count += 1;
+                if *count == words {
+                    counts.cached.insert(row.job, schedule.end(row.job));
                 } else {
-                    schedule.said(row.job, 1000 + i32::try_from(*said).unwrap());
+                    schedule.push_token(row.job, 1000 + i32::try_from(*count).unwrap());
                 }
             }
         }
-        told
+        counts
     }
 
     fn prompt(shared: i32, own: i32, length: i32) -> Vec<i32> {
@@ -238,25 +239,25 @@ mod tests {
     fn a_common_beginning_is_decoded_once() {
         let mut schedule = schedule(8, 1000, 32);
         for id in 0..8 {
-            schedule.ask(id, 0, id.to_string(), prompt(60, 1 + id as i32, 70));
+            schedule.add(id, 0, id.to_string(), prompt(60, 1 + id as i32, 70));
         }
-        let told = work_off(&mut schedule, 5);
-        let decoded: Vec<_> = told.decoded.values().copied().collect();
+        let counts = work_off(&mut schedule, 5);
+        let decoded: Vec<_> = counts.decoded.values().copied().collect();
         assert_eq!(decoded, [74, 14, 14, 14, 14, 14, 14, 14]);
-        let cached: Vec<_> = told.cached.values().copied().collect();
+        let cached: Vec<_> = counts.cached.values().copied().collect();
         assert_eq!(cached, [0, 60, 60, 60, 60, 60, 60, 60]);
     }
 
     #[test]
     fn the_next_turn_decodes_only_what_is_new() {
         let mut schedule = schedule(2, 1000, 32);
-        schedule.ask(0, 0, "a".into(), prompt(0, 1, 50));
+        schedule.add(0, 0, "a".into(), prompt(0, 1, 50));
         work_off(&mut schedule, 3);
         let mut longer = prompt(0, 1, 50);
         longer.extend([1001, 1002, 7, 8]);
-        schedule.ask(1, 0, "a".into(), longer);
-        let told = work_off(&mut schedule, 1);
-        assert_eq!((told.decoded[&1], told.cached[&1]), (2, 52));
+        schedule.add(1, 0, "a".into(), longer);
+        let counts = work_off(&mut schedule, 1);
+        assert_eq!((counts.decoded[&1], counts.cached[&1]), (2, 52));
     }
 
     #[test]
@@ -264,11 +265,11 @@ mod tests {
         for cells in [40, 41, 50, 64, 100] {
             let mut schedule = schedule(4, cells, 16);
             for id in 0..6 {
-                schedule.ask(id, 0, id.to_string(), prompt(5, 1 + id as i32, 20));
+                schedule.add(id, 0, id.to_string(), prompt(5, 1 + id as i32, 20));
             }
-            let told = work_off(&mut schedule, 20);
-            assert_eq!(told.cached.len(), 6, "with {cells} cells");
-            assert!(told.steps < 400, "{} steps with {cells} cells", told.steps);
+            let counts = work_off(&mut schedule, 20);
+            assert_eq!(counts.cached.len(), 6, "with {cells} cells");
+            assert!(counts.steps < 400, "{} steps with {cells} cells", counts.steps);
         }
     }
 
@@ -276,10 +277,10 @@ mod tests {
     fn students_speak_one_after_the_other_and_share_nothing() {
         let mut schedule = schedule(8, 1000, 32);
         for (id, student) in [(0, 0), (1, 1), (2, 0), (3, 1), (4, 1)] {
-            schedule.ask(id, student, format!("{id}"), prompt(60, 1, 70));
+            schedule.add(id, student, format!("{id}"), prompt(60, 1, 70));
         }
-        let told = work_off(&mut schedule, 5);
-        let cached: Vec<_> = told.cached.values().copied().collect();
+        let counts = work_off(&mut schedule, 5);
+        let cached: Vec<_> = counts.cached.values().copied().collect();
         // 3 and 4 come after 2, which waited for its student.
         assert_eq!(cached, [0, 0, 0, 0, 69]);
     }
@@ -287,11 +288,11 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_any_more_is_ended() {
         let mut schedule = schedule(1, 100, 16);
-        schedule.ask(0, 0, "a".into(), prompt(0, 1, 20));
-        schedule.ask(1, 0, "b".into(), prompt(0, 2, 20));
-        assert_eq!(schedule.next(&mut Deaf).len(), 16);
+        schedule.add(0, 0, "a".into(), prompt(0, 1, 20));
+        schedule.add(1, 0, "b".into(), prompt(0, 2, 20));
+        assert_eq!(schedule.next(&mut NoCache).len(), 16);
         schedule.end(0);
         schedule.end(1);
-        assert!(schedule.idle() && schedule.next(&mut Deaf).is_empty());
+        assert!(schedule.idle() && schedule.next(&mut NoCache).is_empty());
     }
 }

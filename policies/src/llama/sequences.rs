@@ -1,33 +1,32 @@
-//! What the cache of a context holds: tokens in sequences, in cells that
-//! sequences share where they begin alike.
+//! Tracks what the KV cache of a context holds: sequences of tokens, in cells that
+//! sequences with a common prefix share.
 
-/// Where tokens are really kept: a context of llama.cpp, which must be told
-/// of every change.
+/// The real cache: a context of llama.cpp, which must follow every change.
 pub(super) trait Cache {
-    /// Forgets what a sequence holds from this position on.
+    /// Removes a sequence's tokens from this position on.
     fn cut(&mut self, sequence: usize, from: usize);
-    /// Lets an empty sequence hold the first tokens of another one as well.
+    /// Makes an empty sequence share the first tokens of another one.
     fn share(&mut self, from: usize, to: usize, length: usize);
-    /// Lets another student speak. All sequences are empty then: what one holds
-    /// is another's.
-    fn turn_to(&mut self, student: usize);
+    /// Switches to another student. All sequences are empty then, because their
+    /// contents belong to the other student.
+    fn switch_to(&mut self, student: usize);
 }
 
 /// All sequences of a context.
 pub(super) struct Sequences {
     all: Vec<Sequence>,
-    /// Of each cell, how many sequences hold it.
+    /// For each cell, the number of sequences that hold it.
     holders: Vec<u32>,
     free: Vec<usize>,
-    /// Counts uses, to tell which sequence was left alone the longest.
+    /// Counts uses, to find the least recently used sequence.
     clock: u64,
-    /// Whether a sequence can be cut. The state of recurrent models cannot.
-    cuts: bool,
+    /// Whether a sequence can be cut. The state of a recurrent model cannot.
+    can_cut: bool,
 }
 
 #[derive(Default)]
 struct Sequence {
-    /// Whose conversation it is.
+    /// The episode it belongs to.
     episode: String,
     tokens: Vec<i32>,
     cells: Vec<usize>,
@@ -36,34 +35,34 @@ struct Sequence {
 }
 
 impl Sequences {
-    pub(super) fn new(count: usize, cells: usize, cuts: bool) -> Self {
+    pub(super) fn new(count: usize, cells: usize, can_cut: bool) -> Self {
         Sequences {
             all: std::iter::repeat_with(Sequence::default).take(count).collect(),
             holders: vec![0; cells],
             free: (0..cells).rev().collect(),
             clock: 0,
-            cuts,
+            can_cut,
         }
     }
 
-    /// How many of these tokens some sequence holds already.
+    /// How many of these tokens are already in the cache.
     pub(super) fn known(&self, tokens: &[i32]) -> usize {
         self.source(tokens).1
     }
 
-    /// Whether a sequence can be cut, and so be shared.
-    pub(super) fn cuts(&self) -> bool {
-        self.cuts
+    /// Whether a sequence can be cut, and therefore shared.
+    pub(super) fn can_cut(&self) -> bool {
+        self.can_cut
     }
 
-    /// How many cells hold nothing.
+    /// The number of free cells.
     pub(super) fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// An idle sequence that now holds what is known of these tokens, and how
-    /// many of them that is: never the last, as its successor is asked for.
-    /// None where all sequences are busy.
+    /// Takes an idle sequence and fills it with what the cache has of these tokens.
+    /// Returns the sequence and the number of cached tokens: never the last one,
+    /// because it must be decoded. `None` if all sequences are busy.
     pub(super) fn take(
         &mut self,
         episode: &str,
@@ -88,8 +87,8 @@ impl Sequences {
         Some((target, length))
     }
 
-    /// Makes cells free, of the sequences that were left alone the longest
-    /// first, until there are so many or no more can be had.
+    /// Frees cells, least recently used sequences first, until `cells` are free or
+    /// no more can be freed.
     pub(super) fn make_room(&mut self, cells: usize, cache: &mut dyn Cache) {
         while self.free() < cells {
             let idle = self.all.iter().enumerate();
@@ -104,7 +103,7 @@ impl Sequences {
     /// Adds a token to a sequence.
     ///
     /// # Panics
-    /// Where no cell is free.
+    /// If no cell is free.
     pub(super) fn push(&mut self, sequence: usize, token: i32) {
         let Some(cell) = self.free.pop() else { panic!("a token is added where no cell is free") };
         self.holders[cell] = 1;
@@ -112,34 +111,34 @@ impl Sequences {
         self.all[sequence].cells.push(cell);
     }
 
-    /// Lets go of a sequence. What it holds is kept until its cells are needed.
+    /// Releases a sequence. Its contents are kept until the cells are needed.
     pub(super) fn release(&mut self, sequence: usize) {
         self.clock += 1;
         self.all[sequence].used = self.clock;
         self.all[sequence].busy = false;
     }
 
-    /// Lets go of a sequence and of what it holds.
+    /// Releases a sequence and its contents.
     pub(super) fn clear(&mut self, sequence: usize, cache: &mut dyn Cache) {
         self.cut(sequence, 0, cache);
         self.release(sequence);
     }
 
-    /// Forgets what all sequences hold.
+    /// Removes the contents of all sequences.
     pub(super) fn forget(&mut self, cache: &mut dyn Cache) {
         for sequence in 0..self.all.len() {
             self.cut(sequence, 0, cache);
         }
     }
 
-    /// The sequence that begins most like these tokens, and how many it shares.
+    /// The sequence with the longest common prefix, and the length of that prefix.
     fn source(&self, tokens: &[i32]) -> (usize, usize) {
         let shared = (0..self.all.len()).map(|at| (at, self.common(at, tokens)));
         shared.max_by_key(|(_, length)| *length).unwrap_or_default()
     }
 
     fn common(&self, sequence: usize, tokens: &[i32]) -> usize {
-        if self.cuts { common(&self.all[sequence].tokens, tokens) } else { 0 }
+        if self.can_cut { common(&self.all[sequence].tokens, tokens) } else { 0 }
     }
 
     fn cut(&mut self, sequence: usize, from: usize, cache: &mut dyn Cache) {
@@ -169,7 +168,7 @@ impl Sequences {
     }
 }
 
-/// How many tokens two lists have in common from the start.
+/// The length of the common prefix of two lists.
 pub(super) fn common(one: &[i32], other: &[i32]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
@@ -178,7 +177,7 @@ pub(super) fn common(one: &[i32], other: &[i32]) -> usize {
 mod tests {
     use super::*;
 
-    /// A cache that holds what it is told to.
+    /// A cache that applies every change.
     struct Mirror(Vec<Vec<i32>>);
 
     impl Cache for Mirror {
@@ -191,7 +190,7 @@ mod tests {
             self.0[to] = self.0[from][..length].to_vec();
         }
 
-        fn turn_to(&mut self, _: usize) {
+        fn switch_to(&mut self, _: usize) {
             assert!(self.0.iter().all(Vec::is_empty));
         }
     }
@@ -202,12 +201,12 @@ mod tests {
     }
 
     impl World {
-        fn new(count: usize, cells: usize, cuts: bool) -> Self {
+        fn new(count: usize, cells: usize, can_cut: bool) -> Self {
             let mirror = Mirror(vec![Vec::new(); count]);
-            World { sequences: Sequences::new(count, cells, cuts), mirror }
+            World { sequences: Sequences::new(count, cells, can_cut), mirror }
         }
 
-        /// Reads a prompt for an episode and says where and how much was known.
+        /// Reads a prompt for an episode. Returns its sequence and how much was cached.
         fn read(&mut self, episode: &str, prompt: &[i32]) -> Option<(usize, usize)> {
             let taken = self.sequences.take(episode, prompt, &mut self.mirror)?;
             let new = &prompt[taken.1..];

@@ -1,5 +1,5 @@
-//! What was asked, what was answered and what it cost, on the disk before it
-//! is used: a run that is killed pays for nothing twice.
+//! The journal of paid calls: requests, answers and costs. A line is on the disk
+//! before its answer is used, so a run that is killed pays for nothing twice.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -15,44 +15,44 @@ use super::response::Reply;
 
 const FILE: &str = "calls.jsonl";
 
-/// One line.
+/// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// Money put aside for a call that is about to be made.
+    /// Money reserved for a call that is about to be made.
     Hold { run: String, hold: String, usd: f64 },
     /// A call and its answer.
     Call { run: String, hold: String, key: String, request: Value, reply: Reply, usd: Option<f64> },
-    /// A call that gave no answer, and what it may have cost.
+    /// A call that failed, and what it may have cost.
     Lost { run: String, hold: String, why: String, usd: Option<f64> },
 }
 
-/// The calls of a run, or of all runs that share it.
+/// The calls of one run, or of all runs that share the journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
     run: String,
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct State {
     file: File,
-    /// Where the line of each answered call is: offset and length.
+    /// Offset and length of the line of each answered call.
     calls: HashMap<String, (u64, usize)>,
 }
 
-/// What the run spent before, by its journal.
+/// What the run has spent so far, according to its journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) usd: f64,
     pub(crate) calls: usize,
-    /// Put aside for calls of which nothing more is known: the run was killed.
+    /// Reserved for calls whose result is unknown, because the run was killed.
     pub(crate) unknown: f64,
 }
 
 impl Journal {
-    /// Opens the journal in `folder` for the run of that name.
+    /// Opens the journal in `folder` for the run `run`.
     pub(crate) fn open(folder: &Path, run: &str) -> Result<(Journal, Spent), String> {
         std::fs::create_dir_all(folder)
             .map_err(|why| format!("cannot make {}: {why}", folder.display()))?;
@@ -62,21 +62,21 @@ impl Journal {
         let mut file = options.map_err(broken)?;
         let (calls, spent, torn) = read(&path, &file, run)?;
         if torn {
-            // Its answer was never used: the call is made again.
+            // The answer was never used, so the call is made again.
             file.write_all(b"\n").map_err(broken)?;
         }
-        let inner = Mutex::new(Inner { file, calls });
-        Ok((Journal { path, run: run.into(), inner }, spent))
+        let state = Mutex::new(State { file, calls });
+        Ok((Journal { path, run: run.into(), state }, spent))
     }
 
-    /// The answer to a call that was made before.
+    /// Looks up the answer to a call that was made before.
     pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>)>, String> {
-        let inner = self.inner();
-        let Some((offset, length)) = inner.calls.get(key).copied() else { return Ok(None) };
+        let state = self.state();
+        let Some((offset, length)) = state.calls.get(key).copied() else { return Ok(None) };
         let mut bytes = vec![0; length];
-        inner.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
+        state.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
         match serde_json::from_slice(&bytes) {
-            // What another run paid costs this one nothing.
+            // An answer that another run paid for costs this run nothing.
             Ok(Line::Call { reply, usd, run, .. }) => {
                 Ok(Some((reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
             }
@@ -84,37 +84,37 @@ impl Journal {
         }
     }
 
-    /// Adds a line; it is on the disk when this returns.
+    /// Appends a line. It is on the disk when this returns.
     pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
         let mut bytes = serde_json::to_vec(line).map_err(|why| self.broken(&why))?;
         bytes.push(b'\n');
-        let mut inner = self.inner();
-        // Other runs may write the same journal.
-        inner.file.lock().map_err(|why| self.broken(&why))?;
-        let written = inner.file.seek(SeekFrom::End(0)).and_then(|offset| {
-            let written = inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data());
+        let mut state = self.state();
+        // Other runs may write to the same journal.
+        state.file.lock().map_err(|why| self.broken(&why))?;
+        let written = state.file.seek(SeekFrom::End(0)).and_then(|offset| {
+            let written = state.file.write_all(&bytes).and_then(|()| state.file.sync_data());
             if written.is_err() {
-                // Half a line would spoil the next one.
-                let _ = inner.file.set_len(offset);
+                // Half a line would make the next one unreadable.
+                let _ = state.file.set_len(offset);
             }
             written.map(|()| offset)
         });
-        let unlocked = inner.file.unlock();
+        let unlocked = state.file.unlock();
         let offset = written.map_err(|why| self.broken(&why))?;
         unlocked.map_err(|why| self.broken(&why))?;
         if let Line::Call { key, .. } = line {
-            inner.calls.insert(key.clone(), (offset, bytes.len() - 1));
+            state.calls.insert(key.clone(), (offset, bytes.len() - 1));
         }
         Ok(())
     }
 
-    /// The run, as its lines name it.
+    /// The name of the run in the journal's lines.
     pub(crate) fn run(&self) -> &str {
         &self.run
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broken(&self, why: &dyn std::fmt::Display) -> String {
@@ -124,8 +124,8 @@ impl Journal {
 
 type Read = (HashMap<String, (u64, usize)>, Spent, bool);
 
-/// What is in a journal, and whether its last line is cut off. Lines that are
-/// none of ours are told of and left alone.
+/// Reads a journal. Also returns whether its last line is cut off. Warns about
+/// lines that are not a journal's, and skips them.
 fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
     let mut reader = BufReader::new(file);
     let mut calls = HashMap::new();
@@ -139,7 +139,7 @@ fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
             .map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         number += 1;
         let whole = bytes.pop_if(|last| *last == b'\n').is_some();
-        // A line that lacks nothing but its end is as good as another.
+        // A line that lacks only its newline is complete.
         if !whole && serde_json::from_slice::<Line>(&bytes).is_err() {
             spent.unknown = holds.values().sum();
             spent.usd += spent.unknown;

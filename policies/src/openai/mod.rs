@@ -1,32 +1,31 @@
-//! A model behind an OpenAI-compatible server: a teacher, most of the time.
+//! A model behind an OpenAI-compatible server: mostly a teacher.
 
-mod buy;
+mod client;
+mod complete;
 mod journal;
-mod pace;
 mod profile;
-mod purse;
+mod rate_limiter;
 mod request;
 mod response;
-mod wire;
+mod spend_limit;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, Completion, Entry, Finish, Generation, Policy, PolicyError, Request, Sampling,
-    Usage, View,
+    Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
+    RemoteModel, Request, Sampling, Settings, Usage, View,
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::settings::{CallForm, Settings, Teacher};
 use crate::{Open, answer};
-use buy::{Asked, Bought, Ledger};
-use pace::RateLimiter;
+use client::Client;
+use complete::{Ledger, PaidReply, PendingCall};
 use profile::Resolved;
+use rate_limiter::RateLimiter;
 use request::seed;
-use wire::Client;
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "openai",
@@ -36,29 +35,39 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 
 const KEY: &str = "OPENAI_API_KEY";
 
-/// A teacher, and what it costs.
+/// A remote model, with its limits and its ledger.
 struct OpenAi {
-    teacher: Resolved,
+    remote: Resolved,
     calls: CallForm,
     key_env: String,
-    wire: Client,
-    pace: RateLimiter,
-    asked: Teacher,
-    /// Opened by the first call: the run directory is not there before.
-    books: OnceCell<Ledger>,
-    /// Whether the server ever gave an answer.
+    client: Client,
+    rate_limiter: RateLimiter,
+    settings: RemoteModel,
+    /// Opened by the first call, because the run directory does not exist before.
+    ledger: OnceCell<Ledger>,
+    /// Whether the server has ever answered.
     answered: AtomicBool,
     halted: Mutex<Option<String>>,
     holds: AtomicU64,
 }
 
+/// What the server charges for tokens, if the settings name a profile with prices.
+///
+/// # Errors
+/// What is wrong with the settings, in one sentence.
+pub fn price(settings: &Settings) -> Result<Option<Price>, String> {
+    Ok(Resolved::of(settings)?.profile.price)
+}
+
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
-    let teacher = Resolved::of(settings)?;
-    let asked = &settings.teacher;
-    let (key_env, key) = key(settings, &teacher)?;
-    if teacher.profile.price.is_none() {
-        let model = &teacher.model;
-        let budgets = [("--budget", asked.budget_usd), ("--cost-limit", asked.episode_budget_usd)];
+    let remote = Resolved::of(settings)?;
+    let (key_env, key) = key(settings, &remote)?;
+    if remote.profile.price.is_none() {
+        let model = &remote.model;
+        let budgets = [
+            ("--budget", settings.remote.budget_usd),
+            ("--cost-limit", settings.remote.episode_budget_usd),
+        ];
         if let Some((flag, _)) = budgets.iter().find(|(_, budget)| budget.is_some()) {
             return Err(format!(
                 "the price of `{model}` is not known, so {flag} cannot be kept: give it in a profile (--profile FILE.toml with [price] input and output), or leave out {flag}"
@@ -67,12 +76,12 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
         tracing::info!("the price of `{model}` is not known: tokens are counted, dollars are not");
     }
     Ok(Box::new(OpenAi {
-        wire: Client::open(&teacher, &key)?,
-        pace: RateLimiter::new(teacher.profile.limits),
-        asked: asked.clone(),
-        books: OnceCell::new(),
+        client: Client::open(&remote, &key)?,
+        rate_limiter: RateLimiter::new(remote.profile.limits),
+        settings: settings.remote.clone(),
+        ledger: OnceCell::new(),
         calls: settings.calls,
-        teacher,
+        remote,
         key_env,
         answered: AtomicBool::new(false),
         halted: Mutex::new(None),
@@ -80,15 +89,15 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
     }))
 }
 
-/// The key, and the variable it is in. Servers of one's own need none.
-fn key(settings: &Settings, teacher: &Resolved) -> Result<(String, String), String> {
-    let named = settings.teacher.api_key_env.clone().or(teacher.profile.api_key_env.clone());
+/// The API key, and the variable that holds it. Your own servers need none.
+fn key(settings: &Settings, remote: &Resolved) -> Result<(String, String), String> {
+    let named = settings.remote.api_key_env.clone().or(remote.profile.api_key_env.clone());
     let name = named.clone().unwrap_or_else(|| KEY.to_string());
     match std::env::var(&name).ok().filter(|key| !key.trim().is_empty()) {
         Some(key) => Ok((name, key.trim().to_string())),
-        None if named.is_some() || teacher.base_url.contains("api.openai.com") => Err(format!(
+        None if named.is_some() || remote.base_url.contains("api.openai.com") => Err(format!(
             "the key of {} is looked for in the environment variable {name}, which is not set: set it, or name another by --api-key-env",
-            teacher.base_url
+            remote.base_url
         )),
         None => Ok((name, "none".to_string())),
     }
@@ -97,8 +106,8 @@ fn key(settings: &Settings, teacher: &Resolved) -> Result<(String, String), Stri
 #[async_trait]
 impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let bought = self.answer(self.next(&view)).await?;
-        let (reply, finish) = (&bought.reply, bought.reply.finish.unwrap_or(Finish::Stop));
+        let paid = self.answer(self.action_call(&view)).await?;
+        let (reply, finish) = (&paid.reply, paid.reply.finish.unwrap_or(Finish::Stop));
         let call = match (self.calls, reply.calls.as_slice()) {
             (CallForm::Native, [call]) => native(call),
             (CallForm::Native, [_, _, ..]) => Call::Malformed(format!(
@@ -107,12 +116,12 @@ impl Policy for OpenAi {
             )),
             _ => answer::call(&reply.text, &view.specs(), finish),
         };
-        Ok(self.words(bought, view.seed).action(call))
+        Ok(self.words(paid, view.seed).action(call))
     }
 
-    async fn write(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
-        let bought = self.answer(self.wanted(&request)).await?;
-        Ok(self.words(bought, request.seed))
+    async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
+        let paid = self.answer(self.completion_call(&request)).await?;
+        Ok(self.words(paid, request.seed))
     }
 
     fn halted(&self) -> Option<String> {
@@ -121,16 +130,16 @@ impl Policy for OpenAi {
 }
 
 impl OpenAi {
-    /// The answer to a call: the one that was paid for, else one that is bought.
-    async fn answer(&self, asked: Asked) -> Result<Bought, PolicyError> {
+    /// The reply to a call: from the journal if it was paid for before.
+    async fn answer(&self, call: PendingCall) -> Result<PaidReply, PolicyError> {
         if let Some(why) = self.halted() {
             return Err(PolicyError::Infrastructure(why));
         }
-        let books = self.books().await?;
-        let found = books.journal.find(&asked.key).map_err(|why| self.halt(why))?;
+        let ledger = self.ledger().await?;
+        let found = ledger.journal.find(&call.key).map_err(|why| self.halt(why))?;
         match found {
-            Some((reply, usd)) => Ok(Bought { reply, usd, calls: 0 }),
-            None => self.buy(books, asked).await,
+            Some((reply, usd)) => Ok(PaidReply { reply, usd, calls: 0 }),
+            None => self.complete_call(ledger, call).await,
         }
     }
 
@@ -139,8 +148,8 @@ impl OpenAi {
         PolicyError::Infrastructure(halted.get_or_insert(why).clone())
     }
 
-    fn words(&self, bought: Bought, chance: u64) -> Completion {
-        let Bought { reply, usd, calls } = bought;
+    fn words(&self, paid: PaidReply, chance: u64) -> Completion {
+        let PaidReply { reply, usd, calls } = paid;
         let tokens = reply.tokens.unwrap_or_default();
         Completion {
             usage: Usage {
@@ -153,14 +162,14 @@ impl OpenAi {
             },
             generation: Generation {
                 model: match reply.model.is_empty() {
-                    true => self.teacher.model.clone(),
+                    true => self.remote.model.clone(),
                     false => reply.model,
                 },
                 sampling: Sampling {
-                    seed: seed(&self.teacher, chance),
-                    ..self.teacher.sampling.clone()
+                    seed: seed(&self.remote, chance),
+                    ..self.remote.sampling.clone()
                 },
-                thinking: self.teacher.thinking,
+                thinking: self.remote.thinking,
                 finish: reply.finish.unwrap_or(Finish::Stop),
                 first_token_ms: reply.first_token_ms,
                 tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),

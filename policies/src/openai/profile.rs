@@ -1,15 +1,13 @@
-//! What is known of a teacher and its server: TOML, one file each.
+//! Profiles: what fixfly knows about a model and its server. One TOML file each.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{Sampling, Thinking, ThinkingMode, ThinkingSwitch};
+use fixfly_runtime::{Price, Sampling, Settings, Thinking, ThinkingMode, ThinkingSwitch};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::settings::Settings;
-
-/// Profiles that come with fixfly, by name.
+/// Built-in profiles, by name.
 const SHIPPED: [(&str, &str); 10] = [
     ("gpt-4.1", include_str!("../../profiles/gpt-4.1.toml")),
     ("gpt-4.1-nano", include_str!("../../profiles/gpt-4.1-nano.toml")),
@@ -27,32 +25,33 @@ const OPENAI: &str = "https://api.openai.com/v1";
 const TEMPERATURE: f64 = 0.6;
 const MAX_TOKENS: u32 = 10_000;
 
-/// What is known of a teacher and its server.
+/// What fixfly knows about a model and its server.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) model: Option<String>,
     pub(crate) base_url: Option<String>,
-    /// Environment variable of the key.
+    /// Environment variable that holds the API key.
     pub(crate) api_key_env: Option<String>,
-    /// Tokens of prompt and answer together.
-    pub(crate) context: Option<u64>,
+    /// Maximum tokens of prompt and answer together.
+    #[serde(rename = "context")]
+    pub(crate) context_length: Option<u64>,
     pub(crate) stream: Option<bool>,
-    /// Name of the field that limits an answer; newer models of OpenAI have another.
+    /// Name of the field that limits an answer; OpenAI's newer models use another one.
     #[serde(default)]
     pub(crate) limit_field: LimitField,
-    /// Sampling fields the server takes; all that are standard if not said.
+    /// Sampling fields that the server accepts; default: OpenAI's standard ones.
     pub(crate) takes: Option<Vec<Field>>,
     #[serde(default)]
     pub(crate) sampling: Sampling,
-    /// How the model is told to reason or not.
+    /// How the model is asked to reason or not.
     pub(crate) thinking_switch: Option<ThinkingSwitch>,
     pub(crate) price: Option<Price>,
     #[serde(default)]
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) seconds: Seconds,
-    /// Further fields of the request, as they are.
+    /// Additional fields of the request, sent as they are.
     #[serde(default)]
     pub(crate) extra: BTreeMap<String, Value>,
 }
@@ -76,39 +75,29 @@ pub(crate) enum Field {
     Seed,
 }
 
-/// US dollars per million tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Price {
-    pub(crate) input: f64,
-    pub(crate) cached: Option<f64>,
-    pub(crate) output: f64,
-    pub(crate) reasoning: Option<f64>,
-}
-
-/// What a server allows, each minute.
+/// Rate limits of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     pub(crate) requests_per_minute: Option<u32>,
     pub(crate) tokens_per_minute: Option<u32>,
-    /// Requests at a time.
+    /// Maximum number of parallel requests.
     pub(crate) concurrency: Option<u32>,
 }
 
-/// Patience, in seconds.
+/// Timeouts and retries; times in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Seconds {
     pub(crate) connect: f64,
-    /// Until the answer begins.
+    /// Until the answer starts.
     pub(crate) first_byte: f64,
-    /// Between two parts of it.
+    /// Between two parts of the answer.
     pub(crate) idle: f64,
     pub(crate) total: f64,
-    /// The first wait before a call is made again; it doubles each time.
+    /// The wait before the first retry; it doubles each time.
     pub(crate) backoff: f64,
-    /// Calls made again at most.
+    /// Maximum number of retries.
     pub(crate) retries: u32,
 }
 
@@ -126,7 +115,7 @@ impl Default for Seconds {
     }
 }
 
-/// A teacher, as a run asks it: the profile with the user's flags over it.
+/// A remote model with all its settings: the user's flags override the profile.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Resolved {
     pub(crate) profile: Profile,
@@ -138,7 +127,7 @@ pub(crate) struct Resolved {
 }
 
 impl Profile {
-    /// The profile of that name or file.
+    /// Loads a profile by name or from a file.
     pub(crate) fn load(name: &str) -> Result<Profile, String> {
         let shipped = SHIPPED.iter().find(|(known, _)| *known == name);
         let (place, text) = match shipped {
@@ -164,22 +153,22 @@ impl Profile {
     fn takes(&self, field: Field) -> bool {
         match &self.takes {
             Some(takes) => takes.contains(&field),
-            // Not of OpenAI's standard: only where a profile says so.
+            // Not in OpenAI's standard: sent only if a profile lists it.
             None => field != Field::TopK,
         }
     }
 }
 
 impl Resolved {
-    /// The teacher a user means, or what is missing.
+    /// Combines settings and profile. Returns an error if something is missing.
     pub(crate) fn of(settings: &Settings) -> Result<Resolved, String> {
-        let teacher = &settings.teacher;
-        let profile = teacher.profile.as_deref().map_or(Ok(Profile::default()), Profile::load)?;
+        let remote = &settings.remote;
+        let profile = remote.profile.as_deref().map_or(Ok(Profile::default()), Profile::load)?;
         let model = settings.model.clone().or_else(|| profile.model.clone());
         let model = model.ok_or("the policy `openai` needs a model: name it by --model NAME")?;
-        let base_url = teacher.base_url.clone().or_else(|| profile.base_url.clone());
-        if base_url.is_none() && teacher.profile.is_some() {
-            let name = teacher.profile.as_deref().unwrap_or_default();
+        let base_url = remote.base_url.clone().or_else(|| profile.base_url.clone());
+        if base_url.is_none() && remote.profile.is_some() {
+            let name = remote.profile.as_deref().unwrap_or_default();
             return Err(format!(
                 "the profile `{name}` names no server, as many serve this model: name one by --base-url URL"
             ));
@@ -198,7 +187,7 @@ impl Resolved {
         refuse_untaken(asked, &sampling)?;
         Ok(Resolved {
             thinking: thinking(settings, &profile)?,
-            stream: teacher.stream.or(profile.stream).unwrap_or(true),
+            stream: remote.stream.or(profile.stream).unwrap_or(true),
             profile,
             model,
             base_url,
@@ -206,13 +195,13 @@ impl Resolved {
         })
     }
 
-    /// Whether the server is sent a seed.
+    /// Whether requests contain a seed.
     pub(crate) fn takes_seed(&self) -> bool {
         self.profile.takes(Field::Seed)
     }
 }
 
-/// A flag the server would not hear must not look as if it did.
+/// Refuses a flag that the server would ignore.
 fn refuse_untaken(asked: &Sampling, sent: &Sampling) -> Result<(), String> {
     let flags = [
         ("--temperature", asked.temperature.is_some() && sent.temperature.is_none()),
@@ -228,16 +217,16 @@ fn refuse_untaken(asked: &Sampling, sent: &Sampling) -> Result<(), String> {
 }
 
 fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> {
-    let Thinking { mode, told_by } = settings.thinking;
-    let told_by = match (mode, told_by, profile.thinking_switch) {
-        (ThinkingMode::Unsaid, _, _) => ThinkingSwitch::None,
+    let Thinking { mode, switch } = settings.thinking;
+    let switch = match (mode, switch, profile.thinking_switch) {
+        (ThinkingMode::Default, _, _) => ThinkingSwitch::None,
         (_, ThinkingSwitch::None, Some(ThinkingSwitch::None)) => {
             return Err("this model has no switch for thinking: leave out --think, or name its switch with --thinking-switch".into());
         }
         (_, ThinkingSwitch::None, switch) => switch.unwrap_or(ThinkingSwitch::Template),
-        (_, told_by, _) => told_by,
+        (_, switch, _) => switch,
     };
-    Ok(Thinking { mode, told_by })
+    Ok(Thinking { mode, switch })
 }
 
 fn server(text: &str) -> Result<String, String> {
@@ -250,19 +239,6 @@ fn server(text: &str) -> Result<String, String> {
         return Err("a server's address is recorded, so it must hold no password: give the key in an environment variable and name that by --api-key-env".into());
     }
     Ok(text.trim_end_matches('/').to_string())
-}
-
-impl Price {
-    /// US dollars of these tokens.
-    pub(crate) fn of(&self, prompt: u64, cached: u64, completion: u64, reasoning: u64) -> f64 {
-        let cached = cached.min(prompt);
-        let reasoning = reasoning.min(completion);
-        let input = (prompt - cached) as f64 * self.input
-            + cached as f64 * self.cached.unwrap_or(self.input);
-        let output = (completion - reasoning) as f64 * self.output
-            + reasoning as f64 * self.reasoning.unwrap_or(self.output);
-        (input + output) / 1e6
-    }
 }
 
 #[cfg(test)]
@@ -287,14 +263,6 @@ mod tests {
         assert!(error.contains("there is: gpt-4.1, "), "{error}");
     }
 
-    #[test]
-    fn a_price_tells_cached_and_reasoning_tokens_apart() {
-        let price = Price { input: 2.0, cached: Some(0.5), output: 8.0, reasoning: Some(4.0) };
-        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 1.0 + 0.25 + 6.0 + 1.0);
-        let price = Price { cached: None, reasoning: None, ..price };
-        assert_eq!(price.of(1_000_000, 500_000, 1_000_000, 250_000), 10.0);
-    }
-
     #[track_caller]
     fn check(change: impl FnOnce(&mut Settings), expected: &str) {
         let mut settings = Settings { model: Some("m".into()), ..Settings::default() };
@@ -306,14 +274,14 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_in_a_sentence() {
         check(|s| s.model = None, "--model NAME");
-        check(|s| s.teacher.profile = Some("qwen3-32b".into()), "--base-url URL");
-        check(|s| s.teacher.base_url = Some("here".into()), "`here` is no address");
-        check(|s| s.teacher.base_url = Some("ftp://a/v1".into()), "must begin with http");
-        check(|s| s.teacher.base_url = Some("http://me:secret@a/v1".into()), "no password");
+        check(|s| s.remote.profile = Some("qwen3-32b".into()), "--base-url URL");
+        check(|s| s.remote.base_url = Some("here".into()), "`here` is no address");
+        check(|s| s.remote.base_url = Some("ftp://a/v1".into()), "must begin with http");
+        check(|s| s.remote.base_url = Some("http://me:secret@a/v1".into()), "no password");
         check(|s| s.sampling.top_k = Some(3), "does not take --top-k");
         check(
             |s| {
-                s.teacher.profile = Some("gpt-4.1".into());
+                s.remote.profile = Some("gpt-4.1".into());
                 s.thinking.mode = ThinkingMode::Think;
             },
             "no switch for thinking",
@@ -329,11 +297,11 @@ mod tests {
             (plain.sampling.temperature, plain.sampling.max_tokens),
             (Some(0.6), Some(10_000))
         );
-        settings.teacher.profile = Some("vllm".into());
+        settings.remote.profile = Some("vllm".into());
         settings.sampling.temperature = Some(0.0);
         settings.thinking.mode = ThinkingMode::NoThink;
         let vllm = Resolved::of(&settings).unwrap();
         assert_eq!(vllm.sampling.temperature, Some(0.0));
-        assert_eq!(vllm.thinking.told_by, ThinkingSwitch::Template);
+        assert_eq!(vllm.thinking.switch, ThinkingSwitch::Template);
     }
 }

@@ -1,15 +1,15 @@
-//! What a server answers, whole or in parts.
+//! Reads the answers of a server, whole or streamed.
 
 use fixfly_runtime::Finish;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::answer::thought;
+use crate::answer::split_reasoning;
 
-/// An answer, as it is kept in the journal.
+/// An answer, as the journal keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reply {
-    /// The model, in the server's words.
+    /// The model, as the server names it.
     pub(crate) model: String,
     pub(crate) text: String,
     pub(crate) reasoning: Option<String>,
@@ -20,14 +20,14 @@ pub(crate) struct Reply {
     pub(crate) total_ms: u64,
 }
 
-/// A tool call by the server's own means; its arguments are JSON in a string.
+/// A native tool call; its arguments are JSON in a string.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NativeCall {
     pub(crate) name: String,
     pub(crate) arguments: String,
 }
 
-/// Tokens, as the server counts them.
+/// Token counts of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tokens {
     pub(crate) prompt: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Tokens {
     pub(crate) reasoning: u64,
 }
 
-/// Puts an answer together from its parts.
+/// Assembles an answer from its parts.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     reply: Reply,
@@ -46,7 +46,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Adds a chunk of a stream; true where it brought words.
+    /// Adds a chunk of a stream. Returns whether it contained text.
     pub(crate) fn add(&mut self, chunk: &Value) -> Result<bool, String> {
         self.common(chunk)?;
         let choice = &chunk["choices"][0];
@@ -54,7 +54,7 @@ impl Parts {
         Ok(self.words(&choice["delta"]))
     }
 
-    /// A whole answer.
+    /// Reads a whole answer.
     pub(crate) fn whole(answer: &Value) -> Result<Reply, String> {
         let mut parts = Parts::default();
         parts.common(answer)?;
@@ -67,8 +67,8 @@ impl Parts {
         parts.done()
     }
 
-    /// The answer, once all of it is there. A stream that was cut says nothing
-    /// of it: only the reason to stop tells that it was not.
+    /// Returns the assembled answer. A stream that was cut off looks like one that
+    /// ended; only the finish reason shows that the answer is complete.
     pub(crate) fn done(mut self) -> Result<Reply, String> {
         let Some(mut finish) = self.reply.finish else {
             return Err("the answer ended before it was whole: it gives no reason to stop".into());
@@ -77,11 +77,11 @@ impl Parts {
             finish = Finish::Refused;
             self.reply.text = self.refusal;
         }
-        let (inline, text) = thought(&self.reply.text);
+        let (inline, text) = split_reasoning(&self.reply.text);
         let reasoning = (!self.reasoning.is_empty()).then_some(self.reasoning);
         self.calls.sort_by_key(|(index, _)| *index);
         let mut calls: Vec<_> = self.calls.into_iter().map(|(_, call)| call).collect();
-        // Some servers say a call twice.
+        // Some servers send a call twice.
         calls.dedup();
         Ok(Reply {
             text,
@@ -92,7 +92,7 @@ impl Parts {
         })
     }
 
-    /// Bytes of words so far.
+    /// Bytes of text so far.
     pub(crate) fn size(&self) -> usize {
         let calls: usize = self.calls.iter().map(|(_, call)| call.arguments.len()).sum();
         self.reply.text.len() + self.reasoning.len() + calls
@@ -100,8 +100,9 @@ impl Parts {
 
     fn common(&mut self, answer: &Value) -> Result<(), String> {
         if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-            let said = error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
-            return Err(format!("the server broke off: {said}"));
+            let message =
+                error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
+            return Err(format!("the server broke off: {message}"));
         }
         if let Some(model) = answer["model"].as_str() {
             self.reply.model = model.into();
@@ -123,16 +124,16 @@ impl Parts {
         self.reply.finish = Some(finish);
     }
 
-    fn words(&mut self, said: &Value) -> bool {
+    fn words(&mut self, message: &Value) -> bool {
         let before = self.size();
-        let text = |key: &str| said[key].as_str().unwrap_or_default();
+        let text = |key: &str| message[key].as_str().unwrap_or_default();
         self.reply.text += text("content");
-        // The one is DeepSeek's and older vLLM's, the other OpenRouter's and newer vLLM's;
-        // a server that gives both gives the same.
+        // DeepSeek and older vLLM send the first field, OpenRouter and newer vLLM the
+        // second. A server that sends both sends the same text.
         let reasoning = [text("reasoning_content"), text("reasoning")];
         self.reasoning += reasoning.into_iter().find(|part| !part.is_empty()).unwrap_or_default();
         self.refusal += text("refusal");
-        for (at, call) in said["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
             self.call(call["index"].as_u64().unwrap_or(at as u64), &call["function"]);
         }
         self.size() > before

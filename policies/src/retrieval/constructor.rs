@@ -1,5 +1,5 @@
-//! Proposals about what an object is made of: constructors, and the methods
-//! that compare it or take it apart.
+//! Proposals for constructors, and for the methods that compare, hash or deconstruct
+//! an object.
 
 use super::corpus::Corpus;
 use super::proposal::{Idea, Proposal};
@@ -18,8 +18,8 @@ pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     }
 }
 
-/// A constructor that keeps what it is given, passes on what is the base's,
-/// and starts what the other methods rely on.
+/// A constructor that stores its arguments, passes those of the base class on, and
+/// initialises the attributes that the other methods use.
 fn init(target: &Target<'_>, corpus: &Corpus) -> Vec<(String, f32)> {
     let arguments = target.function.arguments();
     let base = base(target, corpus);
@@ -60,7 +60,7 @@ fn init(target: &Target<'_>, corpus: &Corpus) -> Vec<(String, f32)> {
     shapes
 }
 
-/// The constructor of the base class, where it can be seen.
+/// The constructor of the base class, if it is known.
 fn base(target: &Target<'_>, corpus: &Corpus) -> Option<Function> {
     let visible = |name: &String| {
         let class = target.module.classes.iter().find(|class| class.name == *name)?;
@@ -73,7 +73,7 @@ fn base(target: &Target<'_>, corpus: &Corpus) -> Option<Function> {
     target.ancestors.iter().find_map(|name| visible(name).or_else(|| recorded(name)))
 }
 
-/// The attribute that the class reads a parameter back from.
+/// The attribute in which the class keeps a parameter.
 fn field(target: &Target<'_>, param: &Param) -> Option<String> {
     let names = [param.name.clone(), format!("_{}", param.name)];
     names.into_iter().find(|name| target.attributes.get(name).is_some_and(|count| *count > 0))
@@ -88,8 +88,8 @@ fn keep(target: &Target<'_>, param: &Param) -> String {
     }
 }
 
-/// Attributes that the class reads and nothing visible gives it, with the
-/// value their use suggests.
+/// Assignments of attributes that the class reads but never visibly sets, with the
+/// value that their use suggests.
 fn fresh(target: &Target<'_>) -> Vec<String> {
     let given = |name: &String| {
         let class = &target.class;
@@ -103,7 +103,7 @@ fn fresh(target: &Target<'_>) -> Vec<String> {
     read.map(|(name, _)| line(name)).collect()
 }
 
-/// The empty value of the kind that `self.{name}` is used as.
+/// The empty value of the type that `self.{name}` is used as.
 pub(super) fn beginning(text: &str, name: &str) -> &'static str {
     let used = |uses: &[&str]| uses.iter().any(|how| text.contains(&format!("self.{name}{how}")));
     if used(&[".append(", ".extend(", ".insert("]) {
@@ -119,7 +119,7 @@ pub(super) fn beginning(text: &str, name: &str) -> &'static str {
     }
 }
 
-/// The attributes the visible constructor keeps.
+/// The attributes that the visible constructor sets.
 fn fields<'t>(target: &'t Target<'_>) -> Vec<&'t String> {
     let init = target.class.methods.iter().find(|method| method.name == "__init__");
     init.iter().flat_map(|init| &init.names.set).collect()
@@ -157,7 +157,7 @@ fn hash(target: &Target<'_>) -> Vec<(String, f32)> {
     vec![(lines, 0.0)]
 }
 
-/// The arguments that would make the same object again.
+/// `deconstruct`: the arguments that create an equal object.
 fn deconstruct(target: &Target<'_>) -> Vec<(String, f32)> {
     let init = target.class.methods.iter().find(|method| method.name == "__init__");
     let Some(init) = init else { return Vec::new() };

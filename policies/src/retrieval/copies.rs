@@ -1,4 +1,4 @@
-//! Proposals that are somebody else's method, put into this class's words.
+//! Proposals that copy another method and rename what belongs to its class.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::python::{Class, Function, tokens};
 use super::target::Target;
 use super::words::{Renaming, likeness};
 
-/// Most neighbours of a kind that are worth an adaptation.
+/// Maximum number of neighbours of a kind to adapt.
 const MOST: usize = 60;
 
 pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
@@ -38,7 +38,7 @@ pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     proposals
 }
 
-/// The neighbours that are worth an adaptation.
+/// The neighbours to adapt.
 fn nearest(target: &Target<'_>, all: impl Iterator<Item = Neighbour>) -> Vec<Neighbour> {
     let mut all: Vec<_> = all.map(|neighbour| (nearness(target, &neighbour), neighbour)).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -55,7 +55,7 @@ fn here(target: &Target<'_>, class: &Class, function: &Function) -> Neighbour {
     }
 }
 
-/// What a neighbour is tried for first, before anything is known of its code.
+/// A neighbour's priority, before its code is considered.
 fn nearness(target: &Target<'_>, neighbour: &Neighbour) -> f32 {
     let same_class = neighbour.class_name == target.method.class_name;
     let same_file = neighbour.file == target.method.file;
@@ -68,8 +68,8 @@ fn nearness(target: &Target<'_>, neighbour: &Neighbour) -> f32 {
         + 0.5 * same_arguments(target, &neighbour.function)
 }
 
-/// The neighbour's body in the target's words and, where that differs, with
-/// its parameters renamed and nothing else.
+/// The neighbour's body with everything renamed, and, if that differs, with only its
+/// parameters renamed.
 fn adapt(
     target: &Target<'_>,
     neighbour: &Neighbour,
@@ -102,7 +102,7 @@ fn adapt(
     }
 }
 
-/// Parameters by position, `self` included.
+/// Renames parameters by position, including `self`.
 fn parameters(target: &Target<'_>, function: &Function) -> Renaming {
     let mut renaming = Renaming::default();
     let kinds = |function: &Function| {
@@ -125,8 +125,8 @@ fn parameters(target: &Target<'_>, function: &Function) -> Renaming {
     renaming
 }
 
-/// What stands in the target's class where the neighbour's class has something
-/// else, learned from the methods both have.
+/// What the target's class has in place of the neighbour's names and strings, learned
+/// from the methods that both classes have.
 fn counterparts(
     target: &Target<'_>,
     corpus: &Corpus,
@@ -150,7 +150,7 @@ fn counterparts(
     found
 }
 
-/// Names and strings that differ between two bodies of one shape.
+/// Adds the names and strings that differ between two bodies of the same shape.
 fn align(theirs: &str, ours: &str, found: &mut BTreeMap<String, String>) {
     let (their_tokens, our_tokens) = (tokens(theirs), tokens(ours));
     let same_shape = their_tokens.len() == our_tokens.len()
@@ -173,7 +173,7 @@ fn same_arguments(target: &Target<'_>, function: &Function) -> f32 {
     f32::from(u8::from(names(function) == names(&target.function)))
 }
 
-/// What the neighbour is to the target.
+/// The evidence in how the neighbour is related to the target.
 fn relation(target: &Target<'_>, neighbour: &Neighbour) -> Evidence {
     let Neighbour { file, class_name, description, function, relevance } = neighbour;
     let method = target.method;

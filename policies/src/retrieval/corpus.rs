@@ -1,4 +1,4 @@
-//! The training methods, found by name, by class and by what they are about.
+//! The training methods, indexed by name, by class and by content.
 
 use std::collections::HashMap;
 
@@ -8,19 +8,19 @@ use fixfly_runtime::{Example, Method};
 use super::python::Function;
 use super::words::words;
 
-/// A method that was written, and where.
+/// An existing method, with its location.
 #[derive(Clone, Debug)]
 pub(super) struct Neighbour {
     pub(super) file: String,
     pub(super) class_name: String,
     pub(super) description: String,
     pub(super) function: Function,
-    /// How near BM25 puts it to the target, from 0 to 1.
+    /// Its BM25 score for the target, from 0 to 1.
     pub(super) relevance: f32,
 }
 
 impl Neighbour {
-    /// True where it is that very method.
+    /// Whether it is this very method.
     fn is(&self, method: &Method) -> bool {
         self.function.name == method.name
             && self.class_name == method.class_name
@@ -33,7 +33,7 @@ impl Neighbour {
     }
 }
 
-/// All of them. Built once a run.
+/// All training methods. Built once per run.
 pub(super) struct Corpus {
     neighbours: Vec<Neighbour>,
     by_name: HashMap<String, Vec<usize>>,
@@ -74,8 +74,8 @@ impl Corpus {
         Corpus { neighbours, by_name, by_class, embedder, scorer }
     }
 
-    /// Methods of that name, but not the one to write: a task of the training
-    /// split must not find its own answer.
+    /// Methods of that name, without the task's own: a task of the training split must
+    /// not find its answer.
     pub(super) fn named(&self, name: &str, but: &Method) -> impl Iterator<Item = &Neighbour> {
         let all = self.by_name.get(name).into_iter().flatten().map(|&at| &self.neighbours[at]);
         all.filter(|neighbour| !neighbour.is(but))
@@ -87,7 +87,7 @@ impl Corpus {
         self.by_class.get(&key).into_iter().flatten().map(|&at| &self.neighbours[at])
     }
 
-    /// The `most` methods nearest to a task, best first.
+    /// The `most` methods most similar to a task's, best first.
     pub(super) fn similar(&self, method: &Method, most: usize) -> Vec<Neighbour> {
         let mut found = self.scorer.matches(&self.embedder.embed(&about(method)));
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));

@@ -1,4 +1,4 @@
-//! Proposals that mend an earlier attempt where a test failed.
+//! Proposals that repair an earlier attempt where a test failed.
 
 use fixfly_runtime::{TestFailure, Turn};
 
@@ -11,7 +11,7 @@ use super::target::Target;
 
 use super::words::likeness;
 
-/// A change to a body and how likely it mends what failed, in log-odds.
+/// A change to a body, and the log-odds that it fixes the failure.
 #[derive(Debug, PartialEq)]
 struct Edit {
     name: &'static str,
@@ -34,7 +34,7 @@ fn attempt(target: &Target<'_>, turn: &Turn) -> Vec<Proposal> {
     };
     let gained = tests.count_passed() as f32 / tests.results.len().max(1) as f32;
     let failures = tests.results.iter().filter_map(|result| result.failure.as_ref());
-    let edits = failures.flat_map(|failure| mend(target, &function, failure));
+    let edits = failures.flat_map(|failure| fixes(target, &function, failure));
     let proposal = |edit: Edit| Proposal {
         code: target.with_body(&edit.body),
         idea: Idea::Edit,
@@ -44,8 +44,8 @@ fn attempt(target: &Target<'_>, turn: &Turn) -> Vec<Proposal> {
     edits.map(proposal).collect()
 }
 
-/// What could mend one failure.
-fn mend(target: &Target<'_>, function: &Function, failure: &TestFailure) -> Vec<Edit> {
+/// Edits that could fix one failure.
+fn fixes(target: &Target<'_>, function: &Function, failure: &TestFailure) -> Vec<Edit> {
     let message = failure.message.as_str();
     let mut edits = match failure.exception.rsplit('.').next().unwrap_or_default() {
         "AttributeError" => attribute(target, function, message),
@@ -68,8 +68,8 @@ fn quoted<'m>(message: &'m str, start: &str) -> Option<&'m str> {
     rest.split_once('\'').map(|(quoted, _)| quoted)
 }
 
-/// An attribute that is not there: another of the class in its place, or the
-/// attribute begun by the constructor.
+/// Edits for a missing attribute: use a similar attribute of the class, or set it in
+/// the constructor.
 fn attribute(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
     let Some(missing) = quoted(message, "has no attribute") else { return Vec::new() };
     let mut edits = Vec::new();
@@ -92,7 +92,7 @@ fn attribute(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edi
     edits
 }
 
-/// The two names most like a missing one.
+/// The two names most similar to a missing one.
 fn nearest<'n>(missing: &str, names: impl Iterator<Item = &'n String>) -> Vec<(&'n str, f32)> {
     let mut near: Vec<_> = names
         .filter(|name| *name != missing)
@@ -104,7 +104,7 @@ fn nearest<'n>(missing: &str, names: impl Iterator<Item = &'n String>) -> Vec<(&
     near
 }
 
-/// A name that means nothing: imported, or another in its place.
+/// Edits for an undefined name: import it, or use a similar one.
 fn name(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
     let Some(missing) = quoted(message, "") else { return Vec::new() };
     let mut edits = Vec::new();
@@ -126,7 +126,7 @@ fn name(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
     edits
 }
 
-/// A call that does not fit what it calls.
+/// Edits for a call that does not match the signature of what it calls.
 fn call(function: &Function, message: &str) -> Vec<Edit> {
     let body = &function.body;
     let mut edits = Vec::new();
@@ -154,7 +154,7 @@ fn call(function: &Function, message: &str) -> Vec<Edit> {
     edits
 }
 
-/// A key that is not there: another string of the class in its place.
+/// Edits for a missing key: use a similar string of the class.
 fn key(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
     let missing = message.trim_matches(['\'', '"']);
     let strings = strings(&target.class.text);
@@ -172,7 +172,7 @@ fn strings(text: &str) -> Vec<String> {
     parts.filter(|part| part.len() < 40 && !part.contains('\n')).map(str::to_string).collect()
 }
 
-/// What was and what was expected, where the message says so.
+/// Edits for a failed comparison whose message shows both values.
 fn comparison(target: &Target<'_>, function: &Function, message: &str) -> Vec<Edit> {
     let body = &function.body;
     let line = message.lines().next().unwrap_or_default();
@@ -219,7 +219,7 @@ fn is_literal(text: &str) -> bool {
     string || matches!(text, "True" | "False" | "None") || text.parse::<i64>().is_ok()
 }
 
-/// The same literals in double quotes.
+/// Both literals in double quotes.
 fn double(was: &str, expected: &str) -> (String, String) {
     (was.replace('\'', "\""), expected.replace('\'', "\""))
 }
@@ -231,7 +231,7 @@ fn swap_literal(body: &str, from: &str, to: &str) -> String {
     }
 }
 
-/// The line of the method the failure went through, left out.
+/// The edit that drops the method's line in the traceback.
 fn place(target: &Target<'_>, function: &Function, traceback: &str) -> Option<Edit> {
     let marker = format!(", in {}", target.name());
     let mut lines = traceback.lines();
@@ -245,7 +245,7 @@ fn place(target: &Target<'_>, function: &Function, traceback: &str) -> Option<Ed
     Some(Edit { name: "drop", body, odds: -1.5 })
 }
 
-/// The base class asked first, or left alone.
+/// The edit that adds a call of the base class's method, or removes it.
 fn base_call(target: &Target<'_>, function: &Function) -> Option<Edit> {
     if !target.has_bases() {
         return None;
@@ -259,11 +259,11 @@ fn base_call(target: &Target<'_>, function: &Function) -> Option<Edit> {
     Some(edit)
 }
 
-/// Modules a body may lack an import of.
+/// Modules that a body may have forgotten to import.
 const STANDARD: &str = "\
     asyncio base64 collections contextlib copy csv datetime decimal functools glob hashlib hmac \
     html importlib inspect io itertools json locale logging math operator os pathlib pickle posixpath \
-    random re ground_truth shutil signal socket string struct sys tempfile textwrap threading time \
+    random re secrets shutil signal socket string struct sys tempfile textwrap threading time \
     traceback types unicodedata urllib uuid warnings weakref zoneinfo";
 
 #[cfg(test)]
@@ -295,7 +295,7 @@ class Parser(Base):
         }
     }
 
-    /// After `body` failed, `expected` is among what is tried.
+    /// Checks that `expected` is among the edits of `body` after this failure.
     #[track_caller]
     fn check(declaration: &str, body: &str, exception: &str, message: &str, expected: &str) {
         let method = method(declaration);
@@ -307,7 +307,7 @@ class Parser(Base):
             traceback: String::new(),
             output: String::new(),
         };
-        let edits = mend(&target, &function, &failure);
+        let edits = fixes(&target, &function, &failure);
         let bodies: Vec<_> = edits.iter().map(|edit| target.with_body(&edit.body)).collect();
         assert!(bodies.contains(&target.with_lines(expected)), "{bodies:#?}");
     }

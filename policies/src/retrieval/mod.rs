@@ -1,9 +1,9 @@
-//! The baseline that needs no model: methods like the one asked for, put into
-//! its words, then mended where the tests fail.
+//! The baseline without a model: it adapts methods similar to the task's, then
+//! repairs them where the tests fail.
 //!
-//! It sees the task, what the tests said and the training methods; never the
-//! answer. Each turn it makes every proposal it can, and answers with the
-//! likeliest it has not tried.
+//! It sees the task, the test results and the training methods, but never the
+//! answer. In each turn it makes all proposals it can and answers with the likeliest
+//! one that it has not tried.
 
 mod constructor;
 mod copies;
@@ -20,7 +20,7 @@ mod twin;
 mod words;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Statement, Turn, Usage, View};
+use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Turn, Usage, View};
 
 use self::corpus::Corpus;
 use self::proposal::Proposal;
@@ -29,7 +29,7 @@ use crate::{Open, answer};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "retrieval",
-    about: "methods of the training split, adapted, then mended by the failing tests; no model",
+    about: "methods of the training split, adapted, then repaired by the failing tests; no model",
     open: Open::Examples(|examples| Box::new(Retrieval { corpus: Corpus::new(&examples) })),
 };
 
@@ -40,10 +40,10 @@ struct Retrieval {
 #[async_trait]
 impl Policy for Retrieval {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let Statement::Method(method) = &view.task.statement else {
-            let why = format!("{}: retrieval writes methods, it resolves no issue", view.task.id);
-            return Err(PolicyError::Model(why));
-        };
+        let method = view.task.statement.method().ok_or_else(|| {
+            let id = &view.task.id;
+            PolicyError::Model(format!("{id}: retrieval writes methods, it resolves no issue"))
+        })?;
         let target = Target::read(method);
         let mut proposals = proposals(&target, &self.corpus);
         proposals.extend(edits::propose(&target, view.turns));
@@ -53,7 +53,7 @@ impl Policy for Retrieval {
     }
 }
 
-/// Everything that can be proposed before a test has run.
+/// All proposals that need no test results.
 fn proposals(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     let mut proposals = copies::propose(target, corpus);
     proposals.extend(twin::propose(target));
@@ -77,7 +77,8 @@ fn give_up() -> Action {
     }
 }
 
-/// The code of an earlier turn's answer.
+/// The code that an earlier turn submitted.
 fn code(turn: &Turn) -> &str {
-    fixfly_runtime::code_block(&turn.action.text)
+    let said = || fixfly_runtime::code_block(&turn.action.text);
+    turn.observation.candidate.as_deref().unwrap_or_else(said)
 }

@@ -1,4 +1,4 @@
-//! Which names a piece of Python binds and which it mentions.
+//! The names that Python code binds and mentions.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use ruff_python_ast::visitor::{
 };
 use ruff_python_ast::{Alias, ExceptHandler, Expr, ExprContext, Parameter, Stmt, StmtFunctionDef};
 
-/// Names a function mentions, by what they are to it.
+/// The names that a function mentions, by their role.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    /// Looked up outside: neither bound here nor attributes.
+    /// Looked up outside the function: neither bound in it nor attributes.
     pub(super) free: BTreeSet<String>,
     /// Attributes of its first parameter.
     pub(super) own: BTreeSet<String>,
-    /// Those of them it assigns.
+    /// Attributes of its first parameter that it assigns.
     pub(super) set: BTreeSet<String>,
 }
 
@@ -31,7 +31,7 @@ impl Names {
     }
 }
 
-/// Collects the names a module binds at its own level.
+/// Collects the names that a module binds at its top level.
 pub(super) struct Binder<'n> {
     pub(super) names: &'n mut BTreeSet<String>,
 }
@@ -64,7 +64,7 @@ fn bound_by(alias: &Alias) -> String {
     name.split('.').next().unwrap_or(name).to_string()
 }
 
-/// Collects the names a function mentions.
+/// Collects the names that a function mentions.
 #[derive(Default)]
 struct Mentions<'a> {
     first: &'a str,

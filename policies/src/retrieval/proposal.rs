@@ -1,4 +1,4 @@
-//! An answer to try, why, and how likely it is to be right.
+//! A proposal: a candidate, its origin, and the evidence for it.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use super::rewrite::returns;
 use super::target::Target;
 use super::words::likeness;
 
-/// An answer to try.
+/// A candidate to try.
 #[derive(Clone, Debug)]
 pub(super) struct Proposal {
     pub(super) code: String,
     pub(super) idea: Idea,
-    /// What it was made from, for readers of a report.
+    /// What it was made from, for readers of reports.
     pub(super) from: String,
     pub(super) evidence: Evidence,
 }
 
 impl Proposal {
-    /// Deduced from the declaration and the class alone.
+    /// A proposal deduced from the declaration and the class alone.
     pub(super) fn guess(target: &Target<'_>, idea: Idea, lines: &str, prior: f32) -> Self {
         Proposal {
             code: target.with_lines(lines),
@@ -36,21 +36,21 @@ pub(super) enum Idea {
     Sibling,
     /// Another name in the same class.
     Family,
-    /// Near by BM25.
+    /// A similar method by BM25.
     Similar,
-    /// The asynchronous form of a synchronous method, or the reverse.
+    /// The asynchronous form of a synchronous method, or the other way round.
     Twin,
-    /// What the base class does.
+    /// A call of the base class's method.
     Super,
-    /// A constructor that keeps its arguments.
+    /// A constructor that stores its arguments.
     Init,
-    /// An attribute read, tested or set.
+    /// An attribute that is read, tested or set.
     Accessor,
-    /// The same call on something the object holds.
+    /// The same call on an attribute of the object.
     Delegate,
-    /// A value that needs no work.
+    /// A constant value.
     Constant,
-    /// An earlier attempt, mended where a test failed.
+    /// An earlier attempt, repaired where a test failed.
     Edit,
 }
 
@@ -72,13 +72,13 @@ impl Idea {
     }
 }
 
-/// What speaks for and against a proposal.
+/// The evidence for and against a proposal.
 pub(super) type Evidence = Vec<(Sign, f32)>;
 
 /// A kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// How sure the idea itself is.
+    /// How likely the idea itself is.
     Prior,
     SameFile,
     SameClass,
@@ -93,26 +93,26 @@ pub(super) enum Sign {
     SharedBase,
     FromAncestor,
     NamesItself,
-    /// Other sources that give the same code, on a logarithmic scale.
+    /// Number of other sources of the same code, on a logarithmic scale.
     Votes,
-    /// Names that mean nothing in the file.
+    /// Number of names that are undefined in the file.
     MissingNames,
-    /// Attributes the class is not seen to have.
+    /// Number of attributes that the class does not visibly have.
     UnknownAttributes,
     UnusedArguments,
-    /// Part of its names and strings that the class does not use elsewhere.
+    /// Share of its names and strings that the class does not use elsewhere.
     ForeignToClass,
-    /// Part of them that the file does not use elsewhere.
+    /// Share of its names and strings that the file does not use elsewhere.
     ForeignToFile,
-    /// Words it shares with the description.
+    /// How many words it shares with the description.
     Described,
-    /// Whether it gives a value back.
+    /// Whether it returns a value.
     Returns,
     /// Length, on a logarithmic scale.
     Length,
 }
 
-/// What the code itself says for or against it.
+/// The evidence in the code itself.
 pub(super) fn plausibility(target: &Target<'_>, answer: &Answer) -> Evidence {
     let Answer { function, words, .. } = answer;
     let names = &function.names;
@@ -140,7 +140,7 @@ pub(super) fn plausibility(target: &Target<'_>, answer: &Answer) -> Evidence {
     ]
 }
 
-/// True where `name` stands in `text` as a word.
+/// Whether `text` contains `name` as a whole word.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
 }

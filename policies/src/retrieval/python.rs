@@ -1,4 +1,4 @@
-//! Python as far as retrieval reads it: modules, classes, functions, names.
+//! Reads what retrieval needs of Python: modules, classes, functions, names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,23 +10,23 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use super::names::{Binder, Names};
 
-/// A file's classes and names. Reads what it can of text that is not whole.
+/// A file's classes and names. Incomplete text is read as far as possible.
 #[derive(Default)]
 pub(super) struct Module {
     pub(super) classes: Vec<Class>,
-    /// All names of the module itself, definitions and imports included.
+    /// All names of the module itself, including definitions and imports.
     pub(super) names: BTreeSet<String>,
 }
 
-/// A class as written.
+/// A class, as written.
 #[derive(Clone, Default)]
 pub(super) struct Class {
     /// Qualified within its module.
     pub(super) name: String,
-    /// Last words of the bases: `Field` for `models.Field`.
+    /// Last parts of the base classes' names: `Field` for `models.Field`.
     pub(super) bases: Vec<String>,
     pub(super) methods: Vec<Function>,
-    /// Names assigned in its body, with the text of the value.
+    /// Names assigned in its body, with the value's text.
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) text: String,
 }
@@ -39,7 +39,7 @@ pub(super) struct Function {
     /// As written, each with its `@`.
     pub(super) decorators: Vec<String>,
     pub(super) params: Vec<Param>,
-    /// What follows the declaration and docstring, indented by four.
+    /// What follows the declaration and the docstring, indented by four spaces.
     pub(super) body: String,
     pub(super) names: Names,
 }
@@ -52,7 +52,7 @@ pub(super) struct Param {
     pub(super) default: Option<String>,
 }
 
-/// How a parameter takes its value.
+/// How a parameter receives its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParamKind {
     Positional,
@@ -62,7 +62,7 @@ pub(super) enum ParamKind {
 }
 
 impl Function {
-    /// The first function of `source`.
+    /// Reads the first function of `source`.
     pub(super) fn read(source: &str) -> Option<Function> {
         let parsed = parse_unchecked_source(source, PySourceType::Python);
         parsed.suite().iter().find_map(|stmt| match stmt {
@@ -81,7 +81,7 @@ impl Function {
         }
     }
 
-    /// A call's arguments that pass its parameters on.
+    /// The arguments of a call that passes all its parameters on.
     pub(super) fn forward(&self) -> String {
         let pass = |param: &Param| match param.kind {
             ParamKind::Positional => param.name.clone(),
@@ -92,7 +92,7 @@ impl Function {
         self.arguments().iter().map(pass).collect::<Vec<_>>().join(", ")
     }
 
-    /// True where it does no more than refuse.
+    /// Whether it only raises `NotImplementedError`.
     pub(super) fn abstains(&self) -> bool {
         self.body.contains("NotImplementedError")
     }
@@ -190,7 +190,7 @@ fn params(source: &str, parameters: &ast::Parameters) -> Vec<Param> {
     params
 }
 
-/// The text after the docstring or, without one, after the declaration.
+/// The text after the docstring, or after the declaration if there is no docstring.
 fn body(source: &str, tokens: &Tokens, def: &StmtFunctionDef) -> String {
     let docstring = def.body.first().filter(|stmt| is_string(stmt));
     let start = match docstring {
@@ -218,7 +218,7 @@ fn is_string(stmt: &Stmt) -> bool {
     matches!(stmt, Stmt::Expr(expr) if expr.value.is_string_literal_expr())
 }
 
-/// Where the colon that ends the declaration stops.
+/// The end of the colon that ends the declaration.
 fn header_end(tokens: &Tokens, def: &StmtFunctionDef) -> TextSize {
     let mut depth = 0i32;
     let after = tokens.partition_point(|token| token.start() < def.name.end());
@@ -250,14 +250,14 @@ fn last_word(dotted: &str) -> &str {
     dotted.rsplit('.').next().unwrap_or(dotted)
 }
 
-/// A token and where it stands.
+/// A token and its position.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
     pub(super) range: TextRange,
 }
 
-/// The tokens of `source`, comments included, line structure left out.
+/// The tokens of `source`, including comments, without newlines and indentation.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
     let parsed = parse_unchecked_source(source, PySourceType::Python);
     let tokens = parsed.tokens().iter();
@@ -272,22 +272,22 @@ fn is_layout(kind: TokenKind) -> bool {
         || matches!(kind, TokenKind::Indent | TokenKind::Dedent | TokenKind::EndOfFile)
 }
 
-/// The names and strings of `source`, each once.
+/// The set of names and strings of `source`.
 pub(super) fn words_of(source: &str) -> BTreeSet<String> {
     let tokens = tokens(source).into_iter();
     let words = tokens.filter(|token| matches!(token.kind, TokenKind::Name | TokenKind::String));
     words.map(|token| source[token.range].to_string()).collect()
 }
 
-/// An answer, read at once.
+/// A candidate, parsed once.
 pub(super) struct Answer {
     pub(super) function: Function,
-    /// Its body without comments, docstring and layout: what makes two answers
-    /// one.
+    /// Its body without comments, docstring and layout. Two candidates are the same if
+    /// this is equal.
     pub(super) normal: String,
     /// The names and strings of its body.
     pub(super) words: BTreeSet<String>,
-    /// One function and nothing else, in valid syntax.
+    /// Whether it is exactly one function with valid syntax.
     pub(super) is_whole: bool,
 }
 

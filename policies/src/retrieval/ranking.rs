@@ -1,4 +1,4 @@
-//! Which proposal comes next.
+//! Chooses the next proposal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use super::proposal::{Evidence, Idea, Proposal, Sign, plausibility};
 use super::python::Answer;
 use super::target::Target;
 
-/// The likeliest proposal that was not tried. With `chance`, drawn in
-/// proportion to likelihood, so that samples differ.
+/// The likeliest proposal that has not been tried. With `chance`, it is drawn in
+/// proportion to its likelihood, so that samples differ.
 pub(super) fn best(
     target: &Target<'_>,
     proposals: Vec<Proposal>,
@@ -29,8 +29,8 @@ pub(super) fn best(
     ranked.into_iter().next().map(|(_, proposal, _)| proposal)
 }
 
-/// Proposals that are one method, with their log-odds and normal form, best
-/// first, each once.
+/// The proposals that are exactly one method, without duplicates, with their log-odds
+/// and normal form, best first.
 pub(super) fn ranked(
     target: &Target<'_>,
     proposals: Vec<Proposal>,
@@ -62,14 +62,14 @@ pub(super) fn ranked(
     ranked
 }
 
-/// Log-odds.
+/// The log-odds of a proposal.
 fn score(idea: Idea, evidence: &Evidence) -> f32 {
     bias(idea) + evidence.iter().map(|&(sign, value)| weight(idea, sign) * value).sum::<f32>()
 }
 
-/// Where an idea stands before any evidence. This and [`weight`] are rounded
-/// from logistic regressions on methods of the training split, where a copy is
-/// as right as it is near to the truth.
+/// The log-odds of an idea before any evidence. Biases and weights ([`weight`]) are
+/// rounded results of logistic regressions on methods of the training split. A copy
+/// counted as right to the degree that it was similar to the original.
 fn bias(idea: Idea) -> f32 {
     match idea {
         Idea::Sibling => -1.6,
@@ -92,7 +92,7 @@ fn weight(idea: Idea, sign: Sign) -> f32 {
     }
 }
 
-/// For a sibling, a family member, a similar method and a guess.
+/// The weights for a sibling, a family member, a similar method and a guess.
 fn weights(sign: Sign) -> [f32; 4] {
     match sign {
         Sign::Prior => [0.2, 0.7, 0.2, 0.7],
@@ -121,12 +121,13 @@ fn weights(sign: Sign) -> [f32; 4] {
     }
 }
 
-/// What makes two answers one.
+/// The normal form of a candidate; equal for candidates that are the same.
 pub(super) fn normal(code: &str) -> String {
     Answer::read(code).map_or_else(|| code.to_string(), |answer| answer.normal)
 }
 
-/// Noise that makes the greatest of noisy log-odds a fair draw.
+/// Gumbel noise: added to log-odds, it makes their maximum a draw in proportion to the
+/// odds.
 fn gumbel(seed: u64, turn: usize, text: &str) -> f32 {
     let mut hash = seed ^ 0xcbf2_9ce4_8422_2325 ^ turn as u64;
     for byte in text.bytes() {

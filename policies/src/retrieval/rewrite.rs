@@ -4,7 +4,7 @@ use ruff_python_ast::token::TokenKind;
 
 use super::python::tokens;
 
-/// `name` replaced as a variable, an attribute and a whole string.
+/// Replaces `name` where it is a variable, an attribute or a whole string.
 pub(super) fn swap(body: &str, name: &str, with: &str) -> String {
     let mut swapped = String::with_capacity(body.len());
     let mut at = 0;
@@ -22,25 +22,24 @@ pub(super) fn swap(body: &str, name: &str, with: &str) -> String {
     swapped
 }
 
-/// `line` before everything else.
+/// Inserts `line` before the body.
 pub(super) fn first_line(body: &str, line: &str) -> String {
     format!("    {line}\n{body}")
 }
 
-/// `line` after everything else.
+/// Appends `line` to the body.
 pub(super) fn last_line(body: &str, line: &str) -> String {
     format!("{}\n    {line}", body.trim_end())
 }
 
-/// The body without the line that reads `line`; none where there is no such
-/// line or nothing else.
+/// Removes `line` from the body; `None` if there is no such line or no other.
 pub(super) fn drop_line(body: &str, line: &str) -> Option<String> {
     let found = body.lines().any(|other| other.trim() == line);
     let rest: Vec<_> = body.lines().filter(|other| other.trim() != line).collect();
     (found && !rest.is_empty()).then(|| rest.join("\n"))
 }
 
-/// Calls without the keyword argument `name`.
+/// Removes the keyword argument `name` from the calls.
 pub(super) fn drop_argument(body: &str, name: &str) -> String {
     let tokens = tokens(body);
     let is = |at: usize, kind| tokens.get(at).is_some_and(|token| token.kind == kind);
@@ -69,12 +68,12 @@ pub(super) fn drop_argument(body: &str, name: &str) -> String {
     format!("{}{rest}", &body[..usize::from(from)])
 }
 
-/// True where it gives a value back.
+/// Whether the body returns a value.
 pub(super) fn returns(body: &str) -> bool {
     body.lines().any(|line| line.trim_start().starts_with("return "))
 }
 
-/// Every one-line return value put between `before` and `after`.
+/// Puts every one-line return value between `before` and `after`.
 pub(super) fn returning(body: &str, before: &str, after: &str) -> String {
     let wrap = |line: &str| match line.split_once("return ") {
         Some((indent, value)) if indent.trim().is_empty() => {

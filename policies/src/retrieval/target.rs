@@ -1,4 +1,4 @@
-//! The method asked for, and what the file around it says.
+//! The method to write, and its context in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,23 @@ use fixfly_runtime::Method;
 
 use super::python::{Class, Function, Module, module, tokens, words_of};
 
-/// A task's statement, read.
+/// A task's statement, parsed.
 pub(super) struct Target<'a> {
     pub(super) method: &'a Method,
     /// The declaration, with a body that does nothing.
     pub(super) function: Function,
     pub(super) module: Module,
-    /// The class it belongs to, without it.
+    /// Its class, without the method itself.
     pub(super) class: Class,
-    /// Names of the visible ancestors, nearest first, and of invisible bases.
+    /// Names of the ancestors, nearest first, including bases that the file does not show.
     pub(super) ancestors: Vec<String>,
-    /// Attributes of the class, as far as the file shows them: how often each
-    /// is mentioned as `self.…`.
+    /// Attributes of the class, as far as the file shows them, and how often each is
+    /// used as `self.…`.
     pub(super) attributes: BTreeMap<String, usize>,
     /// Names and strings of the class, and of the file.
     pub(super) class_words: BTreeSet<String>,
     pub(super) file_words: BTreeSet<String>,
-    /// Names that mean something without being bound in the method.
+    /// Names that are defined outside the method.
     pub(super) names: BTreeSet<String>,
 }
 
@@ -52,12 +52,12 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// An answer of this body.
+    /// A candidate with this body.
     pub(super) fn with_body(&self, body: &str) -> String {
         format!("{}\n{}\n", self.method.declaration, body.trim_end())
     }
 
-    /// An answer of these lines, indented here.
+    /// A candidate with these lines as its body; indents them.
     pub(super) fn with_lines(&self, lines: &str) -> String {
         let lines: Vec<_> = lines.lines().map(|line| format!("    {line}")).collect();
         self.with_body(&lines.join("\n"))
@@ -73,12 +73,12 @@ impl<'a> Target<'a> {
         self.method.class_name.rsplit('.').next().unwrap_or(&self.method.class_name)
     }
 
-    /// True where the class has, or may inherit, something.
+    /// Whether the class has a base class other than `object`.
     pub(super) fn has_bases(&self) -> bool {
         self.class.bases.iter().any(|base| base != "object")
     }
 
-    /// True where `name` is a method of the class or of a visible ancestor.
+    /// Whether `name` is a method of the class or of a visible ancestor.
     pub(super) fn has_method(&self, name: &str) -> bool {
         let own = std::iter::once(&self.class);
         let inherited = self.module.classes.iter().filter(|c| self.ancestors.contains(&c.name));

@@ -15,7 +15,7 @@ pub(super) fn propose(target: &Target<'_>) -> Vec<Proposal> {
     proposals
 }
 
-/// What the base class does.
+/// Calls of the base class's method.
 fn base(target: &Target<'_>) -> Vec<Proposal> {
     if !target.has_bases() || target.method.decorators.iter().any(|d| d == "@staticmethod") {
         return Vec::new();
@@ -33,7 +33,7 @@ fn base(target: &Target<'_>) -> Vec<Proposal> {
     vec![propose(format!("return {call}"), value), propose(call, statement)]
 }
 
-/// The attribute read, worked out first where it is not there yet.
+/// Reads of an attribute that is computed on first use.
 fn lazy(target: &Target<'_>) -> Vec<Proposal> {
     let name = target.name().trim_start_matches("get_");
     let private = format!("_{name}");
@@ -60,7 +60,7 @@ fn lazy(target: &Target<'_>) -> Vec<Proposal> {
     lines.map(|(lines, prior)| Proposal::guess(target, Idea::Accessor, &lines, prior)).collect()
 }
 
-/// All checks of the class, one after the other.
+/// Calls of all checks of the class.
 fn checks(target: &Target<'_>) -> Vec<Proposal> {
     let checks = target.class.methods.iter().filter(|method| method.name.starts_with("_check"));
     let own = target.function.arguments();
@@ -88,7 +88,7 @@ fn checks(target: &Target<'_>) -> Vec<Proposal> {
     ]
 }
 
-/// Attributes by how much their name, without a verb, is that of the method.
+/// The attributes whose names are most similar to the method's name without its verb.
 fn attributes_like<'t>(target: &'t Target<'_>, most: usize) -> Vec<(&'t str, f32)> {
     let subject = words(target.name());
     let verbs = ["get", "set", "has", "is", "check", "count"];
@@ -149,7 +149,7 @@ fn setter(target: &Target<'_>) -> bool {
         || target.method.decorators.iter().any(|name| name.ends_with(".setter"))
 }
 
-/// The same call on something the object holds, or on a function of that name.
+/// The same call on an attribute of the object, or on a function of that name.
 fn delegates(target: &Target<'_>) -> Vec<Proposal> {
     let arguments = target.function.forward();
     let name = target.name();
@@ -185,7 +185,7 @@ fn delegates(target: &Target<'_>) -> Vec<Proposal> {
     proposals
 }
 
-/// Values that need no work, likeliest first.
+/// Constant values, likeliest first.
 fn constants(target: &Target<'_>) -> Vec<Proposal> {
     let verb = words(target.name()).into_iter().next().unwrap_or_default();
     let yes_or_no = matches!(

@@ -73,7 +73,7 @@ fn synchronous(target: &Target<'_>, twin: &Function) -> Vec<Proposal> {
     ]
 }
 
-/// Arguments with a default are passed by name.
+/// A call's arguments; parameters with a default are passed by name.
 fn by_keyword(function: &Function) -> String {
     let mut function = function.clone();
     for param in &mut function.params {
@@ -84,8 +84,8 @@ fn by_keyword(function: &Function) -> String {
     function.forward()
 }
 
-/// `body` with every call that has an asynchronous form waited for. `form`
-/// gives that form's name, told whether the call is on the object itself.
+/// Awaits every call in `body` that has an asynchronous form. `form` returns the name
+/// of that form; its second argument states whether the call is on the object itself.
 fn wait(body: &str, form: &dyn Fn(&str, bool) -> Option<String>) -> String {
     let tokens = tokens(body);
     let text = |at: usize| &body[tokens[at].range];
@@ -127,7 +127,7 @@ fn splice(text: &str, mut splices: Vec<(Range<usize>, String)>) -> String {
     spliced
 }
 
-/// Where the expression that ends in the attribute at `at` begins.
+/// The start of the expression that ends in the attribute at `at`.
 fn chain_start(tokens: &[Token], at: usize) -> usize {
     let mut start = at;
     while start >= 2 && tokens[start - 1].kind == TokenKind::Dot {
@@ -165,7 +165,7 @@ fn match_end(tokens: &[Token], open: usize) -> Option<usize> {
     })
 }
 
-/// `body` with nothing waited for, and the other form of what was.
+/// Removes every `await` from `body` and calls the synchronous form instead.
 fn unwait(body: &str) -> String {
     let tokens = tokens(body);
     let mut splices: Vec<(Range<usize>, String)> = Vec::new();

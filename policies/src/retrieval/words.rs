@@ -1,5 +1,5 @@
-//! Words inside identifiers: how alike two names are, and how to put one name
-//! in the place of another wherever it is spelled.
+//! Words in identifiers: how similar two names are, and how to replace a name in all
+//! its spellings.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Shared words of two texts, from 0 to 1.
+/// The share of words that two texts have in common, from 0 to 1.
 pub(super) fn likeness(one: &str, other: &str) -> f32 {
     let (one, mut rest) = (words(one), words(other));
     let total = one.len() + rest.len();
@@ -47,7 +47,7 @@ pub(super) fn likeness(one: &str, other: &str) -> f32 {
     }
 }
 
-/// Whole identifiers and spellings to put in the place of others.
+/// Replacements of whole identifiers and of spellings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Renaming {
     /// Variables.
@@ -59,7 +59,7 @@ pub(super) struct Renaming {
 }
 
 impl Renaming {
-    /// Adds every usual spelling of `from` in place of which `to` stands.
+    /// Adds the replacement of `from` by `to` in every usual spelling.
     pub(super) fn spell(&mut self, from: &str, to: &str) {
         if from == to || from.is_empty() || to.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl Renaming {
         }
     }
 
-    /// `code` with everything renamed.
+    /// Applies all replacements to `code`.
     pub(super) fn apply(&self, code: &str) -> String {
         let mut renamed = String::with_capacity(code.len());
         let (mut at, mut after_dot) = (0, false);
@@ -116,7 +116,7 @@ impl Renaming {
         whole.cloned().unwrap_or_else(|| self.respell(text))
     }
 
-    /// One pass over all spellings, so that none undoes another.
+    /// Replaces all spellings in one pass, so that none undoes another.
     fn respell(&self, text: &str) -> String {
         let (mut spelled, mut at) = (String::with_capacity(text.len()), 0);
         while at < text.len() {
@@ -137,7 +137,7 @@ impl Renaming {
     }
 }
 
-/// True where `word` stands at `at` as a word of its own.
+/// Whether `word` occurs at `at` as a separate word.
 fn stands(text: &str, at: usize, word: &str) -> bool {
     if !text[at..].starts_with(word) {
         return false;

@@ -1,30 +1,31 @@
-//! An adapter changes what is said, and only while it is there.
+//! An adapter changes what is generated, and only while it is loaded.
 
-use fixfly_policies::{Lora, Settings, students_by};
+use fixfly_policies::students_by;
+use fixfly_runtime::{Lora, Settings};
 
 use crate::engine::engines;
 use crate::stage::{ENGINE, Folder, QWEN3, act, ids, open, settings, task};
 use crate::tiny::{Flaw, Kind, adapter, model};
 
-async fn said(settings: &Settings, loras: &[Lora]) -> Vec<u32> {
+async fn generated(settings: &Settings, loras: &[Lora]) -> Vec<u32> {
     let mut settings = settings.clone();
-    settings.student.loras = loras.to_vec();
+    settings.local.loras = loras.to_vec();
     ids(&act(&*open(&settings), &task("a", 10), &[], 1).await.unwrap())
 }
 
 #[tokio::test]
-async fn an_adapter_changes_what_is_said() {
+async fn an_adapter_changes_what_is_generated() {
     let folder = Folder::new();
     for kind in [Kind::Qwen3, Kind::Llama] {
         let settings = settings(&model(&folder, kind, Some(QWEN3)), 30);
         let [one, other] = [1, 2].map(|seed| adapter(&folder, kind, seed, Flaw::None));
         let lora = |file: &std::path::Path, scale| Lora { file: file.to_path_buf(), scale };
-        let plain = said(&settings, &[]).await;
-        assert_ne!(plain, said(&settings, &[lora(&one, 1.0)]).await);
-        assert_eq!(plain, said(&settings, &[lora(&one, 0.0)]).await);
+        let plain = generated(&settings, &[]).await;
+        assert_ne!(plain, generated(&settings, &[lora(&one, 1.0)]).await);
+        assert_eq!(plain, generated(&settings, &[lora(&one, 0.0)]).await);
         assert_ne!(
-            said(&settings, &[lora(&one, 1.0)]).await,
-            said(&settings, &[lora(&one, 0.0), lora(&other, 1.0)]).await
+            generated(&settings, &[lora(&one, 1.0)]).await,
+            generated(&settings, &[lora(&one, 0.0), lora(&other, 1.0)]).await
         );
     }
 }
@@ -35,14 +36,14 @@ async fn adapters_add_up() {
     let settings = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 30);
     let [one, other] = [1, 2].map(|seed| adapter(&folder, Kind::Qwen3, seed, Flaw::None));
     let lora = |file: &std::path::Path, scale| Lora { file: file.to_path_buf(), scale };
-    let both = said(&settings, &[lora(&one, 0.7), lora(&other, 0.4)]).await;
-    assert_eq!(both, said(&settings, &[lora(&other, 0.4), lora(&one, 0.7)]).await);
-    assert_ne!(both, said(&settings, &[lora(&one, 0.7)]).await);
-    assert_ne!(both, said(&settings, &[lora(&other, 0.4)]).await);
-    let halves = said(&settings, &[lora(&one, 0.25), lora(&one, 0.75)]).await;
-    assert_eq!(halves, said(&settings, &[lora(&one, 1.0)]).await);
-    let gone = said(&settings, &[lora(&one, 1.0), lora(&one, -1.0)]).await;
-    assert_eq!(gone, said(&settings, &[]).await);
+    let both = generated(&settings, &[lora(&one, 0.7), lora(&other, 0.4)]).await;
+    assert_eq!(both, generated(&settings, &[lora(&other, 0.4), lora(&one, 0.7)]).await);
+    assert_ne!(both, generated(&settings, &[lora(&one, 0.7)]).await);
+    assert_ne!(both, generated(&settings, &[lora(&other, 0.4)]).await);
+    let halves = generated(&settings, &[lora(&one, 0.25), lora(&one, 0.75)]).await;
+    assert_eq!(halves, generated(&settings, &[lora(&one, 1.0)]).await);
+    let gone = generated(&settings, &[lora(&one, 1.0), lora(&one, -1.0)]).await;
+    assert_eq!(gone, generated(&settings, &[]).await);
 }
 
 #[tokio::test]
@@ -57,7 +58,7 @@ async fn students_of_one_model_share_an_engine() {
     let adapters = [vec![], one, other];
     let mut expected = Vec::new();
     for loras in &adapters {
-        expected.push(said(&settings, loras).await);
+        expected.push(generated(&settings, loras).await);
     }
     let students = students_by(ENGINE.as_ref(), &settings, &adapters).unwrap();
     assert_eq!(engines(&file).len(), 1);
@@ -71,5 +72,5 @@ async fn students_of_one_model_share_an_engine() {
         act(&*students[1], &task, &[], 1),
         act(&*students[2], &task, &[], 1),
     );
-    assert_eq!([zero, one, two].map(|said| ids(&said.unwrap())), expected[..]);
+    assert_eq!([zero, one, two].map(|action| ids(&action.unwrap())), expected[..]);
 }

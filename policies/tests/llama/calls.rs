@@ -1,6 +1,6 @@
 //! A student that is held to a grammar cannot make a call that is malformed.
 
-use fixfly_policies::CallForm;
+use fixfly_runtime::CallForm;
 use fixfly_runtime::{Call, Finish, Thinking, ThinkingMode};
 
 use crate::stage::{Folder, QWEN3, act, open, settings, task};

@@ -1,10 +1,10 @@
-//! What is said is the same however it is decoded.
+//! The generated text does not depend on how it is decoded.
 
 use std::sync::Arc;
 
-use fixfly_policies::Settings;
+use fixfly_runtime::Settings;
 use fixfly_runtime::{
-    Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, Templates, View,
+    Action, Finish, Limit, Policy, PolicyError, Request, Sampling, Task, TaskKind, Templates, View,
 };
 
 use crate::stage::{Folder, QWEN3, act, ids, open, settings, task, turn};
@@ -59,7 +59,7 @@ fn sampled(settings: Settings) -> Settings {
 }
 
 #[tokio::test]
-async fn together_or_alone_the_same_is_said() {
+async fn together_or_alone_the_same_is_generated() {
     let folder = Folder::new();
     for kind in [Kind::Qwen3, Kind::Llama] {
         let settings = settings(&model(&folder, kind, Some(QWEN3)), 40);
@@ -71,7 +71,9 @@ async fn together_or_alone_the_same_is_said() {
             let apart = apart(&alone, &together);
             assert!(apart < 1e-3, "log-probabilities are {apart} apart");
             let alone = words(&alone);
-            assert!(alone.iter().all(|said| said.len() == 40 || said.last() == Some(&2)));
+            assert!(
+                alone.iter().all(|generated| generated.len() == 40 || generated.last() == Some(&2))
+            );
             assert_ne!(alone[0], alone[1], "each task has its own words");
         }
     }
@@ -126,9 +128,9 @@ async fn what_is_forgotten_is_read_again() {
     let expected = alone(&*open(&roomy), &tasks).await;
     let longest = expected.iter().map(|action| action.usage.prompt_tokens).max().unwrap() + 60;
     let mut narrow = roomy.clone();
-    narrow.student.context = Some(u32::try_from(longest).unwrap());
+    narrow.local.context_length = Some(u32::try_from(longest).unwrap());
     // One window for all: the cells of one episode.
-    narrow.student.episodes = 1;
+    narrow.local.episodes = 1;
     let policy: Arc<dyn Policy> = open(&narrow).into();
     for _ in 0..2 {
         assert_eq!(words(&together(&policy, &tasks).await), words(&expected));
@@ -142,13 +144,13 @@ async fn the_window_ends_an_answer_or_an_episode() {
     let task = task("a", 5);
     let free = act(&*open(&settings), &task, &[], 1).await.unwrap();
     let prompt = u32::try_from(free.usage.prompt_tokens).unwrap();
-    for (window, said) in [(prompt + 9, 9), (prompt + 1, 1)] {
-        settings.student.context = Some(window);
+    for (window, generated) in [(prompt + 9, 9), (prompt + 1, 1)] {
+        settings.local.context_length = Some(window);
         let action = act(&*open(&settings), &task, &[], 1).await.unwrap();
-        assert_eq!(action.usage.completion_tokens, said);
+        assert_eq!(action.usage.completion_tokens, generated);
         assert_eq!(action.generation.unwrap().finish, Finish::Length);
     }
-    settings.student.context = Some(prompt);
+    settings.local.context_length = Some(prompt);
     let error = act(&*open(&settings), &task, &[], 1).await.unwrap_err();
     assert!(matches!(error, PolicyError::Spent(Limit::Context)), "{error}");
 }
@@ -174,12 +176,12 @@ async fn words_without_a_task_are_those_of_a_turn() {
     let folder = Folder::new();
     let policy = open(&settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 12));
     let task = task("a", 5);
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let view =
         View { task: &task, tools: &[], turns: &[], templates: &templates, sample: 0, seed: 1 };
     let messages = view.messages();
     let request = Request { messages: &messages, name: "row", sample: 0, seed: 1 };
-    let words = policy.write(request).await.unwrap();
+    let words = policy.complete(request).await.unwrap();
     let action = act(&*policy, &task, &[], 1).await.unwrap();
     assert_eq!((&words.text, &words.reasoning), (&action.text, &action.reasoning));
     let tokens = words.generation.tokens.iter().map(|token| token.id).collect::<Vec<_>>();

@@ -36,13 +36,13 @@ async fn an_engine_that_ends_is_started_again() {
         let killed = Command::new("kill").args(["-9", &engine.to_string()]).status().unwrap();
         assert!(killed.success());
     };
-    let (said, ()) = tokio::join!(act(&*policy, &task, &[], 1), killed);
-    match said.unwrap_err() {
+    let (failed, ()) = tokio::join!(act(&*policy, &task, &[], 1), killed);
+    match failed.unwrap_err() {
         PolicyError::Infrastructure(why) => assert_eq!(why, "the engine of the model ended"),
         other => panic!("{other:?}"),
     }
     let again = tokio::join!(act(&*policy, &task, &[], 1), act(&*policy, &task, &[], 1));
-    let [one, other] = [again.0, again.1].map(|said| ids(&said.unwrap()));
+    let [one, other] = [again.0, again.1].map(|action| ids(&action.unwrap()));
     // So many words may round apart in the end.
     assert_eq!(one[..100], other[..100]);
     drop(policy);
@@ -83,6 +83,6 @@ fn an_engine_that_does_not_start_is_named() {
     let why = llama_by("/bin/false".as_ref(), &settings).err().unwrap();
     assert!(why.contains("engine"), "{why}");
     let mut threads = settings;
-    threads.student.threads = Some(u32::MAX);
+    threads.local.threads = Some(u32::MAX);
     assert!(fault(&threads).contains("threads"));
 }

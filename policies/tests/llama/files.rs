@@ -1,9 +1,9 @@
-//! What is wrong with a file is said in one sentence, before llama.cpp sees it.
+//! A wrong file is refused in one sentence, before llama.cpp loads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixfly_policies::{KvType, Lora, Settings};
+use fixfly_runtime::{KvType, Lora, Settings};
 use fixfly_runtime::{Thinking, ThinkingMode, ThinkingSwitch};
 
 use crate::stage::{Folder, QWEN3, fault, settings};
@@ -45,7 +45,7 @@ fn an_adapter_must_fit_its_model() {
     let good = model(&folder, Kind::Qwen3, Some(QWEN3));
     let with = |file: PathBuf| {
         let mut settings = settings(&good, 1);
-        settings.student.loras = vec![Lora { file, scale: 1.0 }];
+        settings.local.loras = vec![Lora { file, scale: 1.0 }];
         settings
     };
     check(&with(Path::new("none.gguf").into()), "there is no such file");
@@ -53,7 +53,7 @@ fn an_adapter_must_fit_its_model() {
     for (kind, flaw, expected) in [
         (Kind::Llama, Flaw::None, "it is an adapter for `llama`, but the model is a `qwen3`"),
         (Kind::Qwen3, Flaw::Rank, "the two halves of its change of `blk.0.attn_q.weight` differ"),
-        (Kind::Qwen3, Flaw::ModelConfig, "its change of `blk.0.attn_q.weight` has another shape"),
+        (Kind::Qwen3, Flaw::Shape, "its change of `blk.0.attn_q.weight` has another shape"),
         (Kind::Qwen3, Flaw::Tensor, "it changes `blk.2.attn_q.weight`, which the model does not"),
         (Kind::Qwen3, Flaw::Half, "it has half a change of `blk.0.attn_q.weight`"),
     ] {
@@ -70,12 +70,12 @@ fn settings_must_fit_the_model() {
         change(&mut settings);
         settings
     };
-    let context = changed(|settings| settings.student.context = Some(5000));
+    let context = changed(|settings| settings.local.context_length = Some(5000));
     check(&context, "--ctx-size 5000 is more than the 4096 tokens of");
-    let missing = changed(|settings| settings.student.chat_template = Some("none.jinja".into()));
+    let missing = changed(|settings| settings.local.chat_template = Some("none.jinja".into()));
     check(&missing, "none.jinja: it cannot be read");
     // The head's size of this model is a multiple of 32, so blocks are fine.
-    let blocks = changed(|settings| settings.student.kv_type = KvType::Q8_0);
+    let blocks = changed(|settings| settings.local.kv_type = KvType::Q8_0);
     assert!(fixfly_policies::llama_by(crate::stage::ENGINE.as_ref(), &blocks).is_ok());
 }
 
@@ -88,12 +88,12 @@ fn a_chat_template_must_be_there_and_usable() {
         let file = folder.join("own.jinja");
         fs::write(&file, template).unwrap();
         let mut settings = bare.clone();
-        settings.student.chat_template = Some(file);
+        settings.local.chat_template = Some(file);
         settings
     };
     check(&with("{% if %}"), "own.jinja: syntax error");
     check(&with("{{ raise_exception('Alas') }}"), "Alas");
     let mut think = with("{{ messages[0].content }}");
-    think.thinking = Thinking { mode: ThinkingMode::Think, told_by: ThinkingSwitch::Template };
+    think.thinking = Thinking { mode: ThinkingMode::Think, switch: ThinkingSwitch::Template };
     check(&think, "does not know `enable_thinking`");
 }

@@ -1,8 +1,8 @@
-//! Training tokens are inference tokens: the row that `fixfly-train` makes of a
+//! Training tokens are inference tokens: the row that `fixfly-datasets` makes of a
 //! recorded attempt begins with what this policy is sent for the same view.
 
 use fixfly_runtime::{
-    CHATS, Chat, Task, Templates, Thinking, ThinkingMode, ThinkingSwitch, Turn, View,
+    CHATS, Chat, Task, TaskKind, Templates, Thinking, ThinkingMode, ThinkingSwitch, Turn, View,
 };
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -70,7 +70,7 @@ async fn training_tokens_are_inference_tokens() {
     };
     let golden: Golden = serde_json::from_str(GOLDEN).unwrap();
     let Golden { task, turns, answer, reasoning, expected } = &golden;
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let view = View { task, tools: &[], turns, templates: &templates, sample: 0, seed: 0 };
     let chat = Chat::new(CHATS[0].open, "", "<|im_end|>").unwrap();
     let thought = format!("<think>\n{reasoning}\n</think>\n\n{answer}");
@@ -79,14 +79,14 @@ async fn training_tokens_are_inference_tokens() {
         (ThinkingMode::Think, &expected.think, &thought),
     ];
     for (mode, row, words) in modes {
-        let thinking = Thinking { mode, told_by: ThinkingSwitch::Template };
+        let thinking = Thinking { mode, switch: ThinkingSwitch::Template };
         let &[[from, to]] = row.loss.as_slice() else { panic!("one answer is learned") };
         let prompt = chat.prompt(&view.messages(), &[], thinking).unwrap();
         assert_eq!(ids(&prompt), row.tokens[..from], "{mode:?}: what is sent");
         assert_eq!(
             ids(&format!("{words}<|im_end|>")),
             row.tokens[from..to],
-            "{mode:?}: what is said"
+            "{mode:?}: what is generated"
         );
         assert_eq!(to, row.tokens.len());
         let mut settings = settings(&file, 1);

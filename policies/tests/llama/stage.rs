@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, process};
 
 use async_trait::async_trait;
-use fixfly_policies::{KvType, Settings, Student, llama_by};
+use fixfly_policies::llama_by;
 use fixfly_runtime::{
     Action, Budget, DescribedBy, Feedback, Method, Observation, Outcome, Policy, PolicyError,
-    Sampling, SandboxSpec, Statement, Task, Templates, TestDelta, Timings, Tool, ToolContext,
-    ToolError, ToolSpec, Turn, View,
+    Sampling, SandboxSpec, Statement, Task, TaskKind, Templates, TestDelta, Timings, Tool,
+    ToolContext, ToolError, ToolSpec, Turn, View,
 };
+use fixfly_runtime::{KvType, LocalModel, Settings};
 use serde_json::{Value, json};
 
 /// The executable that is the engine.
@@ -55,12 +56,12 @@ pub(crate) fn settings(model: &Path, max_tokens: u32) -> Settings {
             max_tokens: Some(max_tokens),
             ..Sampling::default()
         },
-        student: Student {
+        local: LocalModel {
             threads: Some(1),
             kv_type: KvType::F32,
             episodes: 4,
             record_tokens: true,
-            ..Student::default()
+            ..LocalModel::default()
         },
         ..Settings::default()
     }
@@ -103,8 +104,7 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
 
 /// The turn that followed an action.
 pub(crate) fn turn(action: Action, answer: &str) -> Turn {
-    let observation =
-        Observation { text: answer.into(), outcome: Outcome::Failed, tests: None, patch: None };
+    let observation = Observation::new(Outcome::Failed, answer);
     let left = Budget { turns: 4, tokens: None, seconds: None, usd: None };
     let feedback = Feedback { delta: TestDelta::default(), left, message: String::new() };
     Turn { action, observation, feedback, timings: Timings::default() }
@@ -139,7 +139,7 @@ pub(crate) async fn act(
     turns: &[Turn],
     seed: u64,
 ) -> Result<Action, PolicyError> {
-    let templates = Templates::load(None).unwrap();
+    let templates = Templates::load(TaskKind::Method, None).unwrap();
     let tools: Vec<Box<dyn Tool>> = vec![Box::new(SubmitMethod)];
     let view = View { task, tools: &tools, turns, templates: &templates, sample: 0, seed };
     policy.act(view).await

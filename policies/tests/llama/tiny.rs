@@ -19,18 +19,25 @@ pub(crate) const WINDOW: u32 = 4096;
 /// Sizes of a model.
 #[derive(Clone, Copy)]
 pub(crate) struct ModelConfig {
-    pub(crate) width: u64,
-    pub(crate) layers: u32,
-    pub(crate) heads: u64,
-    pub(crate) kept: u64,
-    pub(crate) head: u64,
-    pub(crate) inner: u64,
-    pub(crate) window: u32,
+    pub(crate) hidden_size: u64,
+    pub(crate) num_hidden_layers: u32,
+    pub(crate) num_attention_heads: u64,
+    pub(crate) num_key_value_heads: u64,
+    pub(crate) head_dim: u64,
+    pub(crate) intermediate_size: u64,
+    pub(crate) max_position_embeddings: u32,
 }
 
 /// 139,000 parameters in two layers.
-pub(crate) const TINY: ModelConfig =
-    ModelConfig { width: 64, layers: 2, heads: 2, kept: 1, head: 32, inner: 128, window: WINDOW };
+pub(crate) const TINY: ModelConfig = ModelConfig {
+    hidden_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    head_dim: 32,
+    intermediate_size: 128,
+    max_position_embeddings: WINDOW,
+};
 
 /// An architecture of a tiny model.
 #[derive(Clone, Copy, PartialEq)]
@@ -105,15 +112,15 @@ pub(crate) fn worded(
     file.text("general.architecture", name);
     file.text("general.name", "tiny");
     for (key, value) in [
-        ("context_length", shape.window),
-        ("embedding_length", shape.width as u32),
-        ("block_count", shape.layers),
-        ("feed_forward_length", shape.inner as u32),
-        ("attention.head_count", shape.heads as u32),
-        ("attention.head_count_kv", shape.kept as u32),
-        ("attention.key_length", shape.head as u32),
-        ("attention.value_length", shape.head as u32),
-        ("rope.dimension_count", shape.head as u32),
+        ("context_length", shape.max_position_embeddings),
+        ("embedding_length", shape.hidden_size as u32),
+        ("block_count", shape.num_hidden_layers),
+        ("feed_forward_length", shape.intermediate_size as u32),
+        ("attention.head_count", shape.num_attention_heads as u32),
+        ("attention.head_count_kv", shape.num_key_value_heads as u32),
+        ("attention.key_length", shape.head_dim as u32),
+        ("attention.value_length", shape.head_dim as u32),
+        ("rope.dimension_count", shape.head_dim as u32),
     ] {
         file.value(&format!("{name}.{key}"), Value::U32(value));
     }
@@ -146,36 +153,43 @@ pub(crate) fn worded(
 }
 
 fn weights(file: &mut Gguf, kind: Kind, shape: ModelConfig, words: u64) {
-    let ModelConfig { width, heads, kept, head, inner, .. } = shape;
+    let ModelConfig {
+        hidden_size,
+        num_attention_heads,
+        num_key_value_heads,
+        head_dim,
+        intermediate_size,
+        ..
+    } = shape;
     let mut chance = Chance(7);
-    let mut output = chance.numbers(&[width, words], 1.0);
+    let mut output = chance.numbers(&[hidden_size, words], 1.0);
     // Unlikely to end: tests count on words.
-    output[..SPECIAL.len() * width as usize].fill(0.0);
-    file.tensor("output.weight", &[width, words], output);
+    output[..SPECIAL.len() * hidden_size as usize].fill(0.0);
+    file.tensor("output.weight", &[hidden_size, words], output);
     let mut random = |file: &mut Gguf, name: String, sizes: &[u64], scale| {
         file.tensor(&name, sizes, chance.numbers(sizes, scale));
     };
     let same = |file: &mut Gguf, name: String, size: u64, number| {
         file.tensor(&name, &[size], vec![number; size as usize]);
     };
-    random(file, "token_embd.weight".into(), &[width, words], 0.6);
-    same(file, "output_norm.weight".into(), width, 1.0);
-    for layer in 0..shape.layers {
+    random(file, "token_embd.weight".into(), &[hidden_size, words], 0.6);
+    same(file, "output_norm.weight".into(), hidden_size, 1.0);
+    for layer in 0..shape.num_hidden_layers {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        same(file, name("attn_norm"), width, 1.0);
-        same(file, name("ffn_norm"), width, 1.0);
+        same(file, name("attn_norm"), hidden_size, 1.0);
+        same(file, name("ffn_norm"), hidden_size, 1.0);
         if kind == Kind::Qwen3 {
             // So that attention singles tokens out, as random keys alone do not.
-            same(file, name("attn_q_norm"), head, 2.5);
-            same(file, name("attn_k_norm"), head, 2.5);
+            same(file, name("attn_q_norm"), head_dim, 2.5);
+            same(file, name("attn_k_norm"), head_dim, 2.5);
         }
-        random(file, name("attn_q"), &[width, heads * head], 0.5);
-        random(file, name("attn_k"), &[width, kept * head], 0.5);
-        random(file, name("attn_v"), &[width, kept * head], 0.5);
-        random(file, name("attn_output"), &[heads * head, width], 0.5);
-        random(file, name("ffn_gate"), &[width, inner], 0.3);
-        random(file, name("ffn_up"), &[width, inner], 0.3);
-        random(file, name("ffn_down"), &[inner, width], 0.3);
+        random(file, name("attn_q"), &[hidden_size, num_attention_heads * head_dim], 0.5);
+        random(file, name("attn_k"), &[hidden_size, num_key_value_heads * head_dim], 0.5);
+        random(file, name("attn_v"), &[hidden_size, num_key_value_heads * head_dim], 0.5);
+        random(file, name("attn_output"), &[num_attention_heads * head_dim, hidden_size], 0.5);
+        random(file, name("ffn_gate"), &[hidden_size, intermediate_size], 0.3);
+        random(file, name("ffn_up"), &[hidden_size, intermediate_size], 0.3);
+        random(file, name("ffn_down"), &[intermediate_size, hidden_size], 0.3);
     }
 }
 
@@ -184,7 +198,7 @@ fn weights(file: &mut Gguf, kind: Kind, shape: ModelConfig, words: u64) {
 pub(crate) enum Flaw {
     None,
     Rank,
-    ModelConfig,
+    Shape,
     Tensor,
     Half,
 }
@@ -192,18 +206,19 @@ pub(crate) enum Flaw {
 /// An adapter for a tiny model, written into a folder.
 pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathBuf {
     const RANK: u64 = 4;
-    let ModelConfig { width, layers, heads, head, .. } = TINY;
+    let ModelConfig { hidden_size, num_hidden_layers, num_attention_heads, head_dim, .. } = TINY;
     let mut file = Gguf::default();
     file.text("general.type", "adapter");
     file.text("general.architecture", kind.name());
     file.text("adapter.type", "lora");
     file.value("adapter.lora.alpha", Value::F32(8.0));
     let mut chance = Chance(seed);
-    let layers = if flaw == Flaw::Tensor { layers + 1 } else { layers };
-    for layer in 0..layers {
-        let width = if flaw == Flaw::ModelConfig { width * 2 } else { width };
-        let a = [width, RANK];
-        let b = [if flaw == Flaw::Rank { RANK * 2 } else { RANK }, heads * head];
+    let num_hidden_layers =
+        if flaw == Flaw::Tensor { num_hidden_layers + 1 } else { num_hidden_layers };
+    for layer in 0..num_hidden_layers {
+        let hidden_size = if flaw == Flaw::Shape { hidden_size * 2 } else { hidden_size };
+        let a = [hidden_size, RANK];
+        let b = [if flaw == Flaw::Rank { RANK * 2 } else { RANK }, num_attention_heads * head_dim];
         let name = format!("blk.{layer}.attn_q.weight");
         file.tensor(&format!("{name}.lora_a"), &a, chance.numbers(&a, 0.5));
         if flaw != Flaw::Half {

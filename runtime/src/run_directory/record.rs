@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[cfg(doc)]
-use crate::episode::SCHEMA;
+/// Version of the JSON form of run records. Episodes have that of their kind of
+/// task.
+pub const SCHEMA: u32 = 1;
 
 /// Everything that made a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

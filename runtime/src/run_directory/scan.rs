@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::RunError;
-use crate::episode::{Episode, ISSUE_SCHEMA};
+use crate::episode::Episode;
+use crate::statement::TaskKind;
 
 /// What a file of episodes holds.
 pub(super) struct Scan {
@@ -84,7 +85,7 @@ pub(super) fn parse<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Fault
     }
     let value: Value = serde_json::from_slice(bytes).map_err(|e| Fault::NotJson(e.to_string()))?;
     match Version::deserialize(&value) {
-        Ok(Version { schema }) if schema > ISSUE_SCHEMA => Err(Fault::Newer(schema)),
+        Ok(Version { schema }) if schema > TaskKind::newest_schema() => Err(Fault::Newer(schema)),
         _ => T::deserialize(value).map_err(|e| Fault::NotThis(e.to_string())),
     }
 }

@@ -11,7 +11,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 HERE = pathlib.Path(__file__).parent
-SCENES = json.loads((HERE / "scenes.json").read_text())
+CONVERSATIONS = json.loads((HERE / "conversations.json").read_text())
 
 
 def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
@@ -31,7 +31,7 @@ golden = {}
 for file in [*sorted(HERE.glob("*.jinja")), HERE / "../../prompts/qwen3.jinja"]:
     template = environment.from_string(file.read_text())
     golden[file.stem] = {
-        name: template.render(**scene, add_generation_prompt=True, bos_token="<s>", eos_token="</s>")
-        for name, scene in SCENES.items()
+        name: template.render(**conversation, add_generation_prompt=True, bos_token="<s>", eos_token="</s>")
+        for name, conversation in CONVERSATIONS.items()
     }
 (HERE / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")

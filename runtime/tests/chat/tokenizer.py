@@ -6,7 +6,7 @@ import pathlib
 import re
 
 HERE = pathlib.Path(__file__).parent
-TEXT = "".join((HERE / name).read_text() for name in ["scenes.json", "../../prompts/first.jinja", "tokenizer.py"])
+TEXT = "".join((HERE / name).read_text() for name in ["conversations.json", "../../prompts/first.jinja", "tokenizer.py"])
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )

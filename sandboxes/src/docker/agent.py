@@ -1,6 +1,6 @@
-"""The first program of a container: starts others when told to over its
-standard input, each held in user, mount and pid namespaces of its own, and
-ends with that input, so that a container never outlives fixfly.
+"""The first program of a container. It starts other programs on requests from its
+standard input, each in user, mount and pid namespaces of its own. It exits when that
+input ends, so a container never outlives fixfly.
 
 A frame is a run's number, a letter, a length, and as many bytes.
 """
@@ -71,8 +71,8 @@ class Run:
 
     def __init__(self, number, asked):
         self.number, self.cap = number, asked["cap"]
-        self.kept, self.elided, self.said, self.input = {b"O": 0, b"R": 0}, 0, b"", b""
-        # A long-lived program is heard only as far as somebody listens.
+        self.kept, self.elided, self.report, self.input = {b"O": 0, b"R": 0}, 0, b"", b""
+        # Output of a long-lived program is read only as far as fixfly acknowledges it.
         self.window, self.unread, self.tail = asked.get("window"), 0, b""
         self.input_ends = False
         stdin, stdout, stderr, life, news = (os.pipe() for _ in range(5))
@@ -136,20 +136,20 @@ class Run:
                 return
 
     def pass_on(self, letter, data):
-        """What a long-lived program says: answers, and its last words."""
+        """Passes on the output of a long-lived program: its answers, and the end of its stderr."""
         if letter == b"R":
             self.tail = (self.tail + data)[-TAIL:]
         else:
             self.unread += len(data)
             send(self.number, letter, data)
 
-    def hear(self):
-        """What the program's init says; true when it is gone."""
+    def receive(self):
+        """Reads the report of the program's init; true when the init has ended."""
         try:
             data = os.read(self.news, PIECE)
         except BlockingIOError:
             return False
-        self.said += data
+        self.report += data
         return not data
 
     def finish(self):
@@ -162,7 +162,7 @@ class Run:
             if fd is not None:
                 os.close(fd)
         os.waitpid(self.waiter, 0)
-        end = read(self.said.split(b"\n")[0] or b"{}")
+        end = read(self.report.split(b"\n")[0] or b"{}")
         send(self.number, b"X", written({**end, "elided": self.elided}))
 
 
@@ -349,14 +349,14 @@ class Agent:
                 if fd in writers:
                     run.feed()
                 else:
-                    self.hear(run, fd)
+                    self.receive(run, fd)
             if 0 in ready and not self.listen():
                 return
 
-    def hear(self, run, fd):
+    def receive(self, run, fd):
         if fd in run.streams:
             run.drain(fd)
-        elif fd == run.news and run.hear():
+        elif fd == run.news and run.receive():
             del self.runs[run.number]
             run.finish()
 
@@ -369,10 +369,10 @@ class Agent:
                 break
             body = self.asked[HEAD.size:HEAD.size + size]
             self.asked = self.asked[HEAD.size + size:]
-            self.obey(number, letter, body)
+            self.dispatch(number, letter, body)
         return bool(data)
 
-    def obey(self, number, letter, body):
+    def dispatch(self, number, letter, body):
         if letter == b"S":
             try:
                 self.runs[number] = Run(number, read(body))

@@ -1,4 +1,4 @@
-//! What a container is made of.
+//! The definition of a container.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,35 +12,35 @@ use fixfly_runtime::{MountMode, SandboxSpec};
 use super::seccomp;
 use crate::lease::{machine, owner};
 
-/// The labels that say whose a container is.
+/// The label with the owner of a container.
 pub(super) const OWNER: &str = "dev.fixfly.owner";
 pub(super) const LEASE: &str = "dev.fixfly.lease";
 const RUN: &str = "dev.fixfly.run";
-/// The label that says which machine's processes owners are, since boot: an
-/// engine may serve several machines.
+/// The label with the machine of the owner, since its boot: an engine may serve several
+/// machines.
 pub(super) const MACHINE: &str = "dev.fixfly.machine";
-/// Processors a container may use at most.
+/// Maximum number of CPUs of a container.
 const PROCESSORS: i64 = 2;
-/// Processes of the agent, and of each run's init.
+/// Additional processes: the agent, and each run's init.
 const OVERHEAD: u64 = 24;
 const AGENT: &str = include_str!("agent.py");
 
-/// What a container shows read-only.
+/// A read-only mount.
 pub(super) struct Shown {
     pub(super) from: Source,
-    /// Absolute path inside.
+    /// Absolute path in the container.
     pub(super) to: String,
 }
 
-/// Where an engine finds what a container shows.
+/// The source of a mount.
 pub(super) enum Source {
-    /// On its own machine.
+    /// A folder on the engine's machine.
     Folder(PathBuf),
-    /// In a volume.
+    /// A volume.
     Volume(String),
 }
 
-/// The labels of what is made for that run under this lease.
+/// The labels of everything that is created under this lease.
 pub(super) fn labels(run: &str, lease: &str) -> HashMap<String, String> {
     HashMap::from([
         (OWNER.to_owned(), owner()),
@@ -50,7 +50,7 @@ pub(super) fn labels(run: &str, lease: &str) -> HashMap<String, String> {
     ])
 }
 
-/// Who its programs are: the opener, or nobody where root opens.
+/// The user of its programs: the user who opened it, or nobody if root opened it.
 fn user() -> String {
     match nix::unistd::geteuid().as_raw() {
         0 => "65534:65534".to_owned(),
@@ -58,8 +58,8 @@ fn user() -> String {
     }
 }
 
-/// The container of `spec`; `private` says how many bytes its private mounts
-/// hold, in their order.
+/// The container of `spec`. `private` has the sizes of its private mounts in bytes, in
+/// their order.
 pub(super) fn body(
     spec: &SandboxSpec,
     image: &str,
@@ -110,8 +110,8 @@ fn host_config(
             format!("seccomp={}", seccomp::profile()),
             "apparmor=unconfined".to_owned(),
         ]),
-        // The kernel shows a nested /proc only where nothing of /proc is
-        // masked. What was masked belongs to root, which nobody here is.
+        // The kernel mounts a nested /proc only if nothing of /proc is masked. What was
+        // masked belongs to root, and nobody in the container is root.
         masked_paths: Some(vec!["/sys/firmware".to_owned()]),
         readonly_paths: Some(Vec::new()),
         readonly_rootfs: Some(true),
@@ -122,7 +122,7 @@ fn host_config(
         memory_swap: memory,
         nano_cpus: Some(processors.min(PROCESSORS) * 1_000_000_000),
         pids_limit: Some((limits.processes + OVERHEAD).cast_signed()),
-        // The agent holds more than a program may, and sets each program's own.
+        // The agent opens more files than a program may; it sets each program's own limit.
         ulimits: Some(vec![limit("nofile", limits.open_files.max(1024)), limit("core", 0)]),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         mounts: Some(shown.iter().map(mount).collect()),
@@ -136,7 +136,7 @@ fn mount(shown: &Shown) -> Mount {
         Source::Folder(folder) => (MountType::BIND, folder.to_string_lossy().into_owned()),
         Source::Volume(name) => (MountType::VOLUME, name.clone()),
     };
-    // An older engine leaves what is mounted below writable.
+    // An older engine leaves mounts below this one writable.
     let alone = MountBindOptions { non_recursive: Some(true), ..MountBindOptions::default() };
     Mount {
         bind_options: (typ == MountType::BIND).then_some(alone),
@@ -154,7 +154,7 @@ fn tmpfs(spec: &SandboxSpec, private: &[u64]) -> HashMap<String, String> {
         let files = (bytes >> 12) + 1024;
         format!("exec,nosuid,nodev,size={bytes},nr_inodes={files},{how}")
     };
-    // The agent shows programs a part of it as /tmp, too.
+    // The agent also mounts a part of it as /tmp for programs.
     let mut all = HashMap::from([("/dev/shm".to_owned(), scratch(disk, "mode=1777"))]);
     let (uid, gid) = user()
         .split_once(':')

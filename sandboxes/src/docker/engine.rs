@@ -1,4 +1,4 @@
-//! A Docker engine, which is not relied on: it may hang, restart or fail.
+//! Calls to a Docker engine that may hang, restart or fail.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use bollard::models::SystemInfo;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use fixfly_runtime::SandboxError;
 
-/// How long an engine is waited for.
+/// Timeouts and retries of calls to an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For one call.
+    /// Time limit of one call.
     pub call: Duration,
-    /// How often a call is made that fails for a reason that may pass.
+    /// How often a call is made if it fails for a transient reason.
     pub tries: u32,
-    /// Between the first two tries; longer between later ones.
+    /// The wait before the second try; later waits are longer.
     pub pause: Duration,
 }
 
@@ -26,8 +26,8 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Calls the engine until it answers or patience ends. What it refuses
-    /// with a reason is not asked again.
+    /// Calls the engine until it answers or all tries have failed. An error with a reason
+    /// is not retried.
     pub(super) async fn ask<T, F>(self, mut call: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -49,15 +49,15 @@ impl Patience {
 fn may_pass(why: &Error) -> bool {
     match why {
         Error::DockerResponseServerError { status_code, message } => {
-            // An engine says 500 also of a mount that cannot be.
+            // An engine also answers 500 for a mount that is impossible.
             *status_code >= 500 && !message.contains("mount")
         }
         _ => true,
     }
 }
 
-/// The engine of that address, or else of `DOCKER_HOST` (unix, tcp, tcp with
-/// TLS, ssh), or of the usual socket.
+/// Connects to the engine of this address, otherwise to that of `DOCKER_HOST` (unix, tcp,
+/// tcp with TLS, ssh), otherwise to the usual socket.
 pub(super) async fn connect(
     address: Option<&str>,
     patience: Patience,
@@ -78,7 +78,7 @@ pub(super) async fn connect(
     once.ask(asked).await.map_err(absent)
 }
 
-/// Whether what this machine has at a path is not what the engine has there.
+/// Whether the engine sees other files at a path than this machine.
 pub(super) fn is_elsewhere(address: Option<&str>, info: &SystemInfo) -> bool {
     let named = std::env::var("DOCKER_HOST").unwrap_or_default();
     let local = address.unwrap_or(&named);
@@ -91,7 +91,7 @@ pub(super) fn is_elsewhere(address: Option<&str>, info: &SystemInfo) -> bool {
     !(local.is_empty() || local.starts_with("unix://") || same)
 }
 
-/// Removes a container, whatever it does.
+/// Removes a container, whatever state it is in.
 pub(super) async fn remove(docker: &Docker, patience: Patience, name: &str) -> Result<(), Error> {
     let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     for _ in 0..100 {
@@ -100,7 +100,8 @@ pub(super) async fn remove(docker: &Docker, patience: Patience, name: &str) -> R
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
                 return Ok(());
             }
-            // The engine is at it already: it removes what ended by itself.
+            // The engine is already removing it: containers that end are removed
+            // automatically.
             Err(Error::DockerResponseServerError { status_code: 409, .. }) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -1,5 +1,4 @@
-//! What containers are made of: images of an engine, of a registry, of a root
-//! file system or of a Dockerfile.
+//! Images of containers: from an engine, a registry, a root file system or a Dockerfile.
 
 use std::path::Path;
 
@@ -9,22 +8,21 @@ use bollard::models::ImageSummary;
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
 };
-use fixfly_runtime::{SandboxError, SandboxSpec};
+use fixfly_runtime::{SandboxError, SandboxSpec, hex, sha256};
 use futures::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
 use super::engine::{self, Patience};
 
-/// What images made here are called, before the hash of what they were made of.
+/// The name of images made here, before the hash of their inputs.
 const REPOSITORY: &str = "fixfly/python:";
-/// The label that says which Debian packages are in an image.
+/// The label that lists an image's Debian packages.
 const PACKAGES: &str = "dev.fixfly.packages";
 const PIECE: usize = 1 << 20;
 
-/// The image for `spec`: its own, or the one that `FIXFLY_DOCKER_IMAGE` names,
-/// either pulled where the engine lacks it; else the newest made here that has
-/// the packages asked for.
+/// The image for `spec`: its own or that of `FIXFLY_DOCKER_IMAGE`, pulled if the engine
+/// lacks it; otherwise the newest image made here that has the requested packages.
 pub(super) async fn choose(
     docker: &Docker,
     patience: Patience,
@@ -43,11 +41,11 @@ pub(super) async fn choose(
     })
 }
 
-/// What keeps the engine from `spec`'s containers that an image made here would
-/// mend, in words; nothing where there is one, or one is named.
+/// Returns what the engine lacks for `spec`'s containers, if building an image here would
+/// fix it. `None` if there is an image, or if one is named.
 ///
 /// # Errors
-/// [`SandboxError::Open`] where no engine answers.
+/// [`SandboxError::Open`] if no engine answers.
 pub async fn lacks(spec: &SandboxSpec) -> Result<Option<String>, SandboxError> {
     if named(spec).is_some() {
         return Ok(None);
@@ -61,7 +59,7 @@ fn named(spec: &SandboxSpec) -> Option<String> {
     spec.image.clone().or_else(|| std::env::var("FIXFLY_DOCKER_IMAGE").ok())
 }
 
-/// The newest image made here that has the packages asked for, or what is lacking.
+/// The newest image made here that has the requested packages, or what is missing.
 async fn made(
     docker: &Docker,
     patience: Patience,
@@ -89,15 +87,15 @@ fn tag(image: &ImageSummary) -> Option<&str> {
     image.repo_tags.iter().map(String::as_str).find(|tag| tag.starts_with(REPOSITORY))
 }
 
-/// Those of the packages that an image is not known to have. One that does not
-/// say what it has is its maker's affair.
+/// The packages that an image lacks according to its label. An image without a label is
+/// assumed to have all of them.
 fn lacking<'a>(image: &ImageSummary, packages: &'a [String]) -> Vec<&'a str> {
     let Some(has) = image.labels.get(PACKAGES) else { return Vec::new() };
     let missing = packages.iter().filter(|name| !has.split(' ').any(|one| one == *name));
     missing.map(String::as_str).collect()
 }
 
-/// Sees to it that the engine has an image.
+/// Makes sure that the engine has an image.
 pub(super) async fn pulled(docker: &Docker, patience: Patience, name: &str) -> Result<(), String> {
     match patience.ask(|| docker.inspect_image(name)).await {
         Ok(_) => return Ok(()),
@@ -114,11 +112,11 @@ pub(super) async fn pulled(docker: &Docker, patience: Patience, name: &str) -> R
     })
 }
 
-/// Makes an image of a tarball, raw or gzip, unless there is one of these
-/// bytes already; gives its name. `packages` are those known to be in it.
+/// Makes an image of a tarball, raw or gzip, unless there is one of the same bytes. Returns
+/// its name. `packages` are those that it is known to contain.
 ///
 /// # Errors
-/// [`SandboxError::Open`] where the file or the engine fails.
+/// [`SandboxError::Open`] if the file or the engine fails.
 pub async fn import(rootfs: &Path, packages: &[String]) -> Result<String, SandboxError> {
     let failed = |why: String| SandboxError::Open(format!("{}: {why}", rootfs.display()));
     let docker = engine::connect(None, Patience::default()).await?;
@@ -140,16 +138,16 @@ pub async fn import(rootfs: &Path, packages: &[String]) -> Result<String, Sandbo
     Ok(name)
 }
 
-/// Makes an image of a Dockerfile and the folder it is in, unless there is one
-/// of these bytes already; gives its name.
+/// Makes an image of a Dockerfile and its folder, unless there is one of the same bytes.
+/// Returns its name.
 ///
 /// # Errors
-/// [`SandboxError::Open`] where the file, a step or the engine fails.
+/// [`SandboxError::Open`] if the file, a step or the engine fails.
 pub async fn build(dockerfile: &Path) -> Result<String, SandboxError> {
     let failed = |why: String| SandboxError::Open(format!("{}: {why}", dockerfile.display()));
     let docker = engine::connect(None, Patience::default()).await?;
     let (context, file) = context(dockerfile).map_err(|why| failed(why.to_string()))?;
-    let hash = hex(Sha256::digest(&context));
+    let hash = sha256(&context);
     let name = format!("{REPOSITORY}{}", &hash[..16]);
     if docker.inspect_image(&name).await.is_ok() {
         return Ok(name);
@@ -169,8 +167,8 @@ pub async fn build(dockerfile: &Path) -> Result<String, SandboxError> {
     Ok(name)
 }
 
-/// The folder of a Dockerfile as a tarball, the same for the same files, and
-/// the file's name in it.
+/// The folder of a Dockerfile as a tarball, which is the same for the same files, and the
+/// Dockerfile's name in it.
 fn context(dockerfile: &Path) -> std::io::Result<(Vec<u8>, String)> {
     let whole = dockerfile.canonicalize()?;
     let (Some(folder), Some(file)) = (whole.parent(), whole.file_name()) else {
@@ -190,7 +188,7 @@ fn context(dockerfile: &Path) -> std::io::Result<(Vec<u8>, String)> {
     Ok((tar.into_inner()?, file.to_string_lossy().into_owned()))
 }
 
-/// A file, piece by piece.
+/// Reads a file in pieces.
 pub(super) async fn pieces(
     path: &Path,
 ) -> std::io::Result<impl Stream<Item = std::io::Result<Vec<u8>>> + Send + use<>> {
@@ -213,8 +211,4 @@ async fn hash(path: &Path) -> std::io::Result<String> {
         }
     }
     Ok(hex(hasher.finalize()))
-}
-
-fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The conversation with a container's agent: many runs over one stream.
+//! The connection to a container's agent: many runs over one stream.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use serde_json::Value;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// The longest frame; what answers is not trusted with fixfly's memory.
+/// Maximum length of a frame, so that the agent cannot fill fixfly's memory.
 const LONGEST: usize = 1 << 20;
 const HEAD: usize = 9;
 
-/// What a run says.
+/// An event of a run.
 pub(super) enum Event {
     Out(Vec<u8>),
     Err(Vec<u8>),
@@ -28,7 +28,7 @@ pub(super) enum Event {
 /// How a run ended.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct End {
-    /// As `wait` gives it; absent where it was killed.
+    /// The status from `wait`; absent if the program was killed.
     #[serde(default)]
     status: Option<i32>,
     /// Why it did not start.
@@ -41,7 +41,7 @@ pub(super) struct End {
 }
 
 impl End {
-    /// How the program ended, if by itself.
+    /// How the program ended, unless it was killed.
     pub(super) fn status(&self) -> Option<Status> {
         self.status.map(|raw| match raw & 0x7f {
             0 => Status::Exited((raw >> 8) & 0xff),
@@ -50,30 +50,31 @@ impl End {
     }
 }
 
-/// Who listens, by run; nobody can where the container is gone.
-type Ears = Mutex<Option<HashMap<u32, mpsc::UnboundedSender<Event>>>>;
+/// The receivers of events, by run; `None` once the container has ended.
+type Listeners = Mutex<Option<HashMap<u32, mpsc::UnboundedSender<Event>>>>;
 
-/// One end of the conversation.
+/// Our end of the connection.
 pub(super) struct Link {
-    say: mpsc::UnboundedSender<Vec<u8>>,
-    ears: Arc<Ears>,
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    listeners: Arc<Listeners>,
     next: AtomicU32,
     last_words: Arc<Mutex<String>>,
 }
 
 impl Link {
-    /// A conversation over an attached container; ready once the agent is.
+    /// Opens a connection over an attached container. The returned run gets an event when
+    /// the agent is ready.
     pub(super) fn new(attached: AttachContainerResults) -> (Link, Run) {
-        let (say, said) = mpsc::unbounded_channel();
-        let (ears, last_words) = (Arc::new(Mutex::new(Some(HashMap::new()))), Arc::default());
-        let link = Link { say, ears, next: AtomicU32::new(1), last_words };
-        // The agent's greeting comes as run 0.
-        let greeting = link.ear(0);
-        tokio::spawn(speak(attached.input, said));
-        let (ears, words) = (Arc::clone(&link.ears), Arc::clone(&link.last_words));
+        let (frames, queue) = mpsc::unbounded_channel();
+        let (listeners, last_words) = (Arc::new(Mutex::new(Some(HashMap::new()))), Arc::default());
+        let link = Link { frames, listeners, next: AtomicU32::new(1), last_words };
+        // The agent's greeting has the run number 0.
+        let greeting = link.listener(0);
+        tokio::spawn(write_frames(attached.input, queue));
+        let (listeners, words) = (Arc::clone(&link.listeners), Arc::clone(&link.last_words));
         tokio::spawn(async move {
             let mut output = attached.output;
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             while let Some(Ok(piece)) = output.next().await {
                 match piece {
                     LogOutput::StdErr { message } => {
@@ -82,93 +83,94 @@ impl Link {
                         words.push_str(String::from_utf8_lossy(&message).trim());
                     }
                     piece => {
-                        heard.extend_from_slice(&piece.into_bytes());
-                        if !deliver(&mut heard, &ears) {
+                        received.extend_from_slice(&piece.into_bytes());
+                        if !deliver(&mut received, &listeners) {
                             break;
                         }
                     }
                 }
             }
-            lock(&ears).take();
+            lock(&listeners).take();
         });
         (link, greeting)
     }
 
-    fn ear(&self, number: u32) -> Run {
-        let (tell, events) = mpsc::unbounded_channel();
-        // Where the container is gone the run hears that at once.
-        if let Some(ears) = &mut *lock(&self.ears) {
-            ears.insert(number, tell);
+    fn listener(&self, number: u32) -> Run {
+        let (sender, events) = mpsc::unbounded_channel();
+        // If the container has ended, the run gets no listener, and `next` returns `None`
+        // at once.
+        if let Some(listeners) = &mut *lock(&self.listeners) {
+            listeners.insert(number, sender);
         }
-        let (say, ears) = (self.say.clone(), Arc::clone(&self.ears));
-        Run { number, events, say, ears, windowed: false }
+        let (frames, listeners) = (self.frames.clone(), Arc::clone(&self.listeners));
+        Run { number, events, frames, listeners, windowed: false }
     }
 
     /// Starts a run.
     pub(super) fn start(&self, asked: &Value) -> Run {
-        let mut run = self.ear(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut run = self.listener(self.next.fetch_add(1, Ordering::Relaxed));
         run.windowed = asked["window"].is_u64();
-        run.say(b'S', asked.to_string().as_bytes());
+        run.send(b'S', asked.to_string().as_bytes());
         run
     }
 
     /// Ends the agent, and with it the container.
     pub(super) fn end(&self) {
-        let _ = self.say.send([&[0; 4][..], b"Q", &[0; 4]].concat());
+        let _ = self.frames.send([&[0; 4][..], b"Q", &[0; 4]].concat());
     }
 
-    /// What the agent complained of last.
+    /// The agent's last message on stderr.
     pub(super) fn last_words(&self) -> String {
         lock(&self.last_words).clone()
     }
 }
 
-/// A started program. Dropping it kills it and all it started.
+/// A started program. Dropping it kills the program and all its children.
 pub(super) struct Run {
     number: u32,
     events: mpsc::UnboundedReceiver<Event>,
-    say: mpsc::UnboundedSender<Vec<u8>>,
-    ears: Arc<Ears>,
-    /// Whether the agent waits for what was said to be heard.
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    listeners: Arc<Listeners>,
+    /// Whether the agent waits for acknowledgements of output.
     windowed: bool,
 }
 
 impl Run {
-    fn say(&self, letter: u8, body: &[u8]) {
+    fn send(&self, letter: u8, body: &[u8]) {
         let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let head = [&self.number.to_be_bytes()[..], &[letter], &size.to_be_bytes()].concat();
-        // Where nobody listens any more the run has ended, as its events say.
-        let _ = self.say.send([&head, body].concat());
+        // If the queue is closed, the run has ended, and its events show this.
+        let _ = self.frames.send([&head, body].concat());
     }
 
-    /// Gives it this to read.
+    /// Sends input.
     pub(super) fn feed(&self, input: &[u8]) {
         for piece in input.chunks(LONGEST) {
-            self.say(b'I', piece);
+            self.send(b'I', piece);
         }
     }
 
-    /// It has nothing more to read.
+    /// Closes the input.
     pub(super) fn end_input(&self) {
-        self.say(b'E', &[]);
+        self.send(b'E', &[]);
     }
 
-    /// Kills it and all it started; its end is still told.
+    /// Kills the program and all its children. The end event still arrives.
     pub(super) fn kill(&self) {
-        self.say(b'K', &[]);
+        self.send(b'K', &[]);
     }
 
-    /// What comes next; nothing where the container is gone.
+    /// The next event; `None` once the container has ended.
     pub(super) async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
         if let (true, Some(Event::Out(piece))) = (self.windowed, &event) {
-            let heard = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-            self.say(b'A', &heard.to_be_bytes());
+            let received = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            self.send(b'A', &received.to_be_bytes());
         }
         event
     }
 
-    /// Waits for a sign of life; none where the container ended first.
+    /// Waits for the first event.
     pub(super) async fn greeted(&mut self, patience: Duration) -> Result<(), &'static str> {
         match tokio::time::timeout(patience, self.next()).await {
             Ok(Some(_)) => Ok(()),
@@ -180,18 +182,18 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if let Some(ears) = &mut *lock(&self.ears) {
-            ears.remove(&self.number);
+        if let Some(listeners) = &mut *lock(&self.listeners) {
+            listeners.remove(&self.number);
         }
         self.kill();
     }
 }
 
-async fn speak(
+async fn write_frames(
     mut input: Pin<Box<dyn AsyncWrite + Send>>,
-    mut said: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
 ) {
-    while let Some(frame) = said.recv().await {
+    while let Some(frame) = queue.recv().await {
         if input.write_all(&frame).await.is_err() || input.flush().await.is_err() {
             return;
         }
@@ -199,10 +201,10 @@ async fn speak(
     let _ = input.shutdown().await;
 }
 
-/// Hands whole frames to whom they are for; false where it is no frame.
-fn deliver(heard: &mut Vec<u8>, ears: &Ears) -> bool {
+/// Delivers complete frames to their listeners. Returns false if the data is not a frame.
+fn deliver(received: &mut Vec<u8>, listeners: &Listeners) -> bool {
     let mut at = 0;
-    while let Some((head, rest)) = heard[at..].split_first_chunk::<HEAD>() {
+    while let Some((head, rest)) = received[at..].split_first_chunk::<HEAD>() {
         let number = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
         let size = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) as usize;
         if size > LONGEST {
@@ -214,12 +216,14 @@ fn deliver(heard: &mut Vec<u8>, ears: &Ears) -> bool {
             b'X' => Event::End(serde_json::from_slice(body).unwrap_or_default()),
             _ => Event::Out(body.to_vec()),
         };
-        if let Some(ear) = lock(ears).as_ref().and_then(|ears| ears.get(&number)) {
-            let _ = ear.send(event);
+        if let Some(listener) =
+            lock(listeners).as_ref().and_then(|listeners| listeners.get(&number))
+        {
+            let _ = listener.send(event);
         }
         at += HEAD + size;
     }
-    heard.drain(..at);
+    received.drain(..at);
     true
 }
 

@@ -1,11 +1,11 @@
-//! What a container's programs may ask of the kernel, as Docker reads it.
+//! The seccomp profile of containers, in Docker's format.
 
 use serde_json::{Value, json};
 
 use crate::syscalls;
 
-/// Docker's own profile refuses namespaces and mounts too, with which the test
-/// server holds each candidate, so it cannot be used.
+/// Docker's own profile cannot be used: it refuses namespaces and mounts, which the test
+/// server needs to isolate candidates.
 pub(super) fn profile() -> Value {
     let refused = |names: Vec<&str>, args: Value| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "args": args });
     let calls = refused(syscalls::refused_names().collect(), json!([]));

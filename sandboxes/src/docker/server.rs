@@ -1,4 +1,4 @@
-//! Long-lived programs that are asked in lines.
+//! Long-lived programs that answer lines with lines.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use fixfly_runtime::{Process, SandboxError, Status};
 
 use super::link::{End, Event, Run};
 
-/// Bytes of standard error kept for the sentence of an error.
+/// Bytes of stderr that are kept for error messages.
 const TAIL: usize = 4096;
-/// The longest answer; what answers is not trusted with fixfly's memory.
+/// Maximum length of an answer, so that the program cannot fill fixfly's memory.
 const LONGEST_LINE: usize = 64 << 20;
 
-/// A program that is asked in lines.
+/// A program that answers lines with lines.
 pub(super) struct Server {
     name: String,
     talk: tokio::sync::Mutex<Option<Talk>>,
@@ -35,12 +35,12 @@ impl Server {
         Server { name: name.to_owned(), talk: tokio::sync::Mutex::new(Some(talk)) }
     }
 
-    /// Whether it can be asked. One that answers just now can.
+    /// Whether it can take requests. A program that is busy with an answer can.
     pub(super) fn lives(&self) -> bool {
         self.talk.try_lock().map_or(true, |talk| talk.is_some())
     }
 
-    /// Ends it and all it started.
+    /// Ends the program and all its children.
     pub(super) async fn end(&self) {
         self.talk.lock().await.take();
     }
@@ -57,8 +57,8 @@ impl Process for Server {
             return Err(self.error("was asked more than one line".into()));
         }
         let mut place = self.talk.lock().await;
-        // Taken out: should the caller stop waiting, the program ends, for its
-        // answer would be taken for that to the next question.
+        // Take the connection out: if the caller stops waiting, the program ends. Otherwise
+        // its answer would be taken for the answer to the next request.
         let mut talk =
             place.take().ok_or_else(|| self.error("ended: before this question".into()))?;
         talk.run.feed(format!("{line}\n").as_bytes());
@@ -115,7 +115,7 @@ impl Talk {
         }
     }
 
-    /// What it says until it is gone.
+    /// Reads until the program has ended.
     async fn rest(&mut self) -> Option<End> {
         let gone = async {
             loop {

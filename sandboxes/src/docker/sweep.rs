@@ -1,4 +1,4 @@
-//! Removes what dead runs left.
+//! Removes what dead runs left behind.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,14 +13,13 @@ use super::container::{MACHINE, OWNER};
 use super::engine::{self, Patience};
 use crate::lease::{lives, machine};
 
-/// How long the removal of a volume may take.
+/// Time limit for the removal of a volume.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// Removes the containers and volumes of this machine's runs that are dead;
-/// says how many there were.
+/// Removes the containers and volumes of this machine's dead runs. Returns their number.
 ///
 /// # Errors
-/// [`SandboxError::Open`] where the engine fails.
+/// [`SandboxError::Open`] if the engine fails.
 pub async fn sweep() -> Result<usize, SandboxError> {
     let patience = Patience::default();
     sweep_with(&engine::connect(None, patience).await?, patience).await
@@ -49,7 +48,7 @@ pub(super) async fn sweep_with(docker: &Docker, patience: Patience) -> Result<us
             let once = Patience { tries: 1, call: patience.call.min(AT_MOST), ..patience };
             match once.ask(|| docker.remove_volume(&volume.name, Some(force.clone()))).await {
                 Ok(()) => removed += 1,
-                // An engine may be at work on it; a later sweep is not.
+                // The engine may be using it; a later sweep removes it.
                 Err(why) => tracing::warn!("the volume {} remains for now: {why}", volume.name),
             }
         }

@@ -1,6 +1,6 @@
-//! Folders of this machine for an engine on another: each is copied once for
-//! a process, into a volume that containers see read-only. What a process
-//! leaves the sweep removes.
+//! Copies of this machine's folders for an engine on another machine. Each folder is copied
+//! once per process, into a volume that containers mount read-only. The sweep removes the
+//! volumes of dead processes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ use super::engine::{self, Patience};
 use super::image;
 use crate::lease;
 
-/// Where a volume is while it is filled.
+/// The mount point of a volume while it is filled.
 const PLACE: &str = "/tree";
-/// How long a copy may take.
+/// Time limit of a copy.
 const UPLOAD: Duration = Duration::from_secs(1800);
 
 /// The volumes of one host.
@@ -38,7 +38,7 @@ impl Trees {
         Trees { run: run.to_owned(), volumes: Mutex::default() }
     }
 
-    /// The volume that holds a copy of this folder.
+    /// The volume with a copy of this folder.
     pub(super) async fn volume(
         &self,
         docker: &Docker,
@@ -78,20 +78,20 @@ async fn fill(
     name: &str,
     labels: HashMap<String, String>,
 ) -> Result<(), String> {
-    let said = |why: bollard::errors::Error| why.to_string();
+    let message = |why: bollard::errors::Error| why.to_string();
     let volume = VolumeCreateRequest {
         name: Some(name.to_owned()),
         labels: Some(labels.clone()),
         ..VolumeCreateRequest::default()
     };
-    patience.ask(|| docker.create_volume(volume.clone())).await.map_err(said)?;
+    patience.ask(|| docker.create_volume(volume.clone())).await.map_err(message)?;
     let shown = Mount {
         typ: Some(MountType::VOLUME),
         source: Some(name.to_owned()),
         target: Some(PLACE.to_owned()),
         ..Mount::default()
     };
-    // Never started: an engine writes into what it does not run, too.
+    // This container is never started; an engine can also write into a stopped one.
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: Some(vec!["true".to_owned()]),
@@ -104,11 +104,11 @@ async fn fill(
     patience
         .ask(|| docker.create_container(Some(named.clone()), body.clone()))
         .await
-        .map_err(said)?;
+        .map_err(message)?;
     let sent = send(docker, from, name).await;
     let removed = engine::remove(docker, patience, name).await;
     sent?;
-    removed.map_err(said)
+    removed.map_err(message)
 }
 
 async fn send(docker: &Docker, from: &Path, container: &str) -> Result<(), String> {
@@ -128,7 +128,7 @@ async fn upload(docker: &Docker, container: &str, packed: &Path) -> Result<(), S
     let options = UploadToContainerOptionsBuilder::default().path(PLACE).build();
     let pieces = image::pieces(packed).await.map_err(|why| why.to_string())?;
     let body = bollard::body_try_stream(pieces.map_ok(Into::into).boxed());
-    // A whole environment takes longer than a call may.
+    // Copying a whole environment takes longer than the usual timeout.
     let docker = docker.clone().with_timeout(UPLOAD);
     let sent = docker.upload_to_container(container, Some(options), body).await;
     sent.map_err(|why| why.to_string())

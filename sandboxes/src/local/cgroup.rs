@@ -1,5 +1,5 @@
-//! Control groups: memory and process limits of a whole sandbox, where this
-//! machine lets fixfly make groups.
+//! Control groups: limits on the memory and processes of a whole sandbox, if fixfly may
+//! make groups on this machine.
 
 use std::fs;
 use std::io;
@@ -13,16 +13,16 @@ use nix::unistd::Pid;
 
 use crate::lease;
 
-/// The folders in which groups can be made.
+/// The folders in which fixfly can make groups.
 pub(super) enum Hierarchy {
     /// Both controllers in one tree.
     Unified(PathBuf),
-    /// A tree for each.
+    /// One tree for each controller.
     Split { memory: Option<PathBuf>, pids: Option<PathBuf> },
 }
 
 impl Hierarchy {
-    /// What this process may use.
+    /// Finds the groups that this process may use.
     pub(super) fn find() -> Hierarchy {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -44,7 +44,7 @@ impl Hierarchy {
         }
     }
 
-    /// One phrase for `isolation`.
+    /// A phrase for `isolation`.
     pub(super) fn describe(&self) -> &'static str {
         match self {
             Hierarchy::Unified(_) => "cgroup v2 (memory, pids)",
@@ -55,7 +55,7 @@ impl Hierarchy {
         }
     }
 
-    /// A group for that run with these limits.
+    /// Makes a group with these limits.
     pub(super) fn group(&self, run: &str, limits: &Limits) -> io::Result<Group> {
         let name = lease::fresh_of(run);
         let memory = (limits.memory_mb << 20).to_string();
@@ -72,7 +72,7 @@ impl Hierarchy {
                 if let Some(within) = within {
                     let at = group.add(within.join(&name))?;
                     fs::write(at.join("memory.limit_in_bytes"), &memory)?;
-                    // Absent where the kernel does not account swap.
+                    // The file is absent if the kernel does not account for swap.
                     let _ = fs::write(at.join("memory.memsw.limit_in_bytes"), &memory);
                     let _ = fs::write(at.join("memory.swappiness"), "0");
                 }
@@ -85,7 +85,7 @@ impl Hierarchy {
         Ok(group)
     }
 
-    /// What limits the memory of a whole sandbox.
+    /// The mechanism that limits a whole sandbox's memory, if there is one.
     pub(super) fn limits_memory(&self) -> Option<&'static str> {
         match self {
             Hierarchy::Unified(_) => Some("cgroup v2"),
@@ -93,18 +93,18 @@ impl Hierarchy {
         }
     }
 
-    /// What limits the processes of a whole sandbox.
+    /// The mechanism that limits a whole sandbox's processes.
     pub(super) fn limits_processes(&self) -> &'static str {
         match self {
             Hierarchy::Unified(_) => "cgroup v2",
             Hierarchy::Split { pids: Some(_), .. } => "cgroup v1",
-            // Counted for the user of one user namespace.
+            // This rlimit counts per user of one user namespace.
             Hierarchy::Split { pids: None, .. } => "rlimit",
         }
     }
 
-    /// Removes the groups that dead runs left, and kills what is still in
-    /// them; says how many there were.
+    /// Removes the groups of dead runs and kills what is still in them. Returns their
+    /// number.
     pub(super) fn sweep(&self) -> usize {
         let folders: Vec<&PathBuf> = match self {
             Hierarchy::Unified(at) => vec![at],
@@ -120,7 +120,7 @@ impl Hierarchy {
     }
 }
 
-/// Kills what is in a group, and removes it.
+/// Kills the processes of a group and removes it.
 fn empty(group: &Path) -> io::Result<()> {
     for pid in fs::read_to_string(group.join("cgroup.procs"))?.lines() {
         if let Ok(pid @ 1..) = pid.parse() {
@@ -130,7 +130,7 @@ fn empty(group: &Path) -> io::Result<()> {
     remove_when_empty(group)
 }
 
-/// One sandbox's group; dropping removes it where it is empty.
+/// One sandbox's group; dropping it removes the group if it is empty.
 #[derive(Default)]
 pub(super) struct Group {
     folders: Vec<PathBuf>,
@@ -141,8 +141,8 @@ impl Group {
     fn add(&mut self, at: PathBuf) -> io::Result<PathBuf> {
         fs::create_dir(&at)?;
         self.folders.push(at.clone());
-        // Where there is a door for threads, a process of one thread comes in
-        // by it without a wait for the whole machine, often ten milliseconds.
+        // A process with one thread can enter through `tasks`. That avoids a wait for the
+        // whole machine, which often takes ten milliseconds.
         let door = ["tasks", "cgroup.procs"].map(|name| at.join(name));
         let door = door.iter().find(|door| door.exists()).unwrap_or(&door[1]);
         let door = fs::OpenOptions::new().write(true).open(door)?;
@@ -150,12 +150,12 @@ impl Group {
         Ok(at)
     }
 
-    /// Where a process writes `0` to come in.
+    /// The files in which a process writes `0` to enter the group.
     pub(super) fn doors(&self) -> Vec<Arc<fs::File>> {
         self.doors.clone()
     }
 
-    /// Removes it, waiting a little for its last processes.
+    /// Removes the group; waits a little for its last processes.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         self.doors.clear();
         while let Some(folder) = self.folders.last() {
@@ -188,7 +188,7 @@ fn remove_when_empty(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the hierarchy of that kind and controller is mounted.
+/// The mount point of a hierarchy, by kind and controller.
 fn mount_of(mounts: &str, kind: &str, controller: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -198,7 +198,7 @@ fn mount_of(mounts: &str, kind: &str, controller: &str) -> Option<PathBuf> {
     })
 }
 
-/// This process' group of that controller, relative to its mount.
+/// This process's group of that controller, relative to its mount.
 fn own_group<'a>(own: &'a str, controller: &str) -> &'a str {
     let group = own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -208,14 +208,14 @@ fn own_group<'a>(own: &'a str, controller: &str) -> &'a str {
     group.unwrap_or_default().trim_start_matches('/')
 }
 
-/// Whether groups made there can limit memory and processes.
+/// Whether groups made in this folder can limit memory and processes.
 fn serves(at: &Path) -> bool {
     let probe = at.join(lease::fresh());
     if fs::create_dir(&probe).is_err() {
         return false;
     }
     let has_limits = || ["memory.max", "pids.max"].iter().all(|file| probe.join(file).exists());
-    // Refused where processes live in the group itself.
+    // The kernel refuses this if processes are in the group itself.
     let serves = has_limits()
         || (fs::write(at.join("cgroup.subtree_control"), "+memory +pids").is_ok() && has_limits());
     let _ = fs::remove_dir(&probe);

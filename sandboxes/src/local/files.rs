@@ -1,4 +1,5 @@
-//! Reading and writing a sandbox's files from outside, as whoever runs inside.
+//! Reads and writes a sandbox's files from outside, with the identity of the programs
+//! inside.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,10 +15,10 @@ use super::kernel::open_in;
 use super::recipe::{NOBODY, Opener};
 use super::world::World;
 
-/// The bytes of the file at `path`.
+/// Reads the file at `path`.
 pub(super) fn read(world: &World, path: &str) -> io::Result<Vec<u8>> {
     let _guise = Guise::of(world.opener());
-    // Looked at before it is opened: opening a device or a pipe may act.
+    // Check the type before opening: opening a device or a pipe may have effects.
     let place = open_in(world.root(), path, libc::O_PATH, 0)?;
     regular(&File::from(place.try_clone()?))?;
     let mut bytes = Vec::new();
@@ -25,7 +26,7 @@ pub(super) fn read(world: &World, path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes the file at `path`, making its folders.
+/// Writes the file at `path` and makes its folders.
 pub(super) fn write(world: &World, path: &str, bytes: &[u8]) -> io::Result<()> {
     let _guise = Guise::of(world.opener());
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -72,14 +73,14 @@ fn regular(file: &File) -> io::Result<()> {
     }
 }
 
-/// The identity of whoever runs inside, on this thread, while it lives.
+/// Gives this thread the identity of the programs inside while it lives.
 struct Guise {
     was: Option<(u32, u32)>,
 }
 
 impl Guise {
     fn of(opener: Opener) -> Guise {
-        // SAFETY: these calls concern the calling thread alone.
+        // SAFETY: these calls affect only the calling thread.
         let was = (opener == Opener::Root).then(|| unsafe {
             let gid = libc::setfsgid(NOBODY) as u32;
             (libc::setfsuid(NOBODY) as u32, gid)
@@ -100,7 +101,7 @@ impl Drop for Guise {
     }
 }
 
-/// Bytes the files below `folder` fill, in whole pages, with one for each.
+/// Bytes that the files below `folder` take, in whole pages, plus one page for each file.
 pub(crate) fn size(folder: &Path) -> io::Result<u64> {
     let mut total = 0;
     for entry in folder.read_dir()? {
@@ -114,8 +115,8 @@ pub(crate) fn size(folder: &Path) -> io::Result<u64> {
     Ok(total)
 }
 
-/// Copies what `from` holds into the folder `to` of a world in which nothing
-/// runs yet, and gives it to whoever will.
+/// Copies the contents of `from` into the folder `to` of a world in which nothing runs yet,
+/// and gives them to the user of its programs.
 pub(super) fn copy(world: &World, from: &Path, to: &str) -> io::Result<()> {
     let root = format!("/proc/self/fd/{}", world.root().as_raw_fd());
     let owner = (world.opener() == Opener::Root).then_some(NOBODY);

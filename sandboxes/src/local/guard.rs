@@ -1,5 +1,5 @@
-//! What a program may ask of the kernel: a seccomp filter, and a Landlock
-//! domain of its own, where the kernel has them.
+//! Restricts what a program may ask of the kernel: by a seccomp filter and a Landlock
+//! domain, if the kernel has them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// What this kernel gives.
+    /// Finds out what this kernel supports.
     pub(super) fn new() -> Guard {
         let filter = filters().then(|| filter().ok()).flatten();
         Guard { filter, domain: domain() }
@@ -34,7 +34,7 @@ impl Guard {
         self.domain.is_some()
     }
 
-    /// One phrase for `isolation`.
+    /// A phrase for `isolation`.
     pub(super) fn describe(&self) -> &'static str {
         match (self.has_filter(), self.has_domain()) {
             (true, true) => "seccomp, landlock (signals, sockets)",
@@ -44,8 +44,7 @@ impl Guard {
         }
     }
 
-    /// Holds this freshly forked process and all it will start. Makes system
-    /// calls alone.
+    /// Restricts this freshly forked process and all its children. Makes only system calls.
     pub(super) fn put_on(&self) -> io::Result<()> {
         if let Some(domain) = &self.domain {
             let domain = domain.try_clone()?;
@@ -58,10 +57,10 @@ impl Guard {
     }
 }
 
-/// Whether the kernel filters system calls: it then looks for the filter.
+/// Whether the kernel supports seccomp filters: it then tries to read the filter.
 fn filters() -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();
-    // SAFETY: the kernel refuses to read from nowhere.
+    // SAFETY: the kernel refuses to read from a null pointer.
     let set =
         unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER as u64, nothing) };
     set == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
@@ -86,15 +85,15 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     filter.try_into()
 }
 
-/// A program of 32-bit pointers has other numbers for the same calls, and for
-/// some of them numbers of their own.
+/// The numbers of system calls for x32 programs (32-bit pointers): other numbers for the
+/// same calls, and own numbers for some.
 #[cfg(target_arch = "x86_64")]
 fn numbers() -> impl Iterator<Item = i64> {
     const X32: i64 = 1 << 30;
     // ptrace, kexec_load, move_pages, process_vm_readv, process_vm_writev.
     const OWN: [i64; 5] = [521, 528, 533, 539, 540];
     let refused = syscalls::refused().flat_map(|(_, number)| [number, number | X32]);
-    // Else every socket could be had by that number.
+    // Otherwise the x32 number would allow every kind of socket.
     refused.chain(OWN.map(|number| number | X32)).chain([libc::SYS_socket | X32])
 }
 
@@ -103,9 +102,9 @@ fn numbers() -> impl Iterator<Item = i64> {
     syscalls::refused().map(|(_, number)| number)
 }
 
-/// A domain that no signal leaves, nor a connection to a socket without a
-/// file. Rules for files would forbid mounts, with which the test server holds
-/// candidates; it puts such rules on each candidate itself.
+/// A domain that no signal and no connection to an abstract socket can leave. Rules for
+/// files would forbid mounts, which the test server needs to isolate candidates; it applies
+/// such rules to each candidate itself.
 fn domain() -> Option<RulesetCreated> {
     let scopes = Scope::from_all(ABI::V6);
     let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);

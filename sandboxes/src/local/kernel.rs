@@ -1,5 +1,5 @@
-//! The system calls that `nix` does not wrap. None allocates, so that all may
-//! be made between fork and exec.
+//! System calls that `nix` does not wrap. None of them allocates, so all may be made
+//! between fork and exec.
 
 use std::ffi::CStr;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_long, c_uint};
 use nix::{NixPath, Result};
 
-/// What a mount inside may not do.
+/// What a mount may forbid.
 pub(super) mod forbid {
     use nix::libc;
 
@@ -19,20 +19,20 @@ pub(super) mod forbid {
     pub(in super::super) const PROGRAMS: u64 = libc::MOUNT_ATTR_NOEXEC;
 }
 
-/// A detached copy of the mounts at `path` and below.
+/// Makes a detached copy of the mounts at `path` and below.
 pub(super) fn clone_mounts(path: &CStr) -> Result<RawFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint | libc::AT_RECURSIVE as c_uint;
     // SAFETY: `path` is a C string; the kernel keeps no pointer.
     checked(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
-/// Forbids things to a mount, and with `below` to all below it.
+/// Sets restrictions on a mount, and with `below` on all mounts below it.
 pub(super) fn restrict(mount: RawFd, forbidden: u64, below: bool) -> Result<()> {
     // SAFETY: zero is a valid `mount_attr`.
     let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
     attr.attr_set = forbidden;
     let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the pointers live through the call and the size is theirs.
+    // SAFETY: the pointers are valid during the call, and the sizes are theirs.
     checked(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -46,7 +46,7 @@ pub(super) fn restrict(mount: RawFd, forbidden: u64, below: bool) -> Result<()> 
     .map(drop)
 }
 
-/// Shows a detached mount at a path.
+/// Attaches a detached mount at a path.
 pub(super) fn attach(mount: RawFd, at: &CStr) -> Result<()> {
     // SAFETY: both paths are C strings; the kernel keeps no pointer.
     checked(unsafe {
@@ -62,7 +62,7 @@ pub(super) fn attach(mount: RawFd, at: &CStr) -> Result<()> {
     .map(drop)
 }
 
-/// Closes every descriptor but these, which must ascend.
+/// Closes every descriptor except `kept`, which must be in ascending order.
 pub(super) fn close_all_but(kept: &[RawFd]) {
     let mut from: c_uint = 0;
     for fd in kept.iter().map(|&fd| fd as c_uint) {
@@ -75,12 +75,12 @@ pub(super) fn close_all_but(kept: &[RawFd]) {
 }
 
 fn close_range(first: c_uint, last: c_uint) {
-    // SAFETY: the caller owns this process' descriptors: it was just forked.
+    // SAFETY: this process was just forked, so the caller owns its descriptors.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0 as c_uint) };
 }
 
-/// Opens `path` as a process whose root is `root` would: no symbolic link and
-/// no `..` leads out.
+/// Opens `path` as a process with the root `root` would: no symbolic link and no `..` leads
+/// out.
 pub(super) fn open_in(root: BorrowedFd, path: &str, flags: i32, mode: u32) -> Result<OwnedFd> {
     // SAFETY: zero is a valid `open_how`.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
@@ -88,7 +88,7 @@ pub(super) fn open_in(root: BorrowedFd, path: &str, flags: i32, mode: u32) -> Re
     how.mode = u64::from(mode);
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     let fd = path.with_nix_path(|path| {
-        // SAFETY: the pointers live through the call and the size is theirs.
+        // SAFETY: the pointers are valid during the call, and the sizes are theirs.
         checked(unsafe {
             libc::syscall(
                 libc::SYS_openat2,
@@ -99,7 +99,7 @@ pub(super) fn open_in(root: BorrowedFd, path: &str, flags: i32, mode: u32) -> Re
             )
         })
     })??;
-    // SAFETY: just opened, owned by nobody else.
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -120,8 +120,8 @@ pub(super) fn raise_loopback() -> Result<()> {
     }
 }
 
-/// Makes an ordinary process of a freshly forked one: signals do what they do
-/// by default, files get readable modes, no terminal and no keys are inherited.
+/// Turns a freshly forked process into an ordinary one: default signal handlers, a readable
+/// file mode mask, no inherited terminal or keys.
 pub(super) fn forget_parent() {
     // SAFETY: plain system calls on this process alone.
     unsafe {
@@ -135,28 +135,28 @@ pub(super) fn forget_parent() {
     }
 }
 
-/// Where this process' arguments lie in its memory.
+/// The address range of this process's arguments.
 pub(super) fn own_arguments() -> Range<usize> {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The second field holds the program's name, which may hold spaces.
+    // The second field is the program's name, which may contain spaces.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     let mut places = fields.split(' ').skip(45).map(|field| field.parse().unwrap_or(0));
     places.next().unwrap_or(0)..places.next().unwrap_or(0)
 }
 
-/// Blots this freshly forked process' arguments out: anybody inside may list
-/// them, and they were fixfly's.
+/// Overwrites this freshly forked process's arguments: they are fixfly's, and programs
+/// inside may list them.
 pub(super) fn blot(arguments: &Range<usize>) {
     let length = arguments.end.saturating_sub(arguments.start);
-    // SAFETY: the kernel put the arguments there, on the writable stack, and
-    // the forked process does not look at them.
+    // SAFETY: the kernel put the arguments on the writable stack, and the forked process
+    // does not read them.
     unsafe {
         std::ptr::with_exposed_provenance_mut::<u8>(arguments.start).write_bytes(0, length);
         libc::prctl(libc::PR_SET_NAME, c"init".as_ptr());
     }
 }
 
-/// One `prctl` of one argument.
+/// A `prctl` with one argument.
 pub(super) fn control(option: i32, value: i32) -> Result<()> {
     // SAFETY: the options used here take a number.
     Errno::result(unsafe { libc::prctl(option, value as libc::c_ulong, 0, 0, 0) }).map(drop)

@@ -1,4 +1,4 @@
-//! A program fed and drained to its end.
+//! Feeds a program its input and reads its output until it ends.
 
 use std::io;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::run::Run;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CAP: usize = 1 << 20;
-/// How long to wait for what must come at once: the death of what was killed,
-/// the end of a dead program's output.
+/// Time limit for what must happen at once: the death of a killed program, the end of a
+/// dead program's output.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 impl Run {
@@ -22,7 +22,7 @@ impl Run {
         let pipes = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
         let feed = async {
             if let Some(mut stdin) = pipes.0 {
-                // A program need not read what it is given.
+                // A program need not read its input.
                 let _ = stdin.write_all(&command.stdin).await;
             }
         };
@@ -48,8 +48,8 @@ impl Run {
     }
 }
 
-/// Runs both; once the first is done the second has only a moment left, for
-/// what keeps a pipe open may be another program that was handed it.
+/// Runs both futures. Once the first is done, the second gets only a moment, because
+/// another program may have inherited the pipe.
 async fn beside<T>(first: impl Future<Output = T>, second: impl Future) -> T {
     let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
     let done = tokio::select! {
@@ -60,7 +60,7 @@ async fn beside<T>(first: impl Future<Output = T>, second: impl Future) -> T {
     done
 }
 
-/// The first bytes of a stream, and how many more there were.
+/// The first bytes of a stream, and the number of bytes after them.
 struct Kept {
     bytes: Vec<u8>,
     cap: usize,

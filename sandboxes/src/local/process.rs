@@ -1,4 +1,4 @@
-//! Long-lived programs that are asked in lines.
+//! Long-lived programs that answer lines with lines.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::run::{Lifeline, Run};
 
-/// Bytes of standard error kept for the sentence of an error.
+/// Bytes of stderr that are kept for error messages.
 const TAIL: usize = 4096;
-/// The longest answer; what answers is not trusted with fixfly's memory.
+/// Maximum length of an answer, so that the program cannot fill fixfly's memory.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// A program that is asked in lines.
+/// A program that answers lines with lines.
 pub(super) struct Server {
     name: String,
     talk: tokio::sync::Mutex<Option<Talk>>,
@@ -23,7 +23,7 @@ pub(super) struct Server {
     tail: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What a conversation needs. Dropping it ends the program.
+/// The connection to a program. Dropping it ends the program.
 struct Talk {
     run: Run,
     stdin: ChildStdin,
@@ -44,7 +44,7 @@ impl Server {
         Ok(Server { name: name.to_owned(), talk, lifeline, tail })
     }
 
-    /// Whether it can be asked. One that answers just now can.
+    /// Whether it can take requests. A program that is busy with an answer can.
     pub(super) fn lives(&self) -> bool {
         match self.talk.try_lock() {
             Ok(mut talk) => {
@@ -54,12 +54,12 @@ impl Server {
         }
     }
 
-    /// Kills it and all it started, without waiting.
+    /// Kills the program and all its children, without waiting.
     pub(super) fn kill(&self) {
         self.lifeline.cut();
     }
 
-    /// Ends it and all it started.
+    /// Ends the program and all its children.
     pub(super) async fn end(&self) -> Result<(), SandboxError> {
         match self.talk.lock().await.take() {
             Some(talk) => talk.end().await.map(drop).map_err(|why| self.error(why)),
@@ -81,7 +81,7 @@ impl Server {
 
     async fn lost(&self, talk: Talk, how: &str) -> SandboxError {
         let status = talk.end().await;
-        // Standard error may still be on its way.
+        // The last of stderr may not have arrived yet.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let how = match (how, status) {
             ("", Ok(Some(Status::Exited(code)))) => format!("ended: exit code {code}"),
@@ -100,8 +100,8 @@ impl Process for Server {
             return Err(self.error("was asked more than one line".into()));
         }
         let mut place = self.talk.lock().await;
-        // Taken out: should the caller stop waiting, the program ends, for its
-        // answer would be taken for that to the next question.
+        // Take the connection out: if the caller stops waiting, the program ends. Otherwise
+        // its answer would be taken for the answer to the next request.
         let mut talk = place.take().ok_or_else(|| {
             self.error(format!("ended: before this question{}", self.last_words()))
         })?;
@@ -128,7 +128,7 @@ impl Talk {
         }
     }
 
-    /// Closes its input, gives it a moment to end by itself, and kills it.
+    /// Closes its input, waits a moment for it to end, and kills it.
     async fn end(mut self) -> Result<Option<Status>, String> {
         drop(self.stdin);
         if let Ok(ended) = tokio::time::timeout(Duration::from_millis(50), self.run.wait()).await {

@@ -1,5 +1,5 @@
-//! How a sandbox's world is made, as a list of steps a forked child can take
-//! without allocating.
+//! How a sandbox's world is made: a list of steps that a forked child can take without
+//! allocating.
 
 use std::ffi::{CString, NulError, OsStr};
 use std::fmt;
@@ -11,20 +11,20 @@ use nix::errno::Errno;
 
 use super::kernel::forbid;
 
-/// Kernel user and group that nothing inside ever exceeds when root opens.
+/// The kernel's user and group that limit everything inside if root opens the sandbox.
 pub(super) const NOBODY: u32 = 65534;
 
-/// Where the space of all writable folders is until it is hidden.
+/// The path of the space for all writable folders, until it is hidden.
 pub(super) const SPACE: &str = ".space";
 
-/// One step, in the order they are taken.
+/// One step. The variants are in the order in which the steps are taken.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    /// Leave the host's mounts, and as an ordinary user its user namespace.
-    Leave { user: Option<Identity> },
-    /// Hold a host folder or file, before the new root hides it.
+    /// Leave the host's mounts and, as an ordinary user, its user namespace.
+    UnshareMounts { user: Option<Identity> },
+    /// Open a host folder or file before the new root hides it.
     Hold { slot: usize, from: CString, forbidden: u64 },
-    /// Mount the empty new root, and stand in it.
+    /// Mount the empty new root and enter it.
     Ground,
     /// Make a folder.
     Folder(CString),
@@ -32,29 +32,29 @@ pub(super) enum Step {
     Text(CString, Vec<u8>),
     /// Make a symbolic link at the first path to the second.
     Link(CString, CString),
-    /// Show what was held.
+    /// Mount what was opened.
     Show { slot: usize, at: CString },
     /// Mount the space that all writable folders share, with these options.
     Space { options: CString },
-    /// Show a folder of that space, of this mode, nobody's where it is owned.
+    /// Mount a folder of that space with this mode; `owned` gives it to nobody.
     Scratch { folder: CString, at: CString, mode: u32, owned: bool },
-    /// Hide the space but for what is shown of it.
+    /// Hide the space, except for its mounted folders.
     Hide,
-    /// Forbid writes to the new root.
+    /// Make the new root read-only.
     Seal,
-    /// Become nobody, as root.
+    /// If root: become nobody.
     Yield,
-    /// See whether a mount can be read.
+    /// Check that a mount can be read.
     Check(CString),
     /// Enter the inner namespaces.
     Separate(Identity),
-    /// Raise the loopback interface and name the machine.
+    /// Bring the loopback interface up and set the host name.
     Settle,
-    /// See only the new root and its processes.
+    /// Switch to the new root and to a `/proc` of its own processes.
     Turn,
 }
 
-/// A user and group of the kernel, written as maps to 0 of a user namespace.
+/// A user and group of the kernel, as maps to 0 of a user namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Identity {
     pub(super) uid_map: String,
@@ -70,7 +70,7 @@ impl Identity {
 /// Who opens the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Opener {
-    /// Root, who can bind what nobody may search.
+    /// Root, who can mount what nobody may search.
     Root,
     /// An ordinary user.
     User { uid: u32, gid: u32 },
@@ -86,8 +86,8 @@ impl Opener {
     }
 }
 
-/// Whether root of the namespace with this `uid_map` can become nobody. The
-/// root of a user namespace often has no other identity.
+/// Whether the root of the namespace with this `uid_map` can become nobody. The root of a
+/// user namespace often has no other identity.
 fn maps_nobody(uid_map: &str) -> bool {
     uid_map.lines().any(|line| {
         let mut fields = line.split_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
@@ -96,8 +96,8 @@ fn maps_nobody(uid_map: &str) -> bool {
     })
 }
 
-/// The steps that make `spec`'s world; `private` says how many bytes the
-/// folders of its private mounts hold, in their order.
+/// The steps that make `spec`'s world. `private` has the sizes of its private mounts in
+/// bytes, in their order.
 pub(super) fn steps(
     spec: &SandboxSpec,
     opener: Opener,
@@ -115,7 +115,7 @@ pub(super) fn steps(
             MountMode::Private => recipe.scratch(inner(&mount.to), 0o755)?,
         }
     }
-    recipe.furnish.push(Step::Hide);
+    recipe.contents.push(Step::Hide);
     recipe.folder(inner(&spec.workdir))?;
     recipe.finish()
 }
@@ -126,7 +126,7 @@ struct Recipe {
     disk: u64,
     scratches: usize,
     held: Vec<Step>,
-    furnish: Vec<Step>,
+    contents: Vec<Step>,
     checks: Vec<Step>,
 }
 
@@ -137,7 +137,7 @@ impl Default for Opener {
 }
 
 impl Recipe {
-    /// The host's programs and libraries, and an `/etc` that names nobody.
+    /// Mounts the host's programs and libraries, and writes an `/etc` that names nobody.
     fn system(&mut self) -> Result<(), NulError> {
         let is_system =
             |name: &str| ["bin", "sbin", "usr", "nix"].contains(&name) || name.starts_with("lib");
@@ -147,7 +147,7 @@ impl Recipe {
             if !is_system(&name) {
                 continue;
             } else if let Ok(to) = std::fs::read_link(&from) {
-                self.furnish.push(Step::Link(c(&name)?, c(to.as_os_str())?));
+                self.contents.push(Step::Link(c(&name)?, c(to.as_os_str())?));
             } else {
                 self.bind(&from, &name, forbid::WRITES | forbid::SETUID | forbid::DEVICES)?;
             }
@@ -162,10 +162,10 @@ impl Recipe {
         self.text("etc/resolv.conf", "")?;
         for kept in ["etc/localtime", "etc/ld.so.cache"] {
             if let Ok(bytes) = std::fs::read(Path::new("/").join(kept)) {
-                self.furnish.push(Step::Text(c(kept)?, bytes));
+                self.contents.push(Step::Text(c(kept)?, bytes));
             }
         }
-        // Debian's /usr/bin links through it.
+        // Debian's /usr/bin has links through this folder.
         if Path::new("/etc/alternatives").is_dir() {
             self.bind(Path::new("/etc/alternatives"), "etc/alternatives", forbid::WRITES)?;
         }
@@ -184,7 +184,7 @@ impl Recipe {
             ("dev/stdout", "/proc/self/fd/1"),
             ("dev/stderr", "/proc/self/fd/2"),
         ] {
-            self.furnish.push(Step::Link(c(at)?, c(to)?));
+            self.contents.push(Step::Link(c(at)?, c(to)?));
         }
         Ok(())
     }
@@ -196,15 +196,15 @@ impl Recipe {
         Ok(())
     }
 
-    /// The disk's limit holds for all of a sandbox, and beside it there is room
-    /// for what is copied in.
+    /// The disk limit covers everything that a sandbox writes; the space has room for
+    /// copied mounts in addition.
     fn space(&mut self, private: &[u64]) -> Result<(), NulError> {
         let bytes = self.disk + private.iter().sum::<u64>();
-        // Bounds what many empty files cost the kernel.
+        // Limits what many empty files cost the kernel.
         let files = (bytes >> 12) + 1024;
         self.folder(SPACE)?;
         let options = c(format!("mode=755,size={bytes},nr_inodes={files}"))?;
-        self.furnish.push(Step::Space { options });
+        self.contents.push(Step::Space { options });
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Recipe {
         let folder = c(format!("{SPACE}/{}", self.scratches))?;
         self.scratches += 1;
         let owned = self.opener == Opener::Root && mode & 0o1000 == 0;
-        self.furnish.push(Step::Scratch { folder, at: c(at)?, mode, owned });
+        self.contents.push(Step::Scratch { folder, at: c(at)?, mode, owned });
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl Recipe {
         }
         let slot = self.held.len();
         self.held.push(Step::Hold { slot, from: c(from.as_os_str())?, forbidden });
-        self.furnish.push(Step::Show { slot, at: c(at)? });
+        self.contents.push(Step::Show { slot, at: c(at)? });
         Ok(())
     }
 
@@ -234,15 +234,15 @@ impl Recipe {
         let ends = at.match_indices('/').map(|(end, _)| end).chain([at.len()]);
         for folder in ends.map(|end| &at[..end]).filter(|folder| !folder.is_empty()) {
             let step = Step::Folder(c(folder)?);
-            if !self.furnish.contains(&step) {
-                self.furnish.push(step);
+            if !self.contents.contains(&step) {
+                self.contents.push(step);
             }
         }
         Ok(())
     }
 
     fn text(&mut self, at: &str, text: &str) -> Result<(), NulError> {
-        self.furnish.push(Step::Text(c(at)?, text.as_bytes().to_vec()));
+        self.contents.push(Step::Text(c(at)?, text.as_bytes().to_vec()));
         Ok(())
     }
 
@@ -251,10 +251,10 @@ impl Recipe {
             Opener::Root => (None, Identity::of(NOBODY, NOBODY)),
             Opener::User { uid, gid } => (Some(Identity::of(uid, gid)), Identity::of(0, 0)),
         };
-        let mut steps = vec![Step::Leave { user }];
+        let mut steps = vec![Step::UnshareMounts { user }];
         steps.extend(self.held);
         steps.push(Step::Ground);
-        steps.extend(self.furnish);
+        steps.extend(self.contents);
         steps.push(Step::Seal);
         if self.opener == Opener::Root {
             steps.push(Step::Yield);
@@ -265,8 +265,8 @@ impl Recipe {
     }
 }
 
-/// The user without privileges has the number that people's first user has, and a
-/// name: programs ask for it, and some of Django's tests wait for one for ever.
+/// The unprivileged user has a name and the uid of a machine's first user: programs ask for
+/// it, and some of Django's tests wait for ever without one.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
                       user:x:1000:1000:user:/tmp:/bin/sh\n\
                       nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
@@ -283,8 +283,10 @@ fn c(path: impl AsRef<OsStr>) -> Result<CString, NulError> {
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Leave { user: None } => out.write_str("leaving the host's mounts"),
-            Step::Leave { user: Some(_) } => out.write_str("making a user and a mount namespace"),
+            Step::UnshareMounts { user: None } => out.write_str("leaving the host's mounts"),
+            Step::UnshareMounts { user: Some(_) } => {
+                out.write_str("making a user and a mount namespace")
+            }
             Step::Hold { from, .. } => write!(out, "opening {}", from.to_string_lossy()),
             Step::Ground => out.write_str("mounting an empty root over /tmp"),
             Step::Folder(at) => write!(out, "making the folder /{}", at.to_string_lossy()),
@@ -309,14 +311,14 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    /// What a person can do where this step failed so.
-    pub(super) fn mend(&self, errno: Errno) -> &'static str {
+    /// What a person can do if this step failed with this error.
+    pub(super) fn remedy(&self, errno: Errno) -> &'static str {
         match (self, errno) {
-            (Step::Leave { user: None } | Step::Yield, Errno::EPERM) => {
+            (Step::UnshareMounts { user: None } | Step::Yield, Errno::EPERM) => {
                 "; root lacks CAP_SYS_ADMIN, CAP_SETUID or CAP_SETGID here: run the container \
                  with --privileged, or fixfly as an ordinary user"
             }
-            (Step::Leave { .. } | Step::Separate(_), _) => {
+            (Step::UnshareMounts { .. } | Step::Separate(_), _) => {
                 "; this kernel or container does not allow user namespaces: set \
                  user.max_user_namespaces above 0, kernel.unprivileged_userns_clone to 1 and \
                  kernel.apparmor_restrict_unprivileged_userns to 0 where they exist, or run \
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn a_user_is_the_outer_namespaces_root_and_never_yields() {
         let steps = made(Opener::User { uid: 7, gid: 8 });
-        assert_eq!(steps[0], Step::Leave { user: Some(Identity::of(7, 8)) });
+        assert_eq!(steps[0], Step::UnshareMounts { user: Some(Identity::of(7, 8)) });
         assert!(!steps.contains(&Step::Yield));
         assert!(steps.contains(&Step::Separate(Identity::of(0, 0))));
     }

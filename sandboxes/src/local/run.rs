@@ -1,9 +1,9 @@
-//! One program in a sandbox, and all it starts.
+//! One program in a sandbox, with all its children.
 //!
-//! Every program gets its own pid namespace, whose first process is a small
-//! init forked from fixfly. When the program ends, or fixfly closes or loses
-//! the lifeline, the init exits and the kernel kills whatever is left in the
-//! namespace: no `setsid` and no double fork escapes that.
+//! Every program gets its own pid namespace. Its first process is a small init forked from
+//! fixfly. When the program ends, or when fixfly closes or loses the lifeline, the init
+//! exits and the kernel kills everything that is left in the namespace. No `setsid` and no
+//! double fork escapes that.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -27,14 +27,14 @@ use super::world::{World, exit, mount_proc};
 
 /// A started program.
 pub(super) struct Run {
-    /// The process outside that waits for the init.
+    /// The process outside the namespace that waits for the init.
     pub(super) child: Child,
     pub(super) lifeline: Lifeline,
     slate: Arc<Slate>,
 }
 
-/// The end of a pipe that a program's init watches: when nobody holds it, or
-/// somebody cuts it, the init and all under it die.
+/// One end of a pipe that a program's init watches. When the last copy is closed, or
+/// somebody cuts it, the init and everything under it die.
 #[derive(Clone)]
 pub(super) struct Lifeline(Arc<Mutex<Option<OwnedFd>>>);
 
@@ -51,7 +51,7 @@ impl Drop for Run {
 }
 
 impl Run {
-    /// Starts `command` in `world`, within these doors of its control group.
+    /// Starts `command` in `world`, in the control group with these doors.
     pub(super) fn start(
         world: &Arc<World>,
         spec: &SandboxSpec,
@@ -81,7 +81,7 @@ impl Run {
         let mut child = tokio::process::Command::new(program);
         child.args(command.argv.iter().skip(1)).env_clear().envs(&spec.env).kill_on_drop(true);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: `enter` makes only system calls on what `entry` holds.
+        // SAFETY: `enter` makes only system calls on data that `entry` owns.
         let child = unsafe { child.pre_exec(move || entry.enter()) }.spawn();
         match child {
             Ok(child) => {
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    /// Waits for the end; `None` where the program did not end by itself.
+    /// Waits for the end; `None` if the program did not end by itself.
     pub(super) async fn wait(&mut self) -> io::Result<Option<Status>> {
         self.child.wait().await?;
         Ok(self.slate.ended().map(status))
@@ -124,7 +124,7 @@ const WORKDIR: usize = 5;
 const FILTER: usize = 6;
 const PROGRAM: usize = 7;
 
-/// All that a forked child needs to become a program in a sandbox.
+/// Everything that a forked child needs to become a program in a sandbox.
 struct Entry {
     world: Arc<World>,
     doors: Vec<Arc<File>>,
@@ -137,16 +137,16 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns in a grandchild, inside and ready to exec. The child stays
-    /// outside to wait for the init, which lives between them.
+    /// Returns in a grandchild, inside the sandbox and ready to exec. The child stays
+    /// outside and waits for the init, which is between them.
     fn enter(&self) -> io::Result<()> {
         kernel::forget_parent();
         self.slate.begin(0);
         kernel::blot(&self.arguments);
         self.world.join()?;
         kernel::control(libc::PR_SET_NO_NEW_PRIVS, 1)?;
-        // The init is a copy of fixfly: its memory and environment must not
-        // be read from inside. Exec makes the program readable again.
+        // The init is a copy of fixfly, so programs inside must not read its memory and
+        // environment. Exec makes the program readable again.
         kernel::control(libc::PR_SET_DUMPABLE, 0)?;
         self.slate.begin(1);
         unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
@@ -167,7 +167,7 @@ impl Entry {
     }
 
     fn settle(&self) -> io::Result<()> {
-        // SAFETY: plain system calls on numbers and prepared memory.
+        // SAFETY: plain system calls on numbers and allocated memory.
         unsafe {
             libc::setsid();
             self.slate.begin(3);
@@ -192,11 +192,11 @@ fn checked(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The life of an init: reaps orphans until the program ends or the lifeline
-/// breaks, then exits, and the kernel kills all that is left.
+/// Runs an init: reaps orphans until the program ends or the lifeline breaks, then exits,
+/// and the kernel kills everything that is left.
 fn tend(program: libc::pid_t, lifeline: RawFd, slate: &Slate) -> ! {
     kernel::close_all_but(&[lifeline]);
-    // SAFETY: plain system calls on memory of this frame.
+    // SAFETY: plain system calls on memory of this stack frame.
     unsafe {
         let mut child_ended: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut child_ended);
@@ -222,7 +222,7 @@ fn tend(program: libc::pid_t, lifeline: RawFd, slate: &Slate) -> ! {
 fn reap(program: libc::pid_t, slate: &Slate) {
     loop {
         let mut status = 0;
-        // SAFETY: the pointer is to this frame.
+        // SAFETY: the pointer is to this stack frame.
         match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
             pid if pid == program => {
                 slate.end(status);
@@ -235,7 +235,7 @@ fn reap(program: libc::pid_t, slate: &Slate) {
 }
 
 fn rlimits(limits: &Limits) -> [(libc::__rlimit_resource_t, rlimit); 5] {
-    // The init of each program and the process that waits for it count too.
+    // Each program's init, and the process that waits for it, count as well.
     const INITS: u64 = 16;
     [
         (libc::RLIMIT_NPROC, limits.processes + INITS),
@@ -246,7 +246,7 @@ fn rlimits(limits: &Limits) -> [(libc::__rlimit_resource_t, rlimit); 5] {
     ]
     .map(|(resource, most)| {
         let mut now = rlimit { rlim_cur: most, rlim_max: most };
-        // SAFETY: the pointer is to this frame.
+        // SAFETY: the pointer is to this stack frame.
         unsafe { libc::getrlimit(resource, &raw mut now) };
         let most = most.min(now.rlim_max);
         (resource, rlimit { rlim_cur: most, rlim_max: most })

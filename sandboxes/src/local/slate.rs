@@ -1,4 +1,5 @@
-//! What a forked child tells its parent where neither may allocate nor print.
+//! Shared memory through which a forked child reports to its parent, because it may neither
+//! allocate nor print.
 
 use std::io;
 use std::ptr::NonNull;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use nix::errno::Errno;
 use nix::libc;
 
-/// A page of memory that a process and what it forks both see.
+/// A page of memory that a process shares with its forked children.
 pub(super) struct Slate(NonNull<Marks>);
 
 #[derive(Default)]
@@ -43,21 +44,21 @@ impl Slate {
     }
 
     fn marks(&self) -> &Marks {
-        // SAFETY: mapped for as long as `self` lives.
+        // SAFETY: the page is mapped as long as `self` lives.
         unsafe { self.0.as_ref() }
     }
 
-    /// The child begins this step.
+    /// The child starts this step.
     pub(super) fn begin(&self, step: usize) {
         self.marks().step.store(step, SeqCst);
     }
 
-    /// The step begun last.
+    /// The last step that was started.
     pub(super) fn step(&self) -> usize {
         self.marks().step.load(SeqCst)
     }
 
-    /// The step begun last failed.
+    /// The last step that was started failed.
     pub(super) fn fail(&self, errno: Errno) {
         self.marks().errno.store(errno as i32, SeqCst);
     }
@@ -83,7 +84,7 @@ impl Slate {
 
 impl Drop for Slate {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this size, and not used again.
+        // SAFETY: `new` mapped the page with this size, and it is not used again.
         unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Marks>()) };
     }
 }

@@ -1,6 +1,6 @@
-//! A sandbox at rest: the namespaces and the root that hold its files, kept
-//! by descriptors alone. No process runs in it until a command does, and when
-//! the descriptors close, also because fixfly was killed, the kernel frees it.
+//! A sandbox at rest: the namespaces and the root that contain its files, kept alive by
+//! descriptors alone. No process runs in it until a command does. When the descriptors
+//! close, even because fixfly was killed, the kernel frees it.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -21,7 +21,7 @@ use super::kernel;
 use super::recipe::{Identity, NOBODY, Opener, SPACE, Step};
 use super::slate::Slate;
 
-/// The namespaces a sandbox holds, in the order they are joined.
+/// The namespaces of a sandbox, in the order in which they are joined.
 const NAMESPACES: [(&str, CloneFlags); 5] = [
     ("user", CloneFlags::CLONE_NEWUSER),
     ("mnt", CloneFlags::CLONE_NEWNS),
@@ -38,13 +38,13 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Makes the world of these steps. The error names the step that failed.
+    /// Makes a world by these steps. An error names the step that failed.
     pub(super) fn make(steps: &[Step], opener: Opener) -> Result<World, String> {
         let slate = Slate::new().map_err(|why| why.to_string())?;
         let (mut here, there) = UnixStream::pair().map_err(|why| why.to_string())?;
         let mut held = vec![-1; steps.len()];
-        // SAFETY: until it exits, the child only makes system calls on what
-        // was allocated here.
+        // SAFETY: until it exits, the child makes only system calls on memory that was
+        // allocated here.
         let maker = match unsafe { fork() }.map_err(|why| why.to_string())? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => become_maker(steps, &mut held, &slate, there.as_raw_fd()),
@@ -81,7 +81,7 @@ impl World {
         self.opener
     }
 
-    /// Moves this freshly forked process in, as the root of its user
+    /// Moves this freshly forked process into the sandbox, as the root of its user
     /// namespace.
     pub(super) fn join(&self) -> nix::Result<()> {
         if self.opener == Opener::Root {
@@ -99,7 +99,7 @@ impl World {
 fn blame(steps: &[Step], slate: &Slate) -> String {
     let errno = slate.failure().unwrap_or(Errno::UnknownErrno);
     match steps.get(slate.step()) {
-        Some(step) => format!("{step}: {}{}", errno.desc(), step.mend(errno)),
+        Some(step) => format!("{step}: {}{}", errno.desc(), step.remedy(errno)),
         None => errno.desc().to_owned(),
     }
 }
@@ -114,8 +114,8 @@ fn become_maker(steps: &[Step], held: &mut [RawFd], slate: &Slate, parent: RawFd
             exit(1);
         }
     }
-    // SAFETY: the one descriptor kept. The second call waits until the parent
-    // has opened the namespaces or is gone.
+    // SAFETY: this is the only descriptor left open. The second call waits until the parent
+    // has opened the namespaces or has ended.
     unsafe {
         libc::write(parent, [1_u8].as_ptr().cast(), 1);
         libc::read(parent, [0_u8; 1].as_mut_ptr().cast(), 1);
@@ -125,7 +125,7 @@ fn become_maker(steps: &[Step], held: &mut [RawFd], slate: &Slate, parent: RawFd
 
 fn take(step: &Step, held: &mut [RawFd]) -> nix::Result<()> {
     match step {
-        Step::Leave { user } => leave(user.as_ref()),
+        Step::UnshareMounts { user } => unshare_mounts(user.as_ref()),
         Step::Hold { slot, from, forbidden } => {
             held[*slot] = kernel::clone_mounts(from)?;
             kernel::restrict(held[*slot], *forbidden, true)
@@ -165,7 +165,7 @@ fn take(step: &Step, held: &mut [RawFd]) -> nix::Result<()> {
     }
 }
 
-fn leave(user: Option<&Identity>) -> nix::Result<()> {
+fn unshare_mounts(user: Option<&Identity>) -> nix::Result<()> {
     match user {
         None => unshare(CloneFlags::CLONE_NEWNS)?,
         Some(identity) => {
@@ -178,7 +178,7 @@ fn leave(user: Option<&Identity>) -> nix::Result<()> {
 
 fn show_scratch(folder: &CStr, at: &CStr, mode: Mode, owned: bool) -> nix::Result<()> {
     unistd::mkdir(folder, mode)?;
-    // Not only what the mask leaves of it.
+    // Set the full mode, not only what the file mode mask left.
     fchmodat(AT_FDCWD, folder, mode, FchmodatFlags::FollowSymlink)?;
     if owned {
         unistd::chown(folder, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
@@ -196,12 +196,12 @@ fn yield_to_nobody() -> nix::Result<()> {
     unistd::setgroups(&[])?;
     unistd::setresgid(gid, gid, gid)?;
     unistd::setresuid(uid, uid, uid)?;
-    // Else the maps in /proc would belong to root.
+    // Otherwise the maps in /proc would belong to root.
     kernel::control(libc::PR_SET_DUMPABLE, 1)
 }
 
-/// A user namespace below the one that mounted: what is read-only there cannot
-/// be made writable, nor uncovered, from here.
+/// Enters a user namespace below the one that mounted everything. From here, read-only
+/// mounts can be neither made writable nor uncovered.
 fn separate(identity: &Identity) -> nix::Result<()> {
     let others = CloneFlags::CLONE_NEWPID;
     unshare(NAMESPACES.iter().fold(others, |all, (_, kind)| all | *kind))?;
@@ -214,11 +214,11 @@ fn write_maps(identity: &Identity) -> nix::Result<()> {
     write_file(c"/proc/self/gid_map", identity.gid_map.as_bytes(), OFlag::empty())
 }
 
-/// Only a process of a pid namespace can mount its `/proc`. That namespace
-/// dies at once; the mount stays as the licence, which the kernel asks for, to
-/// mount others over it.
+/// Mounts `/proc` and switches to the new root. Only a process in a pid namespace can mount
+/// its `/proc`. That namespace ends at once, but its mount stays: the kernel requires a
+/// visible `/proc` before it allows other ones.
 fn turn() -> nix::Result<()> {
-    // SAFETY: the child makes system calls and exits.
+    // SAFETY: the child makes only system calls and exits.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => match waitpid(child, None)? {
             WaitStatus::Exited(_, 0) => Ok(()),
@@ -233,7 +233,7 @@ fn turn() -> nix::Result<()> {
 }
 
 fn pivot() -> nix::Result<()> {
-    // A fresh mount: the kernel pivots to none that it locked.
+    // A new mount, because the kernel does not pivot to a locked one.
     mount(Some(c"."), c"/tmp", None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
     unistd::chdir(c"/tmp")?;
     mount_proc(c"proc")?;
@@ -241,7 +241,7 @@ fn pivot() -> nix::Result<()> {
     umount2(c".", MntFlags::MNT_DETACH)
 }
 
-/// Mounts the `/proc` of this process' pid namespace.
+/// Mounts the `/proc` of this process's pid namespace.
 pub(super) fn mount_proc(at: &CStr) -> nix::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some(c"proc"), at, Some(c"proc"), flags, None::<&str>)
@@ -257,7 +257,7 @@ fn errno(why: &io::Error) -> Errno {
     Errno::from_raw(why.raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// Ends a forked child without running what belongs to its parent.
+/// Ends a forked child without running its parent's destructors and exit handlers.
 pub(super) fn exit(code: i32) -> ! {
     // SAFETY: ends this process.
     unsafe { libc::_exit(code) }

@@ -1,5 +1,5 @@
-//! Python as a component: made of PyPI's `componentize-py`, compiled once for
-//! this machine, kept in fixfly's own folder under the hash of what made it.
+//! Python as a component: made with PyPI's `componentize-py`, compiled once for this
+//! machine, and kept in fixfly's own folder under the hash of its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::UNIX_EPOCH;
 
-use fixfly_runtime::{Mount, home};
+use fixfly_runtime::{Mount, hex, home, write_whole};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -17,45 +17,44 @@ use wasmtime::component::Component;
 
 use super::instance::{Machine, engine};
 
-/// What PyPI gives, by version and hash: CPython 3.14 for WASI, and what makes
-/// a component of it; for x86-64 and for ARM.
+/// Packages from PyPI, by version and hash: CPython 3.14 for WASI, and the tool that makes
+/// a component of it; for x86-64 and ARM.
 const PINNED: &str = "componentize-py==0.25.1 \
     --hash=sha256:8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f \
     --hash=sha256:7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca\n";
 const WORLD: &str = include_str!("guest/world.wit");
 const RUNNER: &str = include_str!("guest/runner.py");
 
-/// What making a component is at.
+/// The progress of making a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Fetching CPython for WASI from PyPI.
     Fetching,
-    /// Starting Python and keeping the memory it has then.
+    /// Starting Python and saving its memory.
     Starting,
     /// Compiling to this machine's code.
     Compiling,
 }
 
-/// Where components are, and the files of sandboxes that live.
+/// The folder of the components, and of live sandboxes' files.
 pub(super) fn folder() -> PathBuf {
     home().join("wasm")
 }
 
-/// A project to be imported once, into memory that instances begin with.
+/// A project to import once, into the memory that instances start with.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// Its packages, and those it needs: folders of the host, and where they
-    /// are inside.
+    /// Its packages and their dependencies: folders of the host, and their paths inside.
     pub packages: Vec<(PathBuf, String)>,
-    /// The folder of the module that imports them, where that is inside, and
+    /// The module that imports them: its folder on the host, that folder's path inside, and
     /// the module's name.
     pub script: (PathBuf, String, String),
 }
 
-/// Makes the component, unless it is there; gives its file.
+/// Makes the component, unless it exists. Returns its file.
 ///
 /// # Errors
-/// One sentence: no network, no Python, a full disk.
+/// One sentence, for example about the network, a missing Python or a full disk.
 pub fn build(tell: &dyn Fn(Step)) -> Result<PathBuf, String> {
     let engine = engine()?;
     let target = place(&engine);
@@ -65,11 +64,11 @@ pub fn build(tell: &dyn Fn(Step)) -> Result<PathBuf, String> {
     }
 }
 
-/// Makes a component that has imported a project, unless it is there; gives
-/// its file. Without it the project is imported for each program anew.
+/// Makes a component that has imported a project, unless it exists. Returns its file.
+/// Without it, every program imports the project again.
 ///
 /// # Errors
-/// As [`build`]; what the project's files lack.
+/// As [`build`], and if the project's files cannot be read.
 pub fn build_ready(ready: &Ready, tell: &dyn Fn(Step)) -> Result<PathBuf, String> {
     let engine = engine()?;
     let note = Note::of(ready);
@@ -82,17 +81,18 @@ pub fn build_ready(ready: &Ready, tell: &dyn Fn(Step)) -> Result<PathBuf, String
     Ok(target)
 }
 
-/// What a ready component was made of, so that it serves no other files.
+/// The inputs of a ready component, so that it is not used with other files.
 #[derive(PartialEq, Serialize, Deserialize)]
 struct Note {
-    /// Folders of the host, by where they are inside.
+    /// Folders of the host, by their path inside.
     packages: BTreeMap<String, PathBuf>,
-    /// Names, sizes and times of their files.
+    /// Hash of the names, sizes and modification times of their files.
     stamp: String,
-    /// Where the script's folder is inside.
+    /// Path of the script's folder inside.
     script: String,
-    /// What the files of that folder say.
-    says: String,
+    /// Hash of the contents of that folder's Python files.
+    #[serde(rename = "says")]
+    script_hash: String,
 }
 
 impl Note {
@@ -101,7 +101,12 @@ impl Note {
         let packages: BTreeMap<_, _> =
             ready.packages.iter().map(|(from, to)| (to.clone(), real(from))).collect();
         let (folder, script, _) = &ready.script;
-        Note { stamp: stamp(&packages), packages, script: script.clone(), says: says(folder) }
+        Note {
+            stamp: stamp(&packages),
+            packages,
+            script: script.clone(),
+            script_hash: python_hash(folder),
+        }
     }
 
     fn place(&self, engine: &Engine) -> PathBuf {
@@ -110,7 +115,7 @@ impl Note {
         for (to, from) in &self.packages {
             hasher.update(format!("{to}\0{}\0", from.display()));
         }
-        folder().join(format!("ready-{}.cwasm", &hex(&hasher.finalize())[..16]))
+        folder().join(format!("ready-{}.cwasm", &hex(hasher.finalize())[..16]))
     }
 
     fn read(component: &Path) -> Option<Note> {
@@ -121,7 +126,7 @@ impl Note {
         fs::write(component.with_extension("json"), serde_json::to_vec(self)?)
     }
 
-    /// Whether sandboxes with these mounts show what it was made of.
+    /// Whether sandboxes with these mounts contain the inputs of the component.
     fn fits(&self, mounts: &[Mount]) -> bool {
         let shown = |(to, from): (&String, &PathBuf)| {
             mounts.iter().any(|mount| {
@@ -133,7 +138,7 @@ impl Note {
         };
         let script = mounts.iter().find(|mount| mount.to == self.script);
         self.packages.iter().all(shown)
-            && script.is_some_and(|mount| says(&mount.from) == self.says)
+            && script.is_some_and(|mount| python_hash(&mount.from) == self.script_hash)
             && stamp(&self.packages) == self.stamp
     }
 }
@@ -141,10 +146,10 @@ impl Note {
 fn stamp(packages: &BTreeMap<String, PathBuf>) -> String {
     let mut hasher = Sha256::new();
     packages.values().for_each(|folder| add(&mut hasher, folder));
-    hex(&hasher.finalize())
+    hex(hasher.finalize())
 }
 
-/// Names, sizes and times of a folder's Python files.
+/// Hashes the names, sizes and modification times of a folder's Python files.
 fn add(hasher: &mut Sha256, folder: &Path) {
     for path in entries(folder) {
         let Ok(about) = fs::symlink_metadata(&path) else { continue };
@@ -157,15 +162,16 @@ fn add(hasher: &mut Sha256, folder: &Path) {
     }
 }
 
-/// What the Python files of one folder say. Python puts bytecode beside them.
-fn says(folder: &Path) -> String {
+/// Hash of the contents of a folder's Python files. The bytecode that Python puts beside
+/// them is ignored.
+fn python_hash(folder: &Path) -> String {
     let mut hasher = Sha256::new();
     let is_python = |path: &PathBuf| path.extension().is_some_and(|end| end == "py");
     for path in entries(folder).into_iter().filter(is_python) {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(fs::read(&path).unwrap_or_default());
     }
-    hex(&hasher.finalize())
+    hex(hasher.finalize())
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -204,9 +210,7 @@ fn make(
     let compiled = engine
         .precompile_component(&bytes)
         .map_err(|why| format!("Python could not be compiled to this machine's code: {why:#}"))?;
-    let fresh = work.path().join("compiled");
-    fs::write(&fresh, compiled).map_err(unwritable)?;
-    fs::rename(&fresh, target).map_err(unwritable)
+    write_whole(target, compiled).map_err(unwritable)
 }
 
 fn componentize(
@@ -242,7 +246,8 @@ fn componentize(
         .arg("-o")
         .arg(&wasm)
         .env("PYTHONPATH", tools)
-        // Else the packages of the Python that runs it become part of it.
+        // Otherwise the packages of the Python that runs the tool become part of the
+        // component.
         .env("VIRTUAL_ENV", &empty)
         .env("PYTHONHASHSEED", "0");
     run(make, "Python could not be made a component")?;
@@ -250,7 +255,7 @@ fn componentize(
 }
 
 impl Ready {
-    /// The folders that Python finds all of it in, each once.
+    /// The folders in which Python finds everything, without duplicates.
     fn paths(&self) -> BTreeSet<PathBuf> {
         let above = self.packages.iter().filter_map(|(from, _)| from.parent());
         above.map(Path::to_path_buf).chain([self.script.0.clone()]).collect()
@@ -262,7 +267,7 @@ pub(super) fn is_here() -> bool {
     engine().is_ok_and(|engine| place(&engine).exists())
 }
 
-/// The machine for sandboxes with these mounts, of the components that are there.
+/// Loads the machine for sandboxes with these mounts, from the existing components.
 pub(super) fn load(mounts: &[Mount]) -> Result<Machine, String> {
     let engine = engine()?;
     let place = place(&engine);
@@ -282,20 +287,20 @@ pub(super) fn load(mounts: &[Mount]) -> Result<Machine, String> {
 }
 
 fn read(engine: &Engine, file: &Path) -> Result<Component, String> {
-    // SAFETY: the file is fixfly's own, written whole by `make` to a folder of
-    // this user, under a name that says which wasmtime and settings made it.
+    // SAFETY: the file is fixfly's own. `make` wrote it atomically to a folder of this
+    // user, and its name contains the wasmtime version and settings that made it.
     let component = unsafe { Component::deserialize_file(engine, file) };
     component.map_err(|why| {
         format!("{}: {why:#}; delete it and run `fixfly sandbox wasm build`", file.display())
     })
 }
 
-/// Where the component is that this fixfly can use.
+/// The path of the component that this fixfly can use.
 fn place(engine: &Engine) -> PathBuf {
     folder().join(format!("python-{}.cwasm", recipe(engine)))
 }
 
-/// The hash of all that a component follows from, but a project.
+/// The hash of all inputs of a component, except a project.
 fn recipe(engine: &Engine) -> String {
     let mut compatible = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatible);
@@ -304,14 +309,10 @@ fn recipe(engine: &Engine) -> String {
         hasher.update(part);
         hasher.update([0]);
     }
-    hex(&hasher.finalize())[..16].to_owned()
+    hex(hasher.finalize())[..16].to_owned()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The interpreter that fetches and makes: `FIXFLY_PYTHON`, or `python3`.
+/// The interpreter that fetches and makes the component: `FIXFLY_PYTHON`, or `python3`.
 fn python() -> Result<String, String> {
     let python = std::env::var("FIXFLY_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let there = Command::new(&python).arg("--version").output();
@@ -329,8 +330,8 @@ fn run(mut command: Command, failed: &str) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines = || said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines = || stderr.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().find(|line| line.to_lowercase().starts_with("error"));
     let words = error.or(lines().next()).unwrap_or("no reason given");
     Err(format!("{failed}: {words}"))
@@ -346,11 +347,11 @@ mod tests {
     fn bytecode_beside_a_script_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("server.py"), "import report").unwrap();
-        let before = says(folder.path());
+        let before = python_hash(folder.path());
         fs::create_dir(folder.path().join("__pycache__")).unwrap();
         fs::write(folder.path().join("server.pyc"), "bytecode").unwrap();
-        assert_eq!(says(folder.path()), before);
+        assert_eq!(python_hash(folder.path()), before);
         fs::write(folder.path().join("server.py"), "import reports").unwrap();
-        assert_ne!(says(folder.path()), before);
+        assert_ne!(python_hash(folder.path()), before);
     }
 }

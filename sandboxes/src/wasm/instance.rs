@@ -1,4 +1,4 @@
-//! One program in one instance, from its first instruction to its last.
+//! Runs one program in one instance.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,14 +24,14 @@ wasmtime::component::bindgen!({
 use fixfly::sandbox::host;
 pub(super) use fixfly::sandbox::host::Ending;
 
-/// How often a running program lets others run, and its limits are looked at.
+/// How often a running program yields, and its limits are checked.
 const TICK: Duration = Duration::from_millis(10);
-/// How often the size of what a program wrote is looked at.
+/// How often the size of a program's files is checked.
 const LOOK: Duration = Duration::from_millis(25);
-/// Python's own stack checks expect a stack about as large as on a machine.
+/// Python's stack checks expect a stack about as large as a native one.
 const STACK: usize = 4 << 20;
 
-/// What compiles and runs programs; the same for what is compiled and what runs it.
+/// The engine; compiling and running must use the same settings.
 pub(super) fn engine() -> Result<Engine, String> {
     let mut config = Config::new();
     config.epoch_interruption(true).max_wasm_stack(STACK).async_stack_size(STACK + (1 << 20));
@@ -51,43 +51,43 @@ pub(super) fn engine() -> Result<Engine, String> {
 pub(super) struct Machine {
     engine: Engine,
     python: PythonPre<State>,
-    /// The same with a project's modules imported.
+    /// The same component with a project's modules imported.
     ready: Option<PythonPre<State>>,
 }
 
-/// What to run.
+/// A program to run.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) folder: String,
-    /// What it is told to work on.
+    /// Its input.
     pub(super) input: String,
     pub(super) bounds: Bounds,
 }
 
-/// What one program may use.
+/// The limits of one program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) wall: Duration,
     pub(super) cpu: Duration,
     /// Bytes.
     pub(super) memory: u64,
-    /// Bytes in folders that are its own.
+    /// Bytes in its own folders.
     pub(super) disk: u64,
-    /// Bytes it may tell.
-    pub(super) told: u64,
+    /// Bytes that it may report.
+    pub(super) reported_bytes: u64,
 }
 
-/// What became of a program.
+/// The result of a program.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) ending: Ending,
-    /// Its exit code, where it gave one.
+    /// Its exit code, if it returned one.
     pub(super) code: i32,
-    /// What stopped it, where something did.
+    /// What stopped it, if something did.
     pub(super) why: String,
-    pub(super) told: Vec<String>,
+    pub(super) reported: Vec<String>,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
 }
@@ -99,15 +99,15 @@ pub(super) struct Stdio {
     pub(super) stderr: Printed,
 }
 
-/// What the host knows of an instance.
+/// The host's state of an instance.
 struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     memory: Memory,
     input: String,
-    told: Vec<String>,
+    reported: Vec<String>,
     room: u64,
-    /// Where it may start others; those it starts have none.
+    /// What it needs to start others; the programs that it starts cannot start any.
     nest: Option<Nest>,
 }
 
@@ -169,12 +169,12 @@ impl host::Host for State {
             Some(room) => self.room = room,
             None => wasmtime::bail!("it told more than it may"),
         }
-        self.told.push(text);
+        self.reported.push(text);
         Ok(())
     }
 
     async fn input(&mut self) -> wasmtime::Result<String> {
-        // Once: it may hold what a program's later parts are not to read again.
+        // Only once: the input may contain what later parts of the program must not read.
         Ok(std::mem::take(&mut self.input))
     }
 }
@@ -194,7 +194,7 @@ impl Nest {
             cpu: Duration::from_millis(limits.cpu_ms).min(most.cpu),
             memory: (limits.memory_mb << 20).min(most.memory),
             disk: (limits.disk_mb << 20).min(most.disk),
-            told: limits.told_bytes.min(most.told),
+            reported_bytes: limits.told_bytes.min(most.reported_bytes),
         };
         let program = Program { argv, input, bounds, ..self.program.clone() };
         let covers = covers.into_iter().map(|cover| (cover.path, cover.content)).collect();
@@ -206,7 +206,7 @@ impl Nest {
         covered.undo().await?;
         let ended = ended?;
         Ok(host::Ran {
-            told: ended.told,
+            told: ended.reported,
             ending: ended.ending,
             why: ended.why,
             cpu_ms: ended.cpu.as_millis() as u64,
@@ -216,7 +216,7 @@ impl Nest {
 }
 
 impl Machine {
-    /// Makes what every instance shares.
+    /// Makes what all instances share.
     pub(super) fn new(
         engine: &Engine,
         component: &Component,
@@ -265,8 +265,8 @@ impl Machine {
             table: ResourceTable::new(),
             memory: Memory { most: bounds.memory as usize, denied: false },
             input,
-            told: Vec::new(),
-            room: bounds.told,
+            reported: Vec::new(),
+            room: bounds.reported_bytes,
             nest,
         };
         let mut store = Store::new(&self.engine, state);
@@ -290,15 +290,16 @@ impl Machine {
             Ending::Crashed if denied => Ending::OutOfMemory,
             ending => ending,
         };
-        let told = std::mem::take(&mut store.data_mut().told);
-        Ok(Ended { ending, code, why, told, cpu, wall: clock.elapsed() })
+        let reported = std::mem::take(&mut store.data_mut().reported);
+        Ok(Ended { ending, code, why, reported, cpu, wall: clock.elapsed() })
     }
 }
 
 fn wasi(view: &View, stdio: Stdio) -> Result<WasiCtx, String> {
     let mut wasi = WasiCtx::builder();
     wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-    // Its files are few and near, and each call on a thread of its own costs more than the call.
+    // Its files are few and local, and moving each call to another thread would cost more
+    // than the call.
     wasi.allow_blocking_current_thread(true);
     wasi.stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
     for place in &view.places {
@@ -309,7 +310,7 @@ fn wasi(view: &View, stdio: Stdio) -> Result<WasiCtx, String> {
     Ok(wasi.build())
 }
 
-/// Ends once its own folders hold more than `most` bytes.
+/// Returns once its own folders contain more than `most` bytes.
 async fn fill(view: &View, most: u64) {
     loop {
         tokio::time::sleep(LOOK).await;
@@ -319,7 +320,7 @@ async fn fill(view: &View, most: u64) {
     }
 }
 
-/// What stops a program from outside.
+/// Why a program is stopped from outside.
 enum Cut {
     Time,
     Disk,
@@ -334,7 +335,7 @@ impl From<Cut> for (Ending, i32, String) {
     }
 }
 
-/// A program's work, and the time its thread spent on it.
+/// Runs a program, and measures the CPU time of its thread.
 struct Metered<'a, F> {
     work: Pin<Box<F>>,
     cpu: &'a mut Duration,

@@ -1,4 +1,4 @@
-//! Long-lived programs that are asked in lines.
+//! Long-lived programs that answer lines with lines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use super::stdio::{Input, Keep, Printed};
 use super::tree::Tree;
 use super::{LONGEST_LINE, TAIL, status};
 
-/// A program that is asked in lines.
+/// A program that answers lines with lines.
 pub(super) struct Server {
     name: String,
     talk: tokio::sync::Mutex<Option<Talk>>,
     kill: tokio::task::AbortHandle,
 }
 
-/// What a conversation needs. Dropping it ends the program.
+/// The connection to a program. Dropping it ends the program.
 struct Talk {
     stdin: Input,
     stdout: Printed,
@@ -52,19 +52,19 @@ impl Server {
         Server { name: name.to_owned(), talk: tokio::sync::Mutex::new(Some(talk)), kill }
     }
 
-    /// Whether it can be asked. One that answers just now can.
+    /// Whether it can take requests. A program that is busy with an answer can.
     pub(super) fn lives(&self) -> bool {
         self.talk
             .try_lock()
             .map_or(true, |talk| talk.as_ref().is_some_and(|talk| !talk.running.0.is_finished()))
     }
 
-    /// Kills it, without waiting.
+    /// Kills the program, without waiting.
     pub(super) fn kill(&self) {
         self.kill.abort();
     }
 
-    /// Ends it.
+    /// Ends the program.
     pub(super) async fn end(&self) {
         if let Some(mut talk) = self.talk.lock().await.take() {
             talk.running.0.abort();
@@ -106,8 +106,8 @@ impl Process for Server {
             return Err(self.error("was asked more than one line".into()));
         }
         let mut place = self.talk.lock().await;
-        // Taken out: should the caller stop waiting, the program ends, for its
-        // answer would be taken for that to the next question.
+        // Take the connection out: if the caller stops waiting, the program ends. Otherwise
+        // its answer would be taken for the answer to the next request.
         let talk = place.take().ok_or_else(|| self.error("ended: before this question".into()))?;
         talk.stdin.feed(format!("{line}\n").as_bytes());
         let answer = tokio::select! {
@@ -126,7 +126,7 @@ impl Process for Server {
     }
 }
 
-/// Waits until the program has ended, and leaves how it did to be asked.
+/// Waits until the program has ended, and keeps its result for later.
 async fn over(running: &JoinHandle<Result<Ended, String>>) {
     while !running.is_finished() {
         tokio::time::sleep(Duration::from_millis(5)).await;

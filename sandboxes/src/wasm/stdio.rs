@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-/// Most bytes a program is handed at a time.
+/// Maximum bytes that a program reads at a time.
 const PIECE: usize = 64 << 10;
-/// Most bytes a program may hand over at a time. Python takes a shorter write
-/// to its standard output for a whole one.
+/// Maximum bytes that a program may write at a time. Python takes a shorter write to its
+/// standard output for a whole one.
 const WHOLE: usize = 64 << 20;
 
-/// What a program reads.
+/// A program's input.
 #[derive(Clone, Default)]
 pub(super) struct Input(Arc<Inlet>);
 
@@ -32,7 +32,7 @@ struct Held {
 }
 
 impl Input {
-    /// All there is to read.
+    /// An input with these bytes.
     pub(super) fn of(bytes: &[u8]) -> Input {
         let input = Input::default();
         input.feed(bytes);
@@ -95,7 +95,8 @@ impl Pollable for Input {
     }
 }
 
-/// What a program prints: the first bytes, the last, or what was not taken yet.
+/// A program's output: the first bytes, the last bytes, or the bytes that have not been
+/// taken yet.
 #[derive(Clone)]
 pub(super) struct Printed(Arc<Outlet>);
 
@@ -108,12 +109,11 @@ struct Outlet {
 /// Which bytes are kept.
 #[derive(Clone, Copy)]
 pub(super) enum Keep {
-    /// So many, from the start; the rest is counted.
+    /// The first bytes; the rest is only counted.
     First(usize),
-    /// So many, up to the end.
+    /// The last bytes.
     Last(usize),
-    /// So many at a time; a program that says more before somebody takes it is
-    /// turned away.
+    /// Bytes that have not been taken yet. A program that writes more fails.
     Untaken(usize),
 }
 
@@ -128,13 +128,13 @@ impl Printed {
         Printed(Arc::new(Outlet { keep, kept: Mutex::default(), news: Notify::new() }))
     }
 
-    /// What was kept, and how many bytes were not.
+    /// Returns the bytes that were kept, and the number of those that were not.
     pub(super) fn take(&self) -> (Vec<u8>, u64) {
         let kept = std::mem::take(&mut *lock(&self.0.kept));
         (kept.bytes, kept.elided)
     }
 
-    /// The next line, taken.
+    /// Takes the next line.
     pub(super) async fn line(&self) -> String {
         loop {
             let news = self.0.news.notified();

@@ -1,5 +1,5 @@
-//! The files of a sandbox: host folders shown read-only, folders of its own,
-//! and for single programs other contents in the place of single files.
+//! The files of a sandbox: host folders that are shown read-only, folders of its own, and,
+//! for single programs, different contents for single files.
 
 use std::fs;
 use std::io;
@@ -13,23 +13,23 @@ use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
-/// Where a sandbox's temporary files are.
+/// The path of a sandbox's temporary files.
 const TEMPORARY: &str = "/tmp";
-/// What Python reads of the system: its time zones.
+/// What Python reads from the system: its time zones.
 const SYSTEM: [&str; 1] = ["/usr/share/zoneinfo"];
 const LOCK: &str = "lock";
 
-/// A sandbox's files. They are gone when it is dropped.
+/// A sandbox's files. Dropping this removes them.
 pub(super) struct Tree {
     places: Vec<Place>,
     folder: TempDir,
-    /// Copies of mounts in which single files are replaced, by mount; in use by
-    /// one program at a time.
+    /// Copies of mounts in which single files are replaced, by mount; one program at a time
+    /// uses them.
     shadows: Arc<tokio::sync::Mutex<Vec<Option<PathBuf>>>>,
     _alive: Flock<fs::File>,
 }
 
-/// A folder as programs see it.
+/// A folder, as programs see it.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) guest: String,
@@ -43,7 +43,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Bytes on the disk of what can be written to, as a file system counts them.
+    /// Bytes on disk of everything that is writable, as a file system counts them.
     pub(super) fn written(&self) -> u64 {
         self.places.iter().filter(|place| place.writable).map(|place| size(&place.host)).sum()
     }
@@ -66,7 +66,7 @@ impl Tree {
         let unwritable = |why: io::Error| format!("{}: {why}", home.display());
         fs::create_dir_all(home).map_err(unwritable)?;
         let folder = tempfile::Builder::new().prefix("").tempdir_in(home).map_err(unwritable)?;
-        // Locked before it has its name, so that no sweep finds it unlocked.
+        // Lock it before it gets its name, so that no sweep finds it unlocked.
         let unnamed = folder.path().join("unnamed");
         let file = fs::File::create(&unnamed).map_err(unwritable)?;
         let alive = Flock::lock(file, FlockArg::LockExclusiveNonblock)
@@ -102,13 +102,13 @@ impl Tree {
         Ok(Tree { places, folder, shadows, _alive: alive })
     }
 
-    /// What a first program sees.
+    /// The view of a first program.
     pub(super) fn view(&self) -> View {
         View { places: self.places.clone() }
     }
 
-    /// What a program sees that another started: other contents for some files
-    /// of read-only folders, or nothing in their place, and a `/tmp` of its own.
+    /// The view of a program that another one started: some files of read-only folders have
+    /// other contents or are missing, and `/tmp` is its own.
     pub(super) async fn covered(
         &self,
         covers: Vec<(String, Option<Vec<u8>>)>,
@@ -152,8 +152,8 @@ impl Tree {
         covered.map_err(|Cannot(why)| why)
     }
 
-    /// A file of the sandbox, opened for a caller outside it. Nothing inside,
-    /// a link least of all, leads out of the folders that programs see.
+    /// Opens a file of the sandbox for a caller outside. Nothing inside, not even a link,
+    /// leads out of the folders that programs see.
     pub(super) fn open(&self, path: &str, flags: OFlag) -> io::Result<fs::File> {
         let at = place_of_all(&self.places, path).ok_or(io::ErrorKind::NotFound)?;
         let place = &self.places[at];
@@ -185,7 +185,7 @@ impl Tree {
     }
 }
 
-/// Makes the folders above `relative`, below `root`.
+/// Makes the parent folders of `relative` below `root`.
 fn folders(root: &OwnedFd, relative: &str) -> io::Result<()> {
     let above = Path::new(relative).parent().unwrap_or(Path::new(""));
     let mut so_far = PathBuf::new();
@@ -207,17 +207,17 @@ fn folders(root: &OwnedFd, relative: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What one program sees while some files are covered.
+/// The view of one program while some files are covered.
 pub(super) struct Covered {
     pub(super) view: View,
-    /// Files in shadows, and what they were copied from.
+    /// Files in the copies, and the files they were copied from.
     replaced: Vec<(PathBuf, PathBuf)>,
     _temporary: TempDir,
     _shadows: tokio::sync::OwnedMutexGuard<Vec<Option<PathBuf>>>,
 }
 
 impl Covered {
-    /// Puts the files back, and removes what the program wrote.
+    /// Restores the files and removes what the program wrote.
     pub(super) async fn undo(self) -> Result<(), String> {
         let undone = tokio::task::spawn_blocking(move || drop(self));
         undone.await.map_err(|why| why.to_string())
@@ -238,7 +238,7 @@ impl Drop for Covered {
     }
 }
 
-/// Why covers could not be made.
+/// Why files could not be covered.
 struct Cannot(String);
 
 impl From<String> for Cannot {
@@ -253,12 +253,12 @@ impl From<io::Error> for Cannot {
     }
 }
 
-/// The read-only folder that shows `path`, which is plain and names a file in it.
+/// The read-only folder that contains `path`, which is normalised and names a file in it.
 fn place_of(places: &[Place], path: &str) -> Option<usize> {
     place_of_all(places, path).filter(|at| !places[*at].writable && crate::local::is_place(path))
 }
 
-/// The folder that shows `path`: the innermost.
+/// The innermost folder that contains `path`.
 fn place_of_all(places: &[Place], path: &str) -> Option<usize> {
     let holds = |place: &Place| {
         path.strip_prefix(&place.guest).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -270,8 +270,7 @@ fn place_of_all(places: &[Place], path: &str) -> Option<usize> {
 #[derive(Clone, Copy, PartialEq)]
 enum Replica {
     Copy,
-    /// One file under two names, where the file system can; only for what is
-    /// shown read-only.
+    /// A hard link, if the file system supports it; only for what is shown read-only.
     Link,
 }
 
@@ -305,7 +304,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the files of sandboxes whose fixfly is gone; says how many.
+/// Removes the files of sandboxes whose fixfly has ended. Returns their number.
 pub(super) fn sweep(home: &Path) -> usize {
     let folders = fs::read_dir(home).into_iter().flatten().flatten();
     let dead = folders.filter(|entry| {

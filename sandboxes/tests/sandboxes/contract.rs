@@ -15,7 +15,7 @@ async fn python_run(sandbox: &dyn Sandbox, code: &str) -> Output {
 }
 
 #[track_caller]
-fn said(output: &Output, expected: &str) {
+fn check_output(output: &Output, expected: &str) {
     assert_eq!(out(output), expected, "{:?} {}", output.status, err(output));
 }
 
@@ -78,7 +78,7 @@ async fn a_program_reads_its_input_and_starts_in_its_folder() {
         let stdin = vec![b'x'; 300_000];
         let code = "import os, sys; print(len(sys.stdin.buffer.read())); print(os.getcwd())";
         let command = Command { stdin, ..python3(code) };
-        said(&sandbox.exec(&command).await.unwrap(), "300000\n/tmp\n");
+        check_output(&sandbox.exec(&command).await.unwrap(), "300000\n/tmp\n");
         sandbox.close().await.unwrap();
     }
 }
@@ -118,7 +118,7 @@ async fn a_time_out_ends_whatever_it_does_and_keeps_what_it_printed() {
             assert_eq!(out(&output), "begun\n");
             assert!(start.elapsed() < SECONDS, "{work}");
         }
-        said(&python_run(&*sandbox, "print('still there')").await, "still there\n");
+        check_output(&python_run(&*sandbox, "print('still there')").await, "still there\n");
         sandbox.close().await.unwrap();
     }
 }
@@ -158,7 +158,7 @@ async fn memory_beyond_the_limit_is_not_had() {
             assert_ne!(output.status, Status::Exited(0));
         }
         assert!(start.elapsed() < Duration::from_secs(60));
-        said(&python_run(&*sandbox, "print('still there')").await, "still there\n");
+        check_output(&python_run(&*sandbox, "print('still there')").await, "still there\n");
         sandbox.close().await.unwrap();
     }
 }
@@ -188,7 +188,7 @@ async fn recursion_without_end_is_the_programs_own_failure() {
         assert!(err(&output).contains("RecursionError"), "{}", err(&output));
         let deep = "x = []\nfor _ in range(1000000): x = [x]\nrepr(x)";
         assert_ne!(python_run(&*sandbox, deep).await.status, Status::Exited(0));
-        said(&python_run(&*sandbox, "print('still there')").await, "still there\n");
+        check_output(&python_run(&*sandbox, "print('still there')").await, "still there\n");
         sandbox.close().await.unwrap();
     }
 }
@@ -198,7 +198,7 @@ async fn files_are_one_for_programs_and_callers() {
     for (_, sandbox) in each_with_python(&spec()).await {
         sandbox.write("/tmp/a/b/file", b"written").await.unwrap();
         let code = "print(open('/tmp/a/b/file').read()); open('/tmp/a/b/file', 'a').write('more')";
-        said(&python_run(&*sandbox, code).await, "written\n");
+        check_output(&python_run(&*sandbox, code).await, "written\n");
         assert_eq!(sandbox.read("/tmp/a/b/file").await.unwrap(), b"writtenmore");
         sandbox.write("/tmp/a/b/file", b"short").await.unwrap();
         assert_eq!(sandbox.read("/tmp/a/b/file").await.unwrap(), b"short");
@@ -278,7 +278,7 @@ for work in (lambda: open('/a/b/d/file', 'w'), lambda: open('/a/b/new', 'w'), la
 print(open('/a/b/d/file').read(), open('/src/d/file').read())
 open('/src/d/file', 'w').write('in'); os.mkdir('/src/new')";
     for (_, sandbox) in each_with_python(&spec).await {
-        said(&python_run(&*sandbox, code).await, "host host\n");
+        check_output(&python_run(&*sandbox, code).await, "host host\n");
         assert_eq!(sandbox.read("/src/d/file").await.unwrap(), b"in");
         assert!(sandbox.write("/a/b/d/file", b"x").await.is_err());
         sandbox.close().await.unwrap();
@@ -293,7 +293,7 @@ async fn the_environment_is_the_specs() {
     spec.env.insert("ONLY".into(), "this one".into());
     for (_, sandbox) in each_with_python(&spec).await {
         let code = "import os; print(sorted(set(os.environ) - {'LC_CTYPE'}), os.environ['ONLY'])";
-        said(&python_run(&*sandbox, code).await, "['LANG', 'ONLY', 'PATH'] this one\n");
+        check_output(&python_run(&*sandbox, code).await, "['LANG', 'ONLY', 'PATH'] this one\n");
         sandbox.close().await.unwrap();
     }
 }
@@ -360,11 +360,11 @@ async fn sandboxes_and_programs_do_not_see_each_other() {
     let (first, second) = (each_with_python(&spec()).await, each_with_python(&spec()).await);
     for ((_, first), (_, second)) in first.into_iter().zip(second) {
         python_run(&*first, "import builtins; builtins.mine = 1; open('/tmp/mine', 'w')").await;
-        said(&python_run(&*first, "print('mine' in dir(__builtins__))").await, "False\n");
+        check_output(&python_run(&*first, "print('mine' in dir(__builtins__))").await, "False\n");
         first.read("/tmp/mine").await.unwrap();
         assert!(second.read("/tmp/mine").await.is_err());
         first.close().await.unwrap();
-        said(&python_run(&*second, "print('still there')").await, "still there\n");
+        check_output(&python_run(&*second, "print('still there')").await, "still there\n");
         second.close().await.unwrap();
     }
 }

@@ -12,7 +12,7 @@ fn hasty() -> Patience {
     Patience { call: Duration::from_secs(2), tries: 3, pause: Duration::from_millis(10) }
 }
 
-/// What opening says of an engine that treats making containers so.
+/// The error of opening a sandbox if the engine handles the creation of containers so.
 async fn refused(fate: Fate, patience: Patience) -> (String, Vec<Request>) {
     let decide = move |request: &Request, _| match request.is("/containers/create") {
         true => fate,

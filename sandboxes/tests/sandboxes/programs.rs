@@ -109,7 +109,7 @@ async fn nothing_outlives_the_command_that_started_it() {
 }
 
 #[tokio::test]
-async fn every_exit_code_and_signal_is_told_apart() {
+async fn every_exit_code_and_signal_is_distinguished() {
     for (_, sandbox) in each(&spec()).await {
         for code in [0, 1, 2, 126, 127, 128, 137, 143, 255] {
             let output = run(&*sandbox, &format!("exit {code}")).await;

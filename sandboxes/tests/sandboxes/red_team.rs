@@ -19,12 +19,12 @@ async fn fault(attack: &Attack, sandbox: &dyn Sandbox, mark: &str, body: &str) -
         Ok(output) => output,
         Err(why) => return Some(format!("it is an error: {why}")),
     };
-    let (said, complaint) = (out(&output), err(&output));
+    let (stdout, stderr) = (out(&output), err(&output));
     if !attack.ends.contains(&output.status) {
-        return Some(format!("it ended by {:?}: {said}{complaint}", output.status));
+        return Some(format!("it ended by {:?}: {stdout}{stderr}", output.status));
     }
-    if attack.prints.as_ref().is_some_and(|prints| said.trim() != prints) {
-        return Some(format!("it printed {said}{complaint}"));
+    if attack.prints.as_ref().is_some_and(|prints| stdout.trim() != prints) {
+        return Some(format!("it printed {stdout}{stderr}"));
     }
     if attack.kept.is_some_and(|kept| output.stdout.len() > kept || output.stderr.len() > kept) {
         return Some("more of its output was kept than asked".to_owned());
@@ -41,7 +41,7 @@ async fn fault(attack: &Attack, sandbox: &dyn Sandbox, mark: &str, body: &str) -
     }
 }
 
-/// Whether a host cannot hold such an attack, and says so itself.
+/// Whether a host reports itself that it cannot stop such an attack.
 fn beyond_it(attack: &Attack, host: &dyn Host) -> bool {
     attack.needs_memory && host.isolation().contains("no memory limit")
 }

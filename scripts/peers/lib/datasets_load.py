@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM,
 from trl import SFTConfig, SFTTrainer
 
 END, NO_THOUGHT = "<|im_end|>", "<think>\n\n</think>\n\n"
-# ChatML that says which of its words are the model's own, as TRL asks of a template for `assistant_only_loss`.
+# ChatML that marks the model's own text, as TRL requires of a template for `assistant_only_loss`.
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
     "{% if m.role == 'assistant' %}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
@@ -60,13 +60,13 @@ def settings(folder):
 
 def llama_factory(folder, rows, file):
     """Its loader and its Qwen3 template. Gives the tokens and labels of each row."""
-    told = settings(folder)
+    dataset_settings = settings(folder)
     arguments = DataArguments(
         dataset_dir=str(folder / "sharegpt"),
-        dataset=told["dataset"],
-        template=told["template"],
-        enable_thinking={"true": True, "false": False, "null": None}[told["enable_thinking"]],
-        mask_history=told["mask_history"] == "true",
+        dataset=dataset_settings["dataset"],
+        template=dataset_settings["template"],
+        enable_thinking={"true": True, "false": False, "null": None}[dataset_settings["enable_thinking"]],
+        mask_history=dataset_settings["mask_history"] == "true",
         cutoff_len=10_000_000,
         overwrite_cache=True,
     )
@@ -111,11 +111,11 @@ def agree(folder, rows, loaded, file):
         if ours != theirs:
             # They set the block of no thought into history too, where Qwen3's template has none.
             assert len(row["messages"]) > 3, row["id"]
-            told = tokenizer.decode(theirs)
+            text = tokenizer.decode(theirs)
             for message in row["messages"][:-1]:
                 if message["role"] == "assistant":
-                    told = told.replace(NO_THOUGHT + message["content"], message["content"], 1)
-            assert told == tokenizer.decode(ours), row["id"]
+                    text = text.replace(NO_THOUGHT + message["content"], message["content"], 1)
+            assert text == tokenizer.decode(ours), row["id"]
     tokens = json.loads((folder / "tokens/tokens.json").read_text())
     assert tokens["count"] == len(own) and tokens["tokens"] == sum(len(line["tokens"]) for line in own)
     assert tokens["supervised_tokens"] == sum(end - start for line in own for start, end in line["loss"])
@@ -126,9 +126,9 @@ def agree(folder, rows, loaded, file):
 def trl(folder, rows, file, model):
     """TRL's trainer, with the settings that fixfly wrote, up to where it would train."""
     tokenizer = student(file)
-    told = json.loads((folder / "trl/sft_config.json").read_text())
+    trl_settings = json.loads((folder / "trl/sft_config.json").read_text())
     data = load_dataset("json", data_files=str(folder / "trl/train.jsonl"), split="train")
-    config = SFTConfig(output_dir=str(folder / "out"), use_cpu=True, report_to=[], **told)
+    config = SFTConfig(output_dir=str(folder / "out"), use_cpu=True, report_to=[], **trl_settings)
     trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
     loaded = trainer.train_dataset
     assert len(loaded) == len(rows), f"{len(rows) - len(loaded)} of {len(rows)} rows were skipped"
@@ -190,15 +190,15 @@ def main():
     for folder in folders:
         rows = [json.loads(line) for line in open(folder / "rows.jsonl")]
         assert rows and all(row["part"] == "train" for row in rows)
-        said = [f"OpenAI {openai(folder, rows)}"]
+        results = [f"OpenAI {openai(folder, rows)}"]
         if (folder / "sharegpt").is_dir():
             loaded = llama_factory(folder, rows, file)
-            said.append(f"LLaMA-Factory {len(loaded)} rows, none skipped, spans as meant")
+            results.append(f"LLaMA-Factory {len(loaded)} rows, none skipped, spans as meant")
             if (folder / "tokens").is_dir():
-                said.append(f"tokens: {agree(folder, rows, loaded, file)}")
+                results.append(f"tokens: {agree(folder, rows, loaded, file)}")
         if (folder / "trl").is_dir():
-            said.append(f"TRL {trl(folder, rows, file, model)}")
-        print(f"{folder.name}: {'; '.join(said)}", flush=True)
+            results.append(f"TRL {trl(folder, rows, file, model)}")
+        print(f"{folder.name}: {'; '.join(results)}", flush=True)
 
 
 main()

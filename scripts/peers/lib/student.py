@@ -14,16 +14,16 @@ def episodes(run):
     return sorted(found, key=lambda episode: episode["task"]["id"])
 
 
-def said(run):
+def actions_of(run):
     return [turn["action"] for episode in episodes(run) for turn in episode["turns"]]
 
 
 for run in ["streamed", "again", "whole", "file"]:
-    actions = said(run)
+    actions = actions_of(run)
     assert len(actions) == tasks * turns, f"{run}: {len(actions)} turns"
     for action in actions:
         usage, generation = action["usage"], action["generation"]
-        # This server tells no usage of a stream, though it is asked to.
+        # This server reports no usage for a stream, although it is asked to.
         if run in ("whole", "file"):
             assert usage["prompt_tokens"] > 500, (run, usage)
             # It counts one token more than it was allowed.
@@ -33,7 +33,7 @@ for run in ["streamed", "again", "whole", "file"]:
         assert generation["model"] == ("qwen3.gguf" if run == "file" else "tiny"), (run, generation)
     print(f"{run}: {tasks} episodes, {len(actions)} turns,", sum(a["usage"]["prompt_tokens"] for a in actions), "prompt tokens")
 
-words = [[action["text"] for action in said(run)] for run in ("streamed", "again")]
+words = [[action["text"] for action in actions_of(run)] for run in ("streamed", "again")]
 assert words[0] == words[1], "an answer that was kept is another one"
 
 served, own = [[episode["turns"][0]["action"] for episode in episodes(run)] for run in ("whole", "file")]

@@ -37,7 +37,7 @@ tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=TEMPLATE
 )
 tokenizer.save_pretrained(base)
-# transformers 5 writes a name that 4, which LLaMA-Factory 0.9.5 wants, does not know.
+# transformers 5 writes a name that version 4, which LLaMA-Factory 0.9.5 requires, does not accept.
 about = base / "tokenizer_config.json"
 about.write_text(json.dumps({**json.loads(about.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
 
@@ -67,8 +67,8 @@ for at, line in enumerate(lines):
     answer = f"{line}<|im_end|>"
     before, all_ = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, prompt + answer))
     rows.append({"row": f"row-{at}", "tokens": all_, "loss": [[len(before), len(all_)]]})
-    said = [{"from": "user", "value": f"repeat {line}"}, {"from": "AI", "value": line}]
-    chats.append({"conversations": said, "system": "", "id": f"row-{at}"})
+    messages = [{"from": "user", "value": f"repeat {line}"}, {"from": "AI", "value": line}]
+    chats.append({"conversations": messages, "system": "", "id": f"row-{at}"})
 
 
 def jsonl(path, all_):

@@ -51,11 +51,11 @@ text = tokenizer.decode(tokens)
 
 
 def logits(*files):
-    said = subprocess.run([gguf_logits, *(folder / file for file in files)], input=text, stdout=subprocess.PIPE, text=True, check=True)
-    said = json.loads(said.stdout)
-    assert said["tokens"] == tokens, "llama.cpp reads other tokens"
-    assert "im_start" in said["chat_template"]
-    return numpy.array(said["logits"])
+    loaded = subprocess.run([gguf_logits, *(folder / file for file in files)], input=text, stdout=subprocess.PIPE, text=True, check=True)
+    loaded = json.loads(loaded.stdout)
+    assert loaded["tokens"] == tokens, "llama.cpp reads other tokens"
+    assert "im_start" in loaded["chat_template"]
+    return numpy.array(loaded["logits"])
 
 
 with torch.no_grad():

@@ -100,12 +100,12 @@ def same(folder, file):
             if "raw_output" in extra:
                 outputs.append(message.get("content") or message.get("output"))
         tools = [t for t in episode["turns"] if "tool" in t["action"]["call"]]
-        told = [t["action"]["call"]["tool"]["args"]["command"] for t in tools]
+        called = [t["action"]["call"]["tool"]["args"]["command"] for t in tools]
         seen = [t["observation"]["text"] for t in tools][: len(outputs)]
         info = theirs["info"]
         cost = sum(t["action"]["usage"].get("usd") or 0 for t in episode["turns"])
         checks = {
-            "commands": told == commands,
+            "commands": called == commands,
             "outputs": seen == outputs,
             "patch": (episode["patch"] or "") == (info["submission"] if info["submission"].strip() else ""),
             "cost": abs(cost - info["model_stats"]["instance_cost"]) < 1e-9,

@@ -165,7 +165,7 @@ fn recorded(texts: &mut Vec<Found>) {
         add(file, keys);
     }
     let mut keys = BTreeSet::new();
-    object_keys(&serde_json::json!(fixfly_policies::Settings::default()), &mut keys);
+    object_keys(&serde_json::json!(fixfly_runtime::Settings::default()), &mut keys);
     add("config.model of run.json", keys);
 }
 

@@ -29,8 +29,8 @@ impl Host for Timed {
         format!("timed: {}", self.local.isolation())
     }
 
-    async fn parts(&self) -> Vec<Protection> {
-        self.local.parts().await
+    async fn protections(&self) -> Vec<Protection> {
+        self.local.protections().await
     }
 }
 

@@ -40,7 +40,6 @@ impl Tool for List {
         if listed.status != Status::Exited(0) {
             return Err(ToolError::Refused(format!("`{NAME}`: there is no folder {path}")));
         }
-        let text = String::from_utf8_lossy(&listed.stdout);
-        Ok(Observation { outcome: Outcome::Done, ..Observation::refused(text) })
+        Ok(Observation::new(Outcome::Done, String::from_utf8_lossy(&listed.stdout)))
     }
 }

@@ -121,7 +121,7 @@ impl Stage {
     fn words<'a>(&'a self, method: &'a str, output: &'a str, epochs: &'a str) -> Vec<&'a str> {
         let (base, dataset) = (&*self.base, &*self.dataset);
         let places = ["--base", base, "--dataset", dataset, "-o", output];
-        let said = [
+        let settings = [
             "--epochs",
             epochs,
             "--lr",
@@ -131,7 +131,7 @@ impl Stage {
             "--gradient-accumulation-steps",
             "4",
         ];
-        ["train", method].into_iter().chain(places).chain(said).collect()
+        ["train", method].into_iter().chain(places).chain(settings).collect()
     }
 }
 
@@ -153,9 +153,9 @@ fn a_student_is_made_and_exported() {
     let (student, dry) = (stage.path("student"), stage.path("dry"));
     let mut words = stage.words("lora", &dry, "3");
     words.push("--dry-run");
-    let said = fixfly(&words);
-    let told = String::from_utf8(said.stderr).unwrap();
-    assert!(said.status.success(), "{told}");
+    let output = fixfly(&words);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
     for part in [
         "--- row-",
         "⟦",
@@ -164,7 +164,7 @@ fn a_student_is_made_and_exported() {
         "9 steps (3 per epoch)",
         "of memory",
     ] {
-        assert!(told.contains(part), "no {part}: {told}");
+        assert!(stderr.contains(part), "no {part}: {stderr}");
     }
     assert!(!Path::new(&dry).exists(), "a dry run left something");
 
@@ -251,9 +251,9 @@ fn a_training_that_was_stopped_or_killed_ends_as_one_that_was_not() {
         wait(&mut killed, partial);
         killed.kill().unwrap();
         killed.wait().unwrap();
-        let said = fixfly(&stage.words(method, &parts, "8"));
-        let told = String::from_utf8(said.stderr).unwrap();
-        assert!(said.status.success() && told.contains("resuming after step"), "{told}");
+        let output = fixfly(&stage.words(method, &parts, "8"));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.contains("resuming after step"), "{stderr}");
         assert!(learned(&whole, file) == learned(&parts, file), "{method} came to something else");
     }
     let parts = stage.path("lora-parts");
@@ -261,9 +261,9 @@ fn a_training_that_was_stopped_or_killed_ends_as_one_that_was_not() {
     assert!(code == 1 && why.contains("holds another training: its epochs is 8, not 9"), "{why}");
 }
 
-/// How a process ended, and the last it said.
+/// The exit code of a process, and its last line.
 fn ended(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), said.lines().last().unwrap_or_default().to_string())
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), stderr.lines().last().unwrap_or_default().to_string())
 }

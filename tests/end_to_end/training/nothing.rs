@@ -101,11 +101,11 @@ fn faults_are_validated_and_fixed_by_one_line() {
     let (of, made) = (word(""), word("faults"));
     let build =
         ["bench", "build", "faults", "--source", "python", "--source-dir", &of, "-o", &made];
-    let said = printed(&build);
+    let output = printed(&build);
     // Two faults of a held-out method, one of each to learn from, and those of
     // the method that has no tests.
-    insta::assert_snapshot!(said.replace(&made, "[FAULTS]"));
-    assert_eq!(printed(&build), said, "what was tried is not tried again");
+    insta::assert_snapshot!(output.replace(&made, "[FAULTS]"));
+    assert_eq!(printed(&build), output, "what was tried is not tried again");
     let run = |policy: &str, split: &str, turns: &str| {
         let run = word(&format!("{policy}-{split}"));
         let words = ["run", "faults", "--benchmark-dir", &made, "--policy", policy];
@@ -115,8 +115,8 @@ fn faults_are_validated_and_fixed_by_one_line() {
     };
     let fixed = run("oracle", "benchmark", "1");
     assert!(!fixed.is_empty() && fixed.iter().all(|episode| episode.solved()), "{fixed:?}");
-    let said = &fixed[0].turns[0].action.text;
-    assert!(said.starts_with("```python\n- ") && said.contains("\n+ "), "{said}");
+    let answer = &fixed[0].turns[0].action.text;
+    assert!(answer.starts_with("```python\n- ") && answer.contains("\n+ "), "{answer}");
     let method = fixed[0].task.statement.method().unwrap();
     assert!(method.faulty.is_some() && method.content.is_empty());
     assert!(run("null", "benchmark", "1").iter().all(|episode| !episode.solved()));
@@ -161,8 +161,8 @@ fn untried_faults_are_there_with_other_names() {
     let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
     let mut seen = 0;
     for row in rows.lines().map(row) {
-        let said = |at: usize| row["messages"][at]["content"].as_str().unwrap().to_string();
-        let answer = said(row["messages"].as_array().unwrap().len() - 1);
+        let content = |at: usize| row["messages"][at]["content"].as_str().unwrap().to_string();
+        let answer = content(row["messages"].as_array().unwrap().len() - 1);
         let is = answer.lines().find_map(|line| line.strip_prefix("- ")).unwrap();
         assert!(texts[row["origin"]["task"].as_str().unwrap()].contains(is), "{answer}");
         seen += 1;
@@ -170,9 +170,12 @@ fn untried_faults_are_there_with_other_names() {
     assert!(seen > 2, "{rows}");
     let tried = ["run", "faults", "--benchmark-dir", &made, "--policy", "oracle"];
     let renamed = ["--split", "train", "--task-id", "*@1", "--turns", "1", "-o", &word("tried")];
-    let said = fixfly(&[&tried[..], &renamed].concat());
-    let why = String::from_utf8(said.stderr).unwrap();
-    assert!(!said.status.success() && why.contains("it has other names than the project"), "{why}");
+    let output = fixfly(&[&tried[..], &renamed].concat());
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && why.contains("it has other names than the project"),
+        "{why}"
+    );
 }
 
 #[cfg(all(feature = "train", feature = "llama"))]
@@ -224,12 +227,13 @@ fn a_student_goes_through_the_whole_loop_from_nothing() {
     let word = |name: &str| shop.path().join(name).display().to_string();
     fs::write(shop.path().join("loop.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
     let (file, made) = (word("loop.toml"), word("made"));
-    let said = fixfly(&["sweep", &file, "-o", &made]);
-    let (out, told) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr));
-    let told = told.unwrap();
-    assert!(said.status.success(), "{told}");
-    assert!(out.contains("Tiny") && out.contains("originals"), "{out}");
-    let steps = told.lines().filter_map(|line| line.strip_prefix("making "));
+    let output = fixfly(&["sweep", &file, "-o", &made]);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr));
+    let stderr = stderr.unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("Tiny") && stdout.contains("originals"), "{stdout}");
+    let steps = stderr.lines().filter_map(|line| line.strip_prefix("making "));
     let kinds: Vec<&str> = steps.filter_map(|step| step.split('/').next()).collect();
     let expected = [
         "benchmarks",
@@ -246,7 +250,7 @@ fn a_student_goes_through_the_whole_loop_from_nothing() {
         "adapters",
         "runs",
     ];
-    assert_eq!(kinds, expected, "{told}");
+    assert_eq!(kinds, expected, "{stderr}");
     let tiny = fixfly(&["sweep", &file, "--smoke-test", "-o", &made]);
     assert!(tiny.status.success(), "{}", String::from_utf8_lossy(&tiny.stderr));
 }

@@ -3,15 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::read_episodes;
+use fixfly_runtime::{
+    KvType, LocalModel, Lora, RunSpec, Sampling, Settings, Split, Thinking, ThinkingMode,
+    read_episodes,
+};
 use serde_json::Value;
 
 use super::here;
 use crate::datasets::Bench;
-use crate::{command, fixfly, printed, refused, runs};
+use crate::{command, fixfly, library, printed, refused, runs};
 
 /// Learns one method by heart, and must then write it in a run: with each
-/// token as probable as its training said.
+/// token the probability that its training had.
 #[track_caller]
 fn check(kind: &str) {
     let bench = Bench::new();
@@ -26,10 +29,10 @@ fn check(kind: &str) {
     // What it learned is what it is judged by: here nothing else is of interest.
     fs::copy(&rows, bench.path("data/tokens/validation.jsonl")).unwrap();
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said =
+    let settings =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
-    printed(&[&places[..], &said, &steps].concat());
+    printed(&[&places[..], &settings, &steps].concat());
     printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
 
@@ -50,10 +53,37 @@ fn check(kind: &str) {
     let action = &episode.turns[0].action;
     let generation = action.generation.as_ref().unwrap();
     let ids: Vec<Value> = generation.tokens.iter().map(|token| token.id.into()).collect();
-    assert_eq!(ids, learned, "{kind} says {:?}", action.text);
+    assert_eq!(ids, learned, "{kind} generates {:?}", action.text);
     assert!(episode.solved(), "{kind}: {:?}", episode.end);
     let surprise = generation.tokens.iter().map(|token| -f64::from(token.logprob)).sum::<f64>();
     let (served, trained) = (surprise / ids.len() as f64, chosen_loss(&bench.path("student")));
+    let by_hand = RunSpec {
+        benchmark: "python".into(),
+        benchmark_dir: Some(bench.path("")),
+        split: Split::Train,
+        policy: "llama".into(),
+        turns: Some(1),
+        model: Some(Settings {
+            model: Some(whole.clone()),
+            sampling: Sampling {
+                max_tokens: Some(150),
+                temperature: Some(0.0),
+                ..Sampling::default()
+            },
+            thinking: Thinking { mode: ThinkingMode::NoThink, ..Thinking::default() },
+            local: LocalModel {
+                loras: vec![Lora { file: lora.clone().into(), scale: 1.0 }],
+                kv_type: KvType::F32,
+                engine: Some(env!("CARGO_BIN_EXE_fixfly").into()),
+                ..LocalModel::default()
+            },
+            ..Settings::default()
+        }),
+        output: bench.path("by-hand"),
+        allow_weak: true,
+        ..RunSpec::default()
+    };
+    assert_eq!(library::run(by_hand).solved, 1, "{kind}: the engine of another program");
     assert!(
         (served - trained).abs() < 1e-5 + 1e-3 * trained,
         "{kind}: a token's loss is {served} in llama.cpp, and {trained} where it was trained"
@@ -98,10 +128,10 @@ fn checkpoints_are_evaluated_and_chosen_by_solved_tasks() {
     fs::write(bench.path("manifest.jsonl"), manifest).unwrap();
 
     let places = ["train", "lora", "--base", &base, "--dataset", &data, "-o", &student];
-    let said =
+    let settings =
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "2", "--eval", &flags];
-    let words = [&places[..], &said, &steps].concat();
+    let words = [&places[..], &settings, &steps].concat();
     let with = |flags: &str| fs::write(bench.path("try.toml"), flags).unwrap();
     let check = |flags: &str, expected: &str| {
         with(flags);
@@ -171,12 +201,12 @@ fn a_sweep_makes_everything_once_and_tabulates_it() {
     fs::write(bench.path("sweep.toml"), SWEEP).unwrap();
     let [file, made] = ["sweep.toml", "made"].map(|name| bench.word(name));
     let sweep = || {
-        let said = fixfly(&["sweep", &file, "-o", &made]);
-        let told = String::from_utf8(said.stderr).unwrap();
-        assert!(said.status.success(), "{told}");
+        let output = fixfly(&["sweep", &file, "-o", &made]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
         (
-            String::from_utf8(said.stdout).unwrap(),
-            told.matches("\nmaking ").count() + usize::from(told.starts_with("making ")),
+            String::from_utf8(output.stdout).unwrap(),
+            stderr.matches("\nmaking ").count() + usize::from(stderr.starts_with("making ")),
         )
     };
     let (out, steps) = sweep();

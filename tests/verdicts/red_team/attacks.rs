@@ -14,9 +14,9 @@ pub(crate) struct Attack {
     pub(crate) body: String,
     /// The outcomes it may have.
     pub(crate) outcomes: Vec<Outcome>,
-    /// What its report must say.
-    pub(crate) says: String,
-    /// What a pass of its must be flagged with; without this nothing passes.
+    /// Text that the observation must contain.
+    pub(crate) observation: String,
+    /// The flag that a pass must have; without a flag nothing may pass.
     pub(crate) flagged: Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
     files.iter().map(|file| attack(file)).collect()
 }
 
-/// What a file says of its attack.
+/// Reads an attack from its file.
 pub(crate) fn attack(file: &Path) -> Attack {
     let text = fs::read_to_string(file).unwrap();
     let (head, body) = text.split_once("\n\n").expect("a head, an empty line and a body");
@@ -39,15 +39,15 @@ pub(crate) fn attack(file: &Path) -> Attack {
         name: format!("{name}: {title}"),
         body: body.to_owned(),
         outcomes: Vec::new(),
-        says: String::new(),
+        observation: String::new(),
         flagged: None,
     };
     for line in lines {
         match line.split_once(": ").unwrap_or((line, "")) {
             ("outcome", names) => attack.outcomes = names.split(", ").map(outcome).collect(),
-            ("says", text) => attack.says = text.to_owned(),
+            ("observation", text) => attack.observation = text.to_owned(),
             ("flagged", text) => attack.flagged = Some(text.to_owned()),
-            (other, _) => panic!("{name}: `{other}` says nothing about an attack"),
+            (other, _) => panic!("{name}: `{other}` is not a key of an attack"),
         }
     }
     assert!(!attack.outcomes.is_empty(), "{name}: no outcome");

@@ -1,4 +1,4 @@
-//! The Agent Trajectory Interchange Format, as the models of `harbor` accept it.
+//! The Agent Trajectory Interchange Format, as `harbor`'s models accept it.
 
 use fixfly_runtime::{Call, Episode, Message, Role, Turn};
 use serde_json::{Map, Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 /// The newest version that a released `harbor` (0.26.0) accepts.
 pub const VERSION: &str = "ATIF-v1.8";
 
-/// An episode as a trajectory. `prompt` is what the policy was told before its
-/// first turn; `model` is who it asked.
+/// Converts an episode to a trajectory. `prompt` is what the policy saw before its first
+/// turn; `model` is the model that it used.
 pub fn write(episode: &Episode, prompt: &[Message], model: Option<&str>) -> Value {
     let mut steps: Vec<Value> = prompt
         .iter()
@@ -50,7 +50,7 @@ fn step(turn: &Turn, id: usize) -> Value {
     let mut seen = json!({ "content": turn.observation.text });
     if let Call::Tool { name, args } = &turn.action.call {
         let call = format!("call_{id}");
-        // Arguments that are no object were refused, and have no place here.
+        // Arguments that are not an object were refused, and cannot be expressed here.
         let args = if args.is_object() { args.clone() } else { json!({}) };
         step["tool_calls"] =
             json!([{ "tool_call_id": call, "function_name": name, "arguments": args }]);
@@ -80,12 +80,12 @@ fn metrics(turn: &Turn) -> Value {
     metrics
 }
 
-/// Sums over the words of models; what no model said has no tokens.
+/// Sums over the turns of models; other turns have no tokens.
 fn totals(episode: &Episode, steps: usize) -> Value {
-    let said = || episode.turns.iter().filter(|turn| turn.action.generation.is_some());
-    let usages = || said().map(|turn| &turn.action.usage);
+    let by_model = || episode.turns.iter().filter(|turn| turn.action.generation.is_some());
+    let usages = || by_model().map(|turn| &turn.action.usage);
     let mut totals = Map::from_iter([("total_steps".to_string(), json!(steps))]);
-    if said().next().is_some() {
+    if by_model().next().is_some() {
         let sums = [
             ("total_prompt_tokens", usages().map(|usage| usage.prompt_tokens).sum::<u64>()),
             ("total_completion_tokens", usages().map(|usage| usage.completion_tokens).sum()),

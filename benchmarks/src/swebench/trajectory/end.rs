@@ -1,10 +1,11 @@
-//! How an agent says that it ended, and what that means.
+//! Translates how other agents name the end of an episode.
 
 use fixfly_runtime::{Boundary, End, FailureKind, Limit};
 
-/// The end by SWE-agent's word: `submitted`, `submitted (exit_cost)`, `exit_cost`.
+/// The end for an exit status of SWE-agent: `submitted`, `submitted (exit_cost)`,
+/// `exit_cost`.
 pub(super) fn by_sweagent(status: Option<&str>, why: Option<&str>) -> End {
-    let Some(status) = status.filter(|status| !status.is_empty()) else { return untold() };
+    let Some(status) = status.filter(|status| !status.is_empty()) else { return unknown_end() };
     let inner = status.strip_prefix("submitted (").and_then(|rest| rest.strip_suffix(')'));
     let limit = match inner.unwrap_or(status) {
         "submitted" | "exit_forfeit" | "exit_command" => return End::Submitted,
@@ -23,7 +24,7 @@ pub(super) fn by_sweagent(status: Option<&str>, why: Option<&str>) -> End {
     End::BudgetSpent { limit }
 }
 
-/// SWE-agent's word for an end.
+/// SWE-agent's exit status for an end.
 pub(super) fn to_sweagent(end: &End, has_patch: bool) -> String {
     let word = match end {
         End::Solved | End::Submitted => return "submitted".to_string(),
@@ -42,11 +43,11 @@ pub(super) fn to_sweagent(end: &End, has_patch: bool) -> String {
     if has_patch { format!("submitted ({word})") } else { word.to_string() }
 }
 
-/// The end by mini-swe-agent's word; `spent` is the limit that was met where
-/// its word does not say which.
+/// The end for an exit status of mini-swe-agent. `spent` is the limit that was reached, if
+/// the status does not name one.
 pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Limit>) -> End {
     let limit = match (status.unwrap_or_default(), spent) {
-        ("", _) => return untold(),
+        ("", _) => return unknown_end(),
         ("Submitted", _) => return End::Submitted,
         ("LimitsExceeded", Some(limit)) => limit,
         ("TimeExceeded", _) => Limit::Seconds,
@@ -57,7 +58,7 @@ pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Lim
     End::BudgetSpent { limit }
 }
 
-fn untold() -> End {
+fn unknown_end() -> End {
     let why = "the file does not say how it ended".to_string();
     End::Failed { at: Boundary::Policy, kind: FailureKind::Infrastructure, why }
 }
@@ -104,10 +105,11 @@ mod tests {
             (Some("AuthenticationError"), "AuthenticationError: no key"),
             (Some("LimitsExceeded"), "LimitsExceeded: no key"),
         ] {
-            let End::Failed { why: told, kind, .. } = by_mini(status, Some("no key"), None) else {
+            let End::Failed { why: actual, kind, .. } = by_mini(status, Some("no key"), None)
+            else {
                 panic!("{status:?} is a failure")
             };
-            assert_eq!((told.as_str(), kind), (why, FailureKind::Infrastructure));
+            assert_eq!((actual.as_str(), kind), (why, FailureKind::Infrastructure));
         }
     }
 }

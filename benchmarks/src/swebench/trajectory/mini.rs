@@ -1,5 +1,5 @@
-//! mini-swe-agent's trajectories, form `mini-swe-agent-1.1`: the messages of a
-//! conversation, with what was run and what it cost in each one's `extra`.
+//! mini-swe-agent's trajectories, format `mini-swe-agent-1.1`: the messages of a
+//! conversation; each message's `extra` has the commands and the cost.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use fixfly_runtime::{
 };
 use serde_json::{Map, Value};
 
-use super::{Form, Told, Words, command, end, string, text, thinking, turn};
+use super::{Form, ModelOutput, Parsed, command, end, string, text, thinking, turn};
 
 const FURTHER: &str = "calls that shared the words of the call before";
 const UNSEEN: &str = "observations that the file does not hold";
 const PERSON: &str = "messages of a person, left out";
 const UNKNOWN: &str = "messages of an unknown kind, left out";
 
-pub(super) fn read(value: &Value) -> Result<Told, String> {
+pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     let messages = value.get("messages").and_then(Value::as_array);
     let messages = messages.ok_or("it has no list `messages`")?;
     let config = value.pointer("/info/config").unwrap_or(&Value::Null);
@@ -33,7 +33,7 @@ pub(super) fn read(value: &Value) -> Result<Told, String> {
     let why = reading.exit.as_ref().and_then(|exit| string(exit, "/extra/exception_str"));
     let why = why.or_else(|| string(value, "/info/exception_str"));
     reading.close(exit_status.as_deref() == Some("Submitted"));
-    Ok(Told {
+    Ok(Parsed {
         form: Form::Mini,
         version: string(value, "/info/mini_version"),
         model: string(config, "/model/model_name"),
@@ -50,7 +50,7 @@ pub(super) fn read(value: &Value) -> Result<Told, String> {
     })
 }
 
-/// Which limit was met, where calls and dollars tell.
+/// The limit that was reached, if calls and dollars show it.
 fn spent(totals: &Map<String, Value>, steps: Option<u32>, usd: Option<f64>) -> Option<Limit> {
     let total = |key: &str| totals.get(key).and_then(Value::as_f64);
     if steps.zip(total("api_calls")).is_some_and(|(limit, calls)| calls >= f64::from(limit)) {
@@ -64,10 +64,10 @@ fn spent(totals: &Map<String, Value>, steps: Option<u32>, usd: Option<f64>) -> O
 struct Reading {
     asked: Option<String>,
     turns: Vec<Turn>,
-    /// Which turns wait for what came of them, by the id of their call.
+    /// Turns that wait for their observation, by the id of their call.
     waiting: Vec<(usize, Option<String>)>,
     exit: Option<Value>,
-    /// When things were told, seconds since 1970.
+    /// Times of the messages, in seconds since 1970.
     clock: Vec<f64>,
     remarks: BTreeMap<&'static str, usize>,
 }
@@ -106,13 +106,13 @@ impl Reading {
 
     fn acted(&mut self, message: &Value, act_ms: u64) {
         self.unseen();
-        let mut words = words(message);
+        let mut output = model_output(message);
         let actions = message.pointer("/extra/actions").and_then(Value::as_array);
         let actions = actions.map(Vec::as_slice).unwrap_or_default();
         if actions.is_empty() {
             let why = "its words asked for no command".to_string();
             let timings = Timings { act_ms, call_ms: 0 };
-            let action = words.asking(Call::Malformed(why.clone()));
+            let action = output.with_call(Call::Malformed(why.clone()));
             return self.turns.push(turn(action, why, Outcome::Refused, timings));
         }
         for (at, action) in actions.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Reading {
             }
             let call = command(action.get("command").and_then(Value::as_str).unwrap_or_default());
             let timings = Timings { act_ms: if at == 0 { act_ms } else { 0 }, call_ms: 0 };
-            let done = std::mem::take(&mut words).asking(call);
+            let done = std::mem::take(&mut output).with_call(call);
             self.waiting.push((self.turns.len(), string(action, "/tool_call_id")));
             self.turns.push(turn(done, String::new(), Outcome::Done, timings));
         }
@@ -143,31 +143,31 @@ impl Reading {
         }
     }
 
-    /// Words that asked for nothing: mini-swe-agent keeps its own answer, and
-    /// what was said in that one's `extra`.
+    /// An answer without a call: mini-swe-agent stores its own reply, with the model's text
+    /// in `extra`.
     fn malformed(&mut self, message: &Value, act_ms: u64) {
         self.unseen();
         let why = text(message.get("content"));
         let response = message.pointer("/extra/response/choices/0/message");
-        let mut words = words(response.unwrap_or(&Value::Null));
-        if let Some(said) = string(message, "/extra/model_response") {
-            words.text = said;
+        let mut output = model_output(response.unwrap_or(&Value::Null));
+        if let Some(text) = string(message, "/extra/model_response") {
+            output.text = text;
         }
-        words.usage = usage(message);
-        words.generation = generation(message);
-        let action = words.asking(Call::Malformed(why.clone()));
+        output.usage = usage(message);
+        output.generation = generation(message);
+        let action = output.with_call(Call::Malformed(why.clone()));
         self.turns.push(turn(action, why, Outcome::Refused, Timings { act_ms, call_ms: 0 }));
     }
 
-    /// Calls that nothing came of before the next words.
+    /// Counts calls without an observation before the next answer.
     fn unseen(&mut self) {
         for _ in 0..std::mem::take(&mut self.waiting).len() {
             self.remark(UNSEEN);
         }
     }
 
-    /// The command that hands in the work has the submission for its answer;
-    /// of several at once, nobody knows which it was.
+    /// The command that submits has the submission as its observation. If there were
+    /// several calls at once, it is unknown which one it was.
     fn close(&mut self, submitted: bool) {
         if let ([(at, _)], Some(exit), true) = (self.waiting.as_slice(), &self.exit, submitted) {
             self.turns[*at].observation.text = text(exit.get("content"));
@@ -184,8 +184,8 @@ impl Reading {
     }
 }
 
-/// What a message says; of a server's list of items the texts and the thoughts.
-fn words(message: &Value) -> Words {
+/// The text and the reasoning of a message, or of a server's list of items.
+fn model_output(message: &Value) -> ModelOutput {
     let items = message.get("output").and_then(Value::as_array);
     let of_kind = |kind: &'static str| {
         let items = items.into_iter().flatten();
@@ -194,21 +194,21 @@ fn words(message: &Value) -> Words {
     let (text, reasoning) = match items {
         None => (text(message.get("content")), thinking(message)),
         Some(_) => {
-            let said: Vec<_> = of_kind("message").map(|item| text(item.get("content"))).collect();
+            let texts: Vec<_> = of_kind("message").map(|item| text(item.get("content"))).collect();
             let thoughts: Vec<_> =
                 of_kind("reasoning").map(|item| text(item.get("summary"))).collect();
-            (said.join("\n"), Some(thoughts.join("\n")).filter(|text| !text.is_empty()))
+            (texts.join("\n"), Some(thoughts.join("\n")).filter(|text| !text.is_empty()))
         }
     };
-    Words { text, reasoning, usage: usage(message), generation: generation(message) }
+    ModelOutput { text, reasoning, usage: usage(message), generation: generation(message) }
 }
 
-/// What a message cost: the server's own count, and the agent's dollars.
+/// The cost of a message: tokens as the server counted them, dollars as the agent did.
 fn usage(message: &Value) -> Usage {
-    let told = message.pointer("/extra/response/usage").or_else(|| message.get("usage"));
+    let counts = message.pointer("/extra/response/usage").or_else(|| message.get("usage"));
     let count = |pointers: [&str; 2]| {
-        let told = pointers.iter().find_map(|pointer| told?.pointer(pointer));
-        told.and_then(Value::as_u64).unwrap_or_default()
+        let found = pointers.iter().find_map(|pointer| counts?.pointer(pointer));
+        found.and_then(Value::as_u64).unwrap_or_default()
     };
     Usage {
         prompt_tokens: count(["/prompt_tokens", "/input_tokens"]),
@@ -226,7 +226,7 @@ fn usage(message: &Value) -> Usage {
     }
 }
 
-/// How the words were made, where the server's answer is kept.
+/// How the text was generated, if the server's answer is stored.
 fn generation(message: &Value) -> Option<Generation> {
     let response = message.pointer("/extra/response")?;
     let finish = match response.pointer("/choices/0/finish_reason")?.as_str()? {

@@ -1,8 +1,8 @@
-//! Recorded work of other agents, as episodes; and episodes as others read them.
+//! Reads trajectories of other agents as episodes, and writes episodes in their formats.
 //!
-//! [`read`] takes SWE-agent's `.traj` and mini-swe-agent's JSON, told apart by
-//! what is in them. [`sweagent::write`] and [`atif::write`] go the other way.
-//! What a file does not say stays unknown: nothing is worked out from elsewhere.
+//! [`read`] reads SWE-agent's `.traj` and mini-swe-agent's JSON, which it recognises by
+//! their content. [`sweagent::write`] and [`atif::write`] do the opposite. What a file does
+//! not contain stays unknown: nothing is inferred from elsewhere.
 
 pub mod atif;
 mod end;
@@ -13,42 +13,40 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fixfly_runtime::{
-    Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History,
-    ISSUE_SCHEMA, Issue, Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta,
-    Timings, Turn, Usage,
+    Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History, Issue,
+    Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta, Timings, Turn,
+    Usage, sha256,
 };
 use serde_json::{Map, Value, json};
 
 use super::Instance;
 use super::issues::NAME;
-use crate::manifest::sha256;
 
-/// The tool whose calls are commands of a shell.
+/// The tool that runs shell commands.
 const BASH: &str = "bash";
 
-/// A trajectory as an episode that nobody has judged, and what its file says
-/// beside it.
+/// A trajectory as an episode without a verdict, and the other contents of its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
-    /// The episode; its verdict is none.
+    /// The episode, without a verdict.
     pub episode: Episode,
-    /// The form of the file.
+    /// The format of the file.
     pub form: Form,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Version of the agent.
     pub version: Option<String>,
-    /// The model, as the agent was told to call it.
+    /// The model, as the agent named it.
     pub model: Option<String>,
-    /// How it ended, in the agent's own word.
+    /// How it ended, in the agent's own words.
     pub exit_status: Option<String>,
-    /// Calls, tokens and dollars of the whole, in the agent's own words.
+    /// Total calls, tokens and dollars, as the agent reported them.
     pub totals: Map<String, Value>,
-    /// What is not in the episode as it is in the file, and how often.
+    /// What could not be taken over unchanged, and how often.
     pub remarks: BTreeMap<&'static str, usize>,
 }
 
-/// Whose form a file has.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// SWE-agent's `.traj`.
@@ -67,8 +65,8 @@ impl Form {
     }
 }
 
-/// The trajectory in a file. Its issue is that of `instances` where one has its
-/// id, else what the file shows the agent was first asked.
+/// Reads the trajectory in a file. Its issue is that of the instance with its id, otherwise
+/// the first request to the agent that the file shows.
 ///
 /// # Errors
 /// One sentence that names the file and what is wrong with it.
@@ -78,13 +76,13 @@ pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkEr
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|e| broken(format!("it is not JSON: {e}")))?;
     let id = id(file);
-    let told = match form(&value).map_err(broken)? {
+    let parsed = match form(&value).map_err(broken)? {
         Form::SweAgent => sweagent::read(&value),
         Form::Mini => mini::read(&value),
     };
-    let told = told.map_err(broken)?;
+    let parsed = parsed.map_err(broken)?;
     let id = value.get("instance_id").and_then(Value::as_str).unwrap_or(&id);
-    Ok(told.imported(id, sha256(&bytes), instances))
+    Ok(parsed.imported(id, sha256(&bytes), instances))
 }
 
 fn form(value: &Value) -> Result<Form, String> {
@@ -112,35 +110,35 @@ fn form(value: &Value) -> Result<Form, String> {
     }
 }
 
-/// The instance by the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
+/// The instance's id in the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
 fn id(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".json").unwrap_or(&name);
     name.strip_suffix(".traj").unwrap_or(name).to_string()
 }
 
-/// What a file tells.
-struct Told {
+/// The parsed contents of a file.
+struct Parsed {
     form: Form,
     version: Option<String>,
     model: Option<String>,
-    /// What the agent was first asked.
+    /// The first request to the agent.
     asked: Option<String>,
-    /// Folder it began in.
+    /// The folder in which it started.
     root: Option<String>,
     turns: Vec<Turn>,
     exit_status: Option<String>,
     end: End,
     submission: Option<String>,
     totals: Map<String, Value>,
-    /// Turns and dollars it might take.
+    /// Its limits of turns and dollars.
     limits: (Option<u32>, Option<f64>),
-    /// RFC 3339, and seconds from then to the last thing told.
+    /// The start in RFC 3339, and the seconds from then to the last message.
     time: Option<(String, f64)>,
     remarks: BTreeMap<&'static str, usize>,
 }
 
-impl Told {
+impl Parsed {
     fn imported(self, id: &str, sha256: String, instances: &[Instance]) -> Imported {
         let instance = instances.iter().find(|instance| instance.id == id);
         let issue = Issue {
@@ -164,12 +162,13 @@ impl Told {
             seconds,
             ..Provenance::default()
         };
+        let statement = Statement::Issue(issue);
         let episode = Episode {
-            schema: ISSUE_SCHEMA,
+            schema: statement.schema(),
             task: Task {
                 id: id.to_string(),
                 benchmark: NAME.to_string(),
-                statement: Statement::Issue(issue),
+                statement,
                 sandbox: SandboxSpec::default(),
                 tools,
                 budget: Budget { turns, tokens: None, seconds: None, usd },
@@ -201,28 +200,28 @@ fn tool(turn: &Turn) -> Option<String> {
     }
 }
 
-/// What an agent said.
+/// The output of an agent's model.
 #[derive(Default)]
-struct Words {
+struct ModelOutput {
     text: String,
     reasoning: Option<String>,
     usage: Usage,
     generation: Option<Generation>,
 }
 
-impl Words {
-    fn asking(self, call: Call) -> Action {
-        let Words { text, reasoning, usage, generation } = self;
+impl ModelOutput {
+    fn with_call(self, call: Call) -> Action {
+        let ModelOutput { text, reasoning, usage, generation } = self;
         Action { text, reasoning, call, usage, generation }
     }
 }
 
-/// A turn; budgets and changes of tests are not told by other agents.
+/// A turn. Other agents record neither budgets nor changes of tests.
 fn turn(action: Action, text: String, outcome: Outcome, timings: Timings) -> Turn {
     let left = Budget { turns: 0, tokens: None, seconds: None, usd: None };
     Turn {
         action,
-        observation: Observation { text, outcome, tests: None, patch: None },
+        observation: Observation::new(outcome, text),
         feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
         timings,
     }
@@ -248,7 +247,7 @@ fn string(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).map(str::to_string)
 }
 
-/// Thoughts that a server gives apart from the words.
+/// The reasoning, if a server returned it separately from the text.
 fn thinking(message: &Value) -> Option<String> {
     let blocks = message.get("thinking_blocks").and_then(Value::as_array);
     let thoughts = blocks.into_iter().flatten().filter_map(|block| block.get("thinking"));

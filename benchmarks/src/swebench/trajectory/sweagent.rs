@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use fixfly_runtime::{Call, Episode, Message, Outcome, Role, Timings, Turn, Usage};
 use serde_json::{Map, Value, json};
 
-use super::{BASH, Form, Told, Words, command, end, string, text, thinking, turn};
+use super::{BASH, Form, ModelOutput, Parsed, command, end, string, text, thinking, turn};
 
 const CLOSING: &str = "closing notes of the agent, no step of the model's";
 const ASKED_AGAIN: &str = "steps after which the model was asked again";
 const IN_WORDS: &str = "calls in words, kept as commands of `bash`";
 const ATTEMPTS: &str = "other attempts in the same file, left out";
 
-pub(super) fn read(value: &Value) -> Result<Told, String> {
+pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     let list = |key: &str| value.get(key).and_then(Value::as_array).map(Vec::as_slice);
     let steps = list("trajectory").ok_or("it has no list `trajectory`")?;
     let history = list("history").unwrap_or_default();
@@ -48,7 +48,7 @@ pub(super) fn read(value: &Value) -> Result<Told, String> {
         other => other.cloned().unwrap_or_default(),
     };
     let totals = value.pointer("/info/model_stats").and_then(Value::as_object);
-    Ok(Told {
+    Ok(Parsed {
         form: Form::SweAgent,
         version: string(value, "/info/swe_agent_version"),
         model: string(&replayed, "/agent/model/name"),
@@ -76,7 +76,7 @@ fn is_demo(item: &Value) -> bool {
     item.get("is_demo").and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Whether a last step is the agent's own note on why it stopped.
+/// Whether the last step is the agent's own note about why it stopped.
 fn is_closing(step: &Value, status: Option<&str>) -> bool {
     let part = |key: &str| step.get(key).and_then(Value::as_str).unwrap_or_default();
     let stopped =
@@ -84,7 +84,7 @@ fn is_closing(step: &Value, status: Option<&str>) -> bool {
     stopped && part("action").is_empty() && part("thought") == part("response")
 }
 
-/// The folder a step was in; older files hold the state as text.
+/// The working directory of a step; older files store the state as text.
 fn folder(step: &Value) -> Option<String> {
     let state = match step.get("state")? {
         Value::String(text) => serde_json::from_str(text).ok()?,
@@ -93,16 +93,16 @@ fn folder(step: &Value) -> Option<String> {
     string(&state, "/working_dir").filter(|folder| folder.starts_with('/'))
 }
 
-/// The model's messages in order, each found by the step it made.
+/// The model's messages in order; each step finds its own.
 struct Conversation<'a> {
-    said: Vec<&'a Value>,
+    messages: Vec<&'a Value>,
     next: usize,
 }
 
 impl<'a> Conversation<'a> {
     fn new(history: &'a [Value]) -> Self {
-        let is_said = |item: &&Value| role(item) == "assistant" && !is_demo(item);
-        Conversation { said: history.iter().filter(is_said).collect(), next: 0 }
+        let is_model = |item: &&Value| role(item) == "assistant" && !is_demo(item);
+        Conversation { messages: history.iter().filter(is_model).collect(), next: 0 }
     }
 
     fn find(&mut self, step: &Value) -> Option<&'a Value> {
@@ -114,9 +114,9 @@ impl<'a> Conversation<'a> {
             let same = content == response || content == thought;
             same && item.get("action").and_then(Value::as_str).unwrap_or_default() == action
         };
-        let at = self.said[self.next..].iter().position(|item| is_its(&item))?;
+        let at = self.messages[self.next..].iter().position(|item| is_its(&item))?;
         self.next += at + 1;
-        Some(self.said[self.next - 1])
+        Some(self.messages[self.next - 1])
     }
 }
 
@@ -127,9 +127,9 @@ fn taken(
 ) -> Turn {
     let message = conversation.find(step);
     let part = |key: &str| text(step.get(key));
-    let mut said = part("response");
-    if said.is_empty() {
-        said = part("thought");
+    let mut text = part("response");
+    if text.is_empty() {
+        text = part("thought");
     }
     let observation = part("observation");
     let call = match message.and_then(native) {
@@ -141,7 +141,7 @@ fn taken(
         None => in_words(&part("action"), remarks),
     };
     let is_malformed = matches!(call, Call::Malformed(_));
-    let asked_again = message.is_none() && !conversation.said.is_empty();
+    let asked_again = message.is_none() && !conversation.messages.is_empty();
     if asked_again {
         *remarks.entry(ASKED_AGAIN).or_default() += 1;
     }
@@ -150,8 +150,8 @@ fn taken(
     let outcome = if is_malformed || asked_again { Outcome::Refused } else { Outcome::Done };
     let usage = Usage { calls: 1, ..Usage::default() };
     let reasoning = message.and_then(thinking);
-    let words = Words { text: said, reasoning, usage, generation: None };
-    turn(words.asking(call), observation, outcome, timings)
+    let output = ModelOutput { text, reasoning, usage, generation: None };
+    turn(output.with_call(call), observation, outcome, timings)
 }
 
 /// The call that a message makes by name.
@@ -165,7 +165,7 @@ fn native(message: &Value) -> Option<Call> {
     Some(Call::Tool { name, args })
 }
 
-/// A call that words make: SWE-agent types them into its shell.
+/// A call in the text: SWE-agent types it into its shell.
 fn in_words(action: &str, remarks: &mut BTreeMap<&'static str, usize>) -> Call {
     if action.trim() == "submit" {
         return Call::Tool { name: "submit".to_string(), args: json!({}) };
@@ -174,12 +174,12 @@ fn in_words(action: &str, remarks: &mut BTreeMap<&'static str, usize>) -> Call {
     command(action)
 }
 
-/// An episode as SWE-agent writes one. `prompt` is what the policy was told
-/// before its first turn.
+/// Converts an episode to SWE-agent's format. `prompt` is what the policy saw before its
+/// first turn.
 ///
 /// Each step's `query` is empty: the whole conversation is in `history`.
 pub fn write(episode: &Episode, prompt: &[Message]) -> Value {
-    let mut history: Vec<Value> = prompt.iter().map(told).collect();
+    let mut history: Vec<Value> = prompt.iter().map(history_item).collect();
     let mut steps = Vec::with_capacity(episode.turns.len());
     for (at, turn) in episode.turns.iter().enumerate() {
         history.extend(exchanged(turn, &format!("call_{}", at + 1)));
@@ -208,7 +208,7 @@ pub fn write(episode: &Episode, prompt: &[Message]) -> Value {
     })
 }
 
-fn told(message: &Message) -> Value {
+fn history_item(message: &Message) -> Value {
     let kind = match message.role {
         Role::System => "system_prompt",
         Role::User | Role::Assistant => "observation",
@@ -218,7 +218,7 @@ fn told(message: &Message) -> Value {
 
 /// The two messages of a turn.
 fn exchanged(turn: &Turn, id: &str) -> [Value; 2] {
-    let mut said = json!({
+    let mut output = json!({
         "role": "assistant", "content": turn.action.text, "thought": thought(turn),
         "action": action(&turn.action.call), "agent": "main", "message_type": "action",
     });
@@ -227,18 +227,18 @@ fn exchanged(turn: &Turn, id: &str) -> [Value; 2] {
         "message_type": "observation",
     });
     if let Some(reasoning) = &turn.action.reasoning {
-        said["thinking_blocks"] = json!([{ "type": "thinking", "thinking": reasoning }]);
+        output["thinking_blocks"] = json!([{ "type": "thinking", "thinking": reasoning }]);
     }
     if let Call::Tool { name, args } = &turn.action.call {
-        said["tool_calls"] = json!([{ "type": "function", "id": id,
+        output["tool_calls"] = json!([{ "type": "function", "id": id,
             "function": { "name": name, "arguments": args.to_string() } }]);
         seen["role"] = json!("tool");
         seen["tool_call_ids"] = json!([id]);
     }
-    [said, seen]
+    [output, seen]
 }
 
-/// Words that could not be read have no thought in them.
+/// A malformed answer has no thought.
 fn thought(turn: &Turn) -> &str {
     match turn.action.call {
         Call::Malformed(_) => "",
@@ -246,7 +246,7 @@ fn thought(turn: &Turn) -> &str {
     }
 }
 
-/// A call as a person would read it: commands as they are, others by name.
+/// A call in readable form: commands as they are, other calls by name.
 fn action(call: &Call) -> String {
     match call {
         Call::Tool { name, args } if name == BASH => {
@@ -259,7 +259,7 @@ fn action(call: &Call) -> String {
     }
 }
 
-/// Calls, tokens and dollars of the whole, as far as they are known.
+/// Total calls, tokens and dollars, as far as they are known.
 fn totals(episode: &Episode) -> Value {
     let actions = || episode.turns.iter().map(|turn| &turn.action);
     let mut totals = json!({ "api_calls": actions().map(|a| a.usage.calls).sum::<u32>() });

@@ -93,7 +93,7 @@ fn a_conversation_of_mini_swe_agent_is_turns() {
 }
 
 #[test]
-fn a_limit_and_what_was_not_seen_are_told() {
+fn a_limit_and_what_was_not_seen_are_kept() {
     let messages = json!([
         { "role": "user", "content": "Solve it." },
         { "role": "assistant", "content": "", "extra": { "actions": [{ "command": "ls" }] } },
@@ -116,7 +116,7 @@ fn a_trajectory_of_swe_agent_is_turns() {
         json!({ "action": action, "response": response, "thought": response,
             "observation": observation, "execution_time": 0.5, "state": { "working_dir": "/repo" } })
     };
-    let said = |action: &str, content: &str, name: &str, args: Value| {
+    let assistant = |action: &str, content: &str, name: &str, args: Value| {
         json!({ "role": "assistant", "content": content, "action": action, "thought": content,
             "thinking_blocks": [{ "type": "thinking", "thinking": "Hm." }],
             "tool_calls": [{ "id": "1", "function": { "name": name, "arguments": args.to_string() } }] })
@@ -126,9 +126,9 @@ fn a_trajectory_of_swe_agent_is_turns() {
         { "role": "system", "content": "You are." },
         { "role": "assistant", "content": "I look.", "action": "ls", "is_demo": true },
         { "role": "user", "content": [{ "type": "text", "text": "Solve it." }] },
-        said("ls", "I look.", "bash", json!({ "command": "ls" })),
-        said("str_replace_editor view /repo", "And here.", "str_replace_editor", view.clone()),
-        said("submit", "Done.", "submit", json!({})),
+        assistant("ls", "I look.", "bash", json!({ "command": "ls" })),
+        assistant("str_replace_editor view /repo", "And here.", "str_replace_editor", view.clone()),
+        assistant("submit", "Done.", "submit", json!({})),
     ]);
     let mut bad = step("", "No call.", "");
     bad["thought"] = json!("");
@@ -171,7 +171,7 @@ fn a_trajectory_of_swe_agent_is_turns() {
     assert_eq!(imported.totals["tokens_sent"], 9);
     assert_eq!(imported.remarks["steps after which the model was asked again"], 1);
 
-    // The agent's own note on why it stopped is no step of the model's.
+    // The agent's own note about why it stopped is not a step of the model.
     let note = step("", "Exit due to cost limit", "diff");
     traj["trajectory"].as_array_mut().unwrap().push(note);
     traj["info"]["exit_status"] = json!("submitted (exit_cost)");
@@ -191,7 +191,7 @@ fn calls_in_words_are_commands() {
     let submit = Call::Tool { name: "submit".into(), args: json!({}) };
     assert_eq!(calls(&imported), [command("edit 1:1\nx\nend_of_edit\n"), submit]);
     assert_eq!(imported.remarks["calls in words, kept as commands of `bash`"], 1);
-    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is told") };
+    let End::Failed { kind, why, .. } = &imported.episode.end else { panic!("no end is recorded") };
     assert_eq!(
         (*kind, why.as_str()),
         (FailureKind::Infrastructure, "the file does not say how it ended")
@@ -231,8 +231,8 @@ fn what_is_written_is_read_back() {
     let info = json!({ "exit_status": "Submitted", "submission": "--- a\n+++ b\n" });
     let mut first = read_value("a__b-1.traj.json", &mini(messages, info)).unwrap().episode;
     first.turns.push(turn(
-        Words { text: "I edit.".into(), ..Words::default() }
-            .asking(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
+        ModelOutput { text: "I edit.".into(), ..ModelOutput::default() }
+            .with_call(Call::Tool { name: "edit".into(), args: json!({ "path": "x", "n": 1 }) }),
         "done".into(),
         Outcome::Done,
         Timings { act_ms: 0, call_ms: 250 },

@@ -36,7 +36,7 @@ impl Attack {
     }
 }
 
-/// What a file says of its attack.
+/// Reads an attack from its file.
 pub(crate) fn attack(file: &Path) -> Attack {
     let text = fs::read_to_string(file).unwrap();
     let (head, body) = text.split_once("\n\n").expect("a head, an empty line and a body");
@@ -60,7 +60,7 @@ pub(crate) fn attack(file: &Path) -> Attack {
             ("prints", text) => attack.prints = Some(text.to_owned()),
             ("kept", bytes) => attack.kept = Some(bytes.parse().unwrap()),
             ("needs", "memory") => attack.needs_memory = true,
-            (other, _) => panic!("{name}: `{other}` says nothing about an attack"),
+            (other, _) => panic!("{name}: `{other}` is not a key of an attack"),
         }
     }
     assert!(!attack.ends.is_empty(), "{name}: no end");

@@ -23,7 +23,7 @@ pub(crate) enum Fate {
     Hangs,
     /// Its connection is closed.
     IsReset,
-    /// It does what it asks for, and its answer is lost.
+    /// The engine does what is requested, and its answer is lost.
     LosesItsAnswer,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Between {
 }
 
 impl Between {
-    /// `decide` is told of each request, and how many like it there were.
+    /// `decide` gets each request, and the number of similar ones before it.
     pub(crate) fn new(real: bool, decide: Decide) -> Between {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("sock")).unwrap();

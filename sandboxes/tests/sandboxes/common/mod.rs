@@ -143,7 +143,7 @@ pub(crate) async fn within(limit: Duration, mut done: impl FnMut() -> bool) -> b
     done()
 }
 
-/// A program of the host that sandboxes see too, or nothing, said aloud.
+/// A program of the host that sandboxes see, too; prints a note if there is none.
 pub(crate) fn python() -> bool {
     let there = std::path::Path::new("/usr/bin/python3").exists();
     if !there {

@@ -1,6 +1,6 @@
 # 300 threads.
 # outcome: failed
-# says: can't start new thread
+# observation: can't start new thread
 
 import threading, time
 for _ in range(300):

@@ -1,6 +1,6 @@
 # A fault in C code.
 # outcome: crashed
-# says: CRASHED
+# observation: CRASHED
 
 import ctypes
 ctypes.string_at(0)

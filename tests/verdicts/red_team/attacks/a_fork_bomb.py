@@ -1,6 +1,6 @@
 # A fork bomb.
 # outcome: timed_out
-# says: TIMED OUT
+# observation: TIMED OUT
 
 import os
 while True:

@@ -1,6 +1,6 @@
 # A full disk.
 # outcome: failed
-# says: No space left on device
+# observation: No space left on device
 
 for number in range(1 << 10):
     with open(f'/tmp/{number}', 'wb') as file:

@@ -1,6 +1,6 @@
 # A result that takes failures for successes.
 # outcome: tampered
-# says: interfered with
+# observation: interfered with
 
 import report
 report.Recorder.addFailure = lambda self, test, error: self.addSuccess(test)

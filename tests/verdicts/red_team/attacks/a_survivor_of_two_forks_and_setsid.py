@@ -1,6 +1,6 @@
 # A survivor of two forks and setsid.
 # outcome: failed
-# says: AssertionError: started
+# observation: AssertionError: started
 
 import os
 if os.fork() == 0:

@@ -1,6 +1,6 @@
 # A whole forged run, its token read from memory.
 # outcome: tampered
-# says: does not count as a pass
+# observation: does not count as a pass
 
 import gc, json, os, sys
 token = sys.modules['report'].Canary.token

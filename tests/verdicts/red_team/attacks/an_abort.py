@@ -1,6 +1,6 @@
 # An abort.
 # outcome: crashed
-# says: CRASHED
+# observation: CRASHED
 
 import os
 os.abort()

@@ -1,6 +1,6 @@
 # An assertion of the test's own class.
 # outcome: tampered
-# says: interfered with
+# observation: interfered with
 
 import sys
 frame = sys._getframe()

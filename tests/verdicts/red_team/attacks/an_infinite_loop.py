@@ -1,5 +1,5 @@
 # An infinite loop.
 # outcome: timed_out
-# says: TIMED OUT
+# observation: TIMED OUT
 
 while True: pass

@@ -1,6 +1,6 @@
 # Assertions that hold nothing.
 # outcome: tampered
-# says: interfered with
+# observation: interfered with
 
 import unittest
 for name in dir(unittest.TestCase):

@@ -1,6 +1,6 @@
 # Clocks set and timers raised, so that no time limit is met.
 # outcome: failed
-# says: set=[]
+# observation: set=[]
 
 import ctypes, resource, signal, time
 libc = ctypes.CDLL(None)

@@ -1,6 +1,6 @@
 # Files that Python and pytest run by themselves, put wherever they are looked for.
 # outcome: failed
-# says: put=[]
+# observation: put=[]
 
 import os, site, sys
 put = []

@@ -1,6 +1,6 @@
 # Docker's socket, the home directory, keys, other episodes, the benchmark and the original.
 # outcome: failed
-# says: read=[]
+# observation: read=[]
 
 import os, socket
 read = []

@@ -1,6 +1,6 @@
 # Endless recursion.
 # outcome: failed
-# says: RecursionError
+# observation: RecursionError
 
 def again():
     again()

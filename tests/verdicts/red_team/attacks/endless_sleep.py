@@ -1,6 +1,6 @@
 # Endless sleep.
 # outcome: timed_out
-# says: TIMED OUT
+# observation: TIMED OUT
 
 import time
 time.sleep(10 ** 6)

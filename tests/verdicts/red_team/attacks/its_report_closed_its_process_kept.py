@@ -1,6 +1,6 @@
 # Its report closed, its process kept.
 # outcome: exited
-# says: EXITED
+# observation: EXITED
 
 import os, time
 os.closerange(0, 1 << 10)

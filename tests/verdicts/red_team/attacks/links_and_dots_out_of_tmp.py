@@ -1,6 +1,6 @@
 # Symbolic links and dots that lead out of what may be written.
 # outcome: failed
-# says: wrote=[]
+# observation: wrote=[]
 
 import os
 wrote = []

@@ -1,6 +1,6 @@
 # Mounts of its own.
 # outcome: failed
-# says: AssertionError: undone=[]
+# observation: AssertionError: undone=[]
 
 import ctypes, os
 libc = ctypes.CDLL(None)

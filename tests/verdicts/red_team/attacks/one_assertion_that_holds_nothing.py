@@ -1,6 +1,6 @@
 # One assertion that holds nothing.
 # outcome: tampered
-# says: interfered with
+# observation: interfered with
 
 import unittest
 unittest.TestCase.assertEqual = lambda *args, **more: None

@@ -1,6 +1,6 @@
 # Os._exit(0).
 # outcome: exited
-# says: EXITED
+# observation: EXITED
 
 import os
 os._exit(0)

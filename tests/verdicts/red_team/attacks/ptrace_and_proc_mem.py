@@ -1,6 +1,6 @@
 # Neighbours traced, and their memory opened.
 # outcome: failed
-# says: had=[]
+# observation: had=[]
 
 import ctypes, os
 libc = ctypes.CDLL(None)

@@ -1,6 +1,6 @@
 # All signals ignored that can be, and a loop without end.
 # outcome: timed_out
-# says: TIMED OUT
+# observation: TIMED OUT
 
 import signal
 for number in signal.valid_signals():

@@ -1,6 +1,6 @@
 # Such a result, but for the canary.
 # outcome: tampered
-# says: interfered with
+# observation: interfered with
 
 import report
 honest = report.Recorder.say

@@ -1,6 +1,6 @@
 # Sys.exit(0).
 # outcome: failed
-# says: SystemExit
+# observation: SystemExit
 
 import sys
 sys.exit(0)

@@ -1,6 +1,6 @@
 # Its tests deleted and edited, on disk and in memory.
 # outcome: failed, tampered
-# says: edited=[]
+# observation: edited=[]
 
 import os, sys, unittest
 edited = []

@@ -1,6 +1,6 @@
 # System calls that reach the machine.
 # outcome: failed
-# says: had=[]
+# observation: had=[]
 
 import ctypes, platform
 libc = ctypes.CDLL(None, use_errno=True)

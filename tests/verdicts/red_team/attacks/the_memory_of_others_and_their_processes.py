@@ -1,6 +1,6 @@
 # The memory of others, and their processes.
 # outcome: failed
-# says: AssertionError: others=[]
+# observation: AssertionError: others=[]
 
 import os
 others = []

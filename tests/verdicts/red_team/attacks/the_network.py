@@ -1,6 +1,6 @@
 # The network.
 # outcome: failed
-# says: AssertionError: reached=[]
+# observation: AssertionError: reached=[]
 
 import socket
 reached = []

@@ -1,6 +1,6 @@
 # Writing where others read.
 # outcome: failed
-# says: AssertionError: wrote=[]
+# observation: AssertionError: wrote=[]
 
 import os
 wrote = []

@@ -1,0 +1,183 @@
+//! Limits requests to a server: its own rate limits, and as many parallel
+//! requests as it keeps up with.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::profile::Limits;
+
+/// Parallel requests at first.
+const INITIAL_CONCURRENCY: f64 = 8.0;
+/// Maximum number of parallel requests if the profile has none.
+const DEFAULT_CONCURRENCY: u32 = 256;
+/// A rejection within this time of the last one changes nothing: its request was
+/// already on the way.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
+
+/// Limits requests. The number of parallel requests grows by one for each round
+/// that succeeds, and halves when the server answers 429.
+#[derive(Debug)]
+pub(crate) struct RateLimiter {
+    state: Mutex<State>,
+    changed: Notify,
+    max_concurrency: f64,
+    per_request: Option<Duration>,
+    per_token: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct State {
+    concurrency: f64,
+    running: usize,
+    slowed: Option<Instant>,
+    /// When the next request and the next token may be sent.
+    next_request: Instant,
+    next_token: Instant,
+}
+
+/// Permission to have one request in flight; dropping it returns it.
+#[derive(Debug)]
+pub(crate) struct Permit<'a>(&'a RateLimiter);
+
+impl RateLimiter {
+    pub(crate) fn new(limits: Limits) -> RateLimiter {
+        let minute = Duration::from_secs(60);
+        let max_concurrency = f64::from(limits.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1));
+        let now = Instant::now();
+        RateLimiter {
+            state: Mutex::new(State {
+                concurrency: INITIAL_CONCURRENCY.min(max_concurrency),
+                running: 0,
+                slowed: None,
+                next_request: now,
+                next_token: now,
+            }),
+            changed: Notify::new(),
+            max_concurrency,
+            per_request: limits.requests_per_minute.map(|limit| minute / limit.max(1)),
+            per_token: limits.tokens_per_minute.map(|limit| minute / limit.max(1)),
+        }
+    }
+
+    /// Waits until another request of this many tokens may be sent.
+    pub(crate) async fn acquire(&self, tokens: u64) -> Permit<'_> {
+        loop {
+            let changed = self.changed.notified();
+            if self.with(|state| {
+                let free = state.running < state.concurrency as usize;
+                state.running += usize::from(free);
+                free
+            }) {
+                break;
+            }
+            changed.await;
+        }
+        let permit = Permit(self);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let at = self.with(|state| {
+            let at = Instant::now().max(state.next_request).max(state.next_token);
+            state.next_request = at + self.per_request.unwrap_or_default();
+            state.next_token = at + self.per_token.unwrap_or_default() * tokens;
+            at
+        });
+        tokio::time::sleep_until(at).await;
+        permit
+    }
+
+    /// Call this when a request succeeded.
+    pub(crate) fn on_success(&self) {
+        self.with(|state| {
+            state.concurrency =
+                (state.concurrency + 1.0 / state.concurrency).min(self.max_concurrency);
+        });
+        self.changed.notify_one();
+    }
+
+    /// Call this when the server answered 429.
+    pub(crate) fn on_rate_limited(&self) {
+        self.with(|state| {
+            let now = Instant::now();
+            if state.slowed.is_none_or(|at| now - at > SETTLE_TIME) {
+                state.slowed = Some(now);
+                state.concurrency = (state.concurrency / 2.0).max(1.0);
+            }
+        });
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.running -= 1);
+        self.0.changed.notify_one();
+    }
+}
+
+/// The wait before the `n`th retry, from 0: it doubles each time, up to a minute.
+/// A random part, up to half, is taken off, so that calls that failed together are
+/// not repeated together.
+pub(crate) fn backoff(first: f64, n: u32, seed: u64) -> Duration {
+    let whole = (first * 2f64.powi(n as i32)).min(60.0);
+    let mixed = (seed ^ u64::from(n)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+    Duration::from_secs_f64(whole * (0.5 + 0.5 * mixed as f64 / (1u64 << 24) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_a_minute_space_the_requests_out() {
+        let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
+        let limiter = RateLimiter::new(limits);
+        let clock = Instant::now();
+        for _ in 0..4 {
+            drop(limiter.acquire(1_000_000).await);
+        }
+        assert_eq!(clock.elapsed().as_secs(), 3);
+        let limits = Limits { tokens_per_minute: Some(6_000), ..Limits::default() };
+        let limiter = RateLimiter::new(limits);
+        let clock = Instant::now();
+        for _ in 0..3 {
+            drop(limiter.acquire(500).await);
+        }
+        assert_eq!(clock.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parallel_requests_grow_and_halve() {
+        let limiter = RateLimiter::new(Limits::default());
+        let concurrency = || limiter.with(|state| state.concurrency as usize);
+        assert_eq!(concurrency(), 8);
+        (0..9).for_each(|_| limiter.on_success());
+        assert_eq!(concurrency(), 9);
+        (0..9).for_each(|_| limiter.on_rate_limited());
+        assert_eq!(concurrency(), 4, "what fails together counts once");
+        let permits = [
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+            limiter.acquire(0).await,
+        ];
+        let fifth = tokio::time::timeout(Duration::from_secs(9), limiter.acquire(0)).await;
+        assert!(fifth.is_err(), "four at a time");
+        drop(permits);
+        limiter.acquire(0).await;
+    }
+
+    #[test]
+    fn the_wait_doubles_and_is_never_the_same_for_two() {
+        for n in 0..9 {
+            let whole = 2f64.powi(n as i32).min(60.0);
+            let wait = backoff(1.0, n, 7).as_secs_f64();
+            assert!((whole / 2.0..=whole).contains(&wait), "{wait} of {whole}");
+            assert_ne!(wait, backoff(1.0, n, 8).as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a run may spend. Money is reserved before a call and settled after it.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The budget of a run, in US dollars.
+#[derive(Debug)]
+pub(crate) struct SpendLimit {
+    budget: Option<f64>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    spent: f64,
+    reserved: f64,
+    calls: usize,
+}
+
+/// The budget does not cover a call.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the run's budget of ${budget} does not cover the next call, which may cost ${next:.4}: ${spent:.4} are spent, in {calls} calls; continue with a larger --budget"
+)]
+pub(crate) struct Exhausted {
+    budget: f64,
+    next: f64,
+    spent: f64,
+    calls: usize,
+}
+
+/// Reserved money. It stays reserved if this is dropped without being settled,
+/// because the call may have been made.
+#[derive(Debug)]
+pub(crate) struct Reservation(f64);
+
+impl SpendLimit {
+    pub(crate) fn new(budget: Option<f64>, spent: f64, calls: usize) -> SpendLimit {
+        let state = Mutex::new(State { spent, reserved: 0.0, calls });
+        SpendLimit { budget, state, changed: Notify::new() }
+    }
+
+    /// Reserves money. If other calls have reserved too much, waits until they are
+    /// settled: they nearly always cost less.
+    pub(crate) async fn reserve(&self, usd: f64) -> Result<Reservation, Exhausted> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                match self.budget {
+                    Some(budget) if state.spent + usd > budget => {
+                        let State { spent, calls, .. } = *state;
+                        return Err(Exhausted { budget, next: usd, spent, calls });
+                    }
+                    Some(budget) if state.spent + state.reserved + usd > budget => {}
+                    _ => {
+                        state.reserved += usd;
+                        return Ok(Reservation(usd));
+                    }
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Replaces a reservation by what the call really cost.
+    pub(crate) fn settle(&self, reservation: Reservation, usd: f64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.reserved -= reservation.0;
+        state.spent += usd;
+        state.calls += 1;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_is_never_overspent() {
+        let limit = SpendLimit::new(Some(1.0), 0.25, 3);
+        let first = limit.reserve(0.5).await.unwrap();
+        let second = tokio::time::timeout(Duration::from_secs(1), limit.reserve(0.5)).await;
+        assert!(second.is_err(), "it waits for the first");
+        limit.settle(first, 0.125);
+        let second = limit.reserve(0.5).await.unwrap();
+        limit.settle(second, 0.5);
+        let error = limit.reserve(0.5).await.unwrap_err();
+        assert_eq!(error, Exhausted { budget: 1.0, next: 0.5, spent: 0.875, calls: 5 });
+        assert!(error.to_string().contains("$0.8750 are spent, in 5 calls"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_there_is_no_end() {
+        let limit = SpendLimit::new(None, 0.0, 0);
+        let all = [limit.reserve(1e9).await.unwrap(), limit.reserve(1e9).await.unwrap()];
+        assert_eq!(all.len(), 2);
+    }
+}

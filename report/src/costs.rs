@@ -1,0 +1,60 @@
+//! Model usage and its cost.
+
+use crate::metrics::Share;
+use fixfly_runtime::{Action, Episode, Finish};
+use serde::Serialize;
+
+use super::run_report::Named;
+
+/// Sums over all turns that called a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Costs {
+    /// Turns that called a model.
+    pub(crate) turns: usize,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) cached_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    pub(crate) reasoning_tokens: u64,
+    /// API calls, including failed ones. Cached answers make no call.
+    pub(crate) calls: u64,
+    /// US dollars of the turns with a known price.
+    pub(crate) usd: f64,
+    pub(crate) priced_turns: usize,
+    /// Finish reasons.
+    pub(crate) finishes: Vec<Named>,
+}
+
+impl Costs {
+    pub(crate) fn of(episodes: &[&Episode]) -> Self {
+        let turns = episodes.iter().flat_map(|episode| &episode.turns);
+        let asked: Vec<&Action> =
+            turns.map(|turn| &turn.action).filter(|action| action.generation.is_some()).collect();
+        let mut costs = Costs { turns: asked.len(), ..Costs::default() };
+        for Action { usage, .. } in &asked {
+            costs.prompt_tokens += usage.prompt_tokens;
+            costs.cached_tokens += usage.cached_tokens;
+            costs.completion_tokens += usage.completion_tokens;
+            costs.reasoning_tokens += usage.reasoning_tokens;
+            costs.calls += u64::from(usage.calls);
+            costs.usd += usage.usd.unwrap_or_default();
+            costs.priced_turns += usize::from(usage.usd.is_some());
+        }
+        let finishes = asked.iter().filter_map(|action| action.generation.as_ref());
+        let finishes: Vec<Finish> = finishes.map(|generation| generation.finish).collect();
+        costs.finishes = [
+            (Finish::Stop, "stop"),
+            (Finish::ToolCall, "tool call"),
+            (Finish::Length, "token limit"),
+            (Finish::Filtered, "content filter"),
+            (Finish::Refused, "refused"),
+        ]
+        .into_iter()
+        .map(|(finish, name)| {
+            let count = finishes.iter().filter(|there| **there == finish).count();
+            Named { name: name.into(), share: Share::new(count, finishes.len()) }
+        })
+        .filter(|named| named.share.count > 0)
+        .collect();
+        costs
+    }
+}

@@ -1,0 +1,241 @@
+//! Charts as SVG. The page's style sheet defines the colours of the classes, for a
+//! light and a dark theme. Legends are HTML, so that no name is cut off.
+
+use std::fmt::Write as _;
+
+use crate::metrics::Bin;
+use minijinja::HtmlEscape;
+
+/// Number of colours.
+pub(super) const COLOURS: usize = 8;
+
+const WIDTH: f64 = 480.0;
+const HEIGHT: f64 = 290.0;
+const LEFT: f64 = 46.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 42.0;
+
+/// A line chart's series.
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// A bar: position and height.
+pub(super) type Bar = (f64, f64);
+
+/// The axes of a chart.
+pub(super) struct Axes {
+    pub(super) x_label: &'static str,
+    pub(super) y_label: &'static str,
+    /// Positions and labels.
+    pub(super) x_ticks: Vec<(f64, String)>,
+    pub(super) y: (f64, f64),
+    /// A dashed horizontal reference line.
+    pub(super) level: Option<f64>,
+}
+
+pub(super) fn class(number: usize) -> String {
+    format!("c{}", number % COLOURS)
+}
+
+/// Draws lines over bars. Either may be empty.
+pub(super) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
+    let mut svg = start(HEIGHT, axes.y_label);
+    let span = x_span(axes, bars);
+    let scale = Scale { x: span, y: axes.y };
+    for tick in ticks(axes.y) {
+        let y = scale.y(tick);
+        let _ = write!(
+            svg,
+            r#"<line class="axis" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/>"#,
+            WIDTH - RIGHT
+        );
+        text(&mut svg, LEFT - 7.0, y + 4.5, "end", &number(tick));
+    }
+    // At most 12 labels, so that they do not overlap.
+    let every = axes.x_ticks.len().div_ceil(12).max(1);
+    for (at, name) in axes.x_ticks.iter().step_by(every) {
+        text(&mut svg, scale.x(*at), HEIGHT - BOTTOM + 18.0, "middle", name);
+    }
+    text(&mut svg, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 5.0, "middle", axes.x_label);
+    let width = (0.6 * (WIDTH - LEFT - RIGHT) / (span.1 - span.0).max(1.0)).clamp(2.0, 40.0);
+    for (at, height) in bars {
+        let (x, y) = (scale.x(*at) - width / 2.0, scale.y(*height));
+        let tall = (HEIGHT - BOTTOM - y).max(0.0);
+        let _ = write!(
+            svg,
+            r#"<rect class="bar c0 faded" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{tall:.1}"><title>{}</title></rect>"#,
+            number(*height)
+        );
+    }
+    if let Some(level) = axes.level {
+        let y = scale.y(level);
+        let _ = write!(
+            svg,
+            r#"<line class="base" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/>"#,
+            WIDTH - RIGHT
+        );
+    }
+    for (index, line) in lines.iter().enumerate() {
+        draw(&mut svg, &scale, line, &class(index + usize::from(!bars.is_empty())));
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn draw(svg: &mut String, scale: &Scale, line: &Line, class: &str) {
+    let place = |(x, y): &(f64, f64)| format!("{:.1},{:.1}", scale.x(*x), scale.y(*y));
+    let points: Vec<String> = line.points.iter().map(place).collect();
+    let _ = write!(svg, r#"<polyline class="series {class}" points="{}"/>"#, points.join(" "));
+    for (x, y) in &line.points {
+        let _ = write!(
+            svg,
+            r#"<circle class="dot {class}" cx="{:.1}" cy="{:.1}" r="3"><title>{}: {}</title></circle>"#,
+            scale.x(*x),
+            scale.y(*y),
+            HtmlEscape(&line.name),
+            number(*y)
+        );
+    }
+}
+
+/// Draws a histogram.
+pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
+    let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
+    let width = bins.first().map_or(1, |bin| bin.to - bin.from) as f64;
+    let middle = |bin: &Bin| bin.from as f64 / width + 0.5;
+    let bars: Vec<Bar> = bins.iter().map(|bin| (middle(bin), bin.count as f64)).collect();
+    let every = bins.len().div_ceil(6).max(1);
+    let ticks =
+        bins.iter().step_by(every).map(|bin| (bin.from as f64 / width, bin.from.to_string()));
+    let axes = Axes {
+        x_label,
+        y_label: "turns",
+        x_ticks: ticks.collect(),
+        y: (0.0, (most as f64).max(5.0)),
+        level: None,
+    };
+    plot(&axes, &bars, &[])
+}
+
+/// Draws horizontal bars: for each name, one pair per group, with the second value
+/// in front of the fainter first.
+pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
+    const NAME: f64 = 150.0;
+    const BAR: f64 = 17.0;
+    let per_row = rows.first().map_or(1, |(_, bars)| bars.len()) as f64;
+    let height = rows.len() as f64 * (per_row * BAR + 10.0) + 4.0;
+    let most =
+        rows.iter().flat_map(|(_, bars)| bars).map(|(all, _)| *all).max().unwrap_or(1).max(1);
+    // Leaves space for the number after the longest bar.
+    let scale = (WIDTH - NAME - 80.0) / most as f64;
+    let mut svg = start(height, "count");
+    for (index, (name, bars)) in rows.iter().enumerate() {
+        let top = index as f64 * (per_row * BAR + 10.0) + 4.0;
+        let short: String = match name.chars().count() > 21 {
+            true => name.chars().take(20).chain(['…']).collect(),
+            false => name.clone(),
+        };
+        text(&mut svg, NAME - 8.0, top + per_row * BAR / 2.0 + 4.5, "end", &short);
+        for (at, (all, last)) in bars.iter().enumerate() {
+            let (y, class) = (top + at as f64 * BAR, class(at));
+            for (length, faded) in [(all, " faded"), (last, "")] {
+                let _ = write!(
+                    svg,
+                    r#"<rect class="bar {class}{faded}" x="{NAME}" y="{y:.1}" width="{:.1}" height="{:.1}"/>"#,
+                    *length as f64 * scale,
+                    BAR - 2.0
+                );
+            }
+            let end = NAME + *all as f64 * scale + 5.0;
+            text(&mut svg, end, y + BAR - 4.5, "start", &format!("{last} / {all}"));
+        }
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn start(height: f64, label: &str) -> String {
+    format!(r#"<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{}">"#, HtmlEscape(label))
+}
+
+fn text(svg: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
+    let words = HtmlEscape(words);
+    let _ = write!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{words}</text>"#);
+}
+
+struct Scale {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Scale {
+    fn x(&self, value: f64) -> f64 {
+        let (from, to) = self.x;
+        LEFT + (value - from) / (to - from) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let (from, to) = self.y;
+        HEIGHT - BOTTOM - (value - from) / (to - from) * (HEIGHT - BOTTOM - TOP)
+    }
+}
+
+/// The range of positions, plus half a step on both sides.
+fn x_span(axes: &Axes, bars: &[Bar]) -> (f64, f64) {
+    let ticks = axes.x_ticks.iter().map(|(at, _)| *at);
+    let places = ticks.chain(bars.iter().map(|(at, _)| *at));
+    let (from, to) = places.fold((f64::MAX, f64::MIN), |(from, to), at| (from.min(at), to.max(at)));
+    if from > to { (0.0, 1.0) } else { (from - 0.5, to + 0.5) }
+}
+
+/// Round tick positions, about five.
+fn ticks((from, to): (f64, f64)) -> Vec<f64> {
+    let rough = (to - from) / 5.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|s| *s >= rough);
+    let step = step.unwrap_or(rough);
+    let first = (from / step).ceil() as i64;
+    (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to + 1e-9).collect()
+}
+
+/// At most one decimal, without a trailing zero.
+fn number(value: f64) -> String {
+    match (value * 10.0).round() / 10.0 {
+        whole if whole.fract() == 0.0 => format!("{whole:.0}"),
+        other => format!("{other:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round() {
+        #[track_caller]
+        fn check(range: (f64, f64), expected: &[f64]) {
+            assert_eq!(ticks(range), expected);
+        }
+        check((0.0, 100.0), &[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        check((52.0, 87.0), &[60.0, 70.0, 80.0]);
+        check((0.0, 1.0), &[0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!([number(12.0), number(12.34)], ["12", "12.3"]);
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let line = Line { name: "<b>".into(), points: vec![(1.0, 1.0)] };
+        let axes = Axes {
+            x_label: "turn",
+            y_label: "%",
+            x_ticks: vec![(1.0, "<1>".into())],
+            y: (0.0, 2.0),
+            level: None,
+        };
+        let svg = plot(&axes, &[], &[line]);
+        assert!(svg.contains("&lt;b&gt;: 1") && svg.contains("&lt;1&gt;") && !svg.contains("<b>"));
+    }
+}

@@ -1,0 +1,52 @@
+//! Reports on recorded runs.
+//!
+//! [`Runs`] collects the values of labelled runs. A [`Report`] of them has the
+//! tables of each run, the tables and the tested claims of the paper, or a
+//! comparison of two configurations, as text, JSON, CSV or Markdown; [`page()`]
+//! makes one HTML page of them. The metrics that a reference package has agree
+//! with it.
+//!
+//! It opens no run directory, no benchmark and no tokenizer: its caller reads the
+//! runs and passes the rest as [`Inputs`]. It runs nothing and prints nothing.
+//!
+//! ```
+//! use fixfly_report::{Format, Report, Runs, Selection};
+//!
+//! let selection = Selection { parts: vec!["5.1".parse().unwrap()], ..Selection::default() };
+//! let report = Report::of(&Runs::default(), &selection).unwrap();
+//! let text = report.text(Format::Markdown, None).unwrap();
+//! assert!(text.starts_with("## Base models: newly solved at each turn, % (paper: table 5.1)"));
+//! assert!(text.contains("This table is empty. It requires runs of base models"));
+//! ```
+
+mod cells;
+mod claims;
+mod compare;
+mod costs;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod groups;
+mod html;
+mod inputs;
+mod labels;
+mod metrics;
+mod print;
+mod report;
+mod run_metrics;
+mod run_report;
+mod run_tables;
+mod selection;
+mod tables;
+mod truth;
+
+pub use error::ReportError;
+pub use groups::Checkpoint;
+pub use inputs::{Inputs, Reference, Retained, TokenCounter};
+pub use labels::{Labelled, Mode, labelled_runs};
+pub use print::Format;
+pub use report::{Report, Runs, brief, page};
+pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! How long texts are.
+
+use serde::Serialize;
+
+/// Texts of a length from `from` to below `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Bin {
+    /// The shortest.
+    pub(crate) from: u64,
+    /// What is too long.
+    pub(crate) to: u64,
+    /// How many.
+    pub(crate) count: usize,
+}
+
+/// Words: runs without white space.
+pub(crate) fn words(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
+
+/// Characters: Unicode scalar values, white space around the text aside.
+pub(crate) fn characters(text: &str) -> u64 {
+    text.trim().chars().count() as u64
+}
+
+/// Bins in a histogram at most.
+const BINS: u64 = 24;
+
+/// Bins of one width, a round number: 1, 2 or 5 times a power of ten.
+pub(crate) fn histogram(lengths: &[u64]) -> Vec<Bin> {
+    let Some(&max) = lengths.iter().max() else { return Vec::new() };
+    let width = (0..)
+        .flat_map(|power| [1, 2, 5].map(|digit| digit * 10u64.pow(power)))
+        .find(|width| max / width < BINS)
+        .unwrap_or(max);
+    let mut bins: Vec<Bin> = (0..=max / width)
+        .map(|at| Bin { from: at * width, to: (at + 1) * width, count: 0 })
+        .collect();
+    for length in lengths {
+        bins[(length / width) as usize].count += 1;
+    }
+    bins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_in_one_bin() {
+        let lengths = [0, 99, 100, 2399, 2400, 5];
+        let bins = histogram(&lengths);
+        assert_eq!(bins[0], Bin { from: 0, to: 200, count: 4 });
+        assert_eq!(bins.len(), 13);
+        assert_eq!(bins.iter().map(|bin| bin.count).sum::<usize>(), lengths.len());
+        assert_eq!(histogram(&[0]), [Bin { from: 0, to: 1, count: 1 }]);
+        assert!(histogram(&[]).is_empty());
+        assert_eq!(histogram(&[u64::MAX / 20]).iter().map(|bin| bin.count).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn lengths_are_counted() {
+        assert_eq!((words(" a  b\nc "), characters(" añ b\n")), (3, 4));
+    }
+}

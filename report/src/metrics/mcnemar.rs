@@ -1,0 +1,74 @@
+//! Two runs over the same items: whether one solves more than by chance.
+
+use serde::Serialize;
+
+/// Pairs of outcomes, and how likely a difference at least as large is by
+/// chance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct McNemar {
+    /// Both solved.
+    pub(crate) both: usize,
+    /// Only the first.
+    pub(crate) only_first: usize,
+    /// Only the second.
+    pub(crate) only_second: usize,
+    /// Neither.
+    pub(crate) neither: usize,
+    /// Two-sided, exact: a binomial test of the pairs that differ.
+    pub(crate) p: f64,
+}
+
+impl McNemar {
+    /// Of pairs (first, second).
+    pub(crate) fn of(pairs: impl IntoIterator<Item = (bool, bool)>) -> Self {
+        let mut counts = [0; 4];
+        for (first, second) in pairs {
+            counts[usize::from(!first) * 2 + usize::from(!second)] += 1;
+        }
+        let [both, only_first, only_second, neither] = counts;
+        McNemar { both, only_first, only_second, neither, p: exact(only_first, only_second) }
+    }
+
+    /// Pairs.
+    pub(crate) fn pairs(&self) -> usize {
+        self.both + self.only_first + self.only_second + self.neither
+    }
+}
+
+/// Twice the chance of at most the smaller count in `b + c` tosses of a coin.
+fn exact(b: usize, c: usize) -> f64 {
+    let (fewer, n) = (b.min(c), b + c);
+    if b == c {
+        return 1.0;
+    }
+    // ln C(n, k), by one factor after the other.
+    let mut choose = 0.0;
+    let half = 0.5f64.ln() * n as f64;
+    let mut below = half.exp();
+    for k in 1..=fewer {
+        choose += ((n - k + 1) as f64 / k as f64).ln();
+        below += (choose + half).exp();
+    }
+    (2.0 * below).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_counted() {
+        let pairs = [(true, true), (true, false), (false, true), (true, false), (false, false)];
+        let found = McNemar::of(pairs);
+        assert_eq!((found.both, found.only_first), (1, 2));
+        assert_eq!((found.only_second, found.neither, found.pairs()), (1, 1, 5));
+        assert_eq!(found.p, 1.0);
+    }
+
+    #[test]
+    fn it_is_scipys_binomial_test() {
+        for (b, c, p) in super::super::goldens::goldens().mcnemar {
+            assert!((exact(b, c) - p).abs() < 1e-9, "{b} {c}: {} is not {p}", exact(b, c));
+        }
+    }
+}

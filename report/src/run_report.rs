@@ -1,0 +1,299 @@
+//! Results of one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::metrics::errors::{ErrorRow, errors, outcome_name};
+use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
+use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
+use serde::Serialize;
+
+use super::costs::Costs;
+use super::inputs::Retained;
+
+/// Results of a run. Infrastructure failures are counted separately and excluded
+/// from all other numbers. Failures of the model count as unsolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct RunReport {
+    /// The run directory.
+    pub(crate) run: String,
+    pub(crate) benchmark: String,
+    pub(crate) split: String,
+    pub(crate) policy: String,
+    pub(crate) seed: u64,
+    pub(crate) fixfly: String,
+    pub(crate) tasks: usize,
+    /// Episodes without infrastructure failures: the denominator of most shares.
+    pub(crate) episodes: usize,
+    pub(crate) infrastructure_failures: usize,
+    /// Episodes with an ungraded patch, excluded from solve rates.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unjudged: usize,
+    pub(crate) turns: Vec<SolvedAt>,
+    pub(crate) solved: Share,
+    /// Of the episodes whose task is described by the method's own docstring.
+    pub(crate) solved_docstring_only: Share,
+    /// Of the solved episodes with hidden tests, those that pass them.
+    pub(crate) hidden_tests_pass: Share,
+    /// Of the solved episodes, those that match the reference exactly.
+    pub(crate) exact_match: Share,
+    /// Of the solved episodes, those that need manual review.
+    pub(crate) to_review: Share,
+    /// Episodes in which a candidate tampered with its verdict.
+    pub(crate) tampered: Share,
+    pub(crate) model_failures: Share,
+    pub(crate) ends: Vec<Named>,
+    /// Over all turns.
+    pub(crate) outcomes: Vec<Named>,
+    /// Each failing turn under the exception of its first failing test.
+    pub(crate) errors: Vec<ErrorRow>,
+    pub(crate) times: Vec<TimeRow>,
+    /// From the first start to the last end.
+    pub(crate) wall_seconds: Option<f64>,
+    /// What a training set would keep of the episodes.
+    pub(crate) retention: Vec<Named>,
+    /// For runs with several samples per task.
+    pub(crate) samples: Option<Samples>,
+    /// Model usage.
+    pub(crate) costs: Costs,
+    /// Solved episodes by the idea of the solving turn, if the policy records one.
+    pub(crate) ideas: Vec<Named>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) share: Share,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct TimeRow {
+    pub(crate) what: String,
+    pub(crate) median_seconds: Option<f64>,
+    pub(crate) p95_seconds: Option<f64>,
+    pub(crate) total_seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Samples {
+    /// Solved episodes of each sample.
+    pub(crate) each: Vec<Share>,
+    /// Percent solved, over the samples.
+    pub(crate) percent: Option<Spread>,
+    pub(crate) pass_at: Vec<PassAt>,
+}
+
+/// Unbiased pass@k over k independent episodes. This is not the share solved by
+/// turn k.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct PassAt {
+    pub(crate) k: usize,
+    pub(crate) percent: f64,
+    /// Tasks with at least k episodes.
+    pub(crate) tasks: usize,
+}
+
+impl RunReport {
+    pub(crate) fn of(
+        run: String,
+        record: &RunRecord,
+        all: &[Episode],
+        retained: &dyn Fn(&Episode) -> Retained,
+    ) -> Self {
+        let config = |key: &str| match record.config.get(key) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let episodes: Vec<&Episode> = all.iter().filter(|e| !e.infrastructure_failure()).collect();
+        let solved: Vec<&Episode> = episodes.iter().copied().filter(|e| e.solved()).collect();
+        let judged: Vec<&Episode> = episodes.iter().copied().filter(|e| !e.unjudged()).collect();
+        let of = episodes.len();
+        let share = |is: &dyn Fn(&Episode) -> bool| {
+            Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
+        };
+        let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
+        let hidden: Vec<bool> =
+            solved.iter().filter_map(|e| e.verdict.as_ref()?.hidden_tests_pass).collect();
+        let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
+        let needs_review = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
+        let turns = || episodes.iter().flat_map(|episode| &episode.turns);
+        let tasks: BTreeSet<&str> = episodes.iter().map(|e| e.task.id.as_str()).collect();
+        RunReport {
+            run,
+            benchmark: config("benchmark"),
+            split: config("split"),
+            policy: config("policy"),
+            seed: record.seed,
+            fixfly: record.fixfly.clone(),
+            tasks: tasks.len(),
+            episodes: of,
+            infrastructure_failures: all.len() - of,
+            unjudged: of - judged.len(),
+            turns: turn_rows(&judged),
+            solved: Share::new(solved.len(), judged.len()),
+            solved_docstring_only: Share::new(
+                docstring.iter().filter(|e| e.solved()).count(),
+                docstring.len(),
+            ),
+            hidden_tests_pass: Share::new(
+                hidden.iter().filter(|pass| **pass).count(),
+                hidden.len(),
+            ),
+            exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
+            to_review: Share::new(solved.iter().filter(needs_review).count(), solved.len()),
+            tampered: share(&tampered),
+            model_failures: share(&model_failure),
+            ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
+            outcomes: counted(turns().map(|t| outcome_name(t.observation.outcome).to_string())),
+            errors: errors(&episodes),
+            times: time_rows(&episodes),
+            wall_seconds: wall_seconds(&episodes),
+            retention: retention(episodes.iter().map(|episode| retained(episode))),
+            samples: samples(&judged),
+            costs: Costs::of(&episodes),
+            ideas: counted(solved.iter().filter_map(|e| idea(e.turns.last()?))),
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+fn by_docstring(episode: &Episode) -> bool {
+    episode.task.statement.described_by() == Some(DescribedBy::Docstring)
+}
+
+fn tampered(episode: &Episode) -> bool {
+    let caught = |turn: &Turn| turn.observation.outcome == Outcome::Tampered;
+    let judged = episode.verdict.as_ref().is_some_and(|verdict| verdict.tampering.is_some());
+    judged || episode.turns.iter().any(caught)
+}
+
+fn model_failure(episode: &Episode) -> bool {
+    matches!(episode.end, End::Failed { kind: FailureKind::Model, .. })
+}
+
+fn turn_rows(episodes: &[&Episode]) -> Vec<SolvedAt> {
+    let last = episodes.iter().map(|e| (e.task.budget.turns as usize).max(e.turns.len())).max();
+    let at: Vec<_> = episodes.iter().map(|episode| episode.solved_at()).collect();
+    solved(&at, last.unwrap_or(0))
+}
+
+/// The share of each name, most frequent first.
+fn counted(names: impl Iterator<Item = String>) -> Vec<Named> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    let of = counts.values().sum();
+    let mut rows: Vec<Named> = counts
+        .into_iter()
+        .map(|(name, count)| Named { name, share: Share::new(count, of) })
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.share.count));
+    rows
+}
+
+fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
+    let turns = || episodes.iter().flat_map(|episode| &episode.turns);
+    let row = |what: &str, mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        TimeRow {
+            what: what.to_string(),
+            median_seconds: quantile(&seconds, 0.5),
+            p95_seconds: quantile(&seconds, 0.95),
+            // The sum of nothing is −0.
+            total_seconds: seconds.iter().sum::<f64>() + 0.0,
+        }
+    };
+    let seconds = |millis: u64| millis as f64 / 1000.0;
+    vec![
+        row("policy, per turn", turns().map(|t| seconds(t.timings.act_ms)).collect()),
+        row("tool call, per turn", turns().map(|t| seconds(t.timings.call_ms)).collect()),
+        row("episode", episodes.iter().map(|e| e.provenance.seconds).collect()),
+    ]
+}
+
+fn wall_seconds(episodes: &[&Episode]) -> Option<f64> {
+    let spans: Vec<(f64, f64)> = episodes
+        .iter()
+        .filter_map(|episode| {
+            let started: jiff::Timestamp = episode.provenance.started.parse().ok()?;
+            let start = started.as_millisecond() as f64 / 1000.0;
+            Some((start, start + episode.provenance.seconds))
+        })
+        .collect();
+    let first = spans.iter().map(|(start, _)| *start).reduce(f64::min)?;
+    let last = spans.iter().map(|(_, end)| *end).reduce(f64::max)?;
+    Some(last - first)
+}
+
+fn retention(episodes: impl Iterator<Item = Retained>) -> Vec<Named> {
+    let kept: Vec<Retained> = episodes.collect();
+    let row = |name: &str, what: Retained| Named {
+        name: name.to_string(),
+        share: Share::new(kept.iter().filter(|kept| **kept == what).count(), kept.len()),
+    };
+    vec![
+        row("repaired", Retained::Repaired),
+        row("unsolved", Retained::Unsolved),
+        row("solved at first turn", Retained::SolvedAtOnce),
+        row("nothing kept", Retained::Nothing),
+    ]
+}
+
+fn samples(episodes: &[&Episode]) -> Option<Samples> {
+    let samples: BTreeSet<u32> = episodes.iter().map(|e| e.provenance.sample).collect();
+    if samples.len() < 2 {
+        return None;
+    }
+    let each: Vec<Share> = samples
+        .iter()
+        .map(|sample| {
+            let of = episodes.iter().filter(|e| e.provenance.sample == *sample);
+            Share::new(of.clone().filter(|e| e.solved()).count(), of.count())
+        })
+        .collect();
+    let mut tasks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for episode in episodes {
+        let (n, correct) = tasks.entry(&episode.task.id).or_default();
+        *n += 1;
+        *correct += usize::from(episode.solved());
+    }
+    let pass_at = (1..=samples.len())
+        .filter(|k| [1, 2, 5, 10, 20, 50, 100].contains(k) || *k == samples.len())
+        .filter_map(|k| {
+            let chances: Vec<f64> = tasks
+                .values()
+                .filter(|(n, _)| *n >= k)
+                .map(|(n, correct)| pass_at(k, *n, *correct))
+                .collect();
+            let percent = 100.0 * chances.iter().sum::<f64>() / chances.len() as f64;
+            (!chances.is_empty()).then_some(PassAt { k, percent, tasks: chances.len() })
+        })
+        .collect();
+    let percents: Vec<f64> = each.iter().filter_map(|share| share.percent).collect();
+    Some(Samples { percent: spread(&percents), each, pass_at })
+}
+
+/// The idea of a turn whose reasoning begins with `idea: WORD`.
+fn idea(turn: &Turn) -> Option<String> {
+    let idea = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
+    idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
+}
+
+fn end_name(end: &End) -> &'static str {
+    match end {
+        End::Solved => "solved",
+        End::Submitted => "submitted",
+        End::BudgetSpent { limit: Limit::Turns } => "turn limit",
+        End::BudgetSpent { limit: Limit::Tokens } => "token limit",
+        End::BudgetSpent { limit: Limit::Seconds } => "time limit",
+        End::BudgetSpent { limit: Limit::Context } => "context limit",
+        End::BudgetSpent { limit: Limit::Malformed } => "malformed calls",
+        End::BudgetSpent { limit: Limit::Usd } => "cost limit",
+        End::Failed { kind: FailureKind::Model, .. } => "model failed",
+        End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
+    }
+}

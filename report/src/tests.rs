@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+
+use fixfly_runtime::{
+    Action, Boundary, Budget, Call, DescribedBy, End, Episode, FailureKind, Feedback, Limit,
+    Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA, SandboxSpec, Statement,
+    Task, TestDelta, TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Usage,
+    Verdict, Wording,
+};
+
+use super::print::format;
+use super::run_report::RunReport;
+use super::*;
+
+fn test(exception: Option<&str>) -> TestResult {
+    TestResult {
+        id: "test_f (tests.A)".into(),
+        outcome: exception.map_or(TestOutcome::Passed, |_| TestOutcome::Errored),
+        failure: exception.map(|exception| TestFailure {
+            exception: exception.into(),
+            message: String::new(),
+            traceback: String::new(),
+            output: String::new(),
+        }),
+    }
+}
+
+/// A turn with one test per exception; `None` is a passed test.
+fn turn(outcome: Outcome, exceptions: &[Option<&str>]) -> Turn {
+    let tests = (!exceptions.is_empty())
+        .then(|| TestReport { results: exceptions.iter().copied().map(test).collect() });
+    Turn {
+        action: Action {
+            text: String::new(),
+            reasoning: Some("idea: sibling, because it is near".into()),
+            call: Call::Tool { name: "submit_method".into(), args: Default::default() },
+            usage: Usage::default(),
+            generation: None,
+        },
+        observation: Observation { tests, ..Observation::new(outcome, "") },
+        feedback: Feedback {
+            delta: TestDelta::default(),
+            left: Budget { turns: 0, tokens: None, seconds: None, usd: None },
+            message: String::new(),
+        },
+        timings: Timings { act_ms: 1500, call_ms: 250 },
+    }
+}
+
+fn error(exception: &str) -> Turn {
+    turn(Outcome::Failed, &[None, Some(exception), Some("KeyError")])
+}
+
+fn passed() -> Turn {
+    turn(Outcome::Passed, &[None])
+}
+
+fn verdict(hidden_tests_pass: Option<bool>) -> Verdict {
+    Verdict {
+        solved: true,
+        hidden_tests_pass,
+        tests: TestReport::default(),
+        wider: None,
+        wider_failed: Vec::new(),
+        tampering: None,
+        review: if hidden_tests_pass == Some(false) {
+            vec!["import gc".into()]
+        } else {
+            Vec::new()
+        },
+        exact_match: hidden_tests_pass == Some(true),
+        graded: None,
+    }
+}
+
+fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Verdict>) -> Episode {
+    let method = Method {
+        file: "a.py".into(),
+        class_name: "A".into(),
+        name: "f".into(),
+        declaration: "def f(self):".into(),
+        decorators: Vec::new(),
+        description: String::new(),
+        described_by: if id < "c" { DescribedBy::Docstring } else { DescribedBy::Class },
+        content: String::new(),
+        faulty: None,
+    };
+    Episode {
+        schema: SCHEMA,
+        task: Task {
+            id: id.into(),
+            benchmark: "django".into(),
+            statement: Statement::Method(method),
+            sandbox: SandboxSpec::default(),
+            tools: Vec::new(),
+            budget: Budget { turns: 3, tokens: None, seconds: None, usd: None },
+        },
+        policy: "retrieval".into(),
+        provenance: Provenance {
+            sample,
+            started: "2026-01-01T00:00:00Z".into(),
+            seconds: turns.len() as f64 * 2.0,
+            ..Provenance::default()
+        },
+        turns,
+        end,
+        patch: None,
+        verdict,
+    }
+}
+
+fn failed(kind: FailureKind) -> End {
+    End::Failed { at: Boundary::Policy, kind, why: "gone".into() }
+}
+
+const SPENT: End = End::BudgetSpent { limit: Limit::Turns };
+
+/// One episode of each kind.
+fn every_kind(sample: u32) -> Vec<Episode> {
+    let refused =
+        Turn { observation: Observation::refused("no code block"), ..turn(Outcome::Refused, &[]) };
+    vec![
+        episode("a", sample, vec![passed()], End::Solved, Some(verdict(Some(true)))),
+        episode(
+            "b",
+            sample,
+            vec![error("AssertionError"), passed()],
+            End::Solved,
+            Some(verdict(Some(false))),
+        ),
+        episode("c", sample, vec![passed()], End::Solved, Some(verdict(None))),
+        episode(
+            "d",
+            sample,
+            vec![error("TypeError"), turn(Outcome::TimedOut, &[]), error("AssertionError")],
+            SPENT,
+            None,
+        ),
+        episode("e", sample, vec![refused, turn(Outcome::Tampered, &[])], End::Submitted, None),
+        episode("f", sample, Vec::new(), failed(FailureKind::Model), None),
+        episode("g", sample, vec![passed()], failed(FailureKind::Infrastructure), None),
+    ]
+}
+
+/// As a training set would keep it.
+fn retained(episode: &Episode) -> Retained {
+    let failed = |turn: &Turn| turn.observation.outcome == Outcome::Failed;
+    match episode.solved_at() {
+        Some(1) => Retained::SolvedAtOnce,
+        Some(_) => Retained::Repaired,
+        None if episode.turns.iter().any(failed) => Retained::Unsolved,
+        None => Retained::Nothing,
+    }
+}
+
+fn report_of(episodes: &[Episode]) -> Report {
+    let config = [("benchmark", "django"), ("policy", "retrieval"), ("split", "benchmark")];
+    let record = RunRecord {
+        schema: SCHEMA,
+        fixfly: "0.1.0".into(),
+        started: "2026-01-01T00:00:00Z".into(),
+        config: config.map(|(key, value)| (key.to_string(), value.into())).into(),
+        seed: 7,
+        benchmark: BTreeMap::new(),
+        templates: Wording::default(),
+        isolation: String::new(),
+        machine: Machine::default(),
+    };
+    Report {
+        runs: vec![RunReport::of("runs/x".into(), &record, episodes, &retained)],
+        ..Report::default()
+    }
+}
+
+#[test]
+fn json_of_a_run() {
+    insta::assert_json_snapshot!("json", report_of(&every_kind(0)));
+}
+
+#[test]
+fn json_of_samples() {
+    let mut episodes = every_kind(0);
+    episodes.extend(every_kind(1));
+    episodes.push(episode("d", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
+    episodes.push(episode("f", 2, vec![passed()], End::Solved, Some(verdict(Some(true)))));
+    let samples = report_of(&episodes).runs.remove(0).samples;
+    insta::assert_json_snapshot!("samples", samples);
+}
+
+#[test]
+fn text_formats() {
+    let mut episodes = every_kind(0);
+    episodes.extend(every_kind(1));
+    let report = report_of(&episodes);
+    insta::assert_snapshot!("table", format(&report, Format::Table, None).unwrap());
+    insta::assert_snapshot!("markdown", format(&report, Format::Markdown, None).unwrap());
+}
+
+#[test]
+fn csv_format() {
+    insta::assert_snapshot!("csv", format(&report_of(&every_kind(0)), Format::Csv, None).unwrap());
+}
+
+#[test]
+fn a_run_without_episodes_is_reported_too() {
+    let text = format(&report_of(&[]), Format::Table, None).unwrap();
+    assert!(text.contains("0 episodes on 0 tasks"), "{text}");
+    assert!(!text.contains("NaN"), "{text}");
+}

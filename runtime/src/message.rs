@@ -1,0 +1,72 @@
+//! One message of a conversation, and the code in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The task and the feedback.
+    User,
+    /// The policy. Only its words carry loss.
+    Assistant,
+}
+
+/// The code of an answer: its last fenced block, or all of it where there is
+/// no fence. What a method-level policy's words are read for.
+///
+/// ```
+/// use fixfly_runtime::code_block;
+/// assert_eq!(code_block("Sure:\n```python\ndef f(self):\n    pass\n```\n"), "def f(self):\n    pass\n");
+/// assert_eq!(code_block("def f(self): pass"), "def f(self): pass");
+/// ```
+pub fn code_block(text: &str) -> &str {
+    let mut fences = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with("```") {
+            fences.push((at, at + line.len()));
+        }
+        at += line.len();
+    }
+    match fences.as_slice() {
+        [] => text,
+        [(_, start)] => &text[*start..],
+        _ if fences.len().is_multiple_of(2) => {
+            let [.., (_, start), (end, _)] = fences.as_slice() else { unreachable!("two fences") };
+            &text[*start..*end]
+        }
+        [.., (_, start)] => &text[*start..],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(code_block(text), expected);
+    }
+
+    #[test]
+    fn the_last_block_is_the_answer() {
+        check("```\na\n```\nthen\n```python\nb\n```", "b\n");
+        check("a\n", "a\n");
+        check("cut off:\n```python\nb\n", "b\n");
+        check("```\na\n```\ncut off:\n```python\nb\n", "b\n");
+        check("", "");
+    }
+}

@@ -1,0 +1,248 @@
+//! Many futures, some at a time.
+
+use std::collections::VecDeque;
+use std::iter::Fuse;
+
+use tokio::task::{JoinError, JoinSet};
+
+/// Runs the futures of an iterator as tasks, at most `jobs` at a time. Its outputs
+/// come in the order of completion; a panic comes as an error. Dropping it aborts
+/// what runs.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use fixfly_runtime::Parallel;
+///
+/// let mut squares = Parallel::new(2, (1..=3).map(|number| async move { number * number }));
+/// let mut sum = 0;
+/// while let Some(square) = squares.next().await {
+///     sum += square.expect("no panic");
+/// }
+/// assert_eq!(sum, 14);
+/// # }
+/// ```
+pub struct Parallel<I: Iterator<Item: Future>> {
+    jobs: usize,
+    waiting: Fuse<I>,
+    added: VecDeque<I::Item>,
+    stopped: bool,
+    running: JoinSet<<I::Item as Future>::Output>,
+}
+
+impl<I> Parallel<I>
+where
+    I: Iterator<Item: Future<Output: Send + 'static> + Send + 'static>,
+{
+    /// Takes futures from `waiting` only when they can start.
+    pub fn new(jobs: usize, waiting: I) -> Self {
+        Parallel {
+            jobs: jobs.max(1),
+            waiting: waiting.fuse(),
+            added: VecDeque::new(),
+            stopped: false,
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Starts what can start and waits for the next output; none if nothing runs
+    /// any more. Nothing is lost if this is dropped before it is ready.
+    pub async fn next(&mut self) -> Option<Result<<I::Item as Future>::Output, JoinError>> {
+        while !self.stopped
+            && self.running.len() < self.jobs
+            && let Some(work) = self.waiting.next().or_else(|| self.added.pop_front())
+        {
+            self.running.spawn(work);
+        }
+        self.running.join_next().await
+    }
+
+    /// Adds a future; it starts after all others.
+    pub fn add(&mut self, work: I::Item) {
+        self.added.push_back(work);
+    }
+
+    /// Starts no more futures.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// The number of futures that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Starts no more futures and aborts those that run. Returns their number.
+    pub async fn abort(&mut self) -> usize {
+        self.stop();
+        let running = self.running.len();
+        self.running.shutdown().await;
+        running
+    }
+
+    /// The number of futures that were not started.
+    pub fn unstarted(self) -> usize {
+        self.waiting.count() + self.added.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+    use std::vec;
+
+    use super::*;
+
+    /// How many futures run now, and how many ran at once at most.
+    #[derive(Default)]
+    struct Gauge {
+        now: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    impl Gauge {
+        fn enter(self: Arc<Self>) -> Inside {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            Inside(self)
+        }
+    }
+
+    struct Inside(Arc<Gauge>);
+
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            self.0.now.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    async fn sleep(milliseconds: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        milliseconds
+    }
+
+    /// Sleeps of these milliseconds, `jobs` at a time: in which order they end.
+    async fn check(jobs: usize, sleeps: &[u64], expected: &[u64], most: usize) {
+        let gauge = Arc::new(Gauge::default());
+        let work = sleeps.iter().map(|milliseconds| {
+            let (gauge, milliseconds) = (gauge.clone(), *milliseconds);
+            async move {
+                let _inside = gauge.enter();
+                sleep(milliseconds).await
+            }
+        });
+        let mut work = Parallel::new(jobs, work);
+        let mut ended = Vec::new();
+        while let Some(one) = work.next().await {
+            ended.push(one.unwrap());
+        }
+        assert_eq!(ended, expected, "{jobs} jobs");
+        assert_eq!(gauge.most.load(Ordering::SeqCst), most, "{jobs} jobs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outputs_come_in_the_order_of_completion() {
+        check(1, &[30, 10, 20], &[30, 10, 20], 1).await;
+        check(2, &[30, 10, 15], &[10, 15, 30], 2).await;
+        check(8, &[30, 10, 20], &[10, 20, 30], 3).await;
+        check(0, &[20, 10], &[20, 10], 1).await;
+        check(4, &[], &[], 0).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn futures_are_taken_only_when_they_can_start() {
+        let taken = AtomicUsize::new(0);
+        let mut work = Parallel::new(
+            2,
+            (0..5).map(|_| {
+                taken.fetch_add(1, Ordering::SeqCst);
+                sleep(1)
+            }),
+        );
+        work.next().await.unwrap().unwrap();
+        assert_eq!(taken.load(Ordering::SeqCst), 2);
+        work.next().await.unwrap().unwrap();
+        assert_eq!(taken.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_costs_one_output() {
+        let mut work = Parallel::new(
+            1,
+            [1, 0, 2].into_iter().map(|number: u32| async move {
+                assert!(number > 0, "a bug");
+                number
+            }),
+        );
+        assert_eq!(work.next().await.unwrap().unwrap(), 1);
+        let bug = work.next().await.unwrap().unwrap_err().to_string();
+        assert!(bug.contains("a bug"), "{bug}");
+        assert_eq!(work.next().await.unwrap().unwrap(), 2);
+        assert!(work.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn added_futures_start_last() {
+        let mut work = Parallel::new(1, [3, 2].map(sleep).into_iter());
+        assert_eq!(work.next().await.unwrap().unwrap(), 3);
+        work.add(sleep(1));
+        assert_eq!(work.next().await.unwrap().unwrap(), 2);
+        assert_eq!(work.next().await.unwrap().unwrap(), 1);
+        assert!(work.next().await.is_none());
+        work.add(sleep(4));
+        assert_eq!(work.next().await.unwrap().unwrap(), 4, "also after the others ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_stop_what_runs_ends_and_the_rest_is_unstarted() {
+        let mut work = Parallel::new(2, [1, 2, 3, 4].map(sleep).into_iter());
+        assert_eq!(work.next().await.unwrap().unwrap(), 1);
+        work.stop();
+        work.add(sleep(5));
+        assert_eq!(work.running(), 1);
+        assert_eq!(work.next().await.unwrap().unwrap(), 2);
+        assert!(work.next().await.is_none());
+        assert_eq!(work.unstarted(), 3);
+    }
+
+    type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Two futures that never end run and one waits.
+    async fn endless(gauge: &Arc<Gauge>) -> Parallel<vec::IntoIter<Boxed>> {
+        let one = |gauge: Arc<Gauge>| -> Boxed {
+            Box::pin(async move {
+                let _inside = gauge.enter();
+                std::future::pending().await
+            })
+        };
+        let all = vec![one(gauge.clone()), one(gauge.clone()), one(gauge.clone())];
+        let mut work = Parallel::new(2, all.into_iter());
+        let second = Duration::from_secs(1);
+        assert!(tokio::time::timeout(second, work.next()).await.is_err());
+        work
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_abort_ends_what_runs() {
+        let gauge = Arc::new(Gauge::default());
+        let mut work = endless(&gauge).await;
+        assert_eq!(gauge.now.load(Ordering::SeqCst), 2);
+        assert_eq!(work.abort().await, 2);
+        assert_eq!(gauge.now.load(Ordering::SeqCst), 0);
+        assert!(work.next().await.is_none());
+        assert_eq!(work.unstarted(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_it_ends_what_runs() {
+        let gauge = Arc::new(Gauge::default());
+        let work = endless(&gauge).await;
+        assert_eq!(gauge.now.load(Ordering::SeqCst), 2);
+        drop(work);
+        tokio::task::yield_now().await;
+        assert_eq!(gauge.now.load(Ordering::SeqCst), 0);
+    }
+}

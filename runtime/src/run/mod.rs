@@ -1,0 +1,197 @@
+//! A run: a policy on the tasks of a benchmark, every episode recorded.
+
+mod estimate;
+mod glob;
+mod interrupts;
+mod machine;
+mod observer;
+mod queue;
+mod select;
+mod spec;
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+pub use estimate::{Estimate, Price};
+pub use interrupts::Interrupts;
+pub use machine::{cpus, now};
+pub use observer::{Observer, Silent};
+pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
+pub use select::{SelectError, Selection, first, split_supported};
+pub use spec::{IssueSpec, RunSpec};
+
+use crate::benchmark::Benchmark;
+use crate::episode::Episode;
+use crate::policy::Policy;
+use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
+use crate::sandbox::{Host, Protection};
+use crate::task::Task;
+use crate::templates::Templates;
+use crate::tool::Tool;
+use queue::{Queue, RunContext, Work};
+
+/// A run whose parts are open. [`Run::execute`] does it.
+pub struct Run {
+    /// What to run.
+    pub spec: RunSpec,
+    /// The tasks, as [`RunSpec::select`] gives them.
+    pub selection: Selection,
+    /// Judges.
+    pub benchmark: Arc<dyn Benchmark>,
+    /// Decides.
+    pub policy: Box<dyn Policy>,
+    /// All tools; a task names those it allows.
+    pub tools: Vec<Box<dyn Tool>>,
+    /// Opens sandboxes. A pool needs room for [`RunSpec::jobs`] times
+    /// [`Selection::sandboxes_per_attempt`] of them.
+    pub host: Arc<dyn Host>,
+    /// The wording of the conversation.
+    pub templates: Templates,
+}
+
+/// Why a run did not start, or could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The sandbox lacks a required protection on this machine.
+    #[error(
+        "the sandbox `{sandbox}` lacks a protection on this machine: {name} ({impact}); remedy: \
+         {remedy}; pass --allow-weak to run without it, see `fixfly sandbox doctor`"
+    )]
+    Unprotected {
+        /// Name of the sandbox.
+        sandbox: String,
+        /// The protection.
+        name: &'static str,
+        /// What a candidate can do without it.
+        impact: &'static str,
+        /// How to get it.
+        remedy: String,
+    },
+    /// The run directory.
+    #[error(transparent)]
+    Directory(#[from] RunError),
+}
+
+impl Run {
+    /// Makes the attempts that the run directory does not hold yet and records
+    /// each. The first interrupt lets the running episodes finish, the second
+    /// aborts them; the same run resumes what is left.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] if the run could not start or an episode could not be
+    /// recorded. Episodes that fail are in [`RunOutcome`].
+    pub async fn execute(
+        self,
+        observer: &mut dyn Observer,
+        interrupts: &mut Interrupts,
+    ) -> Result<RunOutcome, ExecuteError> {
+        if !self.spec.allow_weak {
+            require_protections(&self.spec.sandbox, &self.host.protections().await)?;
+        }
+        let (mut directory, finished) = RunDirectory::open(&self.spec.output, &self.record())?;
+        let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
+        let total = selection.tasks.len() * spec.samples as usize;
+        let waiting = work(selection.tasks, spec.samples, &finished);
+        observer.started(total, &finished);
+        let queue = Queue { waiting: waiting.into(), jobs: spec.jobs() };
+        let context = RunContext {
+            policy_name: spec.policy,
+            policy,
+            tools,
+            host,
+            benchmark,
+            templates,
+            seed: spec.seed,
+        };
+        let outcome = queue.work_off(context, interrupts, &mut directory, observer).await;
+        observer.ended();
+        Ok(outcome?)
+    }
+
+    /// What `run.json` records.
+    fn record(&self) -> RunRecord {
+        let turns = self.selection.tasks.first().map_or(0, |task| task.budget.turns);
+        RunRecord {
+            schema: SCHEMA,
+            fixfly: env!("CARGO_PKG_VERSION").into(),
+            started: now(),
+            config: self.spec.config(turns),
+            seed: self.spec.seed,
+            benchmark: self.selection.facts.clone(),
+            templates: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
+            isolation: self.host.isolation(),
+            machine: machine::facts(),
+        }
+    }
+}
+
+fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
+    let Some(missing) = all.iter().find(|one| one.is_missing()) else { return Ok(()) };
+    Err(ExecuteError::Unprotected {
+        sandbox: sandbox.into(),
+        name: missing.name,
+        impact: missing.impact.as_str(),
+        remedy: missing.remedy.clone(),
+    })
+}
+
+/// Sample by sample, so that an interrupted run covers every task.
+fn work(tasks: Vec<Task>, samples: u32, finished: &[Episode]) -> Vec<Work> {
+    let finished: HashSet<(&str, u32)> =
+        finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
+    let tasks: Vec<Arc<Task>> = tasks.into_iter().map(Arc::new).collect();
+    (0..samples)
+        .flat_map(|sample| tasks.iter().map(move |task| (task, sample)))
+        .filter(|(task, sample)| !finished.contains(&(task.id.as_str(), *sample)))
+        .map(|(task, sample)| Work { task: task.clone(), sample, retries: 0 })
+        .collect()
+}
+
+/// The seed of one episode, derived from these three values only.
+pub fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
+    let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
+    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::sandbox::Impact;
+
+    #[test]
+    fn seeds_are_distinct_and_stable() {
+        assert_eq!(episode_seed(0, "a", 0), 10_754_738_582_441_486_377);
+        let seeds = [
+            episode_seed(0, "a", 0),
+            episode_seed(1, "a", 0),
+            episode_seed(0, "b", 0),
+            episode_seed(0, "a", 1),
+        ];
+        assert_eq!(HashSet::from(seeds).len(), seeds.len());
+    }
+
+    #[test]
+    fn a_sandbox_without_a_required_protection_is_refused() {
+        let part = |by: Option<&str>, needed| Protection {
+            name: "memory of the whole sandbox",
+            by: by.map(str::to_owned),
+            needed,
+            remedy: "ask for it".to_owned(),
+            impact: Impact::TakesAllMemory,
+        };
+        let enough = [part(Some("cgroup v2"), true), part(None, false)];
+        assert!(require_protections("local", &enough).is_ok());
+        let why = require_protections("local", &[part(None, true)]).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
+             (all memory can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
+             `fixfly sandbox doctor`"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! Makes attempts from a queue in parallel and records each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::interrupts::Interrupts;
+use super::observer::Observer;
+use super::{episode_seed, now};
+use crate::attempt::{Attempt, attempt};
+use crate::benchmark::Benchmark;
+use crate::episode::{End, Episode};
+use crate::policy::Policy;
+use crate::run_directory::{RunDirectory, RunError};
+use crate::sandbox::Host;
+use crate::task::Task;
+use crate::templates::Templates;
+use crate::tool::Tool;
+
+/// How often to make an attempt that fails for reasons outside the policy.
+const MAX_TRIES: u32 = 3;
+/// After this many consecutive failures outside the policy, the machine or the
+/// model's server is considered down and the run stops.
+pub const MAX_CONSECUTIVE_FAILURES: usize = 20;
+
+/// Shared by all attempts of a run.
+pub(super) struct RunContext {
+    pub(super) policy_name: String,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) tools: Vec<Box<dyn Tool>>,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) benchmark: Arc<dyn Benchmark>,
+    pub(super) templates: Templates,
+    pub(super) seed: u64,
+}
+
+/// One attempt to make.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) task: Arc<Task>,
+    pub(super) sample: u32,
+    /// How often it was retried.
+    pub(super) retries: u32,
+}
+
+/// Attempts to make.
+pub(super) struct Queue {
+    pub(super) waiting: VecDeque<Work>,
+    /// How many to make in parallel.
+    pub(super) jobs: usize,
+}
+
+/// How the run ended.
+#[derive(Debug, Default)]
+pub struct RunOutcome {
+    /// Whether the user asked to stop.
+    pub stopped: bool,
+    /// Episodes that were recorded by this call.
+    pub recorded: usize,
+    /// Of these, the episodes that solved their task.
+    pub solved: usize,
+    /// Why the policy cannot continue.
+    pub halted: Option<String>,
+    /// Consecutive attempts that failed for reasons outside the policy.
+    in_a_row: usize,
+    /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
+    pub gave_up: Option<String>,
+    /// Attempts that were not made or not finished.
+    pub left: usize,
+    /// Why attempts failed for reasons outside the policy, after all retries.
+    pub failed: Vec<String>,
+    /// Bugs in fixfly that attempts hit.
+    pub broken: Vec<String>,
+}
+
+impl RunOutcome {
+    /// Whether to start no more attempts.
+    fn is_over(&self) -> bool {
+        self.stopped || self.gave_up.is_some() || self.halted.is_some()
+    }
+}
+
+impl Queue {
+    /// Makes the attempts. The first interrupt lets the running ones finish, the
+    /// second aborts them.
+    ///
+    /// # Errors
+    /// [`RunError`] where an episode could not be recorded.
+    pub(super) async fn work_off(
+        mut self,
+        context: RunContext,
+        interrupts: &mut Interrupts,
+        directory: &mut RunDirectory,
+        observer: &mut dyn Observer,
+    ) -> Result<RunOutcome, RunError> {
+        let context = Arc::new(context);
+        let mut running = JoinSet::new();
+        let mut ended = RunOutcome::default();
+        let mut clock = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            while !ended.is_over()
+                && running.len() < self.jobs
+                && let Some(work) = self.waiting.pop_front()
+            {
+                running.spawn(context.clone().make(work));
+            }
+            if running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(made) = running.join_next() => match made {
+                    Ok((work, episode)) => {
+                        if self.retry(&work, &episode, &mut ended, &*context.policy) {
+                            continue;
+                        }
+                        directory.append(&episode)?;
+                        ended.recorded += 1;
+                        ended.solved += usize::from(episode.solved());
+                        observer.recorded(&episode);
+                        let why = failure(&episode);
+                        ended.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
+                    }
+                    Err(fault) => ended.broken.push(fault.to_string()),
+                },
+                () = interrupts.next() => match ended.stopped {
+                    false => {
+                        ended.stopped = true;
+                        observer.status(&finishing(running.len()));
+                    }
+                    true => {
+                        ended.left += running.len();
+                        running.shutdown().await;
+                    }
+                },
+                _ = clock.tick() => observer.tick(),
+            }
+        }
+        ended.left += self.waiting.len();
+        Ok(ended)
+    }
+
+    /// Whether not to record the attempt because of an infrastructure failure. If
+    /// so, it is left for a later run or moved to the end of the queue.
+    fn retry(
+        &mut self,
+        work: &Work,
+        episode: &Episode,
+        ended: &mut RunOutcome,
+        policy: &dyn Policy,
+    ) -> bool {
+        let Some(why) = failure(episode) else {
+            ended.in_a_row = 0;
+            return false;
+        };
+        ended.halted = ended.halted.take().or_else(|| policy.halted());
+        if ended.halted.is_some() {
+            ended.left += 1;
+            return true;
+        }
+        // Retries of one task are consecutive whatever the reason.
+        ended.in_a_row += usize::from(work.retries == 0);
+        if ended.in_a_row >= MAX_CONSECUTIVE_FAILURES {
+            ended.gave_up = Some(why.to_string());
+        }
+        let again = work.retries + 1 < MAX_TRIES && !ended.stopped;
+        if again {
+            tracing::info!("{}: {why}; retrying the episode", work.task.id);
+            self.waiting.push_back(Work { retries: work.retries + 1, ..work.clone() });
+        }
+        again
+    }
+}
+
+impl RunContext {
+    async fn make(self: Arc<Self>, work: Work) -> (Work, Episode) {
+        let with = Attempt {
+            policy: (&self.policy_name, &*self.policy),
+            tools: &self.tools,
+            host: &*self.host,
+            benchmark: &*self.benchmark,
+            templates: &self.templates,
+        };
+        let seed = episode_seed(self.seed, &work.task.id, work.sample);
+        let episode = attempt(&with, &work.task, work.sample, seed, now()).await;
+        (work, episode)
+    }
+}
+
+/// The infrastructure failure that ended the episode, if any.
+fn failure(episode: &Episode) -> Option<&str> {
+    match &episode.end {
+        End::Failed { why, .. } if episode.infrastructure_failure() => Some(why),
+        _ => None,
+    }
+}
+
+fn finishing(running: usize) -> String {
+    let episodes = if running == 1 { "episode" } else { "episodes" };
+    format!("finishing {running} {episodes}; press Ctrl-C again to stop at once")
+}
+
+#[cfg(test)]
+mod tests;

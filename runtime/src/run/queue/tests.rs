@@ -1,0 +1,197 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{
+    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, PolicyError,
+    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, TaskKind, Usage,
+    Verdict, View, Wording, read_episodes,
+};
+use async_trait::async_trait;
+
+use super::*;
+use crate::run::Silent;
+
+/// A policy that does what the task's id says. It needs no sandbox.
+#[derive(Default)]
+struct Scripted {
+    calls: AtomicU32,
+}
+
+#[async_trait]
+impl Policy for Scripted {
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst);
+        let gone = Err(PolicyError::Infrastructure("the engine is gone".into()));
+        match view.task.id.as_str() {
+            "fails" => return gone,
+            "fails first" if calls == 0 => return gone,
+            "panics" => panic!("a bug"),
+            "takes a second" => tokio::time::sleep(Duration::from_secs(1)).await,
+            "never ends" => std::future::pending().await,
+            _ => {}
+        }
+        let call = Call::Submit;
+        Ok(Action {
+            text: String::new(),
+            reasoning: None,
+            call,
+            usage: Usage::default(),
+            generation: None,
+        })
+    }
+}
+
+struct Nowhere;
+
+fn no<T>() -> Result<T, SandboxError> {
+    Err(SandboxError::Open("there is none".into()))
+}
+
+#[async_trait]
+impl Host for Nowhere {
+    async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        no()
+    }
+
+    fn isolation(&self) -> String {
+        "none".into()
+    }
+}
+
+#[async_trait]
+impl Benchmark for Nowhere {
+    async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
+        Ok(Vec::new())
+    }
+
+    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
+        Ok(no()?)
+    }
+
+    fn facts(&self) -> std::collections::BTreeMap<String, String> {
+        std::collections::BTreeMap::new()
+    }
+
+    fn ground_truth(&self) -> &dyn GroundTruth {
+        unreachable!("not used")
+    }
+}
+
+fn work(id: &str) -> Work {
+    let method = Method {
+        file: "a.py".into(),
+        class_name: "A".into(),
+        name: "f".into(),
+        declaration: "def f(self):".into(),
+        decorators: Vec::new(),
+        description: String::new(),
+        described_by: DescribedBy::Nothing,
+        content: String::new(),
+        faulty: None,
+    };
+    let task = Task {
+        id: id.into(),
+        benchmark: "b".into(),
+        statement: Statement::Method(method),
+        sandbox: SandboxSpec::default(),
+        tools: Vec::new(),
+        budget: Budget { turns: 1, tokens: None, seconds: None, usd: None },
+    };
+    Work { task: Arc::new(task), sample: 0, retries: 0 }
+}
+
+/// Runs these tasks with this many interrupts, 100 ms apart. Returns how the run
+/// ended and the recorded episodes.
+async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let record = RunRecord {
+        schema: SCHEMA,
+        fixfly: String::new(),
+        started: String::new(),
+        config: Default::default(),
+        seed: 0,
+        benchmark: Default::default(),
+        templates: Wording::default(),
+        isolation: String::new(),
+        machine: Machine::default(),
+    };
+    let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
+    let context = RunContext {
+        policy_name: "scripted".into(),
+        policy: Box::new(Scripted::default()),
+        tools: Vec::new(),
+        host: Arc::new(Nowhere),
+        benchmark: Arc::new(Nowhere),
+        templates: Templates::load(TaskKind::Method, None).unwrap(),
+        seed: 0,
+    };
+    let (press, mut pressed) = Interrupts::channel();
+    let keyboard = tokio::spawn(async move {
+        for _ in 0..interrupts {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            press.send(()).unwrap();
+        }
+    });
+    let queue = Queue { waiting: ids.iter().copied().map(work).collect(), jobs: 2 };
+    let ended = queue.work_off(context, &mut pressed, &mut directory, &mut Silent).await.unwrap();
+    keyboard.abort();
+    let mut recorded: Vec<_> =
+        read_episodes(folder.path()).unwrap().into_iter().map(|e| e.task.id).collect();
+    recorded.sort();
+    (ended, recorded)
+}
+
+#[tokio::test]
+async fn every_attempt_is_recorded() {
+    let (ended, recorded) = run(&["a", "b", "c"], 0).await;
+    assert_eq!(recorded, ["a", "b", "c"]);
+    assert!(!ended.stopped && ended.left == 0 && ended.failed.is_empty());
+}
+
+#[tokio::test]
+async fn infrastructure_failures_are_retried_and_then_reported() {
+    let (ended, recorded) = run(&["fails first", "a"], 0).await;
+    assert_eq!(recorded, ["a", "fails first"]);
+    assert!(ended.failed.is_empty(), "it went well the second time");
+
+    let (ended, recorded) = run(&["fails", "a"], 0).await;
+    assert_eq!(recorded, ["a", "fails"]);
+    assert_eq!(ended.failed, ["fails: the engine is gone"]);
+}
+
+#[tokio::test]
+async fn a_run_gives_up_after_many_consecutive_failures() {
+    let all = ["fails"; 2 * MAX_CONSECUTIVE_FAILURES];
+    let (ended, recorded) = run(&all, 0).await;
+    assert_eq!(ended.gave_up.as_deref(), Some("the engine is gone"));
+    assert!(recorded.is_empty(), "each has retries left");
+    assert_eq!(ended.left, all.len(), "the same command retries every one");
+
+    let mut mixed = all;
+    for at in (0..mixed.len()).step_by(MAX_CONSECUTIVE_FAILURES / 2) {
+        mixed[at] = "a";
+    }
+    assert_eq!(run(&mixed[..MAX_CONSECUTIVE_FAILURES], 0).await.0.gave_up, None);
+}
+
+#[tokio::test]
+async fn a_bug_costs_one_episode() {
+    let (ended, recorded) = run(&["panics", "a"], 0).await;
+    assert_eq!(recorded, ["a"]);
+    assert!(ended.broken[0].contains("a bug"), "{:?}", ended.broken);
+}
+
+#[tokio::test]
+async fn the_first_interrupt_lets_what_runs_finish() {
+    let (ended, recorded) = run(&["takes a second", "takes a second", "a"], 1).await;
+    assert_eq!(recorded, ["takes a second"]);
+    assert!(ended.stopped);
+    assert_eq!(ended.left, 1);
+}
+
+#[tokio::test]
+async fn the_second_interrupt_stops_at_once() {
+    let (ended, recorded) = run(&["a", "never ends", "never ends", "b"], 2).await;
+    assert_eq!(recorded, ["a"]);
+    assert!(ended.stopped);
+    assert_eq!(ended.left, 3);
+}

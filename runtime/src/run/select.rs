@@ -1,0 +1,172 @@
+//! Which tasks a run has.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::glob::matches;
+use super::spec::{IssueSpec, RunSpec};
+use crate::benchmark::{Benchmark, BenchmarkError};
+use crate::hash::hex;
+use crate::statement::Statement;
+use crate::task::{Lifetime, Task};
+
+/// The tasks of a run, ready to be attempted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// The tasks, with their limits, sorted by id.
+    pub tasks: Vec<Task>,
+    /// Facts that identify the split they are from, for the record.
+    pub facts: BTreeMap<String, Value>,
+    /// The number of tasks that the sandbox supports, before `limit`.
+    pub supported: usize,
+    /// Tasks that the sandbox does not support, by reason.
+    pub unsupported: BTreeMap<String, usize>,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// The pattern matches no task.
+    #[error("no task of {benchmark} ({split}) matches `{pattern}`")]
+    NoMatch {
+        /// The benchmark.
+        benchmark: String,
+        /// The split.
+        split: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
+    /// The split is empty.
+    #[error("{benchmark} has no tasks in its split {split}")]
+    NoTasks {
+        /// The benchmark.
+        benchmark: String,
+        /// The split.
+        split: &'static str,
+    },
+    /// The sandbox supports no task of them.
+    #[error("the sandbox `{sandbox}` supports none of the tasks")]
+    Unsupported {
+        /// The sandbox.
+        sandbox: String,
+        /// The number of tasks by reason.
+        reasons: BTreeMap<String, usize>,
+    },
+    /// The benchmark cannot be read.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
+
+impl RunSpec {
+    /// The tasks to run.
+    ///
+    /// # Errors
+    /// [`SelectError`] if there are none.
+    pub async fn select(&self, benchmark: &dyn Benchmark) -> Result<Selection, SelectError> {
+        let split = benchmark.tasks(self.split).await?;
+        let facts = facts(benchmark, &split);
+        let asked = self.matching(split)?;
+        // Tasks that are only recorded need no sandbox.
+        let (tasks, unsupported) = match self.turns {
+            Some(0) => (asked, BTreeMap::new()),
+            _ => split_supported(&self.sandbox, benchmark, asked),
+        };
+        if tasks.is_empty() {
+            let sandbox = self.sandbox.clone();
+            return Err(SelectError::Unsupported { sandbox, reasons: unsupported });
+        }
+        let supported = tasks.len();
+        let mut tasks = first(tasks, self.limit);
+        for task in &mut tasks {
+            self.prepare(task);
+        }
+        Ok(Selection { tasks, facts, supported, unsupported })
+    }
+
+    fn matching(&self, mut tasks: Vec<Task>) -> Result<Vec<Task>, SelectError> {
+        let (benchmark, split) = (self.benchmark.clone(), self.split.name());
+        if let Some(pattern) = &self.task_id {
+            tasks.retain(|task| matches(pattern, &task.id));
+            if tasks.is_empty() {
+                let pattern = pattern.clone();
+                return Err(SelectError::NoMatch { benchmark, split, pattern });
+            }
+        }
+        match tasks.is_empty() {
+            true => Err(SelectError::NoTasks { benchmark, split }),
+            false => Ok(tasks),
+        }
+    }
+
+    /// Sets a task's limits and tools.
+    fn prepare(&self, task: &mut Task) {
+        task.budget.turns = self.turns.unwrap_or(task.budget.turns);
+        task.budget.usd = self.model.as_ref().and_then(|model| model.remote.episode_budget_usd);
+        let (Statement::Issue(issue), Some(spec)) = (&mut task.statement, &self.issues) else {
+            return;
+        };
+        let IssueSpec { tools, manual, history, tokens, seconds, .. } = spec;
+        issue.history = *history;
+        issue.manual.clone_from(manual);
+        task.tools.clone_from(tools);
+        task.budget.tokens = *tokens;
+        task.budget.seconds = *seconds;
+    }
+}
+
+impl Selection {
+    /// Sandboxes that one attempt needs at a time. If it keeps one for all its
+    /// turns, a pass is judged in a second one, and attempts must not wait for
+    /// each other.
+    pub fn sandboxes_per_attempt(&self) -> usize {
+        match self.tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
+            true => 2,
+            false => 1,
+        }
+    }
+}
+
+/// The tasks that the sandbox of this name supports, and the number of the others
+/// by reason.
+pub fn split_supported(
+    sandbox: &str,
+    benchmark: &dyn Benchmark,
+    tasks: Vec<Task>,
+) -> (Vec<Task>, BTreeMap<String, usize>) {
+    let mut unsupported = BTreeMap::<String, usize>::new();
+    let supported = tasks
+        .into_iter()
+        .filter(|task| match benchmark.unsupported(task, sandbox) {
+            Some(why) => {
+                *unsupported.entry(why).or_default() += 1;
+                false
+            }
+            None => true,
+        })
+        .collect();
+    (supported, unsupported)
+}
+
+/// The first `limit` tasks, sorted by id: a sandbox keeps the fixtures of one
+/// file's tests for a while.
+pub fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
+    tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+    tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    tasks
+}
+
+/// Facts that identify the split, whatever the benchmark directory.
+fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
+    let mut hasher = Sha256::new();
+    for task in tasks {
+        hasher.update(&task.id);
+        hasher.update(json!(task.statement).to_string());
+    }
+    let mut facts: BTreeMap<String, Value> =
+        benchmark.facts().into_iter().map(|(name, fact)| (name, fact.into())).collect();
+    facts.insert("tasks".to_string(), tasks.len().into());
+    facts.insert("tasks_sha256".to_string(), hex(hasher.finalize()).into());
+    facts
+}

@@ -1,0 +1,116 @@
+//! The settings of a policy that uses a model.
+
+use std::path::PathBuf;
+
+use crate::generation::{Sampling, Thinking};
+use serde::{Deserialize, Serialize};
+
+/// The settings of a model, whatever serves it. They are recorded in `run.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The model: its name on a server, or a GGUF file.
+    pub model: Option<String>,
+    /// How its answers are sampled.
+    pub sampling: Sampling,
+    /// Whether it reasons first, and how it is asked to.
+    pub thinking: Thinking,
+    /// How it calls tools.
+    pub calls: CallForm,
+    /// Settings of a model behind a server.
+    #[serde(rename = "teacher")]
+    pub remote: RemoteModel,
+    /// Settings of a model that llama.cpp runs on this machine.
+    #[serde(rename = "student")]
+    pub local: LocalModel,
+}
+
+/// How a model calls tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallForm {
+    /// In the text of the answer: a fenced block for the only tool of a method task,
+    /// otherwise `<tool_call>` with JSON.
+    #[default]
+    Text,
+    /// Through the server's own tool calls, or constrained by a grammar.
+    Native,
+}
+
+/// A model behind an OpenAI-compatible server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RemoteModel {
+    /// A profile: a built-in name or a TOML file.
+    pub profile: Option<String>,
+    /// The server's address, up to and including `/v1`.
+    pub base_url: Option<String>,
+    /// The environment variable that holds the API key. The key itself is never stored.
+    pub api_key_env: Option<String>,
+    /// Whether answers are streamed; default: the profile's choice.
+    pub stream: Option<bool>,
+    /// US dollars that the run may cost. You can resume a run with a larger budget.
+    #[serde(skip)]
+    pub budget_usd: Option<f64>,
+    /// US dollars that one episode may cost. The task's budget has it, too; here it
+    /// makes sure that the prices are known.
+    pub episode_budget_usd: Option<f64>,
+    /// The run directory. Its name marks the run's calls in the journal.
+    #[serde(skip)]
+    pub run: PathBuf,
+    /// The folder of the journal: the run's own, or one that several runs share.
+    #[serde(skip)]
+    pub journal: PathBuf,
+}
+
+/// A model that llama.cpp runs on this machine, in a process of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalModel {
+    /// Adapters that are added to the model.
+    pub loras: Vec<Lora>,
+    /// Number of layers on the GPU; default: as many as fit.
+    pub gpu_layers: Option<u32>,
+    /// Maximum tokens of one episode; default: the model's context length.
+    #[serde(rename = "context")]
+    pub context_length: Option<u32>,
+    /// Number of threads; default: the number of CPUs.
+    pub threads: Option<u32>,
+    /// Dtype of the KV cache.
+    pub kv_type: KvType,
+    /// A Jinja file that replaces the model's own chat template.
+    pub chat_template: Option<PathBuf>,
+    /// Whether token ids and log-probabilities are recorded.
+    pub record_tokens: bool,
+    /// The program that runs llama.cpp: one that calls `llama_engine` of
+    /// fixfly-policies if its first argument is `llama-engine`. This program if `None`.
+    #[serde(skip)]
+    pub engine: Option<PathBuf>,
+    /// Number of episodes to decode in parallel.
+    #[serde(skip)]
+    pub episodes: usize,
+}
+
+/// An adapter and its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    /// A GGUF file.
+    pub file: PathBuf,
+    /// Factor for its change of the weights.
+    pub scale: f32,
+}
+
+/// Dtype of a KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    #[default]
+    F16,
+    /// 8-bit blocks.
+    Q8_0,
+    /// 4-bit blocks.
+    Q4_0,
+}

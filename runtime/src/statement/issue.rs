@@ -1,0 +1,250 @@
+//! Issues to resolve: an agent works in a work tree for many turns, of which it
+//! is shown a part again.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use minijinja::{Value, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Asks, Kind};
+use crate::feedback::{changes, ran_before};
+use crate::templates::Prompts;
+use crate::test_report::TestDelta;
+use crate::turn::{Call, Observation, Turn};
+
+pub(super) const KIND: Kind = Kind {
+    schema: 2,
+    turns: 100,
+    // The first, and three that answer a mend.
+    malformed: Some(4),
+    prompts: Prompts {
+        texts: [
+            ("system", include_str!("../../prompts/issue/system.jinja")),
+            ("first", include_str!("../../prompts/issue/first.jinja")),
+            ("later", include_str!("../../prompts/issue/later.jinja")),
+        ],
+        sample: |some| {
+            let issue = Issue {
+                repo: some.into(),
+                version: some.into(),
+                text: some.into(),
+                root: some.into(),
+                manual: some.into(),
+                history: History::All,
+            };
+            issue.context()
+        },
+    },
+};
+
+/// Tests named in one message at most; there may be thousands.
+const NAMED: usize = 10;
+/// As often the same in a row is a loop.
+const LOOP: usize = 3;
+/// An issue to resolve, as the policy sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Issue {
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// The project's version.
+    pub version: String,
+    /// The issue's text.
+    pub text: String,
+    /// Absolute path of the work tree inside the sandbox.
+    pub root: String,
+    /// How tools are called in words; empty where they are called natively.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manual: String,
+    /// How much of what was observed earlier the policy is shown again.
+    #[serde(default)]
+    pub history: History,
+}
+
+/// Bytes of a token, roughly; no tokenizer is known here.
+const BYTES: u64 = 4;
+
+/// Which earlier observations are shown whole. Actions always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// All of them.
+    #[default]
+    All,
+    /// The last so many.
+    Last(u32),
+    /// The last that fit into so many tokens, and always the very last one.
+    Tokens(u64),
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            History::All => f.write_str("all"),
+            History::Last(count) => write!(f, "last:{count}"),
+            History::Tokens(tokens) => write!(f, "tokens:{tokens}"),
+        }
+    }
+}
+
+impl FromStr for History {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "it must be all, last:N or tokens:N".to_string();
+        match text.split_once(':') {
+            None if text == "all" => Ok(History::All),
+            Some(("last", count)) => count.parse().map(History::Last).map_err(|_| wrong()),
+            Some(("tokens", count)) => count.parse().map(History::Tokens).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl History {
+    /// Whether each turn's observation is shown whole.
+    fn whole(self, turns: &[&Turn]) -> Vec<bool> {
+        let mut left = match self {
+            History::All => return vec![true; turns.len()],
+            History::Last(count) => {
+                let first = turns.len().saturating_sub(count as usize);
+                return (0..turns.len()).map(|at| at >= first).collect();
+            }
+            History::Tokens(tokens) => tokens.saturating_mul(BYTES),
+        };
+        let mut whole = vec![false; turns.len()];
+        for (at, turn) in turns.iter().enumerate().rev() {
+            let bytes = turn.observation.text.len() as u64;
+            if at + 1 < turns.len() && bytes > left {
+                break;
+            }
+            whole[at] = true;
+            left = left.saturating_sub(bytes);
+        }
+        whole
+    }
+}
+
+impl Asks for Issue {
+    fn context(&self) -> Value {
+        let Issue { repo, version, text, root, manual, .. } = self;
+        context! { repo, version, text, root, manual }
+    }
+
+    fn message(
+        &self,
+        delta: &TestDelta,
+        turns: &[Turn],
+        call: &Call,
+        observation: &Observation,
+    ) -> String {
+        let mut sentences = Vec::new();
+        if observation.tests.is_some() && ran_before(turns) {
+            let changes = changes(delta, NAMED);
+            let changes = if changes.is_empty() { "nothing changed" } else { changes.as_str() };
+            sentences.push(format!("Since the tests last ran: {changes}."));
+        }
+        let same =
+            |turn: &&Turn| turn.action.call == *call && turn.observation.text == observation.text;
+        let times = 1 + turns.iter().rev().take_while(same).count();
+        if times >= LOOP {
+            sentences.push(format!(
+                "The same call has now given the same result {times} times in a row: do something else."
+            ));
+        }
+        sentences.join(" ")
+    }
+
+    fn shown<'t>(&self, turns: &'t [Turn]) -> Vec<&'t Turn> {
+        shown(turns)
+    }
+
+    fn observations<'t>(&self, shown: &[&'t Turn]) -> Vec<Cow<'t, str>> {
+        let whole = self.history.whole(shown);
+        let observations = shown.iter().map(|turn| turn.observation.text.as_str());
+        observations
+            .zip(whole)
+            .map(|(text, whole)| if whole { text.into() } else { elided(text).into() })
+            .collect()
+    }
+}
+
+/// Turns as they are shown: words that asked for nothing are forgotten once
+/// the policy has found better ones.
+fn shown(turns: &[Turn]) -> Vec<&Turn> {
+    let is_malformed = |turn: &Turn| matches!(turn.action.call, Call::Malformed(_));
+    let tail = turns.iter().rposition(|turn| !is_malformed(turn)).map_or(0, |at| at + 1);
+    let kept = |(at, turn): &(usize, &Turn)| *at >= tail || !is_malformed(turn);
+    turns.iter().enumerate().filter(kept).map(|(_, turn)| turn).collect()
+}
+
+/// What stands in the place of an observation that is not shown whole.
+fn elided(observation: &str) -> String {
+    let lines = observation.lines().count();
+    let plural = if lines == 1 { "" } else { "s" };
+    format!("(an earlier observation of {lines} line{plural}, left out)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::turn::{Action, Feedback, Timings, Usage};
+
+    #[test]
+    fn histories_are_read_and_shown() {
+        for text in ["all", "last:5", "tokens:30000"] {
+            assert_eq!(
+                text.parse::<History>().map(|history| history.to_string()).as_deref(),
+                Ok(text)
+            );
+        }
+        for text in ["last", "last:x", "none"] {
+            assert!(text.parse::<History>().is_err(), "{text}");
+        }
+    }
+
+    fn turn(call: Call, said: &str) -> Turn {
+        let left = Budget { turns: 1, tokens: None, seconds: None, usd: None };
+        Turn {
+            action: Action {
+                text: String::new(),
+                reasoning: None,
+                call,
+                usage: Usage::default(),
+                generation: None,
+            },
+            observation: Observation::refused(said),
+            feedback: Feedback { delta: TestDelta::default(), left, message: String::new() },
+            timings: Timings::default(),
+        }
+    }
+
+    #[test]
+    fn the_last_observations_are_shown_whole() {
+        let turns = ["aaaaaaaa", "bbbb", "cccccccccccc", "dd"].map(|said| turn(Call::Submit, said));
+        let turns: Vec<&Turn> = turns.iter().collect();
+        let check = |history: History, expected: [bool; 4]| {
+            assert_eq!(history.whole(&turns), expected, "{history:?}");
+        };
+        check(History::All, [true; 4]);
+        check(History::Last(2), [false, false, true, true]);
+        check(History::Last(9), [true; 4]);
+        check(History::Tokens(4), [false, false, true, true]);
+        check(History::Tokens(5), [false, true, true, true]);
+        check(History::Tokens(0), [false, false, false, true]);
+        assert_eq!(elided("a\nb\n"), "(an earlier observation of 2 lines, left out)");
+    }
+
+    #[test]
+    fn malformed_words_are_shown_until_better_ones_come() {
+        let bad = || turn(Call::Malformed("no".into()), "no");
+        let good = || turn(Call::Submit, "yes");
+        let count = |turns: &[Turn]| shown(turns).len();
+        assert_eq!(count(&[bad(), bad()]), 2);
+        assert_eq!(count(&[good(), bad(), good()]), 2);
+        assert_eq!(count(&[good(), bad(), good(), bad()]), 3);
+    }
+}

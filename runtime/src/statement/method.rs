@@ -1,0 +1,106 @@
+//! Methods to write: the code around them is shown, and tests run on every
+//! answer.
+
+use minijinja::{Value, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Asks, Kind};
+use crate::feedback::{changes, ran_before};
+use crate::templates::Prompts;
+use crate::test_report::TestDelta;
+use crate::turn::{Call, Observation, Turn};
+
+pub(super) const KIND: Kind = Kind {
+    schema: 1,
+    turns: 5,
+    malformed: None,
+    prompts: Prompts {
+        texts: [
+            ("system", include_str!("../../prompts/system.jinja")),
+            ("first", include_str!("../../prompts/first.jinja")),
+            ("later", include_str!("../../prompts/later.jinja")),
+        ],
+        sample: |some| {
+            let method = Method {
+                file: some.into(),
+                class_name: some.into(),
+                name: some.into(),
+                declaration: some.into(),
+                decorators: Vec::new(),
+                description: some.into(),
+                described_by: DescribedBy::Nothing,
+                content: some.into(),
+                faulty: Some(some.into()),
+            };
+            method.context()
+        },
+    },
+};
+
+/// A method to write, as the policy sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Method {
+    /// Path of the file, relative to the root of the repository.
+    pub file: String,
+    /// The class, qualified within its module: `Outer.Inner`.
+    pub class_name: String,
+    /// The method's name.
+    pub name: String,
+    /// The declaration without decorators, up to and including its colon.
+    pub declaration: String,
+    /// Decorators that stand above the method and stay there, as written.
+    pub decorators: Vec<String>,
+    /// What the method does.
+    pub description: String,
+    /// Where the description comes from.
+    pub described_by: DescribedBy,
+    /// The file's text with the method removed; empty where it is not shown.
+    pub content: String,
+    /// The method as it stands, dedented, where it is there and has a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faulty: Option<String>,
+}
+
+/// Where a method's description comes from, best source first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum DescribedBy {
+    /// The method's own docstring.
+    Docstring,
+    /// The project's reference documentation.
+    Reference,
+    /// What describes the method it overrides: docstring, else reference.
+    Overridden,
+    /// The docstring of its class.
+    Class,
+    /// Nothing: only the name and the surrounding code say what it does.
+    Nothing,
+}
+
+impl Asks for Method {
+    fn context(&self) -> Value {
+        context! {
+            faulty => self.faulty.as_deref().unwrap_or_default(),
+            ..Value::from(minijinja::value::Serde(self))
+        }
+    }
+
+    fn message(
+        &self,
+        delta: &TestDelta,
+        turns: &[Turn],
+        _: &Call,
+        observation: &Observation,
+    ) -> String {
+        if observation.tests.is_none() || !ran_before(turns) {
+            return String::new();
+        }
+        match changes(delta, usize::MAX).as_str() {
+            "" => String::new(),
+            changes => format!("Since the last attempt: {changes}."),
+        }
+    }
+}

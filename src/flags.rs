@@ -1,0 +1,33 @@
+//! What the flags of several verbs share.
+
+use fixfly_runtime::{Entry, Split, find};
+
+use crate::failure::Usage;
+
+/// The help text of a flag that takes a plug-in's name.
+pub(crate) fn choices<F>(what: &str, all: &[Entry<F>]) -> String {
+    let names = all.iter().map(|entry| format!("\n- {}: {}", entry.name, entry.about));
+    format!("{what}:{}", names.collect::<String>())
+}
+
+/// The split of that name.
+pub(crate) fn split(name: &str) -> Result<Split, String> {
+    Split::ALL
+        .into_iter()
+        .find(|split| split.name() == name)
+        .ok_or_else(|| format!("expected one of: {}", Split::ALL.map(Split::name).join(", ")))
+}
+
+/// The plug-in of that name.
+pub(crate) fn named<'a, F>(
+    kind: &str,
+    all: &'a [Entry<F>],
+    name: &str,
+) -> Result<&'a Entry<F>, Usage> {
+    find(kind, all, name).map_err(Usage)
+}
+
+/// The number of parallel jobs: as given, or one per CPU.
+pub(crate) fn cpus(asked: Option<u32>) -> usize {
+    asked.map_or_else(fixfly_runtime::cpus, |jobs| jobs as usize)
+}

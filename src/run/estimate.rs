@@ -1,0 +1,116 @@
+//! `fixfly run --dry-run`: what a run is expected to take.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use fixfly_runtime::{Benchmark, Estimate, Price, RunSpec, Selection, Templates};
+
+use crate::failure::Usage;
+use crate::terminal::readable;
+
+/// Tokens of an answer at most, if no flag and no profile has another limit.
+const MAX_TOKENS: u64 = 10_000;
+
+/// Estimates the run and formats the estimate.
+pub(super) fn table(
+    spec: &RunSpec,
+    selection: &Selection,
+    benchmark: &dyn Benchmark,
+    templates: &Templates,
+) -> anyhow::Result<String> {
+    let estimate = Estimate::of(spec, selection, benchmark, templates);
+    Ok(text(spec, &estimate, price(spec)?.as_ref()))
+}
+
+/// The prices of the model, if its profile has them.
+fn price(spec: &RunSpec) -> Result<Option<Price>, Usage> {
+    match &spec.model {
+        Some(settings) if spec.policy == "openai" => {
+            fixfly_policies::price(settings).map_err(Usage)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn text(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
+    let both = [&estimate.one_turn, &estimate.all_turns];
+    let hours = |seconds: Option<f64>| match seconds {
+        Some(seconds) => readable(Duration::from_secs_f64((seconds / spec.jobs() as f64).ceil())),
+        None => "unknown".into(),
+    };
+    let mut rows = vec![("Turns", both.map(|cost| thousands(cost.turns)))];
+    if spec.model.is_some() {
+        rows.push(("Prompt tokens", both.map(|cost| thousands(cost.prompt_tokens))));
+        rows.push(("Completion tokens", both.map(|cost| thousands(cost.completion_tokens))));
+        let usd = both.map(|cost| price.map(|price| format!("${:.2}", cost.usd(price))));
+        rows.push(("US dollars", usd.map(|usd| usd.unwrap_or("unknown".into()))));
+    }
+    rows.push(("Test time", both.map(|cost| hours(cost.test_seconds))));
+    let mut grid = Table::new();
+    grid.load_style(presets::UTF8_FULL_CONDENSED);
+    grid.set_header(["Estimate", "One turn each", "All turns"]);
+    for (name, [one, all]) in rows {
+        grid.add_row([name.to_string(), one, all]);
+    }
+    for column in grid.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!(
+        "{} tasks, {} episodes, {} at a time\n{}\n{}",
+        thousands(estimate.tasks as u64),
+        thousands(estimate.episodes),
+        spec.jobs(),
+        grid.trim_fmt(),
+        notes(spec, estimate, price)
+    )
+}
+
+/// What the estimate leaves out.
+fn notes(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
+    let mut notes =
+        "Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n"
+            .to_string();
+    let Some(model) = &spec.model else { return notes };
+    notes += "Tokens are estimated at 4 bytes each. Answers are as long as the reference, without \
+              reasoning; cached prompt tokens cost the full price.\n";
+    let limit = model.sampling.max_tokens.map_or(MAX_TOKENS, u64::from);
+    let most = estimate.all_turns.turns * limit;
+    notes += &format!(
+        "The limit is {} completion tokens ({} turns of {} tokens, --max-tokens)",
+        thousands(most),
+        thousands(estimate.all_turns.turns),
+        thousands(limit)
+    );
+    notes += &match price {
+        Some(price) => format!(", ${:.2}.\n", price.of(0, 0, most, 0)),
+        None => {
+            ". The price is unknown: name a profile with prices to have an estimate in dollars.\n"
+                .into()
+        }
+    };
+    notes + "The time that the model takes is not estimated.\n"
+}
+
+/// `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let all = [0, 999, 1000, 1_234_567].map(thousands);
+        assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,116 @@
+//! Which episodes become rows: each is read once, and only places are kept.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use fixfly_runtime::{Episode, sha256};
+
+use super::Build;
+use super::ahead::ahead;
+use crate::audit::Audit;
+use crate::error::DatasetError;
+use crate::item::{Answer, Item, Lesson, lessons};
+use crate::recipe::{Leaked, Teacher};
+
+/// The rows to be, and what became of the rest.
+#[derive(Default)]
+pub(super) struct Choice {
+    pub(super) items: Vec<Item>,
+    /// Methods as their authors wrote them, by task.
+    pub(super) originals: HashMap<String, String>,
+    pub(super) left_out: BTreeMap<String, usize>,
+    pub(super) duplicates: usize,
+    pub(super) dropped: BTreeMap<String, usize>,
+    keys: HashSet<String>,
+    ids: HashMap<String, usize>,
+}
+
+/// Chooses by the recipe: teacher by teacher, run by run, and within a run by
+/// task and sample, whatever order the episodes ended in.
+pub(super) fn choose(build: &Build<'_>, audit: &mut Audit<'_>) -> Result<Choice, DatasetError> {
+    let mut choice = Choice::default();
+    for teacher in &build.recipe.teachers {
+        let own = build.runs.iter().enumerate().filter(|(_, run)| run.teacher == teacher.name);
+        for (number, _) in own {
+            choice.take_run(build, number, teacher, audit)?;
+        }
+    }
+    Ok(choice)
+}
+
+impl Choice {
+    fn take_run(
+        &mut self,
+        build: &Build<'_>,
+        number: usize,
+        teacher: &Teacher,
+        audit: &mut Audit<'_>,
+    ) -> Result<(), DatasetError> {
+        let places = (0..build.runs[number].recording.len()).map(|at| ((number, at), at));
+        let mut found: Vec<(String, u32, Found)> = Vec::new();
+        ahead(&build.runs, &places.collect::<Vec<_>>(), |at, episode| {
+            let key = (episode.task.id.clone(), episode.provenance.sample);
+            match lessons(&episode, &build.recipe, teacher) {
+                Err(reason) => *self.left_out.entry(reason).or_default() += 1,
+                Ok(lessons) => {
+                    for lesson in lessons {
+                        let item = self.found(build, number, at, &episode, lesson)?;
+                        found.push((key.0.clone(), key.1, item));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for (_, _, found) in found {
+            self.take(build, found, audit);
+        }
+        Ok(())
+    }
+
+    fn found(
+        &mut self,
+        build: &Build<'_>,
+        run: usize,
+        at: usize,
+        episode: &Episode,
+        lesson: Lesson,
+    ) -> Result<Found, DatasetError> {
+        let task = &episode.task;
+        if lesson.answer == Answer::Original && !self.originals.contains_key(&task.id) {
+            let original = (build.known.original)(task).map_err(DatasetError::Benchmark)?;
+            self.originals.insert(task.id.clone(), original);
+        }
+        let original = self.originals.get(&task.id).map_or("", String::as_str);
+        let answer = lesson.answer(episode, original);
+        let key = lesson.key(episode, &answer, &build.recipe, build.known.language);
+        let id = lesson.id(episode, &answer);
+        let item = Item { id, run, at, task: task.id.clone(), lesson };
+        Ok(Found { item, key: key.map(|key| sha256(&key)), answer })
+    }
+
+    fn take(&mut self, build: &Build<'_>, found: Found, audit: &mut Audit<'_>) {
+        let Found { mut item, key, answer } = found;
+        if key.is_some_and(|key| !self.keys.insert(key)) {
+            self.duplicates += 1;
+            return;
+        }
+        let leak = audit.answer(&item.id, &item.task, &answer);
+        if let (Some(how), Leaked::Drop) = (leak, build.recipe.leaks.answers) {
+            *self.dropped.entry(how).or_default() += 1;
+            return;
+        }
+        let same = self.ids.entry(item.id.clone()).or_default();
+        *same += 1;
+        if *same > 1 {
+            item.id = format!("{}-{same}", item.id);
+        }
+        self.items.push(item);
+    }
+}
+
+/// A row to be, before it is compared with others.
+struct Found {
+    item: Item,
+    key: Option<String>,
+    answer: String,
+}

@@ -1,0 +1,130 @@
+//! A dataset that was made: its rows one by one, and how two differ.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use fixfly_runtime::{hex, sha256};
+use sha2::{Digest, Sha256};
+
+use crate::error::DatasetError;
+use crate::row::Row;
+use crate::summary::{SCHEMA, Summary};
+
+pub(crate) const ROWS: &str = "rows.jsonl";
+pub(crate) const SUMMARY: &str = "dataset.json";
+
+/// A dataset folder.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    folder: PathBuf,
+    /// What it is.
+    pub summary: Summary,
+}
+
+/// How two datasets differ, by row id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Rows that only the first has.
+    pub only_first: Vec<String>,
+    /// Rows that only the second has.
+    pub only_second: Vec<String>,
+    /// Rows that both have, in other words or with other loss.
+    pub changed: Vec<String>,
+    /// Rows that both have.
+    pub same: usize,
+}
+
+impl Dataset {
+    /// Opens a folder that a build wrote.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where there is none, or one this version cannot read.
+    pub fn open(folder: &Path) -> Result<Self, DatasetError> {
+        let file = folder.join(SUMMARY);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(DatasetError::NoDataset(folder.into()));
+            }
+            Err(e) => return Err(DatasetError::io("read", &file)(e)),
+        };
+        let corrupt = |why: String| {
+            let place = file.display().to_string();
+            DatasetError::Corrupt { place, what: "a dataset's summary", why }
+        };
+        let summary: Summary = serde_json::from_str(&text).map_err(|e| corrupt(e.to_string()))?;
+        if summary.schema > SCHEMA {
+            let why = format!("it is of a newer fixfly, {}", summary.fixfly);
+            return Err(corrupt(why));
+        }
+        Ok(Dataset { folder: folder.into(), summary })
+    }
+
+    /// The rows, one by one.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where the file cannot be read; each row its own.
+    pub fn rows(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Row, DatasetError>> + use<>, DatasetError> {
+        let file = self.folder.join(ROWS);
+        let open = File::open(&file).map_err(DatasetError::io("read", &file))?;
+        Ok(BufReader::new(open).lines().zip(1..).map(move |(line, number)| {
+            let line = line.map_err(DatasetError::io("read", &file))?;
+            serde_json::from_str(&line).map_err(|why| DatasetError::Corrupt {
+                place: format!("{}:{number}", file.display()),
+                what: "a row",
+                why: why.to_string(),
+            })
+        }))
+    }
+
+    /// SHA-256 of its rows.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] where they cannot be read.
+    pub fn sha256(&self) -> Result<String, DatasetError> {
+        let file = self.folder.join(ROWS);
+        let io = |why| DatasetError::io("read", &file)(why);
+        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
+        let mut hasher = Sha256::new();
+        loop {
+            let bytes = reader.fill_buf().map_err(io)?;
+            if bytes.is_empty() {
+                return Ok(hex(hasher.finalize()));
+            }
+            hasher.update(bytes);
+            let read = bytes.len();
+            reader.consume(read);
+        }
+    }
+
+    /// How this one and another differ.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where a row cannot be read.
+    pub fn difference(&self, other: &Dataset) -> Result<Difference, DatasetError> {
+        let (first, mut second) = (self.words()?, other.words()?);
+        let mut difference = Difference::default();
+        for (id, words) in first {
+            match second.remove(&id) {
+                None => difference.only_first.push(id),
+                Some(others) if others != words => difference.changed.push(id),
+                Some(_) => difference.same += 1,
+            }
+        }
+        difference.only_second = second.into_keys().collect();
+        Ok(difference)
+    }
+
+    /// A hash of what each row says and teaches, by its id.
+    fn words(&self) -> Result<BTreeMap<String, String>, DatasetError> {
+        let words = |row: Row| {
+            let said = serde_json::to_string(&(row.part, &row.messages)).unwrap_or_default();
+            (row.id, sha256(said))
+        };
+        self.rows()?.map(|row| row.map(words)).collect()
+    }
+}

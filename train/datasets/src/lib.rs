@@ -1,0 +1,63 @@
+//! Datasets: from recorded episodes to what a model learns from.
+//!
+//! A [`Recipe`] selects the episodes that become rows; a [`Build`] reads recorded
+//! runs and writes a dataset folder: rows with their origin, files in the forms
+//! that trainers read, a leak audit and a card. [`Asking`] gets reasoning for its rows
+//! from a teacher. What only the benchmark knows
+//! (original methods, the held-out split) is handed in as [`Known`]; how source
+//! text is compared, as a [`Language`].
+//!
+//! It is not a trainer: `fixfly-students` and other programs read what this crate
+//! writes. It contains no parser of Python, no benchmark and no client of a model's
+//! server.
+//!
+//! ```
+//! use fixfly_datasets::{Kind, Recipe};
+//! let (recipe, _) = Recipe::open("v5").unwrap();
+//! assert_eq!(recipe.teachers[0].take, [Kind::Repaired, Kind::AtOnce]);
+//! ```
+
+mod audit;
+mod build;
+mod card;
+mod dataset;
+mod error;
+mod files;
+mod item;
+mod known;
+mod language;
+mod reader;
+mod reason;
+mod recipe;
+mod retention;
+mod row;
+mod show;
+mod summary;
+mod tokens;
+mod traces;
+mod write;
+
+pub use audit::{Finding, Findings, HeldOut};
+pub use build::{Build, Run};
+pub use dataset::{Dataset, Difference};
+pub use error::DatasetError;
+pub use item::Answer;
+pub use known::{Known, Original};
+pub use language::Language;
+pub use reader::{Reader, ReaderFacts, Special};
+pub use reason::{
+    Accept, Answered, Answers, AskEnd, AskWatch, Asking, Compression, ELICITATIONS, Elicitation,
+    Failed, Outcome, Prompts, Question, Said, Tally, TaskTests, TraceRequest, TraceRequests,
+    compressed, elicited, final_code, same_code, without_leaks,
+};
+pub use recipe::{
+    Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
+    Scope, Shipped, Student, Teacher, TraceSource, Traced,
+};
+pub use retention::{Retention, retention};
+pub use row::{Line, Origin, Part, Row, Sequence, Verdict};
+pub use show::{row_text, summary_text};
+pub use summary::{Lengths, Source, Summary, Tokenised};
+pub use tokens::Tokens;
+pub use traces::{Trace, TraceOrigin, Traces};
+pub use write::Format;

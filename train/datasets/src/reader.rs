@@ -1,0 +1,301 @@
+//! How a student reads a row: its own chat template and its own tokenizer make
+//! tokens, and say which of them are learned.
+//!
+//! What comes before an answer is what the student is sent at inference, token
+//! by token; what is learned is what it is to say there, and the token that
+//! ends its turn. An earlier message that is learned is part of the same
+//! sequence where the template shows it as it was said. Where it does not
+//! (Qwen3's takes the block of no thought out of history), it is a sequence of
+//! its own, since else the student would learn to answer what it is never sent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fixfly_runtime::{
+    CHATS, Chat, Message, Role, TemplateError, Thinking, ThinkingMode, ThinkingSwitch, sha256,
+    with_thinking_switch,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokenizers::Tokenizer;
+
+use crate::error::DatasetError;
+use crate::row::{Line, Row, Sequence};
+
+const CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
+/// What stands in an answer's place where the words around it are looked for.
+const PROBE: &str = "PROBE";
+/// How a thought begins, and how it is said that there is none.
+const THOUGHT: &str = "<think>\n";
+const NO_THOUGHT: &str = "<think>\n\n</think>";
+
+/// A student's tokenizer and chat template.
+pub struct Reader {
+    tokenizer: Tokenizer,
+    chat: Chat,
+    told_by: ThinkingSwitch,
+    /// Words that are one token and no text.
+    special: Vec<String>,
+    /// What is known of it, for the record.
+    pub(crate) facts: ReaderFacts,
+}
+
+/// What a student's tokens rest on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReaderFacts {
+    /// SHA-256 of the tokenizer's file.
+    pub tokenizer_sha256: String,
+    /// The chat template: a name, or the file it was found in.
+    pub chat_template: String,
+    /// SHA-256 of its text.
+    pub chat_template_sha256: String,
+    /// How the student is told to reason or not.
+    pub told_by: ThinkingSwitch,
+    /// The token that ends a turn; it is learned.
+    pub end_of_turn: Special,
+    /// The token that begins a text, where the template writes one; it is not learned.
+    pub begin_of_text: Option<Special>,
+}
+
+/// A token that is no text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Special {
+    /// How a template writes it.
+    pub text: String,
+    /// Its number in the vocabulary.
+    pub id: u32,
+}
+
+impl Reader {
+    /// The student whose `tokenizer.json` this is. Its chat template is one of
+    /// fixfly's, or a file; if none is named, the one beside the tokenizer.
+    ///
+    /// # Errors
+    /// [`DatasetError::Input`] where one of them is missing or cannot be used.
+    pub fn open(
+        tokenizer: &Path,
+        template: Option<&str>,
+        told_by: Option<ThinkingSwitch>,
+    ) -> Result<Self, DatasetError> {
+        let wrong = |why: String| DatasetError::Input(why);
+        let bytes = fs::read(tokenizer).map_err(DatasetError::io("read", tokenizer))?;
+        let shown = tokenizer.display();
+        let opened = Tokenizer::from_bytes(&bytes).map_err(|e| {
+            wrong(format!(
+                "{shown} is not a tokenizer ({e}); name the tokenizer.json that comes with the student"
+            ))
+        })?;
+        let config = tokenizer.with_file_name(CONFIG);
+        let config = if config.exists() { json(&config)? } else { Value::Null };
+        let (place, text) = template_text(tokenizer, template, &config)?;
+        let word = |name: &str| {
+            let word = &config[name];
+            word.as_str().or(word["content"].as_str()).unwrap_or_default().to_string()
+        };
+        let chat = Chat::new(&text, &word("bos_token"), &word("eos_token"))
+            .map_err(|e| wrong(format!("{place}: {e}")))?;
+        let told_by = match told_by {
+            Some(ThinkingSwitch::Template) if !chat.has_switch() => {
+                return Err(wrong(format!(
+                    "{place} has no `enable_thinking`: use --thinking-switch prompt, or none"
+                )));
+            }
+            Some(told_by) => told_by,
+            None if chat.has_switch() => ThinkingSwitch::Template,
+            None => ThinkingSwitch::None,
+        };
+        let end = end_of_turn(&chat, &opened).map_err(|why| wrong(format!("{place}: {why}")))?;
+        let added = opened.get_added_tokens_decoder();
+        let special = added.values().filter(|token| token.special);
+        let special = special.map(|token| token.content.clone()).collect();
+        let begin_of_text = begin_of_text(&chat, &opened, word("bos_token"));
+        let facts = ReaderFacts {
+            tokenizer_sha256: sha256(&bytes),
+            chat_template: place,
+            chat_template_sha256: sha256(&text),
+            told_by,
+            end_of_turn: end,
+            begin_of_text,
+        };
+        Ok(Reader { tokenizer: opened, chat, told_by, special, facts })
+    }
+
+    /// What a row is to the student; in words for a table, why it is nothing.
+    pub(crate) fn sequences(&self, messages: &[Line]) -> Result<Vec<Sequence>, &'static str> {
+        let spoken = |line: &Line| self.special.iter().any(|word| line.content.contains(word));
+        if messages.iter().any(spoken) {
+            return Err("a message contains a special token of the chat template");
+        }
+        let objects = |_| "the chat template objects to it";
+        let last = messages.len() - 1;
+        let (prompt, words) = self.turn(messages).map_err(objects)?;
+        let mut row = Sequence { tokens: self.tokens(&prompt), ..Sequence::default() };
+        let mut own = Vec::new();
+        let models = (0..last).filter(|at| messages[*at].role == Role::Assistant);
+        for (at, turn) in models.zip(1..).filter(|(at, _)| messages[*at].loss) {
+            let (before, words) = self.turn(&messages[..=at]).map_err(objects)?;
+            let learned = self.learned(&before, &words);
+            let [from, to] = learned.loss[0];
+            // The text decides first: it is cheap to compare.
+            let end = &self.facts.end_of_turn.text;
+            let shown = prompt.strip_prefix(&*before).and_then(|rest| rest.strip_prefix(&*words));
+            if shown.is_some_and(|rest| rest.starts_with(end))
+                && row.tokens.starts_with(&learned.tokens)
+            {
+                row.loss.push([from, to]);
+            } else {
+                own.push(Sequence { turn: Some(turn), ..learned });
+            }
+        }
+        let from = row.tokens.len();
+        row.tokens.extend(self.tokens(&words));
+        row.tokens.push(self.facts.end_of_turn.id);
+        row.loss.push([from, row.tokens.len()]);
+        own.push(row);
+        Ok(own)
+    }
+
+    /// A row as the student sees it: each of its sequences as pieces of text, and
+    /// whether they are learned.
+    ///
+    /// # Errors
+    /// [`DatasetError::Input`] where the row is nothing to this student.
+    pub fn pieces(&self, row: &Row) -> Result<Vec<Vec<(String, bool)>>, DatasetError> {
+        let wrong = |why: String| DatasetError::Input(format!("{}: {why}", row.id));
+        let sequences = self.sequences(&row.messages).map_err(|why| wrong(why.into()))?;
+        let text = |tokens: &[u32]| {
+            self.tokenizer.decode(tokens, false).map_err(|why| wrong(why.to_string()))
+        };
+        let pieces = |sequence: &Sequence| {
+            let (mut pieces, mut at) = (Vec::new(), 0);
+            for [from, to] in &sequence.loss {
+                pieces.push((text(&sequence.tokens[at..*from])?, false));
+                pieces.push((text(&sequence.tokens[*from..*to])?, true));
+                at = *to;
+            }
+            Ok(pieces)
+        };
+        sequences.iter().map(pieces).collect()
+    }
+
+    fn learned(&self, prompt: &str, words: &str) -> Sequence {
+        let mut tokens = self.tokens(prompt);
+        let from = tokens.len();
+        tokens.extend(self.tokens(words));
+        tokens.push(self.facts.end_of_turn.id);
+        Sequence { turn: None, loss: vec![[from, tokens.len()]], tokens }
+    }
+
+    /// What the student is sent before the last message, and that message as
+    /// its template has it said. It is told to reason where that message does.
+    fn turn(&self, messages: &[Line]) -> Result<(String, String), TemplateError> {
+        let message = |line: &Line| Message { role: line.role, content: line.content.clone() };
+        let said: Vec<_> = messages.iter().map(message).collect();
+        let content = &messages[messages.len() - 1].content;
+        let mode = match content.starts_with(THOUGHT) {
+            true => ThinkingMode::Think,
+            false => ThinkingMode::NoThink,
+        };
+        let thinking = Thinking { mode, switch: self.told_by };
+        let said = with_thinking_switch(said, thinking);
+        let prompt = self.chat.prompt(&said[..said.len() - 1], &[], thinking)?;
+        let transcript = self.chat.transcript(&said, thinking)?;
+        let words = transcript.strip_prefix(&*prompt);
+        let words = words.and_then(|rest| rest.rsplit_once(&*self.facts.end_of_turn.text));
+        // By the soft switch a student says itself that it does not reason.
+        let soft = self.told_by == ThinkingSwitch::Prompt;
+        let same = |words: &str| match words.trim().strip_suffix(content.trim()).map(str::trim) {
+            Some("") => true,
+            Some(before) => soft && before == NO_THOUGHT,
+            None => false,
+        };
+        let words = words.map(|(words, _)| words).filter(|words| same(words));
+        let words = words.unwrap_or(content).to_string();
+        Ok((prompt, words))
+    }
+
+    fn tokens(&self, text: &str) -> Vec<u32> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        encoding.map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+}
+
+fn json(file: &Path) -> Result<Value, DatasetError> {
+    let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
+    let wrong = |e| DatasetError::Input(format!("{} is not JSON: {e}", file.display()));
+    serde_json::from_str(&text).map_err(wrong)
+}
+
+/// A chat template: what it is called, and its text.
+fn template_text(
+    tokenizer: &Path,
+    named: Option<&str>,
+    config: &Value,
+) -> Result<(String, String), DatasetError> {
+    if let Some(entry) = CHATS.iter().find(|entry| Some(entry.name) == named) {
+        return Ok((entry.name.into(), entry.open.into()));
+    }
+    let beside = tokenizer.with_file_name(TEMPLATE);
+    let (file, config) = match named {
+        Some(file) if file.ends_with(".json") => (PathBuf::from(file), json(file.as_ref())?),
+        Some(file) if !Path::new(file).exists() => {
+            let names: Vec<_> = CHATS.iter().map(|entry| entry.name).collect();
+            return Err(DatasetError::Input(format!(
+                "there is no chat template `{file}`; there is: {}, or a file",
+                names.join(", ")
+            )));
+        }
+        Some(file) => return text(file.as_ref()),
+        None if beside.exists() => return text(&beside),
+        None => (tokenizer.with_file_name(CONFIG), config.clone()),
+    };
+    let shown = file.display().to_string();
+    let template = &config["chat_template"];
+    let default = |list: &Vec<Value>| {
+        let named = list.iter().find(|one| one["name"] == "default").or_else(|| list.first())?;
+        named["template"].as_str().map(String::from)
+    };
+    let found = template.as_str().map(String::from);
+    let found = found.or_else(|| template.as_array().and_then(default));
+    found.map(|text| (shown.clone(), text)).ok_or_else(|| {
+        DatasetError::Input(format!(
+            "{shown} has no chat template: name one with --chat-template, {} or a file",
+            CHATS[0].name
+        ))
+    })
+}
+
+fn text(file: &Path) -> Result<(String, String), DatasetError> {
+    let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
+    Ok((file.display().to_string(), text))
+}
+
+/// The token that the template sets after an answer.
+fn end_of_turn(chat: &Chat, tokenizer: &Tokenizer) -> Result<Special, String> {
+    let say = |role, content: &str| Message { role, content: content.into() };
+    let said = [say(Role::User, "x"), say(Role::Assistant, PROBE)];
+    let text = chat.transcript(&said, Thinking::default()).map_err(|e| e.to_string())?;
+    let after = text.rsplit_once(PROBE).map_or("", |(_, after)| after);
+    let added = tokenizer.get_added_tokens_decoder();
+    let first = added.iter().find(|(_, token)| {
+        token.special && !token.content.is_empty() && after.starts_with(&token.content)
+    });
+    let Some((id, token)) = first else {
+        return Err(format!(
+            "the chat template ends an answer with {after:?}, which is not a special token of the tokenizer: a student could not learn to stop"
+        ));
+    };
+    Ok(Special { text: token.content.clone(), id: *id })
+}
+
+/// The token that begins every text, where the template writes it.
+fn begin_of_text(chat: &Chat, tokenizer: &Tokenizer, word: String) -> Option<Special> {
+    let said = [Message { role: Role::User, content: "x".into() }];
+    let text = chat.prompt(&said, &[], Thinking::default()).ok()?;
+    let id = tokenizer.token_to_id(&word)?;
+    text.starts_with(&word).then_some(Special { text: word, id })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Which part of an episode a training set keeps, after *Fixing on the Fly*,
+//! section 3.2.2.
+
+use fixfly_runtime::{Call, Episode, Outcome, Turn};
+
+/// What an episode teaches. Turns count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retention {
+    /// A failing attempt and the attempt that fixed it. The paper does not
+    /// say which failing turn is kept; here it is the last one, whose feedback
+    /// the fix answers.
+    Repaired {
+        /// The failing turn.
+        failing: usize,
+        /// The turn that solved the task.
+        fixed: usize,
+    },
+    /// No attempt passed: the last failing one, to be paired with the method
+    /// as its authors wrote it.
+    Unsolved {
+        /// The failing turn.
+        failing: usize,
+    },
+    /// The first attempt passed: an example of writing, not of repair.
+    AtOnce,
+    /// Nothing: the world broke, or no attempt failed in a way that teaches.
+    Nothing,
+}
+
+/// What `episode` teaches.
+pub fn retention(episode: &Episode) -> Retention {
+    if episode.infrastructure_failure() {
+        return Retention::Nothing;
+    }
+    let failing = failing_turns(episode).pop();
+    match (episode.solved_at(), failing) {
+        (Some(1), _) => Retention::AtOnce,
+        (Some(fixed), Some(failing)) => Retention::Repaired { failing, fixed },
+        (None, Some(failing)) => Retention::Unsolved { failing },
+        (_, None) => Retention::Nothing,
+    }
+}
+
+/// Every failing attempt of an episode, counted from 1: what may stay in a
+/// conversation before its answer.
+pub(crate) fn failing_turns(episode: &Episode) -> Vec<usize> {
+    let turns = episode.turns.iter().zip(1..);
+    turns.filter(|(turn, _)| usable(turn)).map(|(_, at)| at).collect()
+}
+
+/// An attempt that failed: code, and feedback on it. Malformed words and
+/// refused calls are no code, and a dishonest pass is nothing to learn from.
+fn usable(turn: &Turn) -> bool {
+    let failed = match turn.observation.outcome {
+        Outcome::Failed
+        | Outcome::Invalid
+        | Outcome::TimedOut
+        | Outcome::Crashed
+        | Outcome::OutOfMemory
+        | Outcome::Exited => true,
+        Outcome::Passed
+        | Outcome::Tampered
+        | Outcome::Done
+        | Outcome::Refused
+        | Outcome::Submitted => false,
+    };
+    failed && matches!(turn.action.call, Call::Tool { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use fixfly_runtime::{
+        Action, Boundary, Budget, DescribedBy, End, FailureKind, Feedback, Limit, Method,
+        Observation, Provenance, SCHEMA, SandboxSpec, Statement, Task, TestDelta, TestReport,
+        Timings, Usage, Verdict,
+    };
+
+    use super::*;
+
+    fn turn(outcome: Outcome) -> Turn {
+        let call = match outcome {
+            Outcome::Refused => Call::Malformed("no code".into()),
+            _ => Call::Tool { name: "submit_method".into(), args: Default::default() },
+        };
+        Turn {
+            action: Action {
+                text: String::new(),
+                reasoning: None,
+                call,
+                usage: Usage::default(),
+                generation: None,
+            },
+            observation: Observation::new(outcome, ""),
+            feedback: Feedback {
+                delta: TestDelta::default(),
+                left: Budget { turns: 0, tokens: None, seconds: None, usd: None },
+                message: String::new(),
+            },
+            timings: Timings::default(),
+        }
+    }
+
+    fn episode(end: End, outcomes: &[Outcome]) -> Episode {
+        let method = Method {
+            file: "a.py".into(),
+            class_name: "A".into(),
+            name: "f".into(),
+            declaration: "def f(self):".into(),
+            decorators: Vec::new(),
+            description: String::new(),
+            described_by: DescribedBy::Nothing,
+            content: String::new(),
+            faulty: None,
+        };
+        let verdict = (end == End::Solved).then(|| Verdict {
+            solved: true,
+            hidden_tests_pass: None,
+            tests: TestReport::default(),
+            wider: None,
+            wider_failed: Vec::new(),
+            tampering: None,
+            review: Vec::new(),
+            exact_match: false,
+            graded: None,
+        });
+        Episode {
+            schema: SCHEMA,
+            task: Task {
+                id: "a.py::A.f".into(),
+                benchmark: "b".into(),
+                statement: Statement::Method(method),
+                sandbox: SandboxSpec::default(),
+                tools: Vec::new(),
+                budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
+            },
+            policy: "null".into(),
+            provenance: Provenance::default(),
+            turns: outcomes.iter().copied().map(turn).collect(),
+            end,
+            patch: None,
+            verdict,
+        }
+    }
+
+    #[track_caller]
+    fn check(end: End, outcomes: &[Outcome], expected: Retention) {
+        assert_eq!(retention(&episode(end, outcomes)), expected);
+    }
+
+    const SPENT: End = End::BudgetSpent { limit: Limit::Turns };
+
+    #[test]
+    fn a_repair_keeps_the_last_failing_turn_and_the_fix() {
+        use Outcome::{Crashed, Failed, Invalid, Passed, Refused, TimedOut};
+        check(End::Solved, &[Failed, Passed], Retention::Repaired { failing: 1, fixed: 2 });
+        check(
+            End::Solved,
+            &[Failed, Crashed, Passed],
+            Retention::Repaired { failing: 2, fixed: 3 },
+        );
+        check(End::Solved, &[Invalid, Passed], Retention::Repaired { failing: 1, fixed: 2 });
+        check(
+            End::Solved,
+            &[TimedOut, Refused, Passed],
+            Retention::Repaired { failing: 1, fixed: 3 },
+        );
+        check(End::Solved, &[Refused, Passed], Retention::Nothing);
+    }
+
+    #[test]
+    fn a_first_attempt_that_passes_is_an_example_of_writing() {
+        check(End::Solved, &[Outcome::Passed], Retention::AtOnce);
+    }
+
+    #[test]
+    fn an_unsolved_episode_keeps_its_last_failing_turn() {
+        use Outcome::{Exited, Failed, OutOfMemory, Refused, Tampered};
+        check(SPENT, &[Failed; 5], Retention::Unsolved { failing: 5 });
+        check(SPENT, &[OutOfMemory, Exited, Refused], Retention::Unsolved { failing: 2 });
+        check(End::Submitted, &[Failed], Retention::Unsolved { failing: 1 });
+        check(SPENT, &[Failed, Tampered], Retention::Unsolved { failing: 1 });
+        check(SPENT, &[Tampered], Retention::Nothing);
+        check(SPENT, &[Refused; 5], Retention::Nothing);
+        check(End::Submitted, &[], Retention::Nothing);
+    }
+
+    #[test]
+    fn a_failure_of_the_world_teaches_nothing_one_of_the_model_does() {
+        let failed = |kind| End::Failed { at: Boundary::Policy, kind, why: "gone".into() };
+        let turns = [Outcome::Failed, Outcome::Failed];
+        check(failed(FailureKind::Infrastructure), &turns, Retention::Nothing);
+        check(failed(FailureKind::Model), &turns, Retention::Unsolved { failing: 2 });
+        check(failed(FailureKind::Model), &[], Retention::Nothing);
+    }
+}

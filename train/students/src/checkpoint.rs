@@ -1,0 +1,172 @@
+//! Checkpoints of a training.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use fixfly_runtime::write_whole;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+pub(crate) const FACTS: &str = "checkpoint.json";
+
+/// `checkpoint.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Steps that were taken.
+    pub step: usize,
+    /// Epochs that are over; none where it was made between two ends.
+    pub epoch: Option<usize>,
+    /// Mean loss of a learned token over the epoch.
+    pub loss: Option<f64>,
+    /// The same of the validation rows; none where there are none.
+    pub validation: Option<f64>,
+}
+
+/// What the student of a checkpoint repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repairs {
+    /// Tasks it solved.
+    pub solved: usize,
+    /// Tasks it was evaluated on, at least one.
+    pub of: usize,
+}
+
+impl Repairs {
+    /// The solved of those tried, from 0 to 1.
+    pub fn share(self) -> f64 {
+        self.solved as f64 / self.of as f64
+    }
+
+    /// The folder of a training's checkpoint evaluations; removing it removes them.
+    pub fn folder(training: &Path) -> PathBuf {
+        training.join("repairs")
+    }
+
+    fn file(training: &Path, step: usize) -> PathBuf {
+        Repairs::folder(training).join(format!("step-{step:06}.json"))
+    }
+
+    /// The result of a step; none if it was not evaluated.
+    fn open(training: &Path, step: usize) -> Result<Option<Repairs>, TrainError> {
+        let file = Repairs::file(training, step);
+        let text = match fs::read_to_string(&file) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(TrainError::io("read", &file))?,
+        };
+        let read = serde_json::from_str(&text).ok().filter(|repairs: &Repairs| repairs.of > 0);
+        let lost = || TrainError::Resume(format!("cannot read {}; remove it", file.display()));
+        read.map(Some).ok_or_else(lost)
+    }
+
+    /// Writes them beside a training's checkpoints, whole or not at all.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where they cannot be written.
+    pub fn keep(self, training: &Path, step: usize) -> Result<(), TrainError> {
+        let file = Repairs::file(training, step);
+        let folder = Repairs::folder(training);
+        fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
+        let text = serde_json::to_string(&self).unwrap_or_default();
+        write_whole(&file, text).map_err(TrainError::io("write", &file))
+    }
+}
+
+/// A checkpoint that is whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What it says.
+    pub facts: Facts,
+    /// What its student repaired; none if it was not evaluated.
+    pub repairs: Option<Repairs>,
+}
+
+impl Checkpoint {
+    /// True for the end of an epoch whose student was not evaluated on tasks.
+    pub fn is_not_evaluated(&self) -> bool {
+        self.facts.epoch.is_some() && self.repairs.is_none()
+    }
+}
+
+/// All whole checkpoints of a training, by step.
+///
+/// # Errors
+/// [`TrainError`] where one cannot be read.
+pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
+    let all = training.join("checkpoints");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with("step-") {
+            continue;
+        }
+        let file = folder.join(FACTS);
+        let text = fs::read_to_string(&file).map_err(TrainError::io("read", &file))?;
+        let facts: Facts = serde_json::from_str(&text).map_err(|why| {
+            TrainError::Resume(format!(
+                "{} is not a checkpoint: {why}; remove its folder",
+                file.display()
+            ))
+        })?;
+        let repairs = Repairs::open(training, facts.step)?;
+        found.push(Checkpoint { folder, facts, repairs });
+    }
+    found.sort_by_key(|checkpoint| checkpoint.facts.step);
+    Ok(found)
+}
+
+/// The one to take: that which repairs most, of those that were tried; of several, and
+/// where none was, the one with the least validation loss; else the last.
+pub fn choose(checkpoints: &[Checkpoint]) -> Option<&Checkpoint> {
+    let repairs = checkpoints.iter().filter_map(|one| one.repairs);
+    let most = repairs.map(Repairs::share).max_by(f64::total_cmp);
+    let best = checkpoints.iter().filter(|one| one.repairs.map(Repairs::share) == most);
+    let best: Vec<&Checkpoint> = best.collect();
+    let judged = best.iter().filter_map(|one| Some((one.facts.validation?, *one)));
+    let least = judged.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, one)| one);
+    least.or(best.last().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(all: &[(Option<f64>, Option<usize>)], expected: Option<usize>) {
+        let checkpoints = all.iter().zip(1..).map(|((validation, solved), step)| Checkpoint {
+            folder: PathBuf::new(),
+            facts: Facts { step, epoch: Some(step), loss: None, validation: *validation },
+            repairs: solved.map(|solved| Repairs { solved, of: 10 }),
+        });
+        let checkpoints: Vec<_> = checkpoints.collect();
+        assert_eq!(choose(&checkpoints).map(|one| one.facts.step), expected, "{all:?}");
+    }
+
+    #[test]
+    fn repairs_choose_before_loss_and_loss_before_age() {
+        check(&[], None);
+        check(&[(None, None), (None, None)], Some(2));
+        check(&[(Some(0.2), None), (Some(0.1), None), (Some(0.3), None)], Some(2));
+        check(&[(Some(0.2), None), (None, None)], Some(1));
+        check(&[(Some(0.2), Some(3)), (Some(0.1), Some(2))], Some(1));
+        check(&[(Some(0.2), Some(3)), (Some(0.1), Some(3)), (Some(0.0), None)], Some(2));
+        check(&[(None, Some(3)), (None, Some(3)), (None, Some(0))], Some(2));
+    }
+
+    #[test]
+    fn what_was_repaired_is_kept_until_its_folder_goes() {
+        let training = tempfile::tempdir().unwrap();
+        let (training, repairs) = (training.path(), Repairs { solved: 3, of: 8 });
+        assert_eq!(Repairs::open(training, 40).unwrap(), None);
+        repairs.keep(training, 40).unwrap();
+        assert_eq!(Repairs::open(training, 40).unwrap(), Some(repairs));
+        fs::write(Repairs::file(training, 40), "{\"solved\": 0, \"of\": 0}").unwrap();
+        let why = Repairs::open(training, 40).unwrap_err().to_string();
+        assert!(why.ends_with("step-000040.json; remove it"), "{why}");
+        fs::remove_dir_all(Repairs::folder(training)).unwrap();
+        assert_eq!(Repairs::open(training, 40).unwrap(), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Students in the formats of other programs.
+
+mod adapter;
+mod gguf;
+mod merge;
+mod tokenizer;
+
+use std::fs;
+use std::path::Path;
+
+use candle_core::DType;
+use serde_json::json;
+
+use crate::error::TrainError;
+use crate::settings::Settings;
+
+pub use gguf::{write_adapter as gguf_adapter, write_model as gguf_model};
+pub use merge::merge;
+
+/// The dtype of exported weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportDtype {
+    /// 32 bits.
+    F32,
+    /// 16 bits.
+    F16,
+    /// 16 bits with the range of 32.
+    Bf16,
+}
+
+impl ExportDtype {
+    fn dtype(self) -> DType {
+        match self {
+            ExportDtype::F32 => DType::F32,
+            ExportDtype::F16 => DType::F16,
+            ExportDtype::Bf16 => DType::BF16,
+        }
+    }
+}
+
+/// PEFT's file beside an adapter's tensors.
+pub(crate) fn adapter_config(
+    folder: &Path,
+    base: &Path,
+    settings: &Settings,
+) -> Result<(), TrainError> {
+    let targets: Vec<&str> = settings.targets.iter().map(|target| target.name()).collect();
+    let alpha = match settings.alpha.fract() == 0.0 {
+        true => json!(settings.alpha as u64),
+        false => json!(settings.alpha),
+    };
+    let config = json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "revision": null,
+        "r": settings.rank,
+        "lora_alpha": alpha,
+        "lora_dropout": settings.dropout,
+        "target_modules": targets,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "use_rslora": false,
+        "use_dora": false,
+        "inference_mode": true,
+    });
+    let file = folder.join("adapter_config.json");
+    let text = serde_json::to_string_pretty(&config).unwrap_or_default();
+    fs::write(&file, text + "\n").map_err(TrainError::io("write", &file))
+}
+
+/// Files of a model folder that are not its weights.
+const BESIDE: [&str; 9] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+];
+
+/// Copies what makes weights a model folder.
+pub(crate) fn beside_model(folder: &Path, base: &Path) -> Result<(), TrainError> {
+    for name in BESIDE {
+        let (from, to) = (base.join(name), folder.join(name));
+        if from.is_file() {
+            fs::copy(&from, &to).map_err(TrainError::io("copy to", &to))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! A PEFT adapter folder, read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor, safetensors};
+use serde_json::Value;
+
+use crate::error::TrainError;
+use crate::settings::Target;
+use crate::shape::ModelConfig;
+
+/// An adapter of LoRA.
+pub(super) struct Adapter {
+    pub(super) rank: usize,
+    pub(super) alpha: f64,
+    /// The model that it names.
+    pub(super) base: Option<PathBuf>,
+    folder: PathBuf,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// The model folder that is named, else the one the adapter names.
+pub(super) fn base_of<'a>(
+    base: Option<&'a Path>,
+    adapter: Option<&'a Adapter>,
+) -> Result<&'a Path, TrainError> {
+    let named = base.or_else(|| adapter?.base.as_deref());
+    named.ok_or_else(|| TrainError::Base("the adapter names no model; name it by --base".into()))
+}
+
+/// What an adapter adds to one matrix.
+pub(super) struct Change {
+    pub(super) layer: usize,
+    pub(super) target: Target,
+    /// rank × in.
+    pub(super) a: Tensor,
+    /// out × rank.
+    pub(super) b: Tensor,
+}
+
+impl Adapter {
+    pub(super) fn open(folder: &Path) -> Result<Adapter, TrainError> {
+        let file = folder.join("adapter_config.json");
+        let shown = file.display();
+        let fault = |why: String| TrainError::Base(format!("{shown}: {why}"));
+        let text = fs::read_to_string(&file).map_err(|why| {
+            fault(format!("cannot be read ({why}); name a checkpoint of fixfly train lora, or a folder that peft wrote"))
+        })?;
+        let config: Value = serde_json::from_str(&text).map_err(|why| fault(why.to_string()))?;
+        for name in ["use_dora", "use_rslora", "fan_in_fan_out"] {
+            if config.get(name) == Some(&Value::Bool(true)) {
+                return Err(fault(format!("{name} is not supported")));
+            }
+        }
+        let rank =
+            config.get("r").and_then(Value::as_u64).ok_or_else(|| fault("it lacks r".into()))?;
+        let alpha = config.get("lora_alpha").and_then(Value::as_f64);
+        let alpha = alpha.ok_or_else(|| fault("it lacks lora_alpha".into()))?;
+        let base = config.get("base_model_name_or_path").and_then(Value::as_str).map(PathBuf::from);
+        let tensors = safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu)
+            .map_err(|why| {
+                fault(format!("cannot read adapter_model.safetensors beside it: {why}"))
+            })?;
+        Ok(Adapter { rank: rank as usize, alpha, base, folder: folder.into(), tensors })
+    }
+
+    /// What it adds, in the order of a model of this shape.
+    pub(super) fn changes(&self, shape: &ModelConfig) -> Result<Vec<Change>, TrainError> {
+        let mut changes = Vec::new();
+        for layer in 0..shape.layers {
+            for target in Target::ALL {
+                let half = |half| {
+                    let (part, name) = (target.part(), target.name());
+                    let layers = "base_model.model.model.layers";
+                    self.tensors.get(&format!("{layers}.{layer}.{part}.{name}.lora_{half}.weight"))
+                };
+                let (Some(a), Some(b)) = (half("A"), half("B")) else { continue };
+                let (out, input) = shape.sizes(target);
+                if a.dims() != [self.rank, input] || b.dims() != [out, self.rank] {
+                    let name = target.name();
+                    return Err(
+                        self.fault(&format!("{name} of layer {layer} does not fit the model"))
+                    );
+                }
+                let [a, b] = [a, b].map(|half| half.to_dtype(candle_core::DType::F32));
+                changes.push(Change { layer, target, a: a?, b: b? });
+            }
+        }
+        match changes.len() * 2 == self.tensors.len() {
+            true => Ok(changes),
+            false => Err(self.fault(&format!(
+                "{} of its {} tensors belong to no matrix of the model",
+                self.tensors.len() - changes.len() * 2,
+                self.tensors.len()
+            ))),
+        }
+    }
+
+    fn fault(&self, why: &str) -> TrainError {
+        TrainError::Base(format!(
+            "the adapter in {}: {why}; name its model by --base",
+            self.folder.display()
+        ))
+    }
+}

@@ -1,0 +1,183 @@
+//! GGUF as llama.cpp loads it: an adapter alone, and a whole model with its
+//! tokenizer and chat template (after `convert_lora_to_gguf.py` and
+//! `convert_hf_to_gguf.py`).
+
+use std::fs;
+use std::path::Path;
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Device, Tensor};
+use fixfly_runtime::WholeFile;
+
+use super::adapter::{Adapter, base_of};
+use super::{ExportDtype, tokenizer};
+use crate::error::TrainError;
+use crate::settings::Target;
+use crate::shape::{Family, ModelConfig};
+use crate::weights::Weights;
+
+/// llama.cpp's numbers for a tensor, and for a file of such tensors.
+fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
+    match numbers {
+        ExportDtype::F32 => (GgmlDType::F32, 0),
+        ExportDtype::F16 => (GgmlDType::F16, 1),
+        ExportDtype::Bf16 => (GgmlDType::BF16, 32),
+    }
+}
+
+/// llama.cpp's name for a matrix of a layer.
+fn name(layer: usize, target: Target) -> String {
+    let part = match target {
+        Target::QProj => "attn_q",
+        Target::KProj => "attn_k",
+        Target::VProj => "attn_v",
+        Target::OProj => "attn_output",
+        Target::GateProj => "ffn_gate",
+        Target::UpProj => "ffn_up",
+        Target::DownProj => "ffn_down",
+    };
+    format!("blk.{layer}.{part}.weight")
+}
+
+/// llama.cpp's architecture `llama` turns neighbouring pairs, Hugging Face's
+/// weights pairs half a head apart: the rows of queries and keys change places.
+fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
+    let heads = match (shape.family, target) {
+        (Family::Llama | Family::Mistral, Target::QProj) => shape.heads,
+        (Family::Llama | Family::Mistral, Target::KProj) => shape.key_value_heads,
+        _ => return Ok(tensor),
+    };
+    let (out, columns) = tensor.dims2()?;
+    let halves = tensor.reshape((heads, 2, shape.head / 2, columns))?;
+    halves.transpose(1, 2)?.reshape((out, columns))
+}
+
+/// Tensors and values of a file to be.
+struct Gguf {
+    numbers: ExportDtype,
+    values: Vec<(String, Value)>,
+    tensors: Vec<(String, QTensor)>,
+}
+
+impl Gguf {
+    fn new(numbers: ExportDtype, architecture: &str, holds: &str) -> Gguf {
+        let text = |text: &str| Value::String(text.into());
+        let values = vec![
+            ("general.architecture".into(), text(architecture)),
+            ("general.type".into(), text(holds)),
+            ("general.file_type".into(), Value::U32(kind(numbers).1)),
+        ];
+        Gguf { numbers, values, tensors: Vec::new() }
+    }
+
+    fn value(&mut self, key: impl Into<String>, value: Value) {
+        self.values.push((key.into(), value));
+    }
+
+    fn tensor(&mut self, name: String, tensor: &Tensor) -> candle_core::Result<()> {
+        let kind = if tensor.rank() < 2 { GgmlDType::F32 } else { kind(self.numbers).0 };
+        let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+        self.tensors.push((name, QTensor::quantize(&tensor, kind)?));
+        Ok(())
+    }
+
+    /// Writes it beside, then in its place.
+    fn write(&self, file: &Path) -> Result<(), TrainError> {
+        let values: Vec<_> = self.values.iter().map(|(key, value)| (&**key, value)).collect();
+        let tensors: Vec<_> = self.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
+        }
+        let mut out = WholeFile::create(file).map_err(TrainError::io("write", file))?;
+        gguf_file::write(&mut out, &values, &tensors)?;
+        out.finish().map_err(TrainError::io("write", file))
+    }
+}
+
+/// Writes an adapter for llama.cpp, in f32. `base`: its model folder, where not the one it
+/// names.
+///
+/// # Errors
+/// [`TrainError`] where the adapter cannot be read or does not fit its model.
+pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
+    let adapter = Adapter::open(adapter)?;
+    let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
+    let mut gguf = Gguf::new(ExportDtype::F32, shape.family.gguf(), "adapter");
+    gguf.value("adapter.type", Value::String("lora".into()));
+    gguf.value("adapter.lora.alpha", Value::F32(adapter.alpha as f32));
+    for change in adapter.changes(&shape)? {
+        let name = name(change.layer, change.target);
+        gguf.tensor(format!("{name}.lora_a"), &change.a)?;
+        gguf.tensor(format!("{name}.lora_b"), &placed(&shape, change.target, change.b)?)?;
+    }
+    gguf.write(file)
+}
+
+/// Writes a whole model for llama.cpp, with its tokenizer and chat template.
+///
+/// # Errors
+/// [`TrainError`] where the model folder lacks something or the disk refuses.
+pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
+    let shape = ModelConfig::open(base)?;
+    let weights = Weights::open(base)?;
+    let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
+    let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
+    gguf.value("general.name", Value::String(called.into_owned()));
+    sizes(&mut gguf, &shape);
+    gguf.values.extend(tokenizer::values(base, shape.vocabulary)?);
+    let get = |name: &str, sizes: &[usize]| weights.get(name, sizes, DType::F32, &Device::Cpu);
+    let table = [shape.vocabulary, shape.width];
+    gguf.tensor("token_embd.weight".into(), &get("model.embed_tokens.weight", &table)?)?;
+    gguf.tensor("output_norm.weight".into(), &get("model.norm.weight", &[shape.width])?)?;
+    if !shape.tied && weights.has("lm_head.weight") {
+        gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
+    }
+    if let Some(stretch) = shape.stretch {
+        let plain = ModelConfig { stretch: None, ..shape.clone() }.frequencies();
+        let factors: Vec<f32> = plain.iter().map(|one| stretch.of(*one) as f32).collect();
+        gguf.tensor("rope_freqs.weight".into(), &Tensor::new(factors, &Device::Cpu)?)?;
+    }
+    for layer in 0..shape.layers {
+        for target in Target::ALL {
+            let (out, input) = shape.sizes(target);
+            let from = format!("model.layers.{layer}.{}.{}.weight", target.part(), target.name());
+            let tensor = placed(&shape, target, get(&from, &[out, input])?)?;
+            gguf.tensor(name(layer, target), &tensor)?;
+        }
+        let norms = [
+            ("input_layernorm", "attn_norm", shape.width),
+            ("post_attention_layernorm", "ffn_norm", shape.width),
+            ("self_attn.q_norm", "attn_q_norm", shape.head),
+            ("self_attn.k_norm", "attn_k_norm", shape.head),
+        ];
+        let count = if shape.family == Family::Qwen3 { 4 } else { 2 };
+        for (from, to, size) in &norms[..count] {
+            let tensor = get(&format!("model.layers.{layer}.{from}.weight"), &[*size])?;
+            gguf.tensor(format!("blk.{layer}.{to}.weight"), &tensor)?;
+        }
+    }
+    gguf.write(file)
+}
+
+fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
+    let architecture = shape.family.gguf();
+    let numbers = [
+        ("context_length", shape.context),
+        ("embedding_length", shape.width),
+        ("block_count", shape.layers),
+        ("feed_forward_length", shape.inner),
+        ("attention.head_count", shape.heads),
+        ("attention.head_count_kv", shape.key_value_heads),
+        ("attention.key_length", shape.head),
+        ("attention.value_length", shape.head),
+        ("rope.dimension_count", shape.head),
+        ("vocab_size", shape.vocabulary),
+    ];
+    for (key, number) in numbers {
+        gguf.value(format!("{architecture}.{key}"), Value::U32(number as u32));
+    }
+    let epsilon = Value::F32(shape.epsilon as f32);
+    gguf.value(format!("{architecture}.attention.layer_norm_rms_epsilon"), epsilon);
+    gguf.value(format!("{architecture}.rope.freq_base"), Value::F32(shape.theta as f32));
+}

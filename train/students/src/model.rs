@@ -1,0 +1,286 @@
+//! The decoder with its trained parameters: forward pass for the loss, backward pass
+//! for the gradients.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::chance::{self, Dropout};
+use crate::error::TrainError;
+use crate::layer::{ForwardContext, Layer};
+use crate::linear::{Linear, Lora};
+use crate::ops::Head;
+use crate::params::{Grads, Params, Weight};
+use crate::pass::Pass;
+use crate::settings::{Method, Settings, Target};
+use crate::shape::ModelConfig;
+use crate::weights::Weights;
+
+/// How much is computed at once; affects memory and speed, never results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// Queries of an attention.
+    pub queries: usize,
+    /// Numbers of logits.
+    pub logits: usize,
+    /// Layers, from the last, whose activations are kept instead of recomputed.
+    pub no_recompute_layers: usize,
+}
+
+impl Default for Chunks {
+    fn default() -> Chunks {
+        Chunks { queries: 256, logits: 1 << 24, no_recompute_layers: 1 }
+    }
+}
+
+impl Chunks {
+    /// Tokens whose logits are there at a time.
+    pub(crate) fn scored(&self, vocabulary: usize) -> usize {
+        (self.logits / vocabulary).clamp(16, 1024)
+    }
+}
+
+/// A model and what of it is learned.
+pub(crate) struct Model {
+    pub(crate) shape: ModelConfig,
+    pub(crate) params: Params,
+    device: Device,
+    dtype: DType,
+    embedding: Weight,
+    layers: Vec<Layer>,
+    norm: Weight,
+    /// None where it is the embedding.
+    output: Option<Weight>,
+    frequencies: Tensor,
+    chunks: Chunks,
+}
+
+/// Loads tensors, and marks which are trained.
+struct Loader<'a> {
+    shape: &'a ModelConfig,
+    weights: &'a Weights,
+    settings: &'a Settings,
+    params: Params,
+    device: &'a Device,
+    dtype: DType,
+}
+
+impl Loader<'_> {
+    fn weight(&mut self, name: &str, sizes: &[usize], decays: bool) -> Result<Weight, TrainError> {
+        let full = self.settings.method == Method::Full;
+        let dtype = if full { DType::F32 } else { self.dtype };
+        let tensor = self.weights.get(name, sizes, dtype, self.device)?;
+        Ok(match full {
+            true => Weight::Learned(self.params.add(name.into(), &tensor, decays)?),
+            false => Weight::Fixed(tensor),
+        })
+    }
+
+    fn layer(&mut self, at: usize) -> Result<Layer, TrainError> {
+        let name = |part: &str| format!("model.layers.{at}.{part}.weight");
+        let (width, head) = (self.shape.width, self.shape.head);
+        let norms = self.shape.family == crate::shape::Family::Qwen3;
+        let mut linears = Vec::new();
+        for target in Target::ALL {
+            linears.push(self.linear(at, target)?);
+        }
+        let linears =
+            linears.try_into().map_err(|_| TrainError::Base("a layer is short".into()))?;
+        let heads = match norms {
+            true => Some((
+                self.weight(&name("self_attn.q_norm"), &[head], false)?,
+                self.weight(&name("self_attn.k_norm"), &[head], false)?,
+            )),
+            false => None,
+        };
+        Ok(Layer {
+            linears,
+            before_attention: self.weight(&name("input_layernorm"), &[width], false)?,
+            before_gate: self.weight(&name("post_attention_layernorm"), &[width], false)?,
+            heads,
+            window: self.shape.windows[at],
+        })
+    }
+
+    fn linear(&mut self, layer: usize, target: Target) -> Result<Linear, TrainError> {
+        let (out, input) = self.shape.sizes(target);
+        let name = format!("model.layers.{layer}.{}.{}", target.part(), target.name());
+        let weight = self.weight(&format!("{name}.weight"), &[out, input], true)?;
+        let settings = self.settings;
+        if settings.method == Method::Full || !settings.targets.contains(&target) {
+            return Ok(Linear { weight, lora: None });
+        }
+        // As peft begins: A uniform within 1/√in, B nothing.
+        let site = (layer * Target::ALL.len() + target as usize) as u64;
+        let rank = settings.rank;
+        let key = chance::key(&[settings.seed, 0xA, site]);
+        let most = 1.0 / (input as f64).sqrt();
+        let a = (0..(rank * input) as u64)
+            .map(|at| ((chance::unit(key, at) * 2.0 - 1.0) * most) as f32)
+            .collect();
+        let a = Tensor::from_vec::<_, f32>(a, (rank, input), self.device)?;
+        let b = Tensor::zeros((out, rank), DType::F32, self.device)?;
+        let file = |half: &str| format!("base_model.model.{name}.lora_{half}.weight");
+        let a = self.params.add(file("A"), &a, true)?;
+        let b = self.params.add(file("B"), &b, true)?;
+        let scale = settings.alpha / rank as f64;
+        Ok(Linear { weight, lora: Some(Lora { a, b, scale, site }) })
+    }
+}
+
+impl ModelConfig {
+    /// Rows and columns of a layer's matrix.
+    pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
+        match target {
+            Target::QProj => (self.queries(), self.width),
+            Target::KProj | Target::VProj => (self.keys(), self.width),
+            Target::OProj => (self.width, self.queries()),
+            Target::GateProj | Target::UpProj => (self.inner, self.width),
+            Target::DownProj => (self.width, self.inner),
+        }
+    }
+}
+
+impl Model {
+    /// Loads a model folder and begins what is learned.
+    pub(crate) fn load(
+        folder: &Path,
+        settings: &Settings,
+        chunks: Chunks,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Model, TrainError> {
+        let shape = ModelConfig::open(folder)?;
+        let weights = Weights::open(folder)?;
+        let params = Params::new(dtype);
+        let mut loader =
+            Loader { shape: &shape, weights: &weights, settings, params, device, dtype };
+        let (words, width) = (shape.vocabulary, shape.width);
+        let embedding = loader.weight("model.embed_tokens.weight", &[words, width], true)?;
+        let layers = (0..shape.layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
+        let norm = loader.weight("model.norm.weight", &[width], false)?;
+        let output = match shape.tied || !weights.has("lm_head.weight") {
+            true => None,
+            false => Some(loader.weight("lm_head.weight", &[words, width], true)?),
+        };
+        let frequencies: Vec<f32> = shape.frequencies().iter().map(|f| *f as f32).collect();
+        let frequencies = Tensor::from_vec(frequencies, (1, shape.head / 2), device)?;
+        let params = loader.params;
+        let device = device.clone();
+        Ok(Model {
+            params,
+            device,
+            dtype,
+            embedding,
+            layers,
+            norm,
+            output,
+            frequencies,
+            chunks,
+            shape,
+        })
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn head(&self) -> Head<'_> {
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        Head {
+            norm: self.params.weight(&self.norm),
+            output: self.params.weight(output),
+            epsilon: self.shape.epsilon,
+            chunk: self.chunks.scored(self.shape.vocabulary),
+            learned: matches!(self.norm, Weight::Learned(_)),
+        }
+    }
+
+    fn scene<'a>(
+        &'a self,
+        pass: &'a Pass,
+        dropout: &'a Dropout,
+    ) -> candle_core::Result<ForwardContext<'a>> {
+        let places = Tensor::new(pass.places(), &self.device)?.unsqueeze(1)?;
+        let angles = places.broadcast_mul(&self.frequencies)?;
+        Ok(ForwardContext {
+            shape: &self.shape,
+            params: &self.params,
+            rows: &pass.rows,
+            dropout,
+            cos: angles.cos()?.to_dtype(self.dtype)?,
+            sin: angles.sin()?.to_dtype(self.dtype)?,
+            chunk: self.chunks.queries,
+        })
+    }
+
+    fn tensors(&self, pass: &Pass) -> candle_core::Result<[Tensor; 3]> {
+        let tensor = |numbers: &[u32]| Tensor::new(numbers, &self.device);
+        Ok([tensor(&pass.tokens)?, tensor(&pass.learned)?, tensor(&pass.targets)?])
+    }
+
+    /// Σ −log p over the tokens of a pass that are learned.
+    pub(crate) fn loss(&self, pass: &Pass) -> candle_core::Result<f64> {
+        let [tokens, learned, targets] = self.tensors(pass)?;
+        let dropout = Dropout::none();
+        let scene = self.scene(pass, &dropout)?;
+        let mut x = self.params.weight(&self.embedding).index_select(&tokens, 0)?;
+        for layer in &self.layers {
+            x = layer.forward(&scene, &x)?.0;
+        }
+        self.head().loss(&x, &learned, &targets)
+    }
+
+    /// The same sum; adds the gradients of `weight` times it.
+    pub(crate) fn learn(
+        &self,
+        pass: &Pass,
+        weight: f64,
+        dropout: &Dropout,
+        grads: &mut Grads,
+    ) -> candle_core::Result<f64> {
+        let [tokens, learned, targets] = self.tensors(pass)?;
+        let scene = self.scene(pass, dropout)?;
+        let mut x = self.params.weight(&self.embedding).index_select(&tokens, 0)?;
+        let mut way = Vec::new();
+        for (at, layer) in self.layers.iter().enumerate() {
+            let (y, kept, steps) = layer.forward(&scene, &x)?;
+            let keeps = at + self.chunks.no_recompute_layers >= self.layers.len();
+            way.push((kept, keeps.then_some(steps)));
+            x = y;
+        }
+        let (loss, back) = self.head().back(&x, &learned, &targets, weight)?;
+        drop(x);
+        self.learn_head(back.learned, grads)?;
+        let mut dx = Some(back.x);
+        let embedding_learned = matches!(self.embedding, Weight::Learned(_));
+        for (at, layer) in self.layers.iter().enumerate().rev() {
+            let (Some((kept, steps)), Some(dy)) = (way.pop(), dx.take()) else { break };
+            let steps = match steps {
+                Some(steps) => steps,
+                None => layer.again(&scene, &kept)?,
+            };
+            dx = layer.back(&scene, &kept.x, steps, &dy, grads, at > 0 || embedding_learned)?;
+        }
+        if let (Weight::Learned(at), Some(dx)) = (&self.embedding, dx) {
+            let all = self.params.all()[*at].value.zeros_like()?;
+            grads.add(*at, &all.index_add(&tokens, &dx.to_dtype(DType::F32)?, 0)?)?;
+        }
+        Ok(loss)
+    }
+
+    fn learn_head(
+        &self,
+        learned: Option<(Tensor, Tensor)>,
+        grads: &mut Grads,
+    ) -> candle_core::Result<()> {
+        let Some((norm, matrix)) = learned else { return Ok(()) };
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        for (weight, grad) in [(&self.norm, norm), (output, matrix)] {
+            if let Weight::Learned(at) = weight {
+                grads.add(*at, &grad)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Functions and their backward passes. Each `x_back` takes what went in and the
+//! gradient of what came out, and gives the gradient of what went in.
+//!
+//! Norms, softmax and the loss are computed in f32 whatever the model computes with.
+
+mod attention;
+mod cpu;
+mod loss;
+
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops::{rms_norm, sigmoid};
+
+pub(crate) use attention::{Attention, Stretch};
+pub(crate) use loss::Head;
+
+/// Root-mean-square norm (Zhang and Sennrich 2019).
+pub(crate) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    rms_norm(x, weight, epsilon as f32)
+}
+
+/// Gives the gradient of `x`, and that of the weight where it is learned.
+pub(crate) fn norm_back(
+    x: &Tensor,
+    weight: &Tensor,
+    epsilon: f64,
+    dy: &Tensor,
+    learned: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    if !learned && x.device().is_cpu() && x.dtype() == DType::F32 {
+        return Ok((cpu::norm_back(x, weight, epsilon, dy)?, None));
+    }
+    // y = x r w with r = (mean x² + ε)^-½, so dx = r (dy w - x r mean(dy w x r)).
+    let dtype = x.dtype();
+    let [x, dy] = [x, dy].map(|tensor| tensor.to_dtype(DType::F32));
+    let (x, dy, weight) = (x?, dy?, weight.to_dtype(DType::F32)?);
+    let r = (x.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
+    let scaled = x.broadcast_mul(&r)?;
+    let dw = match learned {
+        true => {
+            let each = (&dy * &scaled)?;
+            Some(each.reshape(((), weight.dim(0)?))?.sum(0)?)
+        }
+        false => None,
+    };
+    let g = dy.broadcast_mul(&weight)?;
+    let mean = (&g * &scaled)?.mean_keepdim(D::Minus1)?;
+    let dx = (g - scaled.broadcast_mul(&mean)?)?.broadcast_mul(&r)?;
+    Ok((dx.to_dtype(dtype)?, dw))
+}
+
+/// `silu(gate) * up` (SwiGLU, Shazeer 2020).
+pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    match gate.device().is_cpu() && gate.dtype() == DType::F32 {
+        true => cpu::gated(gate, up),
+        false => gate.silu()? * up,
+    }
+}
+
+/// Gives the gradients of `gate` and `up`.
+pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    if gate.device().is_cpu() && gate.dtype() == DType::F32 {
+        return cpu::gated_back(gate, up, dy);
+    }
+    let share = sigmoid(gate)?;
+    let silu = (gate * &share)?;
+    let slope = (&share + (&silu * (1.0 - &share)?)?)?;
+    Ok((((dy * up)? * slope)?, (dy * silu)?))
+}
+
+/// Turns each pair of a head's numbers by its token's angle; `x` is heads ×
+/// tokens × numbers, and pairs lie half a head apart.
+pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    candle_nn::rotary_emb::rope(&x.unsqueeze(0)?, cos, sin)?.squeeze(0)
+}
+
+/// tokens × (heads · numbers) as heads × tokens × numbers.
+pub(crate) fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (tokens, all) = x.dims2()?;
+    x.reshape((tokens, heads, all / heads))?.transpose(0, 1)?.contiguous()
+}
+
+/// The inverse of [`split`].
+pub(crate) fn join(x: &Tensor) -> Result<Tensor> {
+    let (heads, tokens, numbers) = x.dims3()?;
+    x.transpose(0, 1)?.reshape((tokens, heads * numbers))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Numbers that look random and are the same in each run.
+    pub(crate) fn random(sizes: &[usize], seed: u64) -> Tensor {
+        let count: usize = sizes.iter().product();
+        let numbers: Vec<f32> =
+            (0..count as u64).map(|at| crate::chance::unit(seed, at) as f32 * 2.0 - 1.0).collect();
+        Tensor::from_vec(numbers, sizes, &Device::Cpu).unwrap()
+    }
+
+    /// Compares a backward pass with what little changes of `x` do to `Σ f(x)·dy`,
+    /// each computed in f64.
+    #[track_caller]
+    pub(crate) fn check_slope(x: &Tensor, dy: &Tensor, f: impl Fn(&Tensor) -> Tensor, dx: &Tensor) {
+        let sizes = x.dims().to_vec();
+        let numbers: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+        let dx: Vec<f32> = dx.flatten_all().unwrap().to_vec1().unwrap();
+        let dy: Vec<f32> = dy.flatten_all().unwrap().to_vec1().unwrap();
+        let value = |numbers: Vec<f32>| -> f64 {
+            let y = f(&Tensor::from_vec(numbers, &*sizes, &Device::Cpu).unwrap());
+            let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+            y.iter().zip(&dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum()
+        };
+        let scale = dx.iter().fold(0.1_f32, |most, one| most.max(one.abs()));
+        let step = 4e-3_f32;
+        for at in (0..numbers.len()).step_by(numbers.len().div_ceil(40)) {
+            let moved = |by: f32| {
+                let mut moved = numbers.clone();
+                moved[at] += by;
+                value(moved)
+            };
+            let slope = (moved(step) - moved(-step)) / f64::from(2.0 * step);
+            let off = (slope - f64::from(dx[at])).abs() / f64::from(scale);
+            assert!(off < 4e-3, "at {at}: {} where little changes give {slope}", dx[at]);
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn check_close(one: &Tensor, other: &Tensor, most: f32) {
+        let off = |t: Tensor| t.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        let off = |t: Tensor| off(t).to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap();
+        let scale = off(other.clone()).max(1e-6);
+        let apart = off((one - other).unwrap()) / scale;
+        assert!(apart <= most, "{apart} apart, of {scale}");
+    }
+
+    #[test]
+    fn a_norm_runs_back() {
+        let (x, dy) = (random(&[5, 16], 1), random(&[5, 16], 2));
+        let weight = random(&[16], 3);
+        let f = |x: &Tensor| norm(x, &weight, 1e-5).unwrap();
+        let (fast, _) = norm_back(&x, &weight, 1e-5, &dy, false).unwrap();
+        let (dx, dw) = norm_back(&x, &weight, 1e-5, &dy, true).unwrap();
+        check_close(&fast, &dx, 1e-6);
+        check_slope(&x, &dy, f, &dx);
+        check_slope(&weight, &dy, |weight| norm(&x, weight, 1e-5).unwrap(), &dw.unwrap());
+    }
+
+    #[test]
+    fn a_gate_runs_back() {
+        let [gate, up, dy] = [4, 5, 6].map(|seed| random(&[6, 24], seed));
+        let gate = (gate * 4.0).unwrap();
+        let (dgate, dup) = gated_back(&gate, &up, &dy).unwrap();
+        check_slope(&gate, &dy, |gate| gated(gate, &up).unwrap(), &dgate);
+        check_slope(&up, &dy, |up| gated(&gate, up).unwrap(), &dup);
+        check_close(&gated(&gate, &up).unwrap(), &(gate.silu().unwrap() * up).unwrap(), 1e-6);
+    }
+
+    #[test]
+    fn a_rotation_runs_back() {
+        let angles = random(&[7, 4], 7);
+        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+        let (x, dy) = (random(&[2, 7, 8], 8), random(&[2, 7, 8], 9));
+        let dx = rotate(&dy, &cos, &sin.neg().unwrap()).unwrap();
+        check_slope(&x, &dy, |x| rotate(x, &cos, &sin).unwrap(), &dx);
+    }
+}

@@ -1,0 +1,137 @@
+//! From the last layer's numbers to the loss: only tokens that are learned, some
+//! at a time, so that few rows of the vocabulary's width ever exist.
+
+use candle_core::{DType, Result, Tensor};
+use candle_nn::ops::softmax_last_dim;
+
+use super::{norm, norm_back};
+
+/// The last norm and the output matrix.
+pub(crate) struct Head<'a> {
+    pub(crate) norm: &'a Tensor,
+    pub(crate) output: &'a Tensor,
+    pub(crate) epsilon: f64,
+    /// Tokens at a time.
+    pub(crate) chunk: usize,
+    /// Whether the norm and the matrix are learned.
+    pub(crate) learned: bool,
+}
+
+/// The gradients of a head.
+pub(crate) struct HeadBack {
+    /// Of all tokens' numbers.
+    pub(crate) x: Tensor,
+    /// Of the norm and of the matrix, where they are learned.
+    pub(crate) learned: Option<(Tensor, Tensor)>,
+}
+
+impl Head<'_> {
+    /// Σ −log p(next) over `places` of `x`, whose next tokens are `targets`.
+    pub(crate) fn loss(&self, x: &Tensor, places: &Tensor, targets: &Tensor) -> Result<f64> {
+        let mut total = 0.0;
+        self.each(x, places, targets, |_, _, _, _, loss| {
+            total += loss;
+            Ok(())
+        })?;
+        Ok(total)
+    }
+
+    /// The sum of losses, and the gradients of `weight` times it.
+    pub(crate) fn back(
+        &self,
+        x: &Tensor,
+        places: &Tensor,
+        targets: &Tensor,
+        weight: f64,
+    ) -> Result<(f64, HeadBack)> {
+        let (mut total, mut dx) = (0.0, x.zeros_like()?);
+        let mut learned: Option<(Tensor, Tensor)> = None;
+        self.each(x, places, targets, |at, from, shares, targets, loss| {
+            total += loss;
+            let ones = targets.ones_like()?.to_dtype(DType::F32)?;
+            let slopes = (shares.scatter_add(targets, &ones.neg()?, 1)? * weight)?;
+            let slopes = slopes.to_dtype(x.dtype())?;
+            let (slope, norm_slope) = norm_back(
+                from,
+                self.norm,
+                self.epsilon,
+                &slopes.matmul(self.output)?,
+                self.learned,
+            )?;
+            dx = dx.index_add(at, &slope, 0)?;
+            if let Some(norm_slope) = norm_slope {
+                let hidden = norm(from, self.norm, self.epsilon)?;
+                let matrix = slopes.t()?.matmul(&hidden)?.to_dtype(DType::F32)?;
+                learned = Some(match learned.take() {
+                    None => (norm_slope, matrix),
+                    Some((n, m)) => ((n + norm_slope)?, (m + matrix)?),
+                });
+            }
+            Ok(())
+        })?;
+        Ok((total, HeadBack { x: dx, learned }))
+    }
+
+    /// Goes through the places: which, their numbers, the probabilities, the
+    /// targets as a column, and the sum of losses.
+    fn each(
+        &self,
+        x: &Tensor,
+        places: &Tensor,
+        targets: &Tensor,
+        mut see: impl FnMut(&Tensor, &Tensor, &Tensor, &Tensor, f64) -> Result<()>,
+    ) -> Result<()> {
+        let count = places.dim(0)?;
+        for at in (0..count).step_by(self.chunk) {
+            let size = self.chunk.min(count - at);
+            let places = places.narrow(0, at, size)?;
+            let targets = targets.narrow(0, at, size)?.unsqueeze(1)?;
+            let from = x.index_select(&places, 0)?;
+            let logits = norm(&from, self.norm, self.epsilon)?.matmul(&self.output.t()?)?;
+            let logits = logits.to_dtype(DType::F32)?;
+            let most = logits.max_keepdim(1)?;
+            let chosen = (logits.gather(&targets, 1)? - &most)?;
+            let shares = softmax_last_dim(&logits)?;
+            // The most probable token's share is 1/Σ e^(z - most).
+            let spread = shares.max_keepdim(1)?.log()?.neg()?;
+            let loss = (spread - chosen)?.sum_all()?.to_scalar::<f32>()?;
+            see(&places, &from, &shares, &targets, f64::from(loss))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check_close, check_slope, random};
+    use super::*;
+
+    fn column(numbers: &[u32]) -> Tensor {
+        Tensor::new(numbers, &candle_core::Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn a_head_runs_back_whatever_the_chunk() {
+        let (x, weight, output) = (random(&[9, 8], 1), random(&[8], 2), random(&[30, 8], 3));
+        let (places, targets) = (column(&[0, 2, 3, 7, 8]), column(&[29, 0, 4, 4, 11]));
+        let head =
+            |chunk| Head { norm: &weight, output: &output, epsilon: 1e-6, chunk, learned: true };
+        let (loss, back) = head(100).back(&x, &places, &targets, 0.2).unwrap();
+        let (norm_slope, matrix) = back.learned.unwrap();
+        for chunk in [1, 2, 5] {
+            let (part, parts) = head(chunk).back(&x, &places, &targets, 0.2).unwrap();
+            assert!((part / loss - 1.0).abs() < 1e-6);
+            check_close(&parts.x, &back.x, 2e-6);
+            check_close(&parts.learned.unwrap().1, &matrix, 2e-6);
+        }
+        let one = Tensor::new(&[1_f32], x.device()).unwrap();
+        let value = |x: &Tensor, weight: &Tensor, output: &Tensor| {
+            let head = Head { norm: weight, output, epsilon: 1e-6, chunk: 2, learned: false };
+            Tensor::new(&[(head.loss(x, &places, &targets).unwrap() * 0.2) as f32], x.device())
+                .unwrap()
+        };
+        check_slope(&x, &one, |x| value(x, &weight, &output), &back.x);
+        check_slope(&weight, &one, |weight| value(&x, weight, &output), &norm_slope);
+        check_slope(&output, &one, |output| value(&x, &weight, output), &matrix);
+    }
+}

@@ -1,0 +1,106 @@
+//! Trained parameters: tensors in f32, their copies in the dtype of computation, and
+//! their gradients.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// A trained tensor.
+pub(crate) struct Param {
+    /// Its name in files.
+    pub(crate) name: String,
+    /// Its value, in f32.
+    pub(crate) value: Tensor,
+    /// Whether weight decay applies to it.
+    pub(crate) decays: bool,
+    used: Tensor,
+}
+
+/// All of them, with one dtype that the model computes in.
+pub(crate) struct Params {
+    all: Vec<Param>,
+    dtype: DType,
+}
+
+/// A tensor of a model: frozen or trained.
+pub(crate) enum Weight {
+    Fixed(Tensor),
+    Learned(usize),
+}
+
+impl Params {
+    pub(crate) fn new(dtype: DType) -> Params {
+        Params { all: Vec::new(), dtype }
+    }
+
+    /// Adds one; gives its place.
+    pub(crate) fn add(&mut self, name: String, value: &Tensor, decays: bool) -> Result<usize> {
+        let value = value.to_dtype(DType::F32)?;
+        let used = value.to_dtype(self.dtype)?;
+        self.all.push(Param { name, value, decays, used });
+        Ok(self.all.len() - 1)
+    }
+
+    /// What the model computes with.
+    pub(crate) fn used(&self, at: usize) -> &Tensor {
+        &self.all[at].used
+    }
+
+    /// What the model computes with, learned or not.
+    pub(crate) fn weight<'a>(&'a self, weight: &'a Weight) -> &'a Tensor {
+        match weight {
+            Weight::Fixed(tensor) => tensor,
+            Weight::Learned(at) => self.used(*at),
+        }
+    }
+
+    pub(crate) fn all(&self) -> &[Param] {
+        &self.all
+    }
+
+    pub(crate) fn set(&mut self, at: usize, value: Tensor) -> Result<()> {
+        let param = &mut self.all[at];
+        param.used = value.to_dtype(self.dtype)?;
+        param.value = value;
+        Ok(())
+    }
+}
+
+/// Gradients of [`Params`], in their order, in f32.
+pub(crate) struct Grads(Vec<Option<Tensor>>);
+
+impl Grads {
+    pub(crate) fn new(params: &Params) -> Grads {
+        Grads(vec![None; params.all.len()])
+    }
+
+    pub(crate) fn add(&mut self, at: usize, grad: &Tensor) -> Result<()> {
+        let grad = grad.to_dtype(DType::F32)?;
+        self.0[at] = Some(match self.0[at].take() {
+            None => grad,
+            Some(sum) => (sum + grad)?,
+        });
+        Ok(())
+    }
+
+    /// Adds those of a copy on another device.
+    pub(crate) fn add_all(&mut self, other: &Grads, device: &Device) -> Result<()> {
+        for (at, grad) in other.0.iter().enumerate() {
+            if let Some(grad) = grad {
+                self.add(at, &grad.to_device(device)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&Tensor> {
+        self.0[at].as_ref()
+    }
+
+    /// The norm of all gradients together.
+    pub(crate) fn norm(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for grad in self.0.iter().flatten() {
+            sum += f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+        Ok(sum.sqrt())
+    }
+}

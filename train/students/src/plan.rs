@@ -1,0 +1,389 @@
+//! Estimates of what a training needs.
+
+use std::fs;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::TrainError;
+use crate::model::Chunks;
+use crate::ops::{Attention, Stretch};
+use crate::rows::Rows;
+use crate::settings::{Method, Settings, Target};
+use crate::shape::ModelConfig;
+
+/// What a training needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Numbers of the model.
+    pub parameters: usize,
+    /// Numbers that are learned.
+    pub learned: usize,
+    /// Rows to learn from, and to choose by.
+    pub rows: (usize, usize),
+    /// Tokens of one epoch, and those of them that are learned.
+    pub tokens: (usize, usize),
+    /// The longest row, in tokens.
+    pub longest: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: usize,
+    /// Steps of all epochs.
+    pub steps: usize,
+    /// Bytes at the peak, about.
+    pub memory: u64,
+    /// Floating-point operations of all epochs, about, but those of attention.
+    pub operations: f64,
+    /// Pairs of tokens that attention compares in all epochs.
+    pub pairs: f64,
+}
+
+/// What determines memory and speed, but never the result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ComputeConfig {
+    /// Maximum number of tokens of a micro-batch.
+    pub micro_batch_tokens: usize,
+    /// How much is computed at once.
+    pub chunks: Chunks,
+    /// Available bytes; if `None`, the free memory of this machine.
+    pub memory: Option<u64>,
+}
+
+impl Default for ComputeConfig {
+    fn default() -> ComputeConfig {
+        ComputeConfig { micro_batch_tokens: 4096, chunks: Chunks::default(), memory: None }
+    }
+}
+
+impl ComputeConfig {
+    /// How rows attend where no window ends what they see.
+    fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
+        Attention { rows, window: None, chunk: self.chunks.queries }
+    }
+}
+
+impl Plan {
+    /// Counts; loads nothing.
+    pub(crate) fn new(
+        shape: &ModelConfig,
+        rows: &Rows,
+        settings: &Settings,
+        means: &ComputeConfig,
+        bytes: usize,
+    ) -> Plan {
+        let lengths: Vec<usize> = rows.train.iter().map(|row| row.tokens.len()).collect();
+        let tokens: usize = lengths.iter().sum();
+        let learned: usize = rows.train.iter().map(|row| row.learned().count()).sum();
+        let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
+        let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
+        let pairs =
+            |length: &usize| means.attention(&[Stretch { from: 0, length: *length }]).pairs();
+        let pairs: f64 = lengths.iter().map(pairs).sum();
+        let epochs = settings.epochs as f64;
+        Plan {
+            parameters: shape.parameters(),
+            learned: learned_by(shape, settings),
+            rows: (rows.train.len(), rows.validation.len()),
+            tokens: (tokens, learned),
+            longest,
+            steps_per_epoch,
+            steps: steps_per_epoch * settings.epochs,
+            memory: memory(
+                shape,
+                settings,
+                means,
+                longest.max(means.micro_batch_tokens.min(tokens)),
+                bytes,
+            ),
+            operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
+            pairs: pairs * epochs,
+        }
+    }
+
+    /// Seconds that all epochs take on this device, about: it multiplies a few
+    /// matrices of the model's sizes, and attends to a few tokens, to find out.
+    pub(crate) fn seconds(
+        &self,
+        shape: &ModelConfig,
+        means: &ComputeConfig,
+        device: &Device,
+        dtype: DType,
+    ) -> candle_core::Result<f64> {
+        let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
+        let (width, inner) = (shape.width.min(2048), shape.inner.min(4096));
+        let (x, w) = (ones(&[256, width])?, ones(&[width, inner])?);
+        let product = quickest(device, || x.matmul(&w).map(drop))?;
+        let matrices = self.operations * product / (2 * 256 * width * inner) as f64;
+
+        let length = self.longest.clamp(1, 1024);
+        let heads = |heads| ones(&[heads, length, shape.head]);
+        let (q, k) = (heads(shape.heads)?, heads(shape.key_value_heads)?);
+        let dy = ones(&[length, shape.queries()])?;
+        let rows = [Stretch { from: 0, length }];
+        let attention = means.attention(&rows);
+        let layer = quickest(device, || {
+            attention.forward(&q, &k, &k)?;
+            attention.back((&q, &k, &k), &dy).map(drop)
+        })?;
+        let layers = self.pairs / attention.pairs() * shape.layers as f64;
+        // Norms, gates and rotations take about a third of the time beside attention.
+        Ok(matrices * 1.5 + layers * layer)
+    }
+}
+
+/// Seconds that some work takes on a device, at its best in a moment's trying.
+fn quickest(
+    device: &Device,
+    work: impl Fn() -> candle_core::Result<()>,
+) -> candle_core::Result<f64> {
+    let (mut done, mut best) = (0.0, f64::INFINITY);
+    while done < 0.2 {
+        let clock = Instant::now();
+        work()?;
+        device.synchronize()?;
+        let took = clock.elapsed().as_secs_f64();
+        best = best.min(took);
+        done += took;
+    }
+    Ok(best)
+}
+
+impl ModelConfig {
+    /// Numbers of the whole model.
+    pub(crate) fn parameters(&self) -> usize {
+        let table = self.vocabulary * self.width;
+        let heads = if self.family == crate::shape::Family::Qwen3 { 2 * self.head } else { 0 };
+        let tables = if self.tied { table } else { 2 * table };
+        tables + self.layers * (self.matrices() + 2 * self.width + heads) + self.width
+    }
+
+    /// Numbers of a layer's matrices.
+    fn matrices(&self) -> usize {
+        Target::ALL.iter().map(|target| self.sizes(*target)).map(|(out, input)| out * input).sum()
+    }
+}
+
+fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
+    if settings.method == Method::Full {
+        return shape.parameters();
+    }
+    let sides = settings.targets.iter().map(|target| shape.sizes(*target));
+    let sides: usize = sides.map(|(out, input)| out + input).sum();
+    shape.layers * settings.rank * sides
+}
+
+/// All but attention's.
+fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
+    // Forwards, once more, and back to the input; full: to the weights too.
+    let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
+    let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
+    let head = 2.0 * (shape.vocabulary * shape.width) as f64 * learned;
+    times * (matrices + head)
+}
+
+/// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
+/// memories, layer inputs, one layer's steps, and the largest chunk.
+fn memory(
+    shape: &ModelConfig,
+    settings: &Settings,
+    means: &ComputeConfig,
+    pass: usize,
+    bytes: usize,
+) -> u64 {
+    let (all, learned) = (shape.parameters(), learned_by(shape, settings));
+    let weights = match settings.method {
+        // Beside the f32 values only where the model computes with others.
+        Method::Full if bytes == 4 => 0,
+        _ => all * bytes,
+    };
+    let state = learned * 4 * 5;
+    let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
+    let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
+    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.layers));
+    let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
+    let scored = means.chunks.scored(shape.vocabulary).min(pass);
+    let logits = 4 * scored * shape.vocabulary * 4;
+    (weights + state + inputs + layer + scores.max(logits)) as u64
+}
+
+/// Free memory of this machine in bytes, within the limits of its control
+/// groups.
+pub(crate) fn free_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let free = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
+    let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    // Of the second version of control groups, and of the first.
+    let groups = [
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ];
+    let left = groups.iter().filter_map(|(group, limit, used)| {
+        let of = |name: &str| number(&format!("{group}/{name}"));
+        // What was read of files counts as used, and is given up when asked for.
+        let stat = fs::read_to_string(format!("{group}/memory.stat")).unwrap_or_default();
+        let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
+        let files = files.and_then(|files| files.trim().parse().ok()).unwrap_or(0);
+        Some(of(limit)?.saturating_sub(of(used)?.saturating_sub(files)))
+    });
+    Some(left.fold(free, u64::min))
+}
+
+/// Fails if the training does not fit, and names the flags that make it fit.
+pub(crate) fn check_memory(
+    plan: &Plan,
+    shape: &ModelConfig,
+    settings: &Settings,
+    means: &ComputeConfig,
+    bytes: usize,
+    free: u64,
+) -> Result<(), TrainError> {
+    if plan.memory <= free {
+        return Ok(());
+    }
+    let fits = |settings: &Settings, means: &ComputeConfig, pass| {
+        memory(shape, settings, means, pass, bytes) <= free
+    };
+    let smaller = ComputeConfig { micro_batch_tokens: plan.longest, ..*means };
+    let chunks = Chunks { queries: 64, no_recompute_layers: 0, ..means.chunks };
+    let chunked = ComputeConfig { chunks, ..smaller };
+    let lora = Settings { method: Method::Lora, ..settings.clone() };
+    let remedy = if fits(settings, &smaller, plan.longest) {
+        format!("use --micro-batch-tokens {}", plan.longest)
+    } else if fits(settings, &chunked, plan.longest) {
+        format!(
+            "use --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
+            plan.longest
+        )
+    } else if settings.method == Method::Full && fits(&lora, &chunked, plan.longest) {
+        format!(
+            "use fixfly train lora --micro-batch-tokens {} --attention-chunk 64 --no-recompute-layers 0",
+            plan.longest
+        )
+    } else {
+        let held = memory(shape, settings, &chunked, 0, bytes);
+        let each = memory(shape, settings, &chunked, plan.longest, bytes) - held;
+        match free.saturating_sub(held) as f64 / each.max(1) as f64 * plan.longest as f64 {
+            most if most >= 64.0 => format!(
+                "build the dataset with --max-length {}, use a smaller model, or train on a larger machine with fixfly train llamafactory",
+                most as usize / 64 * 64
+            ),
+            _ => "the model alone does not fit: use a smaller one, or train on a larger machine with fixfly train llamafactory".into(),
+        }
+    };
+    Err(TrainError::Memory(format!(
+        "training needs about {} of memory, and {} are free: {remedy}; --max-memory overrides how much is free",
+        bytes_in_words(plan.memory),
+        bytes_in_words(free)
+    )))
+}
+
+/// `1.5 GB`.
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes => format!("{:.0} MB", bytes / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Qwen3-8B's config.json.
+    fn shape() -> ModelConfig {
+        ModelConfig {
+            family: crate::shape::Family::Qwen3,
+            width: 4096,
+            layers: 36,
+            heads: 32,
+            key_value_heads: 8,
+            head: 128,
+            inner: 12_288,
+            vocabulary: 151_936,
+            context: 40_960,
+            epsilon: 1e-6,
+            theta: 1e6,
+            stretch: None,
+            tied: false,
+            windows: vec![None; 36],
+        }
+    }
+
+    fn plan(settings: &Settings, length: usize) -> Plan {
+        let row =
+            crate::rows::Row { id: "a".into(), tokens: vec![1; length], loss: vec![[1, length]] };
+        let rows = Rows {
+            train: vec![row; 16],
+            validation: vec![],
+            hash: String::new(),
+            about: serde_json::Value::Null,
+        };
+        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), 2)
+    }
+
+    #[test]
+    fn counts_are_those_of_the_model_cards() {
+        let plan = plan(&Settings::of(Method::Lora), 1000);
+        assert_eq!((plan.parameters, plan.learned), (8_190_735_360, 30_670_848));
+        assert_eq!((plan.steps_per_epoch, plan.steps), (2, 20));
+        assert_eq!(plan.tokens, (16_000, 16 * 999));
+    }
+
+    #[test]
+    fn a_chunk_is_compared_with_all_before_its_end() {
+        let pairs = |queries, length| {
+            let chunks = Chunks { queries, ..Chunks::default() };
+            ComputeConfig { chunks, ..ComputeConfig::default() }
+                .attention(&[Stretch { from: 0, length }])
+                .pairs()
+        };
+        assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
+        let plan = plan(&Settings { epochs: 3, ..Settings::of(Method::Lora) }, 300);
+        assert_eq!(plan.pairs, 3.0 * 16.0 * (256.0 * 256.0 + 44.0 * 300.0));
+    }
+
+    #[test]
+    fn time_grows_with_the_work() {
+        let small = ModelConfig {
+            width: 64,
+            layers: 2,
+            heads: 2,
+            key_value_heads: 1,
+            head: 32,
+            inner: 128,
+            vocabulary: 500,
+            ..shape()
+        };
+        let seconds = |length| {
+            let plan = plan(&Settings::of(Method::Lora), length);
+            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32).unwrap()
+        };
+        let (short, long) = (seconds(64), seconds(4096));
+        assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");
+    }
+
+    #[track_caller]
+    fn check(settings: &Settings, length: usize, gigabytes: u64, expected: &str) {
+        let plan = plan(settings, length);
+        let free = gigabytes * 1_000_000_000;
+        let said = check_memory(&plan, &shape(), settings, &ComputeConfig::default(), 2, free);
+        let said = said.map_or_else(|why| why.to_string(), |()| "fits".into());
+        assert!(said.contains(expected), "{said}");
+    }
+
+    #[test]
+    fn errors_name_the_flags_that_make_it_fit() {
+        let (lora, full) = (Settings::of(Method::Lora), Settings::of(Method::Full));
+        check(&lora, 32_768, 141, "fits");
+        check(&lora, 500, 21, "use --micro-batch-tokens 500;");
+        check(
+            &lora,
+            32_768,
+            50,
+            "use --micro-batch-tokens 32768 --attention-chunk 64 --no-recompute-layers 0;",
+        );
+        check(&lora, 32_768, 24, "build the dataset with --max-length");
+        check(&lora, 1000, 8, "the model alone does not fit");
+        check(&full, 1000, 141, "fixfly train lora");
+    }
+}

@@ -1,0 +1,197 @@
+//! A training job, checked before anything is loaded.
+
+use candle_core::{DType, Device};
+use tokenizers::Tokenizer;
+
+use crate::copies::Copies;
+use crate::error::TrainError;
+use crate::job::Job;
+use crate::model::Model;
+use crate::optimiser::AdamW;
+use crate::plan::{self, Plan};
+use crate::record::Record;
+use crate::rows::{Row, Rows};
+use crate::save;
+use crate::settings::Precision;
+use crate::shape::ModelConfig;
+use crate::trainer::{Trainer, learned_file, order};
+
+/// A row as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The row of the dataset.
+    pub row: String,
+    /// Its text in pieces, and whether each piece carries loss.
+    pub pieces: Vec<(String, bool)>,
+}
+
+/// A job that passed all checks; nothing is loaded yet.
+pub struct Ready {
+    job: Job,
+    record: Record,
+    rows: Rows,
+    shape: ModelConfig,
+    /// One or more; the first has the optimiser.
+    pub(crate) devices: Vec<Device>,
+    precision: Precision,
+    plan: Plan,
+}
+
+impl Job {
+    /// Reads rows and sizes, and estimates what the training needs.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the training is not possible.
+    pub fn ready(self) -> Result<Ready, TrainError> {
+        if let Some(fault) = self.settings.fault() {
+            return Err(TrainError::Settings(fault));
+        }
+        let shape = ModelConfig::open(&self.base)?;
+        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        if self.settings.train_on_prompt {
+            rows.learn_prompts();
+        }
+        rows.check_tokenizer(&self.base)?;
+        let most = self.settings.max_length.min(shape.context);
+        if let Some(row) = rows.too_long(most) {
+            let tokens = row.tokens.len();
+            let or = match tokens <= shape.context {
+                true => format!(", or train with --max-length {tokens}"),
+                false => format!("; the model supports {}", shape.context),
+            };
+            return Err(TrainError::Rows(format!(
+                "row {} has {tokens} tokens, and the limit is {most}: build the dataset with --max-length {most}{or}",
+                row.id
+            )));
+        }
+        let devices = devices(&self.gpus)?;
+        let on_cpu = self.gpus.is_empty();
+        let precision = self.precision.unwrap_or(match on_cpu {
+            true => Precision::F32,
+            false => Precision::Bf16,
+        });
+        let bytes = dtype(precision).size_in_bytes();
+        let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
+        let free = self.means.memory.or_else(|| free_memory(&devices));
+        if let Some(free) = free {
+            plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
+        }
+        let folders = (&*self.base, &*self.dataset);
+        let record = Record::new("fixfly", folders, &rows.hash, precision, &self.settings)?;
+        record.is_in(&self.output)?;
+        Ok(Ready { job: self, record, rows, shape, devices, precision, plan })
+    }
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
+}
+
+fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
+    if gpus.is_empty() {
+        return Ok(vec![Device::Cpu]);
+    }
+    if let Some(twice) = gpus.iter().enumerate().find(|(at, gpu)| gpus[..*at].contains(gpu)) {
+        return Err(TrainError::Settings(format!("--gpu lists {} twice", twice.1)));
+    }
+    if !candle_core::utils::cuda_is_available() {
+        return Err(TrainError::Settings(
+            "this fixfly was built without GPU support: remove --gpu, or build with --features train-cuda".into(),
+        ));
+    }
+    #[cfg(feature = "cuda")]
+    crate::cuda::open().map_err(|why| TrainError::Settings(why.to_string()))?;
+    gpus.iter().map(|at| Device::new_cuda(*at).map_err(|why| no_gpu(*at, &why))).collect()
+}
+
+/// Bytes that are free on the fullest of these: each holds the model.
+fn free_memory(devices: &[Device]) -> Option<u64> {
+    let free = devices.iter().filter_map(|device| match device {
+        Device::Cpu => plan::free_memory(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => {
+            let (free, _) = gpu.cuda_stream().context().mem_get_info().ok()?;
+            Some(free as u64)
+        }
+        _ => None,
+    });
+    free.min()
+}
+
+fn no_gpu(at: usize, why: &candle_core::Error) -> TrainError {
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    TrainError::Settings(format!(
+        "cannot use --gpu {at} ({why}): nvidia-smi lists the available GPUs"
+    ))
+}
+
+impl Ready {
+    /// What the training needs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The dtype that the model computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Estimated duration in seconds; measures the device for a moment.
+    ///
+    /// # Errors
+    /// [`TrainError::Tensor`] if the device fails.
+    pub fn seconds(&self) -> Result<f64, TrainError> {
+        let (means, dtype) = (&self.job.means, dtype(self.precision));
+        let one = self.plan.seconds(&self.shape, means, &self.devices[0], dtype)?;
+        Ok(one / self.devices.len() as f64)
+    }
+
+    /// The first rows of the first epoch, as text.
+    ///
+    /// # Errors
+    /// [`TrainError::Base`] if the model's tokenizer cannot be read.
+    pub fn samples(&self, count: usize) -> Result<Vec<Sample>, TrainError> {
+        let file = self.job.base.join("tokenizer.json");
+        let fault = |why| TrainError::Base(format!("cannot read {}: {why}", file.display()));
+        let tokenizer = Tokenizer::from_file(&file).map_err(fault)?;
+        let order = order(self.rows.train.len(), self.job.settings.seed, 0);
+        let rows = order.iter().take(count).map(|at| &self.rows.train[*at]);
+        rows.map(|row| Sample::of(row, &tokenizer).map_err(fault)).collect()
+    }
+
+    /// Loads the model, and the last checkpoint if there is one.
+    ///
+    /// # Errors
+    /// [`TrainError`] if either cannot be used.
+    pub fn load(self) -> Result<Trainer, TrainError> {
+        let Ready { job, record, rows, devices, precision, plan, .. } = self;
+        record.keep(&job.output)?;
+        let mut copies = Copies::load(&devices, |device| {
+            Model::load(&job.base, &job.settings, job.means.chunks, device, dtype(precision))
+        })?;
+        let params = &mut copies.first.params;
+        let mut optimiser = AdamW::new(params)?;
+        let file = learned_file(job.settings.method);
+        let done = save::resume(&job.output, params, &mut optimiser, file, &devices[0])?;
+        copies.follow()?;
+        Ok(Trainer::new(job, rows, (copies, optimiser), plan, done))
+    }
+}
+
+impl Sample {
+    fn of(row: &Row, tokenizer: &Tokenizer) -> Result<Sample, tokenizers::Error> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        let ends = row.loss.iter().flat_map(|[from, to]| [(*from, false), (*to, true)]);
+        for (end, learned) in ends.chain([(row.tokens.len(), false)]) {
+            if end > at {
+                pieces.push((tokenizer.decode(&row.tokens[at..end], false)?, learned));
+            }
+            at = end;
+        }
+        Ok(Sample { row: row.id.clone(), pieces })
+    }
+}

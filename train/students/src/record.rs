@@ -1,0 +1,169 @@
+//! The record of a training: tells whether two trainings are the same.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use fixfly_runtime::{is_partial, sha256, write_whole};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::TrainError;
+use crate::settings::{Precision, Settings};
+
+/// What a killed training of an older version may have left.
+const PARTIAL: &str = "train.json.partial";
+
+/// `train.json`: what identifies a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The trainer: `fixfly` or `llamafactory`.
+    pub engine: String,
+    /// The version of fixfly.
+    pub fixfly: String,
+    /// The model folder.
+    pub base: String,
+    /// SHA-256 of its `config.json`.
+    pub base_config: String,
+    /// SHA-256 of the rows of tokens.
+    pub rows: String,
+    /// The dtype that the model computes in.
+    #[serde(alias = "precision")]
+    pub dtype: Precision,
+    /// What determines the result.
+    #[serde(deserialize_with = "settings")]
+    pub settings: Settings,
+    /// The dataset folder.
+    pub dataset: String,
+}
+
+/// Reads settings by their current keys, or by those of older versions.
+fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::Error> {
+    let mut table = Map::<String, Value>::deserialize(deserializer)?;
+    Settings::rename_old_keys(&mut table);
+    serde_json::from_value(table.into()).map_err(D::Error::custom)
+}
+
+impl Record {
+    /// The record of a training of this model; `rows` is the hash of its rows.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if the model's `config.json` cannot be read.
+    pub fn new(
+        engine: &str,
+        (base, dataset): (&Path, &Path),
+        rows: &str,
+        dtype: Precision,
+        settings: &Settings,
+    ) -> Result<Record, TrainError> {
+        let config = base.join("config.json");
+        let text = fs::read(&config).map_err(TrainError::io("read", &config))?;
+        Ok(Record {
+            engine: engine.into(),
+            fixfly: env!("CARGO_PKG_VERSION").into(),
+            base: base.display().to_string(),
+            base_config: sha256(&text),
+            rows: rows.into(),
+            dtype,
+            settings: settings.clone(),
+            dataset: dataset.display().to_string(),
+        })
+    }
+
+    /// Reads the record of a training.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`] if the folder holds none.
+    pub fn open(training: &Path) -> Result<Record, TrainError> {
+        let file = training.join("train.json");
+        let text = fs::read_to_string(&file).map_err(|why| {
+            TrainError::Resume(format!(
+                "there is no training in {}: cannot read train.json ({why})",
+                training.display()
+            ))
+        })?;
+        serde_json::from_str(&text)
+            .map_err(|why| TrainError::Resume(format!("{}: {why}", file.display())))
+    }
+
+    /// True if the folder holds this training; false if it is empty or missing.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`] if the folder holds something else.
+    pub fn is_in(&self, output: &Path) -> Result<bool, TrainError> {
+        if output.join("train.json").is_file() {
+            let kept = Record::open(output)?;
+            return match self.difference(&kept) {
+                None => Ok(true),
+                Some(what) => Err(TrainError::Resume(format!(
+                    "{} holds another training: {what}; name another folder, or use the settings of that training",
+                    output.display()
+                ))),
+            };
+        }
+        let entries = fs::read_dir(output).into_iter().flatten().flatten();
+        // A training that was killed at its start may have left a partial record.
+        let is_left = |name: &OsStr| name == PARTIAL || is_partial(name);
+        match entries.into_iter().all(|entry| is_left(&entry.file_name())) {
+            true => Ok(false),
+            false => Err(TrainError::Resume(format!(
+                "{} is not empty and holds no training; name an empty or a new folder",
+                output.display()
+            ))),
+        }
+    }
+
+    /// Writes the record, or checks that the existing one is of the same training.
+    ///
+    /// # Errors
+    /// As [`Record::is_in`], and [`TrainError::Io`] if it cannot be written.
+    pub fn keep(&self, output: &Path) -> Result<(), TrainError> {
+        if self.is_in(output)? {
+            return Ok(());
+        }
+        fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let file = output.join("train.json");
+        write_whole(&file, text).map_err(TrainError::io("write", &file))
+    }
+
+    /// The first difference that would change the result.
+    fn difference(&self, kept: &Record) -> Option<String> {
+        let of = |record: &Record| serde_json::to_value(record).unwrap_or_default();
+        let (mine, kept) = (of(self), of(kept));
+        let differs = |name: &str, place: &str| {
+            let (mine, kept) = (mine.pointer(place)?, kept.pointer(place)?);
+            (mine != kept).then(|| format!("its {name} is {kept}, not {mine}"))
+        };
+        let settings = mine.pointer("/settings")?.as_object()?;
+        differs("engine", "/engine")
+            .or_else(|| differs("model's config.json", "/base_config"))
+            .or_else(|| differs("rows of tokens", "/rows"))
+            .or_else(|| differs("dtype", "/dtype"))
+            .or_else(|| settings.keys().find_map(|key| differs(key, &format!("/settings/{key}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Method;
+
+    #[test]
+    fn a_training_of_an_older_version_is_the_same_training() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let (output, settings) = (folder.path().join("student"), Settings::of(Method::Lora));
+        let places = (folder.path(), folder.path());
+        let record = Record::new("fixfly", places, "rows", Precision::F32, &settings).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        let text = text.replace("\"dtype\"", "\"precision\"");
+        let text = text.replace("\"warmup_steps\"", "\"warmup\"");
+        let text = text.replace("\"adam_beta1\":0.9,\"adam_beta2\":0.999", "\"betas\":[0.9,0.999]");
+        assert!(text.contains("\"betas\"") && text.contains("\"precision\""), "{text}");
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join("train.json"), text).unwrap();
+        assert!(record.is_in(&output).unwrap());
+    }
+}

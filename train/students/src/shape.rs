@@ -1,0 +1,317 @@
+//! Reads a Hugging Face `config.json`: Qwen3, Llama 3.1, Mistral and Ministral are
+//! one decoder with options.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::TrainError;
+
+/// The architectures there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Norms on queries and keys.
+    Qwen3,
+    /// None; Llama 3.1 stretches its rotations.
+    Llama,
+    /// Llama with a window.
+    Mistral,
+}
+
+impl Family {
+    /// llama.cpp's name for the architecture.
+    pub fn gguf(self) -> &'static str {
+        match self {
+            Family::Qwen3 => "qwen3",
+            Family::Llama | Family::Mistral => "llama",
+        }
+    }
+}
+
+/// Llama 3.1's stretching of slow rotations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stretch {
+    pub(crate) factor: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) window: f64,
+}
+
+/// Sizes and options of a decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Which one it is.
+    pub family: Family,
+    /// Hidden size.
+    pub width: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Key-value heads.
+    pub key_value_heads: usize,
+    /// Numbers of a head.
+    pub head: usize,
+    /// Intermediate size of the MLPs.
+    pub inner: usize,
+    /// Size of the vocabulary.
+    pub vocabulary: usize,
+    /// Maximum sequence length, in tokens.
+    pub context: usize,
+    /// The norms' epsilon.
+    pub epsilon: f64,
+    /// Base of the rotations.
+    pub theta: f64,
+    /// How they are stretched.
+    pub stretch: Option<Stretch>,
+    /// Whether the embedding is the output matrix too.
+    pub tied: bool,
+    /// Of each layer, how many tokens back it sees; none: all.
+    pub windows: Vec<Option<usize>>,
+}
+
+impl ModelConfig {
+    /// Reads `config.json` of a model folder.
+    ///
+    /// # Errors
+    /// [`TrainError::Base`] if there is none, or the model is not supported.
+    pub fn open(folder: &Path) -> Result<ModelConfig, TrainError> {
+        let file = folder.join("config.json");
+        let shown = file.display();
+        let text = fs::read_to_string(&file).map_err(|why| {
+            TrainError::Base(format!(
+                "cannot read {shown} ({why}); name a Hugging Face model folder"
+            ))
+        })?;
+        let config: Value = serde_json::from_str(&text)
+            .map_err(|why| TrainError::Base(format!("{shown} is not JSON: {why}")))?;
+        ModelConfig::read(&config).map_err(|why| TrainError::Base(format!("{shown}: {why}")))
+    }
+
+    fn read(config: &Value) -> Result<ModelConfig, String> {
+        let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let family = match kind {
+            "qwen3" => Family::Qwen3,
+            "llama" => Family::Llama,
+            "mistral" | "ministral" => Family::Mistral,
+            other => {
+                return Err(format!(
+                    "model_type is `{other}`; there is: qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
+                ));
+            }
+        };
+        plain(config)?;
+        let size = |name: &str| whole(config, name)?.ok_or_else(|| format!("it lacks {name}"));
+        let (width, heads) = (size("hidden_size")?, size("num_attention_heads")?);
+        let layers = size("num_hidden_layers")?;
+        let context = size("max_position_embeddings")?;
+        let rope = ["rope_parameters", "rope_scaling"]
+            .iter()
+            .find_map(|name| config.get(*name).filter(|value| value.is_object()));
+        let number = |from: &Value, name: &str| from.get(name).and_then(Value::as_f64);
+        let theta = number(config, "rope_theta")
+            .or_else(|| rope.and_then(|rope| number(rope, "rope_theta")))
+            .unwrap_or(10_000.0);
+        let shape = ModelConfig {
+            family,
+            width,
+            layers,
+            heads,
+            key_value_heads: whole(config, "num_key_value_heads")?.unwrap_or(heads),
+            head: whole(config, "head_dim")?.unwrap_or(width / heads.max(1)),
+            inner: size("intermediate_size")?,
+            vocabulary: size("vocab_size")?,
+            context,
+            epsilon: number(config, "rms_norm_eps").unwrap_or(1e-6),
+            theta,
+            stretch: rope.map(stretch).transpose()?.flatten(),
+            tied: config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
+            windows: windows(config, family, layers)?,
+        };
+        match shape.heads.is_multiple_of(shape.key_value_heads) && shape.head.is_multiple_of(2) {
+            true => Ok(shape),
+            false => Err(
+                "num_attention_heads is not a multiple of num_key_value_heads, or head_dim is odd"
+                    .into(),
+            ),
+        }
+    }
+
+    /// Numbers of all queries of a token.
+    pub(crate) fn queries(&self) -> usize {
+        self.heads * self.head
+    }
+
+    /// Numbers of all keys of a token.
+    pub(crate) fn keys(&self) -> usize {
+        self.key_value_heads * self.head
+    }
+
+    /// Rotations per token, of each pair of a head, as radians.
+    pub(crate) fn frequencies(&self) -> Vec<f64> {
+        let plain = rotations(self.theta, self.head / 2);
+        match self.stretch {
+            None => plain.collect(),
+            Some(stretch) => plain.map(|frequency| frequency / stretch.of(frequency)).collect(),
+        }
+    }
+}
+
+/// Rotations per token of as many pairs, the quickest first (Su et al. 2021).
+pub(crate) fn rotations(theta: f64, pairs: usize) -> impl Iterator<Item = f64> {
+    (0..pairs).map(move |at| theta.powf(-(at as f64) / pairs as f64))
+}
+
+impl Stretch {
+    /// How many times slower a rotation gets.
+    pub(crate) fn of(&self, frequency: f64) -> f64 {
+        let wave = std::f64::consts::TAU / frequency;
+        if wave < self.window / self.high {
+            1.0
+        } else if wave > self.window / self.low {
+            self.factor
+        } else {
+            let smooth = (self.window / wave - self.low) / (self.high - self.low);
+            1.0 / ((1.0 - smooth) / self.factor + smooth)
+        }
+    }
+}
+
+/// Rejects options that this decoder does not support.
+fn plain(config: &Value) -> Result<(), String> {
+    for name in ["attention_bias", "mlp_bias"] {
+        if config.get(name).and_then(Value::as_bool) == Some(true) {
+            return Err(format!("{name} is true, and biases are not supported"));
+        }
+    }
+    match config.get("hidden_act").and_then(Value::as_str) {
+        None | Some("silu") => Ok(()),
+        Some(other) => Err(format!("hidden_act is {other}; there is: silu")),
+    }
+}
+
+fn whole(config: &Value, name: &str) -> Result<Option<usize>, String> {
+    match config.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().and_then(|value| usize::try_from(value).ok()) {
+            Some(value @ 1..) => Ok(Some(value)),
+            _ => Err(format!("{name} is {value}; it must be a whole number above 0")),
+        },
+    }
+}
+
+fn stretch(rope: &Value) -> Result<Option<Stretch>, String> {
+    let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str);
+    match kind {
+        None | Some("default") => Ok(None),
+        Some("llama3") => {
+            let of = |name: &str| {
+                rope.get(name)
+                    .and_then(Value::as_f64)
+                    .ok_or_else(|| format!("its rope lacks {name}"))
+            };
+            Ok(Some(Stretch {
+                factor: of("factor")?,
+                low: of("low_freq_factor")?,
+                high: of("high_freq_factor")?,
+                window: of("original_max_position_embeddings")?,
+            }))
+        }
+        Some(other) => Err(format!("its rope_type is {other}; there is: default, llama3")),
+    }
+}
+
+fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<usize>>, String> {
+    let window = match family {
+        Family::Llama => None,
+        Family::Qwen3 if config.get("use_sliding_window") != Some(&Value::Bool(true)) => None,
+        Family::Qwen3 | Family::Mistral => whole(config, "sliding_window")?,
+    };
+    let Some(window) = window else { return Ok(vec![None; layers]) };
+    if let Some(kinds) = config.get("layer_types").and_then(Value::as_array) {
+        let slides = kinds.iter().map(|kind| kind.as_str() == Some("sliding_attention"));
+        let windows: Vec<_> = slides.map(|slides| slides.then_some(window)).collect();
+        return match windows.len() == layers {
+            true => Ok(windows),
+            false => Err(format!("layer_types names {} of {layers} layers", windows.len())),
+        };
+    }
+    // Qwen's first layers see everything.
+    let first = match family {
+        Family::Qwen3 => whole(config, "max_window_layers")?.unwrap_or(0),
+        _ => 0,
+    };
+    Ok((0..layers).map(|layer| (layer >= first).then_some(window)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(kind: &str) -> Value {
+        json!({
+            "model_type": kind, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 100,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+        })
+    }
+
+    #[test]
+    fn a_head_is_what_it_says_or_a_share_of_the_width() {
+        let mut said = config("qwen3");
+        assert_eq!(ModelConfig::read(&said).unwrap().head, 16);
+        said["head_dim"] = json!(32);
+        assert_eq!(ModelConfig::read(&said).unwrap().queries(), 128);
+    }
+
+    #[test]
+    fn both_spellings_of_a_rope_are_read() {
+        let rope = json!({
+            "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+        });
+        let mut new = config("llama");
+        new["rope_parameters"] = rope.clone();
+        let mut old = config("llama");
+        old["rope_scaling"] = rope;
+        old["rope_theta"] = json!(5e5);
+        assert_eq!(ModelConfig::read(&new), ModelConfig::read(&old));
+        let shape = ModelConfig::read(&new).unwrap();
+        let plain = ModelConfig { stretch: None, ..shape.clone() };
+        let (first, last) = (shape.frequencies()[0], shape.frequencies()[7]);
+        assert_eq!(first, plain.frequencies()[0]);
+        assert!((plain.frequencies()[7] / last - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn windows_are_those_of_each_layer() {
+        let mut said = config("mistral");
+        said["sliding_window"] = json!(8);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [Some(8), Some(8)]);
+        said["layer_types"] = json!(["full_attention", "sliding_attention"]);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, Some(8)]);
+        said["model_type"] = json!("qwen3");
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, None]);
+    }
+
+    #[track_caller]
+    fn check(change: &str, value: Value, expected: &str) {
+        let mut said = config("qwen3");
+        said[change] = value;
+        let fault = ModelConfig::read(&said).unwrap_err();
+        assert!(fault.contains(expected), "{fault}");
+    }
+
+    #[test]
+    fn unsupported_models_are_refused() {
+        check("model_type", json!("gpt2"), "model_type is `gpt2`");
+        check("attention_bias", json!(true), "attention_bias is true");
+        check("hidden_act", json!("gelu"), "hidden_act is gelu");
+        check("rope_scaling", json!({"rope_type": "yarn"}), "rope_type is yarn");
+        check("hidden_size", json!(0), "hidden_size is 0");
+        check("vocab_size", Value::Null, "it lacks vocab_size");
+    }
+}

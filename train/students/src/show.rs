@@ -1,0 +1,90 @@
+//! A training as text for people: what it needs, and rows with their loss mask.
+
+use crate::plan::{Plan, bytes_in_words};
+use crate::ready::Sample;
+use crate::settings::{Method, Precision};
+
+/// Characters to keep at each end of a long piece.
+const SIDE: usize = 200;
+
+impl Plan {
+    /// The plan in three lines.
+    pub fn text(&self, method: Method, precision: Precision) -> String {
+        let dtype = match precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        };
+        let (train, validation) = self.rows;
+        let (tokens, learned) = self.tokens;
+        format!(
+            "{}: {} of {} parameters are trained, in {dtype}\n\
+             {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
+             {} steps ({} per epoch)  about {} of memory",
+            method.name(),
+            grouped(self.learned),
+            grouped(self.parameters),
+            self.longest,
+            self.steps,
+            self.steps_per_epoch,
+            bytes_in_words(self.memory),
+        )
+    }
+}
+
+impl Sample {
+    /// The row as text: tokens with loss are green, or between ⟦ ⟧ without colours.
+    pub fn text(&self, color: bool) -> String {
+        let mut text = format!("--- {}\n", self.row);
+        for (piece, learned) in &self.pieces {
+            let piece = middle_out(piece);
+            text += &match (learned, color) {
+                (false, _) => piece,
+                (true, true) => format!("\u{1b}[32m{piece}\u{1b}[0m"),
+                (true, false) => format!("⟦{piece}⟧"),
+            };
+        }
+        text + "\n"
+    }
+}
+
+/// `30,670,848`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let threes = tail.as_bytes().chunks(3).filter_map(|three| std::str::from_utf8(three).ok());
+    let parts: Vec<&str> =
+        [head].into_iter().filter(|head| !head.is_empty()).chain(threes).collect();
+    parts.join(",")
+}
+
+fn middle_out(piece: &str) -> String {
+    let count = piece.chars().count();
+    if count <= 3 * SIDE {
+        return piece.to_string();
+    }
+    let head: String = piece.chars().take(SIDE).collect();
+    let tail: String = piece.chars().skip(count - SIDE).collect();
+    format!("{head}\n[… {} characters …]\n{tail}", count - 2 * SIDE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let all = [0, 12, 123, 1234, 30_670_848].map(grouped);
+        assert_eq!(all, ["0", "12", "123", "1,234", "30,670,848"]);
+    }
+
+    #[test]
+    fn tokens_with_loss_are_marked() {
+        let pieces = vec![("<user>fix it".into(), false), ("x".repeat(700), true)];
+        let sample = Sample { row: "a".into(), pieces };
+        let side = "x".repeat(SIDE);
+        let expected = format!("--- a\n<user>fix it⟦{side}\n[… 300 characters …]\n{side}⟧\n");
+        assert_eq!(sample.text(false), expected);
+        assert!(sample.text(true).contains("\u{1b}[32mx"));
+    }
+}
