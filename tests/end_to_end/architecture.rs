@@ -1,6 +1,12 @@
 //! The rules of the layout, checked: prose alone comes too late.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cycles;
+mod names;
+mod sources;
+mod texts;
+mod tokens;
+mod words;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +15,8 @@ use serde_json::Value;
 
 /// Lines of a file before its tests.
 const LONGEST: usize = 450;
+/// Lines of the binary before tests: more belongs into a library.
+const BINARY: usize = 7000;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,6 +61,41 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+/// The root file of each crate and of the binary.
+fn roots() -> Vec<PathBuf> {
+    let is_program = |target: &&Value| {
+        target["kind"].as_array().unwrap().iter().any(|kind| kind == "lib" || kind == "bin")
+    };
+    let mut roots = Vec::new();
+    for package in packages() {
+        let targets = package["targets"].as_array().unwrap().iter().filter(is_program);
+        roots.extend(targets.map(|target| PathBuf::from(target["src_path"].as_str().unwrap())));
+    }
+    assert!(roots.len() > 5, "the crates were not found");
+    roots
+}
+
+/// What git tracks, relative to the root.
+fn listed() -> Vec<String> {
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).unwrap();
+    let names = names.split_terminator('\0').filter(|name| root().join(name).exists());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    assert!(names.len() > 100, "git lists no files");
+    names
+}
+
+fn relative(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// Lines before the tests.
+fn lines(file: &Path) -> usize {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
+}
+
 #[test]
 fn every_crate_may_use_the_runtime_and_nothing_else_of_ours() {
     let mut wrong = Vec::new();
@@ -77,8 +120,7 @@ fn every_crate_may_use_the_runtime_and_nothing_else_of_ours() {
 fn no_file_is_too_long_to_read() {
     let mut long = Vec::new();
     for file in files() {
-        let text = fs::read_to_string(&file).unwrap();
-        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        let lines = lines(&file);
         if lines > LONGEST {
             long.push(format!("{}: {lines}", file.display()));
         }
@@ -99,41 +141,35 @@ fn every_crate_says_what_it_is() {
     }
 }
 
-/// What each top-level module of the runtime uses of the others.
-fn modules_of_the_runtime() -> BTreeMap<String, BTreeSet<String>> {
-    let source = root().join("runtime/src");
-    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in files() {
-        let Ok(path) = file.strip_prefix(&source) else { continue };
-        let name = path.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-        let name = name.trim_end_matches(".rs");
-        if name == "lib" {
-            continue;
-        }
-        let used = uses.entry(name.to_string()).or_default();
-        let text = fs::read_to_string(&file).unwrap();
-        let code = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-        let code = code.filter(|line| !line.trim_start().starts_with("//"));
-        for after in code.flat_map(|line| line.split("crate::").skip(1)) {
-            let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
-            used.insert(after.chars().take_while(is_word).collect());
-        }
-        used.remove(name);
-    }
-    let all: BTreeSet<String> = uses.keys().cloned().collect();
-    uses.values_mut().for_each(|used| used.retain(|name| all.contains(name)));
-    uses
+#[test]
+fn the_binary_stays_small() {
+    let is_part =
+        |file: &&PathBuf| file.starts_with(root().join("src")) && !file.ends_with("tests.rs");
+    let total: usize = files().iter().filter(is_part).map(|file| lines(file)).sum();
+    assert!(total > 0, "the binary was not found");
+    assert!(total < BINARY, "src/ has {total} lines before tests, not less than {BINARY}");
 }
 
 #[test]
-fn no_module_of_the_runtime_uses_one_that_uses_it() {
-    let mut uses = modules_of_the_runtime();
-    assert!(uses["task"].contains("statement"), "{uses:#?}");
-    // What uses nothing is in no cycle; without it, more uses nothing.
-    while let Some(free) = uses.iter().find(|(_, used)| used.is_empty()).map(|(name, _)| name) {
-        let free = free.clone();
-        uses.remove(&free);
-        uses.values_mut().for_each(|used| used.retain(|name| *name != free));
+fn no_modules_at_the_top_of_a_crate_import_each_other_in_a_cycle() {
+    let read = |file: &Path| sources::read(&root().join(file));
+    let mut found = Vec::new();
+    for root in roots() {
+        let root = relative(&root);
+        let cycles = cycles::cycles(Path::new(&root), &read);
+        found.extend(cycles.into_iter().map(|cycle| format!("{root}: {cycle}")));
     }
-    assert!(uses.is_empty(), "these use each other, or what does: {uses:#?}");
+    assert!(found.is_empty(), "cycles of modules:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_word_comes_back_that_the_glossary_replaced() {
+    let denials = words::denials(&texts::all());
+    assert!(denials.is_empty(), "{} words:\n{}", denials.len(), denials.join("\n"));
+}
+
+#[test]
+fn no_file_has_a_space_in_its_name() {
+    let spaced: Vec<_> = listed().into_iter().filter(|name| name.contains(' ')).collect();
+    assert!(spaced.is_empty(), "{spaced:#?}");
 }

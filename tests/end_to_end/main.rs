@@ -3,6 +3,7 @@
 
 mod architecture;
 mod benches;
+mod contributing;
 mod datasets;
 mod faults;
 mod issues;
