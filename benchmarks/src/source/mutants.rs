@@ -195,8 +195,8 @@ fn opposite(op: CmpOp) -> &'static str {
     }
 }
 
-/// `source` after edits that are in order and apart, with a space where a word
-/// would otherwise run into the one before.
+/// Applies edits to `source`. They are ordered and do not overlap. A space is inserted
+/// where two words would otherwise join.
 fn edited(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
     let mut out = String::with_capacity(source.len() + 16);
     let mut done = 0;

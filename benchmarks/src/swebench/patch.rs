@@ -93,7 +93,7 @@ fn file(text: &str) -> FilePatch<'_> {
 /// The part of a patch that is graded, and the paths that were left out, with reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// The patch; whole files of the original one.
+    /// The remaining patch: the complete parts of the files that are kept.
     pub patch: String,
     /// `tests/test_a.py: a test` and so on.
     pub dropped: Vec<String>,
