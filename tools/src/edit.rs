@@ -96,7 +96,7 @@ impl Tool for Edit {
             && before.as_deref().is_none_or(|before| self::fault(before).is_none())
         {
             shown += &format!(
-                "\nThe file no longer parses: {fault}. Mend it, or take the change back by `undo`.\n"
+                "\nThe file no longer parses: {fault}. Fix it, or take the change back by `undo`.\n"
             );
         }
         Ok(done(shown))

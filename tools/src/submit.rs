@@ -22,7 +22,7 @@ struct Arguments {}
 
 const REVIEW: &str = "This is your change. Before you hand it in: does it resolve the issue, and in all cases the issue \
                       speaks of? Did the tests that touch it pass? Is anything in it that only served to look? \
-                      Mend what is to be mended; when it is as it should be, call `submit` again.";
+                      Fix what needs fixing, then call `submit` again.";
 
 #[async_trait]
 impl Tool for Submit {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::benchmark::Split;
+use crate::run_directory::read_run;
 use crate::settings::Settings;
 use crate::statement::{History, TaskKind};
 use crate::templates::{TemplateError, Templates};
@@ -123,11 +124,18 @@ impl RunSpec {
         }
     }
 
-    /// The wording of its conversations.
+    /// The wording of its conversations. A run that an earlier version started keeps
+    /// the wording that was built in then.
     ///
     /// # Errors
     /// [`TemplateError`] if a prompt of the user's cannot be used.
     pub fn templates(&self) -> Result<Templates, TemplateError> {
+        if self.prompts.is_none()
+            && let Ok(run) = read_run(&self.output)
+            && self.kind().had_prompts(&run.templates.hash)
+        {
+            return Templates::recorded(&run.templates.texts);
+        }
         Templates::load(self.kind(), self.prompts.as_deref())
     }
 

@@ -18,8 +18,9 @@ use crate::turn::{Call, Observation, Turn};
 pub(super) const KIND: Kind = Kind {
     schema: 2,
     turns: 100,
-    // The first, and three that answer a mend.
+    // The first, and three after that.
     malformed: Some(4),
+    earlier_prompts: &["6d3900a3031ff482585ac96b2368e7ae2afcf6266e45722adeb885fa6bebb2bb"],
     prompts: Prompts {
         texts: [
             ("system", include_str!("../../prompts/issue/system.jinja")),

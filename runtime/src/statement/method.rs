@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     schema: 1,
     turns: 5,
     malformed: None,
+    earlier_prompts: &["d9545424da609d7687d832da9f55259a2a6d5c9965b6dc3f996cfdc0f04d815c"],
     prompts: Prompts {
         texts: [
             ("system", include_str!("../../prompts/system.jinja")),

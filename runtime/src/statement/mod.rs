@@ -56,6 +56,8 @@ struct Kind {
     malformed: Option<usize>,
     /// The built-in templates, and what they may name.
     prompts: Prompts,
+    /// Hashes of the built-in templates of earlier versions.
+    earlier_prompts: &'static [&'static str],
 }
 
 /// What a kind of task decides for itself.
@@ -215,6 +217,13 @@ impl Statement {
     }
 }
 
+impl TaskKind {
+    /// Whether these are built-in templates of an earlier version, by their hash.
+    pub(crate) fn had_prompts(self, hash: &str) -> bool {
+        self.common().earlier_prompts.contains(&hash)
+    }
+}
+
 impl Templates {
     /// Fixfly's own wording for a kind of task, each of `system.jinja`,
     /// `first.jinja` and `later.jinja` replaced where `folder` holds a file of that
@@ -273,16 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_wording_is_what_recorded_runs_had() {
-        let hash = |kind| Templates::load(kind, None).unwrap().hash;
-        assert_eq!(
-            hash(TaskKind::Method),
-            "d9545424da609d7687d832da9f55259a2a6d5c9965b6dc3f996cfdc0f04d815c"
-        );
-        assert_eq!(
-            hash(TaskKind::Issue),
-            "6d3900a3031ff482585ac96b2368e7ae2afcf6266e45722adeb885fa6bebb2bb"
-        );
+    fn a_change_of_the_built_in_wording_adds_the_earlier_hash() {
+        for (kind, expected) in [
+            (TaskKind::Method, "98ac4a0024e5220d4f095b7beeb2a34a3f6f6dd7cd86f3963153eb99128196a3"),
+            (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
+        ] {
+            let hash = Templates::load(kind, None).unwrap().hash;
+            assert_eq!(hash, expected, "add {expected} to `earlier_prompts` of {kind:?}");
+            assert!(!kind.had_prompts(&hash));
+        }
     }
 
     #[test]
