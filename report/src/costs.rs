@@ -4,7 +4,12 @@ use crate::metrics::Share;
 use fixfly_runtime::{Action, Episode, Finish};
 use serde::Serialize;
 
-use super::run_report::Named;
+/// A share with its name: a row of a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) share: Share,
+}
 
 /// Sums over all turns that called a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

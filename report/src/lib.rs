@@ -44,8 +44,8 @@ pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
 pub use labels::{Labelled, Mode, labelled_runs};
-pub use print::Format;
-pub use report::{Report, Runs, brief, page};
+pub use print::{Format, brief};
+pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
 
 #[cfg(test)]

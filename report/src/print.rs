@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::io;
 
+use fixfly_runtime::{Episode, RunRecord};
+
 use super::claims;
 use super::error::ReportError;
+use super::inputs::Retained;
 use super::report::Report;
 use super::run_report::RunReport;
 use super::run_tables::{self, Table};
@@ -22,17 +25,18 @@ pub enum Format {
     Markdown,
 }
 
-/// `columns`: width of the terminal.
-pub(super) fn format(
-    report: &Report,
-    format: Format,
-    columns: Option<u16>,
-) -> Result<String, ReportError> {
-    match format {
-        Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(report)?)),
-        Format::Csv => csv(report),
-        Format::Table => Ok(document(report, "", |table| run_tables::render(table, columns))),
-        Format::Markdown => Ok(document(report, "## ", run_tables::markdown)),
+impl Report {
+    /// The report as text. `columns`: width of the terminal.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the values cannot be written in this format.
+    pub fn text(&self, format: Format, columns: Option<u16>) -> Result<String, ReportError> {
+        match format {
+            Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(self)?)),
+            Format::Csv => csv(self),
+            Format::Table => Ok(document(self, "", |table| run_tables::render(table, columns))),
+            Format::Markdown => Ok(document(self, "## ", run_tables::markdown)),
+        }
     }
 }
 
@@ -74,10 +78,17 @@ fn document(report: &Report, heading: &str, draw: impl Fn(&Table) -> String) -> 
     text
 }
 
-/// The results of one run in brief: its caption and the turns.
-pub(super) fn brief(run: &RunReport, columns: Option<u16>) -> String {
-    let table = run_tables::render(&run_tables::turns(run), columns);
-    format!("{}\n\n{table}\n", caption(run))
+/// The results of one run in brief, as `fixfly run` prints them: how many tasks were
+/// solved by which turn. `columns`: width of the terminal.
+pub fn brief(
+    run: String,
+    record: &RunRecord,
+    episodes: &[Episode],
+    columns: Option<u16>,
+) -> String {
+    let run = RunReport::of(run, record, episodes, &|_| Retained::Nothing);
+    let table = run_tables::render(&run_tables::turns(&run), columns);
+    format!("{}\n\n{table}\n", caption(&run))
 }
 
 fn gap(text: &mut String) {

@@ -8,9 +8,8 @@ use crate::compare::Comparison;
 use crate::error::ReportError;
 use crate::groups::{Group, RunSet};
 use crate::html::Page;
-use crate::inputs::{Inputs, Retained};
+use crate::inputs::Inputs;
 use crate::labels::Labelled;
-use crate::print::{self, Format};
 use crate::run_metrics::RunMetrics;
 use crate::run_report::RunReport;
 use crate::run_tables::Table;
@@ -75,25 +74,6 @@ impl Report {
             left_out,
         })
     }
-
-    /// The report as text. `columns`: width of the terminal.
-    ///
-    /// # Errors
-    /// [`ReportError`] where the values cannot be written in this format.
-    pub fn text(&self, format: Format, columns: Option<u16>) -> Result<String, ReportError> {
-        print::format(self, format, columns)
-    }
-}
-
-/// The results of one run in brief, as `fixfly run` prints them: how many tasks were
-/// solved by which turn. `columns`: width of the terminal.
-pub fn brief(
-    run: String,
-    record: &RunRecord,
-    episodes: &[Episode],
-    columns: Option<u16>,
-) -> String {
-    print::brief(&RunReport::of(run, record, episodes, &|_| Retained::Nothing), columns)
 }
 
 /// The selected tables, and the names of those that are empty. Empty tables are left out

@@ -7,7 +7,7 @@ use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread}
 use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
 use serde::Serialize;
 
-use super::costs::Costs;
+use super::costs::{Costs, Named};
 use super::inputs::Retained;
 
 /// Results of a run. Infrastructure failures are counted separately and excluded
@@ -57,12 +57,6 @@ pub(crate) struct RunReport {
     pub(crate) costs: Costs,
     /// Solved episodes by the idea of the solving turn, if the policy records one.
     pub(crate) ideas: Vec<Named>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-    pub(crate) share: Share,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,8 +5,8 @@ use comfy_table::{CellAlignment, ContentArrangement, presets};
 use crate::metrics::{Share, SolvedAt};
 use serde::Serialize;
 
-use super::costs::Costs;
-use super::run_report::{Named, RunReport};
+use super::costs::{Costs, Named};
+use super::run_report::RunReport;
 
 /// One table of text.
 #[derive(Clone, Debug, PartialEq, Serialize)]

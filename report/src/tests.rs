@@ -7,7 +7,6 @@ use fixfly_runtime::{
     Verdict, Wording,
 };
 
-use super::print::format;
 use super::run_report::RunReport;
 use super::*;
 
@@ -191,18 +190,18 @@ fn text_formats() {
     let mut episodes = every_kind(0);
     episodes.extend(every_kind(1));
     let report = report_of(&episodes);
-    insta::assert_snapshot!("table", format(&report, Format::Table, None).unwrap());
-    insta::assert_snapshot!("markdown", format(&report, Format::Markdown, None).unwrap());
+    insta::assert_snapshot!("table", report.text(Format::Table, None).unwrap());
+    insta::assert_snapshot!("markdown", report.text(Format::Markdown, None).unwrap());
 }
 
 #[test]
 fn csv_format() {
-    insta::assert_snapshot!("csv", format(&report_of(&every_kind(0)), Format::Csv, None).unwrap());
+    insta::assert_snapshot!("csv", report_of(&every_kind(0)).text(Format::Csv, None).unwrap());
 }
 
 #[test]
 fn a_run_without_episodes_is_reported_too() {
-    let text = format(&report_of(&[]), Format::Table, None).unwrap();
+    let text = report_of(&[]).text(Format::Table, None).unwrap();
     assert!(text.contains("0 episodes on 0 tasks"), "{text}");
     assert!(!text.contains("NaN"), "{text}");
 }

@@ -270,7 +270,7 @@ mod tests {
         let files = [
             ("lib.rs", "mod a; mod b; mod c; mod d; mod e;"),
             ("a.rs", "use crate::b;"),
-            ("b.rs", "use crate::{c, e};"),
+            ("b.rs", "use crate::c;"),
             ("c.rs", "\nuse crate::a::X;"),
             ("d.rs", "use crate::{a, e};"),
             ("e.rs", "use crate::d;"),
