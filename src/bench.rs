@@ -9,8 +9,7 @@ mod verify;
 use clap::{Args, Subcommand};
 
 use fixfly_benchmarks::{Open, OpenFolder};
-use fixfly_runtime::{BenchmarkError, Entry, Evaluator, Host, Observation, Task};
-use fixfly_sandboxes::Pool;
+use fixfly_runtime::Entry;
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
@@ -32,19 +31,6 @@ enum Command {
     Probe(probe::Flags),
     /// Check that, for every item, the original passes and a stub fails
     Verify(verify::Flags),
-}
-
-/// Evaluates a candidate in a sandbox opened for it.
-async fn evaluate(
-    pool: &Pool,
-    evaluator: &dyn Evaluator,
-    task: &Task,
-    code: &str,
-) -> Result<Observation, BenchmarkError> {
-    let sandbox = pool.open(&task.sandbox).await?;
-    let observed = evaluator.evaluate(task, code, &*sandbox).await;
-    sandbox.close().await?;
-    observed
 }
 
 /// Opens benchmarks of methods, each stored in a directory.

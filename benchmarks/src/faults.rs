@@ -8,6 +8,7 @@
 //! mutants are made again from the user's own copy and checked against their hashes.
 
 mod change;
+mod validate;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -27,6 +28,8 @@ use crate::project::Place;
 use crate::source::{self, MutantKind, Words};
 use crate::{Open, django, python};
 use change::{Pair, repaired};
+
+pub use validate::{Amount, Validation};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "faults",

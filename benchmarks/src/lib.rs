@@ -25,6 +25,7 @@ pub mod faults;
 mod manifest;
 mod methods;
 mod observe;
+pub mod probe;
 mod project;
 pub mod python;
 mod server;

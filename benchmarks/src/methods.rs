@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Observation, Outcome,
+    Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Host, Observation, Outcome,
     Sandbox, Split, Tally, Task, TestOutcome, Verdict,
 };
 
@@ -291,6 +291,19 @@ impl GroundTruth for Methods {
             Answer::Stub => source::stub(&place.text, &place.method),
         })
     }
+}
+
+/// Evaluates a candidate in a sandbox opened for it.
+pub(crate) async fn evaluate(
+    host: &dyn Host,
+    evaluator: &dyn Evaluator,
+    task: &Task,
+    code: &str,
+) -> Result<Observation, BenchmarkError> {
+    let sandbox = host.open(&task.sandbox).await?;
+    let observed = evaluator.evaluate(task, code, &*sandbox).await;
+    sandbox.close().await?;
+    observed
 }
 
 /// A unified diff, with the names git gives.

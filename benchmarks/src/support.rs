@@ -26,6 +26,17 @@ pub struct ItemSupport {
     pub why: Option<String>,
 }
 
+/// How many items a sandbox supports, of those that were probed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SupportCounts {
+    /// The number of items that were probed.
+    pub probed: usize,
+    /// The number of items that it supports.
+    pub supported: usize,
+    /// The number of the others by reason.
+    pub unsupported: BTreeMap<String, usize>,
+}
+
 /// The results of a benchmark's items in one sandbox, by item.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Support(BTreeMap<String, ItemSupport>);
@@ -81,6 +92,19 @@ impl Support {
     /// The result of this item, if its method has not changed since.
     pub fn get(&self, item: &Item) -> Option<&ItemSupport> {
         self.0.get(&item.id).filter(|item_support| item_support.hash == item.hash)
+    }
+
+    /// Counts the results of these items.
+    pub fn counts<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> SupportCounts {
+        let mut counts = SupportCounts::default();
+        for found in items.into_iter().filter_map(|item| self.get(item)) {
+            counts.probed += 1;
+            match &found.why {
+                None => counts.supported += 1,
+                Some(why) => *counts.unsupported.entry(why.clone()).or_default() += 1,
+            }
+        }
+        counts
     }
 }
 

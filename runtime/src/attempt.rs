@@ -92,9 +92,11 @@ impl From<BenchmarkError> for Broke {
     fn from(error: BenchmarkError) -> Self {
         match error {
             BenchmarkError::Sandbox(error) => error.into(),
-            BenchmarkError::Broken(why) => {
-                Broke { at: Boundary::Benchmark, kind: FailureKind::Infrastructure, why }
-            }
+            error @ (BenchmarkError::Broken(_) | BenchmarkError::Bug { .. }) => Broke {
+                at: Boundary::Benchmark,
+                kind: FailureKind::Infrastructure,
+                why: error.to_string(),
+            },
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 
 use crate::episode::Verdict;
 use crate::sandbox::{Sandbox, SandboxError};
@@ -195,4 +196,19 @@ pub enum BenchmarkError {
     /// The sandbox broke.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Work on one of many tasks panicked.
+    #[error("{what} hit a bug in fixfly; please report it: {why}")]
+    Bug {
+        /// The kind of work: `an item`, `a patch`.
+        what: &'static str,
+        /// The panic.
+        why: JoinError,
+    },
+}
+
+impl BenchmarkError {
+    /// The error for work that panicked.
+    pub fn bug(what: &'static str) -> impl Fn(JoinError) -> BenchmarkError {
+        move |why| BenchmarkError::Bug { what, why }
+    }
 }

@@ -59,9 +59,9 @@ pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::render;
 pub use run::{
-    Estimate, ExecuteError, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Silent, cpus, episode_seed, first, now,
-    split_supported,
+    Control, ControlResult, ControlSummary, Estimate, ExecuteError, Interrupts, IssueSpec,
+    MAX_CONSECUTIVE_FAILURES, Observer, Price, Run, RunOutcome, RunSpec, SelectError, Selection,
+    Silent, Verification, Verifier, cpus, episode_seed, first, now, split_supported,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,

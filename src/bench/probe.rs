@@ -1,23 +1,19 @@
 //! `fixfly bench probe`: finds out which items a sandbox supports by running them
 //! in it and in `local`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_benchmarks::support::{self, ItemSupport, PARTIAL_SANDBOXES, Support};
-use fixfly_benchmarks::{Item, Methods, django, python};
-use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Host, Observation, Outcome, Parallel, Split, Task,
-    TestOutcome, first,
-};
+use fixfly_benchmarks::probe::Prober;
+use fixfly_benchmarks::support::{self, PARTIAL_SANDBOXES, Support, SupportCounts};
+use fixfly_benchmarks::{Item, django, python};
+use fixfly_runtime::{Host, Split, Task};
 use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::on_threads;
-use super::evaluate;
 use crate::failure::Usage;
 use crate::flags::{cpus, named, split};
 use crate::tasks::reasons;
@@ -67,13 +63,6 @@ pub(crate) struct Flags {
     benchmark_dir: Option<PathBuf>,
 }
 
-/// Runs items in both sandboxes.
-struct Prober {
-    methods: Arc<Methods>,
-    probed: Pool,
-    local: Pool,
-}
-
 pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if !PARTIAL_SANDBOXES.contains(&flags.sandbox.as_str()) {
         let (name, some) = (&flags.sandbox, PARTIAL_SANDBOXES.join(", "));
@@ -100,119 +89,53 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         let options = HostOptions::default();
         Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&options)?)
     };
-    let prober = Prober {
-        methods: Arc::new(methods),
-        probed: Pool::new(host(&flags.sandbox)?, jobs),
-        local: Pool::new(host("local")?, jobs),
-    };
-    on_threads(probe_all(Arc::new(prober), flags, jobs, file, terminal))
+    let probed = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));
+    let local = Arc::new(Pool::new(host("local")?, jobs));
+    let prober =
+        Prober { methods: Arc::new(methods), probed: probed.clone(), local: local.clone() };
+    on_threads(async {
+        let (summary, broken) = probe_all(prober, flags, (jobs, &file), terminal).await?;
+        probed.drain().await.and(local.drain().await).context("cannot close a sandbox")?;
+        print(&summary)?;
+        terminal.status(&format!("wrote {}", file.display()));
+        match broken {
+            0 => Ok(()),
+            some => anyhow::bail!(
+                "{some} items could not be probed; run the same command again to retry them"
+            ),
+        }
+    })
 }
 
+/// Probes the items without a result. Returns the table, and the number of items that
+/// could not be probed.
 async fn probe_all(
-    prober: Arc<Prober>,
+    prober: Prober,
     flags: &Flags,
-    jobs: usize,
-    file: PathBuf,
+    (jobs, file): (usize, &Path),
     terminal: &Terminal,
-) -> anyhow::Result<()> {
-    let mut known = Support::read(&file)?;
-    let tasks = first(prober.methods.tasks(flags.split).await?, flags.limit);
-    let item = |task: &Task| prober.methods.manifest().items.iter().find(|item| item.id == task.id);
-    let items: Vec<Item> = tasks.iter().filter_map(item).cloned().collect();
-    let is_to_do = |(_, item): &(Task, Item)| flags.force || known.get(item).is_none();
-    let to_do: Vec<(Task, Item)> = tasks.into_iter().zip(items.clone()).filter(is_to_do).collect();
+) -> anyhow::Result<(String, usize)> {
+    let mut known = Support::read(file)?;
+    let items = prober.items(flags.split, flags.limit).await?;
+    let is_to_do = |(_, item): &&(Task, Item)| flags.force || known.get(item).is_none();
+    let to_do: Vec<(Task, Item)> = items.iter().filter(is_to_do).cloned().collect();
     let template = "probe {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let style = ProgressStyle::with_template(template)?;
     let bar = terminal.show(ProgressBar::new(to_do.len() as u64).with_style(style));
-    let probes = to_do.into_iter().map(|(task, item)| {
-        let prober = prober.clone();
-        async move { prober.probe(&task, &item).await.map_err(|why| format!("{}: {why}", item.id)) }
-    });
-    let mut probes = Parallel::new(jobs, probes);
-    let mut broken = Vec::new();
-    while let Some(found) = probes.next().await {
+    let probed = |failure: Option<&str>| {
         bar.inc(1);
-        match found.context("an item hit a bug in fixfly; please report it")? {
-            Ok(found) => {
-                known.insert(found);
-                known.write(&file)?;
-            }
-            Err(why) => {
-                terminal.status(&why);
-                broken.push(why);
-            }
-        }
-    }
+        failure.iter().for_each(|why| terminal.status(why));
+    };
+    let broken = prober.probe(to_do, jobs, (&mut known, file), probed).await?;
     bar.finish_and_clear();
-    prober
-        .probed
-        .drain()
-        .await
-        .and(prober.local.drain().await)
-        .context("cannot close a sandbox")?;
-    print(&table(flags, &items, &known))?;
-    terminal.status(&format!("wrote {}", file.display()));
-    match broken.len() {
-        0 => Ok(()),
-        some => anyhow::bail!(
-            "{some} items could not be probed; run the same command again to retry them"
-        ),
-    }
-}
-
-fn table(flags: &Flags, items: &[Item], known: &Support) -> String {
-    let probed: Vec<&ItemSupport> = items.iter().filter_map(|item| known.get(item)).collect();
-    let mut unsupported = BTreeMap::<String, usize>::new();
-    for why in probed.iter().filter_map(|found| found.why.clone()) {
-        *unsupported.entry(why).or_default() += 1;
-    }
-    let supported = probed.iter().filter(|found| found.why.is_none()).count();
-    format!(
-        "{} ({}): {} supports {supported} of {} items; unsupported:\n{}",
+    let counts = known.counts(items.iter().map(|(_, item)| item));
+    let SupportCounts { probed, supported, unsupported } = counts;
+    let table = format!(
+        "{} ({}): {} supports {supported} of {probed} items; unsupported:\n{}",
         flags.benchmark,
         flags.split.name(),
         flags.sandbox,
-        probed.len(),
         reasons(unsupported),
-    )
-}
-
-impl Prober {
-    async fn probe(&self, task: &Task, item: &Item) -> Result<ItemSupport, BenchmarkError> {
-        let found = |why| ItemSupport { id: item.id.clone(), hash: item.hash.clone(), why };
-        for answer in [Answer::Truth, Answer::Stub] {
-            let code = self.methods.ground_truth().answer(task, answer)?;
-            let probed = evaluate(&self.probed, &*self.methods, task, &code).await?;
-            if answer == Answer::Truth && probed.outcome != Outcome::Passed {
-                return Ok(found(Some(format!("the original fails: {}", first_failure(&probed)))));
-            }
-            let local = evaluate(&self.local, &*self.methods, task, &code).await?;
-            if outcomes(&probed) != outcomes(&local) {
-                return Ok(found(Some(match answer {
-                    Answer::Truth => "the original's tests end otherwise than in local".into(),
-                    Answer::Stub => "the stub's tests end otherwise than in local".into(),
-                })));
-            }
-        }
-        Ok(found(None))
-    }
-}
-
-fn outcomes(observation: &Observation) -> Vec<(&str, TestOutcome)> {
-    let results = observation.tests.iter().flat_map(|report| &report.results);
-    results.map(|result| (result.id.as_str(), result.outcome)).collect()
-}
-
-/// The first failure, shortened so that equal failures can be counted.
-fn first_failure(observation: &Observation) -> String {
-    const MOST: usize = 60;
-    let results = observation.tests.iter().flat_map(|report| &report.results);
-    let failure = results.filter_map(|result| result.failure.as_ref()).next();
-    let Some(failure) = failure else { return format!("{:?}", observation.outcome) };
-    let message = failure.message.lines().next().unwrap_or_default();
-    let message: String = message.chars().take(MOST).collect();
-    match (failure.exception.as_str(), message.as_str()) {
-        (exception @ "AssertionError", _) | (exception, "") => exception.to_owned(),
-        (exception, message) => format!("{exception}: {message}"),
-    }
+    );
+    Ok((table, broken))
 }

@@ -1,16 +1,14 @@
 //! `fixfly bench verify`: checks a benchmark by its own rules.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Attempt, Benchmark, Episode, Parallel, Policy, SelectError, Split, Task, TaskKind, Templates,
-    Tool, attempt, first, split_supported,
+    Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
+    split_supported,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -57,30 +55,6 @@ pub(crate) struct Flags {
     benchmark_dir: Option<PathBuf>,
 }
 
-/// A policy, and whether it must solve every item.
-struct Control {
-    name: &'static str,
-    solves: bool,
-    policy: Box<dyn Policy>,
-}
-
-struct Verifier {
-    controls: Vec<Control>,
-    benchmark: Arc<dyn Benchmark>,
-    tools: Vec<Box<dyn Tool>>,
-    templates: Templates,
-    pool: Pool,
-}
-
-/// An item's result under one control.
-struct Checked {
-    id: String,
-    control: usize,
-    solved: bool,
-    fault: Option<String>,
-    seconds: f64,
-}
-
 pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let open =
         crate::bench::methods(named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?)?;
@@ -95,32 +69,37 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         };
         controls.push(Control { name, solves, policy: open(benchmark.clone()) });
     }
-    let verifier = Arc::new(Verifier {
+    let pool = Arc::new(Pool::new(host, jobs));
+    let verifier = Verifier {
         controls,
         benchmark,
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
+        host: pool.clone(),
         templates: Templates::load(TaskKind::Method, None)?,
-        pool: Pool::new(host, jobs),
-    });
+    };
     let clock = Instant::now();
-    let checked = on_threads(check_all(verifier, flags, jobs, terminal))?;
-    print(&table(&checked, flags, clock.elapsed().as_secs_f64()))?;
-    let wrong = wrong(&checked);
-    match wrong.len() {
+    let found = on_threads(async {
+        let found = check_all(verifier, flags, jobs, terminal).await?;
+        pool.drain().await?;
+        anyhow::Ok(found)
+    })?;
+    print(&table(&found, flags, clock.elapsed().as_secs_f64()))?;
+    let failed = found.failed();
+    match failed.len() {
         0 => Ok(()),
         some => anyhow::bail!(
             "{some} items failed verification: {}",
-            wrong.into_keys().collect::<Vec<_>>().join(", ")
+            failed.into_keys().collect::<Vec<_>>().join(", ")
         ),
     }
 }
 
 async fn check_all(
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
     flags: &Flags,
     jobs: usize,
     terminal: &Terminal,
-) -> anyhow::Result<Vec<Checked>> {
+) -> anyhow::Result<Verification> {
     let tasks = verifier.benchmark.tasks(flags.split).await?;
     let (tasks, unsupported) = split_supported(&flags.sandbox, &*verifier.benchmark, tasks);
     show_unsupported((&flags.sandbox, flags.split), tasks.len(), &unsupported, terminal);
@@ -135,86 +114,20 @@ async fn check_all(
     let template = "verify {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let style = ProgressStyle::with_template(template)?;
     let bar = terminal.show(ProgressBar::new(total as u64).with_style(style));
-    let tasks = (0..flags.repeat).flat_map(|_| tasks.clone());
-    let mut checks = Parallel::new(jobs, tasks.map(|task| verifier.clone().check(task)));
-    let mut all = Vec::new();
-    while let Some(checked) = checks.next().await {
-        let checked = checked.context("an item hit a bug in fixfly; please report it")?;
+    let tasks = (0..flags.repeat).flat_map(move |_| tasks.clone());
+    let checked = |results: &[ControlResult]| {
         bar.inc(1);
-        for fault in checked.iter().filter_map(|one| one.fault.as_ref()) {
+        for fault in results.iter().filter_map(|result| result.fault.as_ref()) {
             terminal.status(fault);
         }
-        all.extend(checked);
-    }
-    bar.finish_and_clear();
-    verifier.pool.drain().await?;
-    Ok(all)
-}
-
-impl Verifier {
-    /// Checks one item under every control.
-    async fn check(self: Arc<Self>, mut task: Task) -> Vec<Checked> {
-        task.budget.turns = 1;
-        let mut all = Vec::new();
-        for (at, control) in self.controls.iter().enumerate() {
-            let with = Attempt {
-                policy: (control.name, &*control.policy),
-                tools: &self.tools,
-                host: &self.pool,
-                benchmark: &*self.benchmark,
-                templates: &self.templates,
-            };
-            let episode = attempt(&with, &task, 0, 0, fixfly_runtime::now()).await;
-            all.push(Checked {
-                id: task.id.clone(),
-                control: at,
-                solved: episode.solved(),
-                fault: fault(control, &episode),
-                seconds: episode.provenance.seconds,
-            });
-        }
-        all
-    }
-}
-
-/// Why an episode does not match its control, if it does not.
-fn fault(control: &Control, episode: &Episode) -> Option<String> {
-    let hidden_tests_pass = episode.verdict.as_ref().and_then(|verdict| verdict.hidden_tests_pass);
-    let broken = episode.infrastructure_failure();
-    if !broken && episode.solved() == control.solves && hidden_tests_pass != Some(false) {
-        return None;
-    }
-    let id = &episode.task.id;
-    let seen = episode.turns.last().map_or("", |turn| turn.observation.text.as_str());
-    let wider = episode.verdict.iter().flat_map(|v| &v.wider_failed).cloned().collect::<Vec<_>>();
-    Some(format!(
-        "{id}: {} ended {:?}; failed hidden tests: [{}]\n{seen}",
-        control.name,
-        episode.end,
-        wider.join(", ")
-    ))
-}
-
-/// Items that failed, and how often.
-fn wrong(checked: &[Checked]) -> BTreeMap<String, usize> {
-    let mut wrong = BTreeMap::new();
-    for one in checked.iter().filter(|one| one.fault.is_some()) {
-        *wrong.entry(one.id.clone()).or_default() += 1;
-    }
-    wrong
-}
-
-fn table(checked: &[Checked], flags: &Flags, wall: f64) -> String {
-    let of = |control: usize| {
-        let all: Vec<&Checked> = checked.iter().filter(|one| one.control == control).collect();
-        let solved = all.iter().filter(|one| one.solved).count();
-        let mut seconds: Vec<f64> = all.iter().map(|one| one.seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let at =
-            |part: f64| seconds.get((seconds.len() as f64 * part) as usize).copied().unwrap_or(0.0);
-        (solved, all.len(), at(0.5), at(0.95))
     };
-    let (oracle, stub) = (of(0), of(1));
+    let found = verifier.verify(tasks, jobs, checked).await?;
+    bar.finish_and_clear();
+    Ok(found)
+}
+
+fn table(found: &Verification, flags: &Flags, wall: f64) -> String {
+    let (oracle, stub) = (found.summary("oracle"), found.summary("null"));
     let name = flags.split.name();
     format!(
         "{} ({name}), checked {} times each, {wall:.0} s in total\n\
@@ -223,14 +136,14 @@ fn table(checked: &[Checked], flags: &Flags, wall: f64) -> String {
          \x20 items that failed: {}\n",
         flags.benchmark,
         flags.repeat,
-        oracle.0,
-        oracle.1,
-        oracle.2,
-        oracle.3,
-        stub.0,
-        stub.1,
-        stub.2,
-        stub.3,
-        wrong(checked).len(),
+        oracle.solved,
+        oracle.total,
+        oracle.median,
+        oracle.p95,
+        stub.solved,
+        stub.total,
+        stub.median,
+        stub.p95,
+        found.failed().len(),
     )
 }

@@ -90,11 +90,9 @@ pub(super) struct Model {
     /// Its Hugging Face folder.
     pub(super) base: Option<PathBuf>,
     /// Or flags of `fixfly train init`, which creates a randomly initialised model.
-    #[serde(alias = "blank")]
     pub(super) init: Option<toml::Table>,
     /// Flags of `fixfly train full`, which pretrains it on the tasks of the training
     /// split with the original methods.
-    #[serde(alias = "school")]
     pub(super) pretrain: Option<toml::Table>,
 }
 
@@ -163,7 +161,7 @@ impl Sweep {
         if let Some(fault) = sweep.fault() {
             return Err(fault);
         }
-        sweep.rename_flags();
+        sweep.with_hyphens();
         sweep.benchmark_dir = sweep.benchmark_dir.map(|path| folder.join(path));
         sweep.prompts = sweep.prompts.map(|path| folder.join(path));
         for model in &mut sweep.model {
@@ -186,19 +184,23 @@ impl Sweep {
         Ok(sweep)
     }
 
-    /// Renames the flags of older files to their current names.
-    fn rename_flags(&mut self) {
-        for flags in [&mut self.train, &mut self.lora, &mut self.full] {
-            rename(flags, TRAIN);
-        }
-        for flags in [&mut self.run, &mut self.tasks, &mut self.attempts] {
-            rename(flags, RUN);
-        }
-        rename(&mut self.export, &[("numbers", "dtype")]);
-        self.build.iter_mut().for_each(|flags| rename(flags, BUILD));
-        for model in &mut self.model {
-            model.init.iter_mut().for_each(|flags| rename(flags, INIT));
-            model.pretrain.iter_mut().for_each(|flags| rename(flags, TRAIN));
+    /// Writes the flags of every table with `-`, as on the command line.
+    fn with_hyphens(&mut self) {
+        let tables = [
+            &mut self.train,
+            &mut self.lora,
+            &mut self.full,
+            &mut self.run,
+            &mut self.tasks,
+            &mut self.attempts,
+            &mut self.export,
+        ];
+        let of_models =
+            self.model.iter_mut().flat_map(|model| [&mut model.init, &mut model.pretrain]);
+        let optional = of_models.chain([&mut self.build]).flatten();
+        for flags in tables.into_iter().chain(optional) {
+            let all = std::mem::take(flags).into_iter();
+            *flags = all.map(|(key, value)| (key.replace('_', "-"), value)).collect();
         }
     }
 
@@ -254,70 +256,9 @@ fn parsed<T: Args>(verb: &str, own: &[(&str, &str)], flags: &[&toml::Table]) -> 
     let mut all = toml::Table::new();
     all.extend(own.iter().map(|(key, value)| ((*key).to_string(), (*value).into())));
     for flags in flags {
-        all.extend(flags.iter().map(|(key, value)| (key.replace('_', "-"), value.clone())));
+        all.extend((*flags).clone());
     }
     config::flags::<T>(verb, &all).map(|_| ())
-}
-
-/// Names of flags in older files, and the current names.
-const TRAIN: &[(&str, &str)] = &[
-    ("precision", "dtype"),
-    ("pass-tokens", "micro-batch-tokens"),
-    ("chunk", "attention-chunk"),
-    ("kept-layers", "no-recompute-layers"),
-    ("memory", "max-memory"),
-    ("repairs", "eval"),
-    ("warmup", "warmup-steps"),
-    ("schedule", "lr-scheduler"),
-    ("beta1", "adam-beta1"),
-    ("beta2", "adam-beta2"),
-    ("epsilon", "adam-epsilon"),
-    ("clip", "max-grad-norm"),
-    ("batch", "batch-size"),
-    ("accumulation", "gradient-accumulation-steps"),
-    ("max-tokens", "max-length"),
-];
-const INIT: &[(&str, &str)] = &[
-    ("width", "hidden-size"),
-    ("layers", "num-hidden-layers"),
-    ("heads", "num-attention-heads"),
-    ("kept-heads", "num-key-value-heads"),
-    ("inner", "intermediate-size"),
-    ("vocabulary", "vocab-size"),
-    ("context", "max-position-embeddings"),
-];
-const RUN: &[(&str, &str)] = &[
-    ("only", "task-id"),
-    ("id", "instance-id"),
-    ("match", "filter"),
-    ("again", "force"),
-    ("episode-tokens", "token-limit"),
-    ("episode-seconds", "time-limit"),
-    ("episode-budget", "cost-limit"),
-    ("think-by", "thinking-switch"),
-    ("context", "ctx-size"),
-    ("kv-type", "kv-cache-dtype"),
-];
-const BUILD: &[(&str, &str)] = &[
-    ("of", "source"),
-    ("of-dir", "source-dir"),
-    ("longest", "max-chars"),
-    ("each", "per-method"),
-    ("tried", "train-methods"),
-    ("renamed", "renamed-copies"),
-    ("again", "force"),
-    ("grow", "extend"),
-];
-
-fn rename(flags: &mut toml::Table, names: &[(&str, &str)]) {
-    let all = std::mem::take(flags).into_iter().map(|(key, value)| {
-        let key = key.replace('_', "-");
-        match names.iter().find(|(old, _)| *old == key) {
-            Some((_, new)) => ((*new).to_string(), value),
-            None => (key, value),
-        }
-    });
-    *flags = all.collect();
 }
 
 #[cfg(test)]
@@ -367,25 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_older_files_are_read() {
-        let text = "about = 'x'\nbenchmark = 'faults'\n[build]\nof_dir = 'd'\n[[model]]\nname = 'Q'\n\
-                    [model.blank]\nkept-heads = 2\n[model.school]\nmax_tokens = 9\n\
-                    [tasks]\nonly = 'a'\n[run]\nmax-tokens = 8\n[train]\nwarmup = 3\n";
+    fn flags_may_be_written_with_underscores() {
+        let text = "about = 'x'\nbenchmark = 'faults'\n[build]\nmax_chars = 9\n[[model]]\nname = 'Q'\n\
+                    [model.init]\nhidden_size = 2\n[run]\nmax_tokens = 8\ntask-id = 'a'\n";
         let sweep = Sweep::read(text, Path::new(".")).unwrap();
-        let model = &sweep.model[0];
-        let tables = [
-            sweep.build.as_ref().unwrap(),
-            model.init.as_ref().unwrap(),
-            model.pretrain.as_ref().unwrap(),
-            &sweep.tasks,
-            &sweep.run,
-            &sweep.train,
-        ];
-        let keys: Vec<&str> = tables.iter().flat_map(|flags| flags.keys()).map(|k| &**k).collect();
-        assert_eq!(
-            keys.join(" "),
-            "source-dir num-key-value-heads max-length task-id max-tokens warmup-steps"
-        );
+        let (build, init) = (sweep.build.as_ref().unwrap(), sweep.model[0].init.as_ref().unwrap());
+        let keys = [build, init, &sweep.run].into_iter().flat_map(toml::Table::keys);
+        let keys: Vec<&str> = keys.map(String::as_str).collect();
+        assert_eq!(keys.join(" "), "max-chars hidden-size max-tokens task-id");
     }
 
     #[test]

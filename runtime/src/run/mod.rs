@@ -8,6 +8,7 @@ mod observer;
 mod queue;
 mod select;
 mod spec;
+mod verify;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -22,6 +23,7 @@ pub use observer::{Observer, Silent};
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
+pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
 
 use crate::benchmark::Benchmark;
 use crate::episode::Episode;
