@@ -47,8 +47,8 @@ pub use language::Language;
 pub use reader::{Reader, ReaderFacts, Special};
 pub use reason::{
     Accept, Answered, Answers, AskEnd, AskWatch, Asking, Compression, ELICITATIONS, Elicitation,
-    Failed, Outcome, Prompts, Question, Said, Tally, TaskTests, TraceRequest, TraceRequests,
-    compressed, elicited, final_code, same_code, without_leaks,
+    Failed, Outcome, Prompts, Question, Tally, TaskTests, TeacherAnswer, TraceRequest,
+    TraceRequests, compressed, elicited, final_code, same_code, without_leaks,
 };
 pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,

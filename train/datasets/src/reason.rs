@@ -11,7 +11,7 @@ mod table;
 
 pub use answers::{Answered, Answers, Outcome, Tally};
 pub use ask::{AskEnd, AskWatch, Asking, TraceRequest, TraceRequests};
-pub use judge::{Said, compressed, elicited, final_code, same_code};
+pub use judge::{TeacherAnswer, compressed, elicited, final_code, same_code};
 pub use leaks::without_leaks;
 pub use prompts::{ELICITATIONS, Failed, Prompts, Question};
 pub use requests::{Accept, Compression, Elicitation, TaskTests};

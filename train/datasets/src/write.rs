@@ -77,12 +77,12 @@ impl Writer {
     ) -> Result<Self, DatasetError> {
         let row = match format {
             Format::Sharegpt => {
-                sharegpt::can_say(recipe)?;
+                sharegpt::check(recipe)?;
                 Form::Line(sharegpt::row)
             }
             Format::Openai => Form::Line(openai::row),
             Format::Trl => {
-                trl::can_say(recipe)?;
+                trl::check(recipe)?;
                 Form::Line(trl::row)
             }
             Format::Tokens => Form::Sequences,

@@ -11,7 +11,7 @@ const TAGS: [&str; 2] = ["<think>", "</think>"];
 
 /// Words of a teacher.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct TeacherAnswer<'a> {
     /// Its words.
     pub text: &'a str,
     /// Its reasoning, where it gives one apart from its words.
@@ -37,15 +37,15 @@ pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
 
 /// The trace of an answer that was asked for one. `right` says of its final
 /// code what it was held against, or why it is wrong.
-pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
-    if said.finish == Finish::Length {
+pub fn elicited(answer: TeacherAnswer<'_>, right: Result<&str, &str>) -> Outcome {
+    if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
     }
     let by = match right {
         Ok(by) => by,
         Err(why) => return rejected(why),
     };
-    let Some(trace) = trace(said) else { return rejected("no reasoning") };
+    let Some(trace) = trace(answer) else { return rejected("no reasoning") };
     if TAGS.iter().any(|tag| trace.contains(tag)) {
         return rejected("the reasoning contains a reasoning tag");
     }
@@ -58,11 +58,11 @@ pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
 }
 
 /// A trace made shorter.
-pub fn compressed(said: Said<'_>, most: usize, tokens: &Tokens) -> Outcome {
-    if said.finish == Finish::Length {
+pub fn compressed(answer: TeacherAnswer<'_>, most: usize, tokens: &Tokens) -> Outcome {
+    if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
     }
-    let short = bare(said.text);
+    let short = bare(answer.text);
     if short.is_empty() {
         return rejected("the answer is empty");
     }
@@ -78,12 +78,12 @@ pub fn compressed(said: Said<'_>, most: usize, tokens: &Tokens) -> Outcome {
 }
 
 /// Its reasoning; where it gives none apart, its words before its code.
-fn trace(said: Said<'_>) -> Option<String> {
-    let apart = said.reasoning.map(str::trim).filter(|text| !text.is_empty());
+fn trace(answer: TeacherAnswer<'_>) -> Option<String> {
+    let apart = answer.reasoning.map(str::trim).filter(|text| !text.is_empty());
     let before = || {
-        let code = code_block(said.text);
-        let at = said.text.rfind(code).filter(|_| code.len() < said.text.len())?;
-        let words = said.text[..at].trim_end();
+        let code = code_block(answer.text);
+        let at = answer.text.rfind(code).filter(|_| code.len() < answer.text.len())?;
+        let words = answer.text[..at].trim_end();
         let words = words.rsplit_once('\n').map_or("", |(words, _fence)| words);
         Some(words.trim()).filter(|words| !words.is_empty())
     };
@@ -110,8 +110,8 @@ fn rejected(why: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    fn said<'a>(reasoning: Option<&'a str>, text: &'a str) -> Said<'a> {
-        Said { text, reasoning, finish: Finish::Stop }
+    fn answer<'a>(reasoning: Option<&'a str>, text: &'a str) -> TeacherAnswer<'a> {
+        TeacherAnswer { text, reasoning, finish: Finish::Stop }
     }
 
     #[track_caller]
@@ -128,45 +128,45 @@ mod tests {
     #[test]
     fn a_trace_is_what_was_thought_or_said_before_the_code() {
         let code = "```python\nx\n```";
-        check(elicited(said(Some(" Hm.\n"), code), Ok("same")), Ok(("Hm.", 0)));
+        check(elicited(answer(Some(" Hm.\n"), code), Ok("same")), Ok(("Hm.", 0)));
         let words = format!("Hm.\n\nSo:\n{code}\n");
-        check(elicited(said(None, &words), Ok("same")), Ok(("Hm.\n\nSo:", 0)));
+        check(elicited(answer(None, &words), Ok("same")), Ok(("Hm.\n\nSo:", 0)));
         let two = format!("Hm:\n{code}\nno, once more:\n```python\ny\n```");
         check(
-            elicited(said(None, &two), Ok("same")),
+            elicited(answer(None, &two), Ok("same")),
             Ok(("Hm:\n```python\nx\n```\nno, once more:", 0)),
         );
-        check(elicited(said(None, code), Ok("same")), Err("no reasoning"));
-        check(elicited(said(None, "x"), Ok("same")), Err("no reasoning"));
+        check(elicited(answer(None, code), Ok("same")), Err("no reasoning"));
+        check(elicited(answer(None, "x"), Ok("same")), Err("no reasoning"));
         check(
-            elicited(said(Some("Hm."), code), Err("its code is other")),
+            elicited(answer(Some("Hm."), code), Err("its code is other")),
             Err("its code is other"),
         );
         check(
-            elicited(said(Some("a <think> b"), code), Ok("same")),
+            elicited(answer(Some("a <think> b"), code), Ok("same")),
             Err("the reasoning contains a reasoning tag"),
         );
         let leak =
             "The solution I was given adds one. It fails on the empty list. So I check first.";
         check(
-            elicited(said(Some(leak), code), Ok("same")),
+            elicited(answer(Some(leak), code), Ok("same")),
             Ok(("It fails on the empty list. So I check first.", 1)),
         );
         check(
             elicited(
-                said(Some("The given solution adds one and then two and three. So."), code),
+                answer(Some("The given solution adds one and then two and three. So."), code),
                 Ok("same"),
             ),
             Err("little remains without the given solution"),
         );
-        let cut = Said { finish: Finish::Length, ..said(Some("Hm."), code) };
+        let cut = TeacherAnswer { finish: Finish::Length, ..answer(Some("Hm."), code) };
         check(elicited(cut, Ok("same")), Err("cut off at the token limit"));
     }
 
     #[test]
     fn a_shorter_trace_is_short_and_bare() {
         let check = |text: &str, expected| {
-            check(compressed(said(None, text), 3, &Tokens::Estimated), expected)
+            check(compressed(answer(None, text), 3, &Tokens::Estimated), expected)
         };
         check(" Okay, so.\n", Ok(("Okay, so.", 0)));
         check("<think>\nOkay.\n</think>", Ok(("Okay.", 0)));

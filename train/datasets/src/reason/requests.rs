@@ -7,7 +7,7 @@ use fixfly_runtime::{Completion, Message};
 
 use super::answers::{Answered, Outcome};
 use super::ask::TraceRequest;
-use super::judge::{Said, compressed, elicited, final_code, same_code};
+use super::judge::{TeacherAnswer, compressed, elicited, final_code, same_code};
 use super::prompts::{Prompts, Question};
 use crate::language::Language;
 use crate::row::Row;
@@ -79,7 +79,7 @@ impl TraceRequest for Elicitation {
                 false => Err("its code does not pass the tests"),
             },
         };
-        Ok(elicited(said(words), right))
+        Ok(elicited(answer(words), right))
     }
 }
 
@@ -117,11 +117,11 @@ impl TraceRequest for Compression {
     }
 
     async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
-        Ok(compressed(said(words), self.most, &self.tokens))
+        Ok(compressed(answer(words), self.most, &self.tokens))
     }
 }
 
-fn said(words: &Completion) -> Said<'_> {
+fn answer(words: &Completion) -> TeacherAnswer<'_> {
     let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
-    Said { text, reasoning, finish: words.generation.finish }
+    TeacherAnswer { text, reasoning, finish: words.generation.finish }
 }

@@ -10,7 +10,7 @@ use crate::row::{Part, Row};
 use crate::summary::Summary;
 
 /// LLaMA-Factory knows loss on every message of the model, or on the last.
-pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
+pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(

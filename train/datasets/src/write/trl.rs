@@ -9,7 +9,7 @@ use crate::recipe::{Loss, Recipe};
 use crate::row::{Line, Row};
 use crate::summary::Summary;
 
-pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
+pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(
