@@ -43,6 +43,8 @@ mod log;
 #[cfg(feature = "native")]
 mod model;
 #[cfg(feature = "native")]
+mod model_config;
+#[cfg(feature = "native")]
 mod ops;
 #[cfg(feature = "native")]
 mod optimiser;
@@ -61,8 +63,6 @@ mod rows;
 mod save;
 mod settings;
 #[cfg(feature = "native")]
-mod shape;
-#[cfg(feature = "native")]
 mod show;
 #[cfg(all(test, feature = "native"))]
 mod tests;
@@ -71,7 +71,7 @@ mod trainer;
 #[cfg(feature = "native")]
 mod weights;
 
-pub use checkpoint::{Checkpoint, Facts, Repairs, checkpoints, choose};
+pub use checkpoint::{Checkpoint, EvalResult, Facts, checkpoints, choose};
 pub use error::TrainError;
 pub use line::{Line, Step};
 pub use llamafactory::{LlamaFactory, News, Running, ShareGpt};
@@ -84,9 +84,9 @@ pub use {
     init::RandomInit,
     job::Job,
     model::Chunks,
+    model_config::{Family, ModelConfig},
     plan::{ComputeConfig, Plan},
     ready::{Ready, Sample},
     rows::{Row, Rows},
-    shape::{Family, ModelConfig},
     trainer::{Outcome, Trainer, Watch},
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Repairs;
+use crate::checkpoint::EvalResult;
 
 /// A line of `log.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,15 +21,16 @@ pub enum Line {
         /// Learned tokens; none where nobody said.
         learned: Option<usize>,
     },
-    /// The student of a checkpoint was tried on tasks.
-    Repairs {
+    /// A checkpoint was evaluated on tasks.
+    #[serde(rename = "repairs")]
+    Eval {
         /// After this step, counted from 1.
         step: usize,
         /// Epochs that are over.
         epoch: f64,
-        /// What came of it.
+        /// The result.
         #[serde(flatten)]
-        repairs: Repairs,
+        result: EvalResult,
     },
 }
 
@@ -59,7 +60,7 @@ impl Line {
     pub fn step(&self) -> usize {
         match self {
             Line::Step(step) => step.step,
-            Line::Validation { step, .. } | Line::Repairs { step, .. } => *step,
+            Line::Validation { step, .. } | Line::Eval { step, .. } => *step,
         }
     }
 }

@@ -21,7 +21,7 @@ fn values(line: &Line) -> Vec<(&'static str, f64)> {
             ("train/tokens_per_second", step.tokens as f64 / step.seconds.max(1e-9)),
         ],
         Line::Validation { loss, .. } => vec![("eval/loss", *loss)],
-        Line::Repairs { repairs, .. } => vec![("eval/solved", repairs.share())],
+        Line::Eval { result, .. } => vec![("eval/solved", result.share())],
     }
 }
 

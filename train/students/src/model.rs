@@ -9,11 +9,11 @@ use crate::chance::{self, Dropout};
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};
 use crate::linear::{Linear, Lora};
+use crate::model_config::ModelConfig;
 use crate::ops::Head;
 use crate::params::{Grads, Params, Weight};
 use crate::pass::Pass;
 use crate::settings::{Method, Settings, Target};
-use crate::shape::ModelConfig;
 use crate::weights::Weights;
 
 /// How much is computed at once; affects memory and speed, never results.
@@ -35,8 +35,8 @@ impl Default for Chunks {
 
 impl Chunks {
     /// Tokens whose logits are there at a time.
-    pub(crate) fn scored(&self, vocabulary: usize) -> usize {
-        (self.logits / vocabulary).clamp(16, 1024)
+    pub(crate) fn scored(&self, vocab_size: usize) -> usize {
+        (self.logits / vocab_size).clamp(16, 1024)
     }
 }
 
@@ -78,8 +78,8 @@ impl Loader<'_> {
 
     fn layer(&mut self, at: usize) -> Result<Layer, TrainError> {
         let name = |part: &str| format!("model.layers.{at}.{part}.weight");
-        let (width, head) = (self.shape.width, self.shape.head);
-        let norms = self.shape.family == crate::shape::Family::Qwen3;
+        let (width, head) = (self.shape.hidden_size, self.shape.head_dim);
+        let norms = self.shape.family == crate::model_config::Family::Qwen3;
         let mut linears = Vec::new();
         for target in Target::ALL {
             linears.push(self.linear(at, target)?);
@@ -132,11 +132,11 @@ impl ModelConfig {
     /// Rows and columns of a layer's matrix.
     pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
         match target {
-            Target::QProj => (self.queries(), self.width),
-            Target::KProj | Target::VProj => (self.keys(), self.width),
-            Target::OProj => (self.width, self.queries()),
-            Target::GateProj | Target::UpProj => (self.inner, self.width),
-            Target::DownProj => (self.width, self.inner),
+            Target::QProj => (self.queries(), self.hidden_size),
+            Target::KProj | Target::VProj => (self.keys(), self.hidden_size),
+            Target::OProj => (self.hidden_size, self.queries()),
+            Target::GateProj | Target::UpProj => (self.intermediate_size, self.hidden_size),
+            Target::DownProj => (self.hidden_size, self.intermediate_size),
         }
     }
 }
@@ -155,16 +155,17 @@ impl Model {
         let params = Params::new(dtype);
         let mut loader =
             Loader { shape: &shape, weights: &weights, settings, params, device, dtype };
-        let (words, width) = (shape.vocabulary, shape.width);
+        let (words, width) = (shape.vocab_size, shape.hidden_size);
         let embedding = loader.weight("model.embed_tokens.weight", &[words, width], true)?;
-        let layers = (0..shape.layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
+        let layers =
+            (0..shape.num_hidden_layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
         let norm = loader.weight("model.norm.weight", &[width], false)?;
-        let output = match shape.tied || !weights.has("lm_head.weight") {
+        let output = match shape.tie_word_embeddings || !weights.has("lm_head.weight") {
             true => None,
             false => Some(loader.weight("lm_head.weight", &[words, width], true)?),
         };
         let frequencies: Vec<f32> = shape.frequencies().iter().map(|f| *f as f32).collect();
-        let frequencies = Tensor::from_vec(frequencies, (1, shape.head / 2), device)?;
+        let frequencies = Tensor::from_vec(frequencies, (1, shape.head_dim / 2), device)?;
         let params = loader.params;
         let device = device.clone();
         Ok(Model {
@@ -190,8 +191,8 @@ impl Model {
         Head {
             norm: self.params.weight(&self.norm),
             output: self.params.weight(output),
-            epsilon: self.shape.epsilon,
-            chunk: self.chunks.scored(self.shape.vocabulary),
+            epsilon: self.shape.rms_norm_eps,
+            chunk: self.chunks.scored(self.shape.vocab_size),
             learned: matches!(self.norm, Weight::Learned(_)),
         }
     }

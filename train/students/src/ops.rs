@@ -10,7 +10,7 @@ mod loss;
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{rms_norm, sigmoid};
 
-pub(crate) use attention::{Attention, Stretch};
+pub(crate) use attention::{Attention, RowSpan};
 pub(crate) use loss::Head;
 
 /// Root-mean-square norm (Zhang and Sennrich 2019).

@@ -1,12 +1,12 @@
 //! Micro-batches: rows that go through the model together, concatenated.
 
-use crate::ops::Stretch;
+use crate::ops::RowSpan;
 use crate::rows::Row;
 
 /// A micro-batch. No row attends to another.
 pub(crate) struct Pass {
     pub(crate) tokens: Vec<u32>,
-    pub(crate) rows: Vec<Stretch>,
+    pub(crate) rows: Vec<RowSpan>,
     /// Positions whose next token carries loss.
     pub(crate) learned: Vec<u32>,
     /// The next tokens.
@@ -23,7 +23,7 @@ impl Pass {
 
     fn push(&mut self, at: usize, row: &Row) {
         let from = self.tokens.len();
-        self.rows.push(Stretch { from, length: row.tokens.len() });
+        self.rows.push(RowSpan { from, length: row.tokens.len() });
         for next in row.learned() {
             self.learned.push((from + next - 1) as u32);
             self.targets.push(row.tokens[next]);

@@ -7,10 +7,10 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::TrainError;
 use crate::model::Chunks;
-use crate::ops::{Attention, Stretch};
+use crate::model_config::ModelConfig;
+use crate::ops::{Attention, RowSpan};
 use crate::rows::Rows;
 use crate::settings::{Method, Settings, Target};
-use crate::shape::ModelConfig;
 
 /// What a training needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ impl Default for ComputeConfig {
 
 impl ComputeConfig {
     /// How rows attend where no window ends what they see.
-    fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
+    fn attention<'a>(&self, rows: &'a [RowSpan]) -> Attention<'a> {
         Attention { rows, window: None, chunk: self.chunks.queries }
     }
 }
@@ -76,7 +76,7 @@ impl Plan {
         let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
         let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
         let pairs =
-            |length: &usize| means.attention(&[Stretch { from: 0, length: *length }]).pairs();
+            |length: &usize| means.attention(&[RowSpan { from: 0, length: *length }]).pairs();
         let pairs: f64 = lengths.iter().map(pairs).sum();
         let epochs = settings.epochs as f64;
         Plan {
@@ -109,22 +109,23 @@ impl Plan {
         dtype: DType,
     ) -> candle_core::Result<f64> {
         let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
-        let (width, inner) = (shape.width.min(2048), shape.inner.min(4096));
-        let (x, w) = (ones(&[256, width])?, ones(&[width, inner])?);
+        let (width, intermediate) =
+            (shape.hidden_size.min(2048), shape.intermediate_size.min(4096));
+        let (x, w) = (ones(&[256, width])?, ones(&[width, intermediate])?);
         let product = quickest(device, || x.matmul(&w).map(drop))?;
-        let matrices = self.operations * product / (2 * 256 * width * inner) as f64;
+        let matrices = self.operations * product / (2 * 256 * width * intermediate) as f64;
 
         let length = self.longest.clamp(1, 1024);
-        let heads = |heads| ones(&[heads, length, shape.head]);
-        let (q, k) = (heads(shape.heads)?, heads(shape.key_value_heads)?);
+        let heads = |heads| ones(&[heads, length, shape.head_dim]);
+        let (q, k) = (heads(shape.num_attention_heads)?, heads(shape.num_key_value_heads)?);
         let dy = ones(&[length, shape.queries()])?;
-        let rows = [Stretch { from: 0, length }];
+        let rows = [RowSpan { from: 0, length }];
         let attention = means.attention(&rows);
         let layer = quickest(device, || {
             attention.forward(&q, &k, &k)?;
             attention.back((&q, &k, &k), &dy).map(drop)
         })?;
-        let layers = self.pairs / attention.pairs() * shape.layers as f64;
+        let layers = self.pairs / attention.pairs() * shape.num_hidden_layers as f64;
         // Norms, gates and rotations take about a third of the time beside attention.
         Ok(matrices * 1.5 + layers * layer)
     }
@@ -150,10 +151,12 @@ fn quickest(
 impl ModelConfig {
     /// Numbers of the whole model.
     pub(crate) fn parameters(&self) -> usize {
-        let table = self.vocabulary * self.width;
-        let heads = if self.family == crate::shape::Family::Qwen3 { 2 * self.head } else { 0 };
-        let tables = if self.tied { table } else { 2 * table };
-        tables + self.layers * (self.matrices() + 2 * self.width + heads) + self.width
+        let table = self.vocab_size * self.hidden_size;
+        let heads =
+            if self.family == crate::model_config::Family::Qwen3 { 2 * self.head_dim } else { 0 };
+        let tables = if self.tie_word_embeddings { table } else { 2 * table };
+        let layer = self.matrices() + 2 * self.hidden_size + heads;
+        tables + self.num_hidden_layers * layer + self.hidden_size
     }
 
     /// Numbers of a layer's matrices.
@@ -168,15 +171,15 @@ fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
     }
     let sides = settings.targets.iter().map(|target| shape.sizes(*target));
     let sides: usize = sides.map(|(out, input)| out + input).sum();
-    shape.layers * settings.rank * sides
+    shape.num_hidden_layers * settings.rank * sides
 }
 
 /// All but attention's.
 fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
     // Forwards, once more, and back to the input; full: to the weights too.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
-    let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
-    let head = 2.0 * (shape.vocabulary * shape.width) as f64 * learned;
+    let matrices = 2.0 * (shape.num_hidden_layers * shape.matrices()) as f64 * tokens;
+    let head = 2.0 * (shape.vocab_size * shape.hidden_size) as f64 * learned;
     times * (matrices + head)
 }
 
@@ -196,12 +199,13 @@ fn memory(
         _ => all * bytes,
     };
     let state = learned * 4 * 5;
-    let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
-    let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
-    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.layers));
-    let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
-    let scored = means.chunks.scored(shape.vocabulary).min(pass);
-    let logits = 4 * scored * shape.vocabulary * 4;
+    let inputs = shape.num_hidden_layers * pass * (shape.hidden_size + shape.queries()) * bytes;
+    let (width, intermediate) = (shape.hidden_size, shape.intermediate_size);
+    let steps = pass * (8 * width + 6 * shape.queries() + 4 * shape.keys() + 6 * intermediate);
+    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.num_hidden_layers));
+    let scores = 2 * shape.num_attention_heads * means.chunks.queries.min(pass) * pass * (4 + 4);
+    let scored = means.chunks.scored(shape.vocab_size).min(pass);
+    let logits = 4 * scored * shape.vocab_size * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
@@ -292,19 +296,19 @@ mod tests {
     /// Qwen3-8B's config.json.
     fn shape() -> ModelConfig {
         ModelConfig {
-            family: crate::shape::Family::Qwen3,
-            width: 4096,
-            layers: 36,
-            heads: 32,
-            key_value_heads: 8,
-            head: 128,
-            inner: 12_288,
-            vocabulary: 151_936,
-            context: 40_960,
-            epsilon: 1e-6,
-            theta: 1e6,
-            stretch: None,
-            tied: false,
+            family: crate::model_config::Family::Qwen3,
+            hidden_size: 4096,
+            num_hidden_layers: 36,
+            num_attention_heads: 32,
+            num_key_value_heads: 8,
+            head_dim: 128,
+            intermediate_size: 12_288,
+            vocab_size: 151_936,
+            max_position_embeddings: 40_960,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            rope_scaling: None,
+            tie_word_embeddings: false,
             windows: vec![None; 36],
         }
     }
@@ -334,7 +338,7 @@ mod tests {
         let pairs = |queries, length| {
             let chunks = Chunks { queries, ..Chunks::default() };
             ComputeConfig { chunks, ..ComputeConfig::default() }
-                .attention(&[Stretch { from: 0, length }])
+                .attention(&[RowSpan { from: 0, length }])
                 .pairs()
         };
         assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
@@ -345,13 +349,13 @@ mod tests {
     #[test]
     fn time_grows_with_the_work() {
         let small = ModelConfig {
-            width: 64,
-            layers: 2,
-            heads: 2,
-            key_value_heads: 1,
-            head: 32,
-            inner: 128,
-            vocabulary: 500,
+            hidden_size: 64,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 32,
+            intermediate_size: 128,
+            vocab_size: 500,
             ..shape()
         };
         let seconds = |length| {

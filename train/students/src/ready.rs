@@ -7,13 +7,13 @@ use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::job::Job;
 use crate::model::Model;
+use crate::model_config::ModelConfig;
 use crate::optimiser::AdamW;
 use crate::plan::{self, Plan};
 use crate::record::Record;
 use crate::rows::{Row, Rows};
 use crate::save;
 use crate::settings::Precision;
-use crate::shape::ModelConfig;
 use crate::trainer::{Trainer, learned_file, order};
 
 /// A row as text.
@@ -47,17 +47,17 @@ impl Job {
             return Err(TrainError::Settings(fault));
         }
         let shape = ModelConfig::open(&self.base)?;
-        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        let mut rows = Rows::open(&self.dataset, shape.vocab_size)?;
         if self.settings.train_on_prompt {
             rows.learn_prompts();
         }
         rows.check_tokenizer(&self.base)?;
-        let most = self.settings.max_length.min(shape.context);
+        let most = self.settings.max_length.min(shape.max_position_embeddings);
         if let Some(row) = rows.too_long(most) {
             let tokens = row.tokens.len();
-            let or = match tokens <= shape.context {
+            let or = match tokens <= shape.max_position_embeddings {
                 true => format!(", or train with --max-length {tokens}"),
-                false => format!("; the model supports {}", shape.context),
+                false => format!("; the model supports {}", shape.max_position_embeddings),
             };
             return Err(TrainError::Rows(format!(
                 "row {} has {tokens} tokens, and the limit is {most}: build the dataset with --max-length {most}{or}",

@@ -53,7 +53,7 @@ pub(crate) fn write(
             return Err(TrainError::io("remove", &old.folder)(why));
         }
     }
-    Ok(Checkpoint { folder, facts: facts.clone(), repairs: None })
+    Ok(Checkpoint { folder, facts: facts.clone(), eval: None })
 }
 
 fn state(params: &Params, optimiser: &AdamW) -> HashMap<String, Tensor> {

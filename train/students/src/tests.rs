@@ -31,10 +31,10 @@ const WORDS: usize = 64;
 fn base(folder: &Path, kind: &str) -> PathBuf {
     let folder = folder.join(kind);
     fs::create_dir_all(&folder).unwrap();
-    let (width, heads, kept, head, inner) = (32, 4, 2, 16, 48);
+    let (width, heads, kept, head, intermediate) = (32, 4, 2, 16, 48);
     let mut config = json!({
         "model_type": kind, "hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": heads,
-        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": inner,
+        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": intermediate,
         "vocab_size": WORDS, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "tie_word_embeddings": kind == "qwen3",
     });
@@ -62,7 +62,13 @@ fn base(folder: &Path, kind: &str) -> PathBuf {
     if kind != "qwen3" {
         put("lm_head.weight".into(), &[WORDS, width]);
     }
-    let sizes = Sizes { width, heads, kept, head, inner };
+    let sizes = Sizes {
+        hidden_size: width,
+        num_attention_heads: heads,
+        num_key_value_heads: kept,
+        head_dim: head,
+        intermediate_size: intermediate,
+    };
     layers(2, kind == "qwen3", &sizes, &mut put);
     safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
     folder
@@ -175,7 +181,7 @@ fn numbers(lines: &[Line]) -> Vec<(usize, u64, u64)> {
     let of = |line: &Line| match line {
         Line::Step(step) => (step.step, step.loss.to_bits(), step.gradient.unwrap().to_bits()),
         Line::Validation { step, loss, .. } => (*step, loss.to_bits(), 0),
-        Line::Repairs { .. } => panic!("nobody tried"),
+        Line::Eval { .. } => panic!("nobody evaluated"),
     };
     lines.iter().map(of).collect()
 }
@@ -233,7 +239,7 @@ fn a_training_learns() {
     let (_, lines) = run(&job, None);
     let losses = |line: &Line| match line {
         Line::Step(step) => Some(step.loss),
-        Line::Validation { .. } | Line::Repairs { .. } => None,
+        Line::Validation { .. } | Line::Eval { .. } => None,
     };
     let losses: Vec<f64> = lines.iter().filter_map(losses).collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);

@@ -8,8 +8,8 @@ use candle_core::{Device, Tensor, safetensors};
 use serde_json::Value;
 
 use crate::error::TrainError;
+use crate::model_config::ModelConfig;
 use crate::settings::Target;
-use crate::shape::ModelConfig;
 
 /// An adapter of LoRA.
 pub(super) struct Adapter {
@@ -69,7 +69,7 @@ impl Adapter {
     /// What it adds, in the order of a model of this shape.
     pub(super) fn changes(&self, shape: &ModelConfig) -> Result<Vec<Change>, TrainError> {
         let mut changes = Vec::new();
-        for layer in 0..shape.layers {
+        for layer in 0..shape.num_hidden_layers {
             for target in Target::ALL {
                 let half = |half| {
                     let (part, name) = (target.part(), target.name());

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use super::adapter::{Adapter, base_of};
 use super::{ExportDtype, beside_model};
 use crate::error::TrainError;
-use crate::shape::ModelConfig;
+use crate::model_config::ModelConfig;
 use crate::weights::shards;
 
 /// Writes the model folder that `adapter` and `base` make together, one shard

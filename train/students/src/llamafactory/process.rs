@@ -89,7 +89,7 @@ impl Drop for Running {
 
 /// A line of its `trainer_log.jsonl`.
 #[derive(Debug, Deserialize)]
-struct Said {
+struct LogLine {
     current_steps: usize,
     total_steps: usize,
     loss: Option<f64>,
@@ -107,7 +107,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, said: &Said) -> Option<Line> {
+    fn line(&mut self, said: &LogLine) -> Option<Line> {
         let epoch = said.epoch.unwrap_or(0.0);
         if let Some(loss) = said.eval_loss {
             return Some(Line::Validation { step: said.current_steps, epoch, loss, learned: None });
@@ -129,12 +129,13 @@ impl Reader {
 }
 
 /// The lines of a log since it was last read.
-fn news(log: &Path, read: &mut usize) -> Vec<Said> {
+fn news(log: &Path, read: &mut usize) -> Vec<LogLine> {
     let Ok(file) = File::open(log) else { return Vec::new() };
     let lines: Vec<String> =
         BufReader::new(file).lines().map_while(Result::ok).skip(*read).collect();
     // A partial line is read the next time.
-    let whole: Vec<Said> = lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
+    let whole: Vec<LogLine> =
+        lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
     *read += whole.len();
     whole
 }

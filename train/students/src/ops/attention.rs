@@ -8,7 +8,7 @@ use super::cpu;
 
 /// Where a row lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct RowSpan {
     pub(crate) from: usize,
     pub(crate) length: usize,
 }
@@ -16,7 +16,7 @@ pub(crate) struct Stretch {
 /// How a layer attends.
 pub(crate) struct Attention<'a> {
     /// Where the rows lie.
-    pub(crate) rows: &'a [Stretch],
+    pub(crate) rows: &'a [RowSpan],
     /// Tokens that a token sees, itself among them.
     pub(crate) window: Option<usize>,
     /// Queries at a time.
@@ -177,10 +177,10 @@ mod tests {
     use super::super::tests::{check_close, check_slope, random};
     use super::*;
 
-    const ROWS: [Stretch; 3] = [
-        Stretch { from: 0, length: 5 },
-        Stretch { from: 5, length: 1 },
-        Stretch { from: 6, length: 9 },
+    const ROWS: [RowSpan; 3] = [
+        RowSpan { from: 0, length: 5 },
+        RowSpan { from: 5, length: 1 },
+        RowSpan { from: 6, length: 9 },
     ];
 
     fn attention(window: Option<usize>, chunk: usize) -> Attention<'static> {
