@@ -1,5 +1,5 @@
-//! Reasoning for answers that have none: what a teacher is asked, the loop that asks,
-//! which of its answers are taken, and the record of all.
+//! Reasoning for answers without any: the prompts for a teacher, the loop that sends them,
+//! the rules for accepting answers, and their record.
 
 mod answers;
 mod ask;

@@ -1,4 +1,4 @@
-//! What of an answer is a trace, and whether it is taken.
+//! Extracts the trace from an answer and decides whether it is accepted.
 
 use fixfly_runtime::{Finish, code_block};
 
@@ -9,24 +9,25 @@ use crate::tokens::Tokens;
 
 const TAGS: [&str; 2] = ["<think>", "</think>"];
 
-/// Words of a teacher.
+/// An answer of a teacher.
 #[derive(Clone, Copy, Debug)]
 pub struct TeacherAnswer<'a> {
-    /// Its words.
+    /// The text of the answer.
     pub text: &'a str,
-    /// Its reasoning, where it gives one apart from its words.
+    /// The reasoning, if the model returned it separately.
     pub reasoning: Option<&'a str>,
-    /// Why it stopped.
+    /// Why the generation stopped.
     pub finish: Finish,
 }
 
-/// The code that an answer ends in: what is held against the solution, or tried.
+/// The final code of an answer, which is compared with the solution or tested.
 pub fn final_code(text: &str) -> Option<&str> {
     let code = code_block(text);
     (!code.trim().is_empty()).then_some(code)
 }
 
-/// Whether two texts are the same method: by syntax tree, else word for word.
+/// Whether two texts are the same method: by syntax tree, or word for word if one cannot be
+/// parsed.
 pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     match (language.tree_hash(one), language.tree_hash(other)) {
@@ -35,8 +36,8 @@ pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
     }
 }
 
-/// The trace of an answer that was asked for one. `right` says of its final
-/// code what it was held against, or why it is wrong.
+/// Judges an answer to a request for reasoning. `right` states how its final code was
+/// checked, or why it is wrong.
 pub fn elicited(answer: TeacherAnswer<'_>, right: Result<&str, &str>) -> Outcome {
     if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
@@ -57,7 +58,7 @@ pub fn elicited(answer: TeacherAnswer<'_>, right: Result<&str, &str>) -> Outcome
     Outcome::Accepted { reasoning: kept, tokens: None, leaks, by: by.into() }
 }
 
-/// A trace made shorter.
+/// Judges a shortened trace.
 pub fn compressed(answer: TeacherAnswer<'_>, most: usize, tokens: &Tokens) -> Outcome {
     if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
@@ -77,7 +78,7 @@ pub fn compressed(answer: TeacherAnswer<'_>, most: usize, tokens: &Tokens) -> Ou
     Outcome::Accepted { reasoning: short.into(), tokens: Some(count), leaks: 0, by }
 }
 
-/// Its reasoning; where it gives none apart, its words before its code.
+/// The separate reasoning, or otherwise the text before the code.
 fn trace(answer: TeacherAnswer<'_>) -> Option<String> {
     let apart = answer.reasoning.map(str::trim).filter(|text| !text.is_empty());
     let before = || {
@@ -90,7 +91,7 @@ fn trace(answer: TeacherAnswer<'_>) -> Option<String> {
     apart.or_else(before).map(String::from)
 }
 
-/// A text without the tags or the fence that some models put around it.
+/// The text without the tags or the fence that some models add around it.
 fn bare(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix(TAGS[0]).unwrap_or(text);
