@@ -13,32 +13,32 @@ pub(crate) const FACTS: &str = "checkpoint.json";
 /// `checkpoint.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Steps that were taken.
+    /// Steps so far.
     pub step: usize,
-    /// Epochs that are over; none where it was made between two ends.
+    /// Epochs so far; `None` if the checkpoint was saved inside an epoch.
     pub epoch: Option<usize>,
-    /// Mean loss of a learned token over the epoch.
+    /// Mean loss per token with loss, over the epoch.
     pub loss: Option<f64>,
-    /// The same of the validation rows; none where there are none.
+    /// The same for the validation rows; `None` without validation rows.
     pub validation: Option<f64>,
 }
 
 /// The result of a checkpoint evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvalResult {
-    /// Tasks it solved.
+    /// Tasks that were solved.
     pub solved: usize,
-    /// Tasks it was evaluated on, at least one.
+    /// Tasks that were evaluated; at least one.
     pub of: usize,
 }
 
 impl EvalResult {
-    /// The solved of those tried, from 0 to 1.
+    /// The share of solved tasks, from 0 to 1.
     pub fn share(self) -> f64 {
         self.solved as f64 / self.of as f64
     }
 
-    /// The folder of a training's checkpoint evaluations; removing it removes them.
+    /// The folder of a training's checkpoint evaluations. Removing it discards them.
     pub fn folder(training: &Path) -> PathBuf {
         training.join("repairs")
     }
@@ -47,7 +47,7 @@ impl EvalResult {
         EvalResult::folder(training).join(format!("step-{step:06}.json"))
     }
 
-    /// The result of a step; none if it was not evaluated.
+    /// The result of a step; `None` if it was not evaluated.
     fn open(training: &Path, step: usize) -> Result<Option<EvalResult>, TrainError> {
         let file = EvalResult::file(training, step);
         let text = match fs::read_to_string(&file) {
@@ -59,10 +59,10 @@ impl EvalResult {
         read.map(Some).ok_or_else(lost)
     }
 
-    /// Writes them beside a training's checkpoints, whole or not at all.
+    /// Writes the result beside a training's checkpoints, atomically.
     ///
     /// # Errors
-    /// [`TrainError::Io`] where they cannot be written.
+    /// [`TrainError::Io`] if it cannot be written.
     pub fn keep(self, training: &Path, step: usize) -> Result<(), TrainError> {
         let file = EvalResult::file(training, step);
         let folder = EvalResult::folder(training);
@@ -72,28 +72,28 @@ impl EvalResult {
     }
 }
 
-/// A checkpoint that is whole.
+/// A complete checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where it is.
+    /// Its folder.
     pub folder: PathBuf,
-    /// What it says.
+    /// The contents of its `checkpoint.json`.
     pub facts: Facts,
     /// The result of its evaluation; `None` if it was not evaluated.
     pub eval: Option<EvalResult>,
 }
 
 impl Checkpoint {
-    /// True for the end of an epoch whose student was not evaluated on tasks.
+    /// True for a checkpoint at the end of an epoch that was not evaluated on tasks.
     pub fn is_not_evaluated(&self) -> bool {
         self.facts.epoch.is_some() && self.eval.is_none()
     }
 }
 
-/// All whole checkpoints of a training, by step.
+/// All complete checkpoints of a training, by step.
 ///
 /// # Errors
-/// [`TrainError`] where one cannot be read.
+/// [`TrainError`] if one cannot be read.
 pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
     let all = training.join("checkpoints");
     let mut found = Vec::new();
@@ -118,8 +118,8 @@ pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
     Ok(found)
 }
 
-/// The one to take: that which repairs most, of those that were tried; of several, and
-/// where none was, the one with the least validation loss; else the last.
+/// Chooses the checkpoint that solved most of its evaluation tasks. On a tie, or if none
+/// was evaluated, chooses the one with the lowest validation loss, or else the last.
 pub fn choose(checkpoints: &[Checkpoint]) -> Option<&Checkpoint> {
     let results = checkpoints.iter().filter_map(|one| one.eval);
     let most = results.map(EvalResult::share).max_by(f64::total_cmp);

@@ -1,11 +1,11 @@
-//! A randomly initialised model, and a tokenizer trained on text: the start of
+//! Creates a randomly initialised model, and trains its tokenizer on text: the start of
 //! pretraining.
 //!
-//! Fixing code is mostly copying, and a small model learns to copy late or never from
-//! an ordinary random initialisation: one head has to attend to the previous token, and
-//! another has to use that (Olsson et al. 2022, In-context Learning and Induction Heads).
-//! So the heads of the first layer are initialised to attend to the previous token, and
-//! every head writes its values unchanged (similar to Trockman & Kolter 2023, Mimetic
+//! Fixing code is mostly copying. With an ordinary random initialisation, a small model
+//! learns to copy late or never: one head has to attend to the previous token, and another
+//! has to use that (Olsson et al. 2022, In-context Learning and Induction Heads). The heads
+//! of the first layer are therefore initialised to attend to the previous token, and every
+//! head writes its values unchanged (similar to Trockman & Kolter 2023, Mimetic
 //! Initialization of Self-Attention Layers).
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::chance::{key, unit};
 use crate::error::TrainError;
 use crate::model_config::rotations;
 
-/// The pre-tokenizer pattern of Qwen's tokenizers; llama.cpp identifies it by this.
+/// The pre-tokenizer pattern of Qwen's tokenizers, by which llama.cpp identifies it.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Special tokens of the chat template.
@@ -36,26 +36,26 @@ const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const THINK_TAGS: [&str; 2] = ["<think>", "</think>"];
 
 // Initialisation constants, chosen on 9,600 rows of the experiment `closed-loop`.
-/// Size of what all tokens share beside what is a token's own.
+/// Size of the embedding part that all tokens share, relative to a token's own part.
 const SHARED: f32 = 0.7;
-/// Pairs of a head that look back.
+/// Pairs of elements per head that attend to the previous token.
 const QUICKEST: usize = 3;
-/// Strength of looking back, and of what a head that does looks for otherwise.
+/// Weight of attending to the previous token, and of the remaining random weights.
 const FIRM: f32 = 0.6;
 const LOOSE: f32 = 0.3;
-/// Size at which attention writes what it read.
+/// Scale of the attention output.
 const WRITTEN: f32 = 0.7;
 
-/// Sizes of a model of Qwen3's architecture.
+/// Hyperparameters of a model with Qwen3's architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RandomInit {
     /// Hidden size.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub num_attention_heads: usize,
-    /// Key-value heads.
+    /// Number of key-value heads.
     pub num_key_value_heads: usize,
     /// Intermediate size of the MLPs.
     pub intermediate_size: usize,
@@ -63,8 +63,8 @@ pub struct RandomInit {
     pub vocab_size: usize,
     /// Maximum sequence length, in tokens.
     pub max_position_embeddings: usize,
-    /// The base of rotary positions: the smaller, the more of a head's numbers tell
-    /// near tokens apart.
+    /// Base of the rotary position embedding. A smaller base uses more elements of a head
+    /// to separate near tokens.
     pub rope_theta: f64,
     /// Seed of the random weights.
     pub seed: u64,
@@ -132,8 +132,8 @@ impl RandomInit {
         })
     }
 
-    /// Each matrix keeps the size of what goes through it; those that add to the
-    /// stream between layers are smaller the more of them there are.
+    /// The weights keep the scale of activations. Matrices that add to the residual stream
+    /// are scaled down with the number of layers.
     fn weights(&self, tokens: usize) -> Result<HashMap<String, Tensor>, TrainError> {
         let (width, head, intermediate) = (self.hidden_size, self.head(), self.intermediate_size);
         let (queries, kept) = (self.num_attention_heads * head, self.num_key_value_heads * head);
@@ -182,9 +182,10 @@ impl RandomInit {
         Ok(all)
     }
 
-    /// What all tokens share turns into a query and a key that fit best where the
-    /// key is one token before: the same numbers, turned by one place. The quickest
-    /// rotations tell it from its neighbours.
+    /// Adds weights that map the shared part of all embeddings to a query and to a key.
+    /// Their product is largest if the key is one token before the query: both are the same
+    /// vector, rotated by one position. Only the pairs with the fastest rotations separate
+    /// the previous token from its neighbours.
     fn look_back(
         &self,
         q: &mut [f32],
@@ -218,7 +219,8 @@ impl RandomInit {
         }
     }
 
-    /// The matrix that writes what the values' matrix has read: its transpose.
+    /// The output matrix: the transpose of the value matrix, so that values are written
+    /// unchanged.
     fn as_it_was(&self, v: &[f32]) -> Vec<f32> {
         let (head, share) = (self.head(), self.num_attention_heads / self.num_key_value_heads);
         let queries = self.num_attention_heads * head;
@@ -234,7 +236,7 @@ impl RandomInit {
     }
 }
 
-/// A token's numbers: its own, and what all share.
+/// A token's embedding: its own part and the shared part.
 fn akin(word: &[f32], shared: &[f32]) -> Vec<f32> {
     let size = (1.0 + SHARED * SHARED).sqrt();
     word.iter().zip(shared).map(|(own, part)| (own + SHARED * part) / size).collect()
@@ -250,7 +252,7 @@ fn dot(one: &[f32], other: &[f32]) -> f32 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
-/// Rows of size 1 of which none has a part in another (Gram and Schmidt).
+/// Orthogonal rows of length 1 (Gram-Schmidt).
 fn apart(mut numbers: Vec<f32>, width: usize) -> Vec<f32> {
     for row in 0..numbers.len() / width {
         let (done, rest) = numbers.split_at_mut(row * width);
@@ -268,8 +270,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|e| unreachable!("plain data: {e}")) + "\n"
 }
 
-/// Numbers of a normal distribution (Box and Muller 1958), the smaller the more
-/// of them are summed.
+/// Normally distributed numbers (Box and Muller 1958), scaled by 1/√columns.
 fn normal(seed: u64, rows: usize, columns: usize) -> Vec<f32> {
     let scale = (columns as f64).powf(-0.5);
     let number = |at: u64| {
@@ -279,7 +280,7 @@ fn normal(seed: u64, rows: usize, columns: usize) -> Vec<f32> {
     (0..(rows * columns) as u64).map(|at| (scale * number(at)) as f32).collect()
 }
 
-/// A byte-level tokenizer as Qwen's are built, as text, and how many tokens it has.
+/// Trains a byte-level tokenizer like Qwen's. Returns its JSON and its number of tokens.
 fn tokenizer(
     texts: impl Iterator<Item = String> + Send,
     most: usize,
@@ -380,7 +381,7 @@ mod tests {
             let embedding = read("model.embed_tokens.weight");
             let [q, k, v, o] = ["q", "k", "v", "o"]
                 .map(|part| read(&format!("model.layers.0.self_attn.{part}_proj.weight")));
-            // What a token of each kind gives on the average.
+            // Proportional to the mean embedding of all tokens.
             let mean = |at: usize| embedding.iter().map(|word| word[at]).sum::<f32>();
             let mean: Vec<f32> = (0..width).map(mean).collect();
             for query in 0..heads {

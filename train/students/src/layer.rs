@@ -1,5 +1,5 @@
-//! One decoder layer, forward and backward. Only its input and the output of attention
-//! are kept between the two; the rest is recomputed (gradient checkpointing).
+//! One decoder layer, forward and backward. Only its input and the output of attention are
+//! kept in between; the rest is recomputed (gradient checkpointing).
 
 use candle_core::{Result, Tensor};
 
@@ -27,7 +27,7 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// What all layers of a micro-batch share.
+/// Values that all layers of a micro-batch share.
 pub(crate) struct ForwardContext<'a> {
     pub(crate) shape: &'a ModelConfig,
     pub(crate) params: &'a Params,
@@ -35,17 +35,17 @@ pub(crate) struct ForwardContext<'a> {
     pub(crate) dropout: &'a Dropout,
     pub(crate) cos: Tensor,
     pub(crate) sin: Tensor,
-    /// Queries at a time.
+    /// Queries per chunk.
     pub(crate) chunk: usize,
 }
 
-/// What a layer leaves for its way back.
+/// Activations that a layer keeps for its backward pass.
 pub(crate) struct Kept {
     pub(crate) x: Tensor,
     attended: Tensor,
 }
 
-/// What the way back needs, while one layer is on it.
+/// Activations that the backward pass of a layer needs.
 pub(crate) struct Steps {
     normed: Tensor,
     q_plain: Tensor,
@@ -61,7 +61,7 @@ pub(crate) struct Steps {
 }
 
 impl Layer {
-    /// The output for `x`, what to keep, and all activations for an immediate
+    /// The output for `x`, the activations to keep, and all activations for an immediate
     /// backward pass.
     pub(crate) fn forward(
         &self,
@@ -74,7 +74,7 @@ impl Layer {
         Ok((y, Kept { x: x.clone(), attended: steps.attended.clone() }, steps))
     }
 
-    /// All steps once more.
+    /// Recomputes all activations.
     pub(crate) fn again(&self, scene: &ForwardContext<'_>, kept: &Kept) -> Result<Steps> {
         self.steps(scene, &kept.x, Some(&kept.attended))
     }
@@ -119,7 +119,7 @@ impl Layer {
         Attention { rows: scene.rows, window: self.window, chunk: scene.chunk }
     }
 
-    /// Adds what is learned of `dy`; gives the gradient of `x` where asked.
+    /// Adds the gradients of trained weights; returns the gradient of `x` if `wanted`.
     pub(crate) fn back(
         &self,
         scene: &ForwardContext<'_>,
@@ -168,7 +168,7 @@ impl Layer {
     }
 }
 
-/// On the way back.
+/// The backward pass of a layer.
 struct Back<'a, 'b> {
     layer: &'a Layer,
     scene: &'a ForwardContext<'b>,
@@ -192,7 +192,7 @@ impl Back<'_, '_> {
         Ok(dx)
     }
 
-    /// Through the rotation and, where there is one, the norm of a head.
+    /// The backward pass through the rotation and, if present, the norm of a head.
     fn turned(&mut self, plain: &Tensor, weight: Option<&Weight>, dy: &Tensor) -> Result<Tensor> {
         let back = ops::rotate(dy, &self.scene.cos, &self.scene.sin.neg()?)?;
         ops::join(&match weight {

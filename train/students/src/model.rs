@@ -19,9 +19,9 @@ use crate::weights::Weights;
 /// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
-    /// Queries of an attention.
+    /// Attention queries per chunk.
     pub queries: usize,
-    /// Numbers of logits.
+    /// Logits per chunk.
     pub logits: usize,
     /// Layers, from the last, whose activations are kept instead of recomputed.
     pub no_recompute_layers: usize,
@@ -34,13 +34,13 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Tokens whose logits are there at a time.
+    /// Tokens whose logits are computed together.
     pub(crate) fn scored(&self, vocab_size: usize) -> usize {
         (self.logits / vocab_size).clamp(16, 1024)
     }
 }
 
-/// A model and what of it is learned.
+/// A model with its trained parameters.
 pub(crate) struct Model {
     pub(crate) shape: ModelConfig,
     pub(crate) params: Params,
@@ -49,7 +49,7 @@ pub(crate) struct Model {
     embedding: Weight,
     layers: Vec<Layer>,
     norm: Weight,
-    /// None where it is the embedding.
+    /// `None` if it is the embedding.
     output: Option<Weight>,
     frequencies: Tensor,
     chunks: Chunks,
@@ -110,7 +110,7 @@ impl Loader<'_> {
         if settings.method == Method::Full || !settings.targets.contains(&target) {
             return Ok(Linear { weight, lora: None });
         }
-        // As peft begins: A uniform within 1/√in, B nothing.
+        // As in peft: A is uniform within 1/√in, B is zero.
         let site = (layer * Target::ALL.len() + target as usize) as u64;
         let rank = settings.rank;
         let key = chance::key(&[settings.seed, 0xA, site]);
@@ -129,7 +129,7 @@ impl Loader<'_> {
 }
 
 impl ModelConfig {
-    /// Rows and columns of a layer's matrix.
+    /// Rows and columns of a matrix of a layer.
     pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
         match target {
             Target::QProj => (self.queries(), self.hidden_size),
@@ -142,7 +142,7 @@ impl ModelConfig {
 }
 
 impl Model {
-    /// Loads a model folder and begins what is learned.
+    /// Loads a model folder and initialises the adapters.
     pub(crate) fn load(
         folder: &Path,
         settings: &Settings,
@@ -220,7 +220,7 @@ impl Model {
         Ok([tensor(&pass.tokens)?, tensor(&pass.learned)?, tensor(&pass.targets)?])
     }
 
-    /// Σ −log p over the tokens of a pass that are learned.
+    /// Σ −log p over the tokens with loss.
     pub(crate) fn loss(&self, pass: &Pass) -> candle_core::Result<f64> {
         let [tokens, learned, targets] = self.tensors(pass)?;
         let dropout = Dropout::none();
@@ -232,7 +232,7 @@ impl Model {
         self.head().loss(&x, &learned, &targets)
     }
 
-    /// The same sum; adds the gradients of `weight` times it.
+    /// Computes the same loss; adds the gradients of `weight` times it.
     pub(crate) fn learn(
         &self,
         pass: &Pass,

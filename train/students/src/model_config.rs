@@ -1,5 +1,5 @@
-//! Reads a Hugging Face `config.json`: Qwen3, Llama 3.1, Mistral and Ministral are
-//! one decoder with options.
+//! Reads a Hugging Face `config.json`. Qwen3, Llama 3.1, Mistral and Ministral are one
+//! decoder with options.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// The architectures there are.
+/// The supported architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Norms on queries and keys.
+    /// Has norms of queries and keys.
     Qwen3,
-    /// None; Llama 3.1 stretches its rotations.
+    /// Has no such norms; Llama 3.1 scales its rotary position embedding.
     Llama,
-    /// Llama with a window.
+    /// Llama with a sliding window.
     Mistral,
 }
 
@@ -29,7 +29,7 @@ impl Family {
     }
 }
 
-/// Llama 3.1's stretching of slow rotations.
+/// Llama 3.1's scaling of slow rotations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RopeScaling {
     pub(crate) factor: f64,
@@ -41,17 +41,17 @@ pub struct RopeScaling {
 /// Sizes and options of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// Which one it is.
+    /// The architecture.
     pub family: Family,
     /// Hidden size.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub num_attention_heads: usize,
-    /// Key-value heads.
+    /// Number of key-value heads.
     pub num_key_value_heads: usize,
-    /// Numbers of a head.
+    /// Size of a head.
     pub head_dim: usize,
     /// Intermediate size of the MLPs.
     pub intermediate_size: usize,
@@ -59,15 +59,15 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Maximum sequence length, in tokens.
     pub max_position_embeddings: usize,
-    /// The norms' epsilon.
+    /// Epsilon of the norms.
     pub rms_norm_eps: f64,
-    /// Base of the rotations.
+    /// Base of the rotary position embedding.
     pub rope_theta: f64,
-    /// How they are stretched.
+    /// Scaling of the rotary position embedding.
     pub rope_scaling: Option<RopeScaling>,
-    /// Whether the embedding is the output matrix too.
+    /// Whether the output matrix is the embedding.
     pub tie_word_embeddings: bool,
-    /// Of each layer, how many tokens back it sees; none: all.
+    /// The sliding window of each layer, in tokens; `None` if it attends to all tokens.
     pub windows: Vec<Option<usize>>,
 }
 
@@ -145,17 +145,17 @@ impl ModelConfig {
         }
     }
 
-    /// Numbers of all queries of a token.
+    /// Size of all queries of a token.
     pub(crate) fn queries(&self) -> usize {
         self.num_attention_heads * self.head_dim
     }
 
-    /// Numbers of all keys of a token.
+    /// Size of all keys of a token.
     pub(crate) fn keys(&self) -> usize {
         self.num_key_value_heads * self.head_dim
     }
 
-    /// Rotations per token, of each pair of a head, as radians.
+    /// Rotation per token of each pair of a head, in radians.
     pub(crate) fn frequencies(&self) -> Vec<f64> {
         let plain = rotations(self.rope_theta, self.head_dim / 2);
         match self.rope_scaling {
@@ -165,13 +165,13 @@ impl ModelConfig {
     }
 }
 
-/// Rotations per token of as many pairs, the quickest first (Su et al. 2021).
+/// Rotation per token of this many pairs, the fastest first (Su et al. 2021).
 pub(crate) fn rotations(theta: f64, pairs: usize) -> impl Iterator<Item = f64> {
     (0..pairs).map(move |at| theta.powf(-(at as f64) / pairs as f64))
 }
 
 impl RopeScaling {
-    /// How many times slower a rotation gets.
+    /// The factor by which a rotation is slowed down.
     pub(crate) fn of(&self, frequency: f64) -> f64 {
         let wave = std::f64::consts::TAU / frequency;
         if wave < self.window / self.high {
@@ -244,7 +244,7 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
             false => Err(format!("layer_types names {} of {layers} layers", windows.len())),
         };
     }
-    // Qwen's first layers see everything.
+    // Qwen's first layers have no window.
     let first = match family {
         Family::Qwen3 => whole(config, "max_window_layers")?.unwrap_or(0),
         _ => 0,

@@ -11,7 +11,7 @@ pub(crate) struct Pass {
     pub(crate) learned: Vec<u32>,
     /// The next tokens.
     pub(crate) targets: Vec<u32>,
-    /// Which rows of the step these are.
+    /// The indices of these rows in the step.
     pub(crate) which: Vec<usize>,
 }
 
@@ -70,7 +70,7 @@ mod tests {
         let passes = Pass::pack(&rows, 100);
         let [pass] = &passes[..] else { panic!("{} passes", passes.len()) };
         assert_eq!(pass.tokens, [5, 6, 7, 8, 9, 4]);
-        // The first token of a row has nothing before it to tell it by.
+        // The first token of a row cannot be predicted from an earlier one.
         assert_eq!((&pass.learned[..], &pass.targets[..]), (&[1, 2, 4][..], &[7, 8, 4][..]));
         assert_eq!(pass.places(), [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
     }

@@ -1,4 +1,4 @@
-//! Estimates of what a training needs.
+//! Estimates the cost of a training.
 
 use std::fs;
 use std::time::Instant;
@@ -12,39 +12,39 @@ use crate::ops::{Attention, RowSpan};
 use crate::rows::Rows;
 use crate::settings::{Method, Settings, Target};
 
-/// What a training needs.
+/// The estimated cost of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Numbers of the model.
+    /// Parameters of the model.
     pub parameters: usize,
-    /// Numbers that are learned.
+    /// Trained parameters.
     pub learned: usize,
-    /// Rows to learn from, and to choose by.
+    /// Training rows, and validation rows.
     pub rows: (usize, usize),
-    /// Tokens of one epoch, and those of them that are learned.
+    /// Tokens of one epoch, and how many of them carry loss.
     pub tokens: (usize, usize),
     /// The longest row, in tokens.
     pub longest: usize,
-    /// Steps of an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: usize,
     /// Steps of all epochs.
     pub steps: usize,
-    /// Bytes at the peak, about.
+    /// Peak memory in bytes, estimated.
     pub memory: u64,
-    /// Floating-point operations of all epochs, about, but those of attention.
+    /// Floating-point operations of all epochs without attention, estimated.
     pub operations: f64,
     /// Pairs of tokens that attention compares in all epochs.
     pub pairs: f64,
 }
 
-/// What determines memory and speed, but never the result.
+/// Settings that determine memory and speed, but never the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ComputeConfig {
-    /// Maximum number of tokens of a micro-batch.
+    /// Maximum tokens of a micro-batch.
     pub micro_batch_tokens: usize,
     /// How much is computed at once.
     pub chunks: Chunks,
-    /// Available bytes; if `None`, the free memory of this machine.
+    /// Available bytes; the free memory of this machine if `None`.
     pub memory: Option<u64>,
 }
 
@@ -55,14 +55,14 @@ impl Default for ComputeConfig {
 }
 
 impl ComputeConfig {
-    /// How rows attend where no window ends what they see.
+    /// Attention over rows without a sliding window.
     fn attention<'a>(&self, rows: &'a [RowSpan]) -> Attention<'a> {
         Attention { rows, window: None, chunk: self.chunks.queries }
     }
 }
 
 impl Plan {
-    /// Counts; loads nothing.
+    /// Computes the plan without loading the model.
     pub(crate) fn new(
         shape: &ModelConfig,
         rows: &Rows,
@@ -99,8 +99,8 @@ impl Plan {
         }
     }
 
-    /// Seconds that all epochs take on this device, about: it multiplies a few
-    /// matrices of the model's sizes, and attends to a few tokens, to find out.
+    /// Estimated duration of all epochs on this device, in seconds. Measures a few matrix
+    /// products and attention passes of the model's sizes.
     pub(crate) fn seconds(
         &self,
         shape: &ModelConfig,
@@ -126,12 +126,12 @@ impl Plan {
             attention.back((&q, &k, &k), &dy).map(drop)
         })?;
         let layers = self.pairs / attention.pairs() * shape.num_hidden_layers as f64;
-        // Norms, gates and rotations take about a third of the time beside attention.
+        // Norms, gates and rotations take about a third of the time without attention.
         Ok(matrices * 1.5 + layers * layer)
     }
 }
 
-/// Seconds that some work takes on a device, at its best in a moment's trying.
+/// The shortest of several measurements, in seconds.
 fn quickest(
     device: &Device,
     work: impl Fn() -> candle_core::Result<()>,
@@ -149,7 +149,7 @@ fn quickest(
 }
 
 impl ModelConfig {
-    /// Numbers of the whole model.
+    /// Parameters of the whole model.
     pub(crate) fn parameters(&self) -> usize {
         let table = self.vocab_size * self.hidden_size;
         let heads =
@@ -159,7 +159,7 @@ impl ModelConfig {
         tables + self.num_hidden_layers * layer + self.hidden_size
     }
 
-    /// Numbers of a layer's matrices.
+    /// Elements of a layer's matrices.
     fn matrices(&self) -> usize {
         Target::ALL.iter().map(|target| self.sizes(*target)).map(|(out, input)| out * input).sum()
     }
@@ -174,17 +174,18 @@ fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
     shape.num_hidden_layers * settings.rank * sides
 }
 
-/// All but attention's.
+/// Floating-point operations without attention.
 fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
-    // Forwards, once more, and back to the input; full: to the weights too.
+    // Forward, recomputation, and gradients of the inputs; for full fine-tunes also of the
+    // weights.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
     let matrices = 2.0 * (shape.num_hidden_layers * shape.matrices()) as f64 * tokens;
     let head = 2.0 * (shape.vocab_size * shape.hidden_size) as f64 * learned;
     times * (matrices + head)
 }
 
-/// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
-/// memories, layer inputs, one layer's steps, and the largest chunk.
+/// Peak memory in bytes: weights, trained parameters with their gradients and AdamW's
+/// state, layer inputs, the activations of one layer, and the largest chunk.
 fn memory(
     shape: &ModelConfig,
     settings: &Settings,
@@ -194,7 +195,7 @@ fn memory(
 ) -> u64 {
     let (all, learned) = (shape.parameters(), learned_by(shape, settings));
     let weights = match settings.method {
-        // Beside the f32 values only where the model computes with others.
+        // A copy beside the f32 values exists only if the model computes in another dtype.
         Method::Full if bytes == 4 => 0,
         _ => all * bytes,
     };
@@ -209,21 +210,20 @@ fn memory(
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
-/// Free memory of this machine in bytes, within the limits of its control
-/// groups.
+/// Free memory of this machine in bytes, within the limits of its cgroups.
 pub(crate) fn free_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let free = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
     let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    // Of the second version of control groups, and of the first.
+    // cgroup v2, and v1.
     let groups = [
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ];
     let left = groups.iter().filter_map(|(group, limit, used)| {
         let of = |name: &str| number(&format!("{group}/{name}"));
-        // What was read of files counts as used, and is given up when asked for.
+        // The file cache counts as used, but the kernel frees it on demand.
         let stat = fs::read_to_string(format!("{group}/memory.stat")).unwrap_or_default();
         let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
         let files = files.and_then(|files| files.trim().parse().ok()).unwrap_or(0);
@@ -232,7 +232,8 @@ pub(crate) fn free_memory() -> Option<u64> {
     Some(left.fold(free, u64::min))
 }
 
-/// Fails if the training does not fit, and names the flags that make it fit.
+/// Returns an error if the training does not fit in memory; the error names the flags that
+/// would make it fit.
 pub(crate) fn check_memory(
     plan: &Plan,
     shape: &ModelConfig,

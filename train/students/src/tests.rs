@@ -1,4 +1,4 @@
-//! The whole of a training, on models so small that a test has the time.
+//! Whole trainings, on models that are small enough for a test.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod beside_pytorch;
@@ -118,7 +118,7 @@ fn settings(method: Method) -> Settings {
 fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
     let mut model = Model::load(base, settings, chunks, &Device::Cpu, DType::F32).unwrap();
     if settings.method == Method::Lora {
-        // An adapter that does nothing yet has half of its gradients at nothing.
+        // A new adapter changes nothing, and half of its gradients are zero.
         for at in 0..model.params.all().len() {
             let sizes = model.params.all()[at].value.dims().to_vec();
             model.params.set(at, (random(&sizes, at as u64) * 0.2).unwrap()).unwrap();
@@ -127,7 +127,7 @@ fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
     model
 }
 
-/// The loss of rows and all gradients, in passes of at most so many tokens.
+/// The loss of rows and all gradients, with micro-batches of at most `pass` tokens.
 fn learn(model: &Model, rows: &[Row], pass: usize, rate: f64) -> (f64, Vec<Tensor>) {
     let passes = Pass::pack(rows, pass);
     let learned: usize = passes.iter().map(|pass| pass.targets.len()).sum();
@@ -161,7 +161,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
     }
 }
 
-/// Runs a job, stopping once after so many steps; gives its lines.
+/// Runs a job, which stops after this many steps. Returns its lines.
 fn run(job: &Job, stop_after: Option<usize>) -> (Outcome, Vec<Line>) {
     let stop = AtomicBool::new(false);
     let mut lines = Vec::new();
@@ -201,7 +201,7 @@ fn a_training_that_was_stopped_ends_bit_by_bit_as_one_that_was_not() {
         let mut lines = Vec::new();
         // In the middle of an epoch, and at the end of one.
         for stop in [Some(1), Some(4), None] {
-            // What was being written when somebody pulled the plug.
+            // An unfinished checkpoint, as a power failure leaves it.
             let partial = parts.output.join("checkpoints/partial-000001");
             if parts.output.is_dir() {
                 fs::create_dir_all(&partial).unwrap();
@@ -289,7 +289,7 @@ fn prompts_are_learned_where_it_is_asked() {
     let answers = job.clone().ready().unwrap().plan().tokens;
     job.settings.train_on_prompt = true;
     let (tokens, learned) = job.clone().ready().unwrap().plan().tokens;
-    // The first token of each of the six rows has nothing before it.
+    // The first token of each of the six rows cannot be predicted.
     assert_eq!((answers.0, learned), (tokens, tokens - 6));
     assert!(answers.1 < learned);
 }

@@ -21,7 +21,7 @@ use crate::settings::{Method, Settings};
 
 /// An observer of a training.
 pub trait Watch {
-    /// A line of its log.
+    /// Called for each line of the log.
     fn line(&mut self, line: &Line);
 
     /// Called after a checkpoint is written.
@@ -135,7 +135,7 @@ impl Events<'_> {
 }
 
 impl Trainer {
-    /// A training after `done` steps.
+    /// A training that has taken `done` steps.
     pub(crate) fn new(
         job: Job,
         rows: Rows,
@@ -146,12 +146,12 @@ impl Trainer {
         Trainer { job, rows, copies, optimiser, plan, done, saved: done }
     }
 
-    /// What the training needs.
+    /// The estimated cost.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Steps that were taken.
+    /// Steps so far.
     pub fn done(&self) -> usize {
         self.done
     }
@@ -252,7 +252,7 @@ impl Trainer {
         })
     }
 
-    /// The loss on the validation rows; none without rows.
+    /// The validation loss; `None` without validation rows.
     fn validate(&self, epoch: usize) -> Result<Option<Line>, TrainError> {
         let (mut total, mut learned) = (0.0, 0);
         for pass in Pass::pack(&self.rows.validation, self.job.means.micro_batch_tokens) {

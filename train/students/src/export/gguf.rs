@@ -1,6 +1,5 @@
-//! GGUF as llama.cpp loads it: an adapter alone, and a whole model with its
-//! tokenizer and chat template (after `convert_lora_to_gguf.py` and
-//! `convert_hf_to_gguf.py`).
+//! Writes GGUF files for llama.cpp: an adapter alone, or a whole model with its tokenizer
+//! and chat template. Follows `convert_lora_to_gguf.py` and `convert_hf_to_gguf.py`.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +16,7 @@ use crate::model_config::{Family, ModelConfig};
 use crate::settings::Target;
 use crate::weights::Weights;
 
-/// llama.cpp's numbers for a tensor, and for a file of such tensors.
+/// llama.cpp's codes for the dtype of a tensor, and for the type of a file.
 fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
     match numbers {
         ExportDtype::F32 => (GgmlDType::F32, 0),
@@ -40,8 +39,8 @@ fn name(layer: usize, target: Target) -> String {
     format!("blk.{layer}.{part}.weight")
 }
 
-/// llama.cpp's architecture `llama` turns neighbouring pairs, Hugging Face's
-/// weights pairs half a head apart: the rows of queries and keys change places.
+/// llama.cpp's architecture `llama` rotates pairs of neighbouring elements; Hugging Face
+/// rotates pairs that are half a head apart. This reorders the rows of queries and keys.
 fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
     let heads = match (shape.family, target) {
         (Family::Llama | Family::Mistral, Target::QProj) => shape.num_attention_heads,
@@ -53,7 +52,7 @@ fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::R
     halves.transpose(1, 2)?.reshape((out, columns))
 }
 
-/// Tensors and values of a file to be.
+/// Tensors and values of a file that is not written yet.
 struct Gguf {
     numbers: ExportDtype,
     values: Vec<(String, Value)>,
@@ -82,7 +81,7 @@ impl Gguf {
         Ok(())
     }
 
-    /// Writes it beside, then in its place.
+    /// Writes the file atomically.
     fn write(&self, file: &Path) -> Result<(), TrainError> {
         let values: Vec<_> = self.values.iter().map(|(key, value)| (&**key, value)).collect();
         let tensors: Vec<_> = self.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -95,11 +94,11 @@ impl Gguf {
     }
 }
 
-/// Writes an adapter for llama.cpp, in f32. `base`: its model folder, where not the one it
-/// names.
+/// Writes an adapter for llama.cpp, in f32. `base` overrides the model folder that the
+/// adapter names.
 ///
 /// # Errors
-/// [`TrainError`] where the adapter cannot be read or does not fit its model.
+/// [`TrainError`] if the adapter cannot be read or does not match its model.
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
     let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
@@ -117,7 +116,7 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 /// Writes a whole model for llama.cpp, with its tokenizer and chat template.
 ///
 /// # Errors
-/// [`TrainError`] where the model folder lacks something or the disk refuses.
+/// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
     let shape = ModelConfig::open(base)?;
     let weights = Weights::open(base)?;

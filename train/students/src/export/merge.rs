@@ -12,9 +12,8 @@ use crate::error::TrainError;
 use crate::model_config::ModelConfig;
 use crate::weights::shards;
 
-/// Writes the model folder that `adapter` and `base` make together, one shard
-/// after the other, in the base's dtype or in `dtype`. `base` overrides the
-/// model folder that the adapter names.
+/// Writes the model folder that results from `base` and `adapter`, shard by shard, in the
+/// base's dtype or in `dtype`. `base` overrides the model folder that the adapter names.
 ///
 /// # Errors
 /// [`TrainError`] if the two do not match, or a file cannot be written.

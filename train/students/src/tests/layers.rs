@@ -1,4 +1,4 @@
-//! The tensors of a model folder's layers; `benches/train_step.rs` makes them too.
+//! The tensors of a model folder's layers; `benches/train_step.rs` uses them too.
 
 /// Sizes that the layers of a model share.
 pub(crate) struct Sizes {
@@ -9,8 +9,8 @@ pub(crate) struct Sizes {
     pub(crate) intermediate_size: usize,
 }
 
-/// Hands over the name and sizes of every tensor of `layers` layers, in an order
-/// that stays; `norms` are Qwen3's of queries and keys.
+/// Calls `put` with the name and sizes of every tensor of `layers` layers, always in the
+/// same order. `norms` adds Qwen3's norms of queries and keys.
 pub(crate) fn layers(
     layers: usize,
     norms: bool,
