@@ -164,18 +164,18 @@ fn after(output: &Path, base: &Path, method: Method) -> anyhow::Result<String> {
     let chosen = choose(&all).map(|checkpoint| checkpoint.facts.step);
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    let evaluated = all.iter().any(|checkpoint| checkpoint.repairs.is_some());
-    let repairs = if evaluated { "solved" } else { "" };
-    table.set_header(["epoch", "step", "loss", "validation", repairs, ""]);
+    let evaluated = all.iter().any(|checkpoint| checkpoint.eval.is_some());
+    let solved = if evaluated { "solved" } else { "" };
+    table.set_header(["epoch", "step", "loss", "validation", solved, ""]);
     let number = |loss: Option<f64>| loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
     for checkpoint in &all {
         let facts = &checkpoint.facts;
         let epoch = facts.epoch.map_or_else(|| "-".into(), |epoch| epoch.to_string());
         let mark = if Some(facts.step) == chosen { "<- chosen" } else { "" };
         let (loss, validation) = (number(facts.loss), number(facts.validation));
-        let repairs = checkpoint.repairs.map(|one| format!("{} of {}", one.solved, one.of));
-        let repairs = repairs.unwrap_or_default();
-        table.add_row([epoch, facts.step.to_string(), loss, validation, repairs, mark.into()]);
+        let solved = checkpoint.eval.map(|one| format!("{} of {}", one.solved, one.of));
+        let solved = solved.unwrap_or_default();
+        table.add_row([epoch, facts.step.to_string(), loss, validation, solved, mark.into()]);
     }
     let (output, base) = (output.display(), base.display());
     let next = match method {

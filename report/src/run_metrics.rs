@@ -35,9 +35,9 @@ pub(crate) struct Attempt {
     /// The error of the last turn of an unsolved episode.
     pub(crate) unresolved: Option<String>,
     /// Length of the reasoning of each turn that has any.
-    pub(crate) thoughts: Vec<ReasoningLength>,
+    pub(crate) reasoning_lengths: Vec<ReasoningLength>,
     /// The reasoning of the first turn.
-    pub(crate) first_thought: Option<String>,
+    pub(crate) first_reasoning: Option<String>,
     /// The last submitted method.
     pub(crate) method: Option<String>,
     /// Comparison of that method with the reference.
@@ -96,8 +96,12 @@ impl Attempt {
             turns: (episode.task.budget.turns as usize).max(episode.turns.len()),
             errors: episode.turns.iter().filter_map(error).collect(),
             unresolved: episode.turns.last().filter(|_| !episode.solved()).and_then(error),
-            thoughts: episode.turns.iter().filter_map(|t| thought(&t.action, tokens)).collect(),
-            first_thought: first.and_then(|turn| reasoning(&turn.action)).map(String::from),
+            reasoning_lengths: episode
+                .turns
+                .iter()
+                .filter_map(|t| reasoning_length(&t.action, tokens))
+                .collect(),
+            first_reasoning: first.and_then(|turn| reasoning(&turn.action)).map(String::from),
             judged: method.as_ref().and_then(|method| truth?.judge(&episode.task, method)),
             method,
             recorded_exact: episode.verdict.as_ref().is_some_and(|v| v.solved && v.exact_match),
@@ -114,7 +118,7 @@ fn reasoning(action: &fixfly_runtime::Action) -> Option<&str> {
     action.reasoning.as_deref().filter(|text| !text.trim().is_empty())
 }
 
-fn thought(
+fn reasoning_length(
     action: &fixfly_runtime::Action,
     tokens: Option<&TokenCounter<'_>>,
 ) -> Option<ReasoningLength> {

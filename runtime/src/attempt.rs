@@ -1,4 +1,4 @@
-//! The loop: the file to open first.
+//! The loop: open this file first.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::templates::Templates;
 use crate::tool::{Tool, ToolContext, ToolError};
 use crate::turn::{Action, Call, Observation, Outcome, Timings, Turn};
 
-/// What an attempt works with; shared by all attempts of a run.
+/// The parts that all attempts of a run share.
 pub struct Attempt<'a> {
     /// The policy's name and the policy.
     pub policy: (&'a str, &'a dyn Policy),
@@ -20,16 +20,16 @@ pub struct Attempt<'a> {
     pub tools: &'a [Box<dyn Tool>],
     /// Opens sandboxes.
     pub host: &'a dyn Host,
-    /// Judges.
+    /// Judges the result.
     pub benchmark: &'a dyn Benchmark,
-    /// How the conversation is worded.
+    /// The wording of the conversation.
     pub templates: &'a Templates,
 }
 
-/// Lets the policy work on the task until it is solved, the policy is done or
-/// a limit is met. Whatever goes wrong is in the episode: there is no error.
+/// Runs the loop until the task is solved, the policy submits or a limit is reached. Never
+/// returns an error: the episode records failures.
 ///
-/// `started` is the wall-clock time, RFC 3339, for the record only.
+/// `started` is the wall-clock time, RFC 3339; it is only recorded.
 pub async fn attempt(
     with: &Attempt<'_>,
     task: &Task,
@@ -69,13 +69,13 @@ pub async fn attempt(
     }
 }
 
-/// How an attempt ended, with the patch that was judged, if any was.
+/// How an attempt ended, and the judged patch, if any.
 struct Ended {
     end: End,
     judged: Option<(String, Verdict)>,
 }
 
-/// Something other than the candidate broke.
+/// A failure of something other than the candidate.
 struct Broke {
     at: Boundary,
     kind: FailureKind,
@@ -112,7 +112,7 @@ impl From<PolicyError> for Broke {
     }
 }
 
-/// One attempt under way.
+/// An attempt in progress.
 struct AttemptState<'a> {
     with: &'a Attempt<'a>,
     task: &'a Task,
@@ -162,8 +162,8 @@ impl AttemptState<'_> {
         }
     }
 
-    /// Ends the episode with what is in the sandbox, whoever ends it: work that
-    /// a limit cuts short is judged too.
+    /// Ends the episode with the change in the sandbox, which is judged even if a limit
+    /// ended the episode.
     async fn hand_in(&self, end: End) -> Result<Ended, Broke> {
         let change = match (&self.sandbox, self.with.benchmark.work_tree()) {
             (Some(sandbox), Some(tree)) => tree.change(self.task, &**sandbox).await?,
@@ -178,8 +178,8 @@ impl AttemptState<'_> {
         }
     }
 
-    /// Ends the episode with the last submission, if nothing has judged it because
-    /// nothing said that it passed. Candidates were: every turn runs their tests.
+    /// Ends the episode with the last submission. It is judged here unless its tests ran
+    /// when it was submitted, as they do for every candidate.
     async fn end_with_last(&self, end: End) -> Result<Ended, Broke> {
         let mut seen = self.turns.iter().rev().map(|turn| &turn.observation);
         let last = seen.find_map(|seen| Some((seen, seen.submission()?)));
@@ -193,7 +193,7 @@ impl AttemptState<'_> {
         Ok(Ended { end, judged })
     }
 
-    /// What was submitted, as a diff.
+    /// The submission as a diff.
     fn patch(&self, seen: &Observation) -> Result<String, Broke> {
         match (&seen.candidate, self.with.benchmark.evaluator()) {
             (Some(candidate), Some(evaluator)) => Ok(evaluator.patch(self.task, candidate)?),
@@ -249,8 +249,8 @@ impl AttemptState<'_> {
         }
     }
 
-    /// Has the benchmark judge a pass before anyone hears of it. A pass that
-    /// does not stand becomes what the judge saw.
+    /// Lets the benchmark judge a pass before the policy sees it. If the benchmark rejects
+    /// the pass, the observation shows the judge's results.
     async fn confirm(&self, observation: &mut Observation) -> Result<Verdict, Broke> {
         let verdict = self.judge(observation.submission().unwrap_or_default()).await?;
         if !verdict.solved {

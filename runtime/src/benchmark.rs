@@ -1,4 +1,4 @@
-//! Where tasks come from and who judges them.
+//! Tasks and verdicts.
 
 use std::collections::BTreeMap;
 
@@ -13,31 +13,30 @@ use crate::statement::Method;
 use crate::task::Task;
 use crate::turn::Observation;
 
-/// Tasks, and verdicts on what was done with them.
+/// A source of tasks, and the judge of their solutions.
 #[async_trait]
 pub trait Benchmark: Send + Sync {
     /// The tasks of a split, in the benchmark's own order.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where they cannot be read.
+    /// [`BenchmarkError`] if they cannot be read.
     async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError>;
 
-    /// What evaluates candidates, where the tasks ask for candidates.
+    /// The evaluator, if the tasks ask for candidates.
     fn evaluator(&self) -> Option<&dyn Evaluator> {
         None
     }
 
-    /// What runs tests and reads the change in a work tree, where the tasks have
-    /// one.
+    /// The work tree, if the tasks have one.
     fn work_tree(&self) -> Option<&dyn WorkTree> {
         None
     }
 
-    /// Decides on what was submitted, in a sandbox it has not been in: the candidate
-    /// that the evaluator recorded, or the change that the work tree gave.
+    /// Judges a submission in an unused sandbox: the candidate that the evaluator recorded,
+    /// or the change that the work tree returned.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where no verdict could be reached.
+    /// [`BenchmarkError`] if no verdict can be reached.
     async fn judge(
         &self,
         task: &Task,
@@ -45,32 +44,32 @@ pub trait Benchmark: Send + Sync {
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError>;
 
-    /// Why a task cannot be worked on in the sandbox of that name, where that
-    /// was found out; none where it can.
+    /// Why this sandbox does not support the task; `None` if it does, or if nobody checked.
     fn unsupported(&self, _task: &Task, _sandbox: &str) -> Option<String> {
         None
     }
 
-    /// CPU seconds that the task's own tests take; `None` if that is not known.
+    /// CPU seconds that the task's own tests take; `None` if unknown.
     fn test_seconds(&self, _task: &Task) -> Option<f64> {
         None
     }
 
-    /// What the tasks and verdicts rest on, for the record: versions, hashes.
+    /// Facts that determine the tasks and verdicts, such as versions and hashes; recorded
+    /// with the run.
     fn facts(&self) -> BTreeMap<String, String>;
 
-    /// What policies that ask for it may learn from, or check the harness with.
+    /// Ground truth, for policies that declare that they need it.
     fn ground_truth(&self) -> &dyn GroundTruth;
 }
 
-/// Evaluates candidates: what a benchmark has whose tasks ask for code.
+/// Evaluates candidates. Benchmarks whose tasks ask for code have one.
 #[async_trait]
 pub trait Evaluator: Send + Sync {
-    /// Runs the task's own tests on a candidate: what a turn observes, with the
-    /// candidate that was run. The candidate's faults are observations, never errors.
+    /// Runs the task's own tests on a candidate. Returns the turn's observation, with the
+    /// candidate that ran. A faulty candidate is an observation, never an error.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the tests could not be run.
+    /// [`BenchmarkError`] if the tests cannot be run.
     async fn evaluate(
         &self,
         task: &Task,
@@ -78,22 +77,21 @@ pub trait Evaluator: Send + Sync {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError>;
 
-    /// A candidate that was run, as a unified diff against what the policy was given.
+    /// A candidate that ran, as a unified diff against what the policy was given.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the task is not the benchmark's.
+    /// [`BenchmarkError`] if the task does not belong to the benchmark.
     fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError>;
 }
 
-/// A tree of files that actions change: what a benchmark has whose tasks are
-/// worked on in the sandbox.
+/// A tree of files that actions change. Benchmarks whose tasks are solved inside the
+/// sandbox have one.
 #[async_trait]
 pub trait WorkTree: Send + Sync {
-    /// Runs tests by their labels on the tree as it is. What the tests do is an
-    /// observation.
+    /// Runs tests by label on the current tree. Failing tests are an observation.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the tests could not be run.
+    /// [`BenchmarkError`] if the tests cannot be run.
     async fn run_tests(
         &self,
         task: &Task,
@@ -101,10 +99,10 @@ pub trait WorkTree: Send + Sync {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError>;
 
-    /// The change made so far, a unified diff; none where nothing is changed.
+    /// The change so far, as a unified diff; `None` if nothing changed.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where it cannot be told.
+    /// [`BenchmarkError`] if it cannot be determined.
     async fn change(
         &self,
         task: &Task,
@@ -112,48 +110,47 @@ pub trait WorkTree: Send + Sync {
     ) -> Result<Option<String>, BenchmarkError>;
 }
 
-/// What only the benchmark knows, given to policies that declare they need it.
+/// Ground truth of a benchmark, for policies that declare that they need it.
 pub trait GroundTruth: Send + Sync {
-    /// Methods of the training split, with their source; none where the tasks are
-    /// no methods.
+    /// Methods of the training split with their source; empty if the tasks are not methods.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where they cannot be read.
+    /// [`BenchmarkError`] if they cannot be read.
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         Ok(Vec::new())
     }
 
-    /// What the oracle and the null policy answer.
+    /// The answer of the oracle or of the null policy.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the task is not the benchmark's.
+    /// [`BenchmarkError`] if the task does not belong to the benchmark.
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError>;
 
-    /// What candidates are compared with: the whole method, where the oracle
-    /// answers with a part of it.
+    /// The reference that candidates are compared with: the whole method, even if the
+    /// oracle's answer is only a part of it.
     ///
     /// # Errors
-    /// [`BenchmarkError`] where the task is not the benchmark's.
+    /// [`BenchmarkError`] if the task does not belong to the benchmark.
     fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
         self.answer(task, Answer::Truth)
     }
 }
 
-/// A solved task to learn from.
+/// A solved task of the training split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// The training task's id.
+    /// Id of the task.
     pub id: String,
     /// The task's statement; its `content` is empty.
     pub method: Method,
-    /// The method as written, decorators left out, dedented.
+    /// The original method, dedented, without decorators.
     pub source: String,
 }
 
-/// Which answer.
+/// Which answer to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The method as its authors wrote it.
+    /// The original method.
     Truth,
     /// The declaration with a body that raises.
     Stub,
@@ -165,16 +162,16 @@ pub enum Answer {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// To learn from.
+    /// For training.
     Train,
-    /// To choose by.
+    /// For choosing between models.
     Validation,
-    /// To report.
+    /// For reported results.
     Benchmark,
 }
 
 impl Split {
-    /// All of them.
+    /// All splits.
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Benchmark];
 
     /// Its name in files and flags.
@@ -187,13 +184,13 @@ impl Split {
     }
 }
 
-/// Why a benchmark could not do its work.
+/// Why a benchmark failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchmarkError {
-    /// What it rests on is missing or not what it should be; says the mend.
+    /// Its data is missing or invalid; the message includes the remedy.
     #[error("{0}")]
     Broken(String),
-    /// The sandbox broke.
+    /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// Work on one of many tasks panicked.

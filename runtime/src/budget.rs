@@ -1,14 +1,14 @@
-//! What an attempt may spend, and what ends it.
+//! The limits of an attempt.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What an attempt may spend; also what it has left.
+/// The limits of an attempt, or what is left of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Budget {
     /// Turns.
     pub turns: u32,
-    /// Tokens, prompt and completion together.
+    /// Tokens of prompts and completions together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
     /// Wall-clock seconds.
@@ -20,7 +20,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The limit that is met, of what is left.
+    /// The limit that is reached, if this is what is left.
     pub(crate) fn limit_met(&self) -> Option<Limit> {
         match self {
             Budget { turns: 0, .. } => Some(Limit::Turns),
@@ -44,8 +44,8 @@ pub enum Limit {
     Seconds,
     /// Money.
     Usd,
-    /// The model's window.
+    /// The model's context window.
     Context,
-    /// Words in a row that asked for nothing that exists.
+    /// Malformed answers in a row.
     Malformed,
 }

@@ -1,5 +1,5 @@
-//! A conversation as one text, by the model's own chat template: the same text
-//! as Python's `transformers` makes of it. One for inference and for training.
+//! Renders a conversation with the model's own chat template, byte for byte as Python's
+//! `transformers` does. Inference and training use the same code.
 
 mod python_json;
 
@@ -17,8 +17,8 @@ use crate::templates::TemplateError;
 use crate::tool::ToolSpec;
 use python_json::tojson;
 
-/// Chat templates that come with fixfly, by their text: for conversations
-/// without tools they say what the models' own say.
+/// Chat templates that are built into fixfly. For conversations without tools they render
+/// the same text as the models' own.
 pub const CHATS: &[Entry<&str>] = &[Entry {
     name: "qwen3",
     about: "Qwen3's, thinking and not",
@@ -48,11 +48,11 @@ struct Function<'a> {
 }
 
 impl Chat {
-    /// A template by its text and the words that begin and end a text of the
-    /// model's, tried out.
+    /// Parses a template and tries it out. `bos` and `eos` are the model's tokens for the
+    /// beginning and the end of a text.
     ///
     /// # Errors
-    /// [`TemplateError`] with what is wrong with it.
+    /// [`TemplateError`] with the fault.
     pub fn new(template: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         let mut syntax = SyntaxConfig::builder();
@@ -72,16 +72,15 @@ impl Chat {
         Ok(chat)
     }
 
-    /// Whether it can be told to reason or not.
+    /// Whether the template has a variable that switches reasoning on and off.
     pub fn has_switch(&self) -> bool {
         self.has_switch
     }
 
-    /// The text of a conversation up to where the model is to speak: what it
-    /// is sent.
+    /// The prompt: the conversation up to the point where the model's answer starts.
     ///
     /// # Errors
-    /// [`TemplateError`] with what the template objects to.
+    /// [`TemplateError`] with the template's error.
     pub fn prompt(
         &self,
         messages: &[Message],
@@ -91,10 +90,10 @@ impl Chat {
         self.render(messages, tools, thinking, true)
     }
 
-    /// The text of a conversation that the model has the last word in.
+    /// The text of a conversation that ends with an answer of the model.
     ///
     /// # Errors
-    /// [`TemplateError`] with what the template objects to.
+    /// [`TemplateError`] with the template's error.
     pub fn transcript(
         &self,
         messages: &[Message],
@@ -158,8 +157,8 @@ fn raise_exception(why: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, why))
 }
 
-/// The day is always the one that Llama's templates name where nothing tells
-/// them the date: a prompt is the same bytes whenever it is made.
+/// Always returns the date that Llama's templates use if they are given none, so that a
+/// prompt does not depend on the day it is made.
 fn strftime_now(format: &str) -> Result<String, Error> {
     let mut formatted = String::new();
     let mut letters = format.chars();

@@ -1,6 +1,6 @@
 //! The episode: what happened from the first turn to the verdict.
 //!
-//! Everything here is plain data, written as one JSON line an episode.
+//! Everything here is plain data. An episode is one line of JSON.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,35 +10,35 @@ use crate::task::Task;
 use crate::test_report::TestReport;
 use crate::turn::Turn;
 
-/// One attempt at one task, from first turn to verdict.
+/// One attempt at one task, from the first turn to the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Episode {
-    /// Version of the form, by the kind of task: 1 for methods, 2 for issues.
+    /// Schema version of the task's kind: 1 for methods, 2 for issues.
     pub schema: u32,
-    /// The task, whole, so that an episode can be read on its own.
+    /// The whole task, so that the episode can be read on its own.
     pub task: Task,
     /// Name of the policy.
     pub policy: String,
-    /// Where the episode comes from.
+    /// The origin of the episode.
     pub provenance: Provenance,
-    /// What was done, in order. Append-only.
+    /// The turns, in order. Append-only.
     pub turns: Vec<Turn>,
-    /// Why it ended.
+    /// Why the episode ended.
     pub end: End,
     /// The final change, a unified diff against what the policy was given.
     pub patch: Option<String>,
-    /// What the benchmark says of the patch; none where there is no patch.
+    /// The benchmark's verdict; `None` if there is no patch.
     pub verdict: Option<Verdict>,
 }
 
 impl Episode {
-    /// True where the benchmark confirmed the patch.
+    /// True if the benchmark confirmed the patch.
     pub fn solved(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict.solved)
     }
 
-    /// True where there is a patch that no benchmark has judged, as in work
-    /// taken over from other agents: neither solved nor unsolved.
+    /// True if there is a patch without a verdict, as in trajectories imported from other
+    /// agents. Such an episode is neither solved nor unsolved.
     pub fn unjudged(&self) -> bool {
         self.patch.is_some() && self.verdict.is_none()
     }
@@ -48,23 +48,23 @@ impl Episode {
         self.solved().then_some(self.turns.len())
     }
 
-    /// True where the world, not the policy, ended it: requeued, and in no
+    /// True if an infrastructure failure ended the episode. It is requeued and counts in no
     /// denominator.
     pub fn infrastructure_failure(&self) -> bool {
         matches!(&self.end, End::Failed { kind: FailureKind::Infrastructure, .. })
     }
 }
 
-/// Where an episode comes from.
+/// The origin of an episode.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// Version of fixfly.
     pub fixfly: String,
-    /// Which of the samples of this task, from 0.
+    /// Index of the sample of this task, from 0.
     pub sample: u32,
-    /// Seed the policy was given.
+    /// Seed that was given to the policy.
     pub seed: u64,
-    /// What the sandbox held back, in the words of its host.
+    /// The sandbox's isolation, as its host describes it.
     pub isolation: String,
     /// Start, RFC 3339, UTC.
     pub started: String,
@@ -78,26 +78,26 @@ pub struct Provenance {
 pub enum End {
     /// The benchmark confirmed a pass.
     Solved,
-    /// The policy said it was done.
+    /// The policy submitted.
     Submitted,
-    /// A limit was met.
+    /// A limit was reached.
     BudgetSpent {
-        /// Which one.
+        /// The limit.
         limit: Limit,
     },
-    /// Something other than the candidate broke.
+    /// Something other than the candidate failed.
     Failed {
-        /// Where.
+        /// Where it failed.
         at: Boundary,
-        /// Whose failure it is.
+        /// The kind of failure.
         #[serde(rename = "failure")]
         kind: FailureKind,
-        /// In one sentence.
+        /// The reason, in one sentence.
         why: String,
     },
 }
 
-/// The boundary a failure crossed.
+/// The component that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Boundary {
@@ -107,58 +107,56 @@ pub enum Boundary {
     Tool,
     /// The sandbox.
     Sandbox,
-    /// The benchmark's judgement.
+    /// The benchmark, while it judged.
     Benchmark,
 }
 
-/// Whose failure it is.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The world broke: the episode is run again and counts nowhere.
+    /// The environment failed. The episode is run again and counts nowhere.
     Infrastructure,
-    /// The model broke: the episode counts as unsolved.
+    /// The model failed. The episode counts as unsolved.
     Model,
 }
 
-/// What a benchmark says of a patch.
+/// A benchmark's verdict on a patch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// All item tests pass, confirmed on the reference path, and no control
-    /// shows tampering.
+    /// All item tests passed on the reference path, and no control detected tampering.
     pub solved: bool,
-    /// Whether every wider test passes too; none where there are none or the
-    /// patch is not solved.
+    /// Whether all hidden tests passed; `None` if there are none or the task is not solved.
     #[serde(alias = "held_up")]
     pub hidden_tests_pass: Option<bool>,
-    /// Item tests on the reference path.
+    /// Results of the item tests on the reference path.
     pub tests: TestReport,
-    /// Wider tests: how many passed, of how many.
+    /// The number of hidden tests, and of those that passed.
     pub wider: Option<Tally>,
-    /// Names of wider tests that did not pass.
+    /// Names of hidden tests that did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wider_failed: Vec<String>,
-    /// Which control caught the candidate, if one did.
+    /// The control that detected tampering, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tampering: Option<String>,
-    /// What a person should look at before a pass is believed: code that looks
-    /// into its own interpreter or reaches other processes. It refuses nothing.
+    /// Code that a person should read before they trust a pass, such as code that inspects
+    /// its own interpreter or reaches other processes. It does not change the verdict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub review: Vec<String>,
-    /// True where the change reproduces the reference word for word, after
-    /// decorators, docstring and trailing space are set aside.
+    /// True if the change equals the reference word for word, without decorators, docstring
+    /// and trailing whitespace.
     #[serde(default)]
     pub exact_match: bool,
-    /// The part of the patch that was judged, where it is not all of it.
+    /// The part of the patch that was judged, if not all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graded: Option<String>,
 }
 
-/// Some of some.
+/// A number of passed tests, and the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tally {
-    /// How many.
+    /// Tests that passed.
     pub passed: usize,
-    /// Of how many.
+    /// All tests.
     pub total: usize,
 }

@@ -1,11 +1,11 @@
-//! What changed between two runs of tests. Pure.
+//! Changes between two test runs. Pure functions.
 
 use std::collections::BTreeMap;
 
 use crate::test_report::{TestDelta, TestOutcome, TestReport};
 use crate::turn::{Observation, Turn};
 
-/// What `observation`, which follows `turns`, changed since tests last ran.
+/// Changes in `observation`, which follows `turns`, since the last test run.
 pub(crate) fn delta(turns: &[Turn], observation: &Observation) -> TestDelta {
     match &observation.tests {
         Some(now) => between(last_run(turns), now),
@@ -22,7 +22,7 @@ fn last_run(turns: &[Turn]) -> Option<&TestReport> {
     turns.iter().rev().find_map(|turn| turn.observation.tests.as_ref())
 }
 
-/// Per-test change; a test that did not run before counts as not passing.
+/// Changes per test. A test that did not run before counts as not passing.
 fn between(before: Option<&TestReport>, now: &TestReport) -> TestDelta {
     let passed: BTreeMap<&str, bool> = before
         .into_iter()
@@ -47,8 +47,8 @@ fn between(before: Option<&TestReport>, now: &TestReport) -> TestDelta {
     delta
 }
 
-/// What changed, with so many tests of each kind named at most; empty where
-/// nothing did.
+/// The changes as text, with at most `named` tests of each kind by name; empty if nothing
+/// changed.
 pub(crate) fn changes(delta: &TestDelta, named: usize) -> String {
     let part = |verb: &str, ids: &[String]| match ids.len() {
         0 => None,

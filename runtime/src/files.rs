@@ -1,4 +1,4 @@
-//! Files that are whole: a process killed while it writes one leaves the old file.
+//! Atomic writes: a process that is killed while it writes leaves the old file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,24 +9,24 @@ use tempfile::TempPath;
 
 const PARTIAL: &str = ".partial";
 
-/// Writes a file, whole or not at all; it is on the disk when this returns.
+/// Writes a file atomically. Its contents are on the disk when this returns.
 ///
 /// # Errors
-/// Those of [`WholeFile`].
+/// As for [`WholeFile`].
 pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = WholeFile::create(path)?;
     file.write_all(bytes.as_ref())?;
     file.finish()
 }
 
-/// Whether a file of this name is what a killed write left.
+/// Whether this is the name of a file that a killed process left unfinished.
 pub fn is_partial(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
 }
 
-/// A file to write piece by piece. It replaces the one at its path when it is
-/// finished, and is removed if it is dropped before.
+/// A file that is written piece by piece. [`WholeFile::finish`] replaces the file at its
+/// path; dropping it earlier removes it.
 pub struct WholeFile {
     path: PathBuf,
     out: BufWriter<File>,
@@ -34,24 +34,25 @@ pub struct WholeFile {
 }
 
 impl WholeFile {
-    /// Begins a file in the folder of `path`, with the permissions of a new file.
+    /// Creates a temporary file in the folder of `path`, with the permissions of a new
+    /// file.
     ///
     /// # Errors
-    /// Where there is no such folder, or it cannot be written.
+    /// If the folder does not exist or cannot be written to.
     pub fn create(path: &Path) -> io::Result<Self> {
         let (file, partial) = tempfile::Builder::new()
             .prefix(".")
             .suffix(PARTIAL)
-            // Not `tempfile_in`: it keeps others from reading, and adds the name to errors.
+            // Not `tempfile_in`, which makes files private and adds their names to errors.
             .make_in(folder(path), |partial| File::create_new(partial))?
             .into_parts();
         Ok(WholeFile { path: path.into(), out: BufWriter::new(file), partial })
     }
 
-    /// Puts the file in its place; it is on the disk when this returns.
+    /// Moves the file into place. Its contents are on the disk when this returns.
     ///
     /// # Errors
-    /// Where the rest cannot be written, or the file not renamed.
+    /// If the rest cannot be written or the file cannot be renamed.
     pub fn finish(self) -> io::Result<()> {
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;

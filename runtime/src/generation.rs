@@ -1,45 +1,43 @@
-//! How a model made the words of an action.
+//! How a model generated the text of an action.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a model made the words of an action: enough to tell, years later, why
-/// they are what they are.
+/// How a model generated the text of an action: enough to explain the text years later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generation {
-    /// The model, as its server or file names itself.
+    /// The model's name, as its server or file states it.
     pub model: String,
-    /// What it was sampled with.
+    /// The sampling settings.
     pub sampling: Sampling,
-    /// Whether it was to reason first, and how it was told.
+    /// Whether the model was asked to reason first, and how.
     pub thinking: Thinking,
-    /// Why it stopped.
+    /// Why the generation stopped.
     pub finish: Finish,
-    /// Milliseconds until the first token came, where tokens come one by one.
+    /// Milliseconds until the first token, if tokens are streamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_ms: Option<u64>,
-    /// Tokens a second after the first one.
+    /// Tokens per second after the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
-    /// Each token with its log-probability, where they were asked for.
+    /// The tokens with their log-probabilities, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,
 }
 
-/// What a generation is sampled with. What is not given is left to the server
-/// or the engine.
+/// Sampling settings. The server or the engine chooses those that are missing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampling {
-    /// 0 takes the likeliest token.
+    /// 0 always takes the most likely token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Smallest set of tokens whose probabilities sum to this.
+    /// Sample from the smallest set of tokens whose probabilities add up to this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Number of likeliest tokens considered.
+    /// Sample from this many of the most likely tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    /// Tokens of one generation at most, reasoning included.
+    /// Maximum tokens of one generation, reasoning included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
     /// The seed that was sent.
@@ -47,21 +45,21 @@ pub struct Sampling {
     pub seed: Option<u64>,
 }
 
-/// Whether a model was to reason before it answers.
+/// Whether a model is asked to reason before it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Thinking {
-    /// What was asked for.
+    /// The requested mode.
     pub mode: ThinkingMode,
-    /// How the model was told.
+    /// How the model is asked.
     #[serde(rename = "told_by")]
     pub switch: ThinkingSwitch,
 }
 
-/// What was asked for.
+/// The requested mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ThinkingMode {
-    /// Nothing: the model does as it does.
+    /// No request: the model's own default.
     #[default]
     #[serde(rename = "unsaid")]
     Default,
@@ -71,39 +69,39 @@ pub enum ThinkingMode {
     NoThink,
 }
 
-/// How a model is told to reason or not.
+/// How a model is asked to reason or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ThinkingSwitch {
-    /// It is not told.
+    /// It is not asked.
     #[default]
     None,
-    /// By `/think` or `/no_think` at the end of the first user message.
+    /// With `/think` or `/no_think` at the end of the first user message.
     Prompt,
-    /// By the variable `enable_thinking` of its chat template.
+    /// With the variable `enable_thinking` of its chat template.
     Template,
 }
 
-/// Why a model stopped.
+/// Why a generation stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// It was done.
+    /// The model finished.
     Stop,
-    /// It called a tool.
+    /// The model called a tool.
     ToolCall,
-    /// It was cut off at the limit of tokens.
+    /// The token limit cut it off.
     Length,
     /// A content filter cut it off.
     Filtered,
-    /// It declined to answer.
+    /// The model declined to answer.
     Refused,
 }
 
 /// One token of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
-    /// Its number in the model's vocabulary.
+    /// Index in the model's vocabulary.
     pub id: u32,
     /// Natural logarithm of its probability before sampling.
     pub logprob: f32,

@@ -19,7 +19,7 @@ mod tests {
     #[test]
     fn hashes_are_hexadecimal() {
         assert_eq!(hex([0, 10, 255]), "000aff");
-        // Of FIPS 180-2, appendix B.
+        // The example of FIPS 180-2, appendix B.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256("abc"), expected);
     }

@@ -1,4 +1,4 @@
-//! Where fixfly keeps what it fetched and built.
+//! The folder for what fixfly fetched and built.
 
 use std::path::PathBuf;
 

@@ -1,12 +1,12 @@
-//! The vocabulary of fixfly and its one loop.
+//! The data types, the traits and the loop of fixfly.
 //!
-//! A [`Benchmark`] gives [`Task`]s; [`attempt`] lets a [`Policy`] act on one
-//! through [`Tool`]s in a [`Sandbox`], turn by turn: action, observation,
-//! feedback; the benchmark judges the patch, and the [`Episode`] goes into a
-//! [`RunDirectory`]. Nothing here knows a model, a container or Django: those
-//! are plug-ins, each a file in the crate that bears their kind's name. All that
-//! kinds of task differ in is in [`Statement`], a file for each; what only the
-//! benchmarks of a kind can do is an [`Evaluator`] or a [`WorkTree`].
+//! A [`Benchmark`] provides [`Task`]s. In [`attempt`], a [`Policy`] acts on a task through
+//! [`Tool`]s in a [`Sandbox`], turn by turn: action, observation, feedback. The benchmark
+//! judges the patch, and the [`Episode`] is written to a [`RunDirectory`]. Nothing here
+//! depends on a model, a container or Django: those are plug-ins, one file each in the
+//! crate of their kind. All differences between kinds of task are in [`Statement`], one
+//! file per kind; what only the benchmarks of one kind can do is an [`Evaluator`] or a
+//! [`WorkTree`].
 //!
 //! ```
 //! use fixfly_runtime::{Observation, Outcome, TaskKind, Templates};

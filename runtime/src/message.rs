@@ -1,4 +1,4 @@
-//! One message of a conversation, and the code in it.
+//! A message of a conversation, and the code in it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of the author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// Who speaks.
+/// The role of a message's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -20,12 +20,12 @@ pub enum Role {
     System,
     /// The task and the feedback.
     User,
-    /// The policy. Only its words carry loss.
+    /// The policy. Only these messages carry loss.
     Assistant,
 }
 
-/// The code of an answer: its last fenced block, or all of it where there is
-/// no fence. What a method-level policy's words are read for.
+/// The code of an answer: its last fenced block, or the whole text if it has no fence.
+/// Policies of method tasks submit this code.
 ///
 /// ```
 /// use fixfly_runtime::code_block;

@@ -1,13 +1,12 @@
-//! Many futures, some at a time.
+//! Runs a limited number of futures in parallel.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
 
 use tokio::task::{JoinError, JoinSet};
 
-/// Runs the futures of an iterator as tasks, at most `jobs` at a time. Its outputs
-/// come in the order of completion; a panic comes as an error. Dropping it aborts
-/// what runs.
+/// Runs the futures of an iterator as tasks, at most `jobs` at a time. Outputs come in the
+/// order of completion; a panic becomes an error. Dropping this aborts the running tasks.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -34,7 +33,7 @@ impl<I> Parallel<I>
 where
     I: Iterator<Item: Future<Output: Send + 'static> + Send + 'static>,
 {
-    /// Takes futures from `waiting` only when they can start.
+    /// Takes a future from `waiting` only when it can start.
     pub fn new(jobs: usize, waiting: I) -> Self {
         Parallel {
             jobs: jobs.max(1),
@@ -45,8 +44,8 @@ where
         }
     }
 
-    /// Starts what can start and waits for the next output; none if nothing runs
-    /// any more. Nothing is lost if this is dropped before it is ready.
+    /// Starts what can start and waits for the next output; `None` if nothing is running.
+    /// Cancelling this call loses nothing.
     pub async fn next(&mut self) -> Option<Result<<I::Item as Future>::Output, JoinError>> {
         while !self.stopped
             && self.running.len() < self.jobs
@@ -57,7 +56,7 @@ where
         self.running.join_next().await
     }
 
-    /// Adds a future; it starts after all others.
+    /// Adds a future, which starts after all others.
     pub fn add(&mut self, work: I::Item) {
         self.added.push_back(work);
     }
@@ -67,12 +66,12 @@ where
         self.stopped = true;
     }
 
-    /// The number of futures that run.
+    /// The number of running futures.
     pub fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// Starts no more futures and aborts those that run. Returns their number.
+    /// Starts no more futures and aborts the running ones. Returns their number.
     pub async fn abort(&mut self) -> usize {
         self.stop();
         let running = self.running.len();
@@ -80,7 +79,7 @@ where
         running
     }
 
-    /// The number of futures that were not started.
+    /// The number of futures that were never started.
     pub fn unstarted(self) -> usize {
         self.waiting.count() + self.added.len()
     }
@@ -96,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// How many futures run now, and how many ran at once at most.
+    /// The number of futures that are running, and the highest that it was.
     #[derive(Default)]
     struct Gauge {
         now: AtomicUsize,
@@ -124,7 +123,8 @@ mod tests {
         milliseconds
     }
 
-    /// Sleeps of these milliseconds, `jobs` at a time: in which order they end.
+    /// Sleeps for these milliseconds, `jobs` at a time, and compares the order in which the
+    /// sleeps end.
     async fn check(jobs: usize, sleeps: &[u64], expected: &[u64], most: usize) {
         let gauge = Arc::new(Gauge::default());
         let work = sleeps.iter().map(|milliseconds| {
@@ -210,7 +210,7 @@ mod tests {
 
     type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// Two futures that never end run and one waits.
+    /// Two futures that never end, and one that waits.
     async fn endless(gauge: &Arc<Gauge>) -> Parallel<vec::IntoIter<Boxed>> {
         let one = |gauge: Arc<Gauge>| -> Boxed {
             Box::pin(async move {

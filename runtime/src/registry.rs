@@ -1,12 +1,12 @@
-//! How a name becomes a plug-in.
+//! Finds plug-ins by name.
 
-/// A plug-in: one `const ENTRY` in its file, one line in its crate's `ALL`.
+/// A plug-in: one `const ENTRY` in its file and one line in its crate's `ALL`.
 pub struct Entry<F> {
-    /// Name in modules, files and flags.
+    /// Name of the module, in files and in flags.
     pub name: &'static str,
     /// One line for `--help`.
     pub about: &'static str,
-    /// Makes one.
+    /// Creates the plug-in.
     pub open: F,
 }
 

@@ -1,8 +1,8 @@
-//! The run directory: `run.json` says what made the run, `episodes.jsonl`
-//! holds one line an episode and only grows.
+//! The run directory: `run.json` records the settings of the run, and `episodes.jsonl` has
+//! one line per episode and is append-only.
 //!
-//! A line is on the disk before its episode is counted, so a process killed at
-//! any instant loses the episodes under way and nothing else.
+//! A line is on the disk before its episode is counted. A process that is killed at any
+//! time loses only the running episodes.
 
 mod record;
 mod recording;
@@ -23,24 +23,24 @@ use scan::{parse, scan};
 const RECORD: &str = "run.json";
 const EPISODES: &str = "episodes.jsonl";
 const LOCK: &str = "run.lock";
-/// `run.json` before it was whole, of older versions.
+/// The unfinished `run.json` of older versions.
 const DRAFT: &str = "run.json.new";
 
-/// A run directory open for writing; no other process can open it meanwhile.
+/// A run directory that is open for writing. No other process can open it at the same time.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     episodes: File,
-    /// Bytes of whole lines.
+    /// Bytes of complete lines.
     length: u64,
-    /// Held, never read.
+    /// Held, but never read.
     _lock: File,
 }
 
 impl RunDirectory {
-    /// Makes the directory, or continues the run in it if the same things made
-    /// it. Also gives the latest episode of each task and sample that is
-    /// finished; one that ended by an infrastructure failure is not.
+    /// Creates the directory, or resumes the run in it if the record matches. Also returns
+    /// the latest episode of each task and sample, without those that an infrastructure
+    /// failure ended.
     ///
     /// # Errors
     /// [`RunError`], in one sentence that names the file and the remedy.
@@ -68,10 +68,10 @@ impl RunDirectory {
         Ok((RunDirectory { path: path.into(), episodes, length, _lock: lock }, finished))
     }
 
-    /// Adds an episode; it is on the disk when this returns.
+    /// Appends an episode. It is on the disk when this returns.
     ///
     /// # Errors
-    /// [`RunError`] where it is not, and then nothing of it is left.
+    /// [`RunError`] if it cannot be written; the file is then unchanged.
     pub fn append(&mut self, episode: &Episode) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
         let mut line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
@@ -81,8 +81,8 @@ impl RunDirectory {
         line.push(b'\n');
         let written = self.episodes.write_all(&line).and_then(|()| self.episodes.sync_data());
         if let Err(error) = written {
-            // Half a line would spoil the next one. Where even this fails, the
-            // next start sets the half line aside.
+            // A partial line would corrupt the next one. If this fails too, the next start
+            // moves the partial line away.
             let _ = self.episodes.set_len(self.length);
             return Err(RunError::io(&file, "write", error));
         }
@@ -90,16 +90,16 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// The file the episodes are in.
+    /// The file of the episodes.
     pub fn episodes_file(&self) -> PathBuf {
         self.path.join(EPISODES)
     }
 }
 
-/// What made the run in a directory.
+/// Reads the record of a run.
 ///
 /// # Errors
-/// [`RunError`] where there is no run, or one this version cannot read.
+/// [`RunError`] if there is no run, or this version cannot read it.
 pub fn read_run(path: &Path) -> Result<RunRecord, RunError> {
     let file = path.join(RECORD);
     let text = match fs::read(&file) {
@@ -112,11 +112,11 @@ pub fn read_run(path: &Path) -> Result<RunRecord, RunError> {
     parse(&text).map_err(|fault| fault.at(file.display().to_string(), "a run record"))
 }
 
-/// The latest episode of each task and sample, in the order first seen. Works
-/// while the run goes on.
+/// The latest episode of each task and sample, in the order of first appearance. Works
+/// while the run continues.
 ///
 /// # Errors
-/// [`RunError`] where there is no run, or a line is not an episode.
+/// [`RunError`] if there is no run, or a line is not an episode.
 pub fn read_episodes(path: &Path) -> Result<Vec<Episode>, RunError> {
     read_run(path)?;
     let file = path.join(EPISODES);
@@ -131,7 +131,7 @@ fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     for entry in fs::read_dir(path).map_err(|e| RunError::io(path, "read", e))? {
         let entry = entry.map_err(|e| RunError::io(path, "read", e))?;
         let name = entry.file_name();
-        // What a start that was killed leaves.
+        // A killed start leaves these files.
         if name != LOCK && name != DRAFT && !is_partial(&name) {
             return Ok(true);
         }
@@ -160,7 +160,7 @@ fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
 }
 
-/// Opens the file for appending, after what is torn was set aside.
+/// Moves a partial last line away and opens the file for appending.
 fn open_episodes(path: &Path) -> Result<(File, u64, Vec<Episode>), RunError> {
     let file = path.join(EPISODES);
     let open = OpenOptions::new()
@@ -201,25 +201,24 @@ fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
     }
 }
 
-/// Why a run directory cannot be used: one sentence that names the place and
-/// the remedy.
+/// Why a run directory cannot be used: one sentence with the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A folder that holds something else.
+    /// The folder contains something else.
     #[error("{} is not a run directory: it is not empty and has no run.json; name an empty or a new folder", .0.display())]
     NotARun(PathBuf),
-    /// Nothing to read.
+    /// There is no run.
     #[error("there is no run in {}: it has no run.json; name a folder that `fixfly run -o` wrote", .0.display())]
     NoRun(PathBuf),
-    /// Something else made the run that is there.
+    /// The directory contains another run.
     #[error("{} holds a run made differently ({differences}); use the same flags to continue it, or name another folder", .path.display())]
     Different {
         /// The directory.
         path: PathBuf,
-        /// Each differing key with both values.
+        /// Each difference, with both values.
         differences: String,
     },
-    /// Another process writes it.
+    /// Another process is writing to it.
     #[error("{} is in use by another fixfly process; wait until it ends or name another folder", .0.display())]
     Busy(PathBuf),
     /// A newer version wrote it.
@@ -228,23 +227,23 @@ pub enum RunError {
         TaskKind::newest_schema()
     )]
     Newer {
-        /// File, and line where there are many.
+        /// The file, and the line if it has many.
         place: String,
-        /// Its schema.
+        /// The schema version.
         schema: u32,
     },
-    /// Not what it should be.
+    /// The contents are invalid.
     #[error("{place} is {why}; fix or remove it")]
     Corrupt {
-        /// File, and line where there are many.
+        /// The file, and the line if it has many.
         place: String,
-        /// What is wrong with it.
+        /// What is wrong.
         why: String,
     },
-    /// The file system refused.
+    /// The file system failed.
     #[error("cannot {verb} {}: {why}", .file.display())]
     Io {
-        /// What was tried: `read`, `write`, `make`, `lock`.
+        /// The operation: `read`, `write`, `make`, `lock`.
         verb: &'static str,
         /// The file.
         file: PathBuf,
@@ -332,7 +331,7 @@ mod tests {
         }
     }
 
-    /// A run of these episodes; gone when dropped.
+    /// A run directory with these episodes; removed when dropped.
     fn run_of(episodes: &[Episode]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let (mut run, _) = RunDirectory::open(folder.path(), &record()).unwrap();

@@ -1,4 +1,4 @@
-//! Where tools act: a place that holds what runs in it.
+//! Sandboxes, which isolate the commands that run in them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,33 +7,33 @@ use async_trait::async_trait;
 
 use crate::task::SandboxSpec;
 
-/// Opens sandboxes. Opened once a run, where clients and engines are costly.
+/// Opens sandboxes. Created once per run, because clients and engines are expensive.
 #[async_trait]
 pub trait Host: Send + Sync {
-    /// A sandbox in the state `spec` describes, used by nobody else.
+    /// Opens a new sandbox in the state that `spec` describes.
     ///
     /// # Errors
-    /// [`SandboxError`] where the machine cannot give one.
+    /// [`SandboxError`] if the machine cannot provide one.
     async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError>;
 
-    /// What its sandboxes hold back, in one line for records:
-    /// `local: user, mount, pid, net namespaces; cgroup`.
+    /// The isolation of its sandboxes, in one line for records: `local: user, mount, pid,
+    /// net namespaces; cgroup`.
     fn isolation(&self) -> String;
 
-    /// The protections of its sandboxes on this machine, found by trying them
-    /// out. Empty if there is nothing to try.
+    /// The protections of its sandboxes on this machine, found by experiment. Empty if
+    /// there are none to test.
     async fn protections(&self) -> Vec<Protection> {
         Vec::new()
     }
 
-    /// Whether it can open sandboxes of an image of that name, which it fetches
-    /// where it has to; never where its sandboxes are of no image.
+    /// Whether it can open sandboxes of this image; pulls the image if necessary. Always
+    /// false if its sandboxes do not use images.
     async fn offers(&self, _image: &str) -> bool {
         false
     }
 
-    /// The host whose sandboxes verdicts are reached in, where it is another:
-    /// a place that is quick but not the project's own is not the last word.
+    /// The host whose sandboxes are used for verdicts, if it is a different one: a fast
+    /// sandbox without the project's own interpreter must not decide.
     fn judge(&self) -> Option<Arc<dyn Host>> {
         None
     }
@@ -44,10 +44,10 @@ pub trait Host: Send + Sync {
 pub struct Protection {
     /// What it protects: `memory of the whole sandbox`.
     pub name: &'static str,
-    /// What provides it on this machine, if anything does.
+    /// The mechanism that provides it on this machine, if any.
     pub by: Option<String>,
-    /// Whether a sandbox without it is too weak to run in by default. The others
-    /// are a second line of defence.
+    /// Whether fixfly refuses by default to run without it. The others are a second line of
+    /// defence.
     pub needed: bool,
     /// How to get it.
     pub remedy: String,
@@ -62,12 +62,12 @@ impl Protection {
     }
 }
 
-/// What a missing protection leads to: mostly, what a candidate could do without it.
+/// The impact of a missing protection: mostly, what a candidate could do without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Impact {
     /// No sandbox can be opened.
     NoSandbox,
-    /// Methods' candidates are refused, because one could reach the next.
+    /// Candidates of method tasks are refused, because one could reach the next.
     NoMethodCandidates,
     /// The processes in the sandbox can take all memory.
     TakesAllMemory,
@@ -104,101 +104,101 @@ impl Impact {
     }
 }
 
-/// A place that runs commands and holds them.
+/// An isolated place that runs commands.
 #[async_trait]
 pub trait Sandbox: Send + Sync {
-    /// Runs a command to its end. A non-zero exit, a signal and a time-out are
-    /// an [`Output`], not an error; on a time-out all it started is killed.
+    /// Runs a command and waits for it. A non-zero exit code, a signal and a timeout are an
+    /// [`Output`], not an error. A timeout kills all processes that the command started.
     ///
     /// # Errors
-    /// [`SandboxError`] where the command could not be run at all.
+    /// [`SandboxError`] if the command cannot be run at all.
     async fn exec(&self, command: &Command) -> Result<Output, SandboxError>;
 
-    /// The long-lived process of that name, started now if it is not running.
-    /// It lives as long as the sandbox.
+    /// Returns the long-lived process of this name; starts it if it is not running. It
+    /// lives as long as the sandbox.
     ///
     /// # Errors
-    /// [`SandboxError`] where it could not be started.
+    /// [`SandboxError`] if it cannot be started.
     async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError>;
 
-    /// A file's bytes, by absolute path inside.
+    /// Reads a file, by absolute path inside.
     ///
     /// # Errors
-    /// [`SandboxError::File`] where it cannot be read.
+    /// [`SandboxError::File`] if it cannot be read.
     async fn read(&self, path: &str) -> Result<Vec<u8>, SandboxError>;
 
-    /// Writes a file, by absolute path inside, making its folders.
+    /// Writes a file, by absolute path inside. Creates its folders.
     ///
     /// # Errors
-    /// [`SandboxError::File`] where it cannot be written.
+    /// [`SandboxError::File`] if it cannot be written.
     async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError>;
 
-    /// Ends everything that runs in it and removes it. Dropping does the same,
-    /// without saying whether it worked.
+    /// Kills everything that runs in the sandbox and removes it. Dropping the sandbox does
+    /// the same but reports no errors.
     ///
     /// # Errors
-    /// [`SandboxError`] where something is left behind.
+    /// [`SandboxError`] if something remains.
     async fn close(self: Box<Self>) -> Result<(), SandboxError>;
 }
 
-/// A long-lived process that is asked in lines and answers in lines.
+/// A long-lived process that answers each line with a line.
 #[async_trait]
 pub trait Process: Send + Sync {
-    /// Sends one line and waits for one line. Calls wait for each other.
-    /// After an error the process is gone, and `spawn` starts another.
+    /// Sends a line and waits for a line. Concurrent calls wait for each other. After an
+    /// error the process is dead, and `spawn` starts another.
     ///
     /// # Errors
-    /// [`SandboxError::Process`] where it ended or did not answer in time.
+    /// [`SandboxError::Process`] if it ended or did not answer in time.
     async fn ask(&self, line: &str, timeout: Duration) -> Result<String, SandboxError>;
 }
 
-/// A command to run inside.
+/// A command to run in a sandbox.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
-    /// Program and arguments; no shell.
+    /// Program and arguments; there is no shell.
     pub argv: Vec<String>,
-    /// What it reads.
+    /// Standard input.
     pub stdin: Vec<u8>,
-    /// Folder, if not the sandbox's own.
+    /// Working folder; the sandbox's default if `None`.
     pub workdir: Option<String>,
-    /// Wall-clock limit; a minute where none is given.
+    /// Wall-clock limit; one minute if `None`.
     pub timeout: Option<Duration>,
-    /// Most bytes kept of each output stream; a mebibyte where none is given.
+    /// Maximum bytes to keep of each output stream; one mebibyte if `None`.
     pub output_cap: Option<usize>,
 }
 
 impl Command {
-    /// A command of these words.
+    /// A command with this program and these arguments.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Command { argv: argv.into_iter().map(Into::into).collect(), ..Command::default() }
     }
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// How it ended.
     pub status: Status,
-    /// What it printed, at most the cap.
+    /// Standard output, up to the limit.
     pub stdout: Vec<u8>,
-    /// What it printed to standard error, at most the cap.
+    /// Standard error, up to the limit.
     pub stderr: Vec<u8>,
-    /// Bytes of both streams beyond the cap.
+    /// Bytes of both streams beyond the limit.
     pub elided: u64,
 }
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// By this signal.
+    /// This signal killed it.
     Signalled(i32),
-    /// Killed when its time ran out.
+    /// It was killed after its time limit.
     TimedOut,
 }
 
-/// Why a sandbox could not do its work. Always the world's failure.
+/// Why a sandbox failed. Always an infrastructure failure.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// It could not be opened.
@@ -209,10 +209,10 @@ pub enum SandboxError {
     Exec {
         /// The program.
         command: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A long-lived process ended or fell silent.
+    /// A long-lived process ended or stopped answering.
     #[error("the process `{name}` in the sandbox {why}")]
     Process {
         /// Its name.
@@ -220,12 +220,12 @@ pub enum SandboxError {
         /// `ended: …` or `did not answer within …`.
         why: String,
     },
-    /// What was asked for cannot be there, whatever the machine.
+    /// No machine could provide this in this sandbox.
     #[error("{what}: the sandbox `{sandbox}` has nothing of the kind")]
     Unsupported {
         /// The sandbox's name.
         sandbox: &'static str,
-        /// What was asked for.
+        /// What was requested.
         what: String,
     },
     /// A file could not be read or written.
@@ -233,7 +233,7 @@ pub enum SandboxError {
     File {
         /// Path inside.
         path: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }

@@ -13,7 +13,7 @@ pub struct Settings {
     pub model: Option<String>,
     /// How its answers are sampled.
     pub sampling: Sampling,
-    /// Whether it reasons first, and how it is asked to.
+    /// Whether it is asked to reason first, and how.
     pub thinking: Thinking,
     /// How it calls tools.
     pub calls: CallForm,
@@ -47,15 +47,15 @@ pub struct RemoteModel {
     pub base_url: Option<String>,
     /// The environment variable that holds the API key. The key itself is never stored.
     pub api_key_env: Option<String>,
-    /// Whether answers are streamed; default: the profile's choice.
+    /// Whether answers are streamed; if `None`, the profile decides.
     pub stream: Option<bool>,
-    /// US dollars that the run may cost. You can resume a run with a larger budget.
+    /// Maximum cost of the run, in US dollars. You can resume a run with a larger budget.
     #[serde(skip)]
     pub budget_usd: Option<f64>,
-    /// US dollars that one episode may cost. The task's budget has it, too; here it
-    /// makes sure that the prices are known.
+    /// Maximum cost of one episode, in US dollars. The task's budget has it, too; here it
+    /// ensures that the prices are known.
     pub episode_budget_usd: Option<f64>,
-    /// The run directory. Its name marks the run's calls in the journal.
+    /// The run directory. Its name identifies the run's calls in the journal.
     #[serde(skip)]
     pub run: PathBuf,
     /// The folder of the journal: the run's own, or one that several runs share.
@@ -69,12 +69,12 @@ pub struct RemoteModel {
 pub struct LocalModel {
     /// Adapters that are added to the model.
     pub loras: Vec<Lora>,
-    /// Number of layers on the GPU; default: as many as fit.
+    /// Number of layers on the GPU; as many as fit if `None`.
     pub gpu_layers: Option<u32>,
-    /// Maximum tokens of one episode; default: the model's context length.
+    /// Maximum tokens of one episode; the model's context length if `None`.
     #[serde(rename = "context")]
     pub context_length: Option<u32>,
-    /// Number of threads; default: the number of CPUs.
+    /// Number of threads; the number of CPUs if `None`.
     pub threads: Option<u32>,
     /// Dtype of the KV cache.
     pub kv_type: KvType,
@@ -96,7 +96,7 @@ pub struct LocalModel {
 pub struct Lora {
     /// A GGUF file.
     pub file: PathBuf,
-    /// Factor for its change of the weights.
+    /// Factor that the adapter's weights are multiplied by.
     pub scale: f32,
 }
 

@@ -1,4 +1,4 @@
-//! What a policy is asked to do, and the world it is asked to do it in.
+//! Tasks, and the sandboxes that they need.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Budget;
 use crate::statement::Statement;
 
-/// One piece of work. Holds only what the policy may see: ground truth and
-/// hidden tests stay in the benchmark, found there by `id`.
+/// A task. It contains only what the policy may see: ground truth and hidden tests stay in
+/// the benchmark, which finds them by `id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
     /// Unique within the benchmark, stable across machines, e.g.
@@ -18,45 +18,45 @@ pub struct Task {
     pub id: String,
     /// The benchmark's name, e.g. `django`.
     pub benchmark: String,
-    /// What is asked.
+    /// What the task asks for.
     pub statement: Statement,
-    /// The world the tools act in.
+    /// The sandbox that the tools act on.
     pub sandbox: SandboxSpec,
-    /// Names of the tools the policy may call.
+    /// Names of the tools that the policy may call.
     pub tools: Vec<String>,
-    /// When the attempt stops.
+    /// Limits of the attempt.
     pub budget: Budget,
 }
 
-/// The world a task needs. Sandboxes make it the same wherever they run.
+/// The sandbox that a task needs. Every kind of sandbox provides the same environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SandboxSpec {
-    /// Host folders shown inside.
+    /// Host folders that are mounted inside.
     pub mounts: Vec<Mount>,
-    /// The whole environment: nothing is inherited.
+    /// All environment variables: none are inherited.
     pub env: BTreeMap<String, String>,
-    /// Absolute path commands start in.
+    /// Absolute path that commands start in.
     pub workdir: String,
-    /// What the sandbox may use at most.
+    /// Resource limits.
     pub limits: Limits,
-    /// How long one opened sandbox is needed.
+    /// How long a sandbox is used.
     pub lifetime: Lifetime,
-    /// The image of its containers, where it needs one of its own.
+    /// The container image, if the task needs a specific one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Debian packages beside Python whose programs it calls.
+    /// Debian packages, in addition to Python, whose programs the task calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
 }
 
-/// A host folder shown at a path inside the sandbox.
+/// A host folder that is mounted inside a sandbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Mount {
     /// Absolute host path.
     pub from: PathBuf,
     /// Absolute path inside.
     pub to: String,
-    /// Whether, and where, writes go.
+    /// Whether the mount can be written to, and what happens to writes.
     pub mode: MountMode,
 }
 
@@ -66,26 +66,26 @@ pub struct Mount {
 pub enum MountMode {
     /// Writes fail.
     ReadOnly,
-    /// Writes succeed, stay in this sandbox and are gone with it.
+    /// Writes succeed and are discarded with the sandbox.
     Private,
 }
 
-/// What a sandbox may use at most. Memory, processes and disk count for the
-/// whole sandbox; the rest for each process.
+/// Resource limits of a sandbox. Memory, processes and disk are limits of the whole
+/// sandbox; the others apply to each process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
-    /// Memory, mebibytes.
+    /// Memory in mebibytes.
     pub memory_mb: u64,
     /// Processes and threads.
     pub processes: u64,
-    /// Temporary disk space, mebibytes.
+    /// Temporary disk space in mebibytes.
     pub disk_mb: u64,
-    /// Largest single file, mebibytes.
+    /// Maximum file size in mebibytes.
     pub file_mb: u64,
-    /// Seconds on a processor.
+    /// CPU seconds.
     #[serde(default = "cpu_seconds")]
     pub cpu_seconds: u64,
-    /// Files open at once.
+    /// Open files.
     #[serde(default = "open_files")]
     pub open_files: u64,
 }
@@ -111,13 +111,13 @@ impl Default for Limits {
     }
 }
 
-/// How long one opened sandbox is needed.
+/// How long a sandbox is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
-    /// Each tool call may get another one: actions leave nothing behind.
+    /// Each tool call may get another one, because actions leave nothing behind.
     Turn,
-    /// The same one for all turns of an episode.
+    /// One sandbox serves all turns of an episode.
     #[default]
     Episode,
 }

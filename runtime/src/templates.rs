@@ -1,5 +1,4 @@
-//! The wording of conversations: templates that are tried out when they are
-//! loaded.
+//! The wording of conversations: templates that are checked when they are loaded.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +16,22 @@ pub struct Templates {
     pub hash: String,
 }
 
-/// A template that cannot be used: names the file, the place and the fault.
+/// A template that cannot be used; the message states the file, the place and the fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub(crate) String);
 
-/// Fixfly's own wording for a kind of task, and what templates may name.
+/// The built-in wording of a kind of task, and the variables that templates may use.
 pub(crate) struct Prompts {
     /// `system`, `first` and `later`.
     pub(crate) texts: [(&'static str, &'static str); 3],
-    /// What `system` and `first` are filled with, of a task all of whose texts are
-    /// the given one.
+    /// Variables of `system` and `first`, for a task whose texts are all the given one.
     pub(crate) sample: fn(&str) -> minijinja::Value,
 }
 
 impl Templates {
-    /// Each template by what it is called in an error and its text.
+    /// Parses the templates. `texts` takes the name and the built-in text of each, and
+    /// returns its name for error messages and the text to use.
     pub(crate) fn of(
         prompts: &Prompts,
         texts: impl Fn(&str, &str) -> Result<(String, String), TemplateError>,
@@ -80,7 +79,7 @@ fn fill(
     Ok(environment.get_template(name)?.render(context)?.trim_end().to_string())
 }
 
-/// Renders with every name that will be there, so that a fault in a user's
+/// Renders with every variable that exists at run time, so that a fault in a user's
 /// template is found before the first episode.
 fn try_out(
     environment: &Environment<'_>,

@@ -1,81 +1,81 @@
-//! What tests did, and what changed since they ran before.
+//! Test results, and their changes since the last run.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Results of the tests that were asked for, in the order asked.
+/// Results of the requested tests, in the order of the request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
-    /// One entry for each test asked for, exactly.
+    /// Exactly one entry per requested test.
     pub results: Vec<TestResult>,
 }
 
 impl TestReport {
-    /// True where there is a test and every one passed.
+    /// True if there is a test and all tests passed.
     pub fn passed(&self) -> bool {
         !self.results.is_empty() && self.results.iter().all(|r| r.outcome == TestOutcome::Passed)
     }
 
-    /// True where there is a test and none failed: skipped ones and failures
-    /// that their authors expect are fine too.
+    /// True if there is a test and none failed. Skipped tests and expected failures are
+    /// allowed.
     pub fn passed_or_skipped(&self) -> bool {
         !self.results.is_empty() && self.results.iter().all(|r| r.outcome.is_fine())
     }
 
-    /// How many passed.
+    /// The number of tests that passed.
     pub fn count_passed(&self) -> usize {
         self.results.iter().filter(|r| r.outcome == TestOutcome::Passed).count()
     }
 }
 
-/// What one test did.
+/// The result of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestResult {
-    /// The framework's own name of the test.
+    /// The test framework's name of the test.
     pub id: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: TestOutcome,
-    /// Its first failure.
+    /// The first failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<TestFailure>,
 }
 
-/// What came of one test. Only `Passed` is a pass.
+/// The outcome of one test. Only `Passed` is a pass.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum TestOutcome {
-    /// Ran and passed, reported once.
+    /// The test ran, passed and was reported once.
     Passed,
     /// An assertion failed.
     Failed,
     /// Another exception was raised.
     Errored,
-    /// Skipped itself.
+    /// The test was skipped.
     Skipped,
-    /// Failed as its author expected.
+    /// The test failed, as its author expected.
     ExpectedFailure,
-    /// Passed though its author expected a failure.
+    /// The test passed, although its author expected a failure.
     UnexpectedSuccess,
-    /// Was running when the time limit ran out.
+    /// The time limit ended the process during the test.
     TimedOut,
-    /// Was running when the process died of a signal.
+    /// A signal killed the process during the test.
     Crashed,
-    /// Ran out of memory.
+    /// The memory limit was exceeded.
     OutOfMemory,
-    /// Was running when the process left.
+    /// The process exited during the test.
     Exited,
-    /// Never started, because something before it ended the run.
+    /// The test never started, because something ended the run before it.
     NotRun,
-    /// Reported more than once, or not at all by a run that ended in order.
+    /// The test was reported more than once, or a complete run did not report it.
     Misreported,
-    /// Ran several times, and did not always do the same.
+    /// The test ran several times, with different outcomes.
     Flaky,
 }
 
 impl TestOutcome {
-    /// Whether a runner counts it as no failure.
+    /// Whether a test runner does not count it as a failure.
     pub fn is_fine(self) -> bool {
         matches!(self, TestOutcome::Passed | TestOutcome::Skipped | TestOutcome::ExpectedFailure)
     }
@@ -88,23 +88,23 @@ pub struct TestFailure {
     pub exception: String,
     /// Its message.
     pub message: String,
-    /// Frames a developer would read, in Python's own form.
+    /// The frames that a developer would read, in Python's format.
     pub traceback: String,
     /// What the test printed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
 }
 
-/// Per-test change between two turns, by test id, in the order of the report.
+/// Changes per test between two turns, by test id, in the order of the report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestDelta {
-    /// Pass now, did not before.
+    /// Tests that pass now and did not before.
     pub fixed: Vec<String>,
-    /// Passed before, do not now.
+    /// Tests that passed before and do not now.
     pub broken: Vec<String>,
-    /// Passed neither before nor now.
+    /// Tests that passed neither before nor now.
     pub still_failing: Vec<String>,
-    /// Did not do the same each time they ran now.
+    /// Tests whose outcome varied between repetitions of this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flaky: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What an action can call.
+//! Tools, which actions call.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -13,45 +13,44 @@ use crate::turn::{Observation, Turn};
 /// One action on a sandbox.
 #[async_trait]
 pub trait Tool: Send + Sync {
-    /// Name, description and arguments, as a model is told.
+    /// Name, description and arguments, for a model.
     fn spec(&self) -> ToolSpec;
 
-    /// Does it.
+    /// Runs the tool.
     ///
     /// # Errors
-    /// [`ToolError::Refused`] is shown to the policy; the others end the
-    /// episode.
+    /// [`ToolError::Refused`] is shown to the policy; the others end the episode.
     async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError>;
 }
 
 /// What a tool acts on.
 #[derive(Clone, Copy)]
 pub struct ToolContext<'a> {
-    /// The task at hand.
+    /// The task.
     pub task: &'a Task,
-    /// What was done before.
+    /// The turns so far.
     pub turns: &'a [Turn],
-    /// The only way to touch the world.
+    /// The sandbox; tools act through it only.
     pub sandbox: &'a dyn Sandbox,
-    /// Whose tests and facts the task rests on.
+    /// The benchmark of the task.
     pub benchmark: &'a dyn Benchmark,
 }
 
 impl<'a> ToolContext<'a> {
-    /// What evaluates candidates of the task.
+    /// The evaluator of the task's candidates.
     ///
     /// # Errors
-    /// [`ToolError::Benchmark`] where the benchmark evaluates none: the task names
-    /// a tool that is not for it.
+    /// [`ToolError::Benchmark`] if the benchmark has none: the task lists a tool that does
+    /// not suit it.
     pub fn evaluator(&self) -> Result<&'a dyn Evaluator, ToolError> {
         self.benchmark.evaluator().ok_or_else(|| self.lacks("evaluates no candidates"))
     }
 
-    /// What runs tests and reads the change in the task's work tree.
+    /// The task's work tree, which runs tests and reads the change.
     ///
     /// # Errors
-    /// [`ToolError::Benchmark`] where the benchmark has no work trees: the task
-    /// names a tool that is not for it.
+    /// [`ToolError::Benchmark`] if the benchmark has no work trees: the task lists a tool
+    /// that does not suit it.
     pub fn work_tree(&self) -> Result<&'a dyn WorkTree, ToolError> {
         self.benchmark.work_tree().ok_or_else(|| self.lacks("has no work trees"))
     }
@@ -62,27 +61,27 @@ impl<'a> ToolContext<'a> {
     }
 }
 
-/// What a model is told of a tool.
+/// A description of a tool for a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolSpec {
-    /// The name to call it by.
+    /// The name that calls use.
     pub name: String,
-    /// What it does, for a model.
+    /// What the tool does.
     pub description: String,
     /// JSON Schema of its arguments.
     pub parameters: Value,
 }
 
-/// Why a tool gave no observation.
+/// Why a tool returned no observation.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// The call was wrong; the policy is told and may mend it.
+    /// The call was invalid. The policy sees the message and can correct the call.
     #[error("{0}")]
     Refused(String),
-    /// The sandbox broke.
+    /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The benchmark broke.
+    /// The benchmark failed.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
 }

@@ -1,4 +1,4 @@
-//! One turn: what the policy did, and what came of it.
+//! One turn: an action and its result.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,42 +8,42 @@ use crate::budget::Budget;
 use crate::generation::Generation;
 use crate::test_report::{TestDelta, TestReport};
 
-/// One action, what came of it, and what that means for the next one.
+/// An action, its observation and the feedback.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
     /// What the policy did.
     pub action: Action,
-    /// What the world answered.
+    /// The tool's result.
     pub observation: Observation,
-    /// What changed since the last turn, and what is left.
+    /// Changes since the last turn, and the remaining budget.
     pub feedback: Feedback,
-    /// How long it took.
+    /// Durations.
     pub timings: Timings,
 }
 
-/// Wall-clock milliseconds of a turn's parts.
+/// Wall-clock durations of a turn's parts, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timings {
     /// The policy's decision.
     pub act_ms: u64,
-    /// The tool call, opening a sandbox included.
+    /// The tool call, including opening a sandbox.
     pub call_ms: u64,
 }
 
-/// What a policy did.
+/// An action of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Action {
-    /// The policy's exact words.
+    /// The policy's exact text.
     pub text: String,
-    /// Its reasoning, where it gives one apart from its words.
+    /// The reasoning, if the model returned it separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// What the words ask for.
+    /// What the text asks for.
     pub call: Call,
-    /// What the words cost.
+    /// The cost of the text.
     #[serde(default)]
     pub usage: Usage,
-    /// How a model made them; none where no model did.
+    /// How a model generated the text; `None` if no model did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
 }
@@ -59,50 +59,50 @@ pub enum Call {
         /// Its arguments, an object.
         args: Value,
     },
-    /// The policy is done, or gives up.
+    /// The policy submits, because it is done or gives up.
     Submit,
-    /// The words ask for nothing that exists; says why.
+    /// The text asks for nothing that exists; contains the reason.
     Malformed(String),
 }
 
-/// What one action cost.
+/// The cost of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
-    /// Tokens read, cached ones included.
+    /// Prompt tokens, cached ones included.
     pub prompt_tokens: u64,
-    /// Tokens written, reasoning included.
+    /// Completion tokens, reasoning included.
     pub completion_tokens: u64,
-    /// Of the tokens read, those that were known from before.
+    /// Prompt tokens that came from a cache.
     #[serde(default)]
     pub cached_tokens: u64,
-    /// Of the tokens written, those of the reasoning.
+    /// Completion tokens of the reasoning.
     #[serde(default)]
     pub reasoning_tokens: u64,
-    /// Calls made, those that failed included.
+    /// Requests, failed ones included.
     #[serde(default)]
     pub calls: u32,
-    /// US dollars; none where the price is not known.
+    /// US dollars; `None` if the price is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd: Option<f64>,
 }
 
-/// What the world answered. Deterministic: the same candidate gives the same
-/// bytes, so it holds no time, address or host path.
+/// The result of an action. Deterministic: the same candidate gives the same bytes, so it
+/// contains no times, addresses or host paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observation {
-    /// What the policy is shown, capped in size.
+    /// The text for the policy, limited in size.
     pub text: String,
-    /// What came of the action, in a word.
+    /// The outcome, in one word.
     pub outcome: Outcome,
-    /// Per-test results, where tests ran.
+    /// Results per test, if tests ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestReport>,
-    /// The candidate that was run, where the action submitted one: exactly one
-    /// method, dedented, without decorators.
+    /// The candidate that ran, if the action submitted one: exactly one method, dedented,
+    /// without decorators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
-    /// The change of the work tree, a unified diff, where the action handed it in.
-    /// Before there was `candidate`, a candidate as a diff against the stubbed file.
+    /// The change of the work tree as a unified diff, if the action submitted it. In
+    /// records older than `candidate`, a candidate as a diff against the stubbed file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
 }
@@ -113,24 +113,23 @@ impl Observation {
         Observation { text: text.into(), outcome, tests: None, candidate: None, patch: None }
     }
 
-    /// An observation that says only that something was wrong with the call.
+    /// An observation of an invalid call.
     pub fn refused(text: impl Into<String>) -> Self {
         Observation::new(Outcome::Refused, text)
     }
 
-    /// An observation that says only that the candidate is no code to run.
+    /// An observation of a candidate that cannot run as code.
     pub fn invalid(text: impl Into<String>) -> Self {
         Observation::new(Outcome::Invalid, text)
     }
 
-    /// What the action submitted for judgement: a candidate, or a change of the
-    /// work tree.
+    /// What the action submitted for judgement: a candidate, or a change of the work tree.
     pub fn submission(&self) -> Option<&str> {
         self.candidate.as_deref().or(self.patch.as_deref())
     }
 }
 
-/// What came of an action.
+/// The outcome of an action.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -140,34 +139,34 @@ pub enum Outcome {
     Passed,
     /// A test failed or was not reported as passed.
     Failed,
-    /// The candidate could not be run: not one method, or wrong syntax.
+    /// The candidate cannot be run: it is not exactly one method, or its syntax is invalid.
     Invalid,
-    /// The time limit ran out.
+    /// The time limit was exceeded.
     TimedOut,
-    /// The process died of a signal.
+    /// A signal killed the process.
     Crashed,
-    /// The memory limit was met.
+    /// The memory limit was exceeded.
     OutOfMemory,
-    /// The process left before its tests were done.
+    /// The process exited before its tests were done.
     Exited,
     /// The tests passed, but a control shows that the pass is not honest.
     Tampered,
-    /// The tool did what was asked; no tests were involved.
+    /// The tool succeeded; no tests were involved.
     Done,
     /// The tool refused the call.
     Refused,
-    /// The tool handed the work in: the episode is over.
+    /// The tool submitted the work: the episode is over.
     Submitted,
 }
 
-/// What changed since the last turn, and what is left.
+/// Changes since the last turn, and the remaining budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Feedback {
-    /// Per-test change since the last turn that ran tests.
+    /// Changes per test since the last turn that ran tests.
     pub delta: TestDelta,
-    /// Budget left after this turn.
+    /// The budget left after this turn.
     pub left: Budget,
-    /// The change in one line, as the policy is told; empty where there is
-    /// nothing to compare with.
+    /// The changes in one line, as the policy sees them; empty if there is nothing to
+    /// compare with.
     pub message: String,
 }

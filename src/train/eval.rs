@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fixfly_runtime::read_episodes;
-use fixfly_students::{Checkpoint, ExportDtype, Method, Repairs, gguf_adapter, gguf_model};
+use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
 use crate::failure::{Usage, one_line};
@@ -41,7 +41,7 @@ impl<'a> Evaluation<'a> {
         let evaluation = Evaluation {
             file: file.into(),
             text,
-            folder: Repairs::folder(output),
+            folder: EvalResult::folder(output),
             base: base.into(),
             method,
             terminal,
@@ -101,7 +101,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Evaluates a checkpoint; resumes an interrupted evaluation.
-    pub(super) fn repairs(&self, checkpoint: &Checkpoint) -> anyhow::Result<Repairs> {
+    pub(super) fn evaluate(&self, checkpoint: &Checkpoint) -> anyhow::Result<EvalResult> {
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("cannot make {}", self.folder.display()))?;
         std::fs::write(self.kept(), &self.text)
@@ -123,9 +123,9 @@ impl<'a> Evaluation<'a> {
         let episodes = read_episodes(&output)?;
         let counted = episodes.iter().filter(|one| !one.infrastructure_failure());
         let solved = counted.clone().filter(|one| one.solved()).count();
-        let repairs = Repairs { solved, of: counted.count() };
-        ensure!(repairs.of > 0, "{}: these flags select no task", self.file.display());
-        Ok(repairs)
+        let result = EvalResult { solved, of: counted.count() };
+        ensure!(result.of > 0, "{}: these flags select no task", self.file.display());
+        Ok(result)
     }
 
     /// The base model of the adapters, exported once.

@@ -72,18 +72,18 @@ pub(crate) fn init(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let rows = Dataset::open(&flags.dataset)?.rows()?.collect::<Result<Vec<_>, _>>()?;
     let texts = rows.into_iter().flat_map(|row| row.messages).map(|message| message.content);
     let model = RandomInit {
-        width: flags.hidden_size,
-        layers: flags.num_hidden_layers,
-        heads: flags.num_attention_heads,
-        key_value_heads: flags.num_key_value_heads,
-        inner: flags.intermediate_size,
-        vocabulary: flags.vocab_size,
-        context: flags.max_position_embeddings,
-        theta: flags.rope_theta,
+        hidden_size: flags.hidden_size,
+        num_hidden_layers: flags.num_hidden_layers,
+        num_attention_heads: flags.num_attention_heads,
+        num_key_value_heads: flags.num_key_value_heads,
+        intermediate_size: flags.intermediate_size,
+        vocab_size: flags.vocab_size,
+        max_position_embeddings: flags.max_position_embeddings,
+        rope_theta: flags.rope_theta,
         seed: flags.seed,
     };
     model.write(texts, &flags.output)?;
-    let tokens = ModelConfig::open(&flags.output)?.vocabulary;
+    let tokens = ModelConfig::open(&flags.output)?.vocab_size;
     terminal.status(&format!(
         "{}: random weights, a vocabulary of {tokens} tokens",
         flags.output.display()

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixfly_students::{
-    Checkpoint, Chunks, ComputeConfig, Job, Line, Method, Outcome, Ready, Repairs, Watch,
+    Checkpoint, Chunks, ComputeConfig, EvalResult, Job, Line, Method, Outcome, Ready, Watch,
     checkpoints,
 };
 
@@ -68,18 +68,18 @@ impl Watch for Watcher<'_> {
     }
 
     fn saved(&mut self, checkpoint: &Checkpoint) {
-        self.progress.say(&format!("saved {}", checkpoint.folder.display()));
+        self.progress.print(&format!("saved {}", checkpoint.folder.display()));
     }
 
-    fn repairs(&mut self, checkpoint: &Checkpoint) -> Option<Repairs> {
-        let repairs = self.evaluation.as_ref()?.repairs(checkpoint);
-        if let Err(why) = &repairs
+    fn evaluate(&mut self, checkpoint: &Checkpoint) -> Option<EvalResult> {
+        let result = self.evaluation.as_ref()?.evaluate(checkpoint);
+        if let Err(why) = &result
             && !why.is::<Interrupted>()
         {
             let folder = checkpoint.folder.display();
-            self.progress.say(&format!("cannot evaluate {folder}: {why:#}"));
+            self.progress.print(&format!("cannot evaluate {folder}: {why:#}"));
         }
-        repairs.ok()
+        result.ok()
     }
 }
 

@@ -42,12 +42,12 @@ impl Progress {
         };
         let progress = Progress { terminal: terminal.clone(), steps, last: VecDeque::new(), shown };
         if done > 0 {
-            progress.say(&format!("resuming after step {done}"));
+            progress.print(&format!("resuming after step {done}"));
         }
         progress
     }
 
-    pub(super) fn say(&self, line: &str) {
+    pub(super) fn print(&self, line: &str) {
         self.terminal.status(line);
     }
 
@@ -55,11 +55,11 @@ impl Progress {
         match line {
             Line::Validation { epoch, loss, learned, .. } => {
                 let over = learned.map_or_else(String::new, |n| format!(" over {n} tokens"));
-                self.say(&format!("epoch {epoch}: validation loss {loss:.4}{over}"));
+                self.print(&format!("epoch {epoch}: validation loss {loss:.4}{over}"));
             }
-            Line::Repairs { epoch, repairs, .. } => self.say(&format!(
+            Line::Eval { epoch, result, .. } => self.print(&format!(
                 "epoch {epoch}: {} of {} validation tasks solved",
-                repairs.solved, repairs.of
+                result.solved, result.of
             )),
             Line::Step(step) => {
                 self.last.push_back(step.clone());

@@ -7,9 +7,9 @@ const TASKS: usize = 400;
 
 /// Attempts that solve `count` tasks at the first turn, with `words` of reasoning.
 fn solving(count: usize, words: u64) -> Vec<Attempt> {
-    let thought = ReasoningLength { words, characters: 7 * words, tokens: None };
+    let length = ReasoningLength { words, characters: 7 * words, tokens: None };
     let attempt = |at: usize| Attempt {
-        thoughts: if words > 0 { vec![thought] } else { Vec::new() },
+        reasoning_lengths: if words > 0 { vec![length] } else { Vec::new() },
         ..attempt(&format!("t{at}"), (at < count).then_some(1))
     };
     (0..TASKS).map(attempt).collect()
@@ -88,8 +88,8 @@ fn claims_fail_if_the_opposite_is_true() {
             attempt.errors = vec!["KeyError".into()];
             attempt.unresolved = attempt.solved_at.is_none().then(|| "KeyError".into());
         }
-        for thought in run.attempts.iter_mut().flat_map(|attempt| &mut attempt.thoughts) {
-            thought.words = 3000 - thought.words;
+        for length in run.attempts.iter_mut().flat_map(|attempt| &mut attempt.reasoning_lengths) {
+            length.words = 3000 - length.words;
         }
     }
     // Undecided: neither side has an exact match, and there are no repeats.

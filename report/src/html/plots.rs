@@ -203,15 +203,18 @@ type Measure = fn(&ReasoningLength) -> Option<u64>;
 /// Histograms of the reasoning length of each model.
 fn lengths(chosen: &[&Group<'_>]) -> Vec<Chart> {
     let units: [(&str, Measure); 3] = [
-        ("words", |thought| Some(thought.words)),
-        ("characters", |thought| Some(thought.characters)),
-        ("tokens", |thought| thought.tokens),
+        ("words", |length| Some(length.words)),
+        ("characters", |length| Some(length.characters)),
+        ("tokens", |length| length.tokens),
     ];
     let mut charts = Vec::new();
     for group in chosen {
         for (unit, of) in units {
-            let lengths: Vec<u64> =
-                group.attempts().flat_map(|attempt| &attempt.thoughts).filter_map(of).collect();
+            let lengths: Vec<u64> = group
+                .attempts()
+                .flat_map(|attempt| &attempt.reasoning_lengths)
+                .filter_map(of)
+                .collect();
             if lengths.is_empty() {
                 continue;
             }

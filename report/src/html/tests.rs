@@ -19,10 +19,10 @@ fn sweep() -> Vec<RunMetrics> {
     };
     let attempts = |solved: u64| -> Vec<Attempt> {
         let one = |at: u64| {
-            let thought =
+            let length =
                 ReasoningLength { words: 40 * at, characters: 280 * at, tokens: Some(60 * at) };
             let solved_at = (at < solved).then_some(1 + at as usize % 4);
-            Attempt { thoughts: vec![thought], ..attempt(&format!("t{at}"), solved_at) }
+            Attempt { reasoning_lengths: vec![length], ..attempt(&format!("t{at}"), solved_at) }
         };
         (0..40).map(one).collect()
     };

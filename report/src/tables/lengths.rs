@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
 fn fill(set: &RunSet<'_>) -> Filled {
     let groups: Vec<&Group<'_>> = methods(set)
         .into_iter()
-        .filter(|group| group.attempts().any(|attempt| !attempt.thoughts.is_empty()))
+        .filter(|group| group.attempts().any(|attempt| !attempt.reasoning_lengths.is_empty()))
         .collect();
     let rows = groups.iter().map(|group| {
         let base = set.find(&group.labels.base(), group).filter(|_| !group.labels.is_base());
@@ -32,16 +32,16 @@ fn fill(set: &RunSet<'_>) -> Filled {
             let change = change.map_or(String::new(), |change| format!(", {change:+.0} %"));
             format!("{}{change}", cells::whole(&mean))
         };
-        let thoughts = || group.attempts().flat_map(|attempt| &attempt.thoughts);
-        let counted = thoughts().filter(|thought| thought.tokens.is_some()).count();
-        let longest = thoughts().map(|thought| thought.words).max();
+        let lengths = || group.attempts().flat_map(|attempt| &attempt.reasoning_lengths);
+        let counted = lengths().filter(|length| length.tokens.is_some()).count();
+        let longest = lengths().map(|length| length.words).max();
         vec![
             group.labels.shown(),
-            cell(|thought| Some(thought.words)),
-            cell(|thought| Some(thought.characters)),
-            cell(|thought| thought.tokens),
+            cell(|length| Some(length.words)),
+            cell(|length| Some(length.characters)),
+            cell(|length| length.tokens),
             longest.map_or(cells::NONE.into(), |words| words.to_string()),
-            format!("{} turns, {counted} with tokens", thoughts().count()),
+            format!("{} turns, {counted} with tokens", lengths().count()),
         ]
     });
     let columns = ["Model", "Mean words", "Mean characters", "Mean tokens", "Max words", "n"];
@@ -57,7 +57,11 @@ fn fill(set: &RunSet<'_>) -> Filled {
 
 /// Sum and count of the lengths in an episode.
 fn sums(attempt: &Attempt, of: fn(&ReasoningLength) -> Option<u64>) -> (u64, u64) {
-    attempt.thoughts.iter().filter_map(of).fold((0, 0), |(sum, n), length| (sum + length, n + 1))
+    attempt
+        .reasoning_lengths
+        .iter()
+        .filter_map(of)
+        .fold((0, 0), |(sum, n), length| (sum + length, n + 1))
 }
 
 /// The mean over turns. The bootstrap resamples whole episodes.
@@ -80,7 +84,7 @@ fn mean_of(group: &Group<'_>, of: fn(&ReasoningLength) -> Option<u64>) -> Option
 pub(crate) fn words_by_task<'g>(group: &'g Group<'_>) -> BTreeMap<&'g str, f64> {
     let mut all: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for attempt in group.attempts() {
-        let (sum, n) = sums(attempt, |thought| Some(thought.words));
+        let (sum, n) = sums(attempt, |length| Some(length.words));
         let known = all.entry(&attempt.task).or_default();
         *known = (known.0 + sum, known.1 + n);
     }

@@ -61,7 +61,7 @@ fn fill(set: &RunSet<'_>) -> Filled {
 }
 
 fn has_reasoning(group: &Group<'_>) -> bool {
-    group.attempts().any(|attempt| attempt.first_thought.is_some())
+    group.attempts().any(|attempt| attempt.first_reasoning.is_some())
 }
 
 fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
@@ -72,14 +72,14 @@ fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
         reference.repeats[0].iter().map(|attempt| (attempt.task.as_str(), *attempt)).collect();
     let pairs: Vec<(&Attempt, &Attempt)> =
         group.repeats[0].iter().filter_map(|a| Some((*theirs.get(a.task.as_str())?, *a))).collect();
-    let thoughts: Vec<(&str, &str)> = pairs
+    let traces: Vec<(&str, &str)> = pairs
         .iter()
         .filter_map(|(one, other)| {
-            Some((one.first_thought.as_deref()?, other.first_thought.as_deref()?))
+            Some((one.first_reasoning.as_deref()?, other.first_reasoning.as_deref()?))
         })
         .collect();
     let mean = |figure: &dyn Fn(&str, &str) -> f64| -> Option<Estimate> {
-        let values: Vec<f64> = thoughts.iter().map(|(one, other)| figure(one, other)).collect();
+        let values: Vec<f64> = traces.iter().map(|(one, other)| figure(one, other)).collect();
         mean_interval(&values, SEED)
     };
     let codes: Vec<Compared> = pairs
@@ -95,6 +95,6 @@ fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
         cells::score(&mean(&jaccard_words)),
         cells::score(&mean(&jaccard_characters)),
         codebleu.map_or(cells::NONE.into(), |score| format!("{score:.3}")),
-        format!("{} traces, {} methods", thoughts.len(), codes.len()),
+        format!("{} traces, {} methods", traces.len(), codes.len()),
     ]
 }

@@ -17,15 +17,15 @@ fn solving(count: usize, words: u64) -> Vec<Attempt> {
     let one = |at: usize| {
         let method = if at < count / 2 { TRUTH } else { OTHER };
         let words = words + at as u64;
-        let thought =
+        let length =
             ReasoningLength { words, characters: 6 * words, tokens: (at > 0).then_some(2 * words) };
         let reasoning = format!(
             "The test says that {} items are missing, so the loop ends too early",
             words / 400
         );
         Attempt {
-            thoughts: if words > 100 { vec![thought] } else { Vec::new() },
-            first_thought: (words > 100).then_some(reasoning),
+            reasoning_lengths: if words > 100 { vec![length] } else { Vec::new() },
+            first_reasoning: (words > 100).then_some(reasoning),
             judged: Some(Judged {
                 same_text: same_text(TRUTH, method),
                 same_code: same_text(TRUTH, method),

@@ -1,4 +1,4 @@
-//! JSON as Python writes it: what a model was trained on.
+//! JSON as Python's `json.dumps` writes it, because models were trained on that.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 /// The filter `tojson`: `json.dumps(value, ensure_ascii=False, indent=indent)`.
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // Said by some templates, and always so here.
+    // Some templates pass it; non-ASCII text is never escaped here.
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let text = match indent {

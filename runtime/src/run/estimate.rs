@@ -1,4 +1,4 @@
-//! What a run is expected to take, before anything is spent.
+//! Estimates the cost of a run before it starts.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use super::spec::RunSpec;
 use crate::benchmark::{Answer, Benchmark};
 use crate::templates::Templates;
 
-/// Bytes of a token, roughly: source code and English have 3 to 4.5.
+/// Bytes per token, roughly: source code and English have 3 to 4.5.
 const BYTES_PER_TOKEN: u64 = 4;
-/// Tokens of the feedback after a failing turn, roughly: tracebacks are cut off.
+/// Tokens of the feedback after a failing turn, roughly. Tracebacks are truncated.
 const FEEDBACK: u64 = 600;
 
 /// US dollars per million tokens.
@@ -18,16 +18,16 @@ const FEEDBACK: u64 = 600;
 pub struct Price {
     /// Prompt tokens.
     pub input: f64,
-    /// Prompt tokens that the server had cached; as `input` if `None`.
+    /// Prompt tokens from the server's cache; the price of `input` if `None`.
     pub cached: Option<f64>,
     /// Completion tokens.
     pub output: f64,
-    /// Completion tokens of reasoning; as `output` if `None`.
+    /// Completion tokens of reasoning; the price of `output` if `None`.
     pub reasoning: Option<f64>,
 }
 
 impl Price {
-    /// US dollars of these tokens.
+    /// The price of these tokens in US dollars.
     pub fn of(&self, prompt: u64, cached: u64, completion: u64, reasoning: u64) -> f64 {
         let cached = cached.min(prompt);
         let reasoning = reasoning.min(completion);
@@ -39,21 +39,21 @@ impl Price {
     }
 }
 
-/// An estimate of tokens, money and test time. Tokens are estimated at 4 bytes
-/// each, answers at the length of the reference, without reasoning.
+/// An estimate of tokens, money and test time. It assumes 4 bytes per token and answers as
+/// long as the reference, without reasoning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Tasks.
+    /// The number of tasks.
     pub tasks: usize,
-    /// Episodes: tasks times samples.
+    /// The number of episodes: tasks times samples.
     pub episodes: u64,
-    /// If every episode ends at its first turn.
+    /// The cost if every episode ends in its first turn.
     pub one_turn: Cost,
-    /// If every episode uses all of its turns.
+    /// The cost if every episode uses all of its turns.
     pub all_turns: Cost,
 }
 
-/// What a number of turns takes.
+/// The cost of a number of turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Cost {
     /// Turns of all episodes.
@@ -62,12 +62,12 @@ pub struct Cost {
     pub prompt_tokens: u64,
     /// Completion tokens.
     pub completion_tokens: u64,
-    /// CPU seconds of tests; `None` if the benchmark does not know.
+    /// CPU seconds of tests; `None` if the benchmark has no measurement.
     pub test_seconds: Option<f64>,
 }
 
 impl Cost {
-    /// US dollars without any cached prompt.
+    /// US dollars if no prompt is cached.
     pub fn usd(&self, price: &Price) -> f64 {
         price.of(self.prompt_tokens, 0, self.completion_tokens, 0)
     }
@@ -82,8 +82,8 @@ impl Cost {
 }
 
 impl Estimate {
-    /// Estimates a run from its tasks, prompts and the benchmark's own facts. Asks
-    /// no model and opens no sandbox.
+    /// Estimates a run from its tasks, its prompts and the benchmark's facts. Calls no
+    /// model and opens no sandbox.
     pub fn of(
         spec: &RunSpec,
         selection: &Selection,
@@ -108,7 +108,7 @@ impl Estimate {
             let turns = u64::from(task.budget.turns);
             let cost = |turns: u64| Cost {
                 turns,
-                // Each turn's prompt has the answers and the feedback of those before.
+                // Each prompt includes the answers and the feedback of the turns before.
                 prompt_tokens: turns * prompt
                     + turns * turns.saturating_sub(1) / 2 * (answer + FEEDBACK),
                 completion_tokens: turns * answer,

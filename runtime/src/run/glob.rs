@@ -1,12 +1,13 @@
 //! Patterns for task ids.
 
-/// Whether all of `text` matches: `*` stands for any text, `?` for one letter.
-/// Takes at most as many steps as both lengths multiplied.
+/// Whether the pattern matches all of `text`: `*` is any text, `?` is one character. Takes
+/// at most as many steps as the product of the two lengths.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut read) = (0, 0);
-    // The last star seen, and how much of the text it stands for ends where.
+    // After the last star: its position in the pattern, and the end of the text that it
+    // matches.
     let mut star: Option<(usize, usize)> = None;
     while read < text.len() {
         match (pattern.get(at), star) {
@@ -18,7 +19,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
                 at += 1;
                 read += 1;
             }
-            // An earlier star need not take more: the last one can do it.
+            // Only the last star has to match more; earlier ones need not be tried again.
             (_, Some((place, end))) => {
                 star = Some((place, end + 1));
                 at = place + 1;

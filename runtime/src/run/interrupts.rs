@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 pub struct Interrupts(mpsc::UnboundedReceiver<()>);
 
 impl Interrupts {
-    /// Turns Ctrl-C and SIGTERM into requests to stop. Needs a tokio runtime.
+    /// Converts Ctrl-C and SIGTERM to requests to stop. Needs a tokio runtime.
     ///
     /// # Errors
-    /// An I/O error if the signals cannot be received.
+    /// An I/O error if the signal handlers cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (sender, interrupts) = Interrupts::channel();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -25,18 +25,18 @@ impl Interrupts {
         Ok(interrupts)
     }
 
-    /// Requests that the program itself makes.
+    /// Requests from the program itself.
     pub fn channel() -> (mpsc::UnboundedSender<()>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (sender, Interrupts(receiver))
     }
 
-    /// No requests: the run goes on to its end.
+    /// No requests: the run continues to its end.
     pub fn none() -> Self {
         Interrupts::channel().1
     }
 
-    /// Waits for the next request; forever if there can be no more.
+    /// Waits for the next request; forever if there cannot be one.
     pub async fn next(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending().await

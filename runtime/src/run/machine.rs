@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::run_directory::Machine;
 
-/// Facts that cannot be determined are empty.
+/// Values that cannot be determined are empty.
 pub(super) fn facts() -> Machine {
     let release = read_to_string("/etc/os-release").unwrap_or_default();
     let memory = read_to_string("/proc/meminfo").unwrap_or_default();
@@ -23,7 +23,7 @@ pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get())
 }
 
-/// The time, RFC 3339, UTC, to the millisecond.
+/// The current time, RFC 3339, UTC, to the millisecond.
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now).to_string()

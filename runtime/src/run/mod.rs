@@ -1,4 +1,4 @@
-//! A run: a policy on the tasks of a benchmark, every episode recorded.
+//! A run: a policy attempts the tasks of a benchmark, and every episode is recorded.
 
 mod estimate;
 mod glob;
@@ -35,15 +35,15 @@ use crate::templates::Templates;
 use crate::tool::Tool;
 use queue::{Queue, RunContext, Work};
 
-/// A run whose parts are open. [`Run::execute`] does it.
+/// A run that is ready to start with [`Run::execute`].
 pub struct Run {
     /// What to run.
     pub spec: RunSpec,
-    /// The tasks, as [`RunSpec::select`] gives them.
+    /// The tasks that [`RunSpec::select`] returned.
     pub selection: Selection,
-    /// Judges.
+    /// The benchmark, which judges.
     pub benchmark: Arc<dyn Benchmark>,
-    /// Decides.
+    /// The policy, which decides.
     pub policy: Box<dyn Policy>,
     /// All tools; a task names those it allows.
     pub tools: Vec<Box<dyn Tool>>,
@@ -69,22 +69,22 @@ pub enum ExecuteError {
         name: &'static str,
         /// What a candidate can do without it.
         impact: &'static str,
-        /// How to get it.
+        /// How to get the protection.
         remedy: String,
     },
-    /// The run directory.
+    /// The run directory cannot be used.
     #[error(transparent)]
     Directory(#[from] RunError),
 }
 
 impl Run {
-    /// Makes the attempts that the run directory does not hold yet and records
-    /// each. The first interrupt lets the running episodes finish, the second
-    /// aborts them; the same run resumes what is left.
+    /// Makes the attempts that the run directory does not contain yet and records each.
+    /// After the first interrupt, running episodes finish; the second aborts them. The same
+    /// run resumes the rest later.
     ///
     /// # Errors
-    /// [`ExecuteError`] if the run could not start or an episode could not be
-    /// recorded. Episodes that fail are in [`RunOutcome`].
+    /// [`ExecuteError`] if the run cannot start or an episode cannot be recorded. Failed
+    /// episodes are in [`RunOutcome`].
     pub async fn execute(
         self,
         observer: &mut dyn Observer,
@@ -113,7 +113,7 @@ impl Run {
         Ok(outcome?)
     }
 
-    /// What `run.json` records.
+    /// The contents of `run.json`.
     fn record(&self) -> RunRecord {
         let turns = self.selection.tasks.first().map_or(0, |task| task.budget.turns);
         RunRecord {
@@ -140,7 +140,8 @@ fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteE
     })
 }
 
-/// Sample by sample, so that an interrupted run covers every task.
+/// All tasks of one sample before the next sample, so that an interrupted run covers every
+/// task.
 fn work(tasks: Vec<Task>, samples: u32, finished: &[Episode]) -> Vec<Work> {
     let finished: HashSet<(&str, u32)> =
         finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
@@ -152,7 +153,7 @@ fn work(tasks: Vec<Task>, samples: u32, finished: &[Episode]) -> Vec<Work> {
         .collect()
 }
 
-/// The seed of one episode, derived from these three values only.
+/// The seed of an episode, derived from these three values only.
 pub fn episode_seed(seed: u64, task: impl Display, sample: u32) -> u64 {
     let digest = Sha256::digest(format!("{seed}\0{task}\0{sample}"));
     digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))

@@ -1,11 +1,10 @@
-//! Progress of a run, for whoever displays it.
+//! Reports the progress of a run to the code that displays it.
 
 use crate::episode::Episode;
 
-/// Hears how a run proceeds. Every method does nothing by default.
+/// Receives the progress of a run. By default, every method does nothing.
 pub trait Observer: Send {
-    /// The run starts: `total` episodes are wanted, `finished` of them are already
-    /// recorded.
+    /// The run starts. It has `total` episodes; `finished` were recorded earlier.
     fn started(&mut self, total: usize, finished: &[Episode]) {
         let _ = (total, finished);
     }
@@ -15,7 +14,7 @@ pub trait Observer: Send {
         let _ = episode;
     }
 
-    /// A message for the user: what the run does next after an interrupt.
+    /// A message for the user about what happens next, after an interrupt.
     fn status(&mut self, line: &str) {
         let _ = line;
     }
@@ -23,7 +22,7 @@ pub trait Observer: Send {
     /// Called twice a second while episodes run.
     fn tick(&mut self) {}
 
-    /// No episode runs any more.
+    /// No more episodes are running.
     fn ended(&mut self) {}
 }
 

@@ -1,4 +1,4 @@
-//! Makes attempts from a queue in parallel and records each.
+//! Makes the attempts of a queue in parallel and records each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::task::Task;
 use crate::templates::Templates;
 use crate::tool::Tool;
 
-/// How often to make an attempt that fails for reasons outside the policy.
+/// How often an attempt is made if infrastructure failures end it.
 const MAX_TRIES: u32 = 3;
-/// After this many consecutive failures outside the policy, the machine or the
-/// model's server is considered down and the run stops.
+/// After this many infrastructure failures in a row, the run assumes that the machine or
+/// the model's server is down, and stops.
 pub const MAX_CONSECUTIVE_FAILURES: usize = 20;
 
-/// Shared by all attempts of a run.
+/// Values that all attempts of a run share.
 pub(super) struct RunContext {
     pub(super) policy_name: String,
     pub(super) policy: Box<dyn Policy>,
@@ -40,14 +40,14 @@ pub(super) struct RunContext {
 pub(super) struct Work {
     pub(super) task: Arc<Task>,
     pub(super) sample: u32,
-    /// How often it was retried.
+    /// Retries so far.
     pub(super) retries: u32,
 }
 
 /// Attempts to make.
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Work>,
-    /// How many to make in parallel.
+    /// The number of attempts in parallel.
     pub(super) jobs: usize,
 }
 
@@ -56,37 +56,37 @@ pub(super) struct Queue {
 pub struct RunOutcome {
     /// Whether the user asked to stop.
     pub stopped: bool,
-    /// Episodes that were recorded by this call.
+    /// Episodes that this call recorded.
     pub recorded: usize,
-    /// Of these, the episodes that solved their task.
+    /// Recorded episodes that solved their task.
     pub solved: usize,
     /// Why the policy cannot continue.
     pub halted: Option<String>,
-    /// Consecutive attempts that failed for reasons outside the policy.
+    /// Attempts in a row that infrastructure failures ended.
     in_a_row: usize,
-    /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
+    /// Why the run stopped: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub gave_up: Option<String>,
-    /// Attempts that were not made or not finished.
+    /// Attempts that were not started or not finished.
     pub left: usize,
-    /// Why attempts failed for reasons outside the policy, after all retries.
+    /// The infrastructure failures that remained after all retries.
     pub failed: Vec<String>,
-    /// Bugs in fixfly that attempts hit.
+    /// Bugs in fixfly that attempts ran into.
     pub broken: Vec<String>,
 }
 
 impl RunOutcome {
-    /// Whether to start no more attempts.
+    /// Whether no more attempts start.
     fn is_over(&self) -> bool {
         self.stopped || self.gave_up.is_some() || self.halted.is_some()
     }
 }
 
 impl Queue {
-    /// Makes the attempts. The first interrupt lets the running ones finish, the
-    /// second aborts them.
+    /// Makes the attempts. After the first interrupt, running attempts finish; the second
+    /// aborts them.
     ///
     /// # Errors
-    /// [`RunError`] where an episode could not be recorded.
+    /// [`RunError`] if an episode cannot be recorded.
     pub(super) async fn work_off(
         self,
         context: RunContext,
@@ -141,7 +141,7 @@ impl Queue {
 enum Next {
     Record,
     Retry,
-    /// Leave it for a later run.
+    /// Leaves it for a later run.
     Leave,
 }
 
@@ -154,7 +154,7 @@ impl RunOutcome {
         self.failed.extend(why.map(|why| format!("{}: {why}", work.task.id)));
     }
 
-    /// An attempt that an infrastructure failure ended is retried, or left for a later
+    /// Retries an attempt that an infrastructure failure ended, or leaves it for a later
     /// run.
     fn next(&mut self, work: &Work, episode: &Episode, policy: &dyn Policy) -> Next {
         let Some(why) = failure(episode) else {
@@ -166,7 +166,7 @@ impl RunOutcome {
             self.left += 1;
             return Next::Leave;
         }
-        // Retries of one task are consecutive whatever the reason.
+        // The retries of one task are not independent: they count as one failure.
         self.in_a_row += usize::from(work.retries == 0);
         if self.in_a_row >= MAX_CONSECUTIVE_FAILURES {
             self.gave_up = Some(why.to_string());

@@ -1,4 +1,4 @@
-//! Which tasks a run has.
+//! Selects the tasks of a run.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::task::{Lifetime, Task};
 pub struct Selection {
     /// The tasks, with their limits, sorted by id.
     pub tasks: Vec<Task>,
-    /// Facts that identify the split they are from, for the record.
+    /// Facts that identify the split of the tasks, for the record.
     pub facts: BTreeMap<String, Value>,
     /// The number of tasks that the sandbox supports, before `limit`.
     pub supported: usize,
@@ -25,7 +25,7 @@ pub struct Selection {
     pub unsupported: BTreeMap<String, usize>,
 }
 
-/// Why there is nothing to run.
+/// Why no task was selected.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
     /// The pattern matches no task.
@@ -46,7 +46,7 @@ pub enum SelectError {
         /// The split.
         split: &'static str,
     },
-    /// The sandbox supports no task of them.
+    /// The sandbox supports none of the tasks.
     #[error("the sandbox `{sandbox}` supports none of the tasks")]
     Unsupported {
         /// The sandbox.
@@ -117,9 +117,9 @@ impl RunSpec {
 }
 
 impl Selection {
-    /// Sandboxes that one attempt needs at a time. If it keeps one for all its
-    /// turns, a pass is judged in a second one, and attempts must not wait for
-    /// each other.
+    /// The number of sandboxes that one attempt needs at a time. An attempt that keeps a
+    /// sandbox for all of its turns needs a second one for the judge; otherwise attempts
+    /// could wait for each other.
     pub fn sandboxes_per_attempt(&self) -> usize {
         match self.tasks.iter().any(|task| task.sandbox.lifetime == Lifetime::Episode) {
             true => 2,
@@ -128,8 +128,8 @@ impl Selection {
     }
 }
 
-/// The tasks that the sandbox of this name supports, and the number of the others
-/// by reason.
+/// Separates the tasks that the sandbox supports from the others, which are counted by
+/// reason.
 pub fn split_supported(
     sandbox: &str,
     benchmark: &dyn Benchmark,
@@ -149,15 +149,15 @@ pub fn split_supported(
     (supported, unsupported)
 }
 
-/// The first `limit` tasks, sorted by id: a sandbox keeps the fixtures of one
-/// file's tests for a while.
+/// The first `limit` tasks, sorted by id: sandboxes keep the fixtures of a file's tests for
+/// a while, so tasks of one file should be neighbours.
 pub fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
     tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     tasks.sort_by(|one, other| one.id.cmp(&other.id));
     tasks
 }
 
-/// Facts that identify the split, whatever the benchmark directory.
+/// Facts that identify the split. They do not depend on the benchmark directory.
 fn facts(benchmark: &dyn Benchmark, tasks: &[Task]) -> BTreeMap<String, Value> {
     let mut hasher = Sha256::new();
     for task in tasks {

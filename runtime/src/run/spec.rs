@@ -1,4 +1,4 @@
-//! What to run.
+//! The specification of a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::settings::Settings;
 use crate::statement::{History, TaskKind};
 use crate::templates::{TemplateError, Templates};
 
-/// What to run. The flags of `fixfly run`, the runs of a sweep and the evaluation
-/// of a checkpoint are all made into this; [`RunSpec::config`] is what `run.json`
-/// records of it.
+/// The specification of a run. The flags of `fixfly run`, the runs of a sweep and
+/// checkpoint evaluations are all converted to it; [`RunSpec::config`] is the part that
+/// `run.json` records.
 ///
 /// ```
 /// use fixfly_runtime::RunSpec;
@@ -34,35 +34,35 @@ use crate::templates::{TemplateError, Templates};
 pub struct RunSpec {
     /// Name of the benchmark.
     pub benchmark: String,
-    /// Its directory, if not the default one.
+    /// Its directory; the default one if `None`.
     pub benchmark_dir: Option<PathBuf>,
-    /// Part of the benchmark.
+    /// The split.
     pub split: Split,
-    /// Only tasks whose id matches this pattern: `*` is any text, `?` one character.
+    /// A pattern that task ids must match: `*` is any text, `?` is one character.
     pub task_id: Option<String>,
-    /// At most this many tasks.
+    /// Maximum number of tasks.
     pub limit: Option<u32>,
-    /// Episodes of each task.
+    /// Episodes per task.
     pub samples: u32,
-    /// Turns of an episode at most; the default of the kind of task if `None`.
+    /// Maximum turns per episode; if `None`, the default of the kind of task.
     pub turns: Option<u32>,
     /// Name of the policy.
     pub policy: String,
     /// The recorded run that the policy replays.
     pub replay: Option<PathBuf>,
-    /// The model that the policy asks.
+    /// The model that the policy uses.
     pub model: Option<Settings>,
     /// Name of the sandbox.
     pub sandbox: String,
     /// Seed of the run; the seed of each episode is derived from it.
     pub seed: u64,
-    /// What applies to issues only.
+    /// Settings for issues only.
     pub issues: Option<IssueSpec>,
     /// Run directory.
     pub output: PathBuf,
     /// Folder of prompts that replace the built-in ones.
     pub prompts: Option<PathBuf>,
-    /// Episodes at a time; one for each CPU if `None`.
+    /// Episodes in parallel; one per CPU if `None`.
     pub jobs: Option<usize>,
     /// Whether to run in a sandbox that lacks a required protection.
     pub allow_weak: bool,
@@ -92,31 +92,31 @@ impl Default for RunSpec {
     }
 }
 
-/// What a run of issues needs beside what every run needs.
+/// Settings that only runs of issues have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IssueSpec {
-    /// Name of the bundle of tools.
+    /// Name of the tool bundle.
     pub bundle: String,
     /// The tools in it.
     pub tools: Vec<String>,
-    /// How tools are called in text; empty if the model calls them natively.
+    /// Instructions for calling tools in text; empty if the model uses native tool calls.
     pub manual: String,
     /// Which earlier observations stay in the prompt.
     pub history: History,
-    /// Tokens of an episode at most, prompts and answers together.
+    /// Maximum tokens per episode, prompts and answers together.
     pub tokens: Option<u64>,
-    /// Seconds of an episode at most.
+    /// Maximum seconds per episode.
     pub seconds: Option<u64>,
 }
 
 impl RunSpec {
-    /// The number of episodes at a time.
+    /// The number of episodes in parallel.
     pub fn jobs(&self) -> usize {
         self.jobs.unwrap_or_else(super::cpus)
     }
 
-    /// The kind of its tasks.
+    /// The kind of the tasks.
     pub fn kind(&self) -> TaskKind {
         match self.issues {
             Some(_) => TaskKind::Issue,
@@ -128,7 +128,7 @@ impl RunSpec {
     /// the wording that was built in then.
     ///
     /// # Errors
-    /// [`TemplateError`] if a prompt of the user's cannot be used.
+    /// [`TemplateError`] if a custom prompt cannot be used.
     pub fn templates(&self) -> Result<Templates, TemplateError> {
         if self.prompts.is_none()
             && let Ok(run) = read_run(&self.output)
@@ -139,8 +139,8 @@ impl RunSpec {
         Templates::load(self.kind(), self.prompts.as_deref())
     }
 
-    /// What decides whether a command resumes a run, as `run.json` records it.
-    /// `turns`: the turns of its episodes. The keys of recorded runs never change.
+    /// The settings that must match to resume a run, as `run.json` records them. `turns` is
+    /// the turn limit of the episodes. The keys of recorded runs never change.
     pub fn config(&self, turns: u32) -> BTreeMap<String, Value> {
         let mut config = json!({
             "benchmark": self.benchmark,

@@ -1,4 +1,4 @@
-//! What made a run.
+//! The record of a run.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Version of the JSON form of run records. Episodes have that of their kind of
-/// task.
+/// Schema version of run records. Episodes have the version of their kind of task.
 pub const SCHEMA: u32 = 1;
 
-/// Everything that made a run.
+/// The settings and the environment of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// [`SCHEMA`] of the writer.
@@ -19,22 +18,22 @@ pub struct RunRecord {
     pub fixfly: String,
     /// When the run was first started, RFC 3339, UTC.
     pub started: String,
-    /// What was asked for, flag by flag. With the seed, the benchmark and the
-    /// wording it decides whether a command continues the run.
+    /// The settings of the run, flag by flag. Together with the seed, the benchmark and the
+    /// wording they must match to resume the run.
     pub config: BTreeMap<String, Value>,
-    /// Seed of the run, from which every episode's seed follows.
+    /// Seed of the run; the seed of every episode is derived from it.
     pub seed: u64,
-    /// What the benchmark was: hashes and versions.
+    /// Hashes and versions that identify the benchmark.
     pub benchmark: BTreeMap<String, Value>,
-    /// How the conversation was worded.
+    /// The wording of the conversation.
     pub templates: Wording,
-    /// What the sandboxes held back, in the words of their host.
+    /// The sandbox's isolation, as its host describes it.
     pub isolation: String,
     /// The machine.
     pub machine: Machine,
 }
 
-/// How a conversation was worded.
+/// The wording of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Wording {
     /// SHA-256 of the texts, hexadecimal.
@@ -43,24 +42,23 @@ pub struct Wording {
     pub texts: BTreeMap<String, String>,
 }
 
-/// The machine a run was made on.
+/// The machine of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Operating system: `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
     /// Release of the kernel.
     pub kernel: String,
-    /// Processors this process may use.
+    /// CPUs available to this process.
     pub cpus: usize,
-    /// Memory, mebibytes.
+    /// Memory in mebibytes.
     pub memory_mb: u64,
     /// Version of `python3`: `Python 3.11.2`.
     pub python: String,
 }
 
 impl RunRecord {
-    /// The values that must be equal for a run to be continued, by the name a
-    /// person knows them by.
+    /// The values that must match to resume a run, by a readable name.
     fn decisive(&self) -> BTreeMap<String, Value> {
         let mut values = self.config.clone();
         values.insert("seed".into(), self.seed.into());
@@ -71,7 +69,7 @@ impl RunRecord {
         values
     }
 
-    /// Each decisive value that differs, with both values.
+    /// Each of those values that differs, with both versions.
     pub(super) fn differences(&self, other: &RunRecord) -> Vec<String> {
         let (then, now) = (self.decisive(), other.decisive());
         let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();

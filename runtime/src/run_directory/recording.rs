@@ -1,4 +1,4 @@
-//! A run's episodes one at a time, so that a run need not fit in memory.
+//! Reads a run's episodes one at a time, so that a run need not fit in memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,17 +16,17 @@ use super::scan::parse;
 use super::{EPISODES, RunError, read_run};
 use crate::episode::Episode;
 
-/// The latest episode of each task and sample of a run, by its place in the
-/// file. Works while the run goes on.
+/// The latest episode of each task and sample of a run, by its position in the file. Works
+/// while the run continues.
 #[derive(Debug)]
 pub struct Recording {
     path: PathBuf,
     file: Option<File>,
-    /// First byte and length of each line, and its number.
+    /// First byte, length and number of each line.
     places: Vec<(u64, usize, usize)>,
 }
 
-/// What tells one episode from another.
+/// The key that identifies an episode.
 #[derive(Deserialize)]
 struct Name {
     task: Id,
@@ -44,11 +44,11 @@ struct Sample {
 }
 
 impl Recording {
-    /// Looks through the episodes of the run in a directory. What is not an
-    /// episode is an error when it is read; only the end may be torn.
+    /// Indexes the episodes of a run directory. A line that is not an episode is an error
+    /// only when it is read; only the last line may be partial.
     ///
     /// # Errors
-    /// [`RunError`] where there is no run.
+    /// [`RunError`] if there is no run.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         read_run(path)?;
         let path = path.join(EPISODES);
@@ -63,20 +63,20 @@ impl Recording {
         Ok(Recording { path, file: Some(file), places })
     }
 
-    /// How many there are.
+    /// The number of episodes.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no episodes.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// The episode at a place below [`Recording::len`], in the order first seen.
+    /// The episode at an index below [`Recording::len`], in the order of first appearance.
     ///
     /// # Errors
-    /// [`RunError`] where the line is not an episode.
+    /// [`RunError`] if the line is not an episode.
     pub fn episode(&self, at: usize) -> Result<Episode, RunError> {
         let (start, length, number) = self.places[at];
         let mut line = vec![0; length];
@@ -84,7 +84,7 @@ impl Recording {
             let read = file.read_exact_at(&mut line, start);
             read.map_err(|e| RunError::io(&self.path, "read", e))?;
         }
-        // The quick way first; what is wrong is found out the slow way.
+        // The fast path first; the slow path finds the cause of an error.
         serde_json::from_slice(&line).or_else(|_| {
             let place = format!("{}:{number}", self.path.display());
             parse(&line).map_err(|fault| fault.at(place, "an episode"))
@@ -92,7 +92,7 @@ impl Recording {
     }
 }
 
-/// A line of the file, and whose episode it is.
+/// A line of the file, and the key of its episode.
 struct Line {
     start: u64,
     length: usize,
@@ -101,7 +101,7 @@ struct Line {
 
 fn places(file: &File) -> std::io::Result<Vec<(u64, usize, usize)>> {
     let mut lines = lines(file)?;
-    // Torn: the run goes on, or was killed.
+    // Partial: the run continues, or was killed.
     lines.pop_if(|line| line.whose.is_none());
     let mut places: Vec<(u64, usize, usize)> = Vec::new();
     let mut known: HashMap<(String, u32), usize> = HashMap::new();
@@ -119,8 +119,7 @@ fn places(file: &File) -> std::io::Result<Vec<(u64, usize, usize)>> {
     Ok(places)
 }
 
-/// All lines in their order; as many threads as there are processors read a
-/// part of the file each.
+/// All lines, in order. Each thread reads a part of the file.
 fn lines(file: &File) -> std::io::Result<Vec<Line>> {
     let length = file.metadata()?.len();
     let parts = thread::available_parallelism().map_or(1, usize::from) as u64;
@@ -138,9 +137,9 @@ fn lines(file: &File) -> std::io::Result<Vec<Line>> {
     Ok(all)
 }
 
-/// The lines whose first byte is one of these.
+/// The lines whose first byte is in this range.
 fn lines_within(file: &File, bytes: Range<u64>) -> std::io::Result<Vec<Line>> {
-    // A line begins where the one before ends, so that end is looked for first.
+    // A line starts after the end of the previous one, so this first looks for that end.
     let mut start = bytes.start.saturating_sub(1);
     let mut reader = BufReader::with_capacity(1 << 20, Cursor { file, at: start });
     let (mut text, mut lines) = (Vec::new(), Vec::new());
@@ -153,7 +152,7 @@ fn lines_within(file: &File, bytes: Range<u64>) -> std::io::Result<Vec<Line>> {
         if length == 0 {
             break;
         }
-        // A line without its end is torn, whatever stands in it.
+        // A line without a line break is partial, whatever it contains.
         let name = text.ends_with(b"\n").then(|| serde_json::from_slice::<Name>(&text).ok());
         let whose = name.flatten().map(|name| (name.task.id, name.provenance.sample));
         lines.push(Line { start, length, whose });
@@ -162,7 +161,7 @@ fn lines_within(file: &File, bytes: Range<u64>) -> std::io::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// A file read from a place of one's own.
+/// Reads a file from its own position.
 struct Cursor<'a> {
     file: &'a File,
     at: u64,
@@ -195,7 +194,7 @@ mod tests {
             .map(|(start, length, number)| (&text[*start as usize..][..*length], *number))
             .collect();
         assert_eq!(found, expected, "{text}");
-        // However the file is cut, each line is found once and in its place.
+        // However the file is divided, each line is found once and in order.
         let length = text.len() as u64;
         for cut in 0..=length {
             let mut lines = lines_within(&file, 0..cut).unwrap();

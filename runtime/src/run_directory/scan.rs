@@ -1,4 +1,4 @@
-//! How lines become episodes, and what a torn end is.
+//! Parses lines as episodes, and detects a partial last line.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,18 +12,18 @@ use super::RunError;
 use crate::episode::Episode;
 use crate::statement::TaskKind;
 
-/// What a file of episodes holds.
+/// The contents of a file of episodes.
 pub(super) struct Scan {
-    /// The latest of each task and sample, in the order first seen.
+    /// The latest episode of each task and sample, in the order of first appearance.
     pub(super) episodes: Vec<Episode>,
-    /// Bytes of whole lines.
+    /// Bytes of complete lines.
     pub(super) whole: u64,
-    /// The bytes after them.
+    /// The bytes of a partial line after them.
     pub(super) torn: Vec<u8>,
 }
 
-/// Reads a file of episodes. Only its very end may be torn; a fault elsewhere
-/// is an error, because no kill leaves one.
+/// Reads a file of episodes. Only the last line may be partial; an invalid line before it
+/// is an error, because no kill causes one.
 pub(super) fn scan(file: &Path, open: &File) -> Result<Scan, RunError> {
     let mut reader = BufReader::new(open);
     let mut scan = Scan { episodes: Vec::new(), whole: 0, torn: Vec::new() };
@@ -60,7 +60,7 @@ pub(super) fn scan(file: &Path, open: &File) -> Result<Scan, RunError> {
     Ok(scan)
 }
 
-/// Why bytes are not what they should be.
+/// Why bytes cannot be parsed.
 pub(super) enum Fault {
     NotJson(String),
     NotThis(String),
@@ -77,7 +77,7 @@ impl Fault {
     }
 }
 
-/// Reads one value, newer versions set apart from damage.
+/// Parses one value. Distinguishes newer versions from damage.
 pub(super) fn parse<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Fault> {
     #[derive(Deserialize)]
     struct Version {

@@ -1,5 +1,5 @@
-//! Issues to resolve: an agent works in a work tree for many turns, of which it
-//! is shown a part again.
+//! Issue tasks: an agent works in a work tree for many turns, and the prompt shows a part
+//! of its history.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::turn::{Call, Observation, Turn};
 pub(super) const KIND: Kind = Kind {
     schema: 2,
     turns: 100,
-    // The first, and three after that.
+    // The first, and three answers to an error message.
     malformed: Some(4),
     earlier_prompts: &["6d3900a3031ff482585ac96b2368e7ae2afcf6266e45722adeb885fa6bebb2bb"],
     prompts: Prompts {
@@ -41,9 +41,9 @@ pub(super) const KIND: Kind = Kind {
     },
 };
 
-/// Tests named in one message at most; there may be thousands.
+/// Maximum number of tests named in one message; there may be thousands.
 const NAMED: usize = 10;
-/// As often the same in a row is a loop.
+/// After this many equal results in a row, the policy is in a loop.
 const LOOP: usize = 3;
 /// An issue to resolve, as the policy sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,27 +56,27 @@ pub struct Issue {
     pub text: String,
     /// Absolute path of the work tree inside the sandbox.
     pub root: String,
-    /// How tools are called in words; empty where they are called natively.
+    /// Instructions for calling tools in text; empty for native tool calls.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manual: String,
-    /// How much of what was observed earlier the policy is shown again.
+    /// Which earlier observations the prompt shows.
     #[serde(default)]
     pub history: History,
 }
 
-/// Bytes of a token, roughly; no tokenizer is known here.
+/// Bytes per token, roughly; there is no tokenizer here.
 const BYTES: u64 = 4;
 
-/// Which earlier observations are shown whole. Actions always are.
+/// Which earlier observations the prompt shows in full. It always shows all actions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum History {
-    /// All of them.
+    /// All observations.
     #[default]
     All,
-    /// The last so many.
+    /// The last so many observations.
     Last(u32),
-    /// The last that fit into so many tokens, and always the very last one.
+    /// The last observations that fit in this many tokens, and always the very last one.
     Tokens(u64),
 }
 
@@ -105,7 +105,7 @@ impl FromStr for History {
 }
 
 impl History {
-    /// Whether each turn's observation is shown whole.
+    /// For each turn, whether its observation is shown in full.
     fn whole(self, turns: &[&Turn]) -> Vec<bool> {
         let mut left = match self {
             History::All => return vec![true; turns.len()],
@@ -172,8 +172,8 @@ impl Asks for Issue {
     }
 }
 
-/// Turns as they are shown: words that asked for nothing are forgotten once
-/// the policy has found better ones.
+/// The turns that the prompt shows. Malformed answers are left out after the policy's next
+/// valid one.
 fn shown(turns: &[Turn]) -> Vec<&Turn> {
     let is_malformed = |turn: &Turn| matches!(turn.action.call, Call::Malformed(_));
     let tail = turns.iter().rposition(|turn| !is_malformed(turn)).map_or(0, |at| at + 1);
@@ -181,7 +181,7 @@ fn shown(turns: &[Turn]) -> Vec<&Turn> {
     turns.iter().enumerate().filter(kept).map(|(_, turn)| turn).collect()
 }
 
-/// What stands in the place of an observation that is not shown whole.
+/// The placeholder for an observation that is left out.
 fn elided(observation: &str) -> String {
     let lines = observation.lines().count();
     let plural = if lines == 1 { "" } else { "s" };

@@ -1,5 +1,4 @@
-//! Methods to write: the code around them is shown, and tests run on every
-//! answer.
+//! Method tasks: the prompt shows the surrounding code, and tests run on every answer.
 
 use minijinja::{Value, context};
 use schemars::JsonSchema;
@@ -48,22 +47,22 @@ pub struct Method {
     pub class_name: String,
     /// The method's name.
     pub name: String,
-    /// The declaration without decorators, up to and including its colon.
+    /// The declaration without decorators, up to and including the colon.
     pub declaration: String,
-    /// Decorators that stand above the method and stay there, as written.
+    /// The method's decorators, which stay in the file, as written.
     pub decorators: Vec<String>,
     /// What the method does.
     pub description: String,
-    /// Where the description comes from.
+    /// The source of the description.
     pub described_by: DescribedBy,
-    /// The file's text with the method removed; empty where it is not shown.
+    /// The file's text without the method; empty if it is not shown.
     pub content: String,
-    /// The method as it stands, dedented, where it is there and has a fault.
+    /// The current method, dedented, if it exists and is faulty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faulty: Option<String>,
 }
 
-/// Where a method's description comes from, best source first.
+/// Sources of a method's description, best first.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -73,11 +72,11 @@ pub enum DescribedBy {
     Docstring,
     /// The project's reference documentation.
     Reference,
-    /// What describes the method it overrides: docstring, else reference.
+    /// The docstring or the reference documentation of the method that it overrides.
     Overridden,
-    /// The docstring of its class.
+    /// The docstring of the class.
     Class,
-    /// Nothing: only the name and the surrounding code say what it does.
+    /// None: there are only the name and the surrounding code.
     Nothing,
 }
 

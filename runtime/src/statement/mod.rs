@@ -1,9 +1,8 @@
-//! What a task asks for. Each kind of task is one file here, and so is all that
-//! kinds differ in: the version of their episodes, their wording, what a policy
-//! is shown again, their feedback and their usual limits.
+//! What a task asks for. Each kind of task is one file here, which contains all differences
+//! between kinds: schema version, wording, shown history, feedback and default limits.
 //!
-//! A new kind is a file with a `const KIND` and an [`Asks`], a variant of
-//! [`Statement`] and of [`TaskKind`], and an arm in the matches of this file.
+//! To add a kind, write a file with a `const KIND` and an [`Asks`], a variant of
+//! [`Statement`] and of [`TaskKind`], and an arm in each match of this file.
 
 mod issue;
 mod method;
@@ -26,7 +25,7 @@ use crate::turn::{Call, Feedback, Observation, Turn};
 pub use issue::{History, Issue};
 pub use method::{DescribedBy, Method};
 
-/// What is asked, by kind of task.
+/// What a task asks for, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Statement {
@@ -45,27 +44,27 @@ pub enum TaskKind {
     Issue,
 }
 
-/// What all tasks of a kind have in common.
+/// Values that all tasks of a kind share.
 struct Kind {
-    /// Version of the JSON form of its episodes.
+    /// Schema version of its episodes.
     schema: u32,
-    /// Turns of an episode, where nobody chooses another number.
+    /// Default turn limit of an episode.
     turns: u32,
-    /// Malformed answers in a row that end an episode; none where they only
-    /// cost turns.
+    /// The number of malformed answers in a row that ends an episode; if `None`, they only
+    /// use up turns.
     malformed: Option<usize>,
-    /// The built-in templates, and what they may name.
+    /// The built-in templates, and the variables that they may use.
     prompts: Prompts,
     /// Hashes of the built-in templates of earlier versions.
     earlier_prompts: &'static [&'static str],
 }
 
-/// What a kind of task decides for itself.
+/// Behaviour that differs between kinds of task.
 trait Asks {
-    /// What the templates `system` and `first` are filled with.
+    /// Variables of the templates `system` and `first`.
     fn context(&self) -> Value;
 
-    /// What a policy is told after a call, beside the observation.
+    /// Text for the policy after a call, in addition to the observation.
     fn message(
         &self,
         delta: &TestDelta,
@@ -79,14 +78,14 @@ trait Asks {
         turns.iter().collect()
     }
 
-    /// What the conversation shows of the observations of these turns.
+    /// The text that the conversation shows for each observation of these turns.
     fn observations<'t>(&self, shown: &[&'t Turn]) -> Vec<Cow<'t, str>> {
         shown.iter().map(|turn| Cow::Borrowed(turn.observation.text.as_str())).collect()
     }
 }
 
 impl TaskKind {
-    /// All of them, in the order they came.
+    /// All kinds, oldest first.
     const ALL: [TaskKind; 2] = [TaskKind::Method, TaskKind::Issue];
 
     fn common(self) -> &'static Kind {
@@ -96,13 +95,12 @@ impl TaskKind {
         }
     }
 
-    /// Turns of an episode, where nobody chooses another number.
+    /// Default turn limit of an episode.
     pub fn turns(self) -> u32 {
         self.common().turns
     }
 
-    /// The newest version of the JSON form of episodes; a reader refuses a newer
-    /// one.
+    /// The newest schema version of episodes. A reader rejects newer ones.
     pub(crate) fn newest_schema() -> u32 {
         TaskKind::ALL.map(|kind| kind.common().schema).into_iter().max().unwrap_or_default()
     }
@@ -124,7 +122,7 @@ impl Statement {
         }
     }
 
-    /// The method to write, where that is what is asked.
+    /// The method to write, if this is a method task.
     pub fn method(&self) -> Option<&Method> {
         match self {
             Statement::Method(method) => Some(method),
@@ -132,7 +130,7 @@ impl Statement {
         }
     }
 
-    /// The issue to resolve, where that is what is asked.
+    /// The issue to resolve, if this is an issue task.
     pub fn issue(&self) -> Option<&Issue> {
         match self {
             Statement::Method(_) => None,
@@ -140,52 +138,51 @@ impl Statement {
         }
     }
 
-    /// Absolute path of the work tree inside the sandbox, where the task has one.
+    /// Absolute path of the work tree inside the sandbox, if the task has one.
     pub fn work_tree(&self) -> Option<&str> {
         self.issue().map(|issue| issue.root.as_str())
     }
 
-    /// Where the description of what is to be written comes from, where there is
-    /// one.
+    /// The source of the method's description, if this is a method task.
     pub fn described_by(&self) -> Option<DescribedBy> {
         self.method().map(|method| method.described_by)
     }
 
-    /// The text of the file that the policy is shown; empty where it is shown none.
+    /// The text of the file that the policy sees; empty if it sees none.
     pub fn content(&self) -> &str {
         self.method().map_or("", |method| method.content.as_str())
     }
 
-    /// Shows the policy another text of the file, where it is shown one.
+    /// Replaces the text of the file that the policy sees, if it sees one.
     pub fn set_content(&mut self, content: String) {
         if let Statement::Method(method) = self {
             method.content = content;
         }
     }
 
-    /// Version of the JSON form of the task's episodes.
+    /// Schema version of the task's episodes.
     pub fn schema(&self) -> u32 {
         self.kind().common().schema
     }
 
-    /// What an attempt may spend, where nobody chooses otherwise.
+    /// Default limits of an attempt.
     pub fn budget(&self) -> Budget {
         Budget { turns: self.kind().turns(), tokens: None, seconds: None, usd: None }
     }
 
-    /// Malformed answers in a row that end an episode; none where they only cost
-    /// turns.
+    /// The number of malformed answers in a row that ends an episode; if `None`, they only
+    /// use up turns.
     pub fn malformed_limit(&self) -> Option<usize> {
         self.kind().common().malformed
     }
 
-    /// The turns that the conversation shows, one for each of the policy's words in it.
+    /// The turns that the conversation shows, one for each of the policy's messages.
     pub fn shown<'t>(&self, turns: &'t [Turn]) -> Vec<&'t Turn> {
         self.asks().shown(turns)
     }
 
-    /// The conversation of `turns`: system, task, then the policy's words and the
-    /// world's answer for each turn.
+    /// The conversation of `turns`: system prompt, task, then an answer and an observation
+    /// for each turn.
     pub fn messages(&self, turns: &[Turn], templates: &Templates) -> Vec<Message> {
         let (asks, say) = (self.asks(), |role, content| Message { role, content });
         let context = asks.context();
@@ -203,7 +200,7 @@ impl Statement {
         messages
     }
 
-    /// Feedback on what `call` brought, after `turns`.
+    /// Feedback on the result of `call`, which follows `turns`.
     pub fn feedback(
         &self,
         turns: &[Turn],
@@ -225,13 +222,12 @@ impl TaskKind {
 }
 
 impl Templates {
-    /// Fixfly's own wording for a kind of task, each of `system.jinja`,
-    /// `first.jinja` and `later.jinja` replaced where `folder` holds a file of that
-    /// name.
+    /// The built-in wording of a kind of task. Files `system.jinja`, `first.jinja` and
+    /// `later.jinja` in `folder` replace the templates of the same name.
     ///
     /// # Errors
-    /// [`TemplateError`] where a file cannot be read, is not a template or
-    /// uses a name that does not exist.
+    /// [`TemplateError`] if a file cannot be read, is not a template or uses a name that
+    /// does not exist.
     pub fn load(kind: TaskKind, folder: Option<&Path>) -> Result<Self, TemplateError> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(TemplateError(format!("{}: not a folder", folder.display())));
@@ -251,7 +247,7 @@ impl Templates {
     /// The wording that a run recorded.
     ///
     /// # Errors
-    /// [`TemplateError`] where a text is missing or is not a template.
+    /// [`TemplateError`] if a text is missing or is not a template.
     pub fn recorded(texts: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
         let of = |kind: TaskKind| {
             Templates::of(&kind.common().prompts, |name, _| match texts.get(name) {
@@ -259,7 +255,8 @@ impl Templates {
                 None => Err(TemplateError(format!("the run recorded no {name}.jinja"))),
             })
         };
-        // A run does not say which it is of, but its texts name other things.
+        // A run does not record its kind of task, but the variables in its templates differ
+        // by kind.
         let [first, others @ ..] = TaskKind::ALL;
         of(first).or_else(|error| others.into_iter().find_map(|kind| of(kind).ok()).ok_or(error))
     }

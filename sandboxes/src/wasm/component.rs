@@ -91,7 +91,7 @@ struct Note {
     /// Path of the script's folder inside.
     script: String,
     /// Hash of the contents of that folder's Python files.
-    #[serde(rename = "says")]
+    #[serde(alias = "says")]
     script_hash: String,
 }
 

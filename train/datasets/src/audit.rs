@@ -1,4 +1,4 @@
-//! Whether a dataset holds what its benchmark is to measure.
+//! Checks whether a dataset contains the methods that its benchmark measures.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,49 +7,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::Language;
 
-/// A method of the benchmark's own split.
+/// A method of the benchmark's own split, which no student may see.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {
-    /// Its task: `django/utils/html.py::MLStripper.get_data`.
+    /// Id of its task: `django/utils/html.py::MLStripper.get_data`.
     pub id: String,
-    /// The method as its authors wrote it, dedented.
+    /// The original method, dedented.
     pub source: String,
 }
 
-/// What the audit found.
+/// Results of the audit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
-    /// Methods of the benchmark's split that were looked for.
+    /// Held-out methods that were searched for.
     pub held_out: usize,
-    /// Answers that were looked at.
+    /// Answers that were checked.
     pub answers: usize,
-    /// Answers that are, or nearly are, one of those methods.
+    /// Answers that equal or nearly equal a held-out method.
     pub leaks: Vec<Finding>,
-    /// Whether those rows were dropped.
+    /// Whether the rows of these answers were dropped.
     pub dropped: bool,
-    /// Files in prompts that were looked at, one a task.
+    /// Files in prompts that were checked, one per task.
     pub contexts: usize,
-    /// Tasks whose prompt shows such a method word for word.
+    /// Tasks whose prompt contains a held-out method word for word.
     pub showing: usize,
-    /// The methods so shown.
+    /// The held-out methods in these prompts.
     pub shown: BTreeSet<String>,
-    /// Whether those methods were taken out of the prompts.
+    /// Whether these methods were removed from the prompts.
     pub masked: bool,
 }
 
-/// One answer that leaks.
+/// An answer that leaks a held-out method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The row.
     pub row: String,
-    /// In which way: its task is of the split, it has the same syntax tree, or
-    /// it shares most of its tokens.
+    /// The reason: its task is of the benchmark's split, it has the same syntax tree, or it
+    /// shares most of its tokens.
     pub how: String,
-    /// The method.
+    /// The held-out method.
     pub held_out: String,
 }
 
-/// Looks for held-out methods.
+/// Searches for held-out methods.
 pub(crate) struct Audit<'a> {
     language: &'a dyn Language,
     held_out: &'a [HeldOut],
@@ -57,7 +57,7 @@ pub(crate) struct Audit<'a> {
     sizes: Vec<usize>,
     holders: HashMap<u64, Vec<usize>>,
     alike: f64,
-    /// What the file of each task shows: ids and qualified names.
+    /// The held-out methods in the file of each task, as ids and qualified names.
     contexts: HashMap<String, Vec<(String, String)>>,
     pub(crate) findings: Findings,
 }
@@ -81,7 +81,7 @@ impl<'a> Audit<'a> {
         Audit { language, held_out, trees, sizes, holders, alike, contexts, findings }
     }
 
-    /// Whether an answer leaks; in which way, if it does.
+    /// How an answer leaks; `None` if it does not.
     pub(crate) fn answer(&mut self, row: &str, task: &str, answer: &str) -> Option<String> {
         self.findings.answers += 1;
         let (how, at) = self.leak(task, code_block(answer))?;
@@ -101,8 +101,8 @@ impl<'a> Audit<'a> {
         (alike >= self.alike).then(|| ("nearly a benchmark method".into(), at))
     }
 
-    /// The held-out method that shares most of all runs of tokens. Exact: what
-    /// MinHash estimates is small enough here to be counted.
+    /// The held-out method that shares the largest part of all runs of tokens. Exact: there
+    /// are few enough methods that MinHash is not needed.
     fn nearest(&self, code: &str) -> Option<(f64, usize)> {
         let shingles = self.language.shingles(code);
         let mut shared: HashMap<usize, usize> = HashMap::new();
@@ -112,13 +112,13 @@ impl<'a> Audit<'a> {
         let similarity = |(at, shared): (usize, usize)| {
             (shared as f64 / (shingles.len() + self.sizes[at] - shared) as f64, at)
         };
-        // Of equals the first, so that the same input names the same method.
+        // On a tie the first one, so that the same input gives the same method.
         let by = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1));
         shared.into_iter().map(similarity).max_by(by)
     }
 
-    /// Held-out methods that the file in a task's prompt shows word for word,
-    /// by qualified name.
+    /// Qualified names of the held-out methods that the file in a task's prompt contains
+    /// word for word.
     pub(crate) fn context(&mut self, task: &Task) -> Vec<String> {
         if !self.contexts.contains_key(&task.id) {
             let there = self.language.methods(task.statement.content());
@@ -142,7 +142,7 @@ impl<'a> Audit<'a> {
 mod tests {
     use super::*;
 
-    /// Words for tokens, and letters for trees.
+    /// Tokens are words, and trees are letters.
     struct Words;
 
     impl Language for Words {

@@ -1,5 +1,5 @@
-//! The making of a dataset: rows are chosen by reading every episode once,
-//! then made one after the other, so that memory does not grow with their size.
+//! Builds a dataset. The first pass reads every episode and chooses the rows; the second
+//! makes one row after the other, so that memory does not grow with their size.
 
 mod ahead;
 mod choose;
@@ -25,52 +25,52 @@ use ahead::ahead;
 use choose::{Choice, choose};
 use folder::Folder;
 
-/// Words that a chat template would take for its own.
+/// Strings that a chat template treats as control tokens.
 const CONTROL: [&str; 4] = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "</think>"];
 
-/// A run to learn from.
+/// A run whose episodes become rows.
 pub struct Run {
-    /// As it was named.
+    /// Its name in the command.
     pub name: String,
-    /// Whom the recipe takes it for: a teacher's name.
+    /// The recipe's name of its teacher.
     pub teacher: String,
-    /// What made it.
+    /// Its record.
     pub record: RunRecord,
     /// Its episodes.
     pub recording: Recording,
 }
 
-/// All that a dataset is made of.
+/// The inputs of a dataset.
 pub struct Build<'a> {
     /// The recipe's name or file.
     pub recipe_name: String,
     /// The recipe's text.
     pub recipe_text: String,
-    /// The recipe, with what flags change.
+    /// The recipe, with the changes of flags.
     pub recipe: Recipe,
-    /// The runs; each named teacher is one of the recipe's.
+    /// The runs. The recipe has a teacher of each run's name.
     pub runs: Vec<Run>,
-    /// How the student is spoken to.
+    /// The wording of the prompts.
     pub templates: &'a Templates,
-    /// What only the benchmark knows.
+    /// Data that only the benchmark has.
     pub known: Known<'a>,
-    /// What counts tokens.
+    /// Counts tokens.
     pub tokens: Tokens,
-    /// How the student reads a row; asked for by [`Format::Tokens`].
+    /// The student's tokenizer and chat template; [`Format::Tokens`] needs it.
     pub student: Option<Reader>,
-    /// Reasoning, where the recipe takes it from a file.
+    /// Reasoning traces, if the recipe takes them from a file.
     pub traces: Traces,
-    /// Whether held-out methods are taken out of prompts.
+    /// Whether held-out methods are removed from prompts.
     pub mask: bool,
-    /// The forms to write.
+    /// The formats to write.
     pub formats: Vec<Format>,
 }
 
 impl Build<'_> {
-    /// Makes the dataset in `folder`, whole or not at all.
+    /// Writes the dataset to `folder`, completely or not at all.
     ///
     /// # Errors
-    /// [`DatasetError`] in one sentence.
+    /// [`DatasetError`], in one sentence.
     pub fn write(&self, folder: &Path) -> Result<Summary, DatasetError> {
         let mut audit =
             Audit::new(self.known.language, &self.known.held_out, self.recipe.leaks.alike);
@@ -104,8 +104,8 @@ impl Build<'_> {
         folder.finish(summary)
     }
 
-    /// Every row to be, in the order of a hash: it needs no memory of what came
-    /// before, and stays what it is when other rows come or go.
+    /// All rows, ordered by a hash. This order needs no memory of earlier rows, and does
+    /// not change when other rows are added or removed.
     fn order(&self, items: &[Item]) -> Vec<(String, usize, bool)> {
         let traced: &[bool] = match self.recipe.reasoning.rows {
             Traced::Without => &[false],
@@ -123,7 +123,7 @@ impl Build<'_> {
         rows
     }
 
-    /// The file a task's rows go to, all of them to the same one.
+    /// The file for the rows of a task. All rows of a task are in the same file.
     fn part(&self, task: &str) -> Part {
         let hash = sha256(format!("{}\0part\0{task}", self.recipe.seed).as_bytes());
         let place = u32::from_str_radix(&hash[..8], 16).unwrap_or_default();
@@ -197,7 +197,7 @@ impl Build<'_> {
         }
     }
 
-    /// The task as the student is shown it, and what was taken out of its file.
+    /// The task as the student sees it, and the methods that were removed from its file.
     fn shown(&self, task: &Task, audit: &mut Audit<'_>) -> (Task, Vec<String>) {
         let mut task = task.clone();
         let shown = audit.context(&task);

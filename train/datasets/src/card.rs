@@ -1,4 +1,4 @@
-//! A dataset's card: what a person should know before training on it.
+//! A dataset's card: what you should know before you train on it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use crate::recipe::{Kind, Loss, Traced};
 use crate::row::{Line, Row};
 use crate::summary::{Summary, Tokenised};
 
-/// Characters of a sample's message that are shown at its start and at its end.
+/// Characters to show at the start and at the end of a long message.
 const SHOWN: usize = 400;
 
 /// The first row of each kind.
@@ -204,7 +204,7 @@ fn lengths(summary: &Summary) -> String {
     text + "```\n"
 }
 
-/// Bars of at most 40 letters.
+/// A histogram with bars of at most 40 characters.
 pub(crate) fn histogram(bins: &[(usize, usize)]) -> String {
     let most = bins.iter().map(|(_, count)| *count).max().unwrap_or_default().max(1);
     let bar = |count: usize| "#".repeat((count * 40).div_ceil(most));
@@ -238,7 +238,7 @@ fn sample(line: &Line) -> String {
     format!("@@ {role} @@\n{}", lines.collect::<String>())
 }
 
-/// Long text by its start and its end.
+/// The start and the end of a long text.
 fn abridged(text: &str) -> String {
     let letters = text.chars().count();
     if letters <= 3 * SHOWN {

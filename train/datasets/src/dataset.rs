@@ -1,4 +1,4 @@
-//! A dataset that was made: its rows one by one, and how two differ.
+//! Reads a dataset, and compares two of them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,28 +19,28 @@ pub(crate) const SUMMARY: &str = "dataset.json";
 #[derive(Clone, Debug)]
 pub struct Dataset {
     folder: PathBuf,
-    /// What it is.
+    /// Its description and statistics.
     pub summary: Summary,
 }
 
-/// How two datasets differ, by row id.
+/// Differences between two datasets, by row id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Rows that only the first has.
+    /// Rows that are only in the first.
     pub only_first: Vec<String>,
-    /// Rows that only the second has.
+    /// Rows that are only in the second.
     pub only_second: Vec<String>,
-    /// Rows that both have, in other words or with other loss.
+    /// Rows in both, with different text or loss.
     pub changed: Vec<String>,
-    /// Rows that both have.
+    /// The number of rows that are the same in both.
     pub same: usize,
 }
 
 impl Dataset {
-    /// Opens a folder that a build wrote.
+    /// Opens a dataset folder.
     ///
     /// # Errors
-    /// [`DatasetError`] where there is none, or one this version cannot read.
+    /// [`DatasetError`] if there is no dataset, or this version cannot read it.
     pub fn open(folder: &Path) -> Result<Self, DatasetError> {
         let file = folder.join(SUMMARY);
         let text = match fs::read_to_string(&file) {
@@ -62,10 +62,10 @@ impl Dataset {
         Ok(Dataset { folder: folder.into(), summary })
     }
 
-    /// The rows, one by one.
+    /// Iterates over the rows.
     ///
     /// # Errors
-    /// [`DatasetError`] where the file cannot be read; each row its own.
+    /// [`DatasetError`] if the file cannot be read. An invalid row is an error of its own.
     pub fn rows(
         &self,
     ) -> Result<impl Iterator<Item = Result<Row, DatasetError>> + use<>, DatasetError> {
@@ -81,10 +81,10 @@ impl Dataset {
         }))
     }
 
-    /// SHA-256 of its rows.
+    /// SHA-256 of the rows.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] where they cannot be read.
+    /// [`DatasetError::Io`] if they cannot be read.
     pub fn sha256(&self) -> Result<String, DatasetError> {
         let file = self.folder.join(ROWS);
         let io = |why| DatasetError::io("read", &file)(why);
@@ -101,10 +101,10 @@ impl Dataset {
         }
     }
 
-    /// How this one and another differ.
+    /// Compares this dataset with another.
     ///
     /// # Errors
-    /// [`DatasetError`] where a row cannot be read.
+    /// [`DatasetError`] if a row cannot be read.
     pub fn difference(&self, other: &Dataset) -> Result<Difference, DatasetError> {
         let (first, mut second) = (self.words()?, other.words()?);
         let mut difference = Difference::default();
@@ -119,7 +119,7 @@ impl Dataset {
         Ok(difference)
     }
 
-    /// A hash of what each row says and teaches, by its id.
+    /// A hash of the messages and the loss of each row, by id.
     fn words(&self) -> Result<BTreeMap<String, String>, DatasetError> {
         let words = |row: Row| {
             let said = serde_json::to_string(&(row.part, &row.messages)).unwrap_or_default();

@@ -1,18 +1,17 @@
-//! Why a dataset cannot be made or read.
+//! Errors of building and reading datasets.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fixfly_runtime::{RunError, TemplateError};
 
-/// Why a dataset cannot be written or read: one sentence with the place and the
-/// remedy.
+/// Why a dataset cannot be written or read: one sentence with the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// No recipe, or a faulty one.
+    /// The recipe does not exist or is invalid.
     #[error("{0}")]
     Recipe(String),
-    /// Runs that the recipe has no use for, or that do not go together.
+    /// Runs that the recipe does not use, or that do not match each other.
     #[error("{0}")]
     Runs(String),
     /// A run that cannot be read.
@@ -21,7 +20,7 @@ pub enum DatasetError {
     /// A wording that cannot be used.
     #[error(transparent)]
     Wording(#[from] TemplateError),
-    /// The benchmark cannot give an original method.
+    /// The benchmark has no original method for a task.
     #[error("{0}")]
     Benchmark(String),
     /// A tokenizer, or a file of traces, that cannot be used.
@@ -30,33 +29,33 @@ pub enum DatasetError {
     /// A request about a row panicked.
     #[error("a row hit a bug in fixfly; please report it: {0}")]
     Bug(String),
-    /// Too little would be left.
+    /// Too few rows would remain.
     #[error("{0}")]
     Dropped(String),
-    /// A folder that holds something else.
+    /// The folder contains something else.
     #[error("{} is not empty; name an empty or a new folder", .0.display())]
     NotEmpty(PathBuf),
-    /// Nothing to read.
+    /// There is no dataset.
     #[error("there is no dataset in {}: it has no dataset.json; name a folder that `fixfly dataset build -o` wrote", .0.display())]
     NoDataset(PathBuf),
-    /// Not what it should be.
+    /// The contents are invalid.
     #[error("{place} is not {what}: {why}; build the dataset again")]
     Corrupt {
-        /// File, and line where there are many.
+        /// The file, and the line if it has many.
         place: String,
-        /// What it should be.
+        /// What the contents should be.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong.
         why: String,
     },
-    /// The file system refused.
+    /// The file system failed.
     #[error("cannot {verb} {}: {why}", .file.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         why: io::Error,
     },
 }

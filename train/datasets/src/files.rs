@@ -1,4 +1,4 @@
-//! Files that are written, with the place in the error.
+//! Writes files. Errors name the file.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -14,7 +14,7 @@ pub(crate) fn write(file: &Path, text: &str) -> Result<(), DatasetError> {
     fs::write(file, text).map_err(DatasetError::io("write", file))
 }
 
-/// One JSON line.
+/// Writes a value as one line of JSON.
 pub(crate) fn line(out: &mut impl Write, value: &impl serde::Serialize) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")

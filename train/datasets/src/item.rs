@@ -1,5 +1,4 @@
-//! What an episode gives to a dataset: which turns stay, and which answer
-//! stands at the end.
+//! Converts an episode to rows: which turns stay, and which answer ends the conversation.
 
 use fixfly_runtime::{Episode, Message, Role, Task, Templates, Turn, code_block, render, sha256};
 use serde::{Deserialize, Serialize};
@@ -8,19 +7,20 @@ use crate::language::Language;
 use crate::recipe::{Failing, Kind, Loss, Recipe, Same, Scope, Teacher};
 use crate::retention::{Retention, failing_turns, retention};
 
-/// A row to be, by the places of its parts: small, so that any number fits in memory.
+/// A row that is still to be made, by the positions of its parts: small, so that any number
+/// fits in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
-    /// The task and a hash of what is learned: the same on every machine.
+    /// The task and a hash of the trained text. It is the same on every machine.
     pub(crate) id: String,
-    /// The run, and the episode's place in it.
+    /// The run, and the episode's index in it.
     pub(crate) run: usize,
     pub(crate) at: usize,
     pub(crate) task: String,
     pub(crate) lesson: Lesson,
 }
 
-/// What is learned from an episode.
+/// The part of an episode that becomes a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lesson {
     pub(crate) kind: Kind,
@@ -29,17 +29,17 @@ pub(crate) struct Lesson {
     pub(crate) answer: Answer,
 }
 
-/// Where an answer comes from.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// The turn that solved the task, counted from 1.
     Turn(usize),
-    /// The method as its authors wrote it.
+    /// The original method.
     Original,
 }
 
-/// The lessons of an episode, or why there is none, in words for a table.
+/// The lessons of an episode, or the reason why there are none, for a table.
 pub(crate) fn lessons(
     episode: &Episode,
     recipe: &Recipe,
@@ -59,7 +59,7 @@ pub(crate) fn lessons(
     }
 }
 
-/// What its turns teach.
+/// The lessons of the episode's turns.
 fn tried(episode: &Episode, recipe: &Recipe, teacher: &Teacher) -> Result<Vec<Lesson>, String> {
     let (kind, answer) = match retention(episode) {
         Retention::Repaired { fixed, .. } => (Kind::Repaired, Answer::Turn(fixed)),
@@ -88,8 +88,8 @@ fn kept(mut failing: Vec<usize>, which: Failing) -> Vec<usize> {
 }
 
 impl Lesson {
-    /// The words of the answer: the teacher's own, or the original method as
-    /// an answer is worded.
+    /// The text of the answer: the teacher's own, or the original method in the usual form
+    /// of an answer.
     pub(crate) fn answer(&self, episode: &Episode, original: &str) -> String {
         match self.answer {
             Answer::Turn(turn) => episode.turns[turn - 1].action.text.clone(),
@@ -97,7 +97,7 @@ impl Lesson {
         }
     }
 
-    /// Bytes that two rows that count as the same have in common.
+    /// The key by which two rows are duplicates.
     pub(crate) fn key(
         &self,
         episode: &Episode,
@@ -130,8 +130,7 @@ impl Lesson {
         format!("{}#{}", episode.task.id, &sha256(learned.join("\0").as_bytes())[..10])
     }
 
-    /// The attempts that stay, each with the feedback it would have had if no
-    /// other had been made.
+    /// The attempts that stay. The feedback of each is computed as if there were no others.
     pub(crate) fn turns(&self, episode: &Episode) -> Vec<Turn> {
         let mut turns: Vec<Turn> = Vec::new();
         for at in &self.failing {
@@ -148,8 +147,8 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The conversation a student is trained on, and whether each message carries
-/// loss. All but the answer is what it is sent at inference, byte for byte.
+/// The conversation to train on, and whether each message carries loss. Everything before
+/// the answer equals the prompt at inference, byte for byte.
 pub(crate) fn conversation(
     task: &Task,
     turns: &[Turn],

@@ -1,21 +1,21 @@
-//! What only the benchmark has, handed to a build.
+//! Data that only the benchmark has, passed to a build.
 
 use fixfly_runtime::Task;
 
 use crate::audit::HeldOut;
 use crate::language::Language;
 
-/// The method a task asks for, as its authors wrote it; else why not.
+/// Returns the original method of a task, or the reason why there is none.
 pub type Original<'a> = &'a dyn Fn(&Task) -> Result<String, String>;
 
-/// What only the benchmark knows.
+/// Data that only the benchmark has.
 pub struct Known<'a> {
-    /// What its tasks rest on, for the card: `Django 5.2.19`.
+    /// The benchmark's source, for the card: `Django 5.2.19`.
     pub about: String,
-    /// The method a task asks for, as its authors wrote it.
+    /// Returns the original method of a task.
     pub original: Original<'a>,
-    /// The methods that no student may have seen.
+    /// Methods that no student may see.
     pub held_out: Vec<HeldOut>,
-    /// How its source text is compared.
+    /// Compares source text.
     pub language: &'a dyn Language,
 }

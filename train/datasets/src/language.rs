@@ -1,17 +1,17 @@
-//! What datasets need from the language of a benchmark.
+//! What datasets need to know about a programming language.
 
-/// How source text is compared and cut.
+/// Compares and cuts source text.
 pub trait Language {
-    /// A hash that layout and comments do not change; `None` where the text is
-    /// not one function.
+    /// A hash that layout and comments do not change; `None` if the text is not exactly one
+    /// function.
     fn tree_hash(&self, source: &str) -> Option<String>;
 
-    /// Hashed runs of tokens, sorted, each once.
+    /// Hashes of runs of tokens, sorted and without duplicates.
     fn shingles(&self, source: &str) -> Vec<u64>;
 
-    /// The methods of a file: qualified name and dedented source.
+    /// The methods of a file, as qualified names and dedented source.
     fn methods(&self, text: &str) -> Vec<(String, String)>;
 
-    /// The file without the methods of these qualified names.
+    /// The text without the methods of these qualified names.
     fn without(&self, text: &str, names: &[String]) -> String;
 }

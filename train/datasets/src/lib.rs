@@ -1,15 +1,13 @@
-//! Datasets: from recorded episodes to what a model learns from.
+//! Datasets: converts recorded episodes to training data.
 //!
-//! A [`Recipe`] selects the episodes that become rows; a [`Build`] reads recorded
-//! runs and writes a dataset folder: rows with their origin, files in the forms
-//! that trainers read, a leak audit and a card. [`Asking`] gets reasoning for its rows
-//! from a teacher. What only the benchmark knows
-//! (original methods, the held-out split) is handed in as [`Known`]; how source
-//! text is compared, as a [`Language`].
+//! A [`Recipe`] selects the episodes that become rows. A [`Build`] reads recorded runs and
+//! writes a dataset folder: rows with their origin, files in the formats that trainers
+//! read, a leak audit and a card. [`Asking`] requests reasoning for the rows from a
+//! teacher. [`Known`] holds the data that only the benchmark has (original methods, the
+//! held-out split), and [`Language`] compares source text.
 //!
-//! It is not a trainer: `fixfly-students` and other programs read what this crate
-//! writes. It contains no parser of Python, no benchmark and no client of a model's
-//! server.
+//! This crate does not train: `fixfly-students` and other programs read what it writes. It
+//! contains no Python parser, no benchmark and no client of a model's server.
 //!
 //! ```
 //! use fixfly_datasets::{Kind, Recipe};
@@ -47,8 +45,8 @@ pub use language::Language;
 pub use reader::{Reader, ReaderFacts, Special};
 pub use reason::{
     Accept, Answered, Answers, AskEnd, AskWatch, Asking, Compression, ELICITATIONS, Elicitation,
-    Failed, Outcome, Prompts, Question, Said, Tally, TaskTests, TraceRequest, TraceRequests,
-    compressed, elicited, final_code, same_code, without_leaks,
+    Failed, Outcome, Prompts, Question, Tally, TaskTests, TeacherAnswer, TraceRequest,
+    TraceRequests, compressed, elicited, final_code, same_code, without_leaks,
 };
 pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,

@@ -1,12 +1,11 @@
-//! How a student reads a row: its own chat template and its own tokenizer make
-//! tokens, and say which of them are learned.
+//! Tokenises rows with the student's own chat template and tokenizer, and marks the tokens
+//! that carry loss.
 //!
-//! What comes before an answer is what the student is sent at inference, token
-//! by token; what is learned is what it is to say there, and the token that
-//! ends its turn. An earlier message that is learned is part of the same
-//! sequence where the template shows it as it was said. Where it does not
-//! (Qwen3's takes the block of no thought out of history), it is a sequence of
-//! its own, since else the student would learn to answer what it is never sent.
+//! The tokens before an answer equal the student's prompt at inference. The answer and the
+//! token that ends its turn carry loss. An earlier message with loss is part of the same
+//! sequence if the template renders it as it was written. If it does not (Qwen3's template
+//! removes an empty reasoning block from the history), the message becomes its own
+//! sequence; otherwise the student would train on prompts that it never gets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,9 +23,9 @@ use crate::row::{Line, Row, Sequence};
 
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
-/// What stands in an answer's place where the words around it are looked for.
+/// Placeholder for an answer, to find the text that the template adds around it.
 const PROBE: &str = "PROBE";
-/// How a thought begins, and how it is said that there is none.
+/// The beginning of reasoning, and an empty reasoning block.
 const THOUGHT: &str = "<think>\n";
 const NO_THOUGHT: &str = "<think>\n\n</think>";
 
@@ -35,44 +34,45 @@ pub struct Reader {
     tokenizer: Tokenizer,
     chat: Chat,
     told_by: ThinkingSwitch,
-    /// Words that are one token and no text.
+    /// Special tokens, as text.
     special: Vec<String>,
-    /// What is known of it, for the record.
+    /// Facts for the record.
     pub(crate) facts: ReaderFacts,
 }
 
-/// What a student's tokens rest on.
+/// Facts that determine a student's tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReaderFacts {
     /// SHA-256 of the tokenizer's file.
     pub tokenizer_sha256: String,
-    /// The chat template: a name, or the file it was found in.
+    /// The chat template: a built-in name, or the file that contains it.
     pub chat_template: String,
     /// SHA-256 of its text.
     pub chat_template_sha256: String,
-    /// How the student is told to reason or not.
+    /// How the student is asked to reason or not.
     pub told_by: ThinkingSwitch,
-    /// The token that ends a turn; it is learned.
+    /// The token that ends a turn. It carries loss.
     pub end_of_turn: Special,
-    /// The token that begins a text, where the template writes one; it is not learned.
+    /// The token at the beginning of a text, if the template writes one. It carries no
+    /// loss.
     pub begin_of_text: Option<Special>,
 }
 
-/// A token that is no text.
+/// A special token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Special {
-    /// How a template writes it.
+    /// Its text in a template.
     pub text: String,
-    /// Its number in the vocabulary.
+    /// Its index in the vocabulary.
     pub id: u32,
 }
 
 impl Reader {
-    /// The student whose `tokenizer.json` this is. Its chat template is one of
-    /// fixfly's, or a file; if none is named, the one beside the tokenizer.
+    /// Opens a student's `tokenizer.json`. The chat template is a built-in one or a file;
+    /// if `None`, the one beside the tokenizer.
     ///
     /// # Errors
-    /// [`DatasetError::Input`] where one of them is missing or cannot be used.
+    /// [`DatasetError::Input`] if one of them is missing or cannot be used.
     pub fn open(
         tokenizer: &Path,
         template: Option<&str>,
@@ -121,7 +121,7 @@ impl Reader {
         Ok(Reader { tokenizer: opened, chat, told_by, special, facts })
     }
 
-    /// What a row is to the student; in words for a table, why it is nothing.
+    /// The sequences of a row, or the reason why it is dropped, for a table.
     pub(crate) fn sequences(&self, messages: &[Line]) -> Result<Vec<Sequence>, &'static str> {
         let spoken = |line: &Line| self.special.iter().any(|word| line.content.contains(word));
         if messages.iter().any(spoken) {
@@ -137,7 +137,7 @@ impl Reader {
             let (before, words) = self.turn(&messages[..=at]).map_err(objects)?;
             let learned = self.learned(&before, &words);
             let [from, to] = learned.loss[0];
-            // The text decides first: it is cheap to compare.
+            // Compare the text first, because that is cheap.
             let end = &self.facts.end_of_turn.text;
             let shown = prompt.strip_prefix(&*before).and_then(|rest| rest.strip_prefix(&*words));
             if shown.is_some_and(|rest| rest.starts_with(end))
@@ -156,11 +156,11 @@ impl Reader {
         Ok(own)
     }
 
-    /// A row as the student sees it: each of its sequences as pieces of text, and
-    /// whether they are learned.
+    /// A row as the student reads it: each of its sequences as pieces of text, and whether
+    /// each piece carries loss.
     ///
     /// # Errors
-    /// [`DatasetError::Input`] where the row is nothing to this student.
+    /// [`DatasetError::Input`] if this student cannot read the row.
     pub fn pieces(&self, row: &Row) -> Result<Vec<Vec<(String, bool)>>, DatasetError> {
         let wrong = |why: String| DatasetError::Input(format!("{}: {why}", row.id));
         let sequences = self.sequences(&row.messages).map_err(|why| wrong(why.into()))?;
@@ -187,8 +187,8 @@ impl Reader {
         Sequence { turn: None, loss: vec![[from, tokens.len()]], tokens }
     }
 
-    /// What the student is sent before the last message, and that message as
-    /// its template has it said. It is told to reason where that message does.
+    /// The prompt before the last message, and that message as the template renders it. The
+    /// prompt asks for reasoning if the message has some.
     fn turn(&self, messages: &[Line]) -> Result<(String, String), TemplateError> {
         let message = |line: &Line| Message { role: line.role, content: line.content.clone() };
         let said: Vec<_> = messages.iter().map(message).collect();
@@ -203,7 +203,8 @@ impl Reader {
         let transcript = self.chat.transcript(&said, thinking)?;
         let words = transcript.strip_prefix(&*prompt);
         let words = words.and_then(|rest| rest.rsplit_once(&*self.facts.end_of_turn.text));
-        // By the soft switch a student says itself that it does not reason.
+        // With the soft switch, a student that does not reason writes the empty block
+        // itself.
         let soft = self.told_by == ThinkingSwitch::Prompt;
         let same = |words: &str| match words.trim().strip_suffix(content.trim()).map(str::trim) {
             Some("") => true,
@@ -227,7 +228,7 @@ fn json(file: &Path) -> Result<Value, DatasetError> {
     serde_json::from_str(&text).map_err(wrong)
 }
 
-/// A chat template: what it is called, and its text.
+/// The name and the text of a chat template.
 fn template_text(
     tokenizer: &Path,
     named: Option<&str>,
@@ -271,7 +272,7 @@ fn text(file: &Path) -> Result<(String, String), DatasetError> {
     Ok((file.display().to_string(), text))
 }
 
-/// The token that the template sets after an answer.
+/// The token that the template writes after an answer.
 fn end_of_turn(chat: &Chat, tokenizer: &Tokenizer) -> Result<Special, String> {
     let say = |role, content: &str| Message { role, content: content.into() };
     let said = [say(Role::User, "x"), say(Role::Assistant, PROBE)];
@@ -289,7 +290,7 @@ fn end_of_turn(chat: &Chat, tokenizer: &Tokenizer) -> Result<Special, String> {
     Ok(Special { text: token.content.clone(), id: *id })
 }
 
-/// The token that begins every text, where the template writes it.
+/// The token that the template writes at the beginning of every text, if any.
 fn begin_of_text(chat: &Chat, tokenizer: &Tokenizer, word: String) -> Option<Special> {
     let said = [Message { role: Role::User, content: "x".into() }];
     let text = chat.prompt(&said, &[], Thinking::default()).ok()?;

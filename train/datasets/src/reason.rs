@@ -1,5 +1,5 @@
-//! Reasoning for answers that have none: what a teacher is asked, the loop that asks,
-//! which of its answers are taken, and the record of all.
+//! Reasoning for answers without any: the prompts for a teacher, the loop that sends them,
+//! the rules for accepting answers, and their record.
 
 mod answers;
 mod ask;
@@ -11,7 +11,7 @@ mod table;
 
 pub use answers::{Answered, Answers, Outcome, Tally};
 pub use ask::{AskEnd, AskWatch, Asking, TraceRequest, TraceRequests};
-pub use judge::{Said, compressed, elicited, final_code, same_code};
+pub use judge::{TeacherAnswer, compressed, elicited, final_code, same_code};
 pub use leaks::without_leaks;
 pub use prompts::{ELICITATIONS, Failed, Prompts, Question};
 pub use requests::{Accept, Compression, Elicitation, TaskTests};

@@ -1,4 +1,4 @@
-//! Recipes: which episodes become which rows of a dataset.
+//! Recipes, which state which episodes become which rows of a dataset.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
 
-/// A recipe by its text.
+/// The text of a built-in recipe.
 pub type Shipped = &'static str;
 
 macro_rules! shipped {
@@ -21,7 +21,7 @@ macro_rules! shipped {
     };
 }
 
-/// Every recipe that comes with fixfly.
+/// All built-in recipes.
 pub const RECIPES: &[Entry<Shipped>] = &[
     shipped!("v1", "repairs of GPT-4.1 and Qwen3-32B"),
     shipped!("v2", "v1 and repairs of DeepSeek R1"),
@@ -38,43 +38,42 @@ pub const RECIPES: &[Entry<Shipped>] = &[
     shipped!("originals", "each task with the original method, whatever was tried"),
 ];
 
-/// Which episodes become which rows. Its TOML form is documented in
-/// `docs/distillation.md`.
+/// States which episodes become which rows. `docs/distillation.md` documents the TOML
+/// format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What it makes, in a line.
+    /// The result, in one line.
     pub about: String,
     /// Which messages of the model carry loss.
     pub loss: Loss,
     /// Which failing attempts stay in the conversation.
     #[serde(default)]
     pub failing: Failing,
-    /// Whether each repair is given a second row with the original method as
-    /// its answer.
+    /// Whether each repair gets a second row with the original method as its answer.
     #[serde(default)]
     pub doubled: bool,
-    /// Who is to learn from it.
+    /// The model to train.
     #[serde(default)]
     pub student: Student,
-    /// Whose episodes, in the order that decides which of two duplicates stays.
+    /// The teachers. Their order decides which of two duplicates stays.
     pub teachers: Vec<Teacher>,
-    /// What two rows may not have in common.
+    /// When two rows are duplicates.
     #[serde(default)]
     pub duplicates: Duplicates,
-    /// Whether answers begin with reasoning.
+    /// Whether answers start with reasoning.
     #[serde(default)]
     pub reasoning: Reasoning,
-    /// What a row, and a build, may have at most.
+    /// Limits of a row and of the build.
     #[serde(default)]
     pub limits: Limits,
-    /// What is done about methods of the benchmark's own split.
+    /// How to handle methods of the benchmark's own split.
     #[serde(default)]
     pub leaks: Leaks,
-    /// Share of tasks whose rows are set aside to choose by, 0 to 1.
+    /// Share of tasks whose rows are validation rows, 0 to 1.
     #[serde(default)]
     pub validation: f64,
-    /// Decides the order of rows, and which tasks are set aside.
+    /// Determines the order of rows, and which tasks are for validation.
     #[serde(default)]
     pub seed: u64,
 }
@@ -83,7 +82,7 @@ pub struct Recipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// Every one, failing attempts too.
+    /// All messages, failing attempts included.
     All,
     /// The answer.
     Last,
@@ -95,16 +94,16 @@ pub enum Loss {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failing {
-    /// The last.
+    /// The last one.
     #[default]
     Last,
-    /// The first.
+    /// The first one.
     First,
-    /// All of them, in their order.
+    /// All of them, in order.
     All,
 }
 
-/// A model somebody trains.
+/// A model to train.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Student {
@@ -114,34 +113,33 @@ pub struct Student {
     pub licence: String,
 }
 
-/// A model whose episodes are learned from.
+/// A model whose episodes become rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
-    /// What the recipe calls it.
+    /// The recipe's name of the teacher.
     pub name: String,
-    /// What runs call it: its name at a server, its profile or a policy's name;
-    /// `*` for any.
+    /// Its names in runs: on a server, of a profile or of a policy; `*` matches any.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Which of its episodes.
+    /// The kinds of episodes to use.
     pub take: Vec<Kind>,
-    /// What its words may be used under.
+    /// The licence of its output.
     #[serde(default)]
     pub licence: String,
 }
 
-/// What an episode is to a dataset.
+/// The kind of an episode in a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Solved after a failure: the failure, then the solution.
+    /// Solved after a failure: the row has the failure, then the solution.
     Repaired,
-    /// Never solved: the failure, then the original method.
+    /// Never solved: the row has the failure, then the original method.
     Unsolved,
-    /// Solved at the first turn: an example of writing.
+    /// Solved at the first turn: the row shows how to write a method, not how to fix one.
     AtOnce,
-    /// Whatever was tried, and if nothing was: the task, then the original method.
+    /// Any episode, even without attempts: the row has the task, then the original method.
     Original,
 }
 
@@ -157,49 +155,49 @@ impl Kind {
     }
 }
 
-/// What two rows may not have in common. Of those that do, the first stays.
+/// When two rows are duplicates. The first one stays.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Duplicates {
-    /// When code is the same code.
+    /// How code is compared.
     pub key: Same,
     /// Which code is compared.
     pub scope: Scope,
 }
 
-/// When code is the same code.
+/// How code is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Same {
-    /// Byte for byte, words around it included.
+    /// Byte for byte, including the text around it.
     #[default]
     Exact,
-    /// Whatever white space separates its words.
+    /// Ignoring differences in whitespace.
     Whitespace,
-    /// When it has the same syntax tree.
+    /// By syntax tree.
     SyntaxTree,
 }
 
-/// Which code is compared, always within one task.
+/// Which code is compared. Only rows of the same task are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// Failing attempts and answer.
+    /// The failing attempts and the answer.
     #[default]
     Pair,
-    /// The answer alone.
+    /// Only the answer.
     Answer,
-    /// None: duplicates stay.
+    /// Nothing: duplicates stay.
     Off,
 }
 
-/// Whether answers begin with reasoning.
+/// Whether answers start with reasoning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reasoning {
-    /// Which rows do.
+    /// Which rows have reasoning.
     pub rows: Traced,
-    /// Where it comes from.
+    /// The source of the reasoning.
     pub from: TraceSource,
     /// Maximum tokens of a trace; longer traces are dropped.
     #[serde(alias = "most_tokens")]
@@ -210,33 +208,33 @@ pub struct Reasoning {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Traced {
-    /// No row.
+    /// No rows.
     #[default]
     Without,
-    /// Each row.
+    /// All rows.
     With,
-    /// Each row is there twice: with and without, in a mixed order.
+    /// Each row occurs twice, with and without reasoning, in mixed order.
     Both,
 }
 
-/// Where reasoning comes from.
+/// The source of reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TraceSource {
-    /// A file of traces, made for these rows.
+    /// A file of traces for these rows.
     #[default]
     Traces,
-    /// What the teacher thought when it answered. The original method has none.
+    /// The teacher's own reasoning. The original method has none.
     Teacher,
 }
 
-/// What a row, and a build, may have at most.
+/// Limits of a row and of the build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Tokens of a row; a longer one is dropped, never cut.
+    /// Maximum tokens of a row. Longer rows are dropped, never truncated.
     pub tokens: Option<usize>,
-    /// Share of rows that may be dropped before the build fails, 0 to 1.
+    /// Maximum share of rows that may be dropped, 0 to 1; the build fails above it.
     pub dropped: f64,
 }
 
@@ -246,14 +244,14 @@ impl Default for Limits {
     }
 }
 
-/// What is done about methods of the benchmark's own split.
+/// How to handle methods of the benchmark's own split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leaks {
-    /// What becomes of a row whose answer is, or is nearly, such a method.
+    /// What to do with a row whose answer equals or nearly equals such a method.
     pub answers: Leaked,
-    /// Shared runs of five tokens, of all, from which two methods are nearly
-    /// the same: above 0, at most 1.
+    /// Share of common runs of five tokens from which two methods count as nearly equal:
+    /// above 0, at most 1.
     pub alike: f64,
 }
 
@@ -263,22 +261,23 @@ impl Default for Leaks {
     }
 }
 
-/// What becomes of a row that leaks.
+/// What to do with a row that leaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leaked {
-    /// It is dropped and counted.
+    /// Drop and count it.
     #[default]
     Drop,
-    /// It stays and is counted.
+    /// Keep and count it.
     Keep,
 }
 
 impl Recipe {
-    /// The recipe of that name, else the one in that file; also its text.
+    /// Reads the built-in recipe of this name, or else the recipe in this file. Also
+    /// returns its text.
     ///
     /// # Errors
-    /// [`DatasetError::Recipe`], with the names there are or the fault.
+    /// [`DatasetError::Recipe`], with the available names or the fault.
     pub fn open(name: &str) -> Result<(Self, String), DatasetError> {
         if let Some(entry) = RECIPES.iter().find(|entry| entry.name == name) {
             return Ok((Self::parse(entry.open, name)?, entry.open.to_string()));
@@ -296,7 +295,7 @@ impl Recipe {
         Ok((Self::parse(&text, name)?, text))
     }
 
-    /// A recipe by its text; `place` is what an error calls it.
+    /// Parses a recipe. `place` is its name in errors.
     ///
     /// # Errors
     /// [`DatasetError::Recipe`], with the place and the remedy.
@@ -333,7 +332,7 @@ impl Recipe {
             .or_else(|| (self.leaks.alike == 0.0).then(|| "`leaks.alike` must be above 0".into()))
     }
 
-    /// The teacher that a run of any of these names is of.
+    /// The teacher that a run with any of these names belongs to.
     pub fn teacher(&self, names: &[String]) -> Option<&Teacher> {
         let named = |teacher: &&Teacher| {
             let own = std::iter::once(&teacher.name).chain(&teacher.models);

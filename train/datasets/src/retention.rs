@@ -1,33 +1,31 @@
-//! Which part of an episode a training set keeps, after *Fixing on the Fly*,
-//! section 3.2.2.
+//! Which part of an episode goes into a training set, after *Fixing on the Fly*, section
+//! 3.2.2.
 
 use fixfly_runtime::{Call, Episode, Outcome, Turn};
 
-/// What an episode teaches. Turns count from 1.
+/// The useful part of an episode. Turns count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retention {
-    /// A failing attempt and the attempt that fixed it. The paper does not
-    /// say which failing turn is kept; here it is the last one, whose feedback
-    /// the fix answers.
+    /// A failing attempt and the attempt that fixed it. The paper does not state which
+    /// failing turn is kept. Here it is the last one, because the fix answers its feedback.
     Repaired {
         /// The failing turn.
         failing: usize,
         /// The turn that solved the task.
         fixed: usize,
     },
-    /// No attempt passed: the last failing one, to be paired with the method
-    /// as its authors wrote it.
+    /// No attempt passed. The last failing attempt is combined with the original method.
     Unsolved {
         /// The failing turn.
         failing: usize,
     },
-    /// The first attempt passed: an example of writing, not of repair.
+    /// The first attempt passed: an example of writing a method, not of fixing one.
     AtOnce,
-    /// Nothing: the world broke, or no attempt failed in a way that teaches.
+    /// Nothing: the infrastructure failed, or no attempt failed in a useful way.
     Nothing,
 }
 
-/// What `episode` teaches.
+/// The useful part of `episode`.
 pub fn retention(episode: &Episode) -> Retention {
     if episode.infrastructure_failure() {
         return Retention::Nothing;
@@ -41,15 +39,15 @@ pub fn retention(episode: &Episode) -> Retention {
     }
 }
 
-/// Every failing attempt of an episode, counted from 1: what may stay in a
-/// conversation before its answer.
+/// All failing attempts of an episode, counted from 1. They may precede the answer in a
+/// conversation.
 pub(crate) fn failing_turns(episode: &Episode) -> Vec<usize> {
     let turns = episode.turns.iter().zip(1..);
     turns.filter(|(turn, _)| usable(turn)).map(|(_, at)| at).collect()
 }
 
-/// An attempt that failed: code, and feedback on it. Malformed words and
-/// refused calls are no code, and a dishonest pass is nothing to learn from.
+/// Whether an attempt failed and has code and feedback. Malformed answers and refused calls
+/// have no code, and a tampered pass must not be learned.
 fn usable(turn: &Turn) -> bool {
     let failed = match turn.observation.outcome {
         Outcome::Failed

@@ -1,5 +1,4 @@
-//! A row of a dataset: a conversation, what of it is learned, and where it
-//! comes from.
+//! A row of a dataset: a conversation, which messages carry loss, and its origin.
 
 use fixfly_runtime::{Role, Sampling, Thinking};
 use serde::{Deserialize, Serialize};
@@ -8,46 +7,46 @@ use crate::item::Answer;
 use crate::recipe::Kind;
 use crate::traces::TraceOrigin;
 
-/// One example, as it stands in `rows.jsonl`.
+/// One training example, as in `rows.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The task and a hash of what is learned; `+think` where it has reasoning.
+    /// The task and a hash of the trained text; `+think` if it has reasoning.
     pub id: String,
-    /// The file it went to.
+    /// The file that contains it.
     pub part: Part,
-    /// What the episode was.
+    /// The kind of the episode.
     pub kind: Kind,
-    /// Tokens, as the dataset counts them.
+    /// Number of tokens, as the dataset counts them.
     pub tokens: usize,
-    /// The conversation: system, user, then the model and the user in turn.
+    /// The conversation: system, user, then assistant and user in turn.
     pub messages: Vec<Line>,
-    /// Where it comes from.
+    /// The origin of the row.
     pub origin: Origin,
-    /// What it is to a student whose tokenizer and chat template are known; in
-    /// a file of its own.
+    /// Its tokens, if the student's tokenizer and chat template are known. They are in a
+    /// separate file.
     #[serde(skip)]
     pub sequences: Vec<Sequence>,
 }
 
 impl Row {
-    /// Whether its answer begins with reasoning.
+    /// Whether the answer starts with reasoning.
     pub fn reasons(&self) -> bool {
         self.origin.reasoning.is_some()
     }
 }
 
-/// Which file a row goes to.
+/// The file of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// To learn from.
+    /// Rows for training.
     Train,
-    /// To choose by.
+    /// Rows for choosing a checkpoint.
     Validation,
 }
 
 impl Part {
-    /// Both.
+    /// Both parts.
     pub const ALL: [Part; 2] = [Part::Train, Part::Validation];
 
     /// Its name in files.
@@ -62,75 +61,74 @@ impl Part {
 /// One message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Who speaks.
+    /// The role of the author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
-    /// Whether it is learned.
+    /// Whether it carries loss.
     pub loss: bool,
 }
 
 /// Tokens to train on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sequence {
-    /// The message of the model that is learned, counted from 1; none for the
-    /// whole row.
+    /// The assistant message that carries loss, counted from 1; `None` for the whole row.
     pub turn: Option<usize>,
-    /// Tokens, by their numbers in the vocabulary.
+    /// The tokens, as indices in the vocabulary.
     pub tokens: Vec<u32>,
-    /// From which token up to before which, each span that is learned.
+    /// Spans of tokens that carry loss, as start and end; the end is not included.
     pub loss: Vec<[usize; 2]>,
 }
 
-/// Where a row comes from.
+/// The origin of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The run, as it was named.
+    /// Name of the run in the command.
     pub run: String,
-    /// Whom the recipe takes the run for.
+    /// The recipe's name of the teacher.
     pub teacher: String,
     /// The policy that acted.
     pub policy: String,
     /// The task.
     pub task: String,
-    /// Which of its samples.
+    /// Index of the sample.
     pub sample: u32,
     /// The seed of the episode.
     pub seed: u64,
     /// The failing attempts that stayed, counted from 1.
     pub failing_turns: Vec<usize>,
-    /// Where the answer comes from.
+    /// The source of the answer.
     pub answer: Answer,
-    /// The model whose words the last turn was; none where no model spoke.
+    /// The model that wrote the last turn; `None` if none did.
     pub model: Option<String>,
-    /// What that turn was sampled with.
+    /// Sampling settings of that turn.
     pub sampling: Option<Sampling>,
-    /// Whether the model was to reason.
+    /// Whether the model was asked to reason.
     pub thinking: Option<Thinking>,
-    /// SHA-256 of the wording of the conversation.
+    /// SHA-256 of the conversation's wording.
     pub wording: String,
     /// SHA-256 of all messages before the answer.
     pub prompt_sha256: String,
-    /// What the benchmark said of the episode; none where it had no patch.
+    /// The verdict on the episode; `None` if it has no patch.
     pub verdict: Option<Verdict>,
-    /// Where its reasoning comes from; none where it has none.
+    /// The source of the reasoning; `None` if there is none.
     pub reasoning: Option<String>,
-    /// Where a trace of a file comes from, where the file says so.
+    /// The origin of the trace, if the trace file records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Box<TraceOrigin>>,
-    /// Methods of the benchmark that were taken out of the file in the prompt.
+    /// Methods of the benchmark that were removed from the file in the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
 }
 
-/// What a benchmark said of an episode.
+/// The benchmark's verdict on an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Its tests pass.
+    /// Whether the tests passed.
     pub solved: bool,
-    /// So do the wider tests; none where there are none.
+    /// Whether the hidden tests passed; `None` if there are none.
     #[serde(alias = "held_up")]
     pub hidden_tests_pass: Option<bool>,
-    /// It is the original, word for word.
+    /// Whether the answer equals the original, word for word.
     pub exact_match: bool,
 }

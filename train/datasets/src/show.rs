@@ -1,4 +1,4 @@
-//! Datasets as text for people.
+//! Datasets as text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,11 +13,11 @@ use crate::reader::Reader;
 use crate::row::{Line, Row};
 use crate::summary::Summary;
 
-/// A row: its origin in one line, then its messages, or what a reader makes of them.
-/// Lines that carry loss start with `+`, and are green if colours are on.
+/// A row: its origin in one line, then its messages, or its sequences if there is a reader.
+/// Lines that carry loss start with `+`, and are green with colours.
 ///
 /// # Errors
-/// [`DatasetError::Input`] where the row is nothing to the student.
+/// [`DatasetError::Input`] if the student cannot read the row.
 pub fn row_text(row: &Row, reader: Option<&Reader>, color: bool) -> Result<String, DatasetError> {
     let paint = |code: &str, text: &str| match color {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -75,7 +75,7 @@ fn role(line: &Line) -> &'static str {
     }
 }
 
-/// Statistics of a dataset, in lines of a count and its name.
+/// Statistics of a dataset: lines with a count and its name.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}: {}\n", summary.recipe_name, summary.recipe.about);
     let mut say = |title: &str, counts: Vec<(String, usize)>| {
@@ -128,7 +128,8 @@ pub fn summary_text(summary: &Summary) -> String {
 }
 
 impl Difference {
-    /// The rows that differ, one per line, and a summary; the datasets by their folders.
+    /// The rows that differ, one per line, and a summary. The folders are the names of the
+    /// datasets.
     pub fn text(&self, first: &Path, second: &Path) -> String {
         let mut text = String::new();
         let marked = [("-", &self.only_first), ("+", &self.only_second), ("~", &self.changed)];

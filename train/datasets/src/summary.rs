@@ -1,4 +1,4 @@
-//! What a dataset is, in numbers.
+//! Statistics of a dataset.
 
 use std::collections::BTreeMap;
 
@@ -11,109 +11,109 @@ use crate::reader::ReaderFacts;
 use crate::recipe::Recipe;
 use crate::row::{Part, Row};
 
-/// Version of a dataset's form; a reader refuses a newer one.
+/// Schema version of a dataset. A reader rejects newer ones.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// Everything that made a dataset, and what it holds: `dataset.json`. Holds no
-/// time and no machine, so that the same input gives the same bytes.
+/// The contents of `dataset.json`: the inputs of a dataset and its statistics. Contains no
+/// times and no machine, so that the same input gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Version of the form.
+    /// The schema version.
     pub schema: u32,
     /// Version of fixfly.
     pub fixfly: String,
     /// The recipe's name or file.
     pub recipe_name: String,
-    /// The recipe, with what flags changed.
+    /// The recipe, with the changes of flags.
     pub recipe: Recipe,
     /// SHA-256 of the recipe's text.
     pub recipe_sha256: String,
-    /// What the benchmark rests on.
+    /// The benchmark's source.
     pub benchmark: String,
     /// The runs.
     pub sources: Vec<Source>,
-    /// Teachers of the recipe that no run was given for.
+    /// Teachers of the recipe without a run.
     pub missing: Vec<String>,
-    /// How the conversations are worded.
+    /// The wording of the conversations.
     pub wording: Wording,
     /// Rows by file.
     pub parts: BTreeMap<Part, usize>,
-    /// Rows by what the episode was.
+    /// Rows by kind of episode.
     pub kinds: BTreeMap<String, usize>,
-    /// Rows by whose episode it was.
+    /// Rows by teacher.
     pub teachers: BTreeMap<String, usize>,
-    /// Rows by where the answer comes from.
+    /// Rows by source of the answer.
     pub answers: BTreeMap<String, usize>,
-    /// Tasks with a row.
+    /// Tasks with at least one row.
     pub tasks: usize,
-    /// Rows whose answer begins with reasoning.
+    /// Rows whose answer starts with reasoning.
     pub reasoned: usize,
-    /// Messages of the model, and those of them that carry loss.
+    /// Assistant messages, and how many of them carry loss.
     pub messages: [usize; 2],
-    /// Episodes that give no row by the recipe's choice, by reason.
+    /// Episodes that the recipe does not use, by reason.
     pub left_out: BTreeMap<String, usize>,
-    /// Rows that an earlier row made needless.
+    /// Rows that duplicate an earlier row.
     pub duplicates: usize,
-    /// Rows that were to be there and are not, by reason.
+    /// Dropped rows, by reason.
     pub dropped: BTreeMap<String, usize>,
-    /// How long rows are.
+    /// The lengths of the rows.
     pub lengths: Lengths,
-    /// Whether benchmark methods are in it.
+    /// Results of the leak audit.
     pub audit: Findings,
-    /// What the rows are to the student, where its tokens are written.
+    /// Statistics of the student's tokens, if they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub student: Option<Tokenised>,
-    /// Files written, beside the rows themselves.
+    /// Other files that were written.
     pub files: Vec<String>,
 }
 
-/// A dataset as a student reads it.
+/// Statistics of a student's tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tokenised {
-    /// What its tokens rest on.
+    /// Facts that determine the tokens.
     pub facts: ReaderFacts,
-    /// Sequences: one a row, and one for each message that is learned where
-    /// history does not show it as it was said.
+    /// Number of sequences: one per row, and one for each message with loss that the
+    /// template renders differently in the history.
     pub sequences: usize,
-    /// Tokens of them all.
+    /// All tokens.
     pub tokens: usize,
-    /// Tokens of them that are learned.
+    /// Tokens that carry loss.
     pub learned: usize,
 }
 
-/// A run that was read.
+/// A run in the dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// As it was named.
+    /// Its name in the command.
     pub run: String,
-    /// Whom the recipe takes it for.
+    /// The recipe's name of its teacher.
     pub teacher: String,
     /// Its policy.
     pub policy: String,
     /// Its seed.
     pub seed: u64,
-    /// Episodes in it.
+    /// Number of episodes.
     pub episodes: usize,
-    /// The part of the benchmark it worked on.
+    /// The split of its tasks.
     pub split: String,
 }
 
-/// How long rows are, in tokens.
+/// Lengths of rows, in tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
     /// How tokens were counted.
     pub how: String,
-    /// Of all rows.
+    /// Sum over all rows.
     pub total: usize,
-    /// Of the shortest row.
+    /// The shortest row.
     pub least: usize,
-    /// Half of the rows have no more.
+    /// The median row.
     pub median: usize,
-    /// Nine of ten rows have no more.
+    /// The 90th percentile.
     pub ninety: usize,
-    /// Of the longest row.
+    /// The longest row.
     pub most: usize,
-    /// Rows by length: up to so many tokens, so many rows. Lengths double.
+    /// A histogram: upper limit in tokens, and number of rows. The limits double.
     pub histogram: Vec<(usize, usize)>,
 }
 
@@ -123,7 +123,7 @@ impl Lengths {
         let Some(most) = tokens.last().map(|most| *most as usize) else {
             return Lengths { how, ..Lengths::default() };
         };
-        // The smallest with at least that share of the rows at or below it.
+        // The smallest length with at least this share of the rows at or below it.
         let at =
             |percent: usize| tokens[(tokens.len() * percent).div_ceil(100).max(1) - 1] as usize;
         let mut histogram = Vec::new();
@@ -165,7 +165,7 @@ impl Summary {
         }
     }
 
-    /// All rows.
+    /// The number of all rows.
     pub fn rows(&self) -> usize {
         self.parts.values().sum()
     }

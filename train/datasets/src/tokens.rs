@@ -1,4 +1,4 @@
-//! How long a row is to a student.
+//! Counts the tokens of rows.
 
 use std::path::Path;
 
@@ -7,26 +7,26 @@ use tokenizers::Tokenizer;
 use crate::error::DatasetError;
 use crate::row::Line;
 
-/// Tokens that a chat template sets around one message: ChatML's
-/// `<|im_start|>`, role, line break, `<|im_end|>`, line break.
+/// Tokens that a chat template adds to a message. In ChatML: `<|im_start|>`, role, line
+/// break, `<|im_end|>`, line break.
 const AROUND: usize = 5;
 
-/// Bytes of Python in a token, nearly, where no tokenizer counts them.
+/// Bytes per token of Python, roughly; used without a tokenizer.
 const BYTES: usize = 4;
 
-/// What counts tokens.
+/// Counts tokens.
 pub enum Tokens {
-    /// Four bytes are taken for a token.
+    /// An estimate: four bytes per token.
     Estimated,
-    /// A student's own tokenizer, and the name of its file.
+    /// The student's own tokenizer, and the name of its file.
     Counted(Box<Tokenizer>, String),
 }
 
 impl Tokens {
-    /// The tokenizer in a `tokenizer.json`; an estimate where none is named.
+    /// Opens a `tokenizer.json`; estimates if `None`.
     ///
     /// # Errors
-    /// [`DatasetError::Input`] where the file is not one.
+    /// [`DatasetError::Input`] if the file is not a tokenizer.
     pub fn open(file: Option<&Path>) -> Result<Self, DatasetError> {
         let Some(file) = file else { return Ok(Tokens::Estimated) };
         let shown = file.display().to_string();
@@ -37,7 +37,7 @@ impl Tokens {
         Ok(Tokens::Counted(Box::new(tokenizer), shown))
     }
 
-    /// How tokens are counted, in words.
+    /// How tokens are counted, as text.
     pub fn how(&self) -> String {
         match self {
             Tokens::Estimated => {
@@ -47,7 +47,7 @@ impl Tokens {
         }
     }
 
-    /// Tokens of a text.
+    /// The number of tokens of a text.
     pub fn of(&self, text: &str) -> usize {
         let counted = match self {
             Tokens::Estimated => None,
@@ -56,7 +56,7 @@ impl Tokens {
         counted.map_or_else(|| text.len().div_ceil(BYTES), |encoding| encoding.len())
     }
 
-    /// Tokens of a conversation, with those a chat template adds.
+    /// The number of tokens of a conversation, including those that a chat template adds.
     pub fn of_row(&self, messages: &[Line]) -> usize {
         messages.iter().map(|line| self.of(&line.content) + AROUND).sum()
     }

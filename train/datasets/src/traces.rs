@@ -1,4 +1,4 @@
-//! Reasoning, and the one form of it that a Qwen3 template takes back.
+//! Reasoning traces, and their format inside an answer.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
 
-/// Reasoning by the id of the row it was made for.
+/// Reasoning traces, by the id of their row.
 #[derive(Clone, Debug, Default)]
 pub struct Traces {
     all: Vec<Trace>,
@@ -18,53 +18,53 @@ pub struct Traces {
     pub sha256: String,
 }
 
-/// Reasoning for one row.
+/// The reasoning for one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// The row.
     pub row: String,
     /// The reasoning.
     pub reasoning: String,
-    /// Where it comes from; none where nobody says.
+    /// The origin of the trace, if the file records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<TraceOrigin>>,
 }
 
-/// Where a trace comes from.
+/// The origin of a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraceOrigin {
     /// The model that wrote it.
     pub model: Option<String>,
-    /// What it was sampled with.
+    /// The sampling settings.
     pub sampling: Option<Sampling>,
-    /// Whether it was to reason.
+    /// Whether the model was asked to reason.
     pub thinking: Option<Thinking>,
     /// The prompt's name.
     pub prompt: String,
-    /// SHA-256 of what was sent.
+    /// SHA-256 of the request's messages.
     pub prompt_sha256: String,
-    /// Which try it was.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Why it was taken.
+    /// Why the trace was accepted.
     pub accepted_by: String,
-    /// Sentences that spoke of a given solution; taken out.
+    /// Number of removed sentences, which mentioned a given solution.
     pub leaks: usize,
-    /// Its tokens, where they were counted.
+    /// Number of tokens, if they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<usize>,
-    /// What this answer cost.
+    /// The cost of the answer.
     pub usage: Usage,
-    /// The longer trace it was made of.
+    /// The origin of the longer trace that this one replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Box<TraceOrigin>>,
 }
 
 impl Traces {
-    /// Reads a file of JSON lines, each with `row` and `reasoning`. Of two for
-    /// one row the later counts.
+    /// Reads a file of JSON lines, each with `row` and `reasoning`. A later line replaces
+    /// an earlier one of the same row.
     ///
     /// # Errors
-    /// [`DatasetError::Input`] with the line that is not one.
+    /// [`DatasetError::Input`], with the line that is not a trace.
     pub fn open(file: &Path) -> Result<Self, DatasetError> {
         let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
         let mut traces = Traces { sha256: sha256(&text), ..Traces::default() };
@@ -85,7 +85,7 @@ impl Traces {
         Ok(traces)
     }
 
-    /// All of them, in the order of the file.
+    /// All traces, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Trace> {
         self.all.iter()
     }
@@ -95,9 +95,8 @@ impl Traces {
     }
 }
 
-/// An answer after its reasoning, as Qwen3's template and LLaMA-Factory's know
-/// it again: other white space is neither stripped from history nor told apart
-/// from words.
+/// Combines reasoning and answer as Qwen3's template and LLaMA-Factory expect it. With any
+/// other whitespace they would not recognise the reasoning in the history.
 pub(crate) fn reasoned(reasoning: &str, answer: &str) -> String {
     format!("<think>\n{}\n</think>\n\n{}", reasoning.trim(), answer.trim_start_matches('\n'))
 }

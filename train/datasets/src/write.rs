@@ -1,4 +1,4 @@
-//! The forms that trainers read.
+//! Writes the formats that trainers read.
 
 mod openai;
 mod sharegpt;
@@ -18,21 +18,21 @@ use crate::recipe::Recipe;
 use crate::row::{Part, Row};
 use crate::summary::Summary;
 
-/// A form that trainers read.
+/// A format that trainers read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// ShareGPT with `dataset_info.json`, for LLaMA-Factory.
     Sharegpt,
-    /// OpenAI's chat form, a `weight` at each message of the model.
+    /// OpenAI's chat format, with a `weight` for each assistant message.
     Openai,
     /// `messages`, or `prompt` and `completion`, for TRL.
     Trl,
-    /// Tokens and the spans of them that are learned, for `fixfly train`.
+    /// Tokens and the spans that carry loss, for `fixfly train`.
     Tokens,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Format; 4] = [Format::Sharegpt, Format::Openai, Format::Trl, Format::Tokens];
 
     /// Its name in flags, and its folder.
@@ -45,7 +45,7 @@ impl Format {
         }
     }
 
-    /// The file of a part.
+    /// The file of a part of the dataset.
     fn file(self, part: Part) -> String {
         match (self, part) {
             (Format::Tokens, Part::Train) => "rows.jsonl".into(),
@@ -54,13 +54,13 @@ impl Format {
     }
 }
 
-/// How a row is written: as one line, or as one for each sequence of tokens.
+/// How a row is written: as one line, or as one line per token sequence.
 enum Form {
     Line(fn(&Row, &Recipe) -> Value),
     Sequences,
 }
 
-/// Writes rows in one form, a file a part.
+/// Writes rows in one format, with one file per part.
 pub(crate) struct Writer {
     format: Format,
     folder: PathBuf,
@@ -77,12 +77,12 @@ impl Writer {
     ) -> Result<Self, DatasetError> {
         let row = match format {
             Format::Sharegpt => {
-                sharegpt::can_say(recipe)?;
+                sharegpt::check(recipe)?;
                 Form::Line(sharegpt::row)
             }
             Format::Openai => Form::Line(openai::row),
             Format::Trl => {
-                trl::can_say(recipe)?;
+                trl::check(recipe)?;
                 Form::Line(trl::row)
             }
             Format::Tokens => Form::Sequences,
@@ -105,7 +105,7 @@ impl Writer {
         written.map_err(DatasetError::io("write", file))
     }
 
-    /// Ends the files, and names them.
+    /// Closes the files and returns their names.
     pub(crate) fn finish(&mut self, summary: &Summary) -> Result<Vec<String>, DatasetError> {
         let mut files = Vec::new();
         for (part, (file, out)) in &mut self.parts {

@@ -87,11 +87,11 @@ fn side(folder: &Path) {
 
 /// A model folder with random weights, and rows of so many tokens.
 fn stage(folder: &Path, tokens: usize, rows: usize) {
-    let (width, count, heads, kept, head, inner, words) = (512, 8, 8, 4, 64, 1536, 8192);
+    let (width, count, heads, kept, head, intermediate, words) = (512, 8, 8, 4, 64, 1536, 8192);
     let config = serde_json::json!({
         "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": width,
         "num_hidden_layers": count, "num_attention_heads": heads, "num_key_value_heads": kept,
-        "head_dim": head, "intermediate_size": inner, "vocab_size": words, "rms_norm_eps": 1e-6,
+        "head_dim": head, "intermediate_size": intermediate, "vocab_size": words, "rms_norm_eps": 1e-6,
         "max_position_embeddings": 32768, "rope_theta": 1e6, "tie_word_embeddings": true,
         "hidden_act": "silu",
     });
@@ -106,7 +106,18 @@ fn stage(folder: &Path, tokens: usize, rows: usize) {
     };
     put("model.embed_tokens.weight".into(), &[words, width]);
     put("model.norm.weight".into(), &[width]);
-    layers(count, true, &Sizes { width, heads, kept, head, inner }, &mut put);
+    layers(
+        count,
+        true,
+        &Sizes {
+            hidden_size: width,
+            num_attention_heads: heads,
+            num_key_value_heads: kept,
+            head_dim: head,
+            intermediate_size: intermediate,
+        },
+        &mut put,
+    );
     safetensors::save(&all, folder.join("model.safetensors")).unwrap();
     fs::create_dir_all(folder.join("tokens")).unwrap();
     let row = |row: usize| {

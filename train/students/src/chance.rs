@@ -1,6 +1,6 @@
 //! Counter-based random numbers: a number depends on its key, never on the state of a
-//! generator. So a recomputed layer gets the same dropout, and a resumed training draws
-//! the same numbers as one without interruption.
+//! generator. A recomputed layer therefore gets the same dropout, and a resumed training
+//! draws the same numbers as one without interruption.
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -13,17 +13,17 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A key of several.
+/// Combines several values into one key.
 pub(crate) fn key(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |key, part| mix(key ^ mix(*part)))
 }
 
-/// The number of a place, at least 0 and below 1.
+/// The random number at index `at`, at least 0 and below 1.
 pub(crate) fn unit(key: u64, at: u64) -> f64 {
     (mix(key ^ mix(at)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Shuffles by the key alone.
+/// Shuffles. The order depends only on the key.
 pub(crate) fn shuffle<T>(things: &mut [T], key: u64) {
     for last in (1..things.len()).rev() {
         let other = (unit(key, last as u64) * (last + 1) as f64) as usize;
@@ -35,7 +35,7 @@ pub(crate) fn shuffle<T>(things: &mut [T], key: u64) {
 pub(crate) struct Dropout {
     /// The dropout probability.
     pub(crate) rate: f64,
-    /// Of each row in the pass: its key, and its tokens.
+    /// The key and the number of tokens of each row in the micro-batch.
     pub(crate) rows: Vec<(u64, usize)>,
 }
 
@@ -45,7 +45,7 @@ impl Dropout {
         Dropout { rate: 0.0, rows: Vec::new() }
     }
 
-    /// `x` without what is left out at this site, the rest larger by as much.
+    /// Sets elements of `x` to zero at random and scales the others up to compensate.
     pub(crate) fn apply(&self, x: &Tensor, site: u64) -> Result<Tensor> {
         if self.rate == 0.0 {
             return Ok(x.clone());
@@ -53,8 +53,8 @@ impl Dropout {
         x * self.mask(x.dim(1)?, site, x.device())?.to_dtype(x.dtype())?
     }
 
-    /// tokens × width: 0, or 1 / (1 - rate). It depends on the row and the place
-    /// in it, so it stays whatever else is in the pass.
+    /// A mask of tokens × width with values 0 or 1 / (1 - rate). It depends only on the row
+    /// and the position in it, not on the other rows of the micro-batch.
     fn mask(&self, width: usize, site: u64, device: &Device) -> Result<Tensor> {
         let tokens: usize = self.rows.iter().map(|row| row.1).sum();
         if !device.is_cpu() {
@@ -74,7 +74,7 @@ impl Dropout {
         Tensor::from_vec(mask, (tokens, width), device)
     }
 
-    /// Four numbers of 16 bits of each draw.
+    /// Takes four 16-bit numbers from each draw.
     fn fill(&self, mask: &mut [f32], start: u64) {
         let least = (self.rate * 65_536.0).round() as u64;
         let kept = (1.0 / (1.0 - self.rate)) as f32;

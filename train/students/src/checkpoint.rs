@@ -13,87 +13,87 @@ pub(crate) const FACTS: &str = "checkpoint.json";
 /// `checkpoint.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Steps that were taken.
+    /// Steps so far.
     pub step: usize,
-    /// Epochs that are over; none where it was made between two ends.
+    /// Epochs so far; `None` if the checkpoint was saved inside an epoch.
     pub epoch: Option<usize>,
-    /// Mean loss of a learned token over the epoch.
+    /// Mean loss per token with loss, over the epoch.
     pub loss: Option<f64>,
-    /// The same of the validation rows; none where there are none.
+    /// The same for the validation rows; `None` without validation rows.
     pub validation: Option<f64>,
 }
 
-/// What the student of a checkpoint repaired.
+/// The result of a checkpoint evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Repairs {
-    /// Tasks it solved.
+pub struct EvalResult {
+    /// Tasks that were solved.
     pub solved: usize,
-    /// Tasks it was evaluated on, at least one.
+    /// Tasks that were evaluated; at least one.
     pub of: usize,
 }
 
-impl Repairs {
-    /// The solved of those tried, from 0 to 1.
+impl EvalResult {
+    /// The share of solved tasks, from 0 to 1.
     pub fn share(self) -> f64 {
         self.solved as f64 / self.of as f64
     }
 
-    /// The folder of a training's checkpoint evaluations; removing it removes them.
+    /// The folder of a training's checkpoint evaluations. Removing it discards them.
     pub fn folder(training: &Path) -> PathBuf {
         training.join("repairs")
     }
 
     fn file(training: &Path, step: usize) -> PathBuf {
-        Repairs::folder(training).join(format!("step-{step:06}.json"))
+        EvalResult::folder(training).join(format!("step-{step:06}.json"))
     }
 
-    /// The result of a step; none if it was not evaluated.
-    fn open(training: &Path, step: usize) -> Result<Option<Repairs>, TrainError> {
-        let file = Repairs::file(training, step);
+    /// The result of a step; `None` if it was not evaluated.
+    fn open(training: &Path, step: usize) -> Result<Option<EvalResult>, TrainError> {
+        let file = EvalResult::file(training, step);
         let text = match fs::read_to_string(&file) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(TrainError::io("read", &file))?,
         };
-        let read = serde_json::from_str(&text).ok().filter(|repairs: &Repairs| repairs.of > 0);
+        let read = serde_json::from_str(&text).ok().filter(|result: &EvalResult| result.of > 0);
         let lost = || TrainError::Resume(format!("cannot read {}; remove it", file.display()));
         read.map(Some).ok_or_else(lost)
     }
 
-    /// Writes them beside a training's checkpoints, whole or not at all.
+    /// Writes the result beside a training's checkpoints, atomically.
     ///
     /// # Errors
-    /// [`TrainError::Io`] where they cannot be written.
+    /// [`TrainError::Io`] if it cannot be written.
     pub fn keep(self, training: &Path, step: usize) -> Result<(), TrainError> {
-        let file = Repairs::file(training, step);
-        let folder = Repairs::folder(training);
+        let file = EvalResult::file(training, step);
+        let folder = EvalResult::folder(training);
         fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
         let text = serde_json::to_string(&self).unwrap_or_default();
         write_whole(&file, text).map_err(TrainError::io("write", &file))
     }
 }
 
-/// A checkpoint that is whole.
+/// A complete checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where it is.
+    /// Its folder.
     pub folder: PathBuf,
-    /// What it says.
+    /// The contents of its `checkpoint.json`.
     pub facts: Facts,
-    /// What its student repaired; none if it was not evaluated.
-    pub repairs: Option<Repairs>,
+    /// The result of its evaluation; `None` if it was not evaluated.
+    pub eval: Option<EvalResult>,
 }
 
 impl Checkpoint {
-    /// True for the end of an epoch whose student was not evaluated on tasks.
+    /// True for a checkpoint at the end of an epoch that was not evaluated on tasks.
     pub fn is_not_evaluated(&self) -> bool {
-        self.facts.epoch.is_some() && self.repairs.is_none()
+        self.facts.epoch.is_some() && self.eval.is_none()
     }
 }
 
-/// All whole checkpoints of a training, by step.
+/// All complete checkpoints of a training, by step.
 ///
 /// # Errors
-/// [`TrainError`] where one cannot be read.
+/// [`TrainError`] if one cannot be read.
 pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
     let all = training.join("checkpoints");
     let mut found = Vec::new();
@@ -111,19 +111,19 @@ pub fn checkpoints(training: &Path) -> Result<Vec<Checkpoint>, TrainError> {
                 file.display()
             ))
         })?;
-        let repairs = Repairs::open(training, facts.step)?;
-        found.push(Checkpoint { folder, facts, repairs });
+        let eval = EvalResult::open(training, facts.step)?;
+        found.push(Checkpoint { folder, facts, eval });
     }
     found.sort_by_key(|checkpoint| checkpoint.facts.step);
     Ok(found)
 }
 
-/// The one to take: that which repairs most, of those that were tried; of several, and
-/// where none was, the one with the least validation loss; else the last.
+/// Chooses the checkpoint that solved most of its evaluation tasks. On a tie, or if none
+/// was evaluated, chooses the one with the lowest validation loss, or else the last.
 pub fn choose(checkpoints: &[Checkpoint]) -> Option<&Checkpoint> {
-    let repairs = checkpoints.iter().filter_map(|one| one.repairs);
-    let most = repairs.map(Repairs::share).max_by(f64::total_cmp);
-    let best = checkpoints.iter().filter(|one| one.repairs.map(Repairs::share) == most);
+    let results = checkpoints.iter().filter_map(|one| one.eval);
+    let most = results.map(EvalResult::share).max_by(f64::total_cmp);
+    let best = checkpoints.iter().filter(|one| one.eval.map(EvalResult::share) == most);
     let best: Vec<&Checkpoint> = best.collect();
     let judged = best.iter().filter_map(|one| Some((one.facts.validation?, *one)));
     let least = judged.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, one)| one);
@@ -139,14 +139,14 @@ mod tests {
         let checkpoints = all.iter().zip(1..).map(|((validation, solved), step)| Checkpoint {
             folder: PathBuf::new(),
             facts: Facts { step, epoch: Some(step), loss: None, validation: *validation },
-            repairs: solved.map(|solved| Repairs { solved, of: 10 }),
+            eval: solved.map(|solved| EvalResult { solved, of: 10 }),
         });
         let checkpoints: Vec<_> = checkpoints.collect();
         assert_eq!(choose(&checkpoints).map(|one| one.facts.step), expected, "{all:?}");
     }
 
     #[test]
-    fn repairs_choose_before_loss_and_loss_before_age() {
+    fn solved_tasks_choose_before_loss_and_loss_before_age() {
         check(&[], None);
         check(&[(None, None), (None, None)], Some(2));
         check(&[(Some(0.2), None), (Some(0.1), None), (Some(0.3), None)], Some(2));
@@ -157,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_repaired_is_kept_until_its_folder_goes() {
+    fn a_result_is_kept_until_its_folder_is_removed() {
         let training = tempfile::tempdir().unwrap();
-        let (training, repairs) = (training.path(), Repairs { solved: 3, of: 8 });
-        assert_eq!(Repairs::open(training, 40).unwrap(), None);
-        repairs.keep(training, 40).unwrap();
-        assert_eq!(Repairs::open(training, 40).unwrap(), Some(repairs));
-        fs::write(Repairs::file(training, 40), "{\"solved\": 0, \"of\": 0}").unwrap();
-        let why = Repairs::open(training, 40).unwrap_err().to_string();
+        let (training, result) = (training.path(), EvalResult { solved: 3, of: 8 });
+        assert_eq!(EvalResult::open(training, 40).unwrap(), None);
+        result.keep(training, 40).unwrap();
+        assert_eq!(EvalResult::open(training, 40).unwrap(), Some(result));
+        fs::write(EvalResult::file(training, 40), "{\"solved\": 0, \"of\": 0}").unwrap();
+        let why = EvalResult::open(training, 40).unwrap_err().to_string();
         assert!(why.ends_with("step-000040.json; remove it"), "{why}");
-        fs::remove_dir_all(Repairs::folder(training)).unwrap();
-        assert_eq!(Repairs::open(training, 40).unwrap(), None);
+        fs::remove_dir_all(EvalResult::folder(training)).unwrap();
+        assert_eq!(EvalResult::open(training, 40).unwrap(), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::pass::Pass;
 
 /// One copy of the model per device.
 pub(crate) struct Copies {
-    /// The one that is optimised, checkpointed and validated.
+    /// The copy that is optimised, checkpointed and validated.
     pub(crate) first: Model,
     others: Vec<Model>,
 }
@@ -34,8 +34,8 @@ impl Copies {
         1 + self.others.len()
     }
 
-    /// Σ −log p over what is learned of all passes, and the gradients of
-    /// `weight` times it. Each pass has what is left out of its inputs beside it.
+    /// The loss Σ −log p over all micro-batches, and the gradients of `weight` times it.
+    /// Each micro-batch comes with its dropout.
     pub(crate) fn learn(&self, passes: &[(Pass, Dropout)], weight: f64) -> Result<(f64, Grads)> {
         let shares = shares(passes.iter().map(|(pass, _)| pass.tokens.len()), self.count());
         let learn = |model: &Model, share: &[usize]| -> Result<(f64, Grads)> {
@@ -63,7 +63,7 @@ impl Copies {
         Ok((loss, grads))
     }
 
-    /// Copies the parameters of the first one to the others.
+    /// Copies the parameters of the first model to the others.
     pub(crate) fn follow(&mut self) -> Result<()> {
         for other in &mut self.others {
             for (at, param) in self.first.params.all().iter().enumerate() {
@@ -75,8 +75,8 @@ impl Copies {
     }
 }
 
-/// Deals passes of these sizes out to so many: the largest first, each to whom
-/// has least.
+/// Distributes micro-batches of these sizes among `count` devices: the largest first, each
+/// to the device with the fewest tokens.
 fn shares(sizes: impl Iterator<Item = usize>, count: usize) -> Vec<Vec<usize>> {
     let mut sizes: Vec<_> = sizes.enumerate().collect();
     sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
@@ -88,7 +88,7 @@ fn shares(sizes: impl Iterator<Item = usize>, count: usize) -> Vec<Vec<usize>> {
             share.push(at);
         }
     }
-    // In the order of the passes, whatever their sizes.
+    // In the order of the micro-batches, whatever their sizes.
     shares.iter_mut().for_each(|(_, share)| share.sort_unstable());
     shares.into_iter().map(|(_, share)| share).collect()
 }

@@ -1,12 +1,11 @@
-//! CUDA's libraries, looked for when a GPU is asked for and not when the program
-//! starts: one program for machines that have them and for those that have not.
+//! Loads CUDA's libraries when a GPU is requested instead of at program start, so that the
+//! same program runs on machines with and without them.
 //!
-//! candle links them (cudarc's `dynamic-linking`). The entries here have the names
-//! of the functions it calls, so that the linker finds them in the program itself
-//! and, told to want only what is needed (rustc's `--as-needed`), leaves the
-//! libraries out. An entry jumps to where its slot says: to an answer of "there is
-//! no CUDA", and, once [`open`] found the libraries, to theirs. ggml, where it is in
-//! the program too, calls by the same entries.
+//! candle links the libraries (cudarc's `dynamic-linking`). This module defines an entry
+//! for each function that candle calls, so that the linker finds the names in the program
+//! itself. rustc's `--as-needed` then drops the libraries. Each entry jumps to the address
+//! in its slot: at first to a function that returns an error, and after [`open`] to the
+//! function of the library. If ggml is in the program too, it calls the same entries.
 
 use std::arch::global_asm;
 use std::error::Error;
@@ -21,16 +20,16 @@ use libloading::os::unix::Library as Handle;
 /// Why CUDA cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Absent {
-    /// There is no driver, and so no GPU.
+    /// There is no driver, and therefore no GPU.
     #[error("{0}")]
     Driver(String),
-    /// There is one, but not all that is to use it.
+    /// There is a driver, but a library is missing.
     #[error("{0}")]
     Library(String),
 }
 
-/// A library of CUDA. Its functions answer "not initialised", in its own numbers,
-/// where it is not there.
+/// A library of CUDA. Without it, its functions return its own status code for "not
+/// initialised".
 struct Library {
     /// As in `libcublas.so.13`.
     name: &'static str,
@@ -38,18 +37,18 @@ struct Library {
     entries: &'static [Entry],
 }
 
-/// What ends a library's file name.
+/// The version at the end of a library's file name.
 enum Version {
-    /// A number that stays.
+    /// A constant number.
     Fixed(u32),
-    /// CUDA's own, as it is compiled for.
+    /// The version of CUDA that the program was compiled for.
     Cuda,
 }
 
 struct Entry {
     name: &'static str,
     slot: &'static AtomicPtr<c_void>,
-    /// Where the entry itself is. Being named here keeps it in the program.
+    /// The address of the entry. The reference keeps the entry in the program.
     address: unsafe extern "C" fn(),
 }
 
@@ -77,7 +76,7 @@ macro_rules! libraries {
     };
 }
 
-// Hidden: libraries that call each other's functions are to find those, and not these.
+// Hidden: libraries that call each other's functions must find those, not these.
 macro_rules! entry {
     ($slots:ident $name:ident) => {
         global_asm!(
@@ -151,7 +150,7 @@ libraries! { LIBRARIES, slots:
         nvrtcGetProgramLog nvrtcGetProgramLogSize;
 }
 
-// Never opened: only kernels that no training uses call it. ggml brings its own.
+// Never loaded: only kernels that training does not use call it. ggml has its own.
 #[cfg(not(feature = "ggml-cuda"))]
 libraries! { RUNTIME, runtime:
     "cudart" Version::Cuda, absent 3:
@@ -169,17 +168,17 @@ libraries! { RUNTIME, runtime:
 #[cfg(feature = "ggml-cuda")]
 static RUNTIME: &[Library] = &[];
 
-/// Finds CUDA's libraries, the first time.
+/// Loads CUDA's libraries on the first call.
 ///
 /// # Errors
-/// [`Absent`] names the library that is not there.
+/// [`Absent`], which names the missing library.
 pub fn open() -> Result<(), Absent> {
     static OPENED: OnceLock<Result<(), Absent>> = OnceLock::new();
     OPENED.get_or_init(find).clone()
 }
 
 fn find() -> Result<(), Absent> {
-    // Looked at, so that its entries are in the program.
+    // Keeps its entries in the program.
     std::hint::black_box(RUNTIME);
     for library in LIBRARIES {
         let version = match library.version {
@@ -188,20 +187,23 @@ fn find() -> Result<(), Absent> {
         };
         let handle = load(&format!("lib{}.so.{version}", library.name))?;
         for entry in library.entries {
-            // A version of the library may lack some; those go on answering as absent ones.
-            // SAFETY: the address is only jumped to, by callers that know the function's type.
+            // An older library may lack some functions; their entries continue to return
+            // the error.
+            // SAFETY: the address is only jumped to, by callers that know the function's
+            // type.
             if let Ok(found) = unsafe { handle.get::<unsafe extern "C" fn()>(entry.name) } {
                 assert_ne!(*found as usize, entry.address as usize, "{} finds itself", entry.name);
                 entry.slot.store(*found as *mut c_void, Ordering::Release);
             }
         }
-        // What was found in it is used until the program ends.
+        // Its functions are used until the program ends.
         std::mem::forget(handle);
     }
     Ok(())
 }
 
-/// By its name, as the system finds libraries; else in the folders of a toolkit.
+/// Loads a library by name from the system's path, or else from the folders of a CUDA
+/// toolkit.
 fn load(file: &str) -> Result<Handle, Absent> {
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
     let toolkits = toolkits.chain(["/usr/local/cuda".into()]).map(PathBuf::from);

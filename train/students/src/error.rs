@@ -30,7 +30,7 @@ pub enum TrainError {
         what: &'static str,
         /// The step, counted from 1.
         step: usize,
-        /// What it is.
+        /// The value.
         value: f64,
     },
     /// The tensor library failed.
@@ -44,7 +44,7 @@ pub enum TrainError {
         verb: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         why: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Students in the formats of other programs.
+//! Exports students to the formats of other programs.
 
 mod adapter;
 mod gguf;
@@ -69,7 +69,7 @@ pub(crate) fn adapter_config(
     fs::write(&file, text + "\n").map_err(TrainError::io("write", &file))
 }
 
-/// Files of a model folder that are not its weights.
+/// Files of a model folder, other than its weights.
 const BESIDE: [&str; 9] = [
     "config.json",
     "generation_config.json",
@@ -82,7 +82,7 @@ const BESIDE: [&str; 9] = [
     "merges.txt",
 ];
 
-/// Copies what makes weights a model folder.
+/// Copies the files that turn weights into a model folder.
 pub(crate) fn beside_model(folder: &Path, base: &Path) -> Result<(), TrainError> {
     for name in BESIDE {
         let (from, to) = (base.join(name), folder.join(name));

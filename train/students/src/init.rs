@@ -1,11 +1,11 @@
-//! A randomly initialised model, and a tokenizer trained on text: the start of
+//! Creates a randomly initialised model, and trains its tokenizer on text: the start of
 //! pretraining.
 //!
-//! Fixing code is mostly copying, and a small model learns to copy late or never from
-//! an ordinary random initialisation: one head has to attend to the previous token, and
-//! another has to use that (Olsson et al. 2022, In-context Learning and Induction Heads).
-//! So the heads of the first layer are initialised to attend to the previous token, and
-//! every head writes its values unchanged (similar to Trockman & Kolter 2023, Mimetic
+//! Fixing code is mostly copying. With an ordinary random initialisation, a small model
+//! learns to copy late or never: one head has to attend to the previous token, and another
+//! has to use that (Olsson et al. 2022, In-context Learning and Induction Heads). The heads
+//! of the first layer are therefore initialised to attend to the previous token, and every
+//! head writes its values unchanged (similar to Trockman & Kolter 2023, Mimetic
 //! Initialization of Self-Attention Layers).
 
 use std::collections::HashMap;
@@ -26,46 +26,46 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, TokenizerBuilder, Tokenizer
 
 use crate::chance::{key, unit};
 use crate::error::TrainError;
-use crate::shape::rotations;
+use crate::model_config::rotations;
 
-/// The pre-tokenizer pattern of Qwen's tokenizers; llama.cpp identifies it by this.
+/// The pre-tokenizer pattern of Qwen's tokenizers, by which llama.cpp identifies it.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Special tokens of the chat template.
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
-const THOUGHT: [&str; 2] = ["<think>", "</think>"];
+const THINK_TAGS: [&str; 2] = ["<think>", "</think>"];
 
 // Initialisation constants, chosen on 9,600 rows of the experiment `closed-loop`.
-/// Size of what all tokens share beside what is a token's own.
+/// Size of the embedding part that all tokens share, relative to a token's own part.
 const SHARED: f32 = 0.7;
-/// Pairs of a head that look back.
+/// Pairs of elements per head that attend to the previous token.
 const QUICKEST: usize = 3;
-/// Strength of looking back, and of what a head that does looks for otherwise.
+/// Weight of attending to the previous token, and of the remaining random weights.
 const FIRM: f32 = 0.6;
 const LOOSE: f32 = 0.3;
-/// Size at which attention writes what it read.
+/// Scale of the attention output.
 const WRITTEN: f32 = 0.7;
 
-/// Sizes of a model of Qwen3's architecture.
+/// Hyperparameters of a model with Qwen3's architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RandomInit {
     /// Hidden size.
-    pub width: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Key-value heads.
-    pub key_value_heads: usize,
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of attention heads.
+    pub num_attention_heads: usize,
+    /// Number of key-value heads.
+    pub num_key_value_heads: usize,
     /// Intermediate size of the MLPs.
-    pub inner: usize,
+    pub intermediate_size: usize,
     /// Maximum size of the vocabulary.
-    pub vocabulary: usize,
+    pub vocab_size: usize,
     /// Maximum sequence length, in tokens.
-    pub context: usize,
-    /// The base of rotary positions: the smaller, the more of a head's numbers tell
-    /// near tokens apart.
-    pub theta: f64,
+    pub max_position_embeddings: usize,
+    /// Base of the rotary position embedding. A smaller base uses more elements of a head
+    /// to separate near tokens.
+    pub rope_theta: f64,
     /// Seed of the random weights.
     pub seed: u64,
 }
@@ -80,17 +80,19 @@ impl RandomInit {
         texts: impl Iterator<Item = String> + Send,
         folder: &Path,
     ) -> Result<(), TrainError> {
-        let RandomInit { width, heads, key_value_heads, .. } = *self;
-        let fits = heads > 0 && key_value_heads > 0 && width.is_multiple_of(2 * heads);
-        if !fits || !heads.is_multiple_of(key_value_heads) {
+        let RandomInit { hidden_size, num_attention_heads, num_key_value_heads, .. } = *self;
+        let fits = num_attention_heads > 0
+            && num_key_value_heads > 0
+            && hidden_size.is_multiple_of(2 * num_attention_heads);
+        if !fits || !num_attention_heads.is_multiple_of(num_key_value_heads) {
             return Err(TrainError::Settings(format!(
-                "--hidden-size {width} must be a multiple of twice --num-attention-heads {heads}, and that a multiple of --num-key-value-heads {key_value_heads}"
+                "--hidden-size {hidden_size} must be a multiple of twice --num-attention-heads {num_attention_heads}, and that a multiple of --num-key-value-heads {num_key_value_heads}"
             )));
         }
-        if !self.theta.is_finite() || self.theta <= 1.0 {
+        if !self.rope_theta.is_finite() || self.rope_theta <= 1.0 {
             return Err(TrainError::Settings(format!(
                 "--rope-theta {} is invalid; it must be a finite number above 1",
-                self.theta
+                self.rope_theta
             )));
         }
         fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
@@ -98,12 +100,13 @@ impl RandomInit {
             let file = folder.join(name);
             fs::write(&file, text).map_err(TrainError::io("write", &file))
         };
-        let (tokenizer, tokens) = tokenizer(texts, self.vocabulary)?;
+        let (tokenizer, tokens) = tokenizer(texts, self.vocab_size)?;
         put("tokenizer.json", tokenizer)?;
         let chat = find("chat template", CHATS, "qwen3").map_err(TrainError::Settings)?;
         put("chat_template.jinja", chat.open.to_string())?;
         let about = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.context,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.max_position_embeddings,
             "eos_token": SPECIAL[2], "pad_token": SPECIAL[0],
         });
         put("tokenizer_config.json", pretty(&about))?;
@@ -113,25 +116,27 @@ impl RandomInit {
     }
 
     fn head(&self) -> usize {
-        self.width / self.heads
+        self.hidden_size / self.num_attention_heads
     }
 
     fn config(&self, tokens: usize) -> Value {
         json!({
             "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "torch_dtype": "float32",
-            "hidden_size": self.width, "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads, "num_key_value_heads": self.key_value_heads,
-            "head_dim": self.head(), "intermediate_size": self.inner, "hidden_act": "silu",
-            "vocab_size": tokens, "max_position_embeddings": self.context, "rms_norm_eps": 1e-6,
-            "rope_theta": self.theta, "tie_word_embeddings": true, "attention_bias": false,
+            "hidden_size": self.hidden_size, "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads, "head_dim": self.head(),
+            "intermediate_size": self.intermediate_size, "hidden_act": "silu",
+            "vocab_size": tokens, "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": 1e-6, "rope_theta": self.rope_theta, "tie_word_embeddings": true,
+            "attention_bias": false,
         })
     }
 
-    /// Each matrix keeps the size of what goes through it; those that add to the
-    /// stream between layers are smaller the more of them there are.
+    /// The weights keep the scale of activations. Matrices that add to the residual stream
+    /// are scaled down with the number of layers.
     fn weights(&self, tokens: usize) -> Result<HashMap<String, Tensor>, TrainError> {
-        let (width, head, inner) = (self.width, self.head(), self.inner);
-        let (queries, kept) = (self.heads * head, self.key_value_heads * head);
+        let (width, head, intermediate) = (self.hidden_size, self.head(), self.intermediate_size);
+        let (queries, kept) = (self.num_attention_heads * head, self.num_key_value_heads * head);
         let mut all = HashMap::new();
         let mut put = |name: String, sizes: &[usize], numbers: Vec<f32>| {
             all.insert(name, Tensor::from_vec(numbers, sizes, &Device::Cpu)?);
@@ -147,8 +152,8 @@ impl RandomInit {
             draw(tokens, width).chunks(width).flat_map(|word| akin(word, &shared)).collect();
         put("model.embed_tokens.weight".into(), &[tokens, width], words)?;
         put("model.norm.weight".into(), &[width], vec![1.0; width])?;
-        let added = (2.0 * self.layers as f32).powf(-0.5);
-        for layer in 0..self.layers {
+        let added = (2.0 * self.num_hidden_layers as f32).powf(-0.5);
+        for layer in 0..self.num_hidden_layers {
             let mut put = |part: &str, sizes: &[usize], numbers: Vec<f32>| {
                 put(format!("model.layers.{layer}.{part}.weight"), sizes, numbers)
             };
@@ -169,17 +174,18 @@ impl RandomInit {
             let v = apart(draw(kept, width), width);
             put("self_attn.o_proj", &[width, queries], self.as_it_was(&v))?;
             put("self_attn.v_proj", &[kept, width], v)?;
-            put("mlp.gate_proj", &[inner, width], draw(inner, width))?;
-            put("mlp.up_proj", &[inner, width], draw(inner, width))?;
-            let down = draw(width, inner).iter().map(|number| added * number).collect();
-            put("mlp.down_proj", &[width, inner], down)?;
+            put("mlp.gate_proj", &[intermediate, width], draw(intermediate, width))?;
+            put("mlp.up_proj", &[intermediate, width], draw(intermediate, width))?;
+            let down = draw(width, intermediate).iter().map(|number| added * number).collect();
+            put("mlp.down_proj", &[width, intermediate], down)?;
         }
         Ok(all)
     }
 
-    /// What all tokens share turns into a query and a key that fit best where the
-    /// key is one token before: the same numbers, turned by one place. The quickest
-    /// rotations tell it from its neighbours.
+    /// Adds weights that map the shared part of all embeddings to a query and to a key.
+    /// Their product is largest if the key is one token before the query: both are the same
+    /// vector, rotated by one position. Only the pairs with the fastest rotations separate
+    /// the previous token from its neighbours.
     fn look_back(
         &self,
         q: &mut [f32],
@@ -187,17 +193,17 @@ impl RandomInit {
         shared: &[f32],
         draw: &mut impl FnMut(usize, usize) -> Vec<f32>,
     ) {
-        let (half, block) = (self.head() / 2, self.head() * self.width);
+        let (half, block) = (self.head() / 2, self.head() * self.hidden_size);
         let quick = half.min(QUICKEST);
-        let angles = draw(self.key_value_heads, half);
+        let angles = draw(self.num_key_value_heads, half);
         let turn = |of: &mut [f32], angles: &[f32], by: f64| {
             of.iter_mut().for_each(|number| *number *= LOOSE);
-            let rotations = rotations(self.theta, half).take(quick);
+            let rotations = rotations(self.rope_theta, half).take(quick);
             for (pair, (angle, rotation)) in angles.iter().zip(rotations).enumerate() {
                 let angle = TAU * f64::from(*angle) - by * rotation;
                 for (row, side) in [(pair, angle.cos()), (pair + half, angle.sin())] {
                     let strength = FIRM * (side / (quick as f64).sqrt()) as f32;
-                    let row = &mut of[row * self.width..][..self.width];
+                    let row = &mut of[row * self.hidden_size..][..self.hidden_size];
                     row.iter_mut()
                         .zip(shared)
                         .for_each(|(number, part)| *number += strength * part);
@@ -205,7 +211,7 @@ impl RandomInit {
             }
         };
         for (at, q) in q.chunks_mut(block).enumerate() {
-            let kept = at / (self.heads / self.key_value_heads);
+            let kept = at / (self.num_attention_heads / self.num_key_value_heads);
             turn(q, &angles[kept * half..], 1.0);
         }
         for (kept, k) in k.chunks_mut(block).enumerate() {
@@ -213,22 +219,24 @@ impl RandomInit {
         }
     }
 
-    /// The matrix that writes what the values' matrix has read: its transpose.
+    /// The output matrix: the transpose of the value matrix, so that values are written
+    /// unchanged.
     fn as_it_was(&self, v: &[f32]) -> Vec<f32> {
-        let (head, share) = (self.head(), self.heads / self.key_value_heads);
-        let queries = self.heads * head;
-        let mut written = vec![0.0; self.width * queries];
+        let (head, share) = (self.head(), self.num_attention_heads / self.num_key_value_heads);
+        let queries = self.num_attention_heads * head;
+        let mut written = vec![0.0; self.hidden_size * queries];
         for query in 0..queries {
             let kept = query / head / share * head + query % head;
-            for at in 0..self.width {
-                written[at * queries + query] = WRITTEN / share as f32 * v[kept * self.width + at];
+            for at in 0..self.hidden_size {
+                written[at * queries + query] =
+                    WRITTEN / share as f32 * v[kept * self.hidden_size + at];
             }
         }
         written
     }
 }
 
-/// A token's numbers: its own, and what all share.
+/// A token's embedding: its own part and the shared part.
 fn akin(word: &[f32], shared: &[f32]) -> Vec<f32> {
     let size = (1.0 + SHARED * SHARED).sqrt();
     word.iter().zip(shared).map(|(own, part)| (own + SHARED * part) / size).collect()
@@ -244,7 +252,7 @@ fn dot(one: &[f32], other: &[f32]) -> f32 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
-/// Rows of size 1 of which none has a part in another (Gram and Schmidt).
+/// Orthogonal rows of length 1 (Gram-Schmidt).
 fn apart(mut numbers: Vec<f32>, width: usize) -> Vec<f32> {
     for row in 0..numbers.len() / width {
         let (done, rest) = numbers.split_at_mut(row * width);
@@ -262,8 +270,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|e| unreachable!("plain data: {e}")) + "\n"
 }
 
-/// Numbers of a normal distribution (Box and Muller 1958), the smaller the more
-/// of them are summed.
+/// Normally distributed numbers (Box and Muller 1958), scaled by 1/√columns.
 fn normal(seed: u64, rows: usize, columns: usize) -> Vec<f32> {
     let scale = (columns as f64).powf(-0.5);
     let number = |at: u64| {
@@ -273,7 +280,7 @@ fn normal(seed: u64, rows: usize, columns: usize) -> Vec<f32> {
     (0..(rows * columns) as u64).map(|at| (scale * number(at)) as f32).collect()
 }
 
-/// A byte-level tokenizer as Qwen's are built, as text, and how many tokens it has.
+/// Trains a byte-level tokenizer like Qwen's. Returns its JSON and its number of tokens.
 fn tokenizer(
     texts: impl Iterator<Item = String> + Send,
     most: usize,
@@ -295,7 +302,7 @@ fn tokenizer(
             .build()
             .map_err(wrong)?;
     let mut trainer = BpeTrainer::builder()
-        .vocab_size(most.saturating_sub(SPECIAL.len() + THOUGHT.len()))
+        .vocab_size(most.saturating_sub(SPECIAL.len() + THINK_TAGS.len()))
         .min_frequency(2)
         .show_progress(false)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
@@ -303,7 +310,7 @@ fn tokenizer(
     tokenizer.train(&mut trainer, texts).map_err(wrong)?;
     let added = |word: &str, special| AddedToken::from(word, special).normalized(false);
     tokenizer.add_special_tokens(SPECIAL.map(|word| added(word, true))).map_err(wrong)?;
-    tokenizer.add_tokens(THOUGHT.map(|word| added(word, false))).map_err(wrong)?;
+    tokenizer.add_tokens(THINK_TAGS.map(|word| added(word, false))).map_err(wrong)?;
     let count = tokenizer.get_vocab_size(true);
     Ok((tokenizer.to_string(true).map_err(wrong)?, count))
 }
@@ -313,20 +320,20 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::shape::ModelConfig;
+    use crate::model_config::ModelConfig;
     use crate::weights::Weights;
 
     #[test]
     fn it_writes_a_model_folder_with_its_own_tokenizer() {
         let init = RandomInit {
-            width: 32,
-            layers: 2,
-            heads: 4,
-            key_value_heads: 2,
-            inner: 48,
-            vocabulary: 300,
-            context: 64,
-            theta: 10000.0,
+            hidden_size: 32,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            intermediate_size: 48,
+            vocab_size: 300,
+            max_position_embeddings: 64,
+            rope_theta: 10000.0,
             seed: 1,
         };
         let texts =
@@ -339,8 +346,8 @@ mod tests {
             assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(other.join(name)).unwrap());
         }
         let shape = ModelConfig::open(&one).unwrap();
-        assert!((261..=300).contains(&shape.vocabulary), "{}", shape.vocabulary);
-        let sizes = [shape.vocabulary, 32];
+        assert!((261..=300).contains(&shape.vocab_size), "{}", shape.vocab_size);
+        let sizes = [shape.vocab_size, 32];
         let weights = Weights::open(&one).unwrap();
         let embedding = weights.get("model.embed_tokens.weight", &sizes, DType::F32, &Device::Cpu);
         let square = embedding.unwrap().sqr().unwrap().mean_all().unwrap();
@@ -350,7 +357,7 @@ mod tests {
         let text = "<|im_start|>user\ndef f(self):\n    return é<|im_end|>";
         let ids = read.encode(text, false).unwrap();
         assert_eq!(read.decode(ids.get_ids(), false).unwrap(), text);
-        let special = ids.get_ids().iter().filter(|id| **id as usize + 5 >= shape.vocabulary);
+        let special = ids.get_ids().iter().filter(|id| **id as usize + 5 >= shape.vocab_size);
         assert_eq!(special.count(), 2);
     }
 
@@ -358,23 +365,23 @@ mod tests {
     fn the_first_layer_looks_one_token_back_and_writes_what_it_read() {
         let check = |heads, key_value_heads, theta| {
             let init = RandomInit {
-                width: 96,
-                layers: 1,
-                heads,
-                key_value_heads,
-                inner: 8,
-                vocabulary: 300,
-                context: 64,
-                theta,
+                hidden_size: 96,
+                num_hidden_layers: 1,
+                num_attention_heads: heads,
+                num_key_value_heads: key_value_heads,
+                intermediate_size: 8,
+                vocab_size: 300,
+                max_position_embeddings: 64,
+                rope_theta: theta,
                 seed: 3,
             };
-            let (head, width) = (init.head(), init.width);
+            let (head, width) = (init.head(), init.hidden_size);
             let weights = init.weights(300).unwrap();
             let read = |name: &str| weights[name].to_vec2::<f32>().unwrap();
             let embedding = read("model.embed_tokens.weight");
             let [q, k, v, o] = ["q", "k", "v", "o"]
                 .map(|part| read(&format!("model.layers.0.self_attn.{part}_proj.weight")));
-            // What a token of each kind gives on the average.
+            // Proportional to the mean embedding of all tokens.
             let mean = |at: usize| embedding.iter().map(|word| word[at]).sum::<f32>();
             let mean: Vec<f32> = (0..width).map(mean).collect();
             for query in 0..heads {
@@ -415,14 +422,14 @@ mod tests {
     fn sizes_that_do_not_fit_are_refused() {
         let check = |width, theta, expected: &str| {
             let init = RandomInit {
-                width,
-                layers: 1,
-                heads: 4,
-                key_value_heads: 2,
-                inner: 8,
-                vocabulary: 300,
-                context: 8,
-                theta,
+                hidden_size: width,
+                num_hidden_layers: 1,
+                num_attention_heads: 4,
+                num_key_value_heads: 2,
+                intermediate_size: 8,
+                vocab_size: 300,
+                max_position_embeddings: 8,
+                rope_theta: theta,
                 seed: 0,
             };
             let refused = init.write(std::iter::empty(), Path::new("/nowhere")).unwrap_err();

@@ -1,13 +1,13 @@
-//! One decoder layer, forward and backward. Only its input and the output of attention
-//! are kept between the two; the rest is recomputed (gradient checkpointing).
+//! One decoder layer, forward and backward. Only its input and the output of attention are
+//! kept in between; the rest is recomputed (gradient checkpointing).
 
 use candle_core::{Result, Tensor};
 
 use crate::chance::Dropout;
 use crate::linear::Linear;
-use crate::ops::{self, Attention, Stretch};
+use crate::model_config::ModelConfig;
+use crate::ops::{self, Attention, RowSpan};
 use crate::params::{Grads, Params, Weight};
-use crate::shape::ModelConfig;
 
 /// Weights of a layer, in the order of [`Target::ALL`](crate::settings::Target::ALL).
 pub(crate) struct Layer {
@@ -27,25 +27,25 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// What all layers of a micro-batch share.
+/// Values that all layers of a micro-batch share.
 pub(crate) struct ForwardContext<'a> {
     pub(crate) shape: &'a ModelConfig,
     pub(crate) params: &'a Params,
-    pub(crate) rows: &'a [Stretch],
+    pub(crate) rows: &'a [RowSpan],
     pub(crate) dropout: &'a Dropout,
     pub(crate) cos: Tensor,
     pub(crate) sin: Tensor,
-    /// Queries at a time.
+    /// Queries per chunk.
     pub(crate) chunk: usize,
 }
 
-/// What a layer leaves for its way back.
+/// Activations that a layer keeps for its backward pass.
 pub(crate) struct Kept {
     pub(crate) x: Tensor,
     attended: Tensor,
 }
 
-/// What the way back needs, while one layer is on it.
+/// Activations that the backward pass of a layer needs.
 pub(crate) struct Steps {
     normed: Tensor,
     q_plain: Tensor,
@@ -61,7 +61,7 @@ pub(crate) struct Steps {
 }
 
 impl Layer {
-    /// The output for `x`, what to keep, and all activations for an immediate
+    /// The output for `x`, the activations to keep, and all activations for an immediate
     /// backward pass.
     pub(crate) fn forward(
         &self,
@@ -69,12 +69,12 @@ impl Layer {
         x: &Tensor,
     ) -> Result<(Tensor, Kept, Steps)> {
         let steps = self.steps(scene, x, None)?;
-        let inner = ops::gated(&steps.gate, &steps.up)?;
-        let y = (&steps.middle + self.linear(DOWN, scene, &inner)?)?;
+        let gated = ops::gated(&steps.gate, &steps.up)?;
+        let y = (&steps.middle + self.linear(DOWN, scene, &gated)?)?;
         Ok((y, Kept { x: x.clone(), attended: steps.attended.clone() }, steps))
     }
 
-    /// All steps once more.
+    /// Recomputes all activations.
     pub(crate) fn again(&self, scene: &ForwardContext<'_>, kept: &Kept) -> Result<Steps> {
         self.steps(scene, &kept.x, Some(&kept.attended))
     }
@@ -84,7 +84,7 @@ impl Layer {
     }
 
     fn norm(&self, weight: &Weight, scene: &ForwardContext<'_>, x: &Tensor) -> Result<Tensor> {
-        ops::norm(x, scene.params.weight(weight), scene.shape.epsilon)
+        ops::norm(x, scene.params.weight(weight), scene.shape.rms_norm_eps)
     }
 
     fn steps(
@@ -95,9 +95,9 @@ impl Layer {
     ) -> Result<Steps> {
         let shape = scene.shape;
         let normed = self.norm(&self.before_attention, scene, x)?;
-        let q_plain = ops::split(&self.linear(Q, scene, &normed)?, shape.heads)?;
-        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.key_value_heads)?;
-        let v = ops::split(&self.linear(V, scene, &normed)?, shape.key_value_heads)?;
+        let q_plain = ops::split(&self.linear(Q, scene, &normed)?, shape.num_attention_heads)?;
+        let k_plain = ops::split(&self.linear(K, scene, &normed)?, shape.num_key_value_heads)?;
+        let v = ops::split(&self.linear(V, scene, &normed)?, shape.num_key_value_heads)?;
         let turned = |plain: &Tensor, weight: Option<&Weight>| match weight {
             Some(weight) => ops::rotate(&self.norm(weight, scene, plain)?, &scene.cos, &scene.sin),
             None => ops::rotate(plain, &scene.cos, &scene.sin),
@@ -119,7 +119,7 @@ impl Layer {
         Attention { rows: scene.rows, window: self.window, chunk: scene.chunk }
     }
 
-    /// Adds what is learned of `dy`; gives the gradient of `x` where asked.
+    /// Adds the gradients of trained weights; returns the gradient of `x` if `wanted`.
     pub(crate) fn back(
         &self,
         scene: &ForwardContext<'_>,
@@ -130,11 +130,11 @@ impl Layer {
         wanted: bool,
     ) -> Result<Option<Tensor>> {
         let mut back = Back { layer: self, scene, grads };
-        let inner = ops::gated(&steps.gate, &steps.up)?;
-        let dinner = back.linear(DOWN, &inner, dy)?;
-        drop(inner);
-        let (dgate, dup) = ops::gated_back(&steps.gate, &steps.up, &dinner)?;
-        drop(dinner);
+        let gated = ops::gated(&steps.gate, &steps.up)?;
+        let dgated = back.linear(DOWN, &gated, dy)?;
+        drop(gated);
+        let (dgate, dup) = ops::gated_back(&steps.gate, &steps.up, &dgated)?;
+        drop(dgated);
         let dnormed = (back.linear(GATE, &steps.middle_normed, &dgate)?
             + back.linear(UP, &steps.middle_normed, &dup)?)?;
         drop((dgate, dup));
@@ -168,7 +168,7 @@ impl Layer {
     }
 }
 
-/// On the way back.
+/// The backward pass of a layer.
 struct Back<'a, 'b> {
     layer: &'a Layer,
     scene: &'a ForwardContext<'b>,
@@ -185,14 +185,14 @@ impl Back<'_, '_> {
     fn norm(&mut self, weight: &Weight, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let ForwardContext { params, shape, .. } = self.scene;
         let learned = matches!(weight, Weight::Learned(_));
-        let (dx, dw) = ops::norm_back(x, params.weight(weight), shape.epsilon, dy, learned)?;
+        let (dx, dw) = ops::norm_back(x, params.weight(weight), shape.rms_norm_eps, dy, learned)?;
         if let (Weight::Learned(at), Some(dw)) = (weight, dw) {
             self.grads.add(*at, &dw)?;
         }
         Ok(dx)
     }
 
-    /// Through the rotation and, where there is one, the norm of a head.
+    /// The backward pass through the rotation and, if present, the norm of a head.
     fn turned(&mut self, plain: &Tensor, weight: Option<&Weight>, dy: &Tensor) -> Result<Tensor> {
         let back = ops::rotate(dy, &self.scene.cos, &self.scene.sin.neg()?)?;
         ops::join(&match weight {

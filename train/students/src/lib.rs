@@ -1,16 +1,16 @@
-//! Students: trains them on the rows of a dataset, and exports them to the formats
-//! of other programs.
+//! Trains students on the rows of a dataset, and exports them to the formats of other
+//! programs.
 //!
-//! Without features it holds the settings, records and checkpoints of a training, and
-//! what LLaMA-Factory needs to do one. With the feature `native` it trains here: LoRA
-//! and full fine-tunes of Qwen3, Llama 3.1, Mistral and Ministral.
+//! Without features, this crate contains the settings, records and checkpoints of a
+//! training, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
+//! LoRA and full fine-tunes of Qwen3, Llama 3.1, Mistral and Ministral.
 //!
-//! It is not an inference engine, and it makes no datasets: it reads the files that
+//! It is not an inference engine, and it builds no datasets: it reads the files that
 //! `fixfly dataset build` writes.
 //!
-//! candle is the tensor library; no gradient is its own. Each function of a layer
-//! has its backward pass beside it (`ops`), layers are recomputed in the
-//! backward pass (`layer`), and trained parameters are kept in f32 (`params`).
+//! candle is the tensor library, but its autograd is not used. Each function of a layer has
+//! its backward pass beside it (`ops`), layers are recomputed in the backward pass
+//! (`layer`), and trained parameters are kept in f32 (`params`).
 //!
 //! ```
 //! use fixfly_students::{Method, Settings};
@@ -43,6 +43,8 @@ mod log;
 #[cfg(feature = "native")]
 mod model;
 #[cfg(feature = "native")]
+mod model_config;
+#[cfg(feature = "native")]
 mod ops;
 #[cfg(feature = "native")]
 mod optimiser;
@@ -61,8 +63,6 @@ mod rows;
 mod save;
 mod settings;
 #[cfg(feature = "native")]
-mod shape;
-#[cfg(feature = "native")]
 mod show;
 #[cfg(all(test, feature = "native"))]
 mod tests;
@@ -71,7 +71,7 @@ mod trainer;
 #[cfg(feature = "native")]
 mod weights;
 
-pub use checkpoint::{Checkpoint, Facts, Repairs, checkpoints, choose};
+pub use checkpoint::{Checkpoint, EvalResult, Facts, checkpoints, choose};
 pub use error::TrainError;
 pub use line::{Line, Step};
 pub use llamafactory::{LlamaFactory, News, Running, ShareGpt};
@@ -84,9 +84,9 @@ pub use {
     init::RandomInit,
     job::Job,
     model::Chunks,
+    model_config::{Family, ModelConfig},
     plan::{ComputeConfig, Plan},
     ready::{Ready, Sample},
     rows::{Row, Rows},
-    shape::{Family, ModelConfig},
     trainer::{Outcome, Trainer, Watch},
 };

@@ -1,8 +1,8 @@
-//! What a training writes down as it goes.
+//! Lines of a training's log.
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Repairs;
+use crate::checkpoint::EvalResult;
 
 /// A line of `log.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,56 +10,57 @@ use crate::checkpoint::Repairs;
 pub enum Line {
     /// A step was taken.
     Step(Step),
-    /// The validation rows were read.
+    /// The validation loss was computed.
     Validation {
-        /// After this step, counted from 1.
+        /// The step before it, counted from 1.
         step: usize,
-        /// Epochs that are over.
+        /// Epochs so far.
         epoch: f64,
-        /// Mean loss of a learned token.
+        /// Mean loss per token with loss.
         loss: f64,
-        /// Learned tokens; none where nobody said.
+        /// Tokens with loss; `None` if unknown.
         learned: Option<usize>,
     },
-    /// The student of a checkpoint was tried on tasks.
-    Repairs {
-        /// After this step, counted from 1.
+    /// A checkpoint was evaluated on tasks.
+    #[serde(rename = "repairs")]
+    Eval {
+        /// The step before it, counted from 1.
         step: usize,
-        /// Epochs that are over.
+        /// Epochs so far.
         epoch: f64,
-        /// What came of it.
+        /// The result.
         #[serde(flatten)]
-        repairs: Repairs,
+        result: EvalResult,
     },
 }
 
 /// One step of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Counted from 1.
+    /// The number of the step, from 1.
     pub step: usize,
-    /// Epochs that are over.
+    /// Epochs so far.
     pub epoch: f64,
-    /// Mean loss of a learned token, before the step.
+    /// Mean loss per token with loss, before the step.
     pub loss: f64,
     /// The learning rate.
     pub rate: f64,
-    /// Length of the gradient before it is clipped; none where nobody said.
+    /// Gradient norm before clipping; `None` if unknown.
     pub gradient: Option<f64>,
-    /// Tokens of its rows.
+    /// Tokens of the step's rows.
     pub tokens: usize,
-    /// Those of them that are learned; none where nobody said.
+    /// Tokens with loss; `None` if unknown.
     pub learned: Option<usize>,
-    /// Seconds it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
 impl Line {
-    /// The step it was written after, counted from 1.
+    /// The step after which the line was written, counted from 1.
     pub fn step(&self) -> usize {
         match self {
             Line::Step(step) => step.step,
-            Line::Validation { step, .. } | Line::Repairs { step, .. } => *step,
+            Line::Validation { step, .. } | Line::Eval { step, .. } => *step,
         }
     }
 }

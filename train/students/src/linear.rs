@@ -1,4 +1,4 @@
-//! A matrix of a layer, and the adapter beside it.
+//! A matrix of a layer, with its adapter.
 
 use candle_core::{Result, Tensor};
 
@@ -11,14 +11,14 @@ pub(crate) struct Linear {
     pub(crate) lora: Option<Lora>,
 }
 
-/// Two thin matrices (Hu et al. 2021).
+/// The two low-rank matrices (Hu et al. 2021).
 pub(crate) struct Lora {
     /// rank × in.
     pub(crate) a: usize,
     /// out × rank.
     pub(crate) b: usize,
     pub(crate) scale: f64,
-    /// What tells its dropout from that of others.
+    /// Separates its dropout from that of other adapters.
     pub(crate) site: u64,
 }
 
@@ -30,7 +30,7 @@ impl Linear {
         y + (thin * lora.scale)?.matmul(&params.used(lora.b).t()?)?
     }
 
-    /// Adds what is learned of `dy`, and gives the gradient of `x` where asked.
+    /// Adds the gradients of trained weights; returns the gradient of `x` if `wanted`.
     pub(crate) fn back(
         &self,
         params: &Params,

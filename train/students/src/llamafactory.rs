@@ -1,4 +1,4 @@
-//! Trainings by LLaMA-Factory: its input, its process and its checkpoints.
+//! Trains with LLaMA-Factory: its input, its process and its checkpoints.
 
 mod collect;
 mod files;
@@ -11,14 +11,14 @@ use crate::settings::{Precision, Settings};
 pub use files::ShareGpt;
 pub use process::{News, Running};
 
-/// A training by LLaMA-Factory.
+/// A training with LLaMA-Factory.
 #[derive(Clone, Debug)]
 pub struct LlamaFactory {
-    /// The model folder of Hugging Face; an absolute path.
+    /// The Hugging Face model folder; an absolute path.
     pub base: PathBuf,
     /// Output folder of the training; an absolute path.
     pub output: PathBuf,
-    /// What determines the result.
+    /// Settings that determine the result.
     pub settings: Settings,
     /// The dtype that the model computes in.
     pub dtype: Precision,
@@ -26,7 +26,7 @@ pub struct LlamaFactory {
     pub template: Option<String>,
     /// LLaMA-Factory's program.
     pub program: PathBuf,
-    /// GPUs per node; 0: the CPU.
+    /// GPUs per node; the CPU if 0.
     pub gpus: usize,
     /// Number of nodes.
     pub nodes: usize,

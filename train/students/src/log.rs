@@ -1,4 +1,4 @@
-//! The log of a training: one line of JSON per step, and the same for TensorBoard.
+//! The log of a training: one line of JSON per step, and the same values for TensorBoard.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use prost::Message;
 use crate::error::TrainError;
 use crate::line::Line;
 
-/// What TensorBoard shows of a line, by the names `transformers` gives it.
+/// The values of a line for TensorBoard, with the names that `transformers` uses.
 fn values(line: &Line) -> Vec<(&'static str, f64)> {
     match line {
         Line::Step(step) => vec![
@@ -21,7 +21,7 @@ fn values(line: &Line) -> Vec<(&'static str, f64)> {
             ("train/tokens_per_second", step.tokens as f64 / step.seconds.max(1e-9)),
         ],
         Line::Validation { loss, .. } => vec![("eval/loss", *loss)],
-        Line::Repairs { repairs, .. } => vec![("eval/solved", repairs.share())],
+        Line::Eval { result, .. } => vec![("eval/solved", result.share())],
     }
 }
 
@@ -32,8 +32,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder and removes the lines after a step, which will be
-    /// repeated. Returns the remaining lines.
+    /// Opens the log of a folder and removes the lines after a step, because these steps
+    /// will be repeated. Returns the remaining lines.
     pub(crate) fn open(folder: &Path, after: usize) -> Result<(Log, Vec<Line>), TrainError> {
         let file = folder.join("log.jsonl");
         let kept = fs::read_to_string(&file).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Log {
         self.event(Event { summary: Some(Summary { value }), ..Event::now(line.step()) })
     }
 
-    /// A record of TensorFlow's: length, bytes, and a masked CRC-32C of each.
+    /// A TensorFlow record: length, bytes, and a masked CRC-32C of each.
     fn event(&mut self, event: Event) -> std::io::Result<()> {
         let bytes = event.encode_to_vec();
         let length = (bytes.len() as u64).to_le_bytes();
@@ -79,7 +79,7 @@ fn masked(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
 
-/// TensorBoard's `event.proto`, as far as it is used.
+/// The part of TensorBoard's `event.proto` that is used.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(double, tag = "1")]
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_checksum_is_tensorflows() {
-        // The head of every event file: a record of 24 bytes.
+        // The start of every event file is a record of 24 bytes.
         assert_eq!(masked(&24_u64.to_le_bytes()), [0xa3, 0x7f, 0x4b, 0x22]);
     }
 }

@@ -9,19 +9,19 @@ use crate::chance::{self, Dropout};
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};
 use crate::linear::{Linear, Lora};
+use crate::model_config::ModelConfig;
 use crate::ops::Head;
 use crate::params::{Grads, Params, Weight};
 use crate::pass::Pass;
 use crate::settings::{Method, Settings, Target};
-use crate::shape::ModelConfig;
 use crate::weights::Weights;
 
 /// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
-    /// Queries of an attention.
+    /// Attention queries per chunk.
     pub queries: usize,
-    /// Numbers of logits.
+    /// Logits per chunk.
     pub logits: usize,
     /// Layers, from the last, whose activations are kept instead of recomputed.
     pub no_recompute_layers: usize,
@@ -34,13 +34,13 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Tokens whose logits are there at a time.
-    pub(crate) fn scored(&self, vocabulary: usize) -> usize {
-        (self.logits / vocabulary).clamp(16, 1024)
+    /// Tokens whose logits are computed together.
+    pub(crate) fn scored(&self, vocab_size: usize) -> usize {
+        (self.logits / vocab_size).clamp(16, 1024)
     }
 }
 
-/// A model and what of it is learned.
+/// A model with its trained parameters.
 pub(crate) struct Model {
     pub(crate) shape: ModelConfig,
     pub(crate) params: Params,
@@ -49,7 +49,7 @@ pub(crate) struct Model {
     embedding: Weight,
     layers: Vec<Layer>,
     norm: Weight,
-    /// None where it is the embedding.
+    /// `None` if it is the embedding.
     output: Option<Weight>,
     frequencies: Tensor,
     chunks: Chunks,
@@ -78,8 +78,8 @@ impl Loader<'_> {
 
     fn layer(&mut self, at: usize) -> Result<Layer, TrainError> {
         let name = |part: &str| format!("model.layers.{at}.{part}.weight");
-        let (width, head) = (self.shape.width, self.shape.head);
-        let norms = self.shape.family == crate::shape::Family::Qwen3;
+        let (width, head) = (self.shape.hidden_size, self.shape.head_dim);
+        let norms = self.shape.family == crate::model_config::Family::Qwen3;
         let mut linears = Vec::new();
         for target in Target::ALL {
             linears.push(self.linear(at, target)?);
@@ -110,7 +110,7 @@ impl Loader<'_> {
         if settings.method == Method::Full || !settings.targets.contains(&target) {
             return Ok(Linear { weight, lora: None });
         }
-        // As peft begins: A uniform within 1/√in, B nothing.
+        // As in peft: A is uniform within 1/√in, B is zero.
         let site = (layer * Target::ALL.len() + target as usize) as u64;
         let rank = settings.rank;
         let key = chance::key(&[settings.seed, 0xA, site]);
@@ -129,20 +129,20 @@ impl Loader<'_> {
 }
 
 impl ModelConfig {
-    /// Rows and columns of a layer's matrix.
+    /// Rows and columns of a matrix of a layer.
     pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
         match target {
-            Target::QProj => (self.queries(), self.width),
-            Target::KProj | Target::VProj => (self.keys(), self.width),
-            Target::OProj => (self.width, self.queries()),
-            Target::GateProj | Target::UpProj => (self.inner, self.width),
-            Target::DownProj => (self.width, self.inner),
+            Target::QProj => (self.queries(), self.hidden_size),
+            Target::KProj | Target::VProj => (self.keys(), self.hidden_size),
+            Target::OProj => (self.hidden_size, self.queries()),
+            Target::GateProj | Target::UpProj => (self.intermediate_size, self.hidden_size),
+            Target::DownProj => (self.hidden_size, self.intermediate_size),
         }
     }
 }
 
 impl Model {
-    /// Loads a model folder and begins what is learned.
+    /// Loads a model folder and initialises the adapters.
     pub(crate) fn load(
         folder: &Path,
         settings: &Settings,
@@ -155,16 +155,17 @@ impl Model {
         let params = Params::new(dtype);
         let mut loader =
             Loader { shape: &shape, weights: &weights, settings, params, device, dtype };
-        let (words, width) = (shape.vocabulary, shape.width);
+        let (words, width) = (shape.vocab_size, shape.hidden_size);
         let embedding = loader.weight("model.embed_tokens.weight", &[words, width], true)?;
-        let layers = (0..shape.layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
+        let layers =
+            (0..shape.num_hidden_layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
         let norm = loader.weight("model.norm.weight", &[width], false)?;
-        let output = match shape.tied || !weights.has("lm_head.weight") {
+        let output = match shape.tie_word_embeddings || !weights.has("lm_head.weight") {
             true => None,
             false => Some(loader.weight("lm_head.weight", &[words, width], true)?),
         };
         let frequencies: Vec<f32> = shape.frequencies().iter().map(|f| *f as f32).collect();
-        let frequencies = Tensor::from_vec(frequencies, (1, shape.head / 2), device)?;
+        let frequencies = Tensor::from_vec(frequencies, (1, shape.head_dim / 2), device)?;
         let params = loader.params;
         let device = device.clone();
         Ok(Model {
@@ -190,8 +191,8 @@ impl Model {
         Head {
             norm: self.params.weight(&self.norm),
             output: self.params.weight(output),
-            epsilon: self.shape.epsilon,
-            chunk: self.chunks.scored(self.shape.vocabulary),
+            epsilon: self.shape.rms_norm_eps,
+            chunk: self.chunks.scored(self.shape.vocab_size),
             learned: matches!(self.norm, Weight::Learned(_)),
         }
     }
@@ -219,7 +220,7 @@ impl Model {
         Ok([tensor(&pass.tokens)?, tensor(&pass.learned)?, tensor(&pass.targets)?])
     }
 
-    /// Σ −log p over the tokens of a pass that are learned.
+    /// Σ −log p over the tokens with loss.
     pub(crate) fn loss(&self, pass: &Pass) -> candle_core::Result<f64> {
         let [tokens, learned, targets] = self.tensors(pass)?;
         let dropout = Dropout::none();
@@ -231,7 +232,7 @@ impl Model {
         self.head().loss(&x, &learned, &targets)
     }
 
-    /// The same sum; adds the gradients of `weight` times it.
+    /// Computes the same loss; adds the gradients of `weight` times it.
     pub(crate) fn learn(
         &self,
         pass: &Pass,

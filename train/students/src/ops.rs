@@ -1,7 +1,7 @@
-//! Functions and their backward passes. Each `x_back` takes what went in and the
-//! gradient of what came out, and gives the gradient of what went in.
+//! Functions and their backward passes. Each `x_back` takes the inputs and the gradient of
+//! the output, and returns the gradients of the inputs.
 //!
-//! Norms, softmax and the loss are computed in f32 whatever the model computes with.
+//! Norms, softmax and the loss are computed in f32, whatever the model's dtype.
 
 mod attention;
 mod cpu;
@@ -10,7 +10,7 @@ mod loss;
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{rms_norm, sigmoid};
 
-pub(crate) use attention::{Attention, Stretch};
+pub(crate) use attention::{Attention, RowSpan};
 pub(crate) use loss::Head;
 
 /// Root-mean-square norm (Zhang and Sennrich 2019).
@@ -18,7 +18,7 @@ pub(crate) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> 
     rms_norm(x, weight, epsilon as f32)
 }
 
-/// Gives the gradient of `x`, and that of the weight where it is learned.
+/// Returns the gradient of `x`, and that of the weight if it is `learned`.
 pub(crate) fn norm_back(
     x: &Tensor,
     weight: &Tensor,
@@ -56,7 +56,7 @@ pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Gives the gradients of `gate` and `up`.
+/// Returns the gradients of `gate` and `up`.
 pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     if gate.device().is_cpu() && gate.dtype() == DType::F32 {
         return cpu::gated_back(gate, up, dy);
@@ -67,13 +67,13 @@ pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Ten
     Ok((((dy * up)? * slope)?, (dy * silu)?))
 }
 
-/// Turns each pair of a head's numbers by its token's angle; `x` is heads ×
-/// tokens × numbers, and pairs lie half a head apart.
+/// Rotates each pair of a head's elements by its token's angle. `x` is heads × tokens ×
+/// head_dim, and the elements of a pair are half a head apart.
 pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     candle_nn::rotary_emb::rope(&x.unsqueeze(0)?, cos, sin)?.squeeze(0)
 }
 
-/// tokens × (heads · numbers) as heads × tokens × numbers.
+/// Reshapes tokens × (heads · head_dim) to heads × tokens × head_dim.
 pub(crate) fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (tokens, all) = x.dims2()?;
     x.reshape((tokens, heads, all / heads))?.transpose(0, 1)?.contiguous()
@@ -91,7 +91,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Numbers that look random and are the same in each run.
+    /// Pseudo-random numbers that are the same in each run.
     pub(crate) fn random(sizes: &[usize], seed: u64) -> Tensor {
         let count: usize = sizes.iter().product();
         let numbers: Vec<f32> =
@@ -99,8 +99,7 @@ pub(crate) mod tests {
         Tensor::from_vec(numbers, sizes, &Device::Cpu).unwrap()
     }
 
-    /// Compares a backward pass with what little changes of `x` do to `Σ f(x)·dy`,
-    /// each computed in f64.
+    /// Compares a backward pass with finite differences of `Σ f(x)·dy`, summed in f64.
     #[track_caller]
     pub(crate) fn check_slope(x: &Tensor, dy: &Tensor, f: impl Fn(&Tensor) -> Tensor, dx: &Tensor) {
         let sizes = x.dims().to_vec();

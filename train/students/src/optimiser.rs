@@ -5,13 +5,13 @@ use candle_core::{Result, Tensor};
 use crate::params::{Grads, Params};
 use crate::settings::Settings;
 
-/// Its memory of each param's gradients.
+/// The state of the optimiser.
 pub(crate) struct AdamW {
-    /// Means of gradients.
+    /// Running means of the gradients.
     pub(crate) means: Vec<Tensor>,
-    /// Means of their squares.
+    /// Running means of the squared gradients.
     pub(crate) squares: Vec<Tensor>,
-    /// Steps that were taken.
+    /// Steps so far.
     pub(crate) steps: usize,
 }
 

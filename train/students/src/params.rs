@@ -1,5 +1,4 @@
-//! Trained parameters: tensors in f32, their copies in the dtype of computation, and
-//! their gradients.
+//! Trained parameters: f32 tensors, their copies in the model's dtype, and their gradients.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -14,7 +13,7 @@ pub(crate) struct Param {
     used: Tensor,
 }
 
-/// All of them, with one dtype that the model computes in.
+/// All parameters, and the dtype that the model computes in.
 pub(crate) struct Params {
     all: Vec<Param>,
     dtype: DType,
@@ -31,7 +30,7 @@ impl Params {
         Params { all: Vec::new(), dtype }
     }
 
-    /// Adds one; gives its place.
+    /// Adds a parameter and returns its index.
     pub(crate) fn add(&mut self, name: String, value: &Tensor, decays: bool) -> Result<usize> {
         let value = value.to_dtype(DType::F32)?;
         let used = value.to_dtype(self.dtype)?;
@@ -39,12 +38,12 @@ impl Params {
         Ok(self.all.len() - 1)
     }
 
-    /// What the model computes with.
+    /// The copy that the model computes with.
     pub(crate) fn used(&self, at: usize) -> &Tensor {
         &self.all[at].used
     }
 
-    /// What the model computes with, learned or not.
+    /// The tensor that the model computes with, trained or not.
     pub(crate) fn weight<'a>(&'a self, weight: &'a Weight) -> &'a Tensor {
         match weight {
             Weight::Fixed(tensor) => tensor,
@@ -64,7 +63,7 @@ impl Params {
     }
 }
 
-/// Gradients of [`Params`], in their order, in f32.
+/// Gradients of [`Params`], in the same order, in f32.
 pub(crate) struct Grads(Vec<Option<Tensor>>);
 
 impl Grads {
@@ -81,7 +80,7 @@ impl Grads {
         Ok(())
     }
 
-    /// Adds those of a copy on another device.
+    /// Adds the gradients of a copy on another device.
     pub(crate) fn add_all(&mut self, other: &Grads, device: &Device) -> Result<()> {
         for (at, grad) in other.0.iter().enumerate() {
             if let Some(grad) = grad {
@@ -95,7 +94,7 @@ impl Grads {
         self.0[at].as_ref()
     }
 
-    /// The norm of all gradients together.
+    /// The norm over all gradients.
     pub(crate) fn norm(&self) -> Result<f64> {
         let mut sum = 0.0;
         for grad in self.0.iter().flatten() {

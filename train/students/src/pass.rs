@@ -1,17 +1,17 @@
 //! Micro-batches: rows that go through the model together, concatenated.
 
-use crate::ops::Stretch;
+use crate::ops::RowSpan;
 use crate::rows::Row;
 
 /// A micro-batch. No row attends to another.
 pub(crate) struct Pass {
     pub(crate) tokens: Vec<u32>,
-    pub(crate) rows: Vec<Stretch>,
+    pub(crate) rows: Vec<RowSpan>,
     /// Positions whose next token carries loss.
     pub(crate) learned: Vec<u32>,
     /// The next tokens.
     pub(crate) targets: Vec<u32>,
-    /// Which rows of the step these are.
+    /// The indices of these rows in the step.
     pub(crate) which: Vec<usize>,
 }
 
@@ -23,7 +23,7 @@ impl Pass {
 
     fn push(&mut self, at: usize, row: &Row) {
         let from = self.tokens.len();
-        self.rows.push(Stretch { from, length: row.tokens.len() });
+        self.rows.push(RowSpan { from, length: row.tokens.len() });
         for next in row.learned() {
             self.learned.push((from + next - 1) as u32);
             self.targets.push(row.tokens[next]);
@@ -70,7 +70,7 @@ mod tests {
         let passes = Pass::pack(&rows, 100);
         let [pass] = &passes[..] else { panic!("{} passes", passes.len()) };
         assert_eq!(pass.tokens, [5, 6, 7, 8, 9, 4]);
-        // The first token of a row has nothing before it to tell it by.
+        // The first token of a row cannot be predicted from an earlier one.
         assert_eq!((&pass.learned[..], &pass.targets[..]), (&[1, 2, 4][..], &[7, 8, 4][..]));
         assert_eq!(pass.places(), [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
     }

@@ -1,4 +1,4 @@
-//! Estimates of what a training needs.
+//! Estimates the cost of a training.
 
 use std::fs;
 use std::time::Instant;
@@ -7,44 +7,44 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::TrainError;
 use crate::model::Chunks;
-use crate::ops::{Attention, Stretch};
+use crate::model_config::ModelConfig;
+use crate::ops::{Attention, RowSpan};
 use crate::rows::Rows;
 use crate::settings::{Method, Settings, Target};
-use crate::shape::ModelConfig;
 
-/// What a training needs.
+/// The estimated cost of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Numbers of the model.
+    /// Parameters of the model.
     pub parameters: usize,
-    /// Numbers that are learned.
+    /// Trained parameters.
     pub learned: usize,
-    /// Rows to learn from, and to choose by.
+    /// Training rows, and validation rows.
     pub rows: (usize, usize),
-    /// Tokens of one epoch, and those of them that are learned.
+    /// Tokens of one epoch, and how many of them carry loss.
     pub tokens: (usize, usize),
     /// The longest row, in tokens.
     pub longest: usize,
-    /// Steps of an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: usize,
     /// Steps of all epochs.
     pub steps: usize,
-    /// Bytes at the peak, about.
+    /// Peak memory in bytes, estimated.
     pub memory: u64,
-    /// Floating-point operations of all epochs, about, but those of attention.
+    /// Floating-point operations of all epochs without attention, estimated.
     pub operations: f64,
     /// Pairs of tokens that attention compares in all epochs.
     pub pairs: f64,
 }
 
-/// What determines memory and speed, but never the result.
+/// Settings that determine memory and speed, but never the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ComputeConfig {
-    /// Maximum number of tokens of a micro-batch.
+    /// Maximum tokens of a micro-batch.
     pub micro_batch_tokens: usize,
     /// How much is computed at once.
     pub chunks: Chunks,
-    /// Available bytes; if `None`, the free memory of this machine.
+    /// Available bytes; the free memory of this machine if `None`.
     pub memory: Option<u64>,
 }
 
@@ -55,14 +55,14 @@ impl Default for ComputeConfig {
 }
 
 impl ComputeConfig {
-    /// How rows attend where no window ends what they see.
-    fn attention<'a>(&self, rows: &'a [Stretch]) -> Attention<'a> {
+    /// Attention over rows without a sliding window.
+    fn attention<'a>(&self, rows: &'a [RowSpan]) -> Attention<'a> {
         Attention { rows, window: None, chunk: self.chunks.queries }
     }
 }
 
 impl Plan {
-    /// Counts; loads nothing.
+    /// Computes the plan without loading the model.
     pub(crate) fn new(
         shape: &ModelConfig,
         rows: &Rows,
@@ -76,7 +76,7 @@ impl Plan {
         let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
         let steps_per_epoch = settings.steps_per_epoch(rows.train.len());
         let pairs =
-            |length: &usize| means.attention(&[Stretch { from: 0, length: *length }]).pairs();
+            |length: &usize| means.attention(&[RowSpan { from: 0, length: *length }]).pairs();
         let pairs: f64 = lengths.iter().map(pairs).sum();
         let epochs = settings.epochs as f64;
         Plan {
@@ -99,8 +99,8 @@ impl Plan {
         }
     }
 
-    /// Seconds that all epochs take on this device, about: it multiplies a few
-    /// matrices of the model's sizes, and attends to a few tokens, to find out.
+    /// Estimated duration of all epochs on this device, in seconds. Measures a few matrix
+    /// products and attention passes of the model's sizes.
     pub(crate) fn seconds(
         &self,
         shape: &ModelConfig,
@@ -109,28 +109,29 @@ impl Plan {
         dtype: DType,
     ) -> candle_core::Result<f64> {
         let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
-        let (width, inner) = (shape.width.min(2048), shape.inner.min(4096));
-        let (x, w) = (ones(&[256, width])?, ones(&[width, inner])?);
+        let (width, intermediate) =
+            (shape.hidden_size.min(2048), shape.intermediate_size.min(4096));
+        let (x, w) = (ones(&[256, width])?, ones(&[width, intermediate])?);
         let product = quickest(device, || x.matmul(&w).map(drop))?;
-        let matrices = self.operations * product / (2 * 256 * width * inner) as f64;
+        let matrices = self.operations * product / (2 * 256 * width * intermediate) as f64;
 
         let length = self.longest.clamp(1, 1024);
-        let heads = |heads| ones(&[heads, length, shape.head]);
-        let (q, k) = (heads(shape.heads)?, heads(shape.key_value_heads)?);
+        let heads = |heads| ones(&[heads, length, shape.head_dim]);
+        let (q, k) = (heads(shape.num_attention_heads)?, heads(shape.num_key_value_heads)?);
         let dy = ones(&[length, shape.queries()])?;
-        let rows = [Stretch { from: 0, length }];
+        let rows = [RowSpan { from: 0, length }];
         let attention = means.attention(&rows);
         let layer = quickest(device, || {
             attention.forward(&q, &k, &k)?;
             attention.back((&q, &k, &k), &dy).map(drop)
         })?;
-        let layers = self.pairs / attention.pairs() * shape.layers as f64;
-        // Norms, gates and rotations take about a third of the time beside attention.
+        let layers = self.pairs / attention.pairs() * shape.num_hidden_layers as f64;
+        // Norms, gates and rotations take about a third of the time without attention.
         Ok(matrices * 1.5 + layers * layer)
     }
 }
 
-/// Seconds that some work takes on a device, at its best in a moment's trying.
+/// The shortest of several measurements, in seconds.
 fn quickest(
     device: &Device,
     work: impl Fn() -> candle_core::Result<()>,
@@ -148,15 +149,17 @@ fn quickest(
 }
 
 impl ModelConfig {
-    /// Numbers of the whole model.
+    /// Parameters of the whole model.
     pub(crate) fn parameters(&self) -> usize {
-        let table = self.vocabulary * self.width;
-        let heads = if self.family == crate::shape::Family::Qwen3 { 2 * self.head } else { 0 };
-        let tables = if self.tied { table } else { 2 * table };
-        tables + self.layers * (self.matrices() + 2 * self.width + heads) + self.width
+        let table = self.vocab_size * self.hidden_size;
+        let heads =
+            if self.family == crate::model_config::Family::Qwen3 { 2 * self.head_dim } else { 0 };
+        let tables = if self.tie_word_embeddings { table } else { 2 * table };
+        let layer = self.matrices() + 2 * self.hidden_size + heads;
+        tables + self.num_hidden_layers * layer + self.hidden_size
     }
 
-    /// Numbers of a layer's matrices.
+    /// Elements of a layer's matrices.
     fn matrices(&self) -> usize {
         Target::ALL.iter().map(|target| self.sizes(*target)).map(|(out, input)| out * input).sum()
     }
@@ -168,20 +171,21 @@ fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
     }
     let sides = settings.targets.iter().map(|target| shape.sizes(*target));
     let sides: usize = sides.map(|(out, input)| out + input).sum();
-    shape.layers * settings.rank * sides
+    shape.num_hidden_layers * settings.rank * sides
 }
 
-/// All but attention's.
+/// Floating-point operations without attention.
 fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
-    // Forwards, once more, and back to the input; full: to the weights too.
+    // Forward, recomputation, and gradients of the inputs; for full fine-tunes also of the
+    // weights.
     let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
-    let matrices = 2.0 * (shape.layers * shape.matrices()) as f64 * tokens;
-    let head = 2.0 * (shape.vocabulary * shape.width) as f64 * learned;
+    let matrices = 2.0 * (shape.num_hidden_layers * shape.matrices()) as f64 * tokens;
+    let head = 2.0 * (shape.vocab_size * shape.hidden_size) as f64 * learned;
     times * (matrices + head)
 }
 
-/// Bytes at the peak: weights, what is learned with its gradient and AdamW's two
-/// memories, layer inputs, one layer's steps, and the largest chunk.
+/// Peak memory in bytes: weights, trained parameters with their gradients and AdamW's
+/// state, layer inputs, the activations of one layer, and the largest chunk.
 fn memory(
     shape: &ModelConfig,
     settings: &Settings,
@@ -191,35 +195,35 @@ fn memory(
 ) -> u64 {
     let (all, learned) = (shape.parameters(), learned_by(shape, settings));
     let weights = match settings.method {
-        // Beside the f32 values only where the model computes with others.
+        // A copy beside the f32 values exists only if the model computes in another dtype.
         Method::Full if bytes == 4 => 0,
         _ => all * bytes,
     };
     let state = learned * 4 * 5;
-    let inputs = shape.layers * pass * (shape.width + shape.queries()) * bytes;
-    let steps = pass * (8 * shape.width + 6 * shape.queries() + 4 * shape.keys() + 6 * shape.inner);
-    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.layers));
-    let scores = 2 * shape.heads * means.chunks.queries.min(pass) * pass * (4 + 4);
-    let scored = means.chunks.scored(shape.vocabulary).min(pass);
-    let logits = 4 * scored * shape.vocabulary * 4;
+    let inputs = shape.num_hidden_layers * pass * (shape.hidden_size + shape.queries()) * bytes;
+    let (width, intermediate) = (shape.hidden_size, shape.intermediate_size);
+    let steps = pass * (8 * width + 6 * shape.queries() + 4 * shape.keys() + 6 * intermediate);
+    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.num_hidden_layers));
+    let scores = 2 * shape.num_attention_heads * means.chunks.queries.min(pass) * pass * (4 + 4);
+    let scored = means.chunks.scored(shape.vocab_size).min(pass);
+    let logits = 4 * scored * shape.vocab_size * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
 }
 
-/// Free memory of this machine in bytes, within the limits of its control
-/// groups.
+/// Free memory of this machine in bytes, within the limits of its cgroups.
 pub(crate) fn free_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let free = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
     let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    // Of the second version of control groups, and of the first.
+    // cgroup v2, and v1.
     let groups = [
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ];
     let left = groups.iter().filter_map(|(group, limit, used)| {
         let of = |name: &str| number(&format!("{group}/{name}"));
-        // What was read of files counts as used, and is given up when asked for.
+        // The file cache counts as used, but the kernel frees it on demand.
         let stat = fs::read_to_string(format!("{group}/memory.stat")).unwrap_or_default();
         let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
         let files = files.and_then(|files| files.trim().parse().ok()).unwrap_or(0);
@@ -228,7 +232,8 @@ pub(crate) fn free_memory() -> Option<u64> {
     Some(left.fold(free, u64::min))
 }
 
-/// Fails if the training does not fit, and names the flags that make it fit.
+/// Returns an error if the training does not fit in memory; the error names the flags that
+/// would make it fit.
 pub(crate) fn check_memory(
     plan: &Plan,
     shape: &ModelConfig,
@@ -292,19 +297,19 @@ mod tests {
     /// Qwen3-8B's config.json.
     fn shape() -> ModelConfig {
         ModelConfig {
-            family: crate::shape::Family::Qwen3,
-            width: 4096,
-            layers: 36,
-            heads: 32,
-            key_value_heads: 8,
-            head: 128,
-            inner: 12_288,
-            vocabulary: 151_936,
-            context: 40_960,
-            epsilon: 1e-6,
-            theta: 1e6,
-            stretch: None,
-            tied: false,
+            family: crate::model_config::Family::Qwen3,
+            hidden_size: 4096,
+            num_hidden_layers: 36,
+            num_attention_heads: 32,
+            num_key_value_heads: 8,
+            head_dim: 128,
+            intermediate_size: 12_288,
+            vocab_size: 151_936,
+            max_position_embeddings: 40_960,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            rope_scaling: None,
+            tie_word_embeddings: false,
             windows: vec![None; 36],
         }
     }
@@ -334,7 +339,7 @@ mod tests {
         let pairs = |queries, length| {
             let chunks = Chunks { queries, ..Chunks::default() };
             ComputeConfig { chunks, ..ComputeConfig::default() }
-                .attention(&[Stretch { from: 0, length }])
+                .attention(&[RowSpan { from: 0, length }])
                 .pairs()
         };
         assert_eq!((pairs(1, 10), pairs(4, 10), pairs(64, 10)), (55.0, 68.0, 100.0));
@@ -345,13 +350,13 @@ mod tests {
     #[test]
     fn time_grows_with_the_work() {
         let small = ModelConfig {
-            width: 64,
-            layers: 2,
-            heads: 2,
-            key_value_heads: 1,
-            head: 32,
-            inner: 128,
-            vocabulary: 500,
+            hidden_size: 64,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 32,
+            intermediate_size: 128,
+            vocab_size: 500,
             ..shape()
         };
         let seconds = |length| {

@@ -1,4 +1,4 @@
-//! A training job, checked before anything is loaded.
+//! Checks a training job before anything is loaded.
 
 use candle_core::{DType, Device};
 use tokenizers::Tokenizer;
@@ -7,21 +7,21 @@ use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::job::Job;
 use crate::model::Model;
+use crate::model_config::ModelConfig;
 use crate::optimiser::AdamW;
 use crate::plan::{self, Plan};
 use crate::record::Record;
 use crate::rows::{Row, Rows};
 use crate::save;
 use crate::settings::Precision;
-use crate::shape::ModelConfig;
 use crate::trainer::{Trainer, learned_file, order};
 
 /// A row as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// The row of the dataset.
+    /// Id of the row in the dataset.
     pub row: String,
-    /// Its text in pieces, and whether each piece carries loss.
+    /// The text in pieces, and whether each piece carries loss.
     pub pieces: Vec<(String, bool)>,
 }
 
@@ -31,14 +31,14 @@ pub struct Ready {
     record: Record,
     rows: Rows,
     shape: ModelConfig,
-    /// One or more; the first has the optimiser.
+    /// At least one; the optimiser runs on the first.
     pub(crate) devices: Vec<Device>,
     precision: Precision,
     plan: Plan,
 }
 
 impl Job {
-    /// Reads rows and sizes, and estimates what the training needs.
+    /// Reads the rows and the model's sizes, and estimates the cost.
     ///
     /// # Errors
     /// [`TrainError`] if the training is not possible.
@@ -47,17 +47,17 @@ impl Job {
             return Err(TrainError::Settings(fault));
         }
         let shape = ModelConfig::open(&self.base)?;
-        let mut rows = Rows::open(&self.dataset, shape.vocabulary)?;
+        let mut rows = Rows::open(&self.dataset, shape.vocab_size)?;
         if self.settings.train_on_prompt {
             rows.learn_prompts();
         }
         rows.check_tokenizer(&self.base)?;
-        let most = self.settings.max_length.min(shape.context);
+        let most = self.settings.max_length.min(shape.max_position_embeddings);
         if let Some(row) = rows.too_long(most) {
             let tokens = row.tokens.len();
-            let or = match tokens <= shape.context {
+            let or = match tokens <= shape.max_position_embeddings {
                 true => format!(", or train with --max-length {tokens}"),
-                false => format!("; the model supports {}", shape.context),
+                false => format!("; the model supports {}", shape.max_position_embeddings),
             };
             return Err(TrainError::Rows(format!(
                 "row {} has {tokens} tokens, and the limit is {most}: build the dataset with --max-length {most}{or}",
@@ -107,7 +107,8 @@ fn devices(gpus: &[usize]) -> Result<Vec<Device>, TrainError> {
     gpus.iter().map(|at| Device::new_cuda(*at).map_err(|why| no_gpu(*at, &why))).collect()
 }
 
-/// Bytes that are free on the fullest of these: each holds the model.
+/// Free bytes on the device with the least free memory, because each device holds the whole
+/// model.
 fn free_memory(devices: &[Device]) -> Option<u64> {
     let free = devices.iter().filter_map(|device| match device {
         Device::Cpu => plan::free_memory(),
@@ -130,7 +131,7 @@ fn no_gpu(at: usize, why: &candle_core::Error) -> TrainError {
 }
 
 impl Ready {
-    /// What the training needs.
+    /// The estimated cost.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -140,7 +141,7 @@ impl Ready {
         self.precision
     }
 
-    /// Estimated duration in seconds; measures the device for a moment.
+    /// Estimated duration in seconds; measures the device briefly.
     ///
     /// # Errors
     /// [`TrainError::Tensor`] if the device fails.

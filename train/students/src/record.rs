@@ -1,4 +1,4 @@
-//! The record of a training: tells whether two trainings are the same.
+//! The record of a training, which determines whether two trainings are the same.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use crate::error::TrainError;
 use crate::settings::{Precision, Settings};
 
-/// What a killed training of an older version may have left.
+/// The unfinished record of a training by an older version that was killed.
 const PARTIAL: &str = "train.json.partial";
 
-/// `train.json`: what identifies a training.
+/// `train.json`: the inputs that identify a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The trainer: `fixfly` or `llamafactory`.
@@ -26,12 +26,12 @@ pub struct Record {
     pub base: String,
     /// SHA-256 of its `config.json`.
     pub base_config: String,
-    /// SHA-256 of the rows of tokens.
+    /// SHA-256 of the token rows.
     pub rows: String,
     /// The dtype that the model computes in.
     #[serde(alias = "precision")]
     pub dtype: Precision,
-    /// What determines the result.
+    /// Settings that determine the result.
     #[serde(deserialize_with = "settings")]
     pub settings: Settings,
     /// The dataset folder.
@@ -46,7 +46,7 @@ fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::E
 }
 
 impl Record {
-    /// The record of a training of this model; `rows` is the hash of its rows.
+    /// Creates the record of a training; `rows` is the hash of its rows.
     ///
     /// # Errors
     /// [`TrainError::Io`] if the model's `config.json` cannot be read.
@@ -74,7 +74,7 @@ impl Record {
     /// Reads the record of a training.
     ///
     /// # Errors
-    /// [`TrainError::Resume`] if the folder holds none.
+    /// [`TrainError::Resume`] if the folder contains none.
     pub fn open(training: &Path) -> Result<Record, TrainError> {
         let file = training.join("train.json");
         let text = fs::read_to_string(&file).map_err(|why| {
@@ -87,10 +87,10 @@ impl Record {
             .map_err(|why| TrainError::Resume(format!("{}: {why}", file.display())))
     }
 
-    /// True if the folder holds this training; false if it is empty or missing.
+    /// True if the folder contains this training; false if it is empty or missing.
     ///
     /// # Errors
-    /// [`TrainError::Resume`] if the folder holds something else.
+    /// [`TrainError::Resume`] if the folder contains something else.
     pub fn is_in(&self, output: &Path) -> Result<bool, TrainError> {
         if output.join("train.json").is_file() {
             let kept = Record::open(output)?;

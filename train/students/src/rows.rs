@@ -1,5 +1,5 @@
-//! The rows to train on: fixfly's tokenised format, as written by `fixfly dataset
-//! build --format tokens`.
+//! Reads rows in fixfly's token format, which `fixfly dataset build --format tokens`
+//! writes.
 
 use std::fs;
 use std::path::Path;
@@ -10,20 +10,20 @@ use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// A row as a student reads it.
+/// A tokenised row.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Row {
-    /// The row of the dataset.
+    /// Id of the row in the dataset.
     #[serde(rename = "row")]
     pub id: String,
     /// Its tokens.
     pub tokens: Vec<u32>,
-    /// Which of them are learned: spans from and up to, without, a place.
+    /// Spans of tokens that carry loss, as start and end; the end is not included.
     pub loss: Vec<[usize; 2]>,
 }
 
 impl Row {
-    /// Places of tokens that are learned and have one before them to learn by.
+    /// Indices of the tokens that carry loss, without the first token of the row.
     pub(crate) fn learned(&self) -> impl Iterator<Item = usize> + '_ {
         self.loss.iter().flat_map(|[from, to]| (*from).max(1)..*to)
     }
@@ -52,24 +52,25 @@ impl Row {
     }
 }
 
-/// The rows of a dataset, by what they are for.
+/// The rows of a dataset.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// To learn from.
+    /// Training rows.
     pub train: Vec<Row>,
-    /// To choose a checkpoint by.
+    /// Validation rows, for choosing a checkpoint.
     pub validation: Vec<Row>,
     /// SHA-256 of the files.
     pub hash: String,
-    /// What tokenised them, as the file beside them says.
+    /// The contents of `tokens.json`, which names the tokenizer.
     pub about: Value,
 }
 
 impl Rows {
-    /// Whether they are of a model's own tokenizer, as far as both say.
+    /// Checks that the rows were made with the model's own tokenizer, if both hashes are
+    /// known.
     ///
     /// # Errors
-    /// [`TrainError::Rows`] where they are not.
+    /// [`TrainError::Rows`] if they were not.
     pub(crate) fn check_tokenizer(&self, base: &Path) -> Result<(), TrainError> {
         let file = base.join("tokenizer.json");
         let said = self.about.get("tokenizer_sha256").and_then(Value::as_str);
@@ -84,12 +85,12 @@ impl Rows {
         }
     }
 
-    /// Reads `tokens/` of a dataset folder: `rows.jsonl` to learn from, and
-    /// `validation.jsonl` where there is one.
+    /// Reads `tokens/` of a dataset folder: `rows.jsonl` and, if it exists,
+    /// `validation.jsonl`.
     ///
     /// # Errors
-    /// [`TrainError::Rows`] where there is none, and for a row that cannot be
-    /// learned: it is named.
+    /// [`TrainError::Rows`] if there are no rows, or a row cannot be trained on; the error
+    /// names the row.
     pub fn open(dataset: &Path, vocabulary: usize) -> Result<Rows, TrainError> {
         let folder = dataset.join("tokens");
         let (rows, held) = (folder.join("rows.jsonl"), folder.join("validation.jsonl"));
@@ -116,14 +117,14 @@ impl Rows {
         }
     }
 
-    /// Every token is to be learned, of prompts too.
+    /// Makes all tokens carry loss, those of prompts too.
     pub(crate) fn learn_prompts(&mut self) {
         for row in &mut self.train {
             row.loss = vec![[0, row.tokens.len()]];
         }
     }
 
-    /// A row that is longer than it may be, if there is one.
+    /// The first row with more tokens than this, if any.
     pub(crate) fn too_long(&self, most: usize) -> Option<&Row> {
         self.all().find(|row| row.tokens.len() > most)
     }
@@ -133,7 +134,7 @@ impl Rows {
     }
 }
 
-/// The rows of a file.
+/// Parses the rows of a file.
 fn read(file: &Path, bytes: &[u8], vocabulary: usize) -> Result<Vec<Row>, TrainError> {
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.is_empty());
     lines

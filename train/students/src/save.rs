@@ -1,5 +1,5 @@
-//! Checkpoints on disk: the trained parameters in a common format, and the state
-//! of the optimiser, which resuming needs.
+//! Checkpoints on disk: the trained parameters in a common format, and the optimiser's
+//! state, which resuming needs.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,8 +15,8 @@ use crate::params::Params;
 const STATE: &str = "optimiser.safetensors";
 const PARTIAL: &str = "partial-";
 
-/// Writes one so that it is there whole or not at all, then takes from earlier
-/// ones what only going on needs.
+/// Writes a checkpoint atomically. Then removes the files of earlier checkpoints that only
+/// resuming needs.
 pub(crate) fn write(
     training: &Path,
     facts: &Facts,
@@ -38,7 +38,7 @@ pub(crate) fn write(
     fs::write(partial.join(FACTS), text).map_err(TrainError::io("write", &partial))?;
     sync(&partial)?;
     let earlier = checkpoints(training)?;
-    // One of the same step was made by a run that was stopped just then.
+    // A run that was stopped may have left one for the same step.
     let _ = fs::remove_dir_all(&folder);
     fs::rename(&partial, &folder).map_err(TrainError::io("write", &folder))?;
     File::open(&all).and_then(|all| all.sync_all()).map_err(TrainError::io("write", &all))?;
@@ -53,7 +53,7 @@ pub(crate) fn write(
             return Err(TrainError::io("remove", &old.folder)(why));
         }
     }
-    Ok(Checkpoint { folder, facts: facts.clone(), repairs: None })
+    Ok(Checkpoint { folder, facts: facts.clone(), eval: None })
 }
 
 fn state(params: &Params, optimiser: &AdamW) -> HashMap<String, Tensor> {
@@ -65,7 +65,7 @@ fn state(params: &Params, optimiser: &AdamW) -> HashMap<String, Tensor> {
     .collect()
 }
 
-/// Waits until a folder's files are on the disk.
+/// Flushes all files of a folder to the disk.
 fn sync(folder: &Path) -> Result<(), TrainError> {
     let entries = fs::read_dir(folder).map_err(TrainError::io("read", folder))?;
     for path in entries.flatten().map(|entry| entry.path()).chain([folder.to_path_buf()]) {
@@ -75,7 +75,7 @@ fn sync(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Takes up a training where its last checkpoint left it; gives its steps.
+/// Restores the last checkpoint of a training. Returns its step.
 pub(crate) fn resume(
     training: &Path,
     params: &mut Params,

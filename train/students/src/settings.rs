@@ -49,7 +49,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// All, in the order of a layer.
+    /// All of them, in the order of a layer.
     pub const ALL: [Target; 7] = [
         Target::QProj,
         Target::KProj,
@@ -92,7 +92,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// The learning rate after the warmup.
+/// Learning rate schedule after the warmup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -135,17 +135,16 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Maximum gradient norm; larger gradients are scaled down.
     pub max_grad_norm: f64,
-    /// Rows of a batch.
+    /// Rows per batch.
     pub batch_size: usize,
     /// Batches per optimiser step.
     pub gradient_accumulation_steps: usize,
-    /// Passes over the rows.
+    /// Number of epochs.
     pub epochs: usize,
     /// Maximum length of a row, in tokens.
     pub max_length: usize,
-    /// Whether prompts carry loss too, whatever the dataset's loss policy: for
-    /// pretraining. The validation loss still covers answers only.
-    /// (LLaMA-Factory's name.)
+    /// Whether prompts carry loss too, whatever the dataset's loss policy; for pretraining.
+    /// The validation loss still covers answers only. (LLaMA-Factory's name.)
     #[serde(default)]
     pub train_on_prompt: bool,
     /// Seed of row order, dropout and adapter initialisation.
@@ -185,7 +184,7 @@ impl Settings {
     /// The paper's defaults, overridden by a TOML file with the keys of `train.json`.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub fn read(method: Method, text: &str) -> Result<Settings, String> {
         let wrong = |why: serde_json::Error| why.to_string();
         let read: toml::Table = toml::from_str(text).map_err(|why| why.to_string())?;

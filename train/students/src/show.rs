@@ -1,4 +1,4 @@
-//! A training as text for people: what it needs, and rows with their loss mask.
+//! A training as text: its estimated cost, and rows with their loss mask.
 
 use crate::plan::{Plan, bytes_in_words};
 use crate::ready::Sample;

@@ -1,4 +1,4 @@
-//! The whole of a training, on models so small that a test has the time.
+//! Whole trainings, on models that are small enough for a test.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod beside_pytorch;
@@ -31,10 +31,10 @@ const WORDS: usize = 64;
 fn base(folder: &Path, kind: &str) -> PathBuf {
     let folder = folder.join(kind);
     fs::create_dir_all(&folder).unwrap();
-    let (width, heads, kept, head, inner) = (32, 4, 2, 16, 48);
+    let (width, heads, kept, head, intermediate) = (32, 4, 2, 16, 48);
     let mut config = json!({
         "model_type": kind, "hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": heads,
-        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": inner,
+        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": intermediate,
         "vocab_size": WORDS, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "tie_word_embeddings": kind == "qwen3",
     });
@@ -62,7 +62,13 @@ fn base(folder: &Path, kind: &str) -> PathBuf {
     if kind != "qwen3" {
         put("lm_head.weight".into(), &[WORDS, width]);
     }
-    let sizes = Sizes { width, heads, kept, head, inner };
+    let sizes = Sizes {
+        hidden_size: width,
+        num_attention_heads: heads,
+        num_key_value_heads: kept,
+        head_dim: head,
+        intermediate_size: intermediate,
+    };
     layers(2, kind == "qwen3", &sizes, &mut put);
     safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
     folder
@@ -112,7 +118,7 @@ fn settings(method: Method) -> Settings {
 fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
     let mut model = Model::load(base, settings, chunks, &Device::Cpu, DType::F32).unwrap();
     if settings.method == Method::Lora {
-        // An adapter that does nothing yet has half of its gradients at nothing.
+        // A new adapter changes nothing, and half of its gradients are zero.
         for at in 0..model.params.all().len() {
             let sizes = model.params.all()[at].value.dims().to_vec();
             model.params.set(at, (random(&sizes, at as u64) * 0.2).unwrap()).unwrap();
@@ -121,7 +127,7 @@ fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
     model
 }
 
-/// The loss of rows and all gradients, in passes of at most so many tokens.
+/// The loss of rows and all gradients, with micro-batches of at most `pass` tokens.
 fn learn(model: &Model, rows: &[Row], pass: usize, rate: f64) -> (f64, Vec<Tensor>) {
     let passes = Pass::pack(rows, pass);
     let learned: usize = passes.iter().map(|pass| pass.targets.len()).sum();
@@ -155,7 +161,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
     }
 }
 
-/// Runs a job, stopping once after so many steps; gives its lines.
+/// Runs a job, which stops after this many steps. Returns its lines.
 fn run(job: &Job, stop_after: Option<usize>) -> (Outcome, Vec<Line>) {
     let stop = AtomicBool::new(false);
     let mut lines = Vec::new();
@@ -175,7 +181,7 @@ fn numbers(lines: &[Line]) -> Vec<(usize, u64, u64)> {
     let of = |line: &Line| match line {
         Line::Step(step) => (step.step, step.loss.to_bits(), step.gradient.unwrap().to_bits()),
         Line::Validation { step, loss, .. } => (*step, loss.to_bits(), 0),
-        Line::Repairs { .. } => panic!("nobody tried"),
+        Line::Eval { .. } => panic!("nobody evaluated"),
     };
     lines.iter().map(of).collect()
 }
@@ -195,7 +201,7 @@ fn a_training_that_was_stopped_ends_bit_by_bit_as_one_that_was_not() {
         let mut lines = Vec::new();
         // In the middle of an epoch, and at the end of one.
         for stop in [Some(1), Some(4), None] {
-            // What was being written when somebody pulled the plug.
+            // An unfinished checkpoint, as a power failure leaves it.
             let partial = parts.output.join("checkpoints/partial-000001");
             if parts.output.is_dir() {
                 fs::create_dir_all(&partial).unwrap();
@@ -233,7 +239,7 @@ fn a_training_learns() {
     let (_, lines) = run(&job, None);
     let losses = |line: &Line| match line {
         Line::Step(step) => Some(step.loss),
-        Line::Validation { .. } | Line::Repairs { .. } => None,
+        Line::Validation { .. } | Line::Eval { .. } => None,
     };
     let losses: Vec<f64> = lines.iter().filter_map(losses).collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
@@ -283,7 +289,7 @@ fn prompts_are_learned_where_it_is_asked() {
     let answers = job.clone().ready().unwrap().plan().tokens;
     job.settings.train_on_prompt = true;
     let (tokens, learned) = job.clone().ready().unwrap().plan().tokens;
-    // The first token of each of the six rows has nothing before it.
+    // The first token of each of the six rows cannot be predicted.
     assert_eq!((answers.0, learned), (tokens, tokens - 6));
     assert!(answers.1 < learned);
 }

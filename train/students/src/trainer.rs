@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::chance::{self, Dropout};
-use crate::checkpoint::{Checkpoint, Facts, Repairs, checkpoints};
+use crate::checkpoint::{Checkpoint, EvalResult, Facts, checkpoints};
 use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::export;
@@ -21,7 +21,7 @@ use crate::settings::{Method, Settings};
 
 /// An observer of a training.
 pub trait Watch {
-    /// A line of its log.
+    /// Called for each line of the log.
     fn line(&mut self, line: &Line);
 
     /// Called after a checkpoint is written.
@@ -30,7 +30,7 @@ pub trait Watch {
     /// Evaluates a checkpoint on tasks. `None` if there is no evaluation, or if it
     /// failed; a failed one is repeated at the end of the training, or when the
     /// training resumes.
-    fn repairs(&mut self, _checkpoint: &Checkpoint) -> Option<Repairs> {
+    fn evaluate(&mut self, _checkpoint: &Checkpoint) -> Option<EvalResult> {
         None
     }
 }
@@ -121,10 +121,10 @@ impl Events<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let Some(repairs) = self.watch.repairs(checkpoint) else { return Ok(()) };
+        let Some(result) = self.watch.evaluate(checkpoint) else { return Ok(()) };
         let step = checkpoint.facts.step;
-        repairs.keep(&self.folder, step)?;
-        self.line(&Line::Repairs { step, epoch: epoch as f64, repairs })
+        result.keep(&self.folder, step)?;
+        self.line(&Line::Eval { step, epoch: epoch as f64, result })
     }
 
     /// Evaluates all checkpoints that have no evaluation yet.
@@ -135,7 +135,7 @@ impl Events<'_> {
 }
 
 impl Trainer {
-    /// A training after `done` steps.
+    /// A training that has taken `done` steps.
     pub(crate) fn new(
         job: Job,
         rows: Rows,
@@ -146,12 +146,12 @@ impl Trainer {
         Trainer { job, rows, copies, optimiser, plan, done, saved: done }
     }
 
-    /// What the training needs.
+    /// The estimated cost.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Steps that were taken.
+    /// Steps so far.
     pub fn done(&self) -> usize {
         self.done
     }
@@ -252,7 +252,7 @@ impl Trainer {
         })
     }
 
-    /// The loss on the validation rows; none without rows.
+    /// The validation loss; `None` without validation rows.
     fn validate(&self, epoch: usize) -> Result<Option<Line>, TrainError> {
         let (mut total, mut learned) = (0.0, 0);
         for pass in Pass::pack(&self.rows.validation, self.job.means.micro_batch_tokens) {
@@ -274,7 +274,7 @@ impl Trainer {
     ) -> Result<Checkpoint, TrainError> {
         let validation = validation.and_then(|line| match line {
             Line::Validation { loss, .. } => Some(loss),
-            Line::Step(_) | Line::Repairs { .. } => None,
+            Line::Step(_) | Line::Eval { .. } => None,
         });
         let facts = Facts { step: self.done, epoch, loss, validation };
         let (base, settings) = (&self.job.base, &self.job.settings);

@@ -1,4 +1,4 @@
-//! The tensors of a model folder, wherever its shards hold them.
+//! Reads the tensors of a model folder, from one file or from several shards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// A model folder's tensors, read when they are asked for.
+/// The tensors of a model folder. Each is read on request.
 pub(crate) struct Weights {
     folder: PathBuf,
     files: MmapedSafetensors,
 }
 
-/// The safetensors files of a model folder: the shards of its index, else the one.
+/// The safetensors files of a model folder: the shards in its index, or else the only file.
 pub(crate) fn shards(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let index = folder.join("model.safetensors.index.json");
     let Ok(text) = fs::read_to_string(&index) else {
@@ -42,14 +42,14 @@ impl Weights {
     #[expect(unsafe_code, reason = "candle maps files; they are read and not written meanwhile")]
     pub(crate) fn open(folder: &Path) -> Result<Weights, TrainError> {
         let shards = shards(folder)?;
-        // SAFETY: as with every mapped file, nobody may write to it meanwhile.
+        // SAFETY: as with every mapped file, nobody may write to it at the same time.
         let files = unsafe { MmapedSafetensors::multi(&shards) }.map_err(|why| {
             TrainError::Base(format!("cannot read the weights in {}: {why}", folder.display()))
         })?;
         Ok(Weights { folder: folder.into(), files })
     }
 
-    /// A tensor of these sizes.
+    /// Reads a tensor and checks its sizes.
     pub(crate) fn get(
         &self,
         name: &str,
@@ -70,7 +70,7 @@ impl Weights {
         Ok(self.files.load(name, device)?.to_dtype(dtype)?)
     }
 
-    /// Whether there is such a tensor.
+    /// Whether the tensor exists.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.files.get(name).is_ok()
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::run::Silent;
 
-/// A policy that does what the task's id says. It needs no sandbox.
+/// A policy that follows the task's id. It needs no sandbox.
 #[derive(Default)]
 struct Scripted {
     calls: AtomicU32,
@@ -99,8 +99,8 @@ fn work(id: &str) -> Work {
     Work { task: Arc::new(task), sample: 0, retries: 0 }
 }
 
-/// Runs these tasks with this many interrupts, 100 ms apart. Returns how the run
-/// ended and the recorded episodes.
+/// Runs these tasks with this many interrupts, 100 ms apart. Returns the outcome and the
+/// recorded episodes.
 async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let record = RunRecord {

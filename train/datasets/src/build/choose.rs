@@ -1,4 +1,4 @@
-//! Which episodes become rows: each is read once, and only places are kept.
+//! Chooses the episodes that become rows. Reads each once and keeps only positions.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,11 +11,11 @@ use crate::error::DatasetError;
 use crate::item::{Answer, Item, Lesson, lessons};
 use crate::recipe::{Leaked, Teacher};
 
-/// The rows to be, and what became of the rest.
+/// The chosen rows, and counts of the rest.
 #[derive(Default)]
 pub(super) struct Choice {
     pub(super) items: Vec<Item>,
-    /// Methods as their authors wrote them, by task.
+    /// Original methods, by task.
     pub(super) originals: HashMap<String, String>,
     pub(super) left_out: BTreeMap<String, usize>,
     pub(super) duplicates: usize,
@@ -24,8 +24,8 @@ pub(super) struct Choice {
     ids: HashMap<String, usize>,
 }
 
-/// Chooses by the recipe: teacher by teacher, run by run, and within a run by
-/// task and sample, whatever order the episodes ended in.
+/// Chooses episodes by the recipe: by teacher, then by run, then by task and sample. The
+/// order in which episodes ended does not matter.
 pub(super) fn choose(build: &Build<'_>, audit: &mut Audit<'_>) -> Result<Choice, DatasetError> {
     let mut choice = Choice::default();
     for teacher in &build.recipe.teachers {
@@ -108,7 +108,7 @@ impl Choice {
     }
 }
 
-/// A row to be, before it is compared with others.
+/// A possible row, before duplicates are removed.
 struct Found {
     item: Item,
     key: Option<String>,

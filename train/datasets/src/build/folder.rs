@@ -1,4 +1,4 @@
-//! A dataset's folder: made aside, in its place when it is whole.
+//! The folder of a dataset: built in another place and moved when it is complete.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -16,10 +16,10 @@ use crate::row::Row;
 use crate::summary::Summary;
 use crate::write::Writer;
 
-/// Rows that wait at most to be written.
+/// Maximum number of rows that wait to be written.
 const WAITING: usize = 16;
 
-/// A folder under way; gone if it is not finished.
+/// An unfinished folder. It is removed if it is dropped before it is finished.
 pub(super) struct Folder {
     place: PathBuf,
     draft: PathBuf,
@@ -51,7 +51,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes the rows that `make` gives, and writes them beside it.
+    /// Writes the rows from `make` in another thread.
     pub(super) fn filled(
         mut self,
         make: impl FnOnce(&mut dyn FnMut(Row)) -> Result<(), DatasetError>,
@@ -62,7 +62,7 @@ impl Folder {
                 take.into_iter().try_for_each(|row| self.add(&row))?;
                 Ok::<_, DatasetError>(self)
             });
-            // Where nobody takes it, the writing ended by an error, which is told.
+            // Sending fails only after an error of the writer, which is returned below.
             let made = make(&mut |row| drop(give.send(row)));
             drop(give);
             let folder = written.join().unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -85,7 +85,7 @@ impl Folder {
         let text = |summary: &Summary| serde_json::to_string_pretty(summary).unwrap_or_default();
         write(&self.draft.join(SUMMARY), &format!("{}\n", text(&summary)))?;
         write(&self.draft.join("README.md"), &card(&summary, &self.samples))?;
-        // An empty folder may be in the place.
+        // The target may be an empty folder.
         let _ = fs::remove_dir(&self.place);
         fs::rename(&self.draft, &self.place).map_err(DatasetError::io("make", &self.place))?;
         self.whole = true;

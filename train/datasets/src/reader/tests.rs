@@ -23,7 +23,7 @@ fn qwen3() -> &'static Reader {
     &READER
 }
 
-/// A student of another family, in a folder with all that comes with it.
+/// A student of another family, in a folder with its files.
 fn llama(folder: &Path) -> Reader {
     let text = fs::read_to_string(tokenizer()).unwrap();
     let text = text.replace("<|im_end|>", "<|eot_id|>").replace("<|im_start|>", "<|begin|>");
@@ -48,7 +48,7 @@ impl Reader {
         self.tokenizer.decode(tokens, false).unwrap()
     }
 
-    /// What of a sequence is learned.
+    /// The text of the spans with loss.
     fn spans(&self, sequence: &Sequence) -> Vec<String> {
         sequence.loss.iter().map(|[from, to]| self.text(&sequence.tokens[*from..*to])).collect()
     }
@@ -139,7 +139,7 @@ fn a_student_that_cannot_be_read_says_what_is_missing() {
     check(None, Some(ThinkingSwitch::Template), "has no `enable_thinking`");
 }
 
-/// What the engine of `llama` reads too: `policies/tests/llama/golden.rs`.
+/// The engine of `llama` reads the same tokens: `policies/tests/llama/golden.rs`.
 #[test]
 fn training_tokens_are_inference_tokens() {
     #[derive(Deserialize)]

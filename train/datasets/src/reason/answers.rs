@@ -1,5 +1,5 @@
-//! The folder of a search for traces: every answer on the disk before it is
-//! used, and the traces that were accepted.
+//! The output folder of `fixfly reason`: every answer, on disk before it is used, and the
+//! accepted traces.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -17,86 +17,86 @@ const ABOUT: &str = "reason.json";
 const ANSWERS: &str = "answers.jsonl";
 const TRACES: &str = "traces.jsonl";
 
-/// One answer of a teacher, and what came of it.
+/// An answer of a teacher, and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     /// The row.
     pub row: String,
-    /// Which try, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
     /// The prompt's name.
     pub prompt: String,
-    /// SHA-256 of what was sent.
+    /// SHA-256 of the request's messages.
     pub prompt_sha256: String,
-    /// Its words.
+    /// The text of the answer.
     pub text: String,
-    /// Its reasoning, where it gives one apart from its words.
+    /// The reasoning, if the model returned it separately.
     pub reasoning: Option<String>,
-    /// How they were made; none where the model gave no answer.
+    /// How the answer was generated; `None` if the model gave no answer.
     pub generation: Option<Generation>,
-    /// What they cost.
+    /// The cost of the answer.
     pub usage: Usage,
-    /// What came of it.
+    /// Whether the trace was accepted.
     pub outcome: Outcome,
 }
 
-/// What came of an answer.
+/// The outcome of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Its trace is taken.
+    /// The trace is accepted.
     Accepted {
         /// The trace.
         reasoning: String,
-        /// Its tokens, where they were counted.
+        /// Number of tokens, if they were counted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokens: Option<usize>,
-        /// Sentences that spoke of a given solution; taken out.
+        /// Number of removed sentences, which mentioned a given solution.
         leaks: usize,
-        /// What the answer was held against.
+        /// Why it was accepted.
         by: String,
     },
-    /// It is not.
+    /// The trace is rejected.
     Rejected {
-        /// Why not, in words for a table.
+        /// The reason, for a table.
         why: String,
-        /// Whether another answer could be better.
+        /// Whether another answer might be accepted.
         again: bool,
     },
 }
 
-/// A folder of answers, open for more.
+/// A folder of answers that more can be added to.
 pub struct Answers {
     folder: PathBuf,
     file: File,
-    /// The last answer to each row.
+    /// The last answer for each row.
     last: HashMap<String, Answered>,
-    /// All there are, what they cost and what came of them.
+    /// Totals of all answers.
     pub tally: Tally,
 }
 
-/// What was asked and what came of it.
+/// Totals of answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Answers.
+    /// Number of answers.
     pub answers: usize,
-    /// Rows whose trace was taken.
+    /// Rows whose trace was accepted.
     pub accepted: usize,
-    /// Of those, the ones that had sentences taken out.
+    /// Accepted traces from which sentences were removed.
     pub leaky: usize,
-    /// Sentences taken out of them.
+    /// Sentences that were removed from them.
     pub leaks: usize,
-    /// Answers that were rejected, by reason.
+    /// Number of rejected answers, by reason.
     pub rejected: BTreeMap<String, usize>,
-    /// Tokens and dollars.
+    /// Tokens and US dollars.
     pub usage: Usage,
 }
 
 impl Answers {
-    /// Begins a folder, or goes on with it where `about` is what made it.
+    /// Creates a folder, or resumes it if it has the same settings (`about`).
     ///
     /// # Errors
-    /// [`DatasetError`] where it was made otherwise, or cannot be used.
+    /// [`DatasetError`] if its settings differ or it cannot be used.
     pub fn open(folder: &Path, about: &Value) -> Result<Self, DatasetError> {
         fs::create_dir_all(folder).map_err(DatasetError::io("make", folder))?;
         let record = folder.join(ABOUT);
@@ -124,7 +124,7 @@ impl Answers {
         Ok(answers)
     }
 
-    /// Takes what is there. A last line that was cut off was never used.
+    /// Reads the existing answers. A partial last line was never used and is removed.
     fn read(&mut self, file: &Path) -> Result<(), DatasetError> {
         let mut reader = BufReader::new(&self.file);
         let (mut line, mut whole, mut number) = (Vec::new(), 0, 0);
@@ -153,10 +153,10 @@ impl Answers {
         Ok(())
     }
 
-    /// Adds an answer; it is on the disk when this returns.
+    /// Appends an answer. It is on the disk when this returns.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] where it cannot be written.
+    /// [`DatasetError::Io`] if it cannot be written.
     pub fn add(&mut self, answered: Answered) -> Result<(), DatasetError> {
         let file = self.folder.join(ANSWERS);
         let mut line = serde_json::to_vec(&answered).unwrap_or_default();
@@ -191,13 +191,13 @@ impl Answers {
         self.last.insert(answered.row.clone(), answered);
     }
 
-    /// The last answer to a row.
+    /// The last answer for a row.
     pub fn last(&self, row: &str) -> Option<&Answered> {
         self.last.get(row)
     }
 
-    /// The next try for a row of at most so many; none where it has a trace or
-    /// no other answer could be better.
+    /// The number of the next attempt for a row; `None` if the row is done: it has a trace,
+    /// used up its `tries`, or no other answer can be accepted.
     pub fn next(&self, row: &str, tries: u32) -> Option<u32> {
         match self.last.get(row) {
             None => Some(1),
@@ -208,12 +208,12 @@ impl Answers {
         }
     }
 
-    /// Writes the traces of these rows, in their order; gives the file. Where a
-    /// row had a trace before, it is `earlier`: it stays where the row is
-    /// `spared`, and is named where a new one was made of it.
+    /// Writes the traces of these rows, in their order, and returns the file. `earlier` is
+    /// the trace that a row had before: it is kept if the row is `spared`, and recorded as
+    /// the origin if a new trace replaced it.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] where it cannot be written.
+    /// [`DatasetError::Io`] if the file cannot be written.
     pub fn write_traces<'r, 't>(
         &self,
         rows: impl Iterator<Item = &'r str>,
@@ -271,7 +271,7 @@ fn same(record: &Path, text: &str, about: &Value) -> Result<(), DatasetError> {
     }
 }
 
-/// A file whole or as it was.
+/// Replaces a file atomically.
 fn replace(file: &Path, text: &str) -> Result<(), DatasetError> {
     write_whole(file, text).map_err(DatasetError::io("write", file))
 }
@@ -316,7 +316,7 @@ mod tests {
         answers.add(answered("c", 1, rejected("too long", false))).unwrap();
         let file = folder.path().join(ANSWERS);
         let whole = fs::read(&file).unwrap();
-        // Killed while it wrote a fourth.
+        // As if the process was killed while it wrote a fourth line.
         fs::write(&file, [&whole[..], &whole[..40]].concat()).unwrap();
 
         let mut again = Answers::open(folder.path(), &about).unwrap();

@@ -32,17 +32,17 @@ pub trait TraceRequest: Send + Sync {
 pub type TraceRequests<'a> =
     Box<dyn Iterator<Item = Result<Box<dyn TraceRequest>, DatasetError>> + 'a>;
 
-/// Watches the asking, and can stop it.
+/// Observes the requests, and can stop them.
 #[async_trait]
 pub trait AskWatch: Send {
-    /// Waits for the next request to stop. After the first, running requests finish;
-    /// the second aborts them.
+    /// Waits for the next interrupt. After the first one, running requests finish; the
+    /// second aborts them.
     async fn interrupted(&mut self);
 
-    /// Called after the first request to stop.
+    /// Called after the first interrupt.
     fn stopping(&mut self);
 
-    /// Called now and then, with the number of rows that are done.
+    /// Called at intervals, with the number of rows that are done.
     fn progress(&mut self, done: usize, tally: &Tally);
 }
 
@@ -55,20 +55,20 @@ pub struct Asking {
     stopped: AtomicBool,
 }
 
-/// How asking ended.
+/// How the requests ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AskEnd {
-    /// Whether it was asked to stop.
+    /// Whether the user interrupted them.
     pub stopped: bool,
     /// Rows that are not done.
     pub left: usize,
-    /// Why one of them failed.
+    /// Why a request failed, if one did.
     pub why: Option<String>,
 }
 
 impl Asking {
-    /// A policy to ask, the answers that there are, the maximum number of answers per
-    /// row, and the seed from which the seed of each answer is derived.
+    /// A teacher, the existing answers, the maximum number of answers per row, and the seed
+    /// from which the seed of each answer is derived.
     pub fn new(policy: Box<dyn Policy>, answers: Answers, max_attempts: u32, seed: u64) -> Self {
         let (answers, stopped) = (Mutex::new(answers), AtomicBool::new(false));
         Asking { policy, answers, max_attempts, seed, stopped }
@@ -79,10 +79,11 @@ impl Asking {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks about each of these rows, `total` in all, that is not done, `jobs` at once.
+    /// Sends requests for all rows that are not done, `jobs` in parallel. `total` is the
+    /// number of rows.
     ///
     /// # Errors
-    /// [`DatasetError`] where a row cannot be read, or its request hit a bug.
+    /// [`DatasetError`] if a row cannot be read, or a request panicked.
     pub async fn all(
         self: Arc<Self>,
         mut requests: TraceRequests<'_>,
@@ -135,7 +136,7 @@ impl Asking {
         Ok(ended)
     }
 
-    /// Asks until there is a trace, or asking again is of no use.
+    /// Sends requests for a row until a trace is accepted or no further attempt is useful.
     async fn row(self: Arc<Self>, request: Box<dyn TraceRequest>) -> Result<(), String> {
         let row = request.row();
         loop {

@@ -1,4 +1,4 @@
-//! What of an answer is a trace, and whether it is taken.
+//! Extracts the trace from an answer and decides whether it is accepted.
 
 use fixfly_runtime::{Finish, code_block};
 
@@ -9,24 +9,25 @@ use crate::tokens::Tokens;
 
 const TAGS: [&str; 2] = ["<think>", "</think>"];
 
-/// Words of a teacher.
+/// An answer of a teacher.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
-    /// Its words.
+pub struct TeacherAnswer<'a> {
+    /// The text of the answer.
     pub text: &'a str,
-    /// Its reasoning, where it gives one apart from its words.
+    /// The reasoning, if the model returned it separately.
     pub reasoning: Option<&'a str>,
-    /// Why it stopped.
+    /// Why the generation stopped.
     pub finish: Finish,
 }
 
-/// The code that an answer ends in: what is held against the solution, or tried.
+/// The final code of an answer, which is compared with the solution or tested.
 pub fn final_code(text: &str) -> Option<&str> {
     let code = code_block(text);
     (!code.trim().is_empty()).then_some(code)
 }
 
-/// Whether two texts are the same method: by syntax tree, else word for word.
+/// Whether two texts are the same method: by syntax tree, or word for word if one cannot be
+/// parsed.
 pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     match (language.tree_hash(one), language.tree_hash(other)) {
@@ -35,17 +36,17 @@ pub fn same_code(one: &str, other: &str, language: &dyn Language) -> bool {
     }
 }
 
-/// The trace of an answer that was asked for one. `right` says of its final
-/// code what it was held against, or why it is wrong.
-pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
-    if said.finish == Finish::Length {
+/// Judges an answer to a request for reasoning. `right` states how its final code was
+/// checked, or why it is wrong.
+pub fn elicited(answer: TeacherAnswer<'_>, right: Result<&str, &str>) -> Outcome {
+    if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
     }
     let by = match right {
         Ok(by) => by,
         Err(why) => return rejected(why),
     };
-    let Some(trace) = trace(said) else { return rejected("no reasoning") };
+    let Some(trace) = trace(answer) else { return rejected("no reasoning") };
     if TAGS.iter().any(|tag| trace.contains(tag)) {
         return rejected("the reasoning contains a reasoning tag");
     }
@@ -57,12 +58,12 @@ pub fn elicited(said: Said<'_>, right: Result<&str, &str>) -> Outcome {
     Outcome::Accepted { reasoning: kept, tokens: None, leaks, by: by.into() }
 }
 
-/// A trace made shorter.
-pub fn compressed(said: Said<'_>, most: usize, tokens: &Tokens) -> Outcome {
-    if said.finish == Finish::Length {
+/// Judges a shortened trace.
+pub fn compressed(answer: TeacherAnswer<'_>, most: usize, tokens: &Tokens) -> Outcome {
+    if answer.finish == Finish::Length {
         return rejected("cut off at the token limit");
     }
-    let short = bare(said.text);
+    let short = bare(answer.text);
     if short.is_empty() {
         return rejected("the answer is empty");
     }
@@ -77,20 +78,20 @@ pub fn compressed(said: Said<'_>, most: usize, tokens: &Tokens) -> Outcome {
     Outcome::Accepted { reasoning: short.into(), tokens: Some(count), leaks: 0, by }
 }
 
-/// Its reasoning; where it gives none apart, its words before its code.
-fn trace(said: Said<'_>) -> Option<String> {
-    let apart = said.reasoning.map(str::trim).filter(|text| !text.is_empty());
+/// The separate reasoning, or otherwise the text before the code.
+fn trace(answer: TeacherAnswer<'_>) -> Option<String> {
+    let apart = answer.reasoning.map(str::trim).filter(|text| !text.is_empty());
     let before = || {
-        let code = code_block(said.text);
-        let at = said.text.rfind(code).filter(|_| code.len() < said.text.len())?;
-        let words = said.text[..at].trim_end();
+        let code = code_block(answer.text);
+        let at = answer.text.rfind(code).filter(|_| code.len() < answer.text.len())?;
+        let words = answer.text[..at].trim_end();
         let words = words.rsplit_once('\n').map_or("", |(words, _fence)| words);
         Some(words.trim()).filter(|words| !words.is_empty())
     };
     apart.or_else(before).map(String::from)
 }
 
-/// A text without the tags or the fence that some models put around it.
+/// The text without the tags or the fence that some models add around it.
 fn bare(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix(TAGS[0]).unwrap_or(text);
@@ -110,8 +111,8 @@ fn rejected(why: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    fn said<'a>(reasoning: Option<&'a str>, text: &'a str) -> Said<'a> {
-        Said { text, reasoning, finish: Finish::Stop }
+    fn answer<'a>(reasoning: Option<&'a str>, text: &'a str) -> TeacherAnswer<'a> {
+        TeacherAnswer { text, reasoning, finish: Finish::Stop }
     }
 
     #[track_caller]
@@ -128,45 +129,45 @@ mod tests {
     #[test]
     fn a_trace_is_what_was_thought_or_said_before_the_code() {
         let code = "```python\nx\n```";
-        check(elicited(said(Some(" Hm.\n"), code), Ok("same")), Ok(("Hm.", 0)));
+        check(elicited(answer(Some(" Hm.\n"), code), Ok("same")), Ok(("Hm.", 0)));
         let words = format!("Hm.\n\nSo:\n{code}\n");
-        check(elicited(said(None, &words), Ok("same")), Ok(("Hm.\n\nSo:", 0)));
+        check(elicited(answer(None, &words), Ok("same")), Ok(("Hm.\n\nSo:", 0)));
         let two = format!("Hm:\n{code}\nno, once more:\n```python\ny\n```");
         check(
-            elicited(said(None, &two), Ok("same")),
+            elicited(answer(None, &two), Ok("same")),
             Ok(("Hm:\n```python\nx\n```\nno, once more:", 0)),
         );
-        check(elicited(said(None, code), Ok("same")), Err("no reasoning"));
-        check(elicited(said(None, "x"), Ok("same")), Err("no reasoning"));
+        check(elicited(answer(None, code), Ok("same")), Err("no reasoning"));
+        check(elicited(answer(None, "x"), Ok("same")), Err("no reasoning"));
         check(
-            elicited(said(Some("Hm."), code), Err("its code is other")),
+            elicited(answer(Some("Hm."), code), Err("its code is other")),
             Err("its code is other"),
         );
         check(
-            elicited(said(Some("a <think> b"), code), Ok("same")),
+            elicited(answer(Some("a <think> b"), code), Ok("same")),
             Err("the reasoning contains a reasoning tag"),
         );
         let leak =
             "The solution I was given adds one. It fails on the empty list. So I check first.";
         check(
-            elicited(said(Some(leak), code), Ok("same")),
+            elicited(answer(Some(leak), code), Ok("same")),
             Ok(("It fails on the empty list. So I check first.", 1)),
         );
         check(
             elicited(
-                said(Some("The given solution adds one and then two and three. So."), code),
+                answer(Some("The given solution adds one and then two and three. So."), code),
                 Ok("same"),
             ),
             Err("little remains without the given solution"),
         );
-        let cut = Said { finish: Finish::Length, ..said(Some("Hm."), code) };
+        let cut = TeacherAnswer { finish: Finish::Length, ..answer(Some("Hm."), code) };
         check(elicited(cut, Ok("same")), Err("cut off at the token limit"));
     }
 
     #[test]
     fn a_shorter_trace_is_short_and_bare() {
         let check = |text: &str, expected| {
-            check(compressed(said(None, text), 3, &Tokens::Estimated), expected)
+            check(compressed(answer(None, text), 3, &Tokens::Estimated), expected)
         };
         check(" Okay, so.\n", Ok(("Okay, so.", 0)));
         check("<think>\nOkay.\n</think>", Ok(("Okay.", 0)));

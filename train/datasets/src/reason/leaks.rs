@@ -1,11 +1,11 @@
-//! Where a trace says that it was given the answer. A student is given none,
-//! so those sentences are taken out, and counted.
+//! Removes sentences in which a trace mentions that the solution was given. A student gets
+//! no solution, so it must not learn to mention one.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Phrases that only somebody says who was shown the solution.
+/// Phrases that only a model uses that was given the solution.
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| {
     let solution = "(?:solution|answer|fix|(?:correct|right|fixed|final|working) (?:code|implementation|version|method))";
     let gave = "(?:given|provided|supplied|shown|handed|told)";
@@ -43,17 +43,17 @@ static GIVEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&all).unwrap_or_else(|e| unreachable!("the phrases are valid: {e}"))
 });
 
-/// A trace without the sentences that speak of a given solution, and how many
-/// there were.
+/// The trace without sentences that mention a given solution, and the number of these
+/// sentences.
 pub fn without_leaks(trace: &str) -> (String, usize) {
     let mut kept = String::with_capacity(trace.len());
     let mut leaks = 0;
     for sentence in sentences(trace) {
-        // A sentence may run over lines.
+        // A sentence may span several lines.
         let words = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
         if GIVEN.is_match(&words) {
             leaks += 1;
-            // Its line ends where it did.
+            // Keep the line break at its end.
             let gap = &sentence[sentence.trim_end().len()..];
             if gap.contains('\n') && !kept.ends_with('\n') {
                 let before = kept.trim_end_matches(' ').len();
@@ -74,8 +74,9 @@ pub fn without_leaks(trace: &str) -> (String, usize) {
     (text, leaks)
 }
 
-/// Sentences with the white space after them: they end at a mark that white
-/// space follows, at an empty line, and at each line of a list or of code.
+/// Splits a text into sentences, with the whitespace after them. A sentence ends at a
+/// punctuation mark before whitespace, at an empty line, and at each line of a list or of
+/// code.
 fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let (mut from, mut fenced) = (0, false);
@@ -110,7 +111,7 @@ fn sentences(text: &str) -> Vec<&str> {
     sentences
 }
 
-/// Whether a line begins something of its own.
+/// Whether a line starts a new element, such as a list item.
 fn starts_anew(line: &str) -> bool {
     let line = line.trim_start_matches(' ');
     let first = line.chars().next();

@@ -1,4 +1,4 @@
-//! What a teacher of reasoning is asked.
+//! Prompts for a teacher of reasoning.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,8 +23,8 @@ macro_rules! prompt {
     };
 }
 
-/// Ways to ask for a trace; the first is what the thesis adopted, the others
-/// what it tried and rejected.
+/// Prompts that ask for a trace. The first is the paper's choice; the paper tried the
+/// others and rejected them.
 pub const ELICITATIONS: &[Entry<&str>] = &[
     prompt!("minimal", "task, faulty method, feedback, solution, an opened thought"),
     prompt!("explicit-priming", "minimal, the thought begun in set words"),
@@ -32,7 +32,7 @@ pub const ELICITATIONS: &[Entry<&str>] = &[
     prompt!("structured", "an analysis in Markdown under set headings"),
 ];
 
-/// Asked where there is no faulty method.
+/// The prompt for rows without a faulty method.
 const SINGLE_TURN: Entry<&str> = prompt!("single-turn", "task, solution, an opened thought");
 const COMPRESS: Entry<&str> = prompt!("compress", "a shorter trace of the same logic and style");
 
@@ -42,31 +42,31 @@ pub struct Prompts {
     texts: BTreeMap<String, String>,
 }
 
-/// What a trace is asked for: the parts of a row.
+/// The parts of a row that the prompts use.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Question {
-    /// The instructions, as the student has them.
+    /// The system message of the row.
     #[serde(skip)]
     pub system: String,
-    /// The task, as the student is shown it.
+    /// The task, as the student sees it.
     pub task: String,
-    /// The attempts that failed.
+    /// The failed attempts.
     pub attempts: Vec<Failed>,
     /// The code of the answer.
     pub solution: String,
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failed {
     /// Its code.
     pub code: String,
-    /// What its tests said.
+    /// The feedback of its tests.
     pub feedback: String,
 }
 
 impl Question {
-    /// What is asked of a row.
+    /// Extracts the parts from a row.
     pub fn of(row: &Row) -> Self {
         let said = |role| row.messages.iter().filter(move |line| line.role == role);
         let text = |line: Option<&Line>| line.map_or("", |line| &line.content).to_string();
@@ -85,12 +85,12 @@ impl Question {
 }
 
 impl Prompts {
-    /// Fixfly's own, each replaced where `folder` holds a file of its name, as
-    /// in `minimal.jinja`.
+    /// The built-in prompts. Files in `folder` replace those of the same name, such as
+    /// `minimal.jinja`.
     ///
     /// # Errors
-    /// [`DatasetError::Input`] where a file is not a template, or names what is
-    /// not there.
+    /// [`DatasetError::Input`] if a file is not a template or uses a name that does not
+    /// exist.
     pub fn load(folder: Option<&Path>) -> Result<Self, DatasetError> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(DatasetError::Input(format!("{}: not a folder", folder.display())));
@@ -122,8 +122,7 @@ impl Prompts {
         Ok(Prompts { environment, texts })
     }
 
-    /// The prompt that a question is asked by: the named one, where there is a
-    /// faulty method.
+    /// The name of the prompt for a question: `name` if it has a failed attempt.
     pub fn of_question<'a>(&self, name: &'a str, question: &Question) -> &'a str {
         if question.attempts.is_empty() { SINGLE_TURN.name } else { name }
     }
@@ -133,7 +132,7 @@ impl Prompts {
         sha256(self.texts.get(name).map_or("", String::as_str).as_bytes())
     }
 
-    /// The conversation that asks for a trace.
+    /// The conversation that requests a trace.
     pub fn elicit(&self, name: &str, question: &Question) -> Vec<Message> {
         let text = self.fill(self.of_question(name, question), Value::from(Serde(question)));
         let mut said = vec![Message { role: Role::User, content: text }];
@@ -143,8 +142,8 @@ impl Prompts {
         said
     }
 
-    /// The conversation that asks for a shorter trace; `before` is how many
-    /// tokens an earlier answer had.
+    /// The conversation that requests a shorter trace. `before` is the number of tokens of
+    /// an earlier answer.
     pub fn compress(&self, reasoning: &str, most: usize, before: Option<usize>) -> Vec<Message> {
         let reasoning = reasoning.trim();
         let context = context! { reasoning, most_tokens => most, before };

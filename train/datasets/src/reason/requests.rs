@@ -1,4 +1,4 @@
-//! The two requests about a row: its reasoning, and a shorter one.
+//! The two kinds of request about a row: for its reasoning, and for a shorter trace.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use fixfly_runtime::{Completion, Message};
 
 use super::answers::{Answered, Outcome};
 use super::ask::TraceRequest;
-use super::judge::{Said, compressed, elicited, final_code, same_code};
+use super::judge::{TeacherAnswer, compressed, elicited, final_code, same_code};
 use super::prompts::{Prompts, Question};
 use crate::language::Language;
 use crate::row::Row;
@@ -26,12 +26,11 @@ pub enum Accept {
 /// The tests of a benchmark's tasks.
 #[async_trait]
 pub trait TaskTests: Send + Sync {
-    /// Whether a method passes the tests of a task; an error if the infrastructure
-    /// failed.
+    /// Whether a method passes the tests of a task; an error if the infrastructure failed.
     async fn passes(&self, task: &str, code: &str) -> Result<bool, String>;
 }
 
-/// Asks for the reasoning behind the answer of a row.
+/// Requests the reasoning behind the answer of a row.
 pub struct Elicitation {
     row: String,
     task: String,
@@ -79,11 +78,11 @@ impl TraceRequest for Elicitation {
                 false => Err("its code does not pass the tests"),
             },
         };
-        Ok(elicited(said(words), right))
+        Ok(elicited(answer(words), right))
     }
 }
 
-/// Asks for a shorter trace of a row.
+/// Requests a shorter trace of a row.
 pub struct Compression {
     row: String,
     reasoning: String,
@@ -93,7 +92,7 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// The request about a trace that should have at most so many tokens.
+    /// A request to shorten a trace to at most `most` tokens.
     pub fn new(trace: &Trace, most: usize, prompts: Arc<Prompts>, tokens: Arc<Tokens>) -> Self {
         let (row, reasoning) = (trace.row.clone(), trace.reasoning.clone());
         Compression { row, reasoning, most, prompts, tokens }
@@ -117,11 +116,11 @@ impl TraceRequest for Compression {
     }
 
     async fn judge(&self, words: &Completion) -> Result<Outcome, String> {
-        Ok(compressed(said(words), self.most, &self.tokens))
+        Ok(compressed(answer(words), self.most, &self.tokens))
     }
 }
 
-fn said(words: &Completion) -> Said<'_> {
+fn answer(words: &Completion) -> TeacherAnswer<'_> {
     let (text, reasoning) = (words.text.as_str(), words.reasoning.as_deref());
-    Said { text, reasoning, finish: words.generation.finish }
+    TeacherAnswer { text, reasoning, finish: words.generation.finish }
 }

@@ -1,4 +1,4 @@
-//! What a search for traces came to, for people.
+//! A table of the results of `fixfly reason`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! OpenAI's form for fine-tuning on chats: each message of the model has a
-//! `weight`, 1 where it is learned.
+//! OpenAI's format for fine-tuning on chats. Each assistant message has a `weight`, which
+//! is 1 if it carries loss.
 
 use fixfly_runtime::Role;
 use serde_json::{Value, json};

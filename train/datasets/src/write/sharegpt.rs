@@ -1,5 +1,5 @@
-//! ShareGPT as LLaMA-Factory reads it. Every key of `dataset_info.json` is
-//! written: where some are, LLaMA-Factory takes a missing one for none at all.
+//! ShareGPT as LLaMA-Factory reads it. All keys of `dataset_info.json` are written: if some
+//! are present, LLaMA-Factory does not use its default for a missing one.
 
 use fixfly_runtime::Role;
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use crate::recipe::{Loss, Recipe, Traced};
 use crate::row::{Part, Row};
 use crate::summary::Summary;
 
-/// LLaMA-Factory knows loss on every message of the model, or on the last.
-pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
+/// LLaMA-Factory supports loss on all assistant messages, or on the last.
+pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(

@@ -1,5 +1,4 @@
-//! Fixfly's own form: tokens and the spans of them that are learned. What
-//! `fixfly train` reads.
+//! fixfly's own format, which `fixfly train` reads: tokens and the spans that carry loss.
 
 use serde::Serialize;
 use serde_json::json;
@@ -7,13 +6,13 @@ use serde_json::json;
 use crate::row::Row;
 use crate::summary::Summary;
 
-/// Version of the form.
+/// Version of the format.
 const SCHEMA: u32 = 1;
 
 /// One sequence of tokens.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
-    /// The row; `@` and the message of the model where only that is learned.
+    /// The row; with `@` and the number of the message if only that message carries loss.
     row: String,
     tokens: &'a [u32],
     loss: &'a [[usize; 2]],

@@ -1,6 +1,6 @@
-//! TRL's conversational forms. Loss on the answer alone is `prompt` and
-//! `completion`, whose default is just that; loss on every message of the model
-//! is `messages` with `assistant_only_loss`, whose default is loss on everything.
+//! TRL's conversational formats. Loss on the answer only is `prompt` and `completion`,
+//! which TRL trains like that by default. Loss on all assistant messages is `messages` with
+//! `assistant_only_loss`, because TRL's default is loss on everything.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::recipe::{Loss, Recipe};
 use crate::row::{Line, Row};
 use crate::summary::Summary;
 
-pub(super) fn can_say(recipe: &Recipe) -> Result<(), DatasetError> {
+pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(

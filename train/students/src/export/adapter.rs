@@ -1,4 +1,4 @@
-//! A PEFT adapter folder, read.
+//! Reads a PEFT adapter folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,20 +8,20 @@ use candle_core::{Device, Tensor, safetensors};
 use serde_json::Value;
 
 use crate::error::TrainError;
+use crate::model_config::ModelConfig;
 use crate::settings::Target;
-use crate::shape::ModelConfig;
 
-/// An adapter of LoRA.
+/// A LoRA adapter.
 pub(super) struct Adapter {
     pub(super) rank: usize,
     pub(super) alpha: f64,
-    /// The model that it names.
+    /// The base model that the adapter names.
     pub(super) base: Option<PathBuf>,
     folder: PathBuf,
     tensors: HashMap<String, Tensor>,
 }
 
-/// The model folder that is named, else the one the adapter names.
+/// The given model folder, or else the one that the adapter names.
 pub(super) fn base_of<'a>(
     base: Option<&'a Path>,
     adapter: Option<&'a Adapter>,
@@ -30,7 +30,7 @@ pub(super) fn base_of<'a>(
     named.ok_or_else(|| TrainError::Base("the adapter names no model; name it by --base".into()))
 }
 
-/// What an adapter adds to one matrix.
+/// The change of one matrix.
 pub(super) struct Change {
     pub(super) layer: usize,
     pub(super) target: Target,
@@ -66,10 +66,10 @@ impl Adapter {
         Ok(Adapter { rank: rank as usize, alpha, base, folder: folder.into(), tensors })
     }
 
-    /// What it adds, in the order of a model of this shape.
+    /// The changes of all matrices, in the order of the model's layers.
     pub(super) fn changes(&self, shape: &ModelConfig) -> Result<Vec<Change>, TrainError> {
         let mut changes = Vec::new();
-        for layer in 0..shape.layers {
+        for layer in 0..shape.num_hidden_layers {
             for target in Target::ALL {
                 let half = |half| {
                     let (part, name) = (target.part(), target.name());

@@ -1,6 +1,5 @@
-//! GGUF as llama.cpp loads it: an adapter alone, and a whole model with its
-//! tokenizer and chat template (after `convert_lora_to_gguf.py` and
-//! `convert_hf_to_gguf.py`).
+//! Writes GGUF files for llama.cpp: an adapter alone, or a whole model with its tokenizer
+//! and chat template. Follows `convert_lora_to_gguf.py` and `convert_hf_to_gguf.py`.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +12,11 @@ use fixfly_runtime::WholeFile;
 use super::adapter::{Adapter, base_of};
 use super::{ExportDtype, tokenizer};
 use crate::error::TrainError;
+use crate::model_config::{Family, ModelConfig};
 use crate::settings::Target;
-use crate::shape::{Family, ModelConfig};
 use crate::weights::Weights;
 
-/// llama.cpp's numbers for a tensor, and for a file of such tensors.
+/// llama.cpp's codes for the dtype of a tensor, and for the type of a file.
 fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
     match numbers {
         ExportDtype::F32 => (GgmlDType::F32, 0),
@@ -40,20 +39,20 @@ fn name(layer: usize, target: Target) -> String {
     format!("blk.{layer}.{part}.weight")
 }
 
-/// llama.cpp's architecture `llama` turns neighbouring pairs, Hugging Face's
-/// weights pairs half a head apart: the rows of queries and keys change places.
+/// llama.cpp's architecture `llama` rotates pairs of neighbouring elements; Hugging Face
+/// rotates pairs that are half a head apart. This reorders the rows of queries and keys.
 fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
     let heads = match (shape.family, target) {
-        (Family::Llama | Family::Mistral, Target::QProj) => shape.heads,
-        (Family::Llama | Family::Mistral, Target::KProj) => shape.key_value_heads,
+        (Family::Llama | Family::Mistral, Target::QProj) => shape.num_attention_heads,
+        (Family::Llama | Family::Mistral, Target::KProj) => shape.num_key_value_heads,
         _ => return Ok(tensor),
     };
     let (out, columns) = tensor.dims2()?;
-    let halves = tensor.reshape((heads, 2, shape.head / 2, columns))?;
+    let halves = tensor.reshape((heads, 2, shape.head_dim / 2, columns))?;
     halves.transpose(1, 2)?.reshape((out, columns))
 }
 
-/// Tensors and values of a file to be.
+/// Tensors and values of a file that is not written yet.
 struct Gguf {
     numbers: ExportDtype,
     values: Vec<(String, Value)>,
@@ -82,7 +81,7 @@ impl Gguf {
         Ok(())
     }
 
-    /// Writes it beside, then in its place.
+    /// Writes the file atomically.
     fn write(&self, file: &Path) -> Result<(), TrainError> {
         let values: Vec<_> = self.values.iter().map(|(key, value)| (&**key, value)).collect();
         let tensors: Vec<_> = self.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -95,11 +94,11 @@ impl Gguf {
     }
 }
 
-/// Writes an adapter for llama.cpp, in f32. `base`: its model folder, where not the one it
-/// names.
+/// Writes an adapter for llama.cpp, in f32. `base` overrides the model folder that the
+/// adapter names.
 ///
 /// # Errors
-/// [`TrainError`] where the adapter cannot be read or does not fit its model.
+/// [`TrainError`] if the adapter cannot be read or does not match its model.
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
     let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
@@ -117,7 +116,7 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 /// Writes a whole model for llama.cpp, with its tokenizer and chat template.
 ///
 /// # Errors
-/// [`TrainError`] where the model folder lacks something or the disk refuses.
+/// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
     let shape = ModelConfig::open(base)?;
     let weights = Weights::open(base)?;
@@ -125,20 +124,20 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
     let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
     gguf.value("general.name", Value::String(called.into_owned()));
     sizes(&mut gguf, &shape);
-    gguf.values.extend(tokenizer::values(base, shape.vocabulary)?);
+    gguf.values.extend(tokenizer::values(base, shape.vocab_size)?);
     let get = |name: &str, sizes: &[usize]| weights.get(name, sizes, DType::F32, &Device::Cpu);
-    let table = [shape.vocabulary, shape.width];
+    let table = [shape.vocab_size, shape.hidden_size];
     gguf.tensor("token_embd.weight".into(), &get("model.embed_tokens.weight", &table)?)?;
-    gguf.tensor("output_norm.weight".into(), &get("model.norm.weight", &[shape.width])?)?;
-    if !shape.tied && weights.has("lm_head.weight") {
+    gguf.tensor("output_norm.weight".into(), &get("model.norm.weight", &[shape.hidden_size])?)?;
+    if !shape.tie_word_embeddings && weights.has("lm_head.weight") {
         gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
     }
-    if let Some(stretch) = shape.stretch {
-        let plain = ModelConfig { stretch: None, ..shape.clone() }.frequencies();
-        let factors: Vec<f32> = plain.iter().map(|one| stretch.of(*one) as f32).collect();
+    if let Some(scaling) = shape.rope_scaling {
+        let plain = ModelConfig { rope_scaling: None, ..shape.clone() }.frequencies();
+        let factors: Vec<f32> = plain.iter().map(|one| scaling.of(*one) as f32).collect();
         gguf.tensor("rope_freqs.weight".into(), &Tensor::new(factors, &Device::Cpu)?)?;
     }
-    for layer in 0..shape.layers {
+    for layer in 0..shape.num_hidden_layers {
         for target in Target::ALL {
             let (out, input) = shape.sizes(target);
             let from = format!("model.layers.{layer}.{}.{}.weight", target.part(), target.name());
@@ -146,10 +145,10 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
             gguf.tensor(name(layer, target), &tensor)?;
         }
         let norms = [
-            ("input_layernorm", "attn_norm", shape.width),
-            ("post_attention_layernorm", "ffn_norm", shape.width),
-            ("self_attn.q_norm", "attn_q_norm", shape.head),
-            ("self_attn.k_norm", "attn_k_norm", shape.head),
+            ("input_layernorm", "attn_norm", shape.hidden_size),
+            ("post_attention_layernorm", "ffn_norm", shape.hidden_size),
+            ("self_attn.q_norm", "attn_q_norm", shape.head_dim),
+            ("self_attn.k_norm", "attn_k_norm", shape.head_dim),
         ];
         let count = if shape.family == Family::Qwen3 { 4 } else { 2 };
         for (from, to, size) in &norms[..count] {
@@ -163,21 +162,21 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
 fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
     let architecture = shape.family.gguf();
     let numbers = [
-        ("context_length", shape.context),
-        ("embedding_length", shape.width),
-        ("block_count", shape.layers),
-        ("feed_forward_length", shape.inner),
-        ("attention.head_count", shape.heads),
-        ("attention.head_count_kv", shape.key_value_heads),
-        ("attention.key_length", shape.head),
-        ("attention.value_length", shape.head),
-        ("rope.dimension_count", shape.head),
-        ("vocab_size", shape.vocabulary),
+        ("context_length", shape.max_position_embeddings),
+        ("embedding_length", shape.hidden_size),
+        ("block_count", shape.num_hidden_layers),
+        ("feed_forward_length", shape.intermediate_size),
+        ("attention.head_count", shape.num_attention_heads),
+        ("attention.head_count_kv", shape.num_key_value_heads),
+        ("attention.key_length", shape.head_dim),
+        ("attention.value_length", shape.head_dim),
+        ("rope.dimension_count", shape.head_dim),
+        ("vocab_size", shape.vocab_size),
     ];
     for (key, number) in numbers {
         gguf.value(format!("{architecture}.{key}"), Value::U32(number as u32));
     }
-    let epsilon = Value::F32(shape.epsilon as f32);
+    let epsilon = Value::F32(shape.rms_norm_eps as f32);
     gguf.value(format!("{architecture}.attention.layer_norm_rms_epsilon"), epsilon);
-    gguf.value(format!("{architecture}.rope.freq_base"), Value::F32(shape.theta as f32));
+    gguf.value(format!("{architecture}.rope.freq_base"), Value::F32(shape.rope_theta as f32));
 }

@@ -9,12 +9,11 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use super::adapter::{Adapter, base_of};
 use super::{ExportDtype, beside_model};
 use crate::error::TrainError;
-use crate::shape::ModelConfig;
+use crate::model_config::ModelConfig;
 use crate::weights::shards;
 
-/// Writes the model folder that `adapter` and `base` make together, one shard
-/// after the other, in the base's dtype or in `dtype`. `base` overrides the
-/// model folder that the adapter names.
+/// Writes the model folder that results from `base` and `adapter`, shard by shard, in the
+/// base's dtype or in `dtype`. `base` overrides the model folder that the adapter names.
 ///
 /// # Errors
 /// [`TrainError`] if the two do not match, or a file cannot be written.

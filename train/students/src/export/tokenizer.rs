@@ -1,5 +1,4 @@
-//! A `tokenizer.json` as llama.cpp wants it: byte-level BPE, as all three
-//! families have it.
+//! Converts a `tokenizer.json` for llama.cpp. All supported families use byte-level BPE.
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +8,13 @@ use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// llama.cpp's kinds of tokens.
+/// llama.cpp's token types.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 
-/// The values of a GGUF file that say how text becomes tokens.
+/// The values of a GGUF file that describe the tokenizer.
 pub(super) fn values(base: &Path, words: usize) -> Result<Vec<(String, Gguf)>, TrainError> {
     let file = base.join("tokenizer.json");
     let fault = |why: &str| TrainError::Base(format!("{}: {why}", file.display()));
@@ -89,8 +88,8 @@ fn json(file: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// llama.cpp's name for a way to cut text into words, by what the families' patterns
-/// have and others lack.
+/// llama.cpp's name of a pre-tokenizer. Each family's pattern contains a part that the
+/// others lack.
 fn pre(pre_tokenizer: &Value) -> Option<&'static str> {
     let said = pre_tokenizer.to_string();
     let has = |part: &str| said.contains(part);
@@ -107,7 +106,7 @@ fn pre(pre_tokenizer: &Value) -> Option<&'static str> {
     }
 }
 
-/// Whether a text's first token is one that the tokenizer puts there.
+/// Whether the tokenizer adds a token at the beginning of a text.
 fn begins(tokenizer: &Value) -> bool {
     let processor = &tokenizer["post_processor"];
     let all =

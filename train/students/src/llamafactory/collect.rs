@@ -36,14 +36,14 @@ struct Logged {
     eval_loss: Option<f64>,
 }
 
-/// Its complete checkpoints, by step.
+/// LLaMA-Factory's complete checkpoints, by step.
 pub(super) fn left(made: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut left = Vec::new();
     for entry in fs::read_dir(made).into_iter().flatten() {
         let path = entry.map_err(TrainError::io("read", made))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let step = name.strip_prefix("checkpoint-").and_then(|step| step.parse().ok());
-        // The file written last: a checkpoint without it is incomplete.
+        // This file is written last: a checkpoint without it is incomplete.
         if let Some(step) = step.filter(|_| path.join("trainer_state.json").is_file()) {
             left.push((step, path));
         }
@@ -53,7 +53,7 @@ pub(super) fn left(made: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
 }
 
 impl LlamaFactory {
-    /// Collects its checkpoints that were not collected before.
+    /// Collects the checkpoints that were not collected before.
     ///
     /// # Errors
     /// [`TrainError::Resume`] if there is none; [`TrainError::Io`] if one cannot be
@@ -104,7 +104,7 @@ fn take(output: &Path, step: usize, from: &Path) -> io::Result<()> {
     fs::rename(&partial, &folder)
 }
 
-/// Links a file, or copies it where the file system has no hard links.
+/// Links a file, or copies it if the file system has no hard links.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(why) if why.kind() != ErrorKind::AlreadyExists => fs::copy(from, to).map(drop),
@@ -150,7 +150,7 @@ mod tests {
             );
             fs::write(made.join("trainer_state.json"), state).unwrap();
         }
-        // One that was being written.
+        // An incomplete checkpoint.
         fs::create_dir_all(job.made().join("checkpoint-6")).unwrap();
         for _ in 0..2 {
             job.collect().unwrap();

@@ -11,18 +11,18 @@ use super::LlamaFactory;
 use crate::error::TrainError;
 use crate::settings::{Method, Precision, Schedule};
 
-/// The files of a dataset that it reads.
+/// The files of a dataset that LLaMA-Factory reads.
 const DATA: [&str; 3] = ["dataset_info.json", "train.jsonl", "validation.jsonl"];
 
 /// The file of DeepSpeed's settings.
 const DEEPSPEED: &str = "ds_z2_offload_config.json";
 
-/// A dataset in ShareGPT format, and the settings that it needs in LLaMA-Factory.
+/// A dataset in ShareGPT format, with its settings for LLaMA-Factory.
 #[derive(Clone, Debug)]
 pub struct ShareGpt {
     folder: PathBuf,
     told: Vec<(String, String)>,
-    /// SHA-256 of its training rows.
+    /// SHA-256 of the training rows.
     pub hash: String,
 }
 
@@ -53,7 +53,7 @@ impl ShareGpt {
 }
 
 impl LlamaFactory {
-    /// Writes its input.
+    /// Writes LLaMA-Factory's input.
     ///
     /// # Errors
     /// [`TrainError::Io`] if a file cannot be written.
@@ -159,7 +159,7 @@ impl LlamaFactory {
         said
     }
 
-    /// The program as an absolute path; a bare name is looked up in `PATH`.
+    /// The absolute path of the program; a bare name stays, to be looked up in `PATH`.
     fn program(&self) -> Result<PathBuf, TrainError> {
         match self.program.components().count() {
             1 => Ok(self.program.clone()),
@@ -167,7 +167,7 @@ impl LlamaFactory {
         }
     }
 
-    /// The command: with torchrun for several GPUs or DeepSpeed.
+    /// The command. Several GPUs or DeepSpeed need torchrun.
     pub(super) fn command(&self) -> Result<Command, TrainError> {
         let program = self.program()?;
         let mut command = Command::new(&program);
@@ -225,7 +225,7 @@ impl LlamaFactory {
     }
 }
 
-/// A number with a decimal point: YAML reads `5e-6` as text.
+/// A number with a decimal point, because YAML reads `5e-6` as text.
 fn number(number: f64) -> String {
     let text = format!("{number:e}");
     match text.split_once('e') {
@@ -261,7 +261,8 @@ fn deepspeed() -> serde_json::Value {
     })
 }
 
-/// The folder of a program given by path: LLaMA-Factory starts `torchrun` from `PATH`.
+/// The folder of the program, if it was given by path: LLaMA-Factory looks up `torchrun` in
+/// `PATH`.
 fn beside(program: &Path) -> Option<&Path> {
     program.parent().filter(|folder| !folder.as_os_str().is_empty())
 }

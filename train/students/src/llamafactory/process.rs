@@ -1,4 +1,4 @@
-//! LLaMA-Factory's process and its log.
+//! Runs LLaMA-Factory and follows its log.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,23 +13,23 @@ use super::LlamaFactory;
 use crate::error::TrainError;
 use crate::line::{Line, Step};
 
-/// LLaMA-Factory while it trains. Dropping it ends the program and its child processes.
+/// A running LLaMA-Factory. Dropping it stops the program and its child processes.
 pub struct Running {
     child: Child,
-    /// The file of what it prints.
+    /// The file of the program's output.
     pub printed: PathBuf,
     log: PathBuf,
-    /// Lines of the log that were read.
+    /// Number of lines read from the log.
     read: usize,
     reader: Reader,
 }
 
-/// A new line of its log.
+/// A new line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct News {
-    /// Steps of the training.
+    /// Total number of steps.
     pub steps: usize,
-    /// The line as fixfly's; none where it has no loss.
+    /// The line in fixfly's format; `None` if it has no loss.
     pub line: Option<Line>,
 }
 
@@ -57,21 +57,21 @@ impl LlamaFactory {
 }
 
 impl Running {
-    /// How it ended; none while it runs.
+    /// The exit status; `None` while the program runs.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the operating system cannot determine it.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// The lines of its log since they were last read.
+    /// The lines of the log since the last call.
     pub fn news(&mut self) -> Vec<News> {
         let said = news(&self.log, &mut self.read).into_iter();
         said.map(|said| News { steps: said.total_steps, line: self.reader.line(&said) }).collect()
     }
 
-    /// The cause of its failure: the last line that it printed.
+    /// The cause of a failure: the last line that the program printed.
     pub fn cause(&self) -> String {
         last(&self.printed)
     }
@@ -87,9 +87,9 @@ impl Drop for Running {
     }
 }
 
-/// A line of its `trainer_log.jsonl`.
+/// A line of LLaMA-Factory's `trainer_log.jsonl`.
 #[derive(Debug, Deserialize)]
-struct Said {
+struct LogLine {
     current_steps: usize,
     total_steps: usize,
     loss: Option<f64>,
@@ -107,7 +107,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, said: &Said) -> Option<Line> {
+    fn line(&mut self, said: &LogLine) -> Option<Line> {
         let epoch = said.epoch.unwrap_or(0.0);
         if let Some(loss) = said.eval_loss {
             return Some(Line::Validation { step: said.current_steps, epoch, loss, learned: None });
@@ -128,13 +128,14 @@ impl Reader {
     }
 }
 
-/// The lines of a log since it was last read.
-fn news(log: &Path, read: &mut usize) -> Vec<Said> {
+/// The lines of a log since the last call.
+fn news(log: &Path, read: &mut usize) -> Vec<LogLine> {
     let Ok(file) = File::open(log) else { return Vec::new() };
     let lines: Vec<String> =
         BufReader::new(file).lines().map_while(Result::ok).skip(*read).collect();
-    // A partial line is read the next time.
-    let whole: Vec<Said> = lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
+    // A partial line is read by a later call.
+    let whole: Vec<LogLine> =
+        lines.iter().map_while(|line| serde_json::from_str(line).ok()).collect();
     *read += whole.len();
     whole
 }

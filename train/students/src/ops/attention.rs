@@ -1,29 +1,29 @@
-//! Causal attention over rows that lie one behind the other: no row sees
-//! another. Queries go in chunks, so that no tokens × tokens matrix ever exists.
+//! Causal attention over concatenated rows, which do not attend to each other. Queries are
+//! processed in chunks, so that no tokens × tokens matrix ever exists.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::cpu;
 
-/// Where a row lies.
+/// The span of a row in a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct RowSpan {
     pub(crate) from: usize,
     pub(crate) length: usize,
 }
 
-/// How a layer attends.
+/// The attention of a layer.
 pub(crate) struct Attention<'a> {
-    /// Where the rows lie.
-    pub(crate) rows: &'a [Stretch],
-    /// Tokens that a token sees, itself among them.
+    /// The spans of the rows.
+    pub(crate) rows: &'a [RowSpan],
+    /// The number of tokens that a token attends to, itself included.
     pub(crate) window: Option<usize>,
-    /// Queries at a time.
+    /// Queries per chunk.
     pub(crate) chunk: usize,
 }
 
-/// Some queries of a row, and the keys they see.
+/// A chunk of a row's queries, and the keys that they attend to.
 #[derive(Clone, Copy)]
 struct Chunk {
     queries: usize,
@@ -46,13 +46,13 @@ impl Attention<'_> {
         })
     }
 
-    /// Pairs of a query and a key that are compared.
+    /// The number of pairs of a query and a key that are compared.
     pub(crate) fn pairs(&self) -> f64 {
         self.chunks().map(|chunk| (chunk.count * chunk.seen) as f64).sum()
     }
 
-    /// `q` is heads × tokens × numbers, `k` and `v` have fewer heads; gives
-    /// tokens × (heads · numbers).
+    /// `q` is heads × tokens × head_dim; `k` and `v` have fewer heads. Returns tokens ×
+    /// (heads · head_dim).
     pub(crate) fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
         let mut parts = Vec::new();
         for chunk in self.chunks() {
@@ -64,7 +64,7 @@ impl Attention<'_> {
         Tensor::cat(&parts, 0)
     }
 
-    /// Gives the gradients of `q`, `k` and `v`.
+    /// Returns the gradients of `q`, `k` and `v`.
     pub(crate) fn back(
         &self,
         (q, k, v): (&Tensor, &Tensor, &Tensor),
@@ -99,14 +99,15 @@ impl Attention<'_> {
 }
 
 impl Chunk {
-    /// The chunk's queries, those that share keys together: key-value heads × (group
-    /// · tokens) × numbers.
+    /// The chunk's queries, grouped by the key-value head that they share: key-value heads
+    /// × (group · tokens) × head_dim.
     fn grouped(&self, q: &Tensor, kept: usize) -> Result<Tensor> {
         let (heads, _, numbers) = q.dims3()?;
         q.narrow(1, self.queries, self.count)?.reshape((kept, heads / kept * self.count, numbers))
     }
 
-    /// key-value heads × (group · tokens) × numbers as tokens × (heads · numbers).
+    /// Reshapes key-value heads × (group · tokens) × head_dim to tokens × (heads ·
+    /// head_dim).
     fn flat(&self, part: &Tensor, heads: usize) -> Result<Tensor> {
         let numbers = part.dim(2)?;
         part.reshape((heads, self.count, numbers))?
@@ -114,7 +115,7 @@ impl Chunk {
             .reshape((self.count, heads * numbers))
     }
 
-    /// How much each query takes of each key, as f32.
+    /// The attention weights of each query, in f32.
     fn shares(&self, queries: &Tensor, k: &Tensor) -> Result<Tensor> {
         let scale = 1.0 / (queries.dim(2)? as f64).sqrt();
         let keys = k.narrow(1, self.keys, self.seen)?;
@@ -132,7 +133,7 @@ impl Chunk {
         self.composed(scores, scale)
     }
 
-    /// The same of operations that every device has.
+    /// The same, composed of operations that every device has.
     fn composed(&self, scores: Tensor, scale: f64) -> Result<Tensor> {
         let scores = (scores * scale)?;
         let sizes = scores.dims3()?;
@@ -143,7 +144,7 @@ impl Chunk {
         softmax_last_dim(&masked)?.reshape(sizes)
     }
 
-    /// Which keys each query sees, made where the scores are.
+    /// The mask of the keys that each query attends to, on the device of the scores.
     fn mask(&self, scores: &Tensor) -> Result<Tensor> {
         let (device, first) = (scores.device(), self.queries - self.keys);
         let queries = Tensor::arange(first as u32, (first + self.count) as u32, device)?;
@@ -158,7 +159,7 @@ impl Chunk {
     }
 }
 
-/// The gradient of scores from that of their softmax; reuses its memory.
+/// The gradient of the scores from the gradient of their softmax; reuses its memory.
 fn softmax_back(dshares: Tensor, shares: &Tensor, scale: f64) -> Result<Tensor> {
     if dshares.device().is_cpu() {
         dshares.inplace_op2(shares, &cpu::SoftmaxBack { scale: scale as f32 })?;
@@ -177,10 +178,10 @@ mod tests {
     use super::super::tests::{check_close, check_slope, random};
     use super::*;
 
-    const ROWS: [Stretch; 3] = [
-        Stretch { from: 0, length: 5 },
-        Stretch { from: 5, length: 1 },
-        Stretch { from: 6, length: 9 },
+    const ROWS: [RowSpan; 3] = [
+        RowSpan { from: 0, length: 5 },
+        RowSpan { from: 5, length: 1 },
+        RowSpan { from: 6, length: 9 },
     ];
 
     fn attention(window: Option<usize>, chunk: usize) -> Attention<'static> {

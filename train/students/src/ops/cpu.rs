@@ -1,13 +1,13 @@
-//! What takes long on a processor, in one pass each and in place. The composed
-//! forms beside the callers are what these must equal.
+//! The operations that take longest on a CPU, each in one pass and in place. They must
+//! equal the composed versions beside their callers.
 
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
-/// Below this many numbers threads cost more than they save.
+/// Below this number of elements, threads cost more than they save.
 const WORTH_SHARING: usize = 1 << 14;
 
-/// e^x to 2 ulp (Cephes' polynomial), in a form that compilers make vectors of.
+/// e^x to 2 ulp (Cephes' polynomial), written so that compilers vectorise it.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
@@ -21,17 +21,17 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
     let y = p * r * r + r + 1.0;
-    // `n` is whole and within ±127.
+    // `n` is an integer within ±127.
     y * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
-/// Runs a loop with the widest vectors that this processor has.
+/// Runs a loop with the widest vectors of this CPU.
 #[inline(always)]
 fn wide<T>(run: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(run)
 }
 
-/// Numbers of a contiguous f32 tensor.
+/// The elements of a contiguous f32 tensor.
 fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(all), Some((from, to))) => Ok(&all[from..to]),
@@ -50,15 +50,15 @@ fn width(layout: &Layout) -> usize {
     layout.dims().last().copied().unwrap_or(1).max(1)
 }
 
-/// Softmax over the keys that each query sees; nothing for the others. Scores
-/// are … × queries × keys.
+/// Softmax over the keys that each query attends to, and zero for the others. Scores are …
+/// × queries × keys.
 pub(super) struct MaskedSoftmax {
     pub(super) scale: f32,
-    /// Queries there are.
+    /// Number of queries.
     pub(super) count: usize,
-    /// The key of the first query's own token.
+    /// Index of the key of the first query's own token.
     pub(super) first: usize,
-    /// Keys that a query sees, its own among them.
+    /// Number of keys that a query attends to, its own included.
     pub(super) window: usize,
 }
 
@@ -112,7 +112,7 @@ fn softmax(scores: &mut [f32], scale: f32) {
     scores.iter_mut().for_each(|score| *score *= share);
 }
 
-/// In place of the gradient of a softmax: that of its scores before scaling.
+/// Replaces the gradient of a softmax by the gradient of its scores before scaling.
 pub(super) struct SoftmaxBack {
     pub(super) scale: f32,
 }
@@ -152,7 +152,7 @@ impl InplaceOp2 for SoftmaxBack {
     }
 }
 
-/// Σ a·b, in eight lanes: the same on every processor, and vectors.
+/// Σ a·b in eight lanes, so that it can be vectorised and is the same on every CPU.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 8];
@@ -166,7 +166,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Reads tensors of one size as slices, and makes a tensor of that size.
+/// Applies a function to tensors of the same shape. Returns a tensor of that shape.
 fn mapped<const N: usize>(
     inputs: [&Tensor; N],
     run: impl Fn([&[f32]; N], &mut [f32]) + Sync,

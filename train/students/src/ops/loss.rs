@@ -1,5 +1,5 @@
-//! From the last layer's numbers to the loss: only tokens that are learned, some
-//! at a time, so that few rows of the vocabulary's width ever exist.
+//! Computes the loss from the last layer's output. Only tokens with loss are used, in
+//! chunks, so that only a few rows of logits exist at a time.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -11,17 +11,17 @@ pub(crate) struct Head<'a> {
     pub(crate) norm: &'a Tensor,
     pub(crate) output: &'a Tensor,
     pub(crate) epsilon: f64,
-    /// Tokens at a time.
+    /// Tokens per chunk.
     pub(crate) chunk: usize,
-    /// Whether the norm and the matrix are learned.
+    /// Whether the norm and the matrix are trained.
     pub(crate) learned: bool,
 }
 
 /// The gradients of a head.
 pub(crate) struct HeadBack {
-    /// Of all tokens' numbers.
+    /// Gradient of the last layer's output, for all tokens.
     pub(crate) x: Tensor,
-    /// Of the norm and of the matrix, where they are learned.
+    /// Gradients of the norm and of the matrix, if they are trained.
     pub(crate) learned: Option<(Tensor, Tensor)>,
 }
 
@@ -72,8 +72,8 @@ impl Head<'_> {
         Ok((total, HeadBack { x: dx, learned }))
     }
 
-    /// Goes through the places: which, their numbers, the probabilities, the
-    /// targets as a column, and the sum of losses.
+    /// Calls `see` for each chunk, with its places, their hidden states, the probabilities,
+    /// the targets as a column, and the sum of losses.
     fn each(
         &self,
         x: &Tensor,
@@ -92,7 +92,7 @@ impl Head<'_> {
             let most = logits.max_keepdim(1)?;
             let chosen = (logits.gather(&targets, 1)? - &most)?;
             let shares = softmax_last_dim(&logits)?;
-            // The most probable token's share is 1/Σ e^(z - most).
+            // The probability of the most likely token is 1/Σ e^(z - most).
             let spread = shares.max_keepdim(1)?.log()?.neg()?;
             let loss = (spread - chosen)?.sum_all()?.to_scalar::<f32>()?;
             see(&places, &from, &shares, &targets, f64::from(loss))?;

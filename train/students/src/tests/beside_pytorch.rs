@@ -1,4 +1,4 @@
-//! Gradients and steps beside those of PyTorch, transformers and peft.
+//! Compares gradients and steps with those of PyTorch, transformers and peft.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::params::Grads;
 use crate::pass::Pass;
 use crate::settings::Method;
 
-/// What PyTorch, transformers and peft make of the same models and rows; made by
+/// Results of PyTorch, transformers and peft for the same models and rows, written by
 /// `scripts/goldens/train.py`.
 fn golden(kind: &str) -> serde_json::Value {
     let all: serde_json::Value =

@@ -1,4 +1,5 @@
-//! Gradients beside finite differences, and the same ones however they are computed.
+//! Compares gradients with finite differences, and with themselves under other compute
+//! settings.
 
 use candle_core::{DType, Device, Tensor};
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ fn little_changes_do_what_the_gradient_says() {
         let (rows, rate) = (rows(), if method == Method::Lora { 0.3 } else { 0.0 });
         let (_, grads) = learn(&model, &rows, 100, rate);
         for (at, grad) in grads.iter().enumerate() {
-            // Along the gradient the loss changes by its length, squared.
+            // Along the gradient, the loss changes by the squared norm of the gradient.
             let value = model.params.all()[at].value.clone();
             let length = grad.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
             let step = 0.01 / f64::from(length.max(1e-3));

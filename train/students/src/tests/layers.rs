@@ -1,37 +1,45 @@
-//! The tensors of a model folder's layers; `benches/train_step.rs` makes them too.
+//! The tensors of a model folder's layers; `benches/train_step.rs` uses them too.
 
 /// Sizes that the layers of a model share.
 pub(crate) struct Sizes {
-    pub(crate) width: usize,
-    pub(crate) heads: usize,
-    pub(crate) kept: usize,
-    pub(crate) head: usize,
-    pub(crate) inner: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) num_key_value_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) intermediate_size: usize,
 }
 
-/// Hands over the name and sizes of every tensor of `layers` layers, in an order
-/// that stays; `norms` are Qwen3's of queries and keys.
+/// Calls `put` with the name and sizes of every tensor of `layers` layers, always in the
+/// same order. `norms` adds Qwen3's norms of queries and keys.
 pub(crate) fn layers(
     layers: usize,
     norms: bool,
     sizes: &Sizes,
     put: &mut dyn FnMut(String, &[usize]),
 ) {
-    let &Sizes { width, heads, kept, head, inner } = sizes;
+    let &Sizes {
+        hidden_size,
+        num_attention_heads,
+        num_key_value_heads,
+        head_dim,
+        intermediate_size,
+    } = sizes;
+    let queries = num_attention_heads * head_dim;
+    let keys = num_key_value_heads * head_dim;
     for layer in 0..layers {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        put(name("input_layernorm"), &[width]);
-        put(name("post_attention_layernorm"), &[width]);
+        put(name("input_layernorm"), &[hidden_size]);
+        put(name("post_attention_layernorm"), &[hidden_size]);
         if norms {
-            put(name("self_attn.q_norm"), &[head]);
-            put(name("self_attn.k_norm"), &[head]);
+            put(name("self_attn.q_norm"), &[head_dim]);
+            put(name("self_attn.k_norm"), &[head_dim]);
         }
-        put(name("self_attn.q_proj"), &[heads * head, width]);
-        put(name("self_attn.k_proj"), &[kept * head, width]);
-        put(name("self_attn.v_proj"), &[kept * head, width]);
-        put(name("self_attn.o_proj"), &[width, heads * head]);
-        put(name("mlp.gate_proj"), &[inner, width]);
-        put(name("mlp.up_proj"), &[inner, width]);
-        put(name("mlp.down_proj"), &[width, inner]);
+        put(name("self_attn.q_proj"), &[queries, hidden_size]);
+        put(name("self_attn.k_proj"), &[keys, hidden_size]);
+        put(name("self_attn.v_proj"), &[keys, hidden_size]);
+        put(name("self_attn.o_proj"), &[hidden_size, queries]);
+        put(name("mlp.gate_proj"), &[intermediate_size, hidden_size]);
+        put(name("mlp.up_proj"), &[intermediate_size, hidden_size]);
+        put(name("mlp.down_proj"), &[hidden_size, intermediate_size]);
     }
 }

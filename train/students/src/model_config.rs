@@ -1,5 +1,5 @@
-//! Reads a Hugging Face `config.json`: Qwen3, Llama 3.1, Mistral and Ministral are
-//! one decoder with options.
+//! Reads a Hugging Face `config.json`. Qwen3, Llama 3.1, Mistral and Ministral are one
+//! decoder with options.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// The architectures there are.
+/// The supported architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Norms on queries and keys.
+    /// Has norms of queries and keys.
     Qwen3,
-    /// None; Llama 3.1 stretches its rotations.
+    /// Has no such norms; Llama 3.1 scales its rotary position embedding.
     Llama,
-    /// Llama with a window.
+    /// Llama with a sliding window.
     Mistral,
 }
 
@@ -29,9 +29,9 @@ impl Family {
     }
 }
 
-/// Llama 3.1's stretching of slow rotations.
+/// Llama 3.1's scaling of slow rotations.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stretch {
+pub struct RopeScaling {
     pub(crate) factor: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
@@ -41,33 +41,33 @@ pub struct Stretch {
 /// Sizes and options of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// Which one it is.
+    /// The architecture.
     pub family: Family,
     /// Hidden size.
-    pub width: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Key-value heads.
-    pub key_value_heads: usize,
-    /// Numbers of a head.
-    pub head: usize,
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of attention heads.
+    pub num_attention_heads: usize,
+    /// Number of key-value heads.
+    pub num_key_value_heads: usize,
+    /// Size of a head.
+    pub head_dim: usize,
     /// Intermediate size of the MLPs.
-    pub inner: usize,
+    pub intermediate_size: usize,
     /// Size of the vocabulary.
-    pub vocabulary: usize,
+    pub vocab_size: usize,
     /// Maximum sequence length, in tokens.
-    pub context: usize,
-    /// The norms' epsilon.
-    pub epsilon: f64,
-    /// Base of the rotations.
-    pub theta: f64,
-    /// How they are stretched.
-    pub stretch: Option<Stretch>,
-    /// Whether the embedding is the output matrix too.
-    pub tied: bool,
-    /// Of each layer, how many tokens back it sees; none: all.
+    pub max_position_embeddings: usize,
+    /// Epsilon of the norms.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary position embedding.
+    pub rope_theta: f64,
+    /// Scaling of the rotary position embedding.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether the output matrix is the embedding.
+    pub tie_word_embeddings: bool,
+    /// The sliding window of each layer, in tokens; `None` if it attends to all tokens.
     pub windows: Vec<Option<usize>>,
 }
 
@@ -103,33 +103,40 @@ impl ModelConfig {
         };
         plain(config)?;
         let size = |name: &str| whole(config, name)?.ok_or_else(|| format!("it lacks {name}"));
-        let (width, heads) = (size("hidden_size")?, size("num_attention_heads")?);
-        let layers = size("num_hidden_layers")?;
-        let context = size("max_position_embeddings")?;
+        let hidden_size = size("hidden_size")?;
+        let num_attention_heads = size("num_attention_heads")?;
+        let num_hidden_layers = size("num_hidden_layers")?;
+        let max_position_embeddings = size("max_position_embeddings")?;
         let rope = ["rope_parameters", "rope_scaling"]
             .iter()
             .find_map(|name| config.get(*name).filter(|value| value.is_object()));
         let number = |from: &Value, name: &str| from.get(name).and_then(Value::as_f64);
-        let theta = number(config, "rope_theta")
+        let rope_theta = number(config, "rope_theta")
             .or_else(|| rope.and_then(|rope| number(rope, "rope_theta")))
             .unwrap_or(10_000.0);
         let shape = ModelConfig {
             family,
-            width,
-            layers,
-            heads,
-            key_value_heads: whole(config, "num_key_value_heads")?.unwrap_or(heads),
-            head: whole(config, "head_dim")?.unwrap_or(width / heads.max(1)),
-            inner: size("intermediate_size")?,
-            vocabulary: size("vocab_size")?,
-            context,
-            epsilon: number(config, "rms_norm_eps").unwrap_or(1e-6),
-            theta,
-            stretch: rope.map(stretch).transpose()?.flatten(),
-            tied: config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
-            windows: windows(config, family, layers)?,
+            hidden_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads: whole(config, "num_key_value_heads")?
+                .unwrap_or(num_attention_heads),
+            head_dim: whole(config, "head_dim")?
+                .unwrap_or(hidden_size / num_attention_heads.max(1)),
+            intermediate_size: size("intermediate_size")?,
+            vocab_size: size("vocab_size")?,
+            max_position_embeddings,
+            rms_norm_eps: number(config, "rms_norm_eps").unwrap_or(1e-6),
+            rope_theta,
+            rope_scaling: rope.map(rope_scaling).transpose()?.flatten(),
+            tie_word_embeddings: config
+                .get("tie_word_embeddings")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+            windows: windows(config, family, num_hidden_layers)?,
         };
-        match shape.heads.is_multiple_of(shape.key_value_heads) && shape.head.is_multiple_of(2) {
+        let groups = shape.num_attention_heads.is_multiple_of(shape.num_key_value_heads);
+        match groups && shape.head_dim.is_multiple_of(2) {
             true => Ok(shape),
             false => Err(
                 "num_attention_heads is not a multiple of num_key_value_heads, or head_dim is odd"
@@ -138,33 +145,33 @@ impl ModelConfig {
         }
     }
 
-    /// Numbers of all queries of a token.
+    /// Size of all queries of a token.
     pub(crate) fn queries(&self) -> usize {
-        self.heads * self.head
+        self.num_attention_heads * self.head_dim
     }
 
-    /// Numbers of all keys of a token.
+    /// Size of all keys of a token.
     pub(crate) fn keys(&self) -> usize {
-        self.key_value_heads * self.head
+        self.num_key_value_heads * self.head_dim
     }
 
-    /// Rotations per token, of each pair of a head, as radians.
+    /// Rotation per token of each pair of a head, in radians.
     pub(crate) fn frequencies(&self) -> Vec<f64> {
-        let plain = rotations(self.theta, self.head / 2);
-        match self.stretch {
+        let plain = rotations(self.rope_theta, self.head_dim / 2);
+        match self.rope_scaling {
             None => plain.collect(),
-            Some(stretch) => plain.map(|frequency| frequency / stretch.of(frequency)).collect(),
+            Some(scaling) => plain.map(|frequency| frequency / scaling.of(frequency)).collect(),
         }
     }
 }
 
-/// Rotations per token of as many pairs, the quickest first (Su et al. 2021).
+/// Rotation per token of this many pairs, the fastest first (Su et al. 2021).
 pub(crate) fn rotations(theta: f64, pairs: usize) -> impl Iterator<Item = f64> {
     (0..pairs).map(move |at| theta.powf(-(at as f64) / pairs as f64))
 }
 
-impl Stretch {
-    /// How many times slower a rotation gets.
+impl RopeScaling {
+    /// The factor by which a rotation is slowed down.
     pub(crate) fn of(&self, frequency: f64) -> f64 {
         let wave = std::f64::consts::TAU / frequency;
         if wave < self.window / self.high {
@@ -201,7 +208,7 @@ fn whole(config: &Value, name: &str) -> Result<Option<usize>, String> {
     }
 }
 
-fn stretch(rope: &Value) -> Result<Option<Stretch>, String> {
+fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
     let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str);
     match kind {
         None | Some("default") => Ok(None),
@@ -211,7 +218,7 @@ fn stretch(rope: &Value) -> Result<Option<Stretch>, String> {
                     .and_then(Value::as_f64)
                     .ok_or_else(|| format!("its rope lacks {name}"))
             };
-            Ok(Some(Stretch {
+            Ok(Some(RopeScaling {
                 factor: of("factor")?,
                 low: of("low_freq_factor")?,
                 high: of("high_freq_factor")?,
@@ -237,7 +244,7 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
             false => Err(format!("layer_types names {} of {layers} layers", windows.len())),
         };
     }
-    // Qwen's first layers see everything.
+    // Qwen's first layers have no window.
     let first = match family {
         Family::Qwen3 => whole(config, "max_window_layers")?.unwrap_or(0),
         _ => 0,
@@ -262,7 +269,7 @@ mod tests {
     #[test]
     fn a_head_is_what_it_says_or_a_share_of_the_width() {
         let mut said = config("qwen3");
-        assert_eq!(ModelConfig::read(&said).unwrap().head, 16);
+        assert_eq!(ModelConfig::read(&said).unwrap().head_dim, 16);
         said["head_dim"] = json!(32);
         assert_eq!(ModelConfig::read(&said).unwrap().queries(), 128);
     }
@@ -280,7 +287,7 @@ mod tests {
         old["rope_theta"] = json!(5e5);
         assert_eq!(ModelConfig::read(&new), ModelConfig::read(&old));
         let shape = ModelConfig::read(&new).unwrap();
-        let plain = ModelConfig { stretch: None, ..shape.clone() };
+        let plain = ModelConfig { rope_scaling: None, ..shape.clone() };
         let (first, last) = (shape.frequencies()[0], shape.frequencies()[7]);
         assert_eq!(first, plain.frequencies()[0]);
         assert!((plain.frequencies()[7] / last - 8.0).abs() < 1e-9);
