@@ -6,7 +6,7 @@ use std::path::Path;
 use fixfly_runtime::BenchmarkError;
 use serde_json::{Map, Value, json};
 
-use super::instance::rows;
+use super::instance::{Instance, rows};
 
 /// A model's patch for an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,16 @@ pub fn read(file: &Path) -> Result<Vec<Prediction>, BenchmarkError> {
         return Err(broken(": it holds no prediction".into()));
     }
     Ok(predictions)
+}
+
+/// The gold patches as predictions.
+pub fn gold(instances: &[Instance]) -> Vec<Prediction> {
+    let gold = |instance: &Instance| Prediction {
+        id: instance.id.clone(),
+        model: "gold".into(),
+        patch: Some(instance.patch.clone()),
+    };
+    instances.iter().map(gold).collect()
 }
 
 fn prediction(row: &Value) -> Result<Prediction, String> {
