@@ -1,7 +1,6 @@
 //! `fixfly grade`: grades patches by the official rules.
 
 mod gold;
-mod rewrite;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,9 +8,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, value_parser};
-use fixfly_benchmarks::swebench::report::{log_folder, run_report, write_logs};
-use fixfly_benchmarks::swebench::{Graded, Grader, Instance, Prediction, Rules, prediction};
-use fixfly_runtime::{Host, Parallel, SandboxSpec};
+use fixfly_benchmarks::swebench::spec::Specs;
+use fixfly_benchmarks::swebench::{
+    Graded, Grader, Grades, HarnessRun, Instance, Job, Prediction, prediction,
+};
+use fixfly_runtime::{Host, SandboxSpec};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Usage;
@@ -101,94 +102,53 @@ pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         .context("cannot start threads")?;
     match (flags.gold, flags.rewrite_reports) {
         (true, _) => runtime.block_on(gold::check(flags, terminal)),
-        (_, true) => rewrite::reports(flags),
+        (_, true) => rewrite_reports(flags),
         _ => runtime.block_on(predictions(flags, terminal)),
     }
 }
 
-/// A patch to grade.
-#[derive(Clone)]
-struct Job {
-    instance: Instance,
-    patch: String,
-    force: bool,
-}
-
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = flags.issues.chosen()?;
-    let dataset: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-    let given = given(flags, &instances)?;
-    let has_patch = |id: &str| {
-        given
-            .iter()
-            .any(|p| p.id == id && p.patch.as_deref().is_some_and(|patch| !patch.is_empty()))
-    };
-    let with_patch: Vec<Instance> =
-        instances.iter().filter(|i| has_patch(&i.id)).cloned().collect();
+    let run = harness_run(flags, &instances)?;
     let host = host(flags)?;
-    let grader = Arc::new(flags.issues.open(with_patch, &*host, terminal).await?);
-    let mut jobs = Vec::new();
-    for prediction in &given {
-        let Some(instance) =
-            grader.instances().iter().find(|instance| instance.id == prediction.id)
-        else {
-            continue;
-        };
-        let mut patch = prediction.patch.clone().unwrap_or_default();
-        if flags.clean {
-            let cleaned = grader.cleaned(instance, &patch)?;
-            cleaned
-                .dropped
-                .iter()
-                .for_each(|what| terminal.status(&format!("{}: dropped {what}", instance.id)));
-            patch = cleaned.patch;
-        }
-        jobs.push(Job { instance: instance.clone(), patch, force: flags.force });
-    }
-    let (graded, broken) = all(flags, &grader, &host, jobs.clone(), terminal).await?;
+    let grader = flags.issues.open(run.with_patch(&instances), &*host, terminal).await?;
+    let grader = Arc::new(grader);
+    let (jobs, dropped) = grader.jobs(&run.predictions, (flags.clean, flags.force))?;
+    dropped.iter().for_each(|path| terminal.status(path));
+    let Grades { graded, failures } = all(flags, &grader, &host, jobs.clone(), terminal).await?;
     let graded: BTreeMap<String, Graded> =
         graded.into_iter().map(|graded| (graded.id.clone(), graded)).collect();
-    for prediction in &given {
-        let Some(one) = graded.get(&prediction.id) else { continue };
-        let folder = log_folder(&flags.output, &flags.run_id, &prediction.model, &prediction.id);
-        let patch = jobs
-            .iter()
-            .find(|job| job.instance.id == prediction.id)
-            .map_or("", |job| job.patch.as_str());
-        write_logs(&folder, patch, one, grader.rules())
-            .with_context(|| format!("cannot write {}", folder.display()))?;
-    }
-    write_run_report(flags, &dataset, &given, &graded, grader.rules())?;
-    print(&summary(&dataset, &given, &graded))?;
-    conclude(&broken)
+    run.write_logs(&jobs, &graded)?;
+    run.write_report(&graded)?;
+    print(&summary(&run, &graded))?;
+    conclude(&failures)
 }
 
-fn write_run_report(
-    flags: &Swebench,
-    dataset: &[String],
-    given: &[Prediction],
-    graded: &BTreeMap<String, Graded>,
-    rules: Rules,
-) -> anyhow::Result<()> {
-    let report = run_report(dataset, given, graded, rules);
-    let model = given.first().map_or("None", |p| p.model.as_str()).replace('/', "__");
-    let file = flags.output.join(format!("{model}.{}.json", flags.run_id));
-    std::fs::create_dir_all(&flags.output)
-        .with_context(|| format!("cannot create {}", flags.output.display()))?;
-    std::fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
+/// `--rewrite-reports`: grades existing logs of any harness.
+fn rewrite_reports(flags: &Swebench) -> anyhow::Result<()> {
+    let instances = flags.issues.chosen()?;
+    let specs = Specs::load(flags.issues.grading().specs.as_deref())?;
+    let run = harness_run(flags, &instances)?;
+    let graded = run.rewrite_reports(&instances, &specs)?;
+    run.write_report(&graded)?;
+    print(&summary(&run, &graded))
+}
+
+fn harness_run(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<HarnessRun> {
+    Ok(HarnessRun {
+        output: flags.output.clone(),
+        name: flags.run_id.clone(),
+        dataset: instances.iter().map(|instance| instance.id.clone()).collect(),
+        predictions: given(flags, instances)?,
+        rules: flags.issues.grading().rules,
+    })
 }
 
 /// The predictions for the selected instances.
 fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Prediction>> {
     let file = flags.predictions.clone().unwrap_or_default();
     if file.as_os_str() == "gold" {
-        let gold = |instance: &Instance| Prediction {
-            id: instance.id.clone(),
-            model: "gold".into(),
-            patch: Some(instance.patch.clone()),
-        };
-        return Ok(instances.iter().map(gold).collect());
+        return Ok(prediction::gold(instances));
     }
     let mut given = prediction::read(&file)?;
     let known =
@@ -214,41 +174,28 @@ fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
     Ok((named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open)(&options)?)
 }
 
-/// Grades all patches in parallel. Infrastructure failures are returned separately.
+/// Grades all patches in parallel.
 async fn all(
     flags: &Swebench,
     grader: &Arc<Grader>,
     host: &Arc<dyn Host>,
     jobs: Vec<Job>,
     terminal: &Terminal,
-) -> anyhow::Result<(Vec<Graded>, Vec<String>)> {
+) -> anyhow::Result<Grades> {
     let worlds: Vec<SandboxSpec> =
         jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
     sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
     let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
-    let grades = jobs.into_iter().map(|job| {
-        let (grader, host) = (grader.clone(), host.clone());
-        async move {
-            let graded = grader.graded(&job.instance, &job.patch, &*host, job.force).await;
-            (job, graded)
-        }
-    });
-    let mut grades = Parallel::new(cpus(flags.jobs), grades);
-    let (mut done, mut broken) = (Vec::new(), Vec::new());
-    while let Some(graded) = grades.next().await {
-        let (job, graded) = graded.context("a patch hit a bug in fixfly; please report it")?;
+    let finished = |graded: Option<&Graded>| {
         bar.inc(1);
-        match graded {
-            Ok(graded) => {
-                bar.set_message(format!("{} {}", graded.id, graded.word()));
-                done.push(graded);
-            }
-            Err(error) => broken.push(format!("{}: {error}", job.instance.id)),
+        if let Some(graded) = graded {
+            bar.set_message(format!("{} {}", graded.id, graded.word()));
         }
-    }
+    };
+    let grades = grader.grade_all(host, (jobs, cpus(flags.jobs)), finished).await?;
     bar.finish_and_clear();
-    Ok((done, broken))
+    Ok(grades)
 }
 
 fn conclude(broken: &[String]) -> anyhow::Result<()> {
@@ -262,10 +209,11 @@ fn conclude(broken: &[String]) -> anyhow::Result<()> {
 }
 
 /// One line per instance, and the total.
-fn summary(dataset: &[String], given: &[Prediction], graded: &BTreeMap<String, Graded>) -> String {
+fn summary(run: &HarnessRun, graded: &BTreeMap<String, Graded>) -> String {
     let mut text = String::new();
-    for id in dataset {
-        let word = match (graded.get(id), given.iter().any(|prediction| prediction.id == *id)) {
+    for id in &run.dataset {
+        let is_given = run.predictions.iter().any(|prediction| prediction.id == *id);
+        let word = match (graded.get(id), is_given) {
             (Some(graded), _) => graded.word(),
             (None, true) => "no patch",
             (None, false) => continue,
@@ -283,10 +231,10 @@ fn summary(dataset: &[String], given: &[Prediction], graded: &BTreeMap<String, G
         }
     }
     let resolved = graded.values().filter(|graded| graded.resolved()).count();
-    let of = dataset.len();
+    let of = run.dataset.len();
     text + &format!(
         "resolved {resolved} of {of} ({:.1} %), {} submitted\n",
         100.0 * resolved as f64 / of as f64,
-        given.len()
+        run.predictions.len()
     )
 }

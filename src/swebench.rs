@@ -131,7 +131,7 @@ impl Flags {
     ) -> anyhow::Result<Grader> {
         let bar = terminal.show(ProgressBar::new_spinner());
         bar.enable_steady_tick(Duration::from_millis(200));
-        let images = images(&instances, host).await;
+        let images = instance::offered_images(&instances, host).await;
         let grading = Grading { images, ..self.grading() };
         let say = |what: &str| bar.set_message(format!("preparing {what}"));
         let grader = Grader::open(instances, grading, &say);
@@ -154,20 +154,6 @@ impl Flags {
             images: BTreeMap::new(),
         }
     }
-}
-
-/// For each instance, the first of its images that the host has or can pull.
-async fn images(instances: &[Instance], host: &dyn Host) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for instance in instances {
-        for image in instance.images() {
-            if host.offers(&image).await {
-                found.insert(instance.id.clone(), image);
-                break;
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! `fixfly run swebench`: flags for issues, and predictions for other graders.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_benchmarks::swebench::{Grader, Prediction, prediction};
+use fixfly_benchmarks::swebench::{Grader, prediction};
 use fixfly_runtime::{History, Host, IssueSpec, Recording};
 use fixfly_tools::{BUNDLES, manual};
 
@@ -72,31 +70,9 @@ impl Flags {
 }
 
 /// Writes the patches of a run as `preds.json`, which any SWE-bench grader reads,
-/// and returns their number. Of several samples, it writes the first.
+/// and returns their number.
 pub(crate) fn write_predictions(run: &Path, into: &Path, model: &str) -> anyhow::Result<usize> {
-    let recording = Recording::open(run)?;
-    let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
-    for at in 0..recording.len() {
-        let episode = recording.episode(at)?;
-        if episode.infrastructure_failure() {
-            continue;
-        }
-        let sample = episode.provenance.sample;
-        if predictions.get(&episode.task.id).is_some_and(|(there, _)| *there <= sample) {
-            continue;
-        }
-        let graded = episode.verdict.as_ref().and_then(|verdict| verdict.graded.clone());
-        let patch = graded.or(episode.patch).unwrap_or_default();
-        let prediction = Prediction {
-            id: episode.task.id.clone(),
-            model: model.to_string(),
-            patch: Some(patch),
-        };
-        predictions.insert(episode.task.id, (sample, prediction));
-    }
-    let all = prediction::by_instance(predictions.values().map(|(_, prediction)| prediction));
-    let file = into.join("preds.json");
-    std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    let predictions = prediction::of_run(&Recording::open(run)?, model)?;
+    prediction::write(&into.join("preds.json"), &predictions)?;
     Ok(predictions.len())
 }

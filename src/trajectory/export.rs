@@ -1,13 +1,11 @@
 //! `fixfly trajectory export`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fixfly_benchmarks::swebench::trajectory::{atif, sweagent};
-use fixfly_runtime::{
-    Episode, Message, Recording, RunRecord, TaskKind, Templates, read_run, render,
-};
+use fixfly_benchmarks::swebench::trajectory::{self, atif};
+use fixfly_runtime::{Recording, RunRecord, TaskKind, Templates, read_run};
 use serde_json::{Value, json};
 
 use crate::failure::Usage;
@@ -46,10 +44,12 @@ pub(super) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let recording = Recording::open(&flags.run)?;
     std::fs::create_dir_all(&flags.output)
         .with_context(|| format!("cannot create {}", flags.output.display()))?;
-    let mut written = 0;
-    if flags.format != Format::Preds {
-        written = episodes(flags, &record, &recording, model.as_deref())?;
-    }
+    let run = (&record, &recording);
+    let written = match flags.format {
+        Format::Traj => write(flags, trajectory::Format::SweAgent, run, model.as_deref())?,
+        Format::Atif => write(flags, trajectory::Format::Atif, run, model.as_deref())?,
+        Format::Preds => 0,
+    };
     let out = flags.output.display();
     if flags.format == Format::Atif {
         terminal.status(&format!("wrote {written} trajectories ({}) to {out}", atif::VERSION));
@@ -66,49 +66,23 @@ pub(super) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn episodes(
+/// Writes the episodes' trajectories and returns their number.
+fn write(
     flags: &Flags,
-    record: &RunRecord,
-    recording: &Recording,
+    format: trajectory::Format,
+    (record, recording): (&RunRecord, &Recording),
     model: Option<&str>,
 ) -> anyhow::Result<usize> {
     let templates = Templates::recorded(&record.templates.texts)?;
     let all =
         (0..recording.len()).map(|at| recording.episode(at)).collect::<Result<Vec<_>, _>>()?;
-    let sampled = all.iter().any(|episode| episode.provenance.sample > 0);
-    for episode in &all {
-        if episode.task.statement.kind() != TaskKind::Issue {
-            return Err(Usage(format!(
-                "{} is a run on methods: only runs of `fixfly run swebench` have trajectories",
-                flags.run.display()
-            ))
-            .into());
-        }
-        let prompt = render(&episode.task, &[], &templates);
-        let folder = match sampled {
-            true => flags.output.join(format!("sample-{}", episode.provenance.sample)),
-            false => flags.output.clone(),
-        };
-        write(&folder.join(&episode.task.id), flags.format, episode, &prompt, model)?;
+    if all.iter().any(|episode| episode.task.statement.kind() != TaskKind::Issue) {
+        return Err(Usage(format!(
+            "{} is a run on methods: only runs of `fixfly run swebench` have trajectories",
+            flags.run.display()
+        ))
+        .into());
     }
+    format.write(&flags.output, &all, &templates, model)?;
     Ok(all.len())
-}
-
-fn write(
-    folder: &Path,
-    format: Format,
-    episode: &Episode,
-    prompt: &[Message],
-    model: Option<&str>,
-) -> anyhow::Result<()> {
-    let (name, value) = match format {
-        Format::Traj => (format!("{}.traj", episode.task.id), sweagent::write(episode, prompt)),
-        Format::Atif | Format::Preds => {
-            ("trajectory.json".to_string(), atif::write(episode, prompt, model))
-        }
-    };
-    let file = folder.join(name);
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&file, format!("{value:#}\n")))
-        .with_context(|| format!("cannot write {}", file.display()))
 }

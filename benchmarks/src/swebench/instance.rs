@@ -1,8 +1,9 @@
 //! Reads rows of SWE-bench tables from the file formats in use.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, Host};
 use serde_json::{Map, Value};
 
 /// One issue of a repository, with the tests that decide whether it is resolved. It
@@ -47,6 +48,20 @@ impl Instance {
         let images = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
         images.chain([official]).collect()
     }
+}
+
+/// For each instance, the first of its images that the host has or can pull.
+pub async fn offered_images(instances: &[Instance], host: &dyn Host) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for instance in instances {
+        for image in instance.images() {
+            if host.offers(&image).await {
+                found.insert(instance.id.clone(), image);
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// Reads the rows of a file: JSON lines, a JSON list or object of rows, or Parquet.

@@ -3,13 +3,17 @@
 //! [`instance`] reads the tables, [`tree`] and [`environment`] make the work tree and the
 //! environment, [`evaluate`] runs a patch in them, [`log`] and [`grade`] are the official
 //! rules, [`events`] reads unittest's own events, and [`verdict`] combines both. [`Grader`]
-//! holds everything. [`trajectory`] reads and writes the records of other agents.
+//! holds everything and grades many patches in parallel; [`HarnessRun`] writes the files of
+//! the official harness, and [`gold`] checks instances. [`trajectory`] reads and writes the records of other agents.
 
+mod batch;
 pub mod environment;
 pub mod evaluate;
 pub mod events;
+pub mod gold;
 pub mod grade;
 mod grader;
+mod harness;
 pub mod instance;
 pub(crate) mod issues;
 pub mod log;
@@ -22,8 +26,10 @@ pub mod trajectory;
 pub mod tree;
 pub mod verdict;
 
+pub use batch::{Grades, Job};
 pub use grade::Rules;
 pub use grader::{Grader, Grading};
+pub use harness::HarnessRun;
 pub use instance::Instance;
 pub use issues::NAME;
 pub use prediction::Prediction;

@@ -1,12 +1,12 @@
-//! Reads predictions in the formats that people and agents use.
+//! Reads and writes predictions in the formats that people and agents use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use fixfly_runtime::BenchmarkError;
+use fixfly_runtime::{BenchmarkError, Recording, RunError, write_whole};
 use serde_json::{Map, Value, json};
 
-use super::instance::rows;
+use super::instance::{Instance, rows};
 
 /// A model's patch for an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,16 @@ pub fn read(file: &Path) -> Result<Vec<Prediction>, BenchmarkError> {
     Ok(predictions)
 }
 
+/// The gold patches as predictions.
+pub fn gold(instances: &[Instance]) -> Vec<Prediction> {
+    let gold = |instance: &Instance| Prediction {
+        id: instance.id.clone(),
+        model: "gold".into(),
+        patch: Some(instance.patch.clone()),
+    };
+    instances.iter().map(gold).collect()
+}
+
 fn prediction(row: &Value) -> Result<Prediction, String> {
     let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_string);
     let id = text("instance_id").ok_or("there is no `instance_id`")?;
@@ -56,6 +66,43 @@ fn prediction(row: &Value) -> Result<Prediction, String> {
         Some(_) => return Err(format!("{id}: `model_patch` is no text")),
     };
     Ok(Prediction { id, model: text("model_name_or_path").unwrap_or_else(|| "None".into()), patch })
+}
+
+/// The patches of a recorded run as predictions of `model`, by instance. Of several
+/// samples, it takes the first; infrastructure failures are left out.
+///
+/// # Errors
+/// [`RunError`] if an episode cannot be read.
+pub fn of_run(recording: &Recording, model: &str) -> Result<Vec<Prediction>, RunError> {
+    let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
+    for at in 0..recording.len() {
+        let episode = recording.episode(at)?;
+        if episode.infrastructure_failure() {
+            continue;
+        }
+        let sample = episode.provenance.sample;
+        if predictions.get(&episode.task.id).is_some_and(|(there, _)| *there <= sample) {
+            continue;
+        }
+        let graded = episode.verdict.as_ref().and_then(|verdict| verdict.graded.clone());
+        let patch = graded.or(episode.patch).unwrap_or_default();
+        let prediction = Prediction {
+            id: episode.task.id.clone(),
+            model: model.to_string(),
+            patch: Some(patch),
+        };
+        predictions.insert(episode.task.id, (sample, prediction));
+    }
+    Ok(predictions.into_values().map(|(_, prediction)| prediction).collect())
+}
+
+/// Writes predictions in the format of [`by_instance`].
+///
+/// # Errors
+/// One sentence that names the file.
+pub fn write(file: &Path, predictions: &[Prediction]) -> Result<(), BenchmarkError> {
+    write_whole(file, format!("{:#}\n", by_instance(predictions)))
+        .map_err(|why| BenchmarkError::Broken(format!("cannot write {}: {why}", file.display())))
 }
 
 /// Predictions by instance, in the format of SWE-agent's and mini-swe-agent's `preds.json`.

@@ -1,11 +1,14 @@
 //! Reads trajectories of other agents as episodes, and writes episodes in their formats.
 //!
 //! [`read`] reads SWE-agent's `.traj` and mini-swe-agent's JSON, which it recognises by
-//! their content. [`sweagent::write`] and [`atif::write`] do the opposite. What a file does
-//! not contain stays unknown: nothing is inferred from elsewhere.
+//! their content, and [`Import`] makes a run of many files. [`sweagent::write`] and
+//! [`atif::write`] do the opposite, and [`Format::write`] writes the episodes of a run. What
+//! a file does not contain stays unknown: nothing is inferred from elsewhere.
 
 pub mod atif;
 mod end;
+mod export;
+mod import;
 mod mini;
 pub mod sweagent;
 
@@ -21,6 +24,9 @@ use serde_json::{Map, Value, json};
 
 use super::Instance;
 use super::issues::NAME;
+
+pub use export::Format;
+pub use import::{ENDINGS, Import};
 
 /// The tool that runs shell commands.
 const BASH: &str = "bash";
