@@ -1,19 +1,19 @@
-//! Why there is no report.
+//! Errors of reports.
 
 use std::io;
 
-/// Why there is no report: one sentence with the place and the remedy.
+/// Why a report cannot be made: one sentence with the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// An argument that names no run.
+    /// An argument that is not a run.
     #[error("{argument}: {why}")]
     Argument {
         /// The argument.
         argument: String,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
-    /// No argument names a run.
+    /// No argument is a run.
     #[error("no runs to report: the TOML file contains no [[run]]")]
     NoRuns,
     /// A part of a report that does not exist.
@@ -34,7 +34,7 @@ pub enum ReportError {
     Read {
         /// The file.
         file: String,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The page's template failed.
@@ -49,7 +49,7 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// Whether the arguments are wrong, and not the machine.
+    /// True if the arguments are the cause, and not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             ReportError::Argument { .. }

@@ -1,4 +1,4 @@
-//! What a report needs besides the runs. Other crates have it; the caller passes it.
+//! Inputs of a report besides the runs. Other crates provide them; the caller passes them.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub trait Reference {
 /// Counts the tokens of a text.
 pub type TokenCounter<'a> = dyn Fn(&str) -> usize + 'a;
 
-/// What a training set would keep of an episode.
+/// The part of an episode that a training set would use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retained {
     /// A failing turn and the turn that fixed it.
@@ -44,6 +44,6 @@ pub struct Inputs<'a> {
     pub truth: bool,
     /// Counts the tokens of reasoning. Without it, the server's counts are used.
     pub tokens: Option<&'a TokenCounter<'a>>,
-    /// What a training set would keep of an episode.
+    /// Returns the part of an episode that a training set would use.
     pub retained: &'a dyn Fn(&Episode) -> Retained,
 }

@@ -107,11 +107,11 @@ struct SetFile {
     run: Vec<toml::Table>,
 }
 
-/// Parses arguments. Each is a run directory, a run directory with labels, or a TOML
-/// file of labelled runs.
+/// Parses arguments. Each is a run directory, a run directory with labels, or a TOML file
+/// of labelled runs.
 ///
 /// # Errors
-/// [`ReportError`] where an argument cannot be parsed or read, or if there is no run.
+/// [`ReportError`] if an argument cannot be parsed or read, or if there is no run.
 pub fn labelled_runs(words: &[String]) -> Result<Vec<Labelled>, ReportError> {
     let runs = words.iter().map(|word| runs(word)).collect::<Result<Vec<_>, _>>()?.concat();
     if runs.is_empty() {

@@ -1,13 +1,12 @@
 //! Reports on recorded runs.
 //!
-//! [`Runs`] collects the values of labelled runs. A [`Report`] of them has the
-//! tables of each run, the tables and the tested claims of the paper, or a
-//! comparison of two configurations, as text, JSON, CSV or Markdown; [`page()`]
-//! makes one HTML page of them. The metrics that a reference package has agree
-//! with it.
+//! [`Runs`] collects the values of labelled runs. A [`Report`] contains the tables of each
+//! run, the tables and the tested claims of the paper, or a comparison of two
+//! configurations, as text, JSON, CSV or Markdown. [`page()`] renders them as one HTML
+//! page. Metrics that exist in a reference package agree with it.
 //!
-//! It opens no run directory, no benchmark and no tokenizer: its caller reads the
-//! runs and passes the rest as [`Inputs`]. It runs nothing and prints nothing.
+//! This crate opens no run directory, benchmark or tokenizer: the caller reads the runs and
+//! passes the rest as [`Inputs`]. It runs nothing and prints nothing.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};

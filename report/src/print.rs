@@ -22,7 +22,7 @@ pub enum Format {
     Markdown,
 }
 
-/// `columns`: width of the terminal.
+/// Formats a report as text. `columns` is the width of the terminal.
 pub(super) fn format(
     report: &Report,
     format: Format,

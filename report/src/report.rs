@@ -58,8 +58,8 @@ impl Report {
     /// The selected parts of a report on these runs.
     ///
     /// # Errors
-    /// [`ReportError`] where a comparison is asked for and the runs are not two
-    /// configurations on one benchmark.
+    /// [`ReportError`] if a comparison is selected and the runs are not two configurations
+    /// on one benchmark.
     pub fn of(runs: &Runs, selection: &Selection) -> Result<Self, ReportError> {
         let set = RunSet::of(&runs.metrics, selection.checkpoint);
         if selection.compare {
@@ -76,17 +76,17 @@ impl Report {
         })
     }
 
-    /// The report as text. `columns`: width of the terminal.
+    /// The report as text. `columns` is the width of the terminal.
     ///
     /// # Errors
-    /// [`ReportError`] where the values cannot be written in this format.
+    /// [`ReportError`] if the values cannot be written in this format.
     pub fn text(&self, format: Format, columns: Option<u16>) -> Result<String, ReportError> {
         print::format(self, format, columns)
     }
 }
 
-/// The results of one run in brief, as `fixfly run` prints them: how many tasks were
-/// solved by which turn. `columns`: width of the terminal.
+/// The results of one run in brief, as `fixfly run` prints them: the number of tasks solved
+/// by each turn. `columns` is the width of the terminal.
 pub fn brief(
     run: String,
     record: &RunRecord,
@@ -111,11 +111,11 @@ fn selected_tables(selection: &Selection, set: &RunSet<'_>) -> (Vec<Table>, Vec<
 }
 
 /// All tables, claims and plots of these runs as a self-contained HTML page. A comparison
-/// takes the place of the tables.
+/// replaces the tables.
 ///
 /// # Errors
-/// [`ReportError`] where a comparison is asked for and the runs are not two
-/// configurations on one benchmark.
+/// [`ReportError`] if a comparison is selected and the runs are not two configurations on
+/// one benchmark.
 pub fn page(runs: &Runs, selection: &Selection) -> Result<String, ReportError> {
     let set = RunSet::of(&runs.metrics, selection.checkpoint);
     let tables: Vec<Table> = match selection.compare {

@@ -1,29 +1,29 @@
-//! Intervals by resampling.
+//! Confidence intervals by resampling.
 
 use serde::Serialize;
 
 use super::spread::quantile;
 
-/// A figure and its 95 % interval.
+/// A value and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Estimate {
-    /// The figure over what is there.
+    /// The value over all items.
     pub(crate) value: f64,
-    /// 2.5 % of the resamples lie below.
+    /// 2.5 % of the resamples are below.
     pub(crate) low: f64,
-    /// 2.5 % of the resamples lie above.
+    /// 2.5 % of the resamples are above.
     pub(crate) high: f64,
-    /// Items that were resampled.
+    /// Number of resampled items.
     pub(crate) of: usize,
 }
 
-/// Resamples of one interval.
+/// Resamples per interval.
 const RESAMPLES: usize = 2000;
 
-/// The percentile interval of a figure over `items` items, drawn again with
-/// repetition (Efron, 1979). The figure is given the indices drawn; a resample
-/// on which it is not defined is left out. Pairing is kept by giving the
-/// figure the same indices for both sides. The same seed, the same interval.
+/// The percentile interval of a figure over `items` items, resampled with replacement
+/// (Efron, 1979). The figure gets the drawn indices; resamples for which it is undefined
+/// are skipped. For paired data, the figure uses the same indices on both sides. The same
+/// seed gives the same interval.
 pub(crate) fn bootstrap(
     items: usize,
     seed: u64,
@@ -55,7 +55,7 @@ pub(crate) fn mean_interval(values: &[f64], seed: u64) -> Option<Estimate> {
     })
 }
 
-/// Steele et al., 2014: small, and the same numbers everywhere for ever.
+/// Steele et al., 2014. Small, and the same numbers on every machine.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -67,7 +67,7 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    /// Uniform below a bound, but for a bias of bound / 2⁶⁴.
+    /// A number below `bound`, uniform except for a bias of bound / 2⁶⁴.
     fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }

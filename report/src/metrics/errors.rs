@@ -1,4 +1,4 @@
-//! What turns fail of.
+//! Errors of failing turns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use super::Share;
 
-/// How often turns failed of one thing.
+/// The frequency of an error.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ErrorRow {
-    /// The exception, or else what came of the turn.
+    /// The exception, or otherwise the outcome of the turn.
     pub(crate) error: String,
-    /// Failing turns, of all failing turns.
+    /// Failing turns with this error, of all failing turns.
     pub(crate) turns: Share,
-    /// Of these, those that were followed by another turn.
+    /// Those that were followed by another turn.
     pub(crate) intermediate: usize,
-    /// Unsolved episodes whose last turn failed so, of all unsolved ones.
+    /// Unsolved episodes whose last turn has this error, of all unsolved episodes.
     pub(crate) unsolved: Share,
 }
 
-/// Most frequent first. Each failing turn counts under one name.
+/// The errors, most frequent first. Each failing turn counts once.
 pub(crate) fn errors(episodes: &[&Episode]) -> Vec<ErrorRow> {
     let count = |names: &mut dyn Iterator<Item = String>| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -47,8 +47,8 @@ pub(crate) fn errors(episodes: &[&Episode]) -> Vec<ErrorRow> {
     rows
 }
 
-/// What a failing turn failed of: the exception of its first failing test, or
-/// else what came of the turn.
+/// The error of a failing turn: the exception of its first failing test, or otherwise the
+/// outcome of the turn.
 pub(crate) fn error(turn: &Turn) -> Option<String> {
     match turn.observation.outcome {
         Outcome::Passed | Outcome::Done | Outcome::Submitted => None,
@@ -67,7 +67,7 @@ fn first_failure(turn: &Turn) -> String {
         .unwrap_or_else(|| "no exception reported".to_string())
 }
 
-/// An outcome in words.
+/// The name of an outcome.
 pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "passed",

@@ -1,7 +1,7 @@
-//! Exact match at the text level: whether a method is the reference, letter by letter.
+//! Exact match of text: whether a method equals the reference, character by character.
 
-/// Whether two methods, both dedented, are the same apart from white space at
-/// line ends and blank lines around the method.
+/// Whether two dedented methods are equal, except for trailing whitespace and blank lines
+/// around the method.
 pub(crate) fn same_text(reference: &str, candidate: &str) -> bool {
     trimmed(reference) == trimmed(candidate)
 }

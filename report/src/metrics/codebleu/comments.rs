@@ -1,10 +1,10 @@
-//! Code without comments, as the two variants of CodeBLEU remove them.
+//! Removes comments, as the two variants of CodeBLEU do.
 
 use super::tokens::{Kind, tokens};
 
-/// Without comments and docstrings, as Python's own tokens tell; unchanged
-/// where the text is not tokens. Strings that stand as statements, or at the
-/// start of a line, are taken for docstrings.
+/// Removes comments and docstrings, by Python's tokens; returns the text unchanged if it
+/// cannot be tokenised. Strings that are statements, or at the start of a line, count as
+/// docstrings.
 pub(super) fn without_python(source: &str) -> String {
     let Some(tokens) = tokens(source) else { return source.to_string() };
     let mut out = String::new();
@@ -26,7 +26,7 @@ pub(super) fn without_python(source: &str) -> String {
     without_blank_lines(&out)
 }
 
-/// Without what Java calls comments, each of which becomes a blank.
+/// Replaces what Java's rules call comments with blanks.
 pub(super) fn without_java(source: &str) -> String {
     let mut out = String::new();
     let mut rest = source;
@@ -49,7 +49,7 @@ pub(super) fn without_java(source: &str) -> String {
     without_blank_lines(&out)
 }
 
-/// The length of the string at the start of the text, over lines if need be.
+/// The length of the string literal at the start of the text, which may span several lines.
 fn quoted(text: &str, quote: char) -> Option<usize> {
     let mut letters = text.char_indices().skip(1);
     while let Some((at, letter)) = letters.next() {

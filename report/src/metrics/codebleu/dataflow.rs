@@ -1,6 +1,6 @@
-//! The part of CodeBLEU that compares data flow: where each value comes from.
-//! After `DFG_python` (GraphCodeBERT, Guo et al., 2021), its oddities included;
-//! merged names keep the order in which they were first seen.
+//! The part of CodeBLEU that compares data flow: where each value comes from. Follows
+//! `DFG_python` (GraphCodeBERT, Guo et al., 2021), including its oddities. Merged names
+//! keep the order of their first appearance.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,9 @@ use tree_sitter::{Node, Point, Tree};
 
 use super::Matches;
 
-/// Edges of the reference that the candidate has too, each once, by the order
-/// in which names come instead of the names.
+/// The number of the reference's edges that the candidate has too. Edges are compared with
+/// names replaced by the order of their appearance; each edge of the candidate matches
+/// once.
 pub(super) fn matches(
     (reference, reference_code): (&Option<Tree>, &str),
     (candidate, candidate_code): (&Option<Tree>, &str),
@@ -29,7 +30,7 @@ enum Relation {
     ComputedFrom,
 }
 
-/// A token's value, and the tokens it is made of.
+/// A token, and the tokens that its value comes from.
 #[derive(Clone, Debug)]
 struct Edge {
     name: String,
@@ -39,12 +40,12 @@ struct Edge {
     from_tokens: Vec<usize>,
 }
 
-/// The tokens at which each name was last set.
+/// The tokens at which each name was last assigned.
 type States = HashMap<String, Vec<usize>>;
 
 type Span = (Point, Point);
 
-/// Tokens by their place: their number and text.
+/// Tokens by position: their number and text.
 struct Tokens(HashMap<Span, (usize, String)>);
 
 fn span(node: &Node<'_>) -> Span {
@@ -76,7 +77,7 @@ impl Tokens {
         Tokens(tokens.map(|(number, span)| (span, (number, text(&lines, span)))).collect())
     }
 
-    /// Names and literals below a node; keywords and signs are none.
+    /// Names and literals below a node, without keywords and operators.
     fn variables(&self, node: &Node<'_>) -> Option<Vec<(usize, String)>> {
         let mut nodes = Vec::new();
         token_nodes(*node, &mut nodes);
@@ -91,8 +92,8 @@ impl Tokens {
     }
 }
 
-/// The text of a span whose columns are bytes, though they count characters
-/// here: what the reference does.
+/// The text of a span. Its columns are bytes but are used as characters, as the reference
+/// does.
 fn text(lines: &[Vec<char>], (start, end): Span) -> String {
     let cut = |row: usize, from: usize, to: usize| -> String {
         let line = lines.get(row).map_or(&[][..], Vec::as_slice);
@@ -107,7 +108,7 @@ fn text(lines: &[Vec<char>], (start, end): Span) -> String {
     first + &inside.collect::<String>() + &cut(end.row, 0, end.column)
 }
 
-/// All edges, sorted by token, those of one token merged.
+/// All edges, sorted by token. Edges of the same token are merged.
 fn edges(tree: &Option<Tree>, code: &str) -> Vec<Edge> {
     let Some(tree) = tree else { return Vec::new() };
     let tokens = Tokens::of(tree, code);
@@ -141,7 +142,7 @@ fn union(one: &[String], other: &[String]) -> Vec<String> {
     all
 }
 
-/// Edges with numbers in place of names.
+/// Edges with numbers instead of names.
 fn normalized(edges: &[Edge]) -> Vec<(usize, Relation, Vec<usize>)> {
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut all = Vec::new();
@@ -156,7 +157,7 @@ fn normalized(edges: &[Edge]) -> Vec<(usize, Relation, Vec<usize>)> {
     all
 }
 
-/// Edges, and what is known after them; `None` where the reference fails.
+/// Edges, and the states after them; `None` if the reference implementation fails.
 type Flow = Option<(Vec<Edge>, States)>;
 
 fn flow(node: Node<'_>, tokens: &Tokens, states: States) -> Flow {
@@ -232,7 +233,7 @@ fn assignment(node: &Node<'_>, tokens: &Tokens, states: States) -> Flow {
     }
 }
 
-/// `a, b = c, d` pairs its parts; where that does not come out even, it is one pair.
+/// The pairs of `a, b = c, d`; a single pair if the numbers of parts differ.
 fn pairs<'t>(left: Node<'t>, right: Node<'t>) -> (Vec<Node<'t>>, Vec<Node<'t>>) {
     let parts = |node: &Node<'t>| {
         children(node).into_iter().filter(|part| part.kind() != ",").collect::<Vec<_>>()
@@ -299,7 +300,7 @@ fn branches(node: &Node<'_>, tokens: &Tokens, states: &States) -> Flow {
     Some((edges, all))
 }
 
-/// Twice, so that the second round sees what the first one set.
+/// Visits the loop twice, so that the second round uses the assignments of the first.
 fn for_loop(node: &Node<'_>, tokens: &Tokens, mut states: States) -> Flow {
     let (left, right) =
         pairs(node.child_by_field_name("left")?, node.child_by_field_name("right")?);
@@ -309,7 +310,7 @@ fn for_loop(node: &Node<'_>, tokens: &Tokens, mut states: States) -> Flow {
         let (more, after) = assign(&left, &right, tokens, states)?;
         edges.extend(more);
         states = after;
-        // A loop with `else` ends in another node, and its body is not seen.
+        // A loop with `else` ends with another node, and its body is skipped.
         if last.kind() == "block" {
             let (more, after) = flow(last, tokens, states)?;
             edges.extend(more);
@@ -331,7 +332,7 @@ fn while_loop(node: &Node<'_>, tokens: &Tokens, mut states: States) -> Flow {
     Some((merged_rounds(edges), states))
 }
 
-/// The edges of both rounds, each token's once.
+/// The edges of both rounds, once per token.
 fn merged_rounds(edges: Vec<Edge>) -> Vec<Edge> {
     let mut places: HashMap<(String, usize, Relation), usize> = HashMap::new();
     let mut merged: Vec<Edge> = Vec::new();
@@ -353,7 +354,7 @@ fn merged_rounds(edges: Vec<Edge>) -> Vec<Edge> {
     merged
 }
 
-/// One after the other; `for … in …` of a comprehension comes first.
+/// Visits the children in order; in comprehensions, `for … in …` comes first.
 fn sequence(node: &Node<'_>, tokens: &Tokens, mut states: States) -> Flow {
     let (first, then): (Vec<_>, Vec<_>) =
         children(node).into_iter().partition(|child| child.kind() == "for_in_clause");

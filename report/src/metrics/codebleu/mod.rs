@@ -1,8 +1,9 @@
-//! CodeBLEU (Ren et al., 2020) of Python methods, in two behaviours by name.
+//! CodeBLEU (Ren et al., 2020) of Python methods, in two named variants.
 //!
-//! A quarter each: BLEU-4 over words; the same as recall with keywords weighing
-//! five times as much; the reference's syntax sub-trees that the candidate has;
-//! the reference's data flow that it has. Words are runs without white space.
+//! The score is the mean of four parts: BLEU-4 over words; n-gram recall in which keywords
+//! have five times the weight; the share of the reference's syntax sub-trees that the
+//! candidate has; and the share of the reference's data flow that it has. Words are
+//! separated by whitespace.
 
 mod comments;
 mod dataflow;
@@ -17,25 +18,25 @@ use tree_sitter::{Parser, Tree};
 
 use ngrams::Ngrams;
 
-/// Whose CodeBLEU.
+/// The implementation of CodeBLEU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Variant {
-    /// The package `codebleu` 0.7 of PyPI. Comments and docstrings go before
-    /// syntax and data flow are compared. A data flow of 0, none in the
-    /// reference included, earns the whole quarter.
+    /// The package `codebleu` 0.7 on PyPI. Removes comments and docstrings before it
+    /// compares syntax and data flow. A data flow score of 0 counts as 1, as does a
+    /// reference without data flow.
     Package,
-    /// `microsoft/CodeXGLUE`, code-to-code-trans. It removes comments by Java's
-    /// rules, so Python's stay and `//` cuts a line off; `match`, `case` and
-    /// `type` are no keywords; no data flow earns nothing.
+    /// `microsoft/CodeXGLUE`, code-to-code-trans. Removes comments by Java's rules, so that
+    /// Python's comments stay and `//` truncates a line. `match`, `case` and `type` are not
+    /// keywords. Without data flow, that part is 0.
     CodeXGlue,
 }
 
 impl Variant {
-    /// Both.
+    /// Both variants.
     pub(crate) const ALL: [Variant; 2] = [Variant::Package, Variant::CodeXGlue];
 
-    /// Its name in the goldens.
+    /// Its name in `goldens.json`.
     #[cfg(test)]
     fn name(self) -> &'static str {
         match self {
@@ -45,7 +46,7 @@ impl Variant {
     }
 }
 
-/// Some of some, summed over pairs.
+/// Matches and their total, summed over pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Matches {
     found: usize,
@@ -65,8 +66,8 @@ impl AddAssign for Matches {
     }
 }
 
-/// What comparing one candidate with its reference counts. Sums of these are
-/// the corpus; the score of a sum is not the mean of the scores.
+/// The counts from comparing one candidate with its reference. Their sum gives the corpus
+/// score, which is not the mean of the scores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Compared {
     variant: Variant,
@@ -84,14 +85,14 @@ pub(crate) struct CodeBleu {
     pub(crate) ngram: f64,
     /// Recall of n-grams, keywords weighing more.
     pub(crate) weighted_ngram: f64,
-    /// Sub-trees of the syntax.
+    /// Syntax sub-trees.
     pub(crate) syntax: f64,
-    /// Edges of the data flow.
+    /// Data flow edges.
     pub(crate) dataflow: f64,
 }
 
 impl Compared {
-    /// Compares a candidate with its reference. Any text will do.
+    /// Compares a candidate with its reference. Accepts any text.
     pub(crate) fn of(variant: Variant, reference: &str, candidate: &str) -> Self {
         let (reference, candidate) = (reference.trim(), candidate.trim());
         let [reference_code, candidate_code] = [reference, candidate].map(|text| match variant {
@@ -107,7 +108,7 @@ impl Compared {
         }
     }
 
-    /// The sum over pairs; none of nothing.
+    /// The sum over pairs; `None` if there are none.
     pub(crate) fn sum<'a>(all: impl IntoIterator<Item = &'a Compared>) -> Option<Compared> {
         let mut all = all.into_iter();
         let mut sum = all.next()?.clone();
@@ -132,11 +133,11 @@ impl Compared {
     }
 }
 
-/// Trees nested deeper than this, which no person writes, match nothing: the
-/// references give up on them too, at Python's limit of recursion.
+/// Maximum depth of a syntax tree. Deeper trees, which no person writes, match nothing: the
+/// reference implementations fail on them, too, because of Python's recursion limit.
 const DEEPEST: usize = 300;
 
-/// Bytes of code that is parsed at most.
+/// Maximum length of parsed code, in bytes.
 const LONGEST: usize = 100_000;
 
 fn parse(code: &str) -> Option<Tree> {
@@ -144,7 +145,7 @@ fn parse(code: &str) -> Option<Tree> {
         return None;
     }
     let mut parser = Parser::new();
-    // Fails only where grammar and library are of different times; both are pinned.
+    // Fails only if the versions of grammar and library differ; both are pinned.
     parser.set_language(&tree_sitter_python::language()).ok()?;
     let tree = parser.parse(code, None)?;
     (depth(&tree) <= DEEPEST).then_some(tree)
@@ -219,7 +220,7 @@ mod tests {
             let found = Compared::of(Variant::Package, &code.reference, &code.prediction).score();
             code.stock.is_some_and(|stock| (found.score - stock).abs() < 1e-9)
         });
-        // On 2, four hash seeds agree by chance on another order of merged names.
+        // For 2 of them, four hash seeds agree by chance on another order of merged names.
         assert_eq!((code.len(), stable.len(), same.count()), (252, 245, 243));
     }
 

@@ -1,18 +1,18 @@
-//! The two parts of CodeBLEU that count words.
+//! The two parts of CodeBLEU that count n-grams.
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
 
 use super::{Matches, Variant};
 
-/// The longest n-gram.
+/// Length of the longest n-gram.
 const ORDERS: usize = 4;
-/// What is counted where nothing was found (NLTK's smoothing method 1).
+/// The count that replaces 0 matches (NLTK's smoothing method 1).
 const SMOOTHING: f64 = 0.1;
-/// What a word weighs beside a keyword.
+/// Weight of a word that is not a keyword; a keyword weighs 1.
 const WORD: f64 = 0.2;
 
-/// As the package lists them.
+/// In the order of the package.
 const KEYWORDS: [&str; 38] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
     "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
@@ -24,11 +24,11 @@ const NOT_IN_CODEXGLUE: [&str; 3] = ["match", "case", "type"];
 /// Counts of one pair, or sums of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Ngrams {
-    /// Of the candidate's n-grams, those the reference has.
+    /// Matches among the candidate's n-grams.
     precision: [Matches; ORDERS],
-    /// Of the reference's n-grams, those the candidate has.
+    /// Matches among the reference's n-grams.
     recall: [Matches; ORDERS],
-    /// The recall of words, weighed: found, and of.
+    /// Weighted recall of words: matches and total.
     weighed: (f64, f64),
     reference: usize,
     candidate: usize,
@@ -51,7 +51,7 @@ impl Ngrams {
                 count.min(others.get(gram).copied().unwrap_or_default())
             };
             let found = of.iter().map(|(gram, count)| shared(gram, *count, &in_candidate)).sum();
-            // A text shorter than the n-gram still counts as one that was missed.
+            // A text without n-grams of this length counts as one miss.
             let all = |grams: &HashMap<_, usize>| grams.values().sum::<usize>().max(1);
             counts.precision[order - 1] = Matches { found, of: all(&in_candidate) };
             counts.recall[order - 1] = Matches { found, of: all(&of) };
@@ -72,9 +72,9 @@ impl Ngrams {
         self.mean(self.precision.map(|m| (m.found as f64, m.of as f64)), self.reference)
     }
 
-    /// The same of the reference's n-grams, keywords weighing more. Both
-    /// variants take each reference for two words long here, as it is a pair of
-    /// words and weights: short candidates hardly pay.
+    /// The same for the reference's n-grams, with weighted keywords. Both variants use 2 as
+    /// the length of each reference here, because it is a pair of words and weights. Short
+    /// candidates are therefore hardly penalised.
     pub(super) fn weighted(&self) -> f64 {
         let mut parts = self.recall.map(|m| (m.found as f64, m.of as f64));
         parts[0] = self.weighed;
@@ -91,7 +91,7 @@ impl Ngrams {
         self.brevity(reference) * parts.map(log).iter().sum::<f64>().exp()
     }
 
-    /// Short candidates pay.
+    /// The brevity penalty.
     fn brevity(&self, reference: usize) -> f64 {
         match self.candidate > reference {
             true => 1.0,

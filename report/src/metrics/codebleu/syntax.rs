@@ -6,9 +6,8 @@ use tree_sitter::{Node, Tree};
 
 use super::Matches;
 
-/// Of the reference's sub-trees, those that stand anywhere in the candidate,
-/// however often. Names and literals do not count: a sub-tree is the kinds of
-/// its nodes.
+/// The number of the reference's sub-trees that occur anywhere in the candidate, once or
+/// more often. A sub-tree consists of the kinds of its nodes, without names and literals.
 pub(super) fn matches(reference: &Option<Tree>, candidate: &Option<Tree>) -> Matches {
     let reference = sub_trees(reference);
     let candidate: HashSet<String> = sub_trees(candidate).into_iter().collect();

@@ -1,8 +1,8 @@
-//! Python text as the standard `tokenize` of Python 3.11 cuts it, as far as
-//! comments and docstrings depend on it. The parser of the benchmarks
-//! does not do here: it accepts less, and CodeBLEU scores what no parser accepts.
+//! Splits Python text as `tokenize` of Python 3.11 does, as far as comments and docstrings
+//! depend on it. The benchmarks' parser cannot replace it: that parser accepts less, and
+//! CodeBLEU also scores code that no parser accepts.
 
-/// What a token is to what follows it.
+/// The kinds of tokens that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Comment,
@@ -10,11 +10,11 @@ pub(super) enum Kind {
     Indent,
     /// The end of a statement.
     Newline,
-    /// All others, the ends of other lines included.
+    /// All others, including ends of lines inside a statement.
     Other,
 }
 
-/// A token; places are line and column, in characters.
+/// A token. Positions are line and column, in characters.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -23,8 +23,8 @@ pub(super) struct Token {
     pub(super) end: (usize, usize),
 }
 
-/// `None` where `tokenize` raises: brackets or strings that do not end, and
-/// indentation that comes back to where it never was.
+/// Tokenises the text. `None` if `tokenize` raises: for brackets or strings that are not
+/// closed, and for inconsistent indentation.
 pub(super) fn tokens(source: &str) -> Option<Vec<Token>> {
     let mut reader =
         Reader { out: Vec::new(), indents: vec![0], depth: 0, continued: false, open: None };
@@ -39,7 +39,7 @@ pub(super) fn tokens(source: &str) -> Option<Vec<Token>> {
     Some(reader.out)
 }
 
-/// A string that goes on in the next line.
+/// A string literal that continues on the next line.
 struct Open {
     text: String,
     start: (usize, usize),
@@ -91,7 +91,7 @@ impl Reader {
         self.out.push(Token { kind, text, start: (number, from), end: (number, to) });
     }
 
-    /// The end of an open string, if it is in this line.
+    /// The end of an open string, if it is on this line.
     fn go_on(&mut self, mut open: Open, number: usize, line: &[char]) -> Option<usize> {
         let end = end_of_string(line, 0, open.quote);
         let upto = end.unwrap_or(line.len());
@@ -101,14 +101,14 @@ impl Reader {
             self.open = Some(open);
             return None;
         }
-        // What is cut off in the middle is a token, but no string.
+        // A string that is not closed is a token, but not a string.
         let kind = if end.is_some() { Kind::String } else { Kind::Other };
         let Open { text, start, .. } = open;
         self.out.push(Token { kind, text, start, end: (number, upto) });
         end
     }
 
-    /// Where the first token of a logical line is, if there is one.
+    /// The position of the first token of a logical line, if there is one.
     fn indentation(&mut self, number: usize, line: &[char]) -> Option<Option<usize>> {
         let (mut column, mut at) = (0, 0);
         while let Some(letter) = line.get(at) {
@@ -144,7 +144,7 @@ impl Reader {
         Some(Some(at))
     }
 
-    /// One token that starts here; gives its end.
+    /// Reads the token that starts here; returns its end.
     fn token(&mut self, number: usize, line: &[char], at: usize) -> usize {
         let word = at + line[at..].iter().take_while(|l| l.is_alphanumeric() || **l == '_').count();
         let prefix: String = line[at..word].iter().collect();
@@ -175,8 +175,8 @@ impl Reader {
         end
     }
 
-    /// The end of a string whose quotes stand at `quote`, or of the line where
-    /// it goes on; `None` where it is no string.
+    /// The end of the string whose quotes are at `quote`, or the end of the line if it
+    /// continues; `None` if this is not a string.
     fn string(&mut self, number: usize, line: &[char], at: usize, quote: usize) -> Option<usize> {
         let letter = *line.get(quote).filter(|letter| matches!(letter, '"' | '\''))?;
         let times = if line[quote..].starts_with(&[letter; 3]) { 3 } else { 1 };
@@ -201,7 +201,7 @@ fn is_prefix(word: &str) -> bool {
     )
 }
 
-/// The place after the closing quotes, in this line.
+/// The position after the closing quotes, on this line.
 fn end_of_string(line: &[char], mut at: usize, quote: Quote) -> Option<usize> {
     while at < line.len() {
         if line[at] == '\\' {
