@@ -195,7 +195,7 @@ fn what_cannot_be_asked_says_why() {
         assert!(was == code && why.contains(expected), "{why}");
     };
     check(&["--policy", "null"], 2, "the policy `null` does not use a model");
-    check(&["--prompt", "shouting"], 2, "there is no prompt `shouting`; there is: minimal,");
-    check(&["--prompts", "/nowhere"], 1, "/nowhere: not a folder");
+    check(&["--prompt", "shouting"], 2, "unknown prompt `shouting`; available: minimal,");
+    check(&["--prompts", "/nowhere"], 1, "/nowhere is not a folder");
     assert_eq!(asked.server.requests().len(), 0);
 }
