@@ -91,7 +91,7 @@ fn a_trace_is_asked_for_held_against_the_solution_and_learned() {
     stdout_of(asked.elicit(&[]));
     assert_eq!(asked.server.requests().len(), 2, "what was paid for is in the journal");
     let (code, why) = sentence(asked.elicit(&["--prompt", "reflection"]).output().unwrap());
-    assert!(code == 1 && why.contains("was made with another prompts"), "{why}");
+    assert!(code == 1 && why.contains("was made with a different prompts"), "{why}");
 
     let traces = asked.bench.word("traces/traces.jsonl");
     let recipe = asked.bench.word("with.toml");
