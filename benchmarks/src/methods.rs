@@ -166,8 +166,9 @@ impl Benchmark for Methods {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
         // Nothing but the method may be written to the file, whatever the policy submitted.
-        let candidate = source::candidate(candidate, &place.method.name)
-            .map_err(|why| BenchmarkError::Broken(format!("{}: no candidate: {why}", item.id)))?;
+        let candidate = source::candidate(candidate, &place.method.name).map_err(|why| {
+            BenchmarkError::Broken(format!("{}: invalid candidate: {why}", item.id))
+        })?;
         let candidate = candidate.source.as_str();
         let limits = Limits::for_tests(item.seconds);
         let mut answer = self.together(item, &place, candidate, fresh).await?;
@@ -211,7 +212,7 @@ impl Benchmark for Methods {
             self.item(task).ok().and_then(|item| self.support.get(sandbox)?.get(item));
         match item_support {
             Some(found) => found.why.clone(),
-            None => Some(format!("not tried in {sandbox} yet (see `fixfly bench probe --help`)")),
+            None => Some(format!("not probed in {sandbox} yet (see `fixfly bench probe --help`)")),
         }
     }
 

@@ -169,7 +169,7 @@ impl WorkTree for Issues {
             let why = text(&output.stderr);
             tracing::warn!(
                 task = task.id,
-                "the change of the work tree cannot be told: {}",
+                "cannot read the change of the work tree: {}",
                 why.trim()
             );
             return Ok(None);
