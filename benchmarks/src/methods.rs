@@ -1,4 +1,4 @@
-//! The benchmark of methods: tasks, trials and verdicts over a [`Project`].
+//! The benchmark of methods: tasks, evaluation and verdicts over a [`Project`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +26,7 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// A benchmark over an opened project.
+    /// Creates the benchmark of an opened project.
     pub fn new(name: &str, project: Project, manifest: Manifest) -> Self {
         let by_id = manifest.items.iter().enumerate().map(|(at, i)| (i.id.clone(), at)).collect();
         let config = project.server(false);
@@ -34,7 +34,7 @@ impl Methods {
         Methods { name: name.to_string(), project, manifest, by_id, config, support }
     }
 
-    /// The same, with what was found of its items in sandboxes that serve some.
+    /// Adds the items that partial sandboxes support.
     pub fn with_support(
         mut self,
         support: impl IntoIterator<Item = (&'static str, Support)>,
@@ -43,22 +43,22 @@ impl Methods {
         self
     }
 
-    /// What the items are and rest on.
+    /// The manifest of the items.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Every method of the project, items and others.
+    /// All methods of the project, whether they are items or not.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.project.methods()
     }
 
-    /// The task of writing a method, whether it is an item or not.
+    /// The task to write a method, whether the method is an item or not.
     pub(crate) fn task(&self, id: &str, place: &Place) -> Task {
         self.project.task(&self.name, id, place)
     }
 
-    /// Whether a method is an item, and has tests therefore.
+    /// Whether a method is an item. Only items have tests.
     pub(crate) fn is_item(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
     }
@@ -84,10 +84,10 @@ impl Methods {
         server.run(&place.request(candidate, path, tests, limits)).await
     }
 
-    /// Runs a passing candidate again with a body that raises at its end. An
-    /// honest one now fails; a pass that does not depend on the method stays.
-    /// Where the original stays too (a generator that its tests never exhaust),
-    /// the control says nothing, and the pass is believed.
+    /// Runs a passing candidate again with a body that raises at its end. True if the tests
+    /// still pass: they do not depend on the method. If the original method also passes
+    /// like this (such as a generator that its tests never exhaust), the control proves
+    /// nothing, and this returns false.
     async fn survives_sabotage(
         &self,
         item: &Item,
@@ -107,9 +107,9 @@ impl Methods {
         Ok(false)
     }
 
-    /// The item tests and the wider ones on the reference path, in one process.
-    /// It counts only where all pass: a wider test that fails must not touch
-    /// what the item tests say.
+    /// Runs the item tests and the hidden tests in one process on the reference path. The
+    /// result counts only if all pass, so that a failing hidden test cannot affect the item
+    /// tests.
     async fn together(
         &self,
         item: &Item,
@@ -165,9 +165,10 @@ impl Benchmark for Methods {
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
-        // Whoever asks: nothing but the method may reach the file.
-        let candidate = source::candidate(candidate, &place.method.name)
-            .map_err(|why| BenchmarkError::Broken(format!("{}: no candidate: {why}", item.id)))?;
+        // Nothing but the method may be written to the file, whatever the policy submitted.
+        let candidate = source::candidate(candidate, &place.method.name).map_err(|why| {
+            BenchmarkError::Broken(format!("{}: invalid candidate: {why}", item.id))
+        })?;
         let candidate = candidate.source.as_str();
         let limits = Limits::for_tests(item.seconds);
         let mut answer = self.together(item, &place, candidate, fresh).await?;
@@ -211,7 +212,7 @@ impl Benchmark for Methods {
             self.item(task).ok().and_then(|item| self.support.get(sandbox)?.get(item));
         match item_support {
             Some(found) => found.why.clone(),
-            None => Some(format!("not tried in {sandbox} yet (see `fixfly bench probe --help`)")),
+            None => Some(format!("not probed in {sandbox} yet (see `fixfly bench probe --help`)")),
         }
     }
 
@@ -306,7 +307,7 @@ pub(crate) async fn evaluate(
     observed
 }
 
-/// A unified diff, with the names git gives.
+/// A unified diff with git's file names.
 fn patch(file: &str, from: &str, to: &str) -> String {
     let mut options = diffy::DiffOptions::new();
     options.set_original_filename(format!("a/{file}")).set_modified_filename(format!("b/{file}"));

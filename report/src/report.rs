@@ -57,8 +57,8 @@ impl Report {
     /// The selected parts of a report on these runs.
     ///
     /// # Errors
-    /// [`ReportError`] where a comparison is asked for and the runs are not two
-    /// configurations on one benchmark.
+    /// [`ReportError`] if a comparison is selected and the runs are not two configurations
+    /// on one benchmark.
     pub fn of(runs: &Runs, selection: &Selection) -> Result<Self, ReportError> {
         let set = RunSet::of(&runs.metrics, selection.checkpoint);
         if selection.compare {
@@ -91,11 +91,11 @@ fn selected_tables(selection: &Selection, set: &RunSet<'_>) -> (Vec<Table>, Vec<
 }
 
 /// All tables, claims and plots of these runs as a self-contained HTML page. A comparison
-/// takes the place of the tables.
+/// replaces the tables.
 ///
 /// # Errors
-/// [`ReportError`] where a comparison is asked for and the runs are not two
-/// configurations on one benchmark.
+/// [`ReportError`] if a comparison is selected and the runs are not two configurations on
+/// one benchmark.
 pub fn page(runs: &Runs, selection: &Selection) -> Result<String, ReportError> {
     let set = RunSet::of(&runs.metrics, selection.checkpoint);
     let tables: Vec<Table> = match selection.compare {

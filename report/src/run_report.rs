@@ -30,13 +30,13 @@ pub(crate) struct RunReport {
     pub(crate) unjudged: usize,
     pub(crate) turns: Vec<SolvedAt>,
     pub(crate) solved: Share,
-    /// Of the episodes whose task is described by the method's own docstring.
+    /// Among episodes whose task is described by the method's own docstring.
     pub(crate) solved_docstring_only: Share,
-    /// Of the solved episodes with hidden tests, those that pass them.
+    /// Solved episodes with hidden tests, and those that pass them.
     pub(crate) hidden_tests_pass: Share,
-    /// Of the solved episodes, those that match the reference exactly.
+    /// Solved episodes, and those that match the reference exactly.
     pub(crate) exact_match: Share,
-    /// Of the solved episodes, those that need manual review.
+    /// Solved episodes, and those that need manual review.
     pub(crate) to_review: Share,
     /// Episodes in which a candidate tampered with its verdict.
     pub(crate) tampered: Share,
@@ -49,7 +49,7 @@ pub(crate) struct RunReport {
     pub(crate) times: Vec<TimeRow>,
     /// From the first start to the last end.
     pub(crate) wall_seconds: Option<f64>,
-    /// What a training set would keep of the episodes.
+    /// The parts of the episodes that a training set would use.
     pub(crate) retention: Vec<Named>,
     /// For runs with several samples per task.
     pub(crate) samples: Option<Samples>,

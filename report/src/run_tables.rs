@@ -1,4 +1,4 @@
-//! The tables of one run, and how a table is drawn.
+//! The tables of one run, and the drawing of tables.
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
@@ -37,7 +37,7 @@ pub(crate) fn tables(report: &RunReport) -> Vec<Table> {
     tables
 }
 
-/// Draws boxes, at most `columns` wide.
+/// Draws a table with borders, at most `columns` wide.
 pub(crate) fn render(table: &Table, columns: Option<u16>) -> String {
     let mut grid = comfy_table::Table::new();
     if let Some(columns) = columns {

@@ -1,4 +1,4 @@
-//! Which parts a report has.
+//! Selects the parts of a report.
 
 use std::str::FromStr;
 
@@ -44,7 +44,7 @@ pub fn tables() -> impl Iterator<Item = (&'static str, String)> {
 /// What a report contains.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The selected parts. If empty: all that are not empty.
+    /// The selected parts; if empty, all parts that are not empty.
     pub parts: Vec<Part>,
     /// Whether to compare two configurations task by task, instead of anything else.
     pub compare: bool,

@@ -140,7 +140,7 @@ fn every_kind(sample: u32) -> Vec<Episode> {
     ]
 }
 
-/// As a training set would keep it.
+/// The part of an episode that a training set would use.
 fn retained(episode: &Episode) -> Retained {
     let failed = |turn: &Turn| turn.observation.outcome == Outcome::Failed;
     match episode.solved_at() {

@@ -17,11 +17,11 @@ pub(super) struct Truth<'a> {
 /// Comparison of a method with the reference.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    /// Apart from white space at line ends and blank lines around it.
+    /// Equal except for trailing whitespace and blank lines around the method.
     pub(crate) same_text: bool,
-    /// By [`Reference::normal_form`].
+    /// Equal in [`Reference::normal_form`].
     pub(crate) same_code: bool,
-    /// By each of [`Variant::ALL`].
+    /// The scores of each of [`Variant::ALL`].
     pub(crate) compared: [Compared; 2],
 }
 
@@ -52,7 +52,7 @@ pub(super) fn offered(episode: &Episode, reference: &dyn Reference) -> Option<St
     let name = &episode.task.statement.method()?.name;
     let method = |turn: &Turn| match (&turn.observation.candidate, &turn.action.call) {
         (Some(candidate), _) => Some(candidate.clone()),
-        // Recorded before observations had a candidate, or not run.
+        // Either the record is older than the field `candidate`, or the code did not run.
         (None, Call::Tool { args, .. }) => {
             let code = args.get("code").and_then(Value::as_str)?;
             reference.submitted(code, name)

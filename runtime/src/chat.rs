@@ -180,7 +180,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
             Some('H' | 'M' | 'S') => "00",
             Some('%') => "%",
             other => {
-                let why = format!("strftime_now does not know %{}", other.unwrap_or(' '));
+                let why = format!("strftime_now does not support %{}", other.unwrap_or(' '));
                 return Err(Error::new(ErrorKind::InvalidOperation, why));
             }
         });
@@ -258,7 +258,7 @@ mod tests {
             ("{% if %}", "syntax error"),
             ("{{ raise_exception('no system role') }}", "no system role"),
             ("{{ messages | nothing }}", "nothing"),
-            ("{{ strftime_now('%U') }}", "does not know %U"),
+            ("{{ strftime_now('%U') }}", "does not support %U"),
         ] {
             let fault = chat(template).err().unwrap().to_string();
             assert!(fault.contains(why) && !fault.contains('\n'), "{fault}");

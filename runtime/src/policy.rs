@@ -28,7 +28,7 @@ pub trait Policy: Send + Sync {
     /// # Errors
     /// [`PolicyError`]; [`PolicyError::Model`] if the policy uses no model.
     async fn complete(&self, _: Request<'_>) -> Result<Completion, PolicyError> {
-        Err(PolicyError::Model("this policy writes no text of its own".into()))
+        Err(PolicyError::Model("this policy does not use a model".into()))
     }
 
     /// Why the policy cannot continue in this run, in one sentence: for example, its budget

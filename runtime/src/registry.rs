@@ -21,12 +21,12 @@ pub struct Entry<F> {
 /// assert_eq!((find("number", ALL, "one").unwrap().open)(), 1);
 /// assert_eq!(
 ///     find("number", ALL, "two").err().unwrap(),
-///     "there is no number `two`; there is: one"
+///     "unknown number `two`; available: one"
 /// );
 /// ```
 pub fn find<'a, F>(kind: &str, all: &'a [Entry<F>], name: &str) -> Result<&'a Entry<F>, String> {
     all.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|entry| entry.name).collect();
-        format!("there is no {kind} `{name}`; there is: {}", names.join(", "))
+        format!("unknown {kind} `{name}`; available: {}", names.join(", "))
     })
 }

@@ -176,7 +176,7 @@ fn open_episodes(path: &Path) -> Result<(File, u64, Vec<Episode>), RunError> {
             .and_then(|()| open.sync_all())
             .map_err(|e| RunError::io(&file, "write", e))?;
         tracing::warn!(
-            "{}: the last line is cut off; it was set aside in {} and its episode runs again",
+            "{}: the last line is incomplete; moved it to {}, and its episode runs again",
             file.display(),
             aside.display()
         );
@@ -211,7 +211,7 @@ pub enum RunError {
     #[error("there is no run in {}: it has no run.json; name a folder that `fixfly run -o` wrote", .0.display())]
     NoRun(PathBuf),
     /// The directory contains another run.
-    #[error("{} holds a run made differently ({differences}); use the same flags to continue it, or name another folder", .path.display())]
+    #[error("{} contains a run with other settings ({differences}); use the same flags to resume it, or name another folder", .path.display())]
     Different {
         /// The directory.
         path: PathBuf,
@@ -256,12 +256,12 @@ impl RunError {
     fn io(file: &Path, verb: &'static str, error: io::Error) -> Self {
         let remedy = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "; free some space and give the same command again, it continues"
+                "; free some disk space and run the same command again to resume"
             }
             ErrorKind::PermissionDenied => "; change its permissions or name another folder",
-            ErrorKind::ReadOnlyFilesystem => "; name a folder on a disk that can be written to",
+            ErrorKind::ReadOnlyFilesystem => "; name a folder on a writable disk",
             ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-                "; a file is in the way, name another folder"
+                "; there is a file of this name, name another folder"
             }
             _ => "",
         };
@@ -446,9 +446,9 @@ mod tests {
         other.started = "later".into();
         assert_eq!(
             refused(folder.path(), &other),
-            "RUN holds a run made differently (benchmark tasks was 3, now 4; only was not set, \
-             now \"x*\"; policy was \"null\", now \"oracle\"; seed was 0, now 7); use the same \
-             flags to continue it, or name another folder"
+            "RUN contains a run with other settings (benchmark tasks was 3, now 4; only was not \
+             set, now \"x*\"; policy was \"null\", now \"oracle\"; seed was 0, now 7); use the \
+             same flags to resume it, or name another folder"
         );
         let elsewhere = RunRecord { machine: Machine { cpus: 64, ..record().machine }, ..record() };
         assert!(RunDirectory::open(folder.path(), &elsewhere).is_ok(), "any machine may continue");
@@ -509,6 +509,6 @@ mod tests {
         run.episodes = OpenOptions::new().append(true).open("/dev/full").unwrap();
         let error = run.append(&episode("a", 0, End::Submitted)).unwrap_err().to_string();
         assert!(error.contains("episodes.jsonl: No space left on device"), "{error}");
-        assert!(error.ends_with("free some space and give the same command again, it continues"));
+        assert!(error.ends_with("free some disk space and run the same command again to resume"));
     }
 }

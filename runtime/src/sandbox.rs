@@ -89,17 +89,17 @@ impl Impact {
     /// The impact in words, for tables and messages.
     pub fn as_str(self) -> &'static str {
         match self {
-            Impact::NoSandbox => "there is no sandbox",
-            Impact::NoMethodCandidates => "methods' candidates are not run",
-            Impact::TakesAllMemory => "all memory can be taken",
+            Impact::NoSandbox => "no sandbox can be opened",
+            Impact::NoMethodCandidates => "candidates of method tasks are refused",
+            Impact::TakesAllMemory => "the sandbox can use all memory",
             Impact::TakesAllMemoryTogether => {
-                "a limit for each process alone: many together can take all memory"
+                "only single processes have a memory limit; many together can use all memory"
             }
-            Impact::FillsDisk => "the disk can be filled",
-            Impact::ForkBomb => "a fork bomb reaches the machine",
-            Impact::SlowsOthers => "others on the machine wait",
-            Impact::AttacksKernel => "more of the kernel can be attacked from inside",
-            Impact::NamespacesOnly => "namespaces alone hold them",
+            Impact::FillsDisk => "the sandbox can fill the disk",
+            Impact::ForkBomb => "a fork bomb can use up the machine's processes",
+            Impact::SlowsOthers => "others on the machine get less CPU time",
+            Impact::AttacksKernel => "the sandbox can attack more of the kernel",
+            Impact::NamespacesOnly => "only namespaces isolate programs",
         }
     }
 }
@@ -221,11 +221,11 @@ pub enum SandboxError {
         why: String,
     },
     /// No machine could provide this in this sandbox.
-    #[error("{what}: the sandbox `{sandbox}` has nothing of the kind")]
+    #[error("the sandbox `{sandbox}` {what}")]
     Unsupported {
         /// The sandbox's name.
         sandbox: &'static str,
-        /// What was requested.
+        /// `cannot …`.
         what: String,
     },
     /// A file could not be read or written.

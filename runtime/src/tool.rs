@@ -43,7 +43,7 @@ impl<'a> ToolContext<'a> {
     /// [`ToolError::Benchmark`] if the benchmark has none: the task lists a tool that does
     /// not suit it.
     pub fn evaluator(&self) -> Result<&'a dyn Evaluator, ToolError> {
-        self.benchmark.evaluator().ok_or_else(|| self.lacks("evaluates no candidates"))
+        self.benchmark.evaluator().ok_or_else(|| self.lacks("does not evaluate candidates"))
     }
 
     /// The task's work tree, which runs tests and reads the change.

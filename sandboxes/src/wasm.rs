@@ -144,7 +144,7 @@ impl WasmSandbox {
         if !python {
             return Err(SandboxError::Unsupported {
                 sandbox: "wasm",
-                what: format!("`{program}` cannot be run, nor any program but Python"),
+                what: format!("cannot run `{program}`: it runs only Python"),
             });
         }
         let limits = &self.spec.limits;

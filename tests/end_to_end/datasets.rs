@@ -134,7 +134,7 @@ fn tokens_are_written_with_what_of_them_is_learned() {
         assert!(was == code && stderr.contains(expected), "{stderr}");
     };
     check(&[], 1, "has no chat template: name one with --chat-template, qwen3 or a file");
-    check(&["--chat-template", "qwen9"], 1, "there is no chat template `qwen9`");
+    check(&["--chat-template", "qwen9"], 1, "unknown chat template `qwen9`");
     let short = ["--chat-template", "qwen3", "--max-length", "20"];
     check(&short, 1, "1 of 1 rows would be dropped (1: longer than the token limit)");
     let words = build(&["--chat-template", "qwen3", "--loss", "all"]);
@@ -205,7 +205,7 @@ fn errors_of_a_build_name_the_cause_and_the_remedy() {
         assert!(was == code && stderr.contains(expected), "{stderr}");
     };
     check(bench.build(&run, &to, "v4"), 2, "name the teacher of the run, as in gpt-4.1=");
-    check(bench.build(&run, &to, "v9"), 1, "there is no recipe `v9`; there is: v1,");
+    check(bench.build(&run, &to, "v9"), 1, "unknown recipe `v9`; available: v1,");
     check(bench.build("nowhere", &to, &mine), 1, "there is no run in nowhere");
     check(vec!["dataset", "show", &run], 1, "there is no dataset in");
     fs::create_dir(&to).unwrap();

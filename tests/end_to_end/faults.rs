@@ -17,19 +17,19 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy nul -o /nonexistent/x",
         2,
-        "there is no policy `nul`; there is: retrieval, openai, llama, oracle, null, replay",
+        "unknown policy `nul`; available: retrieval, openai, llama, oracle, null, replay",
     );
     check(
         "run djnago --policy null -o /nonexistent/x",
         2,
-        "there is no benchmark `djnago`; there is: django, python, faults, swebench",
+        "unknown benchmark `djnago`; available: django, python, faults, swebench",
     );
     check(
         "run django --policy null --sandbox vm -o /nonexistent/x",
         2,
         match cfg!(feature = "wasm") {
-            true => "there is no sandbox `vm`; there is: local, docker, wasm",
-            false => "there is no sandbox `vm`; there is: local, docker",
+            true => "unknown sandbox `vm`; available: local, docker, wasm",
+            false => "unknown sandbox `vm`; available: local, docker",
         },
     );
     check(
@@ -46,7 +46,7 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy null -o /nonexistent/x --prompts /nonexistent",
         1,
-        "/nonexistent: not a folder",
+        "/nonexistent is not a folder",
     );
     check(
         "run django --policy null -o /nonexistent/x --budget 3",
@@ -97,7 +97,7 @@ fn a_folder_that_cannot_hold_a_run() {
     );
     check(
         folder.path().join("thesis.tex").to_str().unwrap(),
-        "cannot make RUN: File exists (os error 17); a file is in the way, name another folder",
+        "cannot make RUN: File exists (os error 17); there is a file of this name, name another folder",
     );
 }
 

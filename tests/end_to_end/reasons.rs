@@ -91,7 +91,7 @@ fn a_trace_is_asked_for_held_against_the_solution_and_learned() {
     stdout_of(asked.elicit(&[]));
     assert_eq!(asked.server.requests().len(), 2, "what was paid for is in the journal");
     let (code, why) = sentence(asked.elicit(&["--prompt", "reflection"]).output().unwrap());
-    assert!(code == 1 && why.contains("was made with another prompts"), "{why}");
+    assert!(code == 1 && why.contains("was made with a different prompts"), "{why}");
 
     let traces = asked.bench.word("traces/traces.jsonl");
     let recipe = asked.bench.word("with.toml");
@@ -195,7 +195,7 @@ fn what_cannot_be_asked_says_why() {
         assert!(was == code && why.contains(expected), "{why}");
     };
     check(&["--policy", "null"], 2, "the policy `null` does not use a model");
-    check(&["--prompt", "shouting"], 2, "there is no prompt `shouting`; there is: minimal,");
-    check(&["--prompts", "/nowhere"], 1, "/nowhere: not a folder");
+    check(&["--prompt", "shouting"], 2, "unknown prompt `shouting`; available: minimal,");
+    check(&["--prompts", "/nowhere"], 1, "/nowhere is not a folder");
     assert_eq!(asked.server.requests().len(), 0);
 }

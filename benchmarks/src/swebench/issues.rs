@@ -1,4 +1,4 @@
-//! The benchmark of issues: tasks, tests while an agent works, verdicts.
+//! The benchmark of issues: tasks, test runs during an episode, and verdicts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ struct Issues {
     grader: Grader,
 }
 
-/// Characters of a log that a policy is shown, from its end.
+/// Maximum length of a log for the policy, in characters. Only its end is shown.
 const LOG: usize = 8_000;
-/// Failing tests that a policy is shown by name.
+/// Maximum number of failing tests that are named.
 const NAMED: usize = 30;
 
-/// The change of the work tree against its one commit, whatever was done to
-/// the index or to branches meanwhile.
+/// Prints the change of the work tree against its only commit, whatever happened to the
+/// index or to branches.
 const CHANGE: &str = "\
 index=/tmp/.fixfly-index; cp .git/index $index 2>/dev/null
 export GIT_INDEX_FILE=$index GIT_OPTIONAL_LOCKS=0
@@ -169,7 +169,7 @@ impl WorkTree for Issues {
             let why = text(&output.stderr);
             tracing::warn!(
                 task = task.id,
-                "the change of the work tree cannot be told: {}",
+                "cannot read the change of the work tree: {}",
                 why.trim()
             );
             return Ok(None);
@@ -187,7 +187,7 @@ impl GroundTruth for Issues {
     }
 }
 
-/// The lines a patch changes.
+/// The changed lines of a patch.
 fn changes(patch: &str) -> Vec<&str> {
     let is_change = |line: &&str| {
         (line.starts_with('+') && !line.starts_with("+++ "))
@@ -212,7 +212,7 @@ fn report(statuses: &Statuses) -> TestReport {
     TestReport { results: results.collect() }
 }
 
-/// What a policy is told of a run.
+/// The result of a test run, as text for the policy.
 fn told(report: &TestReport, outcome: Outcome, log: &str) -> String {
     let is_bad = |result: &&TestResult| !result.outcome.is_fine();
     let failing: Vec<&str> =

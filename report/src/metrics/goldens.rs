@@ -1,4 +1,4 @@
-//! What the reference packages say: `scripts/goldens/metrics.py` makes it.
+//! Results of the reference packages, written by `scripts/goldens/metrics.py`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct Code {
     pub(super) prediction: String,
     pub(super) package: Scores,
     pub(super) codexglue: Scores,
-    /// CodeBLEU of the unchanged package, where it does not depend on the hash seed.
+    /// CodeBLEU of the unmodified package, if it does not depend on the hash seed.
     pub(super) stock: Option<f64>,
 }
 

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// Units in one gram.
+/// Words or characters per n-gram.
 const GRAM: usize = 4;
 
-/// |A ∩ B| / |A ∪ B| of the 4-grams of words: runs without white space, as
-/// written. A text of fewer words is one gram; where neither has a word it is 0.
+/// |A ∩ B| / |A ∪ B| of the 4-grams of words, which whitespace separates. A text of fewer
+/// than four words is one n-gram. 0 if neither text has a word.
 pub(crate) fn jaccard_words(one: &str, other: &str) -> f64 {
     let words = |text| str::split_whitespace(text).collect::<Vec<_>>();
     jaccard(&words(one), &words(other))
 }
 
-/// The same of the 4-grams of characters, white space included.
+/// The same for 4-grams of characters, including whitespace.
 pub(crate) fn jaccard_characters(one: &str, other: &str) -> f64 {
     let characters = |text: &str| text.chars().collect::<Vec<_>>();
     jaccard(&characters(one), &characters(other))

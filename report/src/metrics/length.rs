@@ -1,32 +1,32 @@
-//! How long texts are.
+//! Lengths of texts.
 
 use serde::Serialize;
 
-/// Texts of a length from `from` to below `to`.
+/// Texts with a length of at least `from` and below `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Bin {
-    /// The shortest.
+    /// The smallest length.
     pub(crate) from: u64,
-    /// What is too long.
+    /// The first length above the bin.
     pub(crate) to: u64,
-    /// How many.
+    /// The number of texts.
     pub(crate) count: usize,
 }
 
-/// Words: runs without white space.
+/// The number of words, which whitespace separates.
 pub(crate) fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-/// Characters: Unicode scalar values, white space around the text aside.
+/// The number of characters (Unicode scalar values), without surrounding whitespace.
 pub(crate) fn characters(text: &str) -> u64 {
     text.trim().chars().count() as u64
 }
 
-/// Bins in a histogram at most.
+/// Maximum number of bins in a histogram.
 const BINS: u64 = 24;
 
-/// Bins of one width, a round number: 1, 2 or 5 times a power of ten.
+/// Bins of equal, round width: 1, 2 or 5 times a power of ten.
 pub(crate) fn histogram(lengths: &[u64]) -> Vec<Bin> {
     let Some(&max) = lengths.iter().max() else { return Vec::new() };
     let width = (0..)

@@ -1,25 +1,25 @@
-//! Two runs over the same items: whether one solves more than by chance.
+//! McNemar's test: whether one of two runs over the same items solves more than chance
+//! explains.
 
 use serde::Serialize;
 
-/// Pairs of outcomes, and how likely a difference at least as large is by
-/// chance.
+/// Pairs of outcomes, and the probability of a difference at least as large by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct McNemar {
-    /// Both solved.
+    /// Both runs solved the item.
     pub(crate) both: usize,
-    /// Only the first.
+    /// Only the first run solved it.
     pub(crate) only_first: usize,
-    /// Only the second.
+    /// Only the second run solved it.
     pub(crate) only_second: usize,
-    /// Neither.
+    /// Neither run solved it.
     pub(crate) neither: usize,
-    /// Two-sided, exact: a binomial test of the pairs that differ.
+    /// The two-sided exact p-value: a binomial test of the pairs that differ.
     pub(crate) p: f64,
 }
 
 impl McNemar {
-    /// Of pairs (first, second).
+    /// Counts pairs (first, second).
     pub(crate) fn of(pairs: impl IntoIterator<Item = (bool, bool)>) -> Self {
         let mut counts = [0; 4];
         for (first, second) in pairs {
@@ -29,19 +29,19 @@ impl McNemar {
         McNemar { both, only_first, only_second, neither, p: exact(only_first, only_second) }
     }
 
-    /// Pairs.
+    /// The number of pairs.
     pub(crate) fn pairs(&self) -> usize {
         self.both + self.only_first + self.only_second + self.neither
     }
 }
 
-/// Twice the chance of at most the smaller count in `b + c` tosses of a coin.
+/// Twice the probability of at most min(b, c) heads in `b + c` coin tosses.
 fn exact(b: usize, c: usize) -> f64 {
     let (fewer, n) = (b.min(c), b + c);
     if b == c {
         return 1.0;
     }
-    // ln C(n, k), by one factor after the other.
+    // ln C(n, k), factor by factor.
     let mut choose = 0.0;
     let half = 0.5f64.ln() * n as f64;
     let mut below = half.exp();

@@ -1,6 +1,6 @@
-//! How good methods and runs are: figures that have a name in the field, each
-//! as its reference computes it. `goldens.json` holds what the references say;
-//! every figure agrees with them to 1e-9.
+//! Metrics of methods and runs. Each has a name in the field and is computed as its
+//! reference computes it. `goldens.json` contains the reference results; every metric
+//! agrees with them to 1e-9.
 
 mod bootstrap;
 mod codebleu;

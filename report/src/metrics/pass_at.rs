@@ -1,8 +1,8 @@
 //! pass@k over independent samples.
 
-/// The chance that one of `k` of `n` samples is among the `correct` ones:
-/// 1 − C(n−c, k) / C(n, k), without bias (Chen et al., 2021). Other than
-/// [`super::solved()`], its k counts independent samples, not turns.
+/// The probability that at least one of `k` samples is correct, if `correct` of `n` are: 1
+/// − C(n−c, k) / C(n, k), unbiased (Chen et al., 2021). Unlike [`super::solved()`], k
+/// counts independent samples, not turns.
 pub(crate) fn pass_at(k: usize, n: usize, correct: usize) -> f64 {
     if n - correct < k {
         return 1.0;

@@ -4,19 +4,19 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-/// How much of two texts is one common subsequence of words.
+/// The longest common subsequence of words of two texts, as shares of their words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct RougeL {
-    /// Of the candidate's words.
+    /// Share of the candidate's words.
     pub(crate) precision: f64,
-    /// Of the reference's words.
+    /// Share of the reference's words.
     pub(crate) recall: f64,
-    /// Harmonic mean of both: the figure that papers give.
+    /// Harmonic mean of both, which papers report.
     pub(crate) f1: f64,
 }
 
-/// Words are lower case `[a-z0-9]+`, not stemmed. All is 0 where either side
-/// has no word.
+/// Words are lower-case `[a-z0-9]+`, not stemmed. All values are 0 if either text has no
+/// word.
 pub(crate) fn rouge_l(reference: &str, candidate: &str) -> RougeL {
     let (reference, candidate) = (reference.to_lowercase(), candidate.to_lowercase());
     let (reference, candidate) = (words(&reference), words(&candidate));
@@ -33,8 +33,9 @@ fn words(text: &str) -> Vec<&str> {
     text.split(apart).filter(|word| !word.is_empty()).collect()
 }
 
-/// Its length, 64 cells of the table at a time (Hyyrö, 2004): reasoning has
-/// thousands of words, and the table has a cell for each pair of them.
+/// The length of the longest common subsequence. Computes 64 cells of the table at a time
+/// (Hyyrö, 2004): reasoning has thousands of words, and the table has a cell for each pair
+/// of words.
 fn longest_common_subsequence(one: &[&str], other: &[&str]) -> usize {
     let blocks = one.len().div_ceil(64);
     let mut places: HashMap<&str, Vec<u64>> = HashMap::new();

@@ -1,14 +1,14 @@
-//! Some of some, and how far to trust the proportion.
+//! Proportions with confidence intervals.
 
 use serde::Serialize;
 
-/// Some of some, with the 95 % Wilson interval of the proportion. There is no
-/// proportion of nothing.
+/// A count out of a total, with the 95 % Wilson interval of the proportion. The proportion
+/// of an empty total is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Share {
-    /// How many.
+    /// The count.
     pub(crate) count: usize,
-    /// Of how many.
+    /// The total.
     pub(crate) of: usize,
     /// The proportion, 0 to 100.
     pub(crate) percent: Option<f64>,
@@ -31,7 +31,7 @@ impl Share {
         }
     }
 
-    /// How many of these are true.
+    /// Counts the values that are true.
     pub(crate) fn of(all: impl IntoIterator<Item = bool>) -> Self {
         let (count, of) = all.into_iter().fold((0, 0), |(n, of), is| (n + usize::from(is), of + 1));
         Share::new(count, of)

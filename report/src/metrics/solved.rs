@@ -1,11 +1,11 @@
-//! solved@turn: what was solved at each turn, and by it.
+//! Tasks solved at each turn, and cumulatively.
 
 use serde::Serialize;
 
 use super::Share;
 
-/// What was solved at a turn. Turns follow each other and each sees the last
-/// one's failure, so this is not pass@k over independent samples.
+/// Tasks solved at a turn. Each turn sees the failure of the turn before, so this is not
+/// pass@k over independent samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct SolvedAt {
     /// Counted from 1.
@@ -16,8 +16,8 @@ pub(crate) struct SolvedAt {
     pub(crate) solved_by: Share,
 }
 
-/// Turn by turn, of all episodes given: the solving turn of each, counted from
-/// 1, if there is one.
+/// One entry per turn. `episodes` has the solving turn of each episode, counted from 1, or
+/// `None`.
 pub(crate) fn solved(episodes: &[Option<usize>], turns: usize) -> Vec<SolvedAt> {
     let share =
         |is: &dyn Fn(usize) -> bool| Share::of(episodes.iter().map(|at| at.is_some_and(is)));

@@ -1,24 +1,24 @@
-//! Where values lie: mean, standard deviation, quantiles.
+//! Mean, standard deviation and quantiles.
 
 use serde::Serialize;
 
-/// Mean, and standard deviation as of a sample of a larger population.
+/// Mean and sample standard deviation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     /// The mean.
     pub(crate) mean: f64,
-    /// The standard deviation, over n − 1.
+    /// The standard deviation, with n − 1 in the denominator.
     pub(crate) sigma: f64,
-    /// How many values.
+    /// The number of values.
     pub(crate) of: usize,
 }
 
-/// The mean; none of nothing.
+/// The mean; `None` without values.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// None where there are fewer than two values: one has no spread.
+/// `None` if there are fewer than two values.
 pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
     let mean = mean(values)?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -26,7 +26,7 @@ pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
     (of > 1).then(|| Spread { mean, sigma: (squares / (of - 1) as f64).sqrt(), of })
 }
 
-/// The smallest value that at least this part of the values does not exceed.
+/// The smallest value that is not exceeded by at least this share of the values.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let rank = (part * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()

@@ -193,8 +193,8 @@ mod tests {
         assert_eq!(
             why,
             "the sandbox `local` lacks a protection on this machine: memory of the whole sandbox \
-             (all memory can be taken); remedy: ask for it; pass --allow-weak to run without it, see \
-             `fixfly sandbox doctor`"
+             (the sandbox can use all memory); remedy: ask for it; pass --allow-weak to run without it, \
+             see `fixfly sandbox doctor`"
         );
     }
 }

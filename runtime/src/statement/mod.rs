@@ -230,7 +230,7 @@ impl Templates {
     /// does not exist.
     pub fn load(kind: TaskKind, folder: Option<&Path>) -> Result<Self, TemplateError> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(TemplateError(format!("{}: not a folder", folder.display())));
+            return Err(TemplateError(format!("{} is not a folder", folder.display())));
         }
         Templates::of(&kind.common().prompts, |name, built_in| {
             let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
@@ -252,7 +252,7 @@ impl Templates {
         let of = |kind: TaskKind| {
             Templates::of(&kind.common().prompts, |name, _| match texts.get(name) {
                 Some(text) => Ok((format!("the recorded {name}.jinja"), text.clone())),
-                None => Err(TemplateError(format!("the run recorded no {name}.jinja"))),
+                None => Err(TemplateError(format!("the run did not record {name}.jinja"))),
             })
         };
         // A run does not record its kind of task, but the variables in its templates differ
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(loaded.texts().len(), 3);
         }
         let error = Templates::recorded(&BTreeMap::new()).unwrap_err().to_string();
-        assert_eq!(error, "the run recorded no system.jinja");
+        assert_eq!(error, "the run did not record system.jinja");
     }
 
     #[test]

@@ -268,7 +268,7 @@ impl Build<'_> {
         };
         if all == 0 {
             return Err(DatasetError::Dropped(format!(
-                "the recipe {} finds no rows in these runs ({}); name other runs, or another teacher with TEACHER=RUN",
+                "the recipe {} selects no rows from these runs ({}); name other runs, or another teacher with TEACHER=RUN",
                 self.recipe_name,
                 said(&summary.left_out),
             )));

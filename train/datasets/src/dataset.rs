@@ -56,7 +56,7 @@ impl Dataset {
         };
         let summary: Summary = serde_json::from_str(&text).map_err(|e| corrupt(e.to_string()))?;
         if summary.schema > SCHEMA {
-            let why = format!("it is of a newer fixfly, {}", summary.fixfly);
+            let why = format!("a newer fixfly ({}) wrote it", summary.fixfly);
             return Err(corrupt(why));
         }
         Ok(Dataset { folder: folder.into(), summary })

@@ -46,7 +46,7 @@ pub(crate) fn lessons(
     teacher: &Teacher,
 ) -> Result<Vec<Lesson>, String> {
     if episode.infrastructure_failure() {
-        return Err("ended by a failure outside the policy".into());
+        return Err("ended by an infrastructure failure".into());
     }
     let original = teacher.take.contains(&Kind::Original).then(|| Lesson {
         kind: Kind::Original,

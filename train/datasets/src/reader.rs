@@ -127,7 +127,7 @@ impl Reader {
         if messages.iter().any(spoken) {
             return Err("a message contains a special token of the chat template");
         }
-        let objects = |_| "the chat template objects to it";
+        let objects = |_| "the chat template rejects it";
         let last = messages.len() - 1;
         let (prompt, words) = self.turn(messages).map_err(objects)?;
         let mut row = Sequence { tokens: self.tokens(&prompt), ..Sequence::default() };
@@ -243,7 +243,7 @@ fn template_text(
         Some(file) if !Path::new(file).exists() => {
             let names: Vec<_> = CHATS.iter().map(|entry| entry.name).collect();
             return Err(DatasetError::Input(format!(
-                "there is no chat template `{file}`; there is: {}, or a file",
+                "unknown chat template `{file}`; available: {}, or a file",
                 names.join(", ")
             )));
         }

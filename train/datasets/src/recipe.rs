@@ -286,7 +286,7 @@ impl Recipe {
         if file.extension().is_none_or(|extension| extension != "toml") {
             let names: Vec<_> = RECIPES.iter().map(|entry| entry.name).collect();
             return Err(DatasetError::Recipe(format!(
-                "there is no recipe `{name}`; there is: {}; a recipe of your own is a file that ends in .toml",
+                "unknown recipe `{name}`; available: {}; the name of a recipe file must end in .toml",
                 names.join(", ")
             )));
         }
@@ -324,7 +324,9 @@ impl Recipe {
         }
         (twice.map(|name| format!("two teachers are named {name}; rename one")))
             .or_else(|| {
-                idle.map(|teacher| format!("nothing is taken of {}; fill `take`", teacher.name))
+                idle.map(|teacher| {
+                    format!("`take` of the teacher {} is empty; add a kind", teacher.name)
+                })
             })
             .or_else(|| share("validation", self.validation))
             .or_else(|| share("limits.dropped", self.limits.dropped))
@@ -371,11 +373,14 @@ mod tests {
         check(&format!("{head}dubled = true\n{teacher}"), "line 3: unknown field `dubled`");
         check(&format!("{head}teachers = []"), "it has no `[[teachers]]`; add one");
         check(&format!("{head}{teacher}{teacher}"), "two teachers are named a; rename one");
-        check(&format!("{head}[[teachers]]\nname='a'\ntake=[]"), "nothing is taken of a");
+        check(
+            &format!("{head}[[teachers]]\nname='a'\ntake=[]"),
+            "`take` of the teacher a is empty; add a kind",
+        );
         check(&format!("{head}validation = 2\n{teacher}"), "`validation` must be from 0 to 1");
         check(&format!("{head}{teacher}[leaks]\nalike = 0"), "`leaks.alike` must be above 0");
         let error = Recipe::open("v9").unwrap_err().to_string();
-        assert!(error.starts_with("there is no recipe `v9`; there is: v1, v2, v3"), "{error}");
+        assert!(error.starts_with("unknown recipe `v9`; available: v1, v2, v3"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! A LoRA step on the processor against PyTorch and peft with gradient
-//! checkpointing: time, and memory beyond the loaded model. Hidden 512, 8 layers,
-//! vocabulary 8,192, rank 32, f32; each side in processes of its own, in turn.
+//! Compares a LoRA step on the CPU with PyTorch and peft with gradient checkpointing: time,
+//! and memory beyond the loaded model. Hidden size 512, 8 layers, vocabulary 8,192, rank
+//! 32, f32. Each side runs in processes of its own, in turn.
 //!
 //! ```text
 //! cargo bench -p fixfly-students --features native --bench train_step -- \
 //!     --python target/peers/train/bin/python [--tokens 512,2048] [--steps 4] [--rounds 3] [--threads 1]
 //! ```
 //!
-//! `scripts/peers/train` makes that Python.
+//! `scripts/peers/train` installs this Python environment.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it is run by people")]
 
 #[path = "../src/tests/layers.rs"]
@@ -35,21 +35,21 @@ fn main() {
     if folder.is_empty() { both() } else { side(Path::new(&folder)) }
 }
 
-/// One number of a process, of `/proc/self/status`, in MB.
+/// A value of `/proc/self/status`, in MB.
 fn memory(key: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(key)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Seconds of all processors that this process had.
+/// CPU seconds of this process.
 fn processor() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
     fields.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// fixfly's side: prints seconds a step, and MB beyond the loaded model.
+/// fixfly's side: prints seconds per step, and MB beyond the loaded model.
 fn side(folder: &Path) {
     let settings = Settings {
         dropout: 0.0,
@@ -73,7 +73,7 @@ fn side(folder: &Path) {
     trainer
         .run(&AtomicBool::new(false), &mut |line: &Line| {
             if let Line::Step(step) = line {
-                // The first one warms up.
+                // The first step warms up.
                 match step.step {
                     1 => begun = processor(),
                     at => (steps, spent) = (at - 1, processor() - begun),
@@ -85,7 +85,7 @@ fn side(folder: &Path) {
     println!("{} {}", spent / f64::from(u32::try_from(steps).unwrap()), peak - base);
 }
 
-/// A model folder with random weights, and rows of so many tokens.
+/// A model folder with random weights, and a dataset of `rows` rows of `tokens` tokens.
 fn stage(folder: &Path, tokens: usize, rows: usize) {
     let (width, count, heads, kept, head, intermediate, words) = (512, 8, 8, 4, 64, 1536, 8192);
     let config = serde_json::json!({
@@ -128,7 +128,7 @@ fn stage(folder: &Path, tokens: usize, rows: usize) {
     fs::write(folder.join("tokens/rows.jsonl"), rows.join("\n")).unwrap();
 }
 
-/// Two numbers that a side printed last.
+/// The two numbers in the last line of a side's output.
 fn numbers(command: &mut Command) -> [f64; 2] {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -146,7 +146,7 @@ fn median(all: &mut [f64]) -> f64 {
 
 fn both() {
     let python: PathBuf = flag("--python", "target/peers/train/bin/python".into());
-    // cargo starts a bench in its package's folder, not in the user's.
+    // cargo runs a bench in its package's folder, not in the user's.
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(python);
     let (steps, rounds, threads) = (flag("--steps", 4), flag("--rounds", 3), flag("--threads", 1));
     let tokens: String = flag("--tokens", "512,2048".into());

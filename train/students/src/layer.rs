@@ -179,7 +179,7 @@ impl Back<'_, '_> {
     fn linear(&mut self, which: usize, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let ForwardContext { params, dropout, .. } = self.scene;
         let dx = self.layer.linears[which].back(params, x, dy, dropout, self.grads, true)?;
-        dx.ok_or_else(|| candle_core::Error::Msg("a gradient that was asked for is missing".into()))
+        dx.ok_or_else(|| candle_core::Error::Msg("a requested gradient is missing".into()))
     }
 
     fn norm(&mut self, weight: &Weight, x: &Tensor, dy: &Tensor) -> Result<Tensor> {

@@ -84,8 +84,9 @@ impl Loader<'_> {
         for target in Target::ALL {
             linears.push(self.linear(at, target)?);
         }
-        let linears =
-            linears.try_into().map_err(|_| TrainError::Base("a layer is short".into()))?;
+        let linears = linears
+            .try_into()
+            .map_err(|_| TrainError::Base("a layer has too few matrices".into()))?;
         let heads = match norms {
             true => Some((
                 self.weight(&name("self_attn.q_norm"), &[head], false)?,

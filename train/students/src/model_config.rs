@@ -97,12 +97,12 @@ impl ModelConfig {
             "mistral" | "ministral" => Family::Mistral,
             other => {
                 return Err(format!(
-                    "model_type is `{other}`; there is: qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
+                    "unsupported model_type `{other}`; supported: qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
                 ));
             }
         };
         plain(config)?;
-        let size = |name: &str| whole(config, name)?.ok_or_else(|| format!("it lacks {name}"));
+        let size = |name: &str| whole(config, name)?.ok_or_else(|| format!("`{name}` is missing"));
         let hidden_size = size("hidden_size")?;
         let num_attention_heads = size("num_attention_heads")?;
         let num_hidden_layers = size("num_hidden_layers")?;
@@ -194,7 +194,7 @@ fn plain(config: &Value) -> Result<(), String> {
     }
     match config.get("hidden_act").and_then(Value::as_str) {
         None | Some("silu") => Ok(()),
-        Some(other) => Err(format!("hidden_act is {other}; there is: silu")),
+        Some(other) => Err(format!("unsupported hidden_act `{other}`; supported: silu")),
     }
 }
 
@@ -216,7 +216,7 @@ fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
             let of = |name: &str| {
                 rope.get(name)
                     .and_then(Value::as_f64)
-                    .ok_or_else(|| format!("its rope lacks {name}"))
+                    .ok_or_else(|| format!("`{name}` of the rope parameters is missing"))
             };
             Ok(Some(RopeScaling {
                 factor: of("factor")?,
@@ -225,7 +225,7 @@ fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
                 window: of("original_max_position_embeddings")?,
             }))
         }
-        Some(other) => Err(format!("its rope_type is {other}; there is: default, llama3")),
+        Some(other) => Err(format!("unsupported rope_type `{other}`; supported: default, llama3")),
     }
 }
 
@@ -241,7 +241,7 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
         let windows: Vec<_> = slides.map(|slides| slides.then_some(window)).collect();
         return match windows.len() == layers {
             true => Ok(windows),
-            false => Err(format!("layer_types names {} of {layers} layers", windows.len())),
+            false => Err(format!("layer_types has {} entries for {layers} layers", windows.len())),
         };
     }
     // Qwen's first layers have no window.
@@ -314,11 +314,11 @@ mod tests {
 
     #[test]
     fn unsupported_models_are_refused() {
-        check("model_type", json!("gpt2"), "model_type is `gpt2`");
+        check("model_type", json!("gpt2"), "unsupported model_type `gpt2`");
         check("attention_bias", json!(true), "attention_bias is true");
-        check("hidden_act", json!("gelu"), "hidden_act is gelu");
-        check("rope_scaling", json!({"rope_type": "yarn"}), "rope_type is yarn");
+        check("hidden_act", json!("gelu"), "unsupported hidden_act `gelu`");
+        check("rope_scaling", json!({"rope_type": "yarn"}), "unsupported rope_type `yarn`");
         check("hidden_size", json!(0), "hidden_size is 0");
-        check("vocab_size", Value::Null, "it lacks vocab_size");
+        check("vocab_size", Value::Null, "`vocab_size` is missing");
     }
 }

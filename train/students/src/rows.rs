@@ -47,7 +47,7 @@ impl Row {
         }
         match self.learned().next() {
             Some(_) => None,
-            None => Some("no token of it carries loss".into()),
+            None => Some("none of its tokens carries loss".into()),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Rows {
         match said == sha256(&bytes) {
             true => Ok(()),
             false => Err(TrainError::Rows(format!(
-                "the dataset was built with another tokenizer than {}: build it again with --tokenizer {}",
+                "the dataset was built with a different tokenizer than {}: build it again with --tokenizer {}",
                 file.display(),
                 file.display()
             ))),
@@ -182,7 +182,10 @@ mod tests {
             r#"{"row": "b", "tokens": [1, 2, 3], "loss": [[1, 2], [1, 3]]}"#,
             "its loss span [1, 3]",
         );
-        check(r#"{"row": "b", "tokens": [1, 2], "loss": [[0, 1]]}"#, "no token of it carries loss");
+        check(
+            r#"{"row": "b", "tokens": [1, 2], "loss": [[0, 1]]}"#,
+            "none of its tokens carries loss",
+        );
         check("", "1 rows");
         check("{}", "rows.jsonl:2 is not a row of tokens: missing field `row`");
     }

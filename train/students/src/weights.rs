@@ -24,7 +24,7 @@ pub(crate) fn shards(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
         return match one.is_file() {
             true => Ok(vec![one]),
             false => Err(TrainError::Base(format!(
-                "{} has no model.safetensors; name a model folder of Hugging Face",
+                "{} has no model.safetensors; name a Hugging Face model folder",
                 folder.display()
             ))),
         };
@@ -32,7 +32,7 @@ pub(crate) fn shards(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let fault = |why: String| TrainError::Base(format!("{}: {why}", index.display()));
     let index: Value = serde_json::from_str(&text).map_err(|why| fault(why.to_string()))?;
     let map = index.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| fault("it has no weight_map".into()))?;
+    let map = map.ok_or_else(|| fault("`weight_map` is missing".into()))?;
     let names: BTreeMap<_, _> = map.values().filter_map(|v| Some((v.as_str()?, ()))).collect();
     Ok(names.into_keys().map(|name| folder.join(name)).collect())
 }
@@ -59,11 +59,11 @@ impl Weights {
     ) -> Result<Tensor, TrainError> {
         let of = self.folder.display();
         let found = self.files.get(name).map_err(|_| {
-            TrainError::Base(format!("the weights in {of} lack {name}, which config.json asks for"))
+            TrainError::Base(format!("the weights in {of} lack {name}, which config.json requires"))
         })?;
         if found.shape() != sizes {
             return Err(TrainError::Base(format!(
-                "{name} in {of} has the sizes {:?}, and config.json makes them {sizes:?}",
+                "{name} in {of} has shape {:?}, but config.json requires {sizes:?}",
                 found.shape()
             )));
         }

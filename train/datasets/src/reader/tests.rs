@@ -133,7 +133,7 @@ fn a_student_that_cannot_be_read_says_what_is_missing() {
     check(None, None, "name the tokenizer.json that comes with the student");
     fs::copy(tokenizer(), &file).unwrap();
     check(None, None, "tokenizer_config.json has no chat template: name one with --chat-template");
-    check(Some("qwen4"), None, "there is no chat template `qwen4`; there is: qwen3, or a file");
+    check(Some("qwen4"), None, "unknown chat template `qwen4`; available: qwen3, or a file");
     fs::write(folder.path().join(TEMPLATE), "{{ messages[0].content }}").unwrap();
     check(None, None, "a student could not learn to stop");
     check(None, Some(ThinkingSwitch::Template), "has no `enable_thinking`");

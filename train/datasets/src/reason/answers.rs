@@ -264,9 +264,9 @@ fn same(record: &Path, text: &str, about: &Value) -> Result<(), DatasetError> {
     match other.is_empty() {
         true => Ok(()),
         false => Err(DatasetError::Input(format!(
-            "{} was made with another {}: use the same one, or name a new folder",
+            "{} was made with a different {}: use the same one, or name a new folder",
             record.parent().unwrap_or(record).display(),
-            other.join(" and another ")
+            other.join(" and a different ")
         ))),
     }
 }

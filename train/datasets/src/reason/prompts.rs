@@ -26,14 +26,14 @@ macro_rules! prompt {
 /// Prompts that ask for a trace. The first is the paper's choice; the paper tried the
 /// others and rejected them.
 pub const ELICITATIONS: &[Entry<&str>] = &[
-    prompt!("minimal", "task, faulty method, feedback, solution, an opened thought"),
-    prompt!("explicit-priming", "minimal, the thought begun in set words"),
-    prompt!("reflection", "what went wrong and what to beware of, begun in set words"),
-    prompt!("structured", "an analysis in Markdown under set headings"),
+    prompt!("minimal", "task, faulty method, feedback, solution, an opening reasoning tag"),
+    prompt!("explicit-priming", "minimal, with fixed first words of the reasoning"),
+    prompt!("reflection", "what went wrong and what to avoid, with fixed first words"),
+    prompt!("structured", "an analysis in Markdown with fixed headings"),
 ];
 
 /// The prompt for rows without a faulty method.
-const SINGLE_TURN: Entry<&str> = prompt!("single-turn", "task, solution, an opened thought");
+const SINGLE_TURN: Entry<&str> = prompt!("single-turn", "task, solution, an opening reasoning tag");
 const COMPRESS: Entry<&str> = prompt!("compress", "a shorter trace of the same logic and style");
 
 /// The prompts, checked when loaded.
@@ -93,7 +93,7 @@ impl Prompts {
     /// exist.
     pub fn load(folder: Option<&Path>) -> Result<Self, DatasetError> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(DatasetError::Input(format!("{}: not a folder", folder.display())));
+            return Err(DatasetError::Input(format!("{} is not a folder", folder.display())));
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -14,7 +14,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(
-            "ShareGPT cannot say which message carries loss: leave sharegpt out of --format, or use --loss all or last".into(),
+            "ShareGPT cannot mark single messages with loss: remove sharegpt from --format, or use --loss all or last".into(),
         )),
     }
 }
@@ -66,22 +66,22 @@ fn settings(summary: &Summary, validation: bool) -> String {
     let recipe = &summary.recipe;
     let (thinking, why) = match recipe.reasoning.rows {
         Traced::Without => {
-            ("false", "no row reasons; `true` would teach the model to stop thinking")
+            ("false", "no row has reasoning; `true` would teach the model to stop thinking")
         }
-        Traced::With => ("true", "every row reasons"),
+        Traced::With => ("true", "every row has reasoning"),
         Traced::Both => {
-            ("null", "rows with a trace keep it, the others get an unlearned empty one")
+            ("null", "rows with a trace keep it; the others get an empty one without loss")
         }
     };
     let (mask, learned) = match recipe.loss {
-        Loss::Last => ("true", "only the answer is learned"),
-        Loss::All | Loss::PerMessage => ("false", "every message of the model is learned"),
+        Loss::Last => ("true", "only the answer carries loss"),
+        Loss::All | Loss::PerMessage => ("false", "every assistant message carries loss"),
     };
     let eval = if validation { "eval_dataset: fixfly_validation\n" } else { "" };
     let cutoff = recipe.limits.tokens.unwrap_or(summary.lengths.most);
     format!(
-        "# The settings this dataset needs; add model, method and output.\n\
-         # The thesis': finetuning_type lora, lora_rank 32, lora_target q_proj,k_proj,v_proj,o_proj.\n\
+        "# The settings that this dataset needs; add model, method and output.\n\
+         # The paper uses finetuning_type lora, lora_rank 32, lora_target q_proj,k_proj,v_proj,o_proj.\n\
          stage: sft\n\
          do_train: true\n\
          dataset_dir: .  # this folder\n\
@@ -90,6 +90,6 @@ fn settings(summary: &Summary, validation: bool) -> String {
          template: qwen3\n\
          enable_thinking: {thinking}  # {why}\n\
          mask_history: {mask}  # {learned}\n\
-         cutoff_len: {cutoff}  # fixfly dropped longer rows; LLaMA-Factory would cut off the answer\n"
+         cutoff_len: {cutoff}  # fixfly dropped longer rows; LLaMA-Factory would truncate the answer\n"
     )
 }

@@ -13,7 +13,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), DatasetError> {
     match recipe.loss {
         Loss::All | Loss::Last => Ok(()),
         Loss::PerMessage => Err(DatasetError::Recipe(
-            "TRL cannot say which message carries loss: leave trl out of --format, or use --loss all or last".into(),
+            "TRL cannot mark single messages with loss: remove trl from --format, or use --loss all or last".into(),
         )),
     }
 }

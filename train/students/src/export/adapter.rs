@@ -27,7 +27,9 @@ pub(super) fn base_of<'a>(
     adapter: Option<&'a Adapter>,
 ) -> Result<&'a Path, TrainError> {
     let named = base.or_else(|| adapter?.base.as_deref());
-    named.ok_or_else(|| TrainError::Base("the adapter names no model; name it by --base".into()))
+    named.ok_or_else(|| {
+        TrainError::Base("the adapter does not name its base model; name it with --base".into())
+    })
 }
 
 /// The change of one matrix.
@@ -54,10 +56,12 @@ impl Adapter {
                 return Err(fault(format!("{name} is not supported")));
             }
         }
-        let rank =
-            config.get("r").and_then(Value::as_u64).ok_or_else(|| fault("it lacks r".into()))?;
+        let rank = config
+            .get("r")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| fault("`r` is missing".into()))?;
         let alpha = config.get("lora_alpha").and_then(Value::as_f64);
-        let alpha = alpha.ok_or_else(|| fault("it lacks lora_alpha".into()))?;
+        let alpha = alpha.ok_or_else(|| fault("`lora_alpha` is missing".into()))?;
         let base = config.get("base_model_name_or_path").and_then(Value::as_str).map(PathBuf::from);
         let tensors = safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu)
             .map_err(|why| {
@@ -81,7 +85,7 @@ impl Adapter {
                 if a.dims() != [self.rank, input] || b.dims() != [out, self.rank] {
                     let name = target.name();
                     return Err(
-                        self.fault(&format!("{name} of layer {layer} does not fit the model"))
+                        self.fault(&format!("{name} of layer {layer} does not match the model"))
                     );
                 }
                 let [a, b] = [a, b].map(|half| half.to_dtype(candle_core::DType::F32));
@@ -91,7 +95,7 @@ impl Adapter {
         match changes.len() * 2 == self.tensors.len() {
             true => Ok(changes),
             false => Err(self.fault(&format!(
-                "{} of its {} tensors belong to no matrix of the model",
+                "{} of {} tensors do not belong to the model",
                 self.tensors.len() - changes.len() * 2,
                 self.tensors.len()
             ))),
@@ -100,7 +104,7 @@ impl Adapter {
 
     fn fault(&self, why: &str) -> TrainError {
         TrainError::Base(format!(
-            "the adapter in {}: {why}; name its model by --base",
+            "the adapter in {}: {why}; name its base model with --base",
             self.folder.display()
         ))
     }

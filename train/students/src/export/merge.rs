@@ -50,7 +50,10 @@ pub fn merge(
         safetensors::save(&tensors, output.join(name))?;
     }
     if let Some(name) = changes.keys().next() {
-        return Err(TrainError::Base(format!("{} has no {name} to change", base.display())));
+        return Err(TrainError::Base(format!(
+            "{} lacks {name}, which the adapter changes",
+            base.display()
+        )));
     }
     let index = "model.safetensors.index.json";
     if base.join(index).is_file() {

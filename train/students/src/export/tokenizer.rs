@@ -21,12 +21,14 @@ pub(super) fn values(base: &Path, words: usize) -> Result<Vec<(String, Gguf)>, T
     let text = fs::read_to_string(&file).map_err(TrainError::io("read", &file))?;
     let tokenizer: Value = serde_json::from_str(&text).map_err(|why| fault(&why.to_string()))?;
     let model = &tokenizer["model"];
-    let map = model["vocab"].as_object().ok_or_else(|| fault("it is no byte-level BPE"))?;
+    let map =
+        model["vocab"].as_object().ok_or_else(|| fault("the tokenizer is not byte-level BPE"))?;
     let mut tokens: Vec<_> = (0..words).map(|at| (format!("[PAD{at}]"), UNUSED)).collect();
     let mut put = |token: &str, id: Option<u64>, kind: i32| {
         let id = id.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < words);
-        let id =
-            id.ok_or_else(|| fault(&format!("token {token:?} is beyond the model's {words}")))?;
+        let id = id.ok_or_else(|| {
+            fault(&format!("token {token:?} is outside the model's vocabulary of {words}"))
+        })?;
         tokens[id] = (token.to_string(), kind);
         Ok::<_, TrainError>(())
     };
@@ -49,9 +51,8 @@ pub(super) fn values(base: &Path, words: usize) -> Result<Vec<(String, Gguf)>, T
             _ => None,
         })
         .collect();
-    let pre = pre(&tokenizer["pre_tokenizer"]).ok_or_else(|| {
-        fault("llama.cpp knows no way to cut text into words like its pre_tokenizer")
-    })?;
+    let pre = pre(&tokenizer["pre_tokenizer"])
+        .ok_or_else(|| fault("llama.cpp does not support its pre_tokenizer"))?;
     let id = |token: &str| tokens.iter().position(|(other, _)| other == token);
     let (text, texts) =
         (Gguf::String, |all: Vec<String>| Gguf::Array(all.into_iter().map(Gguf::String).collect()));

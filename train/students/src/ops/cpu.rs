@@ -35,14 +35,14 @@ fn wide<T>(run: impl FnOnce() -> T) -> T {
 fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(all), Some((from, to))) => Ok(&all[from..to]),
-        _ => bail!("a kernel was given what is not contiguous f32"),
+        _ => bail!("the kernel needs a contiguous f32 tensor"),
     }
 }
 
 fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(all), Some((from, to))) => Ok(&mut all[from..to]),
-        _ => bail!("a kernel was given what is not contiguous f32"),
+        _ => bail!("the kernel needs a contiguous f32 tensor"),
     }
 }
 
@@ -179,7 +179,7 @@ fn mapped<const N: usize>(
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             candle_core::Storage::Cpu(storage) => *slice = numbers(storage, layout)?,
-            _ => bail!("a kernel for processors was given what lies elsewhere"),
+            _ => bail!("the CPU kernel needs a tensor on the CPU"),
         }
     }
     let mut made = vec![0.0_f32; slices[0].len()];
