@@ -10,10 +10,10 @@ pub struct Entry<F> {
     pub open: F,
 }
 
-/// The entry of that name.
+/// Finds an entry by name.
 ///
 /// # Errors
-/// One sentence that names the thing and lists what there is.
+/// One sentence with the unknown name and the available ones.
 ///
 /// ```
 /// use fixfly_runtime::{Entry, find};
