@@ -1,6 +1,9 @@
 //! What the flags of several verbs share.
 
-use fixfly_runtime::{Entry, Split, find};
+use std::sync::Arc;
+
+use fixfly_runtime::{Entry, Host, Split, find};
+use fixfly_sandboxes::HostOptions;
 
 use crate::failure::Usage;
 
@@ -25,6 +28,11 @@ pub(crate) fn named<'a, F>(
     name: &str,
 ) -> Result<&'a Entry<F>, Usage> {
     find(kind, all, name).map_err(Usage)
+}
+
+/// Opens the sandboxes of that name.
+pub(crate) fn host(name: &str) -> anyhow::Result<Arc<dyn Host>> {
+    Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&HostOptions::default())?)
 }
 
 /// The number of parallel jobs: as given, or one per CPU.

@@ -6,19 +6,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, Subcommand, value_parser};
 use fixfly_benchmarks::swebench::spec::Specs;
 use fixfly_benchmarks::swebench::{
     Graded, Grader, Grades, HarnessRun, Instance, Job, Prediction, prediction,
 };
 use fixfly_runtime::{Host, SandboxSpec};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Usage;
-use crate::flags::cpus;
-use crate::flags::{choices, named};
+use crate::flags::{choices, cpus, host};
 use crate::terminal::{Terminal, print};
+use crate::threads::on_threads;
 use crate::{sandbox, swebench};
 
 #[derive(Debug, Args)]
@@ -96,21 +94,17 @@ fn run_name(name: &str) -> Result<String, String> {
 
 pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let Benchmark::Swebench(flags) = &flags.benchmark;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
     match (flags.gold, flags.rewrite_reports) {
-        (true, _) => runtime.block_on(gold::check(flags, terminal)),
+        (true, _) => on_threads(gold::check(flags, terminal)),
         (_, true) => rewrite_reports(flags),
-        _ => runtime.block_on(predictions(flags, terminal)),
+        _ => on_threads(predictions(flags, terminal)),
     }
 }
 
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = flags.issues.chosen()?;
     let run = harness_run(flags, &instances)?;
-    let host = host(flags)?;
+    let host = host(&flags.sandbox)?;
     let grader = flags.issues.open(run.with_patch(&instances), &*host, terminal).await?;
     let grader = Arc::new(grader);
     let (jobs, dropped) = grader.jobs(&run.predictions, (flags.clean, flags.force))?;
@@ -169,11 +163,6 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
     Ok(given)
 }
 
-fn host(flags: &Swebench) -> anyhow::Result<Arc<dyn Host>> {
-    let options = fixfly_sandboxes::HostOptions::default();
-    Ok((named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open)(&options)?)
-}
-
 /// Grades all patches in parallel.
 async fn all(
     flags: &Swebench,
@@ -185,8 +174,7 @@ async fn all(
     let worlds: Vec<SandboxSpec> =
         jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
     sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
-    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg} {elapsed}")?;
-    let bar = terminal.show(ProgressBar::new(jobs.len() as u64).with_style(style));
+    let bar = terminal.bar("{bar:20} {pos}/{len} {wide_msg} {elapsed}", jobs.len())?;
     let finished = |graded: Option<&Graded>| {
         bar.inc(1);
         if let Some(graded) = graded {

@@ -20,6 +20,7 @@ mod swebench;
 mod sweep;
 mod tasks;
 mod terminal;
+mod threads;
 mod train;
 mod trajectory;
 

@@ -24,6 +24,7 @@ use crate::report;
 use crate::sandbox;
 use crate::tasks::show_unsupported;
 use crate::terminal::{self, Terminal};
+use crate::threads::on_threads;
 use progress::Progress;
 
 #[derive(Debug, Args)]
@@ -153,10 +154,10 @@ impl Flags {
 pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let spec = flags.spec()?;
     if flags.dry_run {
-        let text = threads()?.block_on(dry_run(flags, &spec, terminal))?;
+        let text = on_threads(dry_run(flags, &spec, terminal))?;
         return terminal::print(&text);
     }
-    let outcome = threads()?.block_on(episodes(flags, &spec, None, terminal))?;
+    let outcome = on_threads(episodes(flags, &spec, None, terminal))?;
     if !outcome.stopped {
         report::summary(&flags.output)?;
     }
@@ -170,12 +171,8 @@ pub(crate) fn record(
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let outcome = threads()?.block_on(episodes(flags, &flags.spec()?, policy, terminal))?;
+    let outcome = on_threads(episodes(flags, &flags.spec()?, policy, terminal))?;
     conclude(outcome, &flags.output)
-}
-
-fn threads() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
 }
 
 async fn episodes(

@@ -74,29 +74,10 @@ async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
     terminal.status(&format!("folders removed: {}", fixfly_sandboxes::wasm::sweep()));
     #[cfg(feature = "docker")]
     {
-        let removed = containers().await?;
+        let removed = fixfly_sandboxes::docker::sweep_all().await?;
         terminal.status(&format!("containers and volumes removed: {removed}"));
     }
     Ok(())
-}
-
-/// Sweeps until nothing is left: the engine may still create what a dead fixfly
-/// had requested.
-#[cfg(feature = "docker")]
-async fn containers() -> anyhow::Result<usize> {
-    let mut removed = 0;
-    loop {
-        let now = fixfly_sandboxes::docker::sweep().await?;
-        removed += now;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        if now == 0 {
-            let last = fixfly_sandboxes::docker::sweep().await?;
-            if last == 0 {
-                return Ok(removed);
-            }
-            removed += last;
-        }
-    }
 }
 
 async fn doctor() -> String {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -67,6 +67,12 @@ impl Terminal {
     /// Shows a progress bar until it is cleared.
     pub(crate) fn show(&self, bar: ProgressBar) -> ProgressBar {
         self.bars.add(bar)
+    }
+
+    /// Shows a progress bar of that many steps.
+    pub(crate) fn bar(&self, template: &str, steps: usize) -> anyhow::Result<ProgressBar> {
+        let style = ProgressStyle::with_template(template)?;
+        Ok(self.show(ProgressBar::new(steps as u64).with_style(style)))
     }
 
     /// The same terminal, without results.

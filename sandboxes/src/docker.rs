@@ -7,6 +7,7 @@
 //! host's sweep removes it.
 
 mod container;
+mod debian;
 mod engine;
 mod image;
 mod link;
@@ -40,9 +41,10 @@ use trees::Trees;
 
 use crate::Open;
 
+pub use debian::{Debian, DebianError, PACKAGES, SUITE, distinct, missing};
 pub use engine::Patience;
-pub use image::{build, import, lacks};
-pub use sweep::sweep;
+pub use image::{build, import};
+pub use sweep::{sweep, sweep_all};
 
 /// The `docker` plug-in.
 pub const ENTRY: Entry<Open> = Entry {

@@ -8,14 +8,15 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use fixfly_benchmarks::build::{self, Environment, Plan, Progress};
 use fixfly_benchmarks::{Manifest, Project, RunPath, Source, django};
-use fixfly_runtime::{Host, Split};
+use fixfly_runtime::Split;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::faults;
 use crate::config;
 use crate::failure::Usage;
-use crate::flags::{cpus, named, split};
+use crate::flags::{cpus, host, split};
 use crate::terminal::Terminal;
+use crate::threads::on_threads;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -132,7 +133,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     let project = django::fetch(&folder, flags.archive.as_deref())?;
     if !flags.from_scratch && !flags.extend {
         let project = Arc::new(project);
-        on_threads(build::warm(project, host()?))?;
+        on_threads(build::warm(project, host("local")?))?;
         return terminal.print(&summary(&folder, &django::shipped()?));
     }
     let splits = match flags.splits.is_empty() {
@@ -193,7 +194,7 @@ fn examine(
             terminal.status(&format!("{step} {done}/{total}: {last}"));
         }
     };
-    let host = host()?;
+    let host = host("local")?;
     let framework = project.framework.clone();
     on_threads(build::warm(Arc::new(project), host.clone()))?;
     let project = Project::open(folder, &framework)?;
@@ -209,22 +210,6 @@ fn examine(
     })?;
     bar.finish_and_clear();
     terminal.print(&summary(folder, &manifest))
-}
-
-pub(super) fn host() -> anyhow::Result<Arc<dyn Host>> {
-    let options = fixfly_sandboxes::HostOptions::default();
-    Ok((named("sandbox", fixfly_sandboxes::ALL, "local")?.open)(&options)?)
-}
-
-/// Runs `work` on all CPUs.
-pub(super) fn on_threads<T, E: Into<anyhow::Error>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    runtime.block_on(work).map_err(Into::into)
 }
 
 fn style() -> anyhow::Result<ProgressStyle> {

@@ -10,12 +10,12 @@ use clap::{Args, value_parser};
 use fixfly_benchmarks::faults::{Amount, Fault, Faults, Header, Validation, folder};
 use fixfly_runtime::Split;
 use fixfly_sandboxes::Pool;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::build::{host, left_out, on_threads};
+use super::build::left_out;
 use crate::failure::Interrupted;
-use crate::flags::cpus;
+use crate::flags::{cpus, host};
 use crate::terminal::Terminal;
+use crate::threads::on_threads;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -97,10 +97,9 @@ async fn validate(
     validation.resume(&file)?;
     let to_do = validation.to_do();
     let style = "faults {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
-    let bar = ProgressBar::new(to_do.len() as u64).with_style(ProgressStyle::with_template(style)?);
-    let bar = terminal.show(bar);
+    let bar = terminal.bar(style, to_do.len())?;
     let jobs = cpus(flags.jobs);
-    let pool = Arc::new(Pool::new(host()?, jobs));
+    let pool = Arc::new(Pool::new(host("local")?, jobs));
     validation.run(to_do, (pool.clone(), jobs), &file, || bar.inc(1)).await?;
     bar.finish_and_clear();
     pool.drain().await.context("cannot close a sandbox")

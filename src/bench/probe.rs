@@ -9,15 +9,14 @@ use clap::{Args, value_parser};
 use fixfly_benchmarks::probe::Prober;
 use fixfly_benchmarks::support::{self, PARTIAL_SANDBOXES, Support, SupportCounts};
 use fixfly_benchmarks::{Item, django, python};
-use fixfly_runtime::{Host, Split, Task};
-use fixfly_sandboxes::{HostOptions, Pool};
-use indicatif::{ProgressBar, ProgressStyle};
+use fixfly_runtime::{Split, Task};
+use fixfly_sandboxes::Pool;
 
-use super::build::on_threads;
 use crate::failure::Usage;
-use crate::flags::{cpus, named, split};
+use crate::flags::{cpus, host, split};
 use crate::tasks::reasons;
 use crate::terminal::{Terminal, print};
+use crate::threads::on_threads;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -85,10 +84,6 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
-    let host = |name: &str| -> anyhow::Result<Arc<dyn Host>> {
-        let options = HostOptions::default();
-        Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&options)?)
-    };
     let probed = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));
     let local = Arc::new(Pool::new(host("local")?, jobs));
     let prober =
@@ -120,8 +115,7 @@ async fn probe_all(
     let is_to_do = |(_, item): &&(Task, Item)| flags.force || known.get(item).is_none();
     let to_do: Vec<(Task, Item)> = items.iter().filter(is_to_do).cloned().collect();
     let template = "probe {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
-    let style = ProgressStyle::with_template(template)?;
-    let bar = terminal.show(ProgressBar::new(to_do.len() as u64).with_style(style));
+    let bar = terminal.bar(template, to_do.len())?;
     let probed = |failure: Option<&str>| {
         bar.inc(1);
         failure.iter().for_each(|why| terminal.status(why));

@@ -10,15 +10,14 @@ use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
     split_supported,
 };
-use fixfly_sandboxes::{HostOptions, Pool};
-use indicatif::{ProgressBar, ProgressStyle};
+use fixfly_sandboxes::Pool;
 
-use super::build::on_threads;
 use crate::failure::Usage;
-use crate::flags::{choices, cpus, named, split};
+use crate::flags::{choices, cpus, host, named, split};
 use crate::sandbox;
 use crate::tasks::show_unsupported;
 use crate::terminal::{Terminal, print};
+use crate::threads::on_threads;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -60,8 +59,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         crate::bench::methods(named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
-    let options = HostOptions::default();
-    let host = (named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?.open)(&options)?;
+    let host = host(&flags.sandbox)?;
     let mut controls = Vec::new();
     for (name, solves) in [("oracle", true), ("null", false)] {
         let Open::Answers(open) = &named("policy", fixfly_policies::ALL, name)?.open else {
@@ -112,8 +110,7 @@ async fn check_all(
     sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let template = "verify {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
-    let style = ProgressStyle::with_template(template)?;
-    let bar = terminal.show(ProgressBar::new(total as u64).with_style(style));
+    let bar = terminal.bar(template, total)?;
     let tasks = (0..flags.repeat).flat_map(move |_| tasks.clone());
     let checked = |results: &[ControlResult]| {
         bar.inc(1);

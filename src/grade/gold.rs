@@ -6,12 +6,13 @@ use std::time::Instant;
 use fixfly_benchmarks::swebench::Graded;
 use fixfly_benchmarks::swebench::gold::{self, GoldCheck, GoldChecks, GoldCounts};
 
-use super::{Swebench, all, conclude, host};
+use super::{Swebench, all, conclude};
+use crate::flags::host;
 use crate::terminal::{Terminal, print};
 
 /// Grades each instance without a patch and with the gold patch, `--repeat` times.
 pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
-    let host = host(flags)?;
+    let host = host(&flags.sandbox)?;
     let grader = flags.issues.open(flags.issues.chosen()?, &*host, terminal).await?;
     let grader = Arc::new(grader);
     let start = Instant::now();

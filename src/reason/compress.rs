@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_datasets::{Compression, Prompts, Tokens, Trace, TraceRequest, TraceRequests, Traces};
 use serde_json::json;
 
 use super::teacher::{self, Verb};
 use crate::terminal::Terminal;
+use crate::threads::threads;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -49,8 +49,7 @@ pub(super) fn compress(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()>
         let request = Compression::new(trace, most, prompts.clone(), tokens.clone());
         Ok(Box::new(request) as Box<dyn TraceRequest>)
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start threads")?;
+    let runtime = threads()?;
     let about = json!({
         "verb": "compress",
         "traces_sha256": traces.sha256,

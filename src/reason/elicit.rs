@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use fixfly_datasets::{
@@ -14,14 +13,15 @@ use fixfly_runtime::{
     Action, Attempt, Benchmark, Budget, Call, Host, Policy, PolicyError, Split, Task, TaskKind,
     Templates, Tool, View, attempt,
 };
-use fixfly_sandboxes::{HostOptions, Pool};
+use fixfly_sandboxes::Pool;
 use serde_json::json;
 
 use super::teacher::{self, Verb};
 use crate::dataset::Python;
 use crate::failure::Usage;
-use crate::flags::{choices, named};
+use crate::flags::{choices, host, named};
 use crate::terminal::Terminal;
+use crate::threads::threads;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -80,8 +80,7 @@ pub(super) fn elicit(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         .into());
     }
     let prompts = Arc::new(Prompts::load(flags.teacher.prompts.as_deref())?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start threads")?;
+    let runtime = threads()?;
     let bench = match flags.accept {
         Accept::Same => None,
         Accept::Tests => Some(Arc::new(runtime.block_on(Bench::open(flags))?)),
@@ -132,9 +131,7 @@ impl Bench {
             let of = benchmark.tasks(split).await?;
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
-        let host = named("sandbox", fixfly_sandboxes::ALL, &flags.sandbox)?;
-        let host = (host.open)(&HostOptions::default())?;
-        let pool = Pool::new(host, 2 * flags.teacher.jobs());
+        let pool = Pool::new(host(&flags.sandbox)?, 2 * flags.teacher.jobs());
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
         Ok(Bench {
             benchmark,

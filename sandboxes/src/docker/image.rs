@@ -46,7 +46,7 @@ pub(super) async fn choose(
 ///
 /// # Errors
 /// [`SandboxError::Open`] if no engine answers.
-pub async fn lacks(spec: &SandboxSpec) -> Result<Option<String>, SandboxError> {
+pub(super) async fn lacks(spec: &SandboxSpec) -> Result<Option<String>, SandboxError> {
     if named(spec).is_some() {
         return Ok(None);
     }

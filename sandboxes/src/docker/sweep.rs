@@ -25,6 +25,27 @@ pub async fn sweep() -> Result<usize, SandboxError> {
     sweep_with(&engine::connect(None, patience).await?, patience).await
 }
 
+/// Sweeps until nothing is left: the engine may still create what a dead fixfly had
+/// requested. Returns the number of containers and volumes removed.
+///
+/// # Errors
+/// [`SandboxError::Open`] if the engine fails.
+pub async fn sweep_all() -> Result<usize, SandboxError> {
+    let mut removed = 0;
+    loop {
+        let now = sweep().await?;
+        removed += now;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if now == 0 {
+            let last = sweep().await?;
+            if last == 0 {
+                return Ok(removed);
+            }
+            removed += last;
+        }
+    }
+}
+
 pub(super) async fn sweep_with(docker: &Docker, patience: Patience) -> Result<usize, SandboxError> {
     let failed = |why| SandboxError::Open(format!("sweeping containers: {why}"));
     let labels = vec![OWNER.to_owned(), format!("{MACHINE}={}", machine())];
