@@ -63,7 +63,7 @@ pub struct RunOutcome {
     /// Why the policy cannot continue.
     pub halted: Option<String>,
     /// Consecutive attempts that failed for reasons outside the policy.
-    in_a_row: usize,
+    pub(super) in_a_row: usize,
     /// Why the run gave up: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub gave_up: Option<String>,
     /// Attempts that were not made or not finished.
