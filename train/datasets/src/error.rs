@@ -15,6 +15,9 @@ pub enum DatasetError {
     /// Runs that the recipe has no use for, or that do not go together.
     #[error("{0}")]
     Runs(String),
+    /// Runs that were named wrongly: nothing was built.
+    #[error("{0}")]
+    Usage(String),
     /// A run that cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
