@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use fixfly_students::{ExportDtype, Record, checkpoints, choose, gguf_adapter, gguf_model, merge};
+use fixfly_students::{ExportDtype, Student, TrainError};
 
 use crate::failure::Usage;
 use crate::terminal::Terminal;
@@ -88,12 +87,6 @@ impl From<Dtype> for ExportDtype {
     }
 }
 
-/// What there is to export.
-enum Student {
-    Adapter { folder: PathBuf, base: Option<PathBuf> },
-    Model(PathBuf),
-}
-
 pub(crate) fn export(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let output = match &flags.command {
         Command::Peft(place) => peft(place)?,
@@ -112,26 +105,11 @@ pub(crate) fn gguf_file(flags: &Gguf, terminal: &Terminal) -> anyhow::Result<()>
 }
 
 impl Place {
-    /// The chosen checkpoint of a training, a checkpoint, or a folder of another program.
     fn student(&self) -> anyhow::Result<Student> {
-        let (mut folder, mut base) = (self.from.clone(), self.base.clone());
-        if folder.join("train.json").is_file() {
-            let record = Record::open(&folder)?;
-            let all = checkpoints(&folder)?;
-            let Some(chosen) = choose(&all) else {
-                let shown = folder.display();
-                return Err(Usage(format!(
-                    "{shown} has no checkpoint yet; finish its training first"
-                ))
-                .into());
-            };
-            base = base.or(Some(PathBuf::from(record.base)));
-            folder = chosen.folder.clone();
-        }
-        match folder.join("adapter_config.json").is_file() {
-            true => Ok(Student::Adapter { folder, base }),
-            false => Ok(Student::Model(folder)),
-        }
+        Student::open(&self.from, self.base.as_deref()).map_err(|error| match error {
+            TrainError::Export(why) => Usage(why).into(),
+            error => error.into(),
+        })
     }
 
     fn file(&self) -> anyhow::Result<&Path> {
@@ -168,41 +146,18 @@ fn peft(place: &Place) -> anyhow::Result<PathBuf> {
         ))
         .into());
     };
-    std::fs::create_dir_all(output).with_context(|| format!("cannot make {}", output.display()))?;
-    for name in ["adapter_config.json", "adapter_model.safetensors"] {
-        let (from, to) = (folder.join(name), output.join(name));
-        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
-    }
+    fixfly_students::peft(&folder, output)?;
     Ok(output.into())
 }
 
 fn gguf(flags: &Gguf) -> anyhow::Result<PathBuf> {
     let file = flags.place.file()?;
-    match flags.place.student()? {
-        Student::Model(folder) => gguf_model(&folder, file, flags.dtype.into())?,
-        Student::Adapter { folder, base } if !flags.merge => {
-            gguf_adapter(&folder, base.as_deref(), file)?;
-        }
-        Student::Adapter { folder, base } => {
-            let whole = file.with_extension("merging");
-            merge(base.as_deref(), Some(&folder), &whole, None)?;
-            let made = gguf_model(&whole, file, flags.dtype.into());
-            std::fs::remove_dir_all(&whole)
-                .with_context(|| format!("cannot remove {}", whole.display()))?;
-            made?;
-        }
-    }
+    flags.place.student()?.gguf(file, flags.dtype.into(), flags.merge)?;
     Ok(file.into())
 }
 
 fn safetensors(flags: &Merged) -> anyhow::Result<PathBuf> {
     let output = flags.place.folder()?;
-    let dtype = flags.dtype.map(ExportDtype::from);
-    match flags.place.student()? {
-        Student::Model(folder) => merge(Some(&folder), None, output, dtype)?,
-        Student::Adapter { folder, base } => {
-            merge(base.as_deref(), Some(&folder), output, dtype)?;
-        }
-    }
+    flags.place.student()?.safetensors(output, flags.dtype.map(ExportDtype::from))?;
     Ok(output.into())
 }

@@ -145,10 +145,8 @@ fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Predict
         return Ok(prediction::gold(instances));
     }
     let mut given = prediction::read(&file)?;
-    let known =
-        |prediction: &Prediction| instances.iter().any(|instance| instance.id == prediction.id);
     let all = given.len();
-    given.retain(known);
+    given.retain(|prediction| instances.iter().any(|instance| instance.id == prediction.id));
     if given.is_empty() {
         let sentence =
             format!("{}: none of its {all} predictions is for a selected instance", file.display());

@@ -13,8 +13,8 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Sources};
 use fixfly_runtime::{
-    Benchmark, Episode, ExecuteError, Host, Interrupts, MAX_CONSECUTIVE_FAILURES, Policy, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, read_episodes,
+    Benchmark, Episode, ExecuteError, Host, Interrupts, Policy, Run, RunOutcome, RunSpec,
+    SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -270,42 +270,11 @@ async fn select(
 }
 
 /// Returns an error if episodes are missing.
-fn conclude(ended: RunOutcome, run: &Path) -> anyhow::Result<()> {
-    let RunOutcome { stopped, halted, gave_up, left, failed, broken, .. } = ended;
-    if let Some(why) = halted {
-        let run = run.display();
-        anyhow::bail!(
-            "stopped with {left} episodes left: {why}; run the same command again to resume {run}"
-        );
-    }
-    if let Some(why) = gave_up {
-        anyhow::bail!(
-            "stopped with {left} episodes left: {MAX_CONSECUTIVE_FAILURES} attempts in a row failed for reasons \
-             outside the policy ({why}); fix the cause, then run the same command again to resume {}",
-            run.display()
-        );
-    }
-    if stopped {
-        let run = run.display();
-        let sentence = format!(
-            "stopped with {left} episodes left; run the same command again to resume {run}"
-        );
-        return Err(Interrupted(sentence).into());
-    }
-    if let Some(why) = broken.first() {
-        anyhow::bail!(
-            "{} episodes hit a bug in fixfly and were not recorded ({why}); please report it",
-            broken.len()
-        );
-    }
-    if let Some(why) = failed.first() {
-        anyhow::bail!(
-            "{} episodes failed for reasons outside the policy, three times each ({why}); \
-             run the same command again to retry them",
-            failed.len()
-        );
-    }
-    Ok(())
+fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
+    outcome.conclude(run).map_err(|why| match why {
+        Unfinished::Stopped { .. } => Interrupted(why.to_string()).into(),
+        why => why.into(),
+    })
 }
 
 async fn open(

@@ -99,21 +99,20 @@ impl Flags {
             .instances
             .as_ref()
             .ok_or_else(|| Usage("name the table of instances with --instances FILE".into()))?;
-        let mut all = instance::read(file)?;
+        let all = instance::read(file)?;
         if let Some(missing) =
             self.instance_id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
         {
             return Err(Usage(format!("{}: there is no instance {missing}", file.display())).into());
         }
-        all.retain(|instance| {
-            self.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
-                && self.project_version.as_ref().is_none_or(|version| instance.version == *version)
-                && (self.instance_id.is_empty() || self.instance_id.contains(&instance.id))
-                && self.filter.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
-        });
-        if let Some((from, to)) = self.slice {
-            all = all.into_iter().take(to).skip(from).collect();
-        }
+        let filter = instance::Filter {
+            repo: self.repo.clone(),
+            version: self.project_version.clone(),
+            ids: self.instance_id.clone(),
+            pattern: self.filter.clone(),
+            slice: self.slice,
+        };
+        let all = filter.apply(all);
         if all.is_empty() {
             return Err(
                 Usage(format!("these flags select no instance of {}", file.display())).into()

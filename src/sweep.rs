@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use fixfly_datasets::Dataset;
-use fixfly_report::Mode;
+use fixfly_report::{Mode, set_text};
 use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
@@ -70,19 +70,6 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", set.display()))?;
     let page = flags.output.join("report.html");
     report::report(&report::Flags::of_set(&set, &page, &sweep.tables)?)
-}
-
-/// The file of a set of runs. Plain values are the same in JSON and in TOML.
-fn set_text(runs: &[toml::Table]) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for run in runs {
-        text += "[[run]]\n";
-        for (key, value) in run {
-            text += &format!("{key} = {}\n", serde_json::to_string(value)?);
-        }
-        text += "\n";
-    }
-    Ok(text)
 }
 
 /// The state of a sweep.

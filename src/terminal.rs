@@ -75,6 +75,15 @@ impl Terminal {
         Ok(self.show(ProgressBar::new(steps as u64).with_style(style)))
     }
 
+    /// Shows a short bar with a message, which starts at `done`.
+    pub(crate) fn line_bar(&self, steps: usize, done: usize) -> ProgressBar {
+        let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(steps as u64).with_style(style);
+        bar.set_position(done as u64);
+        self.show(bar)
+    }
+
     /// The same terminal, without results.
     pub(crate) fn quiet(&self) -> Terminal {
         Terminal { quiet: true, ..self.clone() }

@@ -22,6 +22,7 @@ mod llama;
 #[path = "llama/absent.rs"]
 mod llama;
 mod null;
+mod once;
 // Compiled in tests, so that what other builds contain is tested, too.
 #[cfg(all(test, feature = "llama"))]
 #[path = "llama/absent.rs"]
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub use llama::students_by;
 #[cfg(feature = "llama")]
 pub use llama::{llama_by, llama_engine};
+pub use once::Once;
 #[cfg(feature = "openai")]
 pub use openai::price;
 

@@ -107,8 +107,25 @@ struct SetFile {
     run: Vec<toml::Table>,
 }
 
-/// Parses arguments. Each is a run directory, a run directory with labels, or a TOML file
-/// of labelled runs.
+/// The text of a file of a set of runs: each has `path` and labels.
+///
+/// # Errors
+/// An error if a value has no JSON form.
+pub fn set_text(runs: &[toml::Table]) -> Result<String, serde_json::Error> {
+    let mut text = String::new();
+    for run in runs {
+        text += "[[run]]\n";
+        for (key, value) in run {
+            // Plain values are the same in JSON and in TOML.
+            text += &format!("{key} = {}\n", serde_json::to_string(value)?);
+        }
+        text += "\n";
+    }
+    Ok(text)
+}
+
+/// Parses arguments. Each is a run directory, a run directory with labels, or a TOML
+/// file of labelled runs.
 ///
 /// # Errors
 /// [`ReportError`] if an argument cannot be parsed or read, or if there is no run.
@@ -296,6 +313,8 @@ mod tests {
         let text = "[[run]]\npath = 'a'\nmodel = 'Qwen3-8B'\n[[run]]\npath = 'b'\nrank = 16\n";
         let runs = set(text, Path::new("sets")).unwrap();
         assert_eq!((runs[0].path.as_path(), runs[1].labels.rank), (Path::new("sets/a"), Some(16)));
+        let tables: SetFile = toml::from_str(text).unwrap();
+        assert_eq!(set(&set_text(&tables.run).unwrap(), Path::new("sets")).unwrap(), runs);
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod truth;
 pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
-pub use labels::{Labelled, Mode, labelled_runs};
+pub use labels::{Labelled, Mode, labelled_runs, set_text};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};

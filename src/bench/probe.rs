@@ -69,8 +69,7 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             Usage(format!("`{name}` supports every item; sandboxes to probe: {some}")).into()
         );
     }
-    let folder = flags.benchmark_dir.clone();
-    let (methods, folder) = match (flags.benchmark.as_str(), folder) {
+    let (methods, folder) = match (flags.benchmark.as_str(), flags.benchmark_dir.clone()) {
         ("django", folder) => {
             (django::load(folder.as_deref())?, folder.unwrap_or_else(django::folder))
         }

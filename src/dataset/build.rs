@@ -1,16 +1,14 @@
 //! `fixfly dataset build`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use fixfly_datasets::{
-    Build, DatasetError, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces, summary_text,
+    Build, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces, summary_text, templates_of,
 };
-use fixfly_runtime::{Recording, RunRecord, TaskKind, Templates, ThinkingSwitch, read_run};
-use serde_json::Value;
+use fixfly_runtime::{TaskKind, Templates, ThinkingSwitch};
 
-use super::known::{benchmark, known, original};
+use super::known::{benchmark, known, original, usage};
 use crate::failure::Usage;
 use crate::flags::choices;
 use crate::terminal::Terminal;
@@ -135,8 +133,12 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
     recipe.limits.tokens = flags.max_length.or(recipe.limits.tokens);
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
-    let runs = flags.runs.iter().map(|name| run(name, &recipe)).collect::<Result<Vec<_>, _>>()?;
-    let templates = wording(flags, &runs)?;
+    let runs = flags.runs.iter().map(|name| Run::open(name, &recipe));
+    let runs = runs.collect::<Result<Vec<_>, _>>().map_err(usage)?;
+    let templates = match &flags.prompts {
+        Some(prompts) => Templates::load(TaskKind::Method, Some(prompts))?,
+        None => templates_of(&runs)?,
+    };
     let benchmark = benchmark(&runs, flags.benchmark_dir.as_deref())?;
     let original = |task: &_| original(&*benchmark, task);
     let build = Build {
@@ -189,58 +191,4 @@ fn forms(asked: &[Form]) -> Vec<Format> {
     };
     let asked: Vec<Format> = asked.iter().map(|form| format(*form)).collect();
     Format::ALL.into_iter().filter(|format| asked.contains(format)).collect()
-}
-
-/// A run and its teacher in the recipe: the one that the user names, otherwise the
-/// one that matches a name in the run.
-fn run(named: &str, recipe: &Recipe) -> anyhow::Result<Run> {
-    let (teacher, folder) = match named.split_once('=') {
-        Some((teacher, folder)) if !Path::new(named).exists() => (Some(teacher), folder),
-        _ => (None, named),
-    };
-    let path = Path::new(folder);
-    let record = read_run(path)?;
-    let names = teacher.map_or_else(|| names(&record), |teacher| vec![teacher.to_string()]);
-    let Some(teacher) = recipe.teacher(&names) else {
-        let teachers: Vec<_> = recipe.teachers.iter().map(|teacher| &*teacher.name).collect();
-        let of = names.first().map_or("of that name", String::as_str);
-        return Err(Usage(format!(
-            "the recipe has no teacher {of}, the teacher of the run {folder}; its teachers are {}: \
-             name the teacher of the run, as in {}={folder}",
-            teachers.join(", "),
-            teachers[0],
-        ))
-        .into());
-    };
-    let recording = Recording::open(path).with_context(|| format!("cannot read {folder}"))?;
-    Ok(Run { name: folder.into(), teacher: teacher.name.clone(), record, recording })
-}
-
-/// The model, the profile and the policy of a run, if recorded.
-fn names(record: &RunRecord) -> Vec<String> {
-    let model = record.config.get("model");
-    let policy = record.config.get("policy");
-    let names = [
-        model.and_then(|model| model.get("model")),
-        model.and_then(|model| model.pointer("/teacher/profile")),
-        policy,
-    ];
-    names.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect()
-}
-
-/// The student's prompts.
-fn wording(flags: &Flags, runs: &[Run]) -> Result<Templates, DatasetError> {
-    if flags.prompts.is_some() {
-        return Ok(Templates::load(TaskKind::Method, flags.prompts.as_deref())?);
-    }
-    let first = &runs[0];
-    if let Some(other) =
-        runs.iter().find(|run| run.record.templates.hash != first.record.templates.hash)
-    {
-        return Err(DatasetError::Runs(format!(
-            "{} and {} have different prompts: name the student's prompts with --prompts",
-            first.name, other.name
-        )));
-    }
-    Ok(Templates::recorded(&first.record.templates.texts)?)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use fixfly_benchmarks::source;
-use fixfly_datasets::{HeldOut, Known, Language, Run};
+use fixfly_datasets::{DatasetError, HeldOut, Known, Language, Run, benchmark_of};
 use fixfly_runtime::{Answer, Benchmark, RunRecord, Split, Task};
 use serde_json::Value;
 
@@ -43,26 +43,18 @@ impl Language for Python {
 
 /// The common benchmark of these runs.
 pub(super) fn benchmark(runs: &[Run], chosen: Option<&Path>) -> anyhow::Result<Arc<dyn Benchmark>> {
-    let of =
-        |run: &Run, key: &str| run.record.config.get(key).and_then(Value::as_str).map(String::from);
-    let mut names: Vec<_> = runs.iter().map(|run| (of(run, "benchmark"), run)).collect();
-    names.dedup_by(|a, b| a.0 == b.0);
-    let (name, first) = match names.as_slice() {
-        [(Some(name), run)] => (name, run),
-        [(None, run), ..] => {
-            return Err(Usage(format!("{} does not record its benchmark", run.name)).into());
-        }
-        [(_, one), (_, other), ..] => {
-            let (one, other) = (&one.name, &other.name);
-            let said =
-                format!("{one} and {other} are of different benchmarks: build a dataset for each");
-            return Err(Usage(said).into());
-        }
-        [] => return Err(Usage("no run was given".into()).into()),
-    };
-    let benchmark = installed(name, &first.record, chosen)?;
+    let name = benchmark_of(runs).map_err(usage)?;
+    let benchmark = installed(name, &runs[0].record, chosen)?;
     runs.iter().try_for_each(|run| same(&run.name, &run.record, &*benchmark))?;
     Ok(benchmark)
+}
+
+/// Runs that were named wrongly are an error of usage.
+pub(super) fn usage(error: DatasetError) -> anyhow::Error {
+    match error {
+        DatasetError::Usage(why) => Usage(why).into(),
+        error => error.into(),
+    }
 }
 
 /// The benchmark of a run: in the chosen folder, otherwise in the recorded one.
@@ -90,16 +82,11 @@ fn installed(
 
 /// Checks that the benchmark has the version of the run.
 fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Result<()> {
-    let facts = benchmark.facts();
-    for key in ["package", "version", "source_sha256"] {
-        let then = record.benchmark.get(key).and_then(Value::as_str).unwrap_or_default();
-        let now = facts.get(key).map_or("", String::as_str);
-        if then != now {
-            anyhow::bail!(
-                "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
-                 name the folder of that version with --benchmark-dir"
-            );
-        }
+    if let Some((key, then, now)) = record.changed_source(&benchmark.facts()) {
+        anyhow::bail!(
+            "{run} is of a benchmark whose {key} was `{then}` and is now `{now}`: \
+             name the folder of that version with --benchmark-dir"
+        );
     }
     Ok(())
 }

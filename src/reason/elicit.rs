@@ -9,10 +9,8 @@ use clap::{Args, ValueEnum};
 use fixfly_datasets::{
     Dataset, ELICITATIONS, Elicitation, Prompts, TaskTests, TraceRequest, TraceRequests,
 };
-use fixfly_runtime::{
-    Action, Attempt, Benchmark, Budget, Call, Host, Policy, PolicyError, Split, Task, TaskKind,
-    Templates, Tool, View, attempt,
-};
+use fixfly_policies::Once;
+use fixfly_runtime::{Attempt, Benchmark, Budget, Split, Task, TaskKind, Templates, Tool, attempt};
 use fixfly_sandboxes::Pool;
 use serde_json::json;
 
@@ -153,11 +151,10 @@ impl TaskTests for Bench {
             ));
         };
         let task = Task { budget: Budget { turns: 1, ..task.budget.clone() }, ..task.clone() };
-        let host: &dyn Host = &self.pool;
         let with = Attempt {
             policy: ("reason", &Once(code.to_string())),
             tools: &self.tools,
-            host,
+            host: &self.pool,
             benchmark: &*self.benchmark,
             templates: &self.templates,
         };
@@ -166,22 +163,5 @@ impl TaskTests for Bench {
             true => Err(format!("{:?}", episode.end)),
             false => Ok(episode.solved_at().is_some()),
         }
-    }
-}
-
-/// A policy that submits one answer.
-struct Once(String);
-
-#[async_trait]
-impl Policy for Once {
-    async fn act(&self, _: View<'_>) -> Result<Action, PolicyError> {
-        let args = json!({ "code": self.0 });
-        Ok(Action {
-            text: self.0.clone(),
-            reasoning: None,
-            call: Call::Tool { name: "submit_method".into(), args },
-            usage: Default::default(),
-            generation: None,
-        })
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 use fixfly_datasets::{Answers, AskEnd, AskWatch, Asking, Tally, Trace, TraceRequests};
 use fixfly_policies::Open;
 use fixfly_runtime::{Interrupts, Policy, Settings};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::failure::{Interrupted, Usage};
@@ -154,11 +154,7 @@ struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     fn new(terminal: &'a Terminal, total: usize) -> anyhow::Result<Self> {
         let interrupts = Interrupts::listen()?;
-        let bar = terminal.is_watched().then(|| {
-            let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            terminal.show(ProgressBar::new(total as u64).with_style(style))
-        });
+        let bar = terminal.is_watched().then(|| terminal.line_bar(total, 0));
         Ok(Watcher { terminal, interrupts, bar })
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fixfly_runtime::{Episode, Observer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::terminal::{Terminal, readable};
 
@@ -40,7 +40,10 @@ impl Observer for Progress {
         self.tally.earlier = self.tally.done;
         self.started = Instant::now();
         match (self.terminal.is_watched(), self.tally.earlier) {
-            (true, _) => self.shown = Shown::Bar(bar(&self.terminal, &self.tally)),
+            (true, _) => {
+                let Tally { total, done, .. } = self.tally;
+                self.shown = Shown::Bar(self.terminal.line_bar(total, done));
+            }
             (false, 0) => {}
             (false, n) => self.terminal.status(&format!("resuming after {n} episodes")),
         }
@@ -77,14 +80,6 @@ impl Observer for Progress {
         }
         self.terminal.status(&self.tally.line(self.started.elapsed()));
     }
-}
-
-fn bar(terminal: &Terminal, tally: &Tally) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(tally.total as u64).with_style(style);
-    bar.set_position(tally.done as u64);
-    terminal.show(bar)
 }
 
 #[derive(Default)]

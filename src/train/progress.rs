@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use fixfly_students::{Line, Step};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::terminal::{Terminal, readable};
 
@@ -31,13 +31,7 @@ const RECENT: usize = 20;
 impl Progress {
     pub(super) fn new(terminal: &Terminal, steps: usize, done: usize) -> Progress {
         let shown = match terminal.is_watched() {
-            true => {
-                let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                let bar = ProgressBar::new(steps as u64).with_style(style);
-                bar.set_position(done as u64);
-                Shown::Bar(terminal.show(bar))
-            }
+            true => Shown::Bar(terminal.line_bar(steps, done)),
             false => Shown::Lines { last: Instant::now() },
         };
         let progress = Progress { terminal: terminal.clone(), steps, last: VecDeque::new(), shown };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fixfly_runtime::{BenchmarkError, Host};
+use regex::Regex;
 use serde_json::{Map, Value};
 
 /// One issue of a repository, with the tests that decide whether it is resolved. It
@@ -47,6 +48,35 @@ impl Instance {
         let official = format!("swebench/sweb.eval.x86_64.{id}:latest");
         let images = named.map(str::to_string).chain(pro).filter(|name| !name.is_empty());
         images.chain([official]).collect()
+    }
+}
+
+/// Which instances to use. What is `None` or empty excludes none.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Those of this repository.
+    pub repo: Option<String>,
+    /// Those of this version of their project.
+    pub version: Option<String>,
+    /// Those with these ids.
+    pub ids: Vec<String>,
+    /// Those whose id matches.
+    pub pattern: Option<Regex>,
+    /// Of these, the ones from the first index to the one before the second.
+    pub slice: Option<(usize, usize)>,
+}
+
+impl Filter {
+    /// The instances that this selects, in the given order.
+    pub fn apply(&self, mut all: Vec<Instance>) -> Vec<Instance> {
+        all.retain(|instance| {
+            self.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
+                && self.version.as_ref().is_none_or(|version| instance.version == *version)
+                && (self.ids.is_empty() || self.ids.contains(&instance.id))
+                && self.pattern.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
+        });
+        let (from, to) = self.slice.unwrap_or((0, usize::MAX));
+        all.into_iter().take(to).skip(from).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod observer;
 mod queue;
 mod select;
 mod spec;
+mod unfinished;
 mod verify;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ pub use observer::{Observer, Silent};
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
+pub use unfinished::Unfinished;
 pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
 
 use crate::benchmark::Benchmark;

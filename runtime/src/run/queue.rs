@@ -63,7 +63,7 @@ pub struct RunOutcome {
     /// Why the policy cannot continue.
     pub halted: Option<String>,
     /// Attempts in a row that infrastructure failures ended.
-    in_a_row: usize,
+    pub(super) in_a_row: usize,
     /// Why the run stopped: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub gave_up: Option<String>,
     /// Attempts that were not started or not finished.

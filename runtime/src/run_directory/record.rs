@@ -69,6 +69,19 @@ impl RunRecord {
         values
     }
 
+    /// The first fact about the benchmark's source that changed: its name, the recorded value,
+    /// and the value in `facts`.
+    pub fn changed_source(
+        &self,
+        facts: &BTreeMap<String, String>,
+    ) -> Option<(&'static str, String, String)> {
+        ["package", "version", "source_sha256"].into_iter().find_map(|key| {
+            let then = self.benchmark.get(key).and_then(Value::as_str).unwrap_or_default();
+            let now = facts.get(key).map_or("", String::as_str);
+            (then != now).then(|| (key, then.to_string(), now.to_string()))
+        })
+    }
+
     /// Each of those values that differs, with both versions.
     pub(super) fn differences(&self, other: &RunRecord) -> Vec<String> {
         let (then, now) = (self.decisive(), other.decisive());

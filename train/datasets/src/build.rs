@@ -4,6 +4,7 @@
 mod ahead;
 mod choose;
 mod folder;
+mod runs;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -24,6 +25,8 @@ use crate::write::Format;
 use ahead::ahead;
 use choose::{Choice, choose};
 use folder::Folder;
+
+pub use runs::{benchmark_of, templates_of};
 
 /// Strings that a chat template treats as control tokens.
 const CONTROL: [&str; 4] = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "</think>"];

@@ -14,6 +14,9 @@ pub enum DatasetError {
     /// Runs that the recipe does not use, or that do not match each other.
     #[error("{0}")]
     Runs(String),
+    /// Runs that were named wrongly: nothing was built.
+    #[error("{0}")]
+    Usage(String),
     /// A run that cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -36,7 +36,7 @@ mod traces;
 mod write;
 
 pub use audit::{Finding, Findings, HeldOut};
-pub use build::{Build, Run};
+pub use build::{Build, Run, benchmark_of, templates_of};
 pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
 pub use item::Answer;

@@ -21,6 +21,9 @@ pub enum TrainError {
     /// A folder with another training, or an incomplete checkpoint.
     #[error("{0}")]
     Resume(String),
+    /// Nothing to export yet.
+    #[error("{0}")]
+    Export(String),
     /// The loss or the gradient is not finite.
     #[error(
         "the {what} of step {step} is {value}: the training diverged; use a lower --lr or more --warmup-steps"

@@ -3,6 +3,7 @@
 mod adapter;
 mod gguf;
 mod merge;
+mod student;
 mod tokenizer;
 
 use std::fs;
@@ -16,6 +17,7 @@ use crate::settings::Settings;
 
 pub use gguf::{write_adapter as gguf_adapter, write_model as gguf_model};
 pub use merge::merge;
+pub use student::{Student, peft};
 
 /// The dtype of exported weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

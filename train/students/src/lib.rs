@@ -80,7 +80,7 @@ pub use settings::{Method, Precision, Schedule, Settings, Target};
 
 #[cfg(feature = "native")]
 pub use {
-    export::{ExportDtype, gguf_adapter, gguf_model, merge},
+    export::{ExportDtype, Student, gguf_adapter, gguf_model, merge, peft},
     init::RandomInit,
     job::Job,
     model::Chunks,

@@ -336,10 +336,6 @@ mod tests {
         assert_eq!(rows.collect::<Vec<_>>(), ["b", "a"]);
 
         let error = Answers::open(folder.path(), &json!({ "seed": 2 })).err().unwrap();
-        assert!(
-            error
-                .to_string()
-                .contains("seed")
-        );
+        assert!(error.to_string().contains("seed"));
     }
 }

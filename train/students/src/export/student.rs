@@ -1,0 +1,97 @@
+//! A student as an export reads it: an adapter or a whole model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{ExportDtype, gguf_adapter, gguf_model, merge};
+use crate::checkpoint::{checkpoints, choose};
+use crate::error::TrainError;
+use crate::record::Record;
+
+/// A student to export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Student {
+    /// An adapter.
+    Adapter {
+        /// Its folder.
+        folder: PathBuf,
+        /// The folder of its base model, if it is known.
+        base: Option<PathBuf>,
+    },
+    /// The folder of a whole model.
+    Model(PathBuf),
+}
+
+impl Student {
+    /// The chosen checkpoint of a training, a checkpoint, or a folder of another program.
+    /// `base` replaces the base model that the training recorded.
+    ///
+    /// # Errors
+    /// [`TrainError::Export`] if a training has no checkpoint yet; other variants if its
+    /// files cannot be read.
+    pub fn open(from: &Path, base: Option<&Path>) -> Result<Student, TrainError> {
+        let (mut folder, mut base) = (from.to_path_buf(), base.map(Path::to_path_buf));
+        if folder.join("train.json").is_file() {
+            let record = Record::open(&folder)?;
+            let all = checkpoints(&folder)?;
+            let Some(chosen) = choose(&all) else {
+                let shown = folder.display();
+                return Err(TrainError::Export(format!(
+                    "{shown} has no checkpoint yet; finish its training first"
+                )));
+            };
+            base = base.or(Some(PathBuf::from(record.base)));
+            folder = chosen.folder.clone();
+        }
+        Ok(match folder.join("adapter_config.json").is_file() {
+            true => Student::Adapter { folder, base },
+            false => Student::Model(folder),
+        })
+    }
+
+    /// Writes a GGUF file: of the adapter, or of the whole model if `whole`.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the student cannot be read, or the file not written.
+    pub fn gguf(&self, file: &Path, dtype: ExportDtype, whole: bool) -> Result<(), TrainError> {
+        match self {
+            Student::Model(folder) => gguf_model(folder, file, dtype),
+            Student::Adapter { folder, base } if !whole => {
+                gguf_adapter(folder, base.as_deref(), file)
+            }
+            Student::Adapter { .. } => {
+                let merged = file.with_extension("merging");
+                self.safetensors(&merged, None)?;
+                let made = gguf_model(&merged, file, dtype);
+                fs::remove_dir_all(&merged).map_err(TrainError::io("remove", &merged))?;
+                made
+            }
+        }
+    }
+
+    /// Writes the folder of the whole model, with the adapter merged into its weights.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the student cannot be read, or the folder not written.
+    pub fn safetensors(&self, output: &Path, dtype: Option<ExportDtype>) -> Result<(), TrainError> {
+        match self {
+            Student::Model(folder) => merge(Some(folder), None, output, dtype),
+            Student::Adapter { folder, base } => {
+                merge(base.as_deref(), Some(folder), output, dtype)
+            }
+        }
+    }
+}
+
+/// Copies an adapter's files for peft.
+///
+/// # Errors
+/// [`TrainError::Io`] if a file cannot be copied.
+pub fn peft(adapter: &Path, output: &Path) -> Result<(), TrainError> {
+    fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        let (from, to) = (adapter.join(name), output.join(name));
+        fs::copy(&from, &to).map_err(TrainError::io("copy", &from))?;
+    }
+    Ok(())
+}
