@@ -336,6 +336,7 @@ mod tests {
         assert_eq!(rows.collect::<Vec<_>>(), ["b", "a"]);
 
         let error = Answers::open(folder.path(), &json!({ "seed": 2 })).err().unwrap();
-        assert!(error.to_string().contains("seed"));
+        let expected = "with a different seed: use the same one, or name a new folder";
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
 }
