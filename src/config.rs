@@ -54,6 +54,7 @@ pub(crate) fn flags<T: Args>(verb: &str, table: &Table) -> Result<T, Usage> {
 }
 
 /// The same, for a file: `text` is what it holds, and `table` these flags and more.
+#[cfg(feature = "train")]
 pub(crate) fn flags_in_file<T: Args>(
     verb: &str,
     table: &Table,

@@ -42,12 +42,13 @@ pub use llama::students_by;
 pub use llama::{llama_by, llama_engine};
 pub use once::Once;
 #[cfg(feature = "openai")]
-pub use openai::price;
+pub use openai::{Rates, rates};
 
 use fixfly_runtime::{
-    Benchmark, BenchmarkError, CallForm, Entry, Episode, Example, KvType, Lora, Policy, RunSpec,
-    Settings, find,
+    Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, find,
 };
+#[cfg(feature = "llama")]
+use fixfly_runtime::{CallForm, KvType};
 
 /// Opens a policy that uses a model. An error states in one sentence what is wrong
 /// with the settings.

@@ -59,7 +59,7 @@ pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::render;
 pub use run::{
-    Control, ControlResult, ControlSummary, Estimate, ExecuteError, Interrupts, IssueSpec,
+    Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, Interrupts, IssueSpec,
     MAX_CONSECUTIVE_FAILURES, Observer, Price, Run, RunOutcome, RunSpec, SelectError, Selection,
     Silent, Unfinished, Verification, Verifier, cpus, episode_seed, first, now, split_supported,
 };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use fixfly_runtime::{Benchmark, Estimate, Price, RunSpec, Selection, Templates};
+use fixfly_policies::Rates;
+use fixfly_runtime::{Benchmark, Cost, Estimate, Price, RunSpec, Selection, Templates};
 
 use crate::failure::Usage;
 use crate::terminal::readable;
@@ -19,23 +20,33 @@ pub(super) fn table(
     templates: &Templates,
 ) -> anyhow::Result<String> {
     let estimate = Estimate::of(spec, selection, benchmark, templates);
-    Ok(text(spec, &estimate, price(spec)?.as_ref()))
+    Ok(text(spec, &estimate, &rates(spec)?))
 }
 
-/// The prices of the model, if its profile has them.
-fn price(spec: &RunSpec) -> Result<Option<Price>, Usage> {
+/// The prices and rate limits of the model, if its profile has them.
+fn rates(spec: &RunSpec) -> Result<Rates, Usage> {
     match &spec.model {
         Some(settings) if spec.policy == "openai" => {
-            fixfly_policies::price(settings).map_err(Usage)
+            fixfly_policies::rates(settings).map_err(Usage)
         }
-        _ => Ok(None),
+        _ => Ok(Rates::default()),
     }
 }
 
-fn text(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
+/// Seconds that the rate limits take at least; `None` if there are none.
+fn limited(cost: &Cost, rates: &Rates) -> Option<f64> {
+    let minutes = |count: u64, limit: Option<u32>| Some(count as f64 / f64::from(limit?));
+    let requests = minutes(cost.turns, rates.requests_per_minute);
+    let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, rates.tokens_per_minute);
+    let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
+    minutes.map(|minutes| minutes * 60.0)
+}
+
+fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
+    let price = rates.price.as_ref();
     let both = [&estimate.one_turn, &estimate.all_turns];
     let hours = |seconds: Option<f64>| match seconds {
-        Some(seconds) => readable(Duration::from_secs_f64((seconds / spec.jobs() as f64).ceil())),
+        Some(seconds) => readable(Duration::from_secs_f64(seconds.ceil())),
         None => "unknown".into(),
     };
     let mut rows = vec![("Turns", both.map(|cost| thousands(cost.turns)))];
@@ -45,7 +56,13 @@ fn text(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
         let usd = both.map(|cost| price.map(|price| format!("${:.2}", cost.usd(price))));
         rows.push(("US dollars", usd.map(|usd| usd.unwrap_or("unknown".into()))));
     }
-    rows.push(("Test time", both.map(|cost| hours(cost.test_seconds))));
+    let jobs = spec.jobs() as f64;
+    let tests = both.map(|cost| hours(cost.test_seconds.map(|seconds| seconds / jobs)));
+    rows.push(("Test time", tests));
+    if spec.model.is_some() {
+        let least = both.map(|cost| hours(limited(cost, rates)));
+        rows.push(("Model time by rate limits, at least", least));
+    }
     let mut grid = Table::new();
     grid.load_style(presets::UTF8_FULL_CONDENSED);
     grid.set_header(["Estimate", "One turn each", "All turns"]);
@@ -88,7 +105,8 @@ fn notes(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
                 .into()
         }
     };
-    notes + "The time that the model takes is not estimated.\n"
+    notes
+        + "A model behind no rate limit takes as long as its server needs: that is not estimated.\n"
 }
 
 /// `1,234,567`.

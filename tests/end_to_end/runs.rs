@@ -44,6 +44,36 @@ pub(crate) fn ended_well(mut command: Command) -> String {
 }
 
 #[test]
+fn a_dry_run_estimates_and_leaves_nothing() {
+    let bench = Bench::new(0.0);
+    let profile = bench.runs.path().join("mine.toml");
+    let limits = "[limits]\nrequests_per_minute = 6\n[price]\ninput = 2.0\noutput = 8.0\n";
+    fs::write(&profile, format!("model = \"m\"\nbase_url = \"http://localhost:1/v1\"\n{limits}"))
+        .unwrap();
+    let profile = profile.to_str().unwrap();
+    let more = ["--policy", "openai", "--profile", profile, "--turns", "2", "--samples", "4"];
+    let rest = ["--max-tokens", "1000", "--jobs", "2", "--dry-run"];
+    let text = ended_well(bench.run("dry", &[&more[..], &rest].concat()));
+    let row = |name: &str| {
+        let line =
+            text.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{text}"));
+        line.split('┆').map(|cell| cell.trim_matches(['│', ' ']).to_string()).collect::<Vec<_>>()
+    };
+    assert!(text.starts_with("3 tasks, 12 episodes, 2 at a time\n"), "{text}");
+    assert_eq!(row("Turns")[1..], ["12", "24"]);
+    assert_eq!(row("Model time by rate limits")[1..], ["2m 0s", "4m 0s"]);
+    assert!(
+        text.contains("The limit is 24,000 completion tokens (24 turns of 1,000 tokens"),
+        "{text}"
+    );
+    assert!(text.contains(", $0.19.\n"), "{text}");
+    let tokens: Vec<u64> =
+        row("Prompt tokens")[1..].iter().map(|n| n.replace(',', "").parse().unwrap()).collect();
+    assert!(tokens[0] > 12 * 50 && tokens[1] > 2 * tokens[0], "{text}");
+    assert!(!bench.runs.path().join("dry").exists());
+}
+
+#[test]
 fn the_oracle_solves_everything_and_a_stub_nothing() {
     let bench = Bench::new(0.0);
     let report = ended_well(bench.run("oracle", &["--policy", "oracle"]));

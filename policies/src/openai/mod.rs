@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 use crate::{Open, answer};
 use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
-use profile::Resolved;
+use profile::{Limits, Resolved};
 use rate_limiter::RateLimiter;
 use request::seed;
 
@@ -51,12 +51,25 @@ struct OpenAi {
     holds: AtomicU64,
 }
 
-/// What the server charges for tokens, if the settings name a profile with prices.
+/// The prices and rate limits in a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// `None` if the profile has no prices.
+    pub price: Option<Price>,
+    /// Maximum number of requests per minute.
+    pub requests_per_minute: Option<u32>,
+    /// Maximum number of tokens per minute.
+    pub tokens_per_minute: Option<u32>,
+}
+
+/// The prices and rate limits of the model that these settings name.
 ///
 /// # Errors
-/// What is wrong with the settings, in one sentence.
-pub fn price(settings: &Settings) -> Result<Option<Price>, String> {
-    Ok(Resolved::of(settings)?.profile.price)
+/// One sentence that states what is wrong with the settings.
+pub fn rates(settings: &Settings) -> Result<Rates, String> {
+    let profile = Resolved::of(settings)?.profile;
+    let Limits { requests_per_minute, tokens_per_minute, .. } = profile.limits;
+    Ok(Rates { price: profile.price, requests_per_minute, tokens_per_minute })
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-pub use estimate::{Estimate, Price};
+pub use estimate::{Cost, Estimate, Price};
 pub use interrupts::Interrupts;
 pub use machine::{cpus, now};
 pub use observer::{Observer, Silent};
