@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use fixfly_policies::Rates;
-use fixfly_runtime::{Benchmark, Cost, Estimate, Price, RunSpec, Selection, Templates};
+use fixfly_runtime::{Benchmark, Cost, Estimate, RunSpec, Selection, Templates};
 
 use crate::failure::Usage;
 use crate::terminal::readable;
@@ -78,19 +78,19 @@ fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
         thousands(estimate.episodes),
         spec.jobs(),
         grid.trim_fmt(),
-        notes(spec, estimate, price)
+        notes(spec, estimate, rates)
     )
 }
 
 /// What the estimate leaves out.
-fn notes(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
+fn notes(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     let mut notes =
         "Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n"
             .to_string();
     let Some(model) = &spec.model else { return notes };
     notes += "Tokens are estimated at 4 bytes each. Answers are as long as the reference, without \
               reasoning; cached prompt tokens cost the full price.\n";
-    let limit = model.sampling.max_tokens.map_or(MAX_TOKENS, u64::from);
+    let limit = rates.max_tokens.or(model.sampling.max_tokens).map_or(MAX_TOKENS, u64::from);
     let most = estimate.all_turns.turns * limit;
     notes += &format!(
         "The limit is {} completion tokens ({} turns of {} tokens, --max-tokens)",
@@ -98,7 +98,7 @@ fn notes(spec: &RunSpec, estimate: &Estimate, price: Option<&Price>) -> String {
         thousands(estimate.all_turns.turns),
         thousands(limit)
     );
-    notes += &match price {
+    notes += &match &rates.price {
         Some(price) => format!(", ${:.2}.\n", price.of(0, 0, most, 0)),
         None => {
             ". The price is unknown: name a profile with prices to have an estimate in dollars.\n"

@@ -70,6 +70,13 @@ fn a_dry_run_estimates_and_leaves_nothing() {
     let tokens: Vec<u64> =
         row("Prompt tokens")[1..].iter().map(|n| n.replace(',', "").parse().unwrap()).collect();
     assert!(tokens[0] > 12 * 50 && tokens[1] > 2 * tokens[0], "{text}");
+    fs::write(
+        bench.runs.path().join("mine.toml"),
+        "model = \"m\"\nbase_url = \"http://localhost:1/v1\"\n[sampling]\nmax_tokens = 500\n",
+    )
+    .unwrap();
+    let text = ended_well(bench.run("dry", &[&more[..], &["--dry-run"]].concat()));
+    assert!(text.contains("(24 turns of 500 tokens"), "the profile's limit: {text}");
     assert!(!bench.runs.path().join("dry").exists());
 }
 

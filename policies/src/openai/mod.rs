@@ -51,7 +51,7 @@ struct OpenAi {
     holds: AtomicU64,
 }
 
-/// The prices and rate limits in a profile.
+/// The prices and limits of a model behind a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     /// `None` if the profile has no prices.
@@ -60,16 +60,19 @@ pub struct Rates {
     pub requests_per_minute: Option<u32>,
     /// Maximum number of tokens per minute.
     pub tokens_per_minute: Option<u32>,
+    /// Maximum number of tokens of one answer.
+    pub max_tokens: Option<u32>,
 }
 
-/// The prices and rate limits of the model that these settings name.
+/// The prices and limits of the model that these settings name.
 ///
 /// # Errors
 /// One sentence that states what is wrong with the settings.
 pub fn rates(settings: &Settings) -> Result<Rates, String> {
-    let profile = Resolved::of(settings)?.profile;
+    let Resolved { profile, sampling, .. } = Resolved::of(settings)?;
     let Limits { requests_per_minute, tokens_per_minute, .. } = profile.limits;
-    Ok(Rates { price: profile.price, requests_per_minute, tokens_per_minute })
+    let (price, max_tokens) = (profile.price, sampling.max_tokens);
+    Ok(Rates { price, requests_per_minute, tokens_per_minute, max_tokens })
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
