@@ -1,8 +1,12 @@
 //! What an earlier version recorded is still read, and continued.
 //!
-//! `tests/fixtures/recorded/run` was written by version 0.1.0 at 023e893, and
-//! holds four of its six episodes, as if it had been killed. Set
-//! `FIXFLY_RECORD=PROGRAM` to have that program record it anew.
+//! `tests/fixtures/recorded` was written by version 0.1.0 at 023e893; `run` holds
+//! four of its six episodes, as if it had been killed. Set `FIXFLY_RECORD=PROGRAM` to
+//! have that program record everything anew.
+
+mod dataset;
+#[cfg(feature = "train")]
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +17,39 @@ use fixfly_runtime::read_episodes;
 use crate::printed;
 use crate::project::benchmark;
 
-/// Stands in the recorded files for the benchmark's folder.
+/// Stands in the recorded files for the folder of the benchmark, or of the model.
 const BENCHMARK: &str = "@BENCHMARK@";
 const WORDS: &[&str] = &["--policy", "oracle", "--samples", "2", "--jobs", "1", "--allow-weak"];
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded/run")
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded").join(name)
+}
+
+/// Copies files of a folder to a fixture, without the name of the folder they were made in.
+fn keep(from: &Path, to: &Path, place: &str, names: &[&str]) {
+    for name in names {
+        let bytes = fs::read(from.join(name)).unwrap();
+        let bytes = match String::from_utf8(bytes) {
+            Ok(text) => text.replace(place, BENCHMARK).into_bytes(),
+            Err(binary) => binary.into_bytes(),
+        };
+        fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
+        fs::write(to.join(name), bytes).unwrap();
+    }
+}
+
+/// Copies a fixture, with the name of the folder that its files speak of.
+fn restored(fixture: &Path, to: &Path, place: &str) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(fixture).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match (path.is_dir(), fs::read(&path).map(String::from_utf8)) {
+            (true, _) => restored(&path, &to, place),
+            (_, Ok(Ok(text))) => fs::write(to, text.replace(BENCHMARK, place)).unwrap(),
+            (_, bytes) => fs::write(to, bytes.unwrap().unwrap_err().into_bytes()).unwrap(),
+        }
+    }
 }
 
 fn words<'a>(benchmark: &'a str, run: &'a str) -> Vec<&'a str> {
@@ -30,12 +61,13 @@ fn record(program: &str, benchmark: &str, run: &Path) {
     let status =
         Command::new(program).args(words(benchmark, run.to_str().unwrap())).status().unwrap();
     assert!(status.success());
-    fs::create_dir_all(fixture()).unwrap();
+    let kept = fixture("run");
+    fs::create_dir_all(&kept).unwrap();
     for name in ["run.json", "episodes.jsonl"] {
         let text = fs::read_to_string(run.join(name)).unwrap().replace(benchmark, BENCHMARK);
         let lines: Vec<&str> = text.lines().collect();
-        let kept = if name == "run.json" { lines.len() } else { 4 };
-        fs::write(fixture().join(name), lines[..kept].join("\n") + "\n").unwrap();
+        let count = if name == "run.json" { lines.len() } else { 4 };
+        fs::write(kept.join(name), lines[..count].join("\n") + "\n").unwrap();
     }
 }
 
@@ -47,11 +79,7 @@ fn a_run_is_reported_replayed_and_continued() {
         record(&program, benchmark, &folder.path().join("recorded"));
     }
     let run = folder.path().join("run");
-    fs::create_dir(&run).unwrap();
-    for name in ["run.json", "episodes.jsonl"] {
-        let text = fs::read_to_string(fixture().join(name)).unwrap();
-        fs::write(run.join(name), text.replace(BENCHMARK, benchmark)).unwrap();
-    }
+    restored(&fixture("run"), &run, benchmark);
     let before = fs::read_to_string(run.join("episodes.jsonl")).unwrap();
     let run = run.to_str().unwrap();
 

@@ -1,7 +1,7 @@
 //! `fixfly train`: what is refused, and LLaMA-Factory from its files to its checkpoints.
 
 #[cfg(feature = "train")]
-mod here;
+pub(crate) mod here;
 mod nothing;
 #[cfg(all(feature = "train", feature = "llama"))]
 mod whole_loop;

@@ -99,21 +99,21 @@ fn dataset(folder: &Path) -> PathBuf {
 }
 
 /// A model, a dataset, and where students go.
-struct Stage {
+pub(crate) struct Stage {
     folder: TempDir,
-    base: String,
-    dataset: String,
+    pub(crate) base: String,
+    pub(crate) dataset: String,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         let folder = TempDir::new().unwrap();
         let text = |path: PathBuf| path.to_str().unwrap().to_string();
         let (base, dataset) = (text(base(folder.path(), "qwen3")), text(dataset(folder.path())));
         Stage { folder, base, dataset }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_string()
     }
 
@@ -215,7 +215,7 @@ fn a_training_that_does_not_fit_is_refused() {
 }
 
 /// Waits until something is there; a training that ends before is too short for its test.
-fn wait(child: &mut Child, there: impl Fn() -> bool) {
+pub(crate) fn wait(child: &mut Child, there: impl Fn() -> bool) {
     let begun = Instant::now();
     while !there() {
         assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
