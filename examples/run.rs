@@ -8,10 +8,10 @@ use fixfly_sandboxes::Pool;
 
 /// Runs what the specification says.
 pub async fn run(spec: RunSpec) -> anyhow::Result<RunOutcome> {
-    let benchmark = fixfly_benchmarks::open(&spec.benchmark, spec.benchmark_dir.as_deref())?;
+    let host = fixfly_sandboxes::open(&spec.sandbox, &spec.output.display().to_string())?;
+    let benchmark = fixfly_benchmarks::open(&spec, &*host, &|_| ()).await?;
     let selection = spec.select(&*benchmark).await?;
     let policy = fixfly_policies::open(&spec.policy, &benchmark, Sources::of(&spec))?;
-    let host = fixfly_sandboxes::open(&spec.sandbox, &spec.output.display().to_string())?;
     let pool = Arc::new(Pool::new(host, spec.jobs() * selection.sandboxes_per_attempt()));
     let (tools, templates) = (fixfly_tools::all(), spec.templates()?);
     let run = Run { spec, selection, benchmark, policy, tools, host: pool.clone(), templates };

@@ -102,7 +102,7 @@ pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
-    let instances = flags.issues.chosen()?;
+    let instances = flags.issues.selected()?;
     let run = harness_run(flags, &instances)?;
     let host = host(&flags.sandbox)?;
     let grader = flags.issues.open(run.with_patch(&instances), &*host, terminal).await?;
@@ -120,8 +120,8 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
 
 /// `--rewrite-reports`: grades existing logs of any harness.
 fn rewrite_reports(flags: &Swebench) -> anyhow::Result<()> {
-    let instances = flags.issues.chosen()?;
-    let specs = Specs::load(flags.issues.grading().specs.as_deref())?;
+    let instances = flags.issues.selected()?;
+    let specs = Specs::load(flags.issues.spec().specs.as_deref())?;
     let run = harness_run(flags, &instances)?;
     let graded = run.rewrite_reports(&instances, &specs)?;
     run.write_report(&graded)?;
@@ -134,7 +134,7 @@ fn harness_run(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Harne
         name: flags.run_id.clone(),
         dataset: instances.iter().map(|instance| instance.id.clone()).collect(),
         predictions: given(flags, instances)?,
-        rules: flags.issues.grading().rules,
+        rules: flags.issues.spec().rules,
     })
 }
 

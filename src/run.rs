@@ -17,11 +17,13 @@ use fixfly_runtime::{
     SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
+use indicatif::ProgressBar;
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
 use crate::report;
 use crate::sandbox;
+use crate::swebench;
 use crate::tasks::show_unsupported;
 use crate::terminal::{self, Terminal};
 use crate::threads::on_threads;
@@ -126,6 +128,13 @@ impl Flags {
         }
         let jobs = cpus(self.jobs);
         let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
+        if kind == TaskKind::Method && self.issues.given() {
+            return Err(Usage(format!(
+                "the benchmark `{}` has methods, not issues: remove the flags that --help lists under \"SWE-bench options\"",
+                self.benchmark
+            ))
+            .into());
+        }
         Ok(RunSpec {
             benchmark: self.benchmark.clone(),
             benchmark_dir: self.benchmark_dir.clone(),
@@ -154,10 +163,10 @@ impl Flags {
 pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let spec = flags.spec()?;
     if flags.dry_run {
-        let text = on_threads(dry_run(flags, &spec, terminal))?;
+        let text = on_threads(dry_run(&spec, terminal))?;
         return terminal::print(&text);
     }
-    let outcome = on_threads(episodes(flags, &spec, None, terminal))?;
+    let outcome = on_threads(episodes(&spec, None, terminal))?;
     if !outcome.stopped {
         report::summary(&flags.output)?;
     }
@@ -171,12 +180,11 @@ pub(crate) fn record(
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let outcome = on_threads(episodes(flags, &flags.spec()?, policy, terminal))?;
+    let outcome = on_threads(episodes(&flags.spec()?, policy, terminal))?;
     conclude(outcome, &flags.output)
 }
 
 async fn episodes(
-    flags: &Flags,
     spec: &RunSpec,
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
@@ -184,7 +192,7 @@ async fn episodes(
     let replayed = recording(spec)?;
     let templates = spec.templates()?;
     let host = host(spec)?;
-    let benchmark = open(flags, spec, &*host, terminal).await?;
+    let benchmark = open(spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
     let sources = Sources { episodes: &replayed, model: spec.model.as_ref() };
     let policy = match policy {
@@ -238,9 +246,9 @@ fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {
 }
 
 /// What the run would take.
-async fn dry_run(flags: &Flags, spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> {
+async fn dry_run(spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> {
     let host = host(spec)?;
-    let benchmark = open(flags, spec, &*host, terminal).await?;
+    let benchmark = open(spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
     estimate::table(spec, &selection, &*benchmark, &spec.templates()?)
 }
@@ -278,20 +286,19 @@ fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
 }
 
 async fn open(
-    flags: &Flags,
     spec: &RunSpec,
     host: &dyn Host,
     terminal: &Terminal,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
-    match named("benchmark", fixfly_benchmarks::ALL, &spec.benchmark)?.open {
-        fixfly_benchmarks::Open::Folder(_) if flags.issues.given() => Err(Usage(format!(
-            "the benchmark `{}` has methods, not issues: remove the flags that --help lists under \"SWE-bench options\"",
-            spec.benchmark
-        ))
-        .into()),
-        fixfly_benchmarks::Open::Folder(open) => Ok(open(spec.benchmark_dir.as_deref())?),
-        fixfly_benchmarks::Open::Issues(open) => Ok(open(flags.issues.grader(host, terminal).await?)),
-    }
+    let bar = spec.issues.is_some().then(|| swebench::preparing(terminal));
+    let say = |what: &str| {
+        if let Some(bar) = &bar {
+            bar.set_message(format!("preparing {what}"));
+        }
+    };
+    let benchmark = fixfly_benchmarks::open(spec, host, &say).await;
+    bar.inspect(ProgressBar::finish_and_clear);
+    benchmark.map_err(swebench::opening)
 }
 
 /// The episodes to replay.

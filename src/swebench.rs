@@ -1,13 +1,12 @@
 //! Flags that select SWE-bench instances and configure their environments.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum, value_parser};
-use fixfly_benchmarks::swebench::environment::Pythons;
-use fixfly_benchmarks::swebench::{Grader, Grading, Instance, Mirrors, Rules, instance};
-use fixfly_runtime::Host;
+use clap::{Args, value_parser};
+use fixfly_benchmarks::OpenError;
+use fixfly_benchmarks::swebench::{Grader, Instance, instance};
+use fixfly_runtime::{GradingRules, Host, InstanceSpec};
 use indicatif::ProgressBar;
 use regex::Regex;
 
@@ -35,12 +34,12 @@ pub(crate) struct Flags {
     python: Vec<(String, PathBuf)>,
 
     /// Grading rules: those of swebench 5.x or 4.1.0
-    #[arg(long, value_name = "VERSION")]
-    rules: Option<Version>,
+    #[arg(long, value_name = "VERSION", default_value = "5", value_parser = rules)]
+    rules: GradingRules,
 
-    /// Time limit for the tests of an instance, in seconds [default: 1800]
-    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
-    test_timeout: Option<u64>,
+    /// Time limit for the tests of an instance, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = value_parser!(u64).range(1..))]
+    test_timeout: u64,
 
     /// Only instances of this repository
     #[arg(long, value_name = "OWNER/NAME")]
@@ -63,14 +62,6 @@ pub(crate) struct Flags {
     slice: Option<(usize, usize)>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Version {
-    #[value(name = "5")]
-    V5,
-    #[value(name = "4.1")]
-    V4,
-}
-
 fn python(text: &str) -> Result<(String, PathBuf), String> {
     let (version, path) =
         text.split_once('=').ok_or("it must be VERSION=PATH, e.g. 3.9=/usr/bin/python3.9")?;
@@ -87,38 +78,40 @@ fn slice(text: &str) -> Result<(usize, usize), String> {
     Ok((number(from, 0)?, number(to, usize::MAX)?))
 }
 
+fn rules(text: &str) -> Result<GradingRules, String> {
+    match text {
+        "5" => Ok(GradingRules::V5),
+        "4.1" => Ok(GradingRules::V4),
+        _ => Err("it must be 5 or 4.1".into()),
+    }
+}
+
 impl Flags {
     /// Whether a table of instances was given.
     pub(crate) fn given(&self) -> bool {
         self.instances.is_some()
     }
 
-    /// The selected instances.
-    pub(crate) fn chosen(&self) -> anyhow::Result<Vec<Instance>> {
-        let file = self
-            .instances
-            .as_ref()
-            .ok_or_else(|| Usage("name the table of instances with --instances FILE".into()))?;
-        let all = instance::read(file)?;
-        if let Some(missing) =
-            self.instance_id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
-        {
-            return Err(Usage(format!("{}: there is no instance {missing}", file.display())).into());
-        }
-        let filter = instance::Filter {
+    /// What these flags say.
+    pub(crate) fn spec(&self) -> InstanceSpec {
+        InstanceSpec {
+            table: self.instances.clone(),
+            repos: self.repos.clone(),
+            specs: self.specs.clone(),
+            pythons: self.python.iter().cloned().collect(),
+            rules: self.rules,
+            test_timeout: self.test_timeout,
             repo: self.repo.clone(),
-            version: self.project_version.clone(),
+            project_version: self.project_version.clone(),
             ids: self.instance_id.clone(),
-            pattern: self.filter.clone(),
+            filter: self.filter.as_ref().map(Regex::to_string),
             slice: self.slice,
-        };
-        let all = filter.apply(all);
-        if all.is_empty() {
-            return Err(
-                Usage(format!("these flags select no instance of {}", file.display())).into()
-            );
         }
-        Ok(all)
+    }
+
+    /// The selected instances.
+    pub(crate) fn selected(&self) -> anyhow::Result<Vec<Instance>> {
+        instance::selected(&self.spec()).map_err(opening)
     }
 
     /// Prepares the instances for grading in sandboxes of `host`.
@@ -128,30 +121,25 @@ impl Flags {
         host: &dyn Host,
         terminal: &Terminal,
     ) -> anyhow::Result<Grader> {
-        let bar = terminal.show(ProgressBar::new_spinner());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        let images = instance::offered_images(&instances, host).await;
-        let grading = Grading { images, ..self.grading() };
+        let bar = preparing(terminal);
         let say = |what: &str| bar.set_message(format!("preparing {what}"));
-        let grader = Grader::open(instances, grading, &say);
+        let grader = Grader::prepare(instances, &self.spec(), host, &say).await;
         bar.finish_and_clear();
         Ok(grader?)
     }
+}
 
-    /// How instances are graded.
-    pub(crate) fn grading(&self) -> Grading {
-        let usual = || fixfly_runtime::home().join("swebench/repos");
-        Grading {
-            mirrors: Mirrors { folder: self.repos.clone().unwrap_or_else(usual) },
-            specs: self.specs.clone(),
-            pythons: self.python.iter().cloned().collect::<Pythons>(),
-            rules: match self.rules {
-                Some(Version::V4) => Rules::V4,
-                Some(Version::V5) | None => Rules::V5,
-            },
-            timeout: Duration::from_secs(self.test_timeout.unwrap_or(1800)),
-            images: BTreeMap::new(),
-        }
+/// A spinner for work trees and environments.
+pub(crate) fn preparing(terminal: &Terminal) -> ProgressBar {
+    let bar = terminal.show(ProgressBar::new_spinner());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+pub(crate) fn opening(error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::Usage(why) => Usage(why).into(),
+        OpenError::Benchmark(why) => why.into(),
     }
 }
 
@@ -160,7 +148,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices() {
+    fn values() {
+        assert_eq!(rules("4.1"), Ok(GradingRules::V4));
+        assert!(rules("4").is_err());
         assert_eq!(slice("0:50"), Ok((0, 50)));
         assert_eq!(slice(":"), Ok((0, usize::MAX)));
         assert!(slice("5").is_err() && slice("a:b").is_err());

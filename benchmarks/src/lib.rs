@@ -17,7 +17,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry, TaskKind, find};
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, RunSpec, TaskKind, find};
 
 pub mod build;
 pub mod django;
@@ -59,16 +59,41 @@ impl Open {
     }
 }
 
-/// Opens the benchmark of methods of that name, from its default directory if
-/// `folder` is `None`.
+/// A benchmark could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The specification is invalid; the message names the flag and the remedy.
+    #[error("{0}")]
+    Usage(String),
+    /// The benchmark cannot be used.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
+
+/// Opens the benchmark of a run. For issues it makes each instance's work tree and
+/// environment, for sandboxes of `host`; `say` gets messages about steps that take long.
 ///
 /// # Errors
-/// [`BenchmarkError`] if there is none, or it has not been built.
-pub fn open(name: &str, folder: Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError> {
-    match find("benchmark", ALL, name).map_err(BenchmarkError::Broken)?.open {
-        Open::Folder(open) => open(folder),
-        Open::Issues(_) => Err(BenchmarkError::Broken(format!(
-            "the benchmark `{name}` needs instances: open it with a swebench::Grader"
+/// [`OpenError`] if there is no such benchmark, it has not been built, or the instances
+/// do not fit.
+pub async fn open(
+    spec: &RunSpec,
+    host: &dyn Host,
+    say: &dyn Fn(&str),
+) -> Result<Arc<dyn Benchmark>, OpenError> {
+    let name = &spec.benchmark;
+    let instances = spec.issues.as_ref().map(|issues| &issues.instances);
+    match (find("benchmark", ALL, name).map_err(OpenError::Usage)?.open, instances) {
+        (Open::Folder(open), None) => Ok(open(spec.benchmark_dir.as_deref())?),
+        (Open::Folder(_), Some(_)) => Err(OpenError::Usage(format!(
+            "the benchmark `{name}` has methods, not issues: remove the settings for issues"
+        ))),
+        (Open::Issues(open), Some(instances)) => {
+            let chosen = swebench::instance::selected(instances)?;
+            Ok(open(swebench::Grader::prepare(chosen, instances, host, say).await?))
+        }
+        (Open::Issues(_), None) => Err(OpenError::Usage(format!(
+            "the benchmark `{name}` needs a table of instances: name it with --instances FILE"
         ))),
     }
 }

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use clap::{Args, value_parser};
-use fixfly_benchmarks::swebench::{Grader, prediction};
-use fixfly_runtime::{History, Host, IssueSpec, Recording};
+use fixfly_benchmarks::swebench::prediction;
+use fixfly_runtime::{History, IssueSpec, Recording};
 use fixfly_tools::{BUNDLES, manual};
 
 use crate::flags::{choices, named};
 use crate::swebench;
-use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "SWE-bench options")]
@@ -41,15 +40,6 @@ impl Flags {
         self.instances.given()
     }
 
-    /// Prepares the selected instances for sandboxes of `host`.
-    pub(super) async fn grader(
-        &self,
-        host: &dyn Host,
-        terminal: &Terminal,
-    ) -> anyhow::Result<Grader> {
-        self.instances.open(self.instances.chosen()?, host, terminal).await
-    }
-
     /// What a run of issues needs.
     pub(super) fn spec(&self, in_words: bool) -> anyhow::Result<IssueSpec> {
         let bundle = named("bundle of tools", BUNDLES, &self.tools)?;
@@ -59,6 +49,7 @@ impl Flags {
             .map(|entry| (entry.open)().spec())
             .collect();
         Ok(IssueSpec {
+            instances: self.instances.spec(),
             bundle: self.tools.clone(),
             tools: bundle.open.iter().map(|tool| (*tool).to_string()).collect(),
             manual: if in_words { manual(&specs) } else { String::new() },

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use fixfly_runtime::{BenchmarkError, Command, Output, Sandbox, Status};
+use fixfly_runtime::{BenchmarkError, Command, GradingRules, Output, Sandbox, Status};
 use serde::{Deserialize, Serialize};
 
 use super::events::{Events, PROGRAM};
-use super::grade::{END, EXIT_CODE, Rules, START};
+use super::grade::{END, EXIT_CODE, START};
 use super::instance::Instance;
 use super::patch::files;
 use super::spec::Spec;
@@ -43,26 +43,24 @@ pub struct Evaluation {
 pub(super) struct Plan<'a> {
     pub(super) instance: &'a Instance,
     pub(super) spec: &'a Spec,
-    pub(super) rules: Rules,
+    pub(super) rules: GradingRules,
     pub(super) timeout: Duration,
 }
 
-impl Rules {
-    /// The commands that can apply a patch, in the order in which they are tried.
-    pub(super) fn ladder(self) -> &'static [&'static str] {
-        match self {
-            Rules::V5 => &[
-                "git apply --verbose",
-                "git apply --verbose --3way",
-                "git apply --verbose --reject",
-                "patch --batch --forward --fuzz=5 -p1 -i",
-            ],
-            Rules::V4 => &[
-                "git apply --verbose",
-                "git apply --verbose --reject",
-                "patch --batch --fuzz=5 -p1 -i",
-            ],
-        }
+/// The commands that can apply a patch, in the order in which they are tried.
+fn ladder(rules: GradingRules) -> &'static [&'static str] {
+    match rules {
+        GradingRules::V5 => &[
+            "git apply --verbose",
+            "git apply --verbose --3way",
+            "git apply --verbose --reject",
+            "patch --batch --forward --fuzz=5 -p1 -i",
+        ],
+        GradingRules::V4 => &[
+            "git apply --verbose",
+            "git apply --verbose --reject",
+            "patch --batch --fuzz=5 -p1 -i",
+        ],
     }
 }
 
@@ -102,8 +100,8 @@ impl Plan<'_> {
         let file = "/tmp/patch.diff";
         sandbox.write(file, patch.as_bytes()).await?;
         let mut last = String::new();
-        for (at, command) in self.rules.ladder().iter().enumerate() {
-            if at > 0 && self.rules == Rules::V5 {
+        for (at, command) in ladder(self.rules).iter().enumerate() {
+            if at > 0 && self.rules == GradingRules::V5 {
                 bash(sandbox, "git checkout -- . ; git clean -fd", &[]).await?;
             }
             let output = bash(sandbox, &format!("{command} {file} 2>&1"), &[]).await?;
@@ -115,7 +113,7 @@ impl Plan<'_> {
             *story += &format!("Failed to apply patch to container: {command}\n");
         }
         let reverse = format!("git apply --check --reverse {file}");
-        if self.rules == Rules::V5
+        if self.rules == GradingRules::V5
             && bash(sandbox, &reverse, &[]).await?.status == Status::Exited(0)
         {
             *story += ">>>>> Applied Patch: verified already applied\n";

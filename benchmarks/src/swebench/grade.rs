@@ -1,19 +1,10 @@
 //! Grades logs by the rules of the package `swebench` (MIT).
 
+use fixfly_runtime::GradingRules;
 use serde_json::{Map, Value, json};
 
 use super::instance::Instance;
 use super::log::{Parser, Statuses};
-
-/// A version of the official rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rules {
-    /// `swebench` 5.x.
-    #[default]
-    V5,
-    /// `swebench` 4.1.0: a skipped test is not counted.
-    V4,
-}
 
 /// Marks in a log.
 pub(super) const START: &str = ">>>>> Start Test Output";
@@ -91,7 +82,11 @@ impl Grade {
 ///
 /// # Errors
 /// If the official parser raises.
-pub fn statuses(log: &str, parser: Parser, rules: Rules) -> Result<Option<Statuses>, String> {
+pub fn statuses(
+    log: &str,
+    parser: Parser,
+    rules: GradingRules,
+) -> Result<Option<Statuses>, String> {
     // Python reads every kind of line ending as one.
     let log = log.replace("\r\n", "\n").replace('\r', "\n");
     let marked = log.contains(START) && log.contains(END);
@@ -103,7 +98,7 @@ pub fn statuses(log: &str, parser: Parser, rules: Rules) -> Result<Option<Status
     if statuses.is_empty() {
         statuses = parser.parse(&log, rules)?;
     }
-    if rules == Rules::V4 {
+    if rules == GradingRules::V4 {
         return Ok(Some(statuses));
     }
     if statuses.is_empty() && !suite_ran(&log) {
@@ -124,7 +119,7 @@ pub fn grade(
     instance: &Instance,
     log: &str,
     parser: Parser,
-    rules: Rules,
+    rules: GradingRules,
 ) -> Result<Grade, String> {
     Ok(match statuses(log, parser, rules)? {
         None => Grade::NoRun,
@@ -133,20 +128,20 @@ pub fn grade(
 }
 
 /// The grade for these statuses.
-pub fn of(instance: &Instance, statuses: &Statuses, rules: Rules) -> Grade {
+pub fn of(instance: &Instance, statuses: &Statuses, rules: GradingRules) -> Grade {
     let mut tests = Tests::default();
     for (case, lists, may_skip) in instance
         .fail_to_pass
         .iter()
         .map(|case| (case, 0, false))
-        .chain(instance.pass_to_pass.iter().map(|case| (case, 1, rules == Rules::V5)))
+        .chain(instance.pass_to_pass.iter().map(|case| (case, 1, rules == GradingRules::V5)))
     {
         let status = resolve(case, statuses, rules);
         let passed = match status {
             Some("PASSED" | "XFAIL") => Some(true),
             Some("SKIPPED") if may_skip => Some(true),
             None | Some("FAILED" | "ERROR") => Some(false),
-            Some("SKIPPED") if rules == Rules::V5 => Some(false),
+            Some("SKIPPED") if rules == GradingRules::V5 => Some(false),
             // By the rules this is neither a pass nor a failure; it is not counted.
             Some(_) => None,
         };
@@ -184,12 +179,12 @@ impl Tests {
 
 /// The status of a test. Some tables cut parameters short; such a name stands for all tests
 /// that start with it, if they agree.
-fn resolve<'a>(case: &str, statuses: &'a Statuses, rules: Rules) -> Option<&'a str> {
+fn resolve<'a>(case: &str, statuses: &'a Statuses, rules: GradingRules) -> Option<&'a str> {
     if let Some(status) = statuses.get(case) {
         return Some(status);
     }
     let count = |letter| case.matches(letter).count();
-    if rules == Rules::V4 || count('[') <= count(']') {
+    if rules == GradingRules::V4 || count('[') <= count(']') {
         return None;
     }
     let matching = || statuses.iter().filter(|(name, _)| name.starts_with(case)).map(|(_, s)| s);
@@ -240,7 +235,7 @@ mod tests {
     fn check(log: &str, code: i32, v5: Resolution, v4: Resolution) {
         let log = format!("{START}\n{log}\n{END}\n{EXIT_CODE}: {code}\n");
         let instance = instance(&["f", "g[x"], &["p"]);
-        for (rules, expected) in [(Rules::V5, v5), (Rules::V4, v4)] {
+        for (rules, expected) in [(GradingRules::V5, v5), (GradingRules::V4, v4)] {
             let grade = grade(&instance, &log, Parser::Django, rules).unwrap();
             assert_eq!(grade.resolution(), expected, "{rules:?}: {log}");
         }
@@ -264,7 +259,7 @@ mod tests {
 
     #[test]
     fn without_marks_there_was_no_run() {
-        let grade = grade(&instance(&["f"], &[]), "f ... ok", Parser::Django, Rules::V5);
+        let grade = grade(&instance(&["f"], &[]), "f ... ok", Parser::Django, GradingRules::V5);
         assert_eq!(grade, Ok(Grade::NoRun));
     }
 }

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Host, Lifetime, Limits, Mount, MountMode, Sandbox, SandboxSpec, hex, home,
-    sha256, write_whole,
+    BenchmarkError, GradingRules, Host, InstanceSpec, Lifetime, Limits, Mount, MountMode, Sandbox,
+    SandboxSpec, hex, home, sha256, write_whole,
 };
 use sha2::{Digest, Sha256};
 
 use super::environment::{Environment, Pythons, environment};
 use super::evaluate::{Evaluation, Plan, ROOT};
-use super::grade::Rules;
-use super::instance::Instance;
+use super::instance::{Instance, offered_images};
 use super::patch::{Cleaned, cleaned};
 use super::spec::{Spec, Specs};
 use super::tree::{Mirrors, tree};
@@ -33,12 +32,27 @@ pub struct Grading {
     /// Interpreters, by version.
     pub pythons: Pythons,
     /// The official rules to use.
-    pub rules: Rules,
+    pub rules: GradingRules,
     /// Time limit of one run of the tests.
     pub timeout: Duration,
     /// The image that contains the environment, by instance; for other instances the
     /// environment is made here.
     pub images: BTreeMap<String, String>,
+}
+
+impl Grading {
+    /// As a specification asks, with no images.
+    pub fn of(spec: &InstanceSpec) -> Grading {
+        let folder = spec.repos.clone().unwrap_or_else(|| home().join("swebench/repos"));
+        Grading {
+            mirrors: Mirrors { folder },
+            specs: spec.specs.clone(),
+            pythons: spec.pythons.clone(),
+            rules: spec.rules,
+            timeout: Duration::from_secs(spec.test_timeout),
+            images: BTreeMap::new(),
+        }
+    }
 }
 
 /// Instances that are ready to work on and to be graded.
@@ -120,13 +134,28 @@ impl Grader {
         Ok(Grader { instances, ready, grading })
     }
 
+    /// Makes everything that `spec` says for `instances`, in sandboxes of `host`. `say`
+    /// gets messages about steps that take long.
+    ///
+    /// # Errors
+    /// As for [`Grader::open`].
+    pub async fn prepare(
+        instances: Vec<Instance>,
+        spec: &InstanceSpec,
+        host: &dyn Host,
+        say: &dyn Fn(&str),
+    ) -> Result<Grader, BenchmarkError> {
+        let images = offered_images(&instances, host).await;
+        Grader::open(instances, Grading { images, ..Grading::of(spec) }, say)
+    }
+
     /// The instances, in the file's order.
     pub fn instances(&self) -> &[Instance] {
         &self.instances
     }
 
     /// The rules by which they are graded.
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self) -> GradingRules {
         self.grading.rules
     }
 

@@ -5,10 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{BenchmarkError, write_whole};
+use fixfly_runtime::{BenchmarkError, GradingRules, write_whole};
 
 use super::batch::Job;
-use super::grade::Rules;
 use super::instance::Instance;
 use super::prediction::Prediction;
 use super::report::{log_folder, run_report, write_logs, write_report};
@@ -27,7 +26,7 @@ pub struct HarnessRun {
     /// The predictions for them.
     pub predictions: Vec<Prediction>,
     /// The rules by which they are graded.
-    pub rules: Rules,
+    pub rules: GradingRules,
 }
 
 impl HarnessRun {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, Host};
+use fixfly_runtime::{BenchmarkError, Host, InstanceSpec};
 use regex::Regex;
 use serde_json::{Map, Value};
+
+use crate::OpenError;
 
 /// One issue of a repository, with the tests that decide whether it is resolved. It
 /// contains ground truth: a policy sees only the statement.
@@ -51,32 +53,33 @@ impl Instance {
     }
 }
 
-/// Which instances to use. What is `None` or empty excludes none.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Those of this repository.
-    pub repo: Option<String>,
-    /// Those of this version of their project.
-    pub version: Option<String>,
-    /// Those with these ids.
-    pub ids: Vec<String>,
-    /// Those whose id matches.
-    pub pattern: Option<Regex>,
-    /// Of these, the ones from the first index to the one before the second.
-    pub slice: Option<(usize, usize)>,
-}
-
-impl Filter {
-    /// The instances that this selects, in the given order.
-    pub fn apply(&self, mut all: Vec<Instance>) -> Vec<Instance> {
-        all.retain(|instance| {
-            self.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
-                && self.version.as_ref().is_none_or(|version| instance.version == *version)
-                && (self.ids.is_empty() || self.ids.contains(&instance.id))
-                && self.pattern.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
-        });
-        let (from, to) = self.slice.unwrap_or((0, usize::MAX));
-        all.into_iter().take(to).skip(from).collect()
+/// The instances that a specification selects, in the table's order.
+///
+/// # Errors
+/// [`OpenError::Usage`] if it names no table or selects nothing in it.
+pub fn selected(spec: &InstanceSpec) -> Result<Vec<Instance>, OpenError> {
+    let usage = |why: String| Err(OpenError::Usage(why));
+    let Some(file) = &spec.table else {
+        return usage("name the table of instances with --instances FILE".into());
+    };
+    let pattern = spec.filter.as_deref().map(Regex::new).transpose();
+    let pattern = pattern.map_err(|why| OpenError::Usage(format!("--filter: {why}")))?;
+    let mut all = read(file)?;
+    let shown = file.display();
+    if let Some(missing) = spec.ids.iter().find(|id| !all.iter().any(|one| one.id == **id)) {
+        return usage(format!("{shown}: there is no instance {missing}"));
+    }
+    all.retain(|instance| {
+        spec.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
+            && spec.project_version.as_ref().is_none_or(|version| instance.version == *version)
+            && (spec.ids.is_empty() || spec.ids.contains(&instance.id))
+            && pattern.as_ref().is_none_or(|regex| regex.is_match(&instance.id))
+    });
+    let (from, to) = spec.slice.unwrap_or((0, usize::MAX));
+    let all: Vec<_> = all.into_iter().take(to).skip(from).collect();
+    match all.is_empty() {
+        true => usage(format!("these flags select no instance of {shown}")),
+        false => Ok(all),
     }
 }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, GroundTruth, History, Issue, Observation, Outcome,
-    Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport, TestResult, Verdict,
-    WorkTree,
+    Answer, Benchmark, BenchmarkError, Entry, GradingRules, GroundTruth, History, Issue,
+    Observation, Outcome, Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport,
+    TestResult, Verdict, WorkTree,
 };
 
 use super::Instance;
 use super::evaluate::{ROOT, bash, quoted, tests, text};
 use super::events::Events;
-use super::grade::{Grade, Rules};
+use super::grade::Grade;
 use super::grader::Grader;
 use super::log::Statuses;
 use crate::Open;
@@ -147,7 +147,7 @@ impl WorkTree for Issues {
         let log = text(&output.stdout);
         let report = match spec.events {
             true => Events::read(&output.stderr).report(),
-            false => report(&spec.log_parser.parse(&log, Rules::V5).unwrap_or_default()),
+            false => report(&spec.log_parser.parse(&log, GradingRules::V5).unwrap_or_default()),
         };
         let outcome = match output.status {
             Status::TimedOut => Outcome::TimedOut,

@@ -2,12 +2,11 @@
 //! `swebench` (MIT), including their mistakes: official grades are made of these. fixfly's
 //! own verdicts also use the events.
 
+use fixfly_runtime::GradingRules;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
-
-use super::grade::Rules;
 
 /// Statuses by test name, in the order in which they first occur. Mostly `PASSED`,
 /// `FAILED`, `SKIPPED`, `ERROR` or `XFAIL`, but a parser may take other words for a status.
@@ -66,7 +65,7 @@ impl Parser {
     ///
     /// # Errors
     /// If the official parser raises.
-    pub fn parse(self, log: &str, rules: Rules) -> Result<Statuses, String> {
+    pub fn parse(self, log: &str, rules: GradingRules) -> Result<Statuses, String> {
         match self {
             Parser::Django => django(log),
             Parser::Pytest => Ok(pytest(log, rules, str::to_string)),
@@ -152,9 +151,9 @@ fn django(log: &str) -> Result<Statuses, String> {
 }
 
 /// `SKIPPED [3] path:line: reason` is a count of tests, not the name of one.
-fn is_count(status: &str, name: &str, rules: Rules) -> bool {
+fn is_count(status: &str, name: &str, rules: GradingRules) -> bool {
     let digits = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    rules == Rules::V5
+    rules == GradingRules::V5
         && status == "SKIPPED"
         && digits.is_some_and(|digits| !digits.is_empty() && digits.chars().all(char::is_numeric))
 }
@@ -163,7 +162,7 @@ fn begins_with_status(line: &str) -> bool {
     WORDS.iter().any(|word| line.starts_with(word))
 }
 
-fn pytest(log: &str, rules: Rules, name: fn(&str) -> String) -> Statuses {
+fn pytest(log: &str, rules: GradingRules, name: fn(&str) -> String) -> Statuses {
     let mut statuses = Statuses::default();
     for line in log.split('\n').filter(|line| begins_with_status(line)) {
         let line = match line.starts_with("FAILED") {
@@ -191,7 +190,7 @@ fn shortened(test: &str) -> String {
     format!("{main}[{option}]")
 }
 
-fn pytest_v2(log: &str, rules: Rules) -> Statuses {
+fn pytest_v2(log: &str, rules: GradingRules) -> Statuses {
     static COLOUR: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\[(\d+)m").unwrap_or_else(|e| unreachable!("a fixed pattern: {e}"))
     });
@@ -201,29 +200,31 @@ fn pytest_v2(log: &str, rules: Rules) -> Statuses {
         let line: String = line.chars().filter(|c| !('\u{1}'..='\u{1f}').contains(c)).collect();
         if begins_with_status(&line) {
             let line = match (line.starts_with("FAILED"), rules) {
-                (true, Rules::V5) => line.split(" - ").next().unwrap_or_default().to_string(),
-                (true, Rules::V4) => line.replace(" - ", " "),
+                (true, GradingRules::V5) => {
+                    line.split(" - ").next().unwrap_or_default().to_string()
+                }
+                (true, GradingRules::V4) => line.replace(" - ", " "),
                 (false, _) => line,
             };
             let words: Vec<&str> = words(&line).collect();
             let [status, test @ ..] = words.as_slice() else { continue };
             match (test, rules) {
                 ([], _) => {}
-                ([first, ..], Rules::V5) if is_count(status, first, rules) => {}
-                (test, Rules::V5) => {
+                ([first, ..], GradingRules::V5) if is_count(status, first, rules) => {}
+                (test, GradingRules::V5) => {
                     statuses.insert(test.join(" "), (*status).to_string());
                 }
-                ([first, ..], Rules::V4) => {
+                ([first, ..], GradingRules::V4) => {
                     statuses.insert((*first).to_string(), (*status).to_string());
                 }
             }
         } else if WORDS.iter().any(|word| line.ends_with(word)) {
             let words: Vec<&str> = words(&line).collect();
             match (words.as_slice(), rules) {
-                ([test @ .., status], Rules::V5) if !test.is_empty() => {
+                ([test @ .., status], GradingRules::V5) if !test.is_empty() => {
                     statuses.insert(test.join(" "), (*status).to_string());
                 }
-                ([first, second, ..], Rules::V4) => {
+                ([first, second, ..], GradingRules::V4) => {
                     statuses.insert((*first).to_string(), (*second).to_string());
                 }
                 _ => {}
@@ -239,7 +240,7 @@ mod tests {
 
     #[track_caller]
     fn check(parser: Parser, log: &str, expected: &[(&str, &str)]) {
-        let statuses = parser.parse(log, Rules::V5).unwrap();
+        let statuses = parser.parse(log, GradingRules::V5).unwrap();
         let statuses: Vec<(&str, &str)> = statuses.iter().collect();
         assert_eq!(statuses, expected, "{log}");
     }
@@ -255,7 +256,7 @@ mod tests {
         check("a ... expected failure", &[]);
         check("a ... b ... ok", &[("a ... b", "PASSED")]);
         check("a ... System check identified no issues (0 silenced)\nok", &[("a", "PASSED")]);
-        assert!(Parser::Django.parse("FAIL:\n", Rules::V5).is_err());
+        assert!(Parser::Django.parse("FAIL:\n", GradingRules::V5).is_err());
     }
 
     #[test]

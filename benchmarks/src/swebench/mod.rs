@@ -27,7 +27,6 @@ pub mod tree;
 pub mod verdict;
 
 pub use batch::{Grades, Job};
-pub use grade::Rules;
 pub use grader::{Grader, Grading};
 pub use harness::HarnessRun;
 pub use instance::Instance;

@@ -1,12 +1,12 @@
 //! Writes the files of the official harness, in their places.
 
+use fixfly_runtime::GradingRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde_json::{Value, json};
 
-use super::grade::Rules;
 use super::prediction::Prediction;
 use super::verdict::{Graded, classify};
 
@@ -19,7 +19,12 @@ pub fn log_folder(output: &Path, run: &str, model: &str, id: &str) -> PathBuf {
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn write_logs(folder: &Path, patch: &str, graded: &Graded, rules: Rules) -> io::Result<()> {
+pub fn write_logs(
+    folder: &Path,
+    patch: &str,
+    graded: &Graded,
+    rules: GradingRules,
+) -> io::Result<()> {
     let Some(seen) = &graded.evaluation else { return Ok(()) };
     fs::create_dir_all(folder)?;
     fs::write(folder.join("patch.diff"), patch)?;
@@ -35,7 +40,7 @@ pub fn write_logs(folder: &Path, patch: &str, graded: &Graded, rules: Rules) -> 
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write_report(folder: &Path, graded: &Graded, rules: Rules) -> io::Result<()> {
+pub fn write_report(folder: &Path, graded: &Graded, rules: GradingRules) -> io::Result<()> {
     let report = folder.join("report.json");
     match graded.completed() {
         true => fs::write(report, serde_json::to_string_pretty(&graded.report(rules))?),
@@ -51,7 +56,7 @@ pub fn run_report(
     dataset: &[String],
     predictions: &[Prediction],
     graded: &BTreeMap<String, Graded>,
-    rules: Rules,
+    rules: GradingRules,
 ) -> Value {
     let given: BTreeMap<&str, &Prediction> =
         predictions.iter().map(|p| (p.id.as_str(), p)).collect();
@@ -93,7 +98,7 @@ pub fn run_report(
     report.insert("submitted_instances".into(), json!(submitted.len()));
     let v5 = ["infra_failure", "ambiguous_failure"];
     let counted = ["completed", "resolved", "unresolved", v5[0], v5[1], "empty_patch", "error"];
-    let of_rules = |name: &&&str| rules == Rules::V5 || !v5.contains(name);
+    let of_rules = |name: &&&str| rules == GradingRules::V5 || !v5.contains(name);
     for name in counted.iter().filter(of_rules) {
         report.insert(format!("{name}_instances"), json!(list(name).len()));
     }
@@ -102,8 +107,8 @@ pub fn run_report(
         report.insert(format!("{name}_ids"), json!(list(name)));
     }
     match rules {
-        Rules::V5 => report.insert("failure_reasons".into(), json!(reasons)),
-        Rules::V4 => {
+        GradingRules::V5 => report.insert("failure_reasons".into(), json!(reasons)),
+        GradingRules::V4 => {
             for name in ["unstopped_containers", "unremoved_images"] {
                 report.insert(name.into(), json!([]));
             }

@@ -1,6 +1,7 @@
 //! The grades of an evaluation: the official one by the log, and the one by events, which a
 //! candidate's output cannot affect.
 
+use fixfly_runtime::GradingRules;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::evaluate::Evaluation;
 use super::events::Events;
-use super::grade::{self, Grade, Resolution, Rules};
+use super::grade::{self, Grade, Resolution};
 use super::instance::Instance;
 use super::log::{Parser, Statuses};
 use super::spec::Spec;
@@ -45,7 +46,7 @@ impl Graded {
     }
 
     /// The official grade of a log alone, whoever made it.
-    pub fn of_log(instance: &Instance, parser: Parser, rules: Rules, log: &[u8]) -> Graded {
+    pub fn of_log(instance: &Instance, parser: Parser, rules: GradingRules, log: &[u8]) -> Graded {
         let mut graded = Graded::nothing(&instance.id);
         graded.by_log = match std::str::from_utf8(log) {
             Ok(log) => grade::grade(instance, log, parser, rules),
@@ -68,7 +69,7 @@ impl Graded {
     pub(super) fn of(
         instance: &Instance,
         spec: &Spec,
-        rules: Rules,
+        rules: GradingRules,
         same_python: bool,
         seen: Evaluation,
     ) -> Graded {
@@ -93,7 +94,13 @@ impl Graded {
     }
 
     /// Adds the grade by events, and where the log differs.
-    fn add_events(&mut self, instance: &Instance, events: &Events, log: &Statuses, rules: Rules) {
+    fn add_events(
+        &mut self,
+        instance: &Instance,
+        events: &Events,
+        log: &Statuses,
+        rules: GradingRules,
+    ) {
         let statuses = events.statuses();
         let mut sure = Statuses::default();
         for name in instance.fail_to_pass.iter().chain(&instance.pass_to_pass) {
@@ -156,7 +163,7 @@ impl Graded {
     }
 
     /// The official `report.json`, with fixfly's additional fields.
-    pub fn report(&self, rules: Rules) -> Value {
+    pub fn report(&self, rules: GradingRules) -> Value {
         let mut own = Map::new();
         let grade = self.grade();
         own.insert("patch_is_None".into(), json!(self.evaluation.is_none()));
@@ -164,7 +171,7 @@ impl Graded {
         let ran = matches!(grade, Grade::Ran { .. });
         own.insert("patch_successfully_applied".into(), json!(ran));
         own.insert("resolved".into(), json!(self.resolved()));
-        if rules == Rules::V5 {
+        if rules == GradingRules::V5 {
             own.insert("infra_failure".into(), json!(false));
             let class =
                 self.evaluation.as_ref().and_then(|seen| classify(&seen.log)).filter(|_| !ran);

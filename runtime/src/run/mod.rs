@@ -2,6 +2,7 @@
 
 mod estimate;
 mod glob;
+mod instances;
 mod interrupts;
 mod machine;
 mod observer;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use estimate::{Cost, Estimate, Price};
+pub use instances::{GradingRules, InstanceSpec};
 pub use interrupts::Interrupts;
 pub use machine::{cpus, now};
 pub use observer::{Observer, Silent};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::instances::InstanceSpec;
 use crate::benchmark::Split;
 use crate::run_directory::read_run;
 use crate::settings::Settings;
@@ -96,6 +97,8 @@ impl Default for RunSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IssueSpec {
+    /// The instances, their environments and how patches are graded.
+    pub instances: InstanceSpec,
     /// Name of the tool bundle.
     pub bundle: String,
     /// The tools in it.
