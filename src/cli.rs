@@ -8,11 +8,13 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::config;
+use crate::failure::one_line;
 #[cfg(feature = "train")]
 use crate::export;
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
+use crate::terminal::{print_error, print_usage};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -78,20 +80,20 @@ pub(crate) enum Command {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let words = config::expanded(Cli::command(), words.into_iter().collect());
     let words = words.map_err(|error| {
-        eprintln!("error: {error}");
+        print_error(&format!("error: {}", one_line(&error.to_string())));
         ExitCode::from(2)
     })?;
     Cli::try_parse_from(words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::from(2)
         }
         _ => {
-            eprintln!("{}", config::sentence(&error.render().to_string()));
+            print_error(&config::sentence(&error.render().to_string()));
             ExitCode::from(2)
         }
     })

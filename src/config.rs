@@ -143,7 +143,7 @@ fn without_file(words: Vec<OsString>) -> Vec<OsString> {
 /// Each key of a file, with its value and its line.
 fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
+    let text = fixfly_runtime::read_text(file)
         .map_err(|error| Usage(format!("cannot read {name}: {error}")))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{name}: {}", one_line(&error.to_string())))

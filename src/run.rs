@@ -84,7 +84,7 @@ pub(crate) struct Flags {
 
     /// Run even if the sandbox cannot provide every required protection on this
     /// machine; run.json records the isolation. See `fixfly sandbox doctor`
-    #[arg(long, env = "FIXFLY_ALLOW_WEAK")]
+    #[arg(long, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
     allow_weak: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of

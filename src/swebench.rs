@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum, value_parser};
 use fixfly_benchmarks::swebench::environment::Pythons;
-use fixfly_benchmarks::swebench::{Grader, Grading, Instance, Mirrors, Rules, instance};
+use fixfly_benchmarks::swebench::{
+    Grader, Grading, Instance, Mirrors, Rules, Table, UnreadableRow, instance,
+};
 use fixfly_runtime::Host;
 use indicatif::ProgressBar;
 use regex::Regex;
@@ -18,12 +20,12 @@ use crate::terminal::Terminal;
 #[command(next_help_heading = "SWE-bench options")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Table of instances: JSON lines, JSON or Parquet
+    /// Table of instances: JSON lines, JSON, CSV or Parquet
     #[arg(long, value_name = "FILE")]
     instances: Option<PathBuf>,
 
     /// Folder of repository mirrors, or a single mirror
-    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
+    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS", hide_env_values = true)]
     repos: Option<PathBuf>,
 
     /// Folder of additional environment specifications
@@ -87,6 +89,19 @@ fn slice(text: &str) -> Result<(usize, usize), String> {
     Ok((number(from, 0)?, number(to, usize::MAX)?))
 }
 
+/// Number of rows that a warning names.
+const NAMED: usize = 5;
+
+/// Warns of rows that were left out.
+pub(crate) fn warn_of(unreadable: &[UnreadableRow]) {
+    for row in unreadable.iter().take(NAMED) {
+        tracing::warn!("{}; the row is left out", row.why);
+    }
+    if unreadable.len() > NAMED {
+        tracing::warn!("{} more rows are left out", unreadable.len() - NAMED);
+    }
+}
+
 impl Flags {
     /// Whether a table of instances was given.
     pub(crate) fn given(&self) -> bool {
@@ -99,12 +114,17 @@ impl Flags {
             .instances
             .as_ref()
             .ok_or_else(|| Usage("name the table of instances with --instances FILE".into()))?;
-        let all = instance::read(file)?;
-        if let Some(missing) =
-            self.instance_id.iter().find(|id| !all.iter().any(|instance| instance.id == **id))
-        {
-            return Err(Usage(format!("{}: there is no instance {missing}", file.display())).into());
+        let Table { rows: all, unreadable } = instance::read(file)?;
+        let is_missing = |id: &&String| !all.iter().any(|instance| instance.id == **id);
+        if let Some(missing) = self.instance_id.iter().find(is_missing) {
+            let row = unreadable.iter().find(|row| row.id.as_ref() == Some(missing));
+            return Err(Usage(match row {
+                Some(row) => row.why.clone(),
+                None => format!("{}: there is no instance {missing}", file.display()),
+            })
+            .into());
         }
+        warn_of(&unreadable);
         let filter = instance::Filter {
             repo: self.repo.clone(),
             version: self.project_version.clone(),
@@ -129,7 +149,7 @@ impl Flags {
         terminal: &Terminal,
     ) -> anyhow::Result<Grader> {
         let bar = terminal.show(ProgressBar::new_spinner());
-        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.tick_every(Duration::from_millis(200));
         let images = instance::offered_images(&instances, host).await;
         let grading = Grading { images, ..self.grading() };
         let say = |what: &str| bar.set_message(format!("preparing {what}"));

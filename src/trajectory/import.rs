@@ -9,6 +9,7 @@ use fixfly_runtime::RunDirectory;
 
 use crate::failure::Usage;
 use crate::run::issues::write_predictions;
+use crate::swebench::warn_of;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -29,7 +30,11 @@ pub(super) struct Flags {
 
 pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = match &flags.instances {
-        Some(table) => instance::read(table)?,
+        Some(table) => {
+            let table = instance::read(table)?;
+            warn_of(&table.unreadable);
+            table.rows
+        }
         None => Vec::new(),
     };
     let import = Import::read(&flags.from, &instances)?;
