@@ -8,13 +8,13 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::config;
-use crate::failure::one_line;
 #[cfg(feature = "train")]
 use crate::export;
+use crate::failure::one_line;
+use crate::terminal::{print_error, print_usage};
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
-use crate::terminal::{print_error, print_usage};
 
 #[derive(Debug, Parser)]
 #[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]

@@ -15,9 +15,9 @@ use fixfly_runtime::{Host, SandboxSpec};
 
 use crate::failure::Usage;
 use crate::flags::{choices, cpus, host};
+use crate::swebench::warn_of;
 use crate::terminal::{Terminal, print};
 use crate::threads::on_threads;
-use crate::swebench::warn_of;
 use crate::{sandbox, swebench};
 
 #[derive(Debug, Args)]

@@ -216,7 +216,8 @@ impl<'a> MakeWriter<'a> for Terminal {
 /// elsewhere looks like an event of its own.
 fn event(text: &str, color: bool) -> String {
     let lines = printable(text.strip_suffix('\n').unwrap_or(text)).replace('\n', "\n       ");
-    let levels = [("ERROR", "31"), (" WARN", "33"), (" INFO", "32"), ("DEBUG", "36"), ("TRACE", "2")];
+    let levels =
+        [("ERROR", "31"), (" WARN", "33"), (" INFO", "32"), ("DEBUG", "36"), ("TRACE", "2")];
     let level = levels.iter().find(|(level, _)| color && lines.starts_with(level));
     match level {
         Some((level, code)) => format!("\u{1b}[{code}m{level}\u{1b}[0m{}\n", &lines[level.len()..]),

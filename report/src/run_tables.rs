@@ -73,7 +73,9 @@ fn in_markdown(cell: &str) -> String {
 
 fn fill(table: &Table, grid: &mut comfy_table::Table, cell: fn(&str) -> String) -> String {
     grid.set_header(table.header.iter().map(|text| cell(text)));
-    grid.add_rows(table.rows.iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()));
+    grid.add_rows(
+        table.rows.iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()),
+    );
     for (at, column) in grid.column_iter_mut().enumerate().skip(1) {
         if table.rows.iter().all(|row| row.get(at).is_none_or(|cell| is_number(cell))) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -240,7 +242,10 @@ mod tests {
         check("KeyError", ["KeyError"; 2]);
         check("A\u{1b}]52;c;eA==\u{7}B", ["A\\u001b]52;c;eA==\\u0007B"; 2]);
         check("a\nb\tc\rd\u{202e}", ["a b c\\u000dd\\u202e"; 2]);
-        check("a|b <0.1 <b>x</b> <!--", ["a|b <0.1 <b>x</b> <!--", "a\\|b <0.1 \\<b>x\\</b> \\<!--"]);
+        check(
+            "a|b <0.1 <b>x</b> <!--",
+            ["a|b <0.1 <b>x</b> <!--", "a\\|b <0.1 \\<b>x\\</b> \\<!--"],
+        );
     }
 
     #[test]

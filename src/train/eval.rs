@@ -37,7 +37,8 @@ impl<'a> Evaluation<'a> {
     ) -> anyhow::Result<Evaluation<'a>> {
         require(&[Feature::Train, Feature::Llama])?;
         let shown = file.display();
-        let text = fixfly_runtime::read_text(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
+        let text =
+            fixfly_runtime::read_text(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
         let evaluation = Evaluation {
             file: file.into(),
             text,

@@ -385,7 +385,10 @@ mod tests {
         let Table { rows, unreadable } = read_table(&text).unwrap();
         let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
         assert_eq!(ids, ["a__b-1", "a__b-2"]);
-        assert_eq!((rows[1].statement.as_str(), &rows[1].more["created_at"]), ("2 \u{fffd}.", &Value::Null));
+        assert_eq!(
+            (rows[1].statement.as_str(), &rows[1].more["created_at"]),
+            ("2 \u{fffd}.", &Value::Null)
+        );
         let bad: Vec<_> = unreadable.iter().map(|row| (row.id.as_deref(), &row.why[..8])).collect();
         assert_eq!(bad, [(Some("a__b-3"), "FILE:3: "), (None, "FILE:5:1")]);
     }

@@ -34,7 +34,11 @@ pub(super) fn rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
 }
 
 /// Adds a column to each row. An error names the first row that has none.
-fn column(file: &File, field: &Arc<Type>, rows: &mut Vec<Map<String, Value>>) -> Result<(), (usize, ParquetError)> {
+fn column(
+    file: &File,
+    field: &Arc<Type>,
+    rows: &mut Vec<Map<String, Value>>,
+) -> Result<(), (usize, ParquetError)> {
     let root = file.metadata().file_metadata().schema().name();
     let only = Type::group_type_builder(root).with_fields(vec![field.clone()]).build();
     let cells = only.and_then(|only| file.get_row_iter(Some(only))).map_err(|why| (0, why))?;
@@ -85,7 +89,8 @@ mod tests {
     fn columns_that_nobody_needs_do_not_cost_the_table() {
         // Timestamps, decimals, maps, categories, NaN, and a text that is not UTF-8.
         let rows = rows(include_bytes!("fixtures/columns.parquet").to_vec()).unwrap();
-        let ids: Vec<_> = rows.iter().map(|row| &row.columns.as_ref().unwrap()["instance_id"]).collect();
+        let ids: Vec<_> =
+            rows.iter().map(|row| &row.columns.as_ref().unwrap()["instance_id"]).collect();
         assert_eq!(ids, ["a__b-1", "a__b-2", "a__b-3"]);
         let row = rows[2].columns.as_ref().unwrap();
         assert_eq!((&row["score"], &row["kind"]), (&Value::Null, &Value::from("easy")));

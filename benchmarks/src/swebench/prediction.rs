@@ -67,9 +67,9 @@ fn prediction(row: Map<String, Value>) -> Result<Prediction, String> {
     let id = text("instance_id").ok_or("there is no `instance_id`")?;
     let patch = match row.get("model_patch") {
         None | Some(Value::Null) => None,
-        Some(Value::String(patch)) => Some(
-            whole(patch.clone(), "model_patch").map_err(|why| format!("{id}: {why}"))?,
-        ),
+        Some(Value::String(patch)) => {
+            Some(whole(patch.clone(), "model_patch").map_err(|why| format!("{id}: {why}"))?)
+        }
         Some(_) => return Err(format!("{id}: `model_patch` is no text")),
     };
     let model = text("model_name_or_path").unwrap_or_else(|| "None".into());

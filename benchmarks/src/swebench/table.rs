@@ -67,10 +67,12 @@ pub(super) fn read<T>(
         }
     }
     match table.unreadable.as_slice() {
-        [first, others @ ..] if table.rows.is_empty() => Err(BenchmarkError::Broken(match others {
-            [] => first.why.clone(),
-            others => format!("{}; {} more rows cannot be read", first.why, others.len()),
-        })),
+        [first, others @ ..] if table.rows.is_empty() => {
+            Err(BenchmarkError::Broken(match others {
+                [] => first.why.clone(),
+                others => format!("{}; {} more rows cannot be read", first.why, others.len()),
+            }))
+        }
         _ => Ok(table),
     }
 }
@@ -114,7 +116,9 @@ fn decompressed(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 /// What to do about a file that is no table.
 fn remedy(bytes: &[u8]) -> Option<&'static str> {
     let start = bytes.trim_ascii_start();
-    let starts = |magic: &[u8]| start.len() >= magic.len() && start[..magic.len()].eq_ignore_ascii_case(magic);
+    let starts = |magic: &[u8]| {
+        start.len() >= magic.len() && start[..magic.len()].eq_ignore_ascii_case(magic)
+    };
     Some(match () {
         () if starts(b"BZh") => "it is packed by bzip2; unpack it with `bunzip2`",
         () if starts(b"\xfd7zXZ") => "it is packed by xz; unpack it with `unxz`",
@@ -144,8 +148,7 @@ fn delimiter(header: &str) -> Option<u8> {
 
 /// The rows of a CSV table. As in pandas, an empty cell is a missing value.
 fn csv(text: &str, delimiter: u8) -> Vec<Row> {
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
     let header = reader.headers().cloned().unwrap_or_default();
     let cell = |text: &str| match text {
         "" => Value::Null,
@@ -280,9 +283,8 @@ fn by_column(table: &Map<String, Value>) -> Vec<Row> {
     };
     let row = |key: &String| {
         let cells = table.iter();
-        let columns = cells
-            .filter_map(|(name, column)| Some((name.clone(), cell(column, key)?)))
-            .collect();
+        let columns =
+            cells.filter_map(|(name, column)| Some((name.clone(), cell(column, key)?))).collect();
         Value::Object(columns)
     };
     numbered(keys.iter().map(row).collect())

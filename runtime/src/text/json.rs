@@ -116,8 +116,10 @@ mod tests {
         check(r#"[1e999, -1e999, 1e3, -2]"#, json!([null, null, 1000.0, -2]));
         check(r#"["NaN", "a\"NaN", NaN]"#, json!(["NaN", "a\"NaN", null]));
         check(r#"["2 \udcff."]"#, json!(["2 \u{fdd0}."]));
-        check(r#"["\ud800", "\ud83d\udc1b\udc1b", "\ud83dx"]"#,
-            json!(["\u{fdd0}", "\u{1f41b}\u{fdd0}", "\u{fdd0}x"]));
+        check(
+            r#"["\ud800", "\ud83d\udc1b\udc1b", "\ud83dx"]"#,
+            json!(["\u{fdd0}", "\u{1f41b}\u{fdd0}", "\u{fdd0}x"]),
+        );
         check(r#"["\\ud800", "\\\ud800"]"#, json!(["\\ud800", "\\\u{fdd0}"]));
         check("[\"a\tb\u{1b}\"]", json!(["a\tb\u{1b}"]));
         check(r#"{"\udc80": NaN}"#, json!({ "\u{fdd0}": null }));
@@ -136,7 +138,8 @@ mod tests {
 
     #[test]
     fn lone_surrogates_can_be_replaced() {
-        let mut value = parse_json(r#"{"\udc80": ["\udcff", {"a": "x\ud800"}], "n": NaN}"#).unwrap();
+        let mut value =
+            parse_json(r#"{"\udc80": ["\udcff", {"a": "x\ud800"}], "n": NaN}"#).unwrap();
         replace_lone_surrogates(&mut value);
         let expected = json!({ "\u{fffd}": ["\u{fffd}", { "a": "x\u{fffd}" }], "n": null });
         assert_eq!(value, expected);

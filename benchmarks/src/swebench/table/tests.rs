@@ -57,7 +57,10 @@ fn csv_and_packed_tables_are_read() {
     let csv = "instance_id,patch,n\na,\"x\n,\"\"y\",1\nb,,2\n";
     check(csv, Ok(&[(":2", "a"), (":4", "b")]));
     check(csv.replace(',', "\t").replace('\n', "\r\n"), Ok(&[(":2", "a"), (":4", "b")]));
-    check("n,\"instance_id\"\n1,a\n2\n", Ok(&[(":2", "a"), (":3", "! the row has 1 cells, the header 2")]));
+    check(
+        "n,\"instance_id\"\n1,a\n2\n",
+        Ok(&[(":2", "a"), (":3", "! the row has 1 cells, the header 2")]),
+    );
     let rows = rows(csv.as_bytes().to_vec()).unwrap();
     let columns = rows[0].columns.as_ref().unwrap();
     assert_eq!((&columns["patch"], &columns["n"]), (&json!("x\n,\"y"), &json!("1")));
@@ -81,15 +84,27 @@ fn a_bad_line_costs_itself() {
             (":5", "\u{fdd0}"),
         ]),
     );
-    check("[{\"instance_id\": \"a\"}, 5]", Ok(&[(", row 1", "a"), (", row 2", "! the row is no object")]));
+    check(
+        "[{\"instance_id\": \"a\"}, 5]",
+        Ok(&[(", row 1", "a"), (", row 2", "! the row is no object")]),
+    );
 }
 
 #[test]
 fn what_is_no_table_is_named_with_a_remedy() {
-    let utf16: Vec<u8> = format!("\u{feff}{LINES}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-    check(utf16, Err(": it is UTF-16LE text; convert it to UTF-8, for example with `iconv -f UTF-16LE -t UTF-8`"));
+    let utf16: Vec<u8> =
+        format!("\u{feff}{LINES}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    check(
+        utf16,
+        Err(
+            ": it is UTF-16LE text; convert it to UTF-8, for example with `iconv -f UTF-16LE -t UTF-8`",
+        ),
+    );
     for (bytes, part) in [
-        (&b"[\n{\"instance_id\": \"a\"},\n{\"instance_id\" 5}\n]"[..], ":3:16: the file is not JSON: expected `:`"),
+        (
+            &b"[\n{\"instance_id\": \"a\"},\n{\"instance_id\" 5}\n]"[..],
+            ":3:16: the file is not JSON: expected `:`",
+        ),
         (b"5", ": it has no rows"),
         (b"{\"a\": 1}", ": it has no rows"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),

@@ -103,7 +103,9 @@ impl Prompts {
             let file = folder.map(|folder| folder.join(format!("{}.jinja", entry.name)));
             let own = file.filter(|file| file.exists());
             let text = match &own {
-                Some(file) => fixfly_runtime::read_text(file).map_err(DatasetError::io("read", file))?,
+                Some(file) => {
+                    fixfly_runtime::read_text(file).map_err(DatasetError::io("read", file))?
+                }
                 None => entry.open.to_string(),
             };
             let shown = own.map_or(entry.name.to_string(), |file| file.display().to_string());
