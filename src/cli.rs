@@ -10,8 +10,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
-use crate::failure::one_line;
-use crate::terminal::{print_error, print_usage};
+use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };

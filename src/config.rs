@@ -7,7 +7,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use toml::{Table, Value};
 
-use crate::failure::{Usage, one_line};
+use crate::failure::Usage;
+use crate::terminal::one_line;
 
 /// Replaces `--config FILE` among a command's words with the flags in the file.
 /// Flags on the command line take precedence.

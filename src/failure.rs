@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::terminal::print_error;
+use crate::terminal::{one_line, print_error};
 
 /// A usage error: nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,4 @@ pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,
     }
-}
-
-/// Joins the lines of a message.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

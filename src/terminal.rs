@@ -15,8 +15,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::failure::one_line;
-
 /// Prints a result. A closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     write_out(&printable(text))
@@ -140,6 +138,7 @@ impl Terminal {
             .with_writer(self.clone())
             // [`Terminal::write`] adds the colours, so that it can escape everything else.
             .with_ansi(false)
+            .with_ansi_sanitization(false)
             .with_target(false)
             .without_time()
             .init();
@@ -223,6 +222,11 @@ fn event(text: &str, color: bool) -> String {
         Some((level, code)) => format!("\u{1b}[{code}m{level}\u{1b}[0m{}\n", &lines[level.len()..]),
         None => lines + "\n",
     }
+}
+
+/// Joins the lines of a message.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Formats a duration: `2h 2m`.

@@ -8,8 +8,8 @@ use fixfly_runtime::read_episodes;
 use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
-use crate::failure::{Usage, one_line};
-use crate::terminal::Terminal;
+use crate::failure::Usage;
+use crate::terminal::{Terminal, one_line};
 use crate::{config, run};
 
 /// Flags that the evaluation sets itself.

@@ -86,9 +86,9 @@ fn an_answer_and_a_failure_are_shown_safely() {
 
     let (recipe, to) = (bench.word("mine.toml"), bench.word("rows"));
     fs::write(&recipe, RECIPE).unwrap();
-    shown_escaped(command(&bench.build(&run, &to, &recipe)));
+    shown(command(&bench.build(&run, &to, &recipe)));
     shown_escaped(command(&["dataset", "show", &to]));
-    shown_escaped(command(&["dataset", "stats", &to]));
+    shown(command(&["dataset", "stats", &to]));
     shown(command(&["dataset", "stats", &to, "--format", "json"]));
     shown(command(&["dataset", "diff", &to, &to]));
     let rows = fs::read_to_string(bench.path("rows/rows.jsonl")).unwrap();

@@ -154,14 +154,19 @@ fn csv(text: &str, delimiter: u8) -> Vec<Row> {
         "" => Value::Null,
         text => Value::String(text.to_string()),
     };
+    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
+    let mut place = |at: Option<&csv::Position>| {
+        let byte = at.map_or(0, |at| usize::try_from(at.byte()).unwrap_or(usize::MAX));
+        format!(":{}", lines.of(byte))
+    };
     let row = |record: Result<csv::StringRecord, csv::Error>| match record {
         Ok(record) => {
-            let place = record.position().map_or(String::new(), |at| format!(":{}", at.line()));
             let names = header.iter().map(|name| name.trim().to_string());
-            Row { place, columns: Ok(names.zip(record.iter().map(cell)).collect()) }
+            let columns = names.zip(record.iter().map(cell)).collect();
+            Row { place: place(record.position()), columns: Ok(columns) }
         }
         Err(why) => {
-            let place = why.position().map_or(String::new(), |at| format!(":{}", at.line()));
+            let place = place(why.position());
             let why = match why.kind() {
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                     format!("the row has {len} cells, the header {expected_len}")
@@ -172,6 +177,28 @@ fn csv(text: &str, delimiter: u8) -> Vec<Row> {
         }
     };
     reader.records().map(row).collect()
+}
+
+/// Counts lines. The reader's own count is that of the line before if a quoted cell or an
+/// empty line comes between.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line of a row that starts at this byte, or after line ends there.
+    fn of(&mut self, byte: usize) -> usize {
+        let is_end = |at: usize| matches!(self.text.get(at), Some(b'\r' | b'\n'));
+        let mut byte = byte.clamp(self.at, self.text.len());
+        while is_end(byte) {
+            byte += 1;
+        }
+        self.line += self.text[self.at..byte].iter().filter(|byte| **byte == b'\n').count();
+        self.at = byte;
+        self.line
+    }
 }
 
 /// The rows of JSON or JSON lines.

@@ -16,7 +16,7 @@ fn line_endings_are_those_of_the_lines_around() {
     check(b"a\r\nb\r\nc\n", "b", "b\nx", b"a\r\nb\r\nx\r\nc\n");
     check(b"a\nb\r\nc\n", "b\nc", "x\nc", b"a\nx\r\nc\n");
     check(b"a\nb\r\nc\n", "a\nb\nc\n", "A\nb\nC\n", b"A\nb\r\nC\n");
-    check(b"a\nb\r\nc\n", "a\nb\nc\n", "A\nnew\nb\nC\n", b"A\nnew\nb\r\nC\r\n");
+    check(b"a\nb\r\nc\n", "a\nb\nc\n", "A\nnew\nb\nC\n", b"A\nnew\nb\r\nC\n");
     check(b"a\r\nb", "b", "b\nc\n", b"a\r\nb\r\nc\r\n");
     check(b"a", "a", "a\nb", b"a\nb");
     check(b"a\rb\r", "b\n", "b\nc\n", b"a\rb\rc\r");
