@@ -10,6 +10,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
+use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
     bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
@@ -78,20 +79,20 @@ pub(crate) enum Command {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let words = config::expanded(Cli::command(), words.into_iter().collect());
     let words = words.map_err(|error| {
-        eprintln!("error: {error}");
+        print_error(&format!("error: {}", one_line(&error.to_string())));
         ExitCode::from(2)
     })?;
     Cli::try_parse_from(words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::from(2)
         }
         _ => {
-            eprintln!("{}", config::sentence(&error.render().to_string()));
+            print_error(&config::sentence(&error.render().to_string()));
             ExitCode::from(2)
         }
     })

@@ -7,7 +7,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use toml::{Table, Value};
 
-use crate::failure::{Usage, one_line};
+use crate::failure::Usage;
+use crate::terminal::one_line;
 
 /// Replaces `--config FILE` among a command's words with the flags in the file.
 /// Flags on the command line take precedence.
@@ -143,7 +144,7 @@ fn without_file(words: Vec<OsString>) -> Vec<OsString> {
 /// Each key of a file, with its value and its line.
 fn entries(file: &Path) -> Result<Vec<(String, Value, String)>, Usage> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
+    let text = fixfly_runtime::read_text(file)
         .map_err(|error| Usage(format!("cannot read {name}: {error}")))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{name}: {}", one_line(&error.to_string())))

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::terminal::{one_line, print_error};
+
 /// A usage error: nothing was done.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -16,17 +18,12 @@ pub(crate) struct Interrupted(pub(crate) String);
 pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
     let sentence = one_line(&format!("{error:#}"));
     if error.is::<Interrupted>() {
-        eprintln!("{sentence}");
+        print_error(&sentence);
         return ExitCode::from(130);
     }
-    eprintln!("error: {sentence}");
+    print_error(&format!("error: {sentence}"));
     match error.is::<Usage>() {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,
     }
-}
-
-/// Joins the lines of a message.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

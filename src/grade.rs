@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, value_parser};
 use fixfly_benchmarks::swebench::spec::Specs;
 use fixfly_benchmarks::swebench::{
-    Graded, Grader, Grades, HarnessRun, Instance, Job, Prediction, prediction,
+    Graded, Grader, Grades, HarnessRun, Instance, Job, Prediction, Table, UnreadableRow, prediction,
 };
 use fixfly_runtime::{Host, SandboxSpec};
 
@@ -41,7 +41,7 @@ Examples:
 Logs and reports are written to the same paths as the official harness uses.
 Grades are cached: a patch is graded only once, even under another --run-id.")]
 pub(crate) struct Swebench {
-    /// Predictions: JSON lines, a list, an object by instance; or the word `gold`
+    /// Predictions: JSON lines, JSON, CSV or Parquet; or the word `gold`
     #[arg(long, value_name = "FILE", required_unless_present = "gold", conflicts_with = "gold")]
     predictions: Option<PathBuf>,
 
@@ -103,7 +103,7 @@ pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = flags.issues.selected()?;
-    let run = harness_run(flags, &instances)?;
+    let (run, unreadable) = harness_run(flags, &instances)?;
     let host = host(&flags.sandbox)?;
     let grader = flags.issues.open(run.with_patch(&instances), &*host, terminal).await?;
     let grader = Arc::new(grader);
@@ -114,51 +114,62 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
         graded.into_iter().map(|graded| (graded.id.clone(), graded)).collect();
     run.write_logs(&jobs, &graded)?;
     run.write_report(&graded)?;
-    print(&summary(&run, &graded))?;
-    conclude(&failures)
+    print(&summary(&run, &graded, &unreadable))?;
+    conclude(&failures, &unreadable)
 }
 
 /// `--rewrite-reports`: grades existing logs of any harness.
 fn rewrite_reports(flags: &Swebench) -> anyhow::Result<()> {
     let instances = flags.issues.selected()?;
     let specs = Specs::load(flags.issues.spec().specs.as_deref())?;
-    let run = harness_run(flags, &instances)?;
+    let (run, unreadable) = harness_run(flags, &instances)?;
     let graded = run.rewrite_reports(&instances, &specs)?;
     run.write_report(&graded)?;
-    print(&summary(&run, &graded))
+    print(&summary(&run, &graded, &unreadable))?;
+    conclude(&[], &unreadable)
 }
 
-fn harness_run(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<HarnessRun> {
-    Ok(HarnessRun {
+/// The run, and the predictions that could not be read.
+fn harness_run(
+    flags: &Swebench,
+    instances: &[Instance],
+) -> anyhow::Result<(HarnessRun, Vec<UnreadableRow>)> {
+    let Table { rows: predictions, unreadable } = given(flags, instances)?;
+    let run = HarnessRun {
         output: flags.output.clone(),
         name: flags.run_id.clone(),
         dataset: instances.iter().map(|instance| instance.id.clone()).collect(),
-        predictions: given(flags, instances)?,
+        predictions,
         rules: flags.issues.spec().rules,
-    })
+    };
+    Ok((run, unreadable))
 }
 
 /// The predictions for the selected instances.
-fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Vec<Prediction>> {
+fn given(flags: &Swebench, instances: &[Instance]) -> anyhow::Result<Table<Prediction>> {
     let file = flags.predictions.clone().unwrap_or_default();
     if file.as_os_str() == "gold" {
-        return Ok(prediction::gold(instances));
+        return Ok(Table { rows: prediction::gold(instances), unreadable: Vec::new() });
     }
-    let mut given = prediction::read(&file)?;
+    let Table { rows: mut given, mut unreadable } = prediction::read(&file)?;
     let all = given.len();
-    given.retain(|prediction| instances.iter().any(|instance| instance.id == prediction.id));
-    if given.is_empty() {
+    let is_selected = |id: &str| instances.iter().any(|instance| instance.id == id);
+    given.retain(|prediction| is_selected(&prediction.id));
+    unreadable.retain(|row| row.id.as_deref().is_none_or(is_selected));
+    let table = Table { rows: given, unreadable };
+    table.warn();
+    if table.rows.is_empty() {
         let sentence =
             format!("{}: none of its {all} predictions is for a selected instance", file.display());
         return Err(Usage(sentence).into());
     }
-    if given.len() < all {
+    if table.rows.len() < all {
         tracing::warn!(
             "ignoring {} of {all} predictions: their instances are not selected",
-            all - given.len()
+            all - table.rows.len()
         );
     }
-    Ok(given)
+    Ok(table)
 }
 
 /// Grades all patches in parallel.
@@ -184,10 +195,15 @@ async fn all(
     Ok(grades)
 }
 
-fn conclude(broken: &[String]) -> anyhow::Result<()> {
-    match broken.first() {
-        None => Ok(()),
-        Some(why) => anyhow::bail!(
+fn conclude(broken: &[String], unreadable: &[UnreadableRow]) -> anyhow::Result<()> {
+    match (broken.first(), unreadable.first()) {
+        (None, None) => Ok(()),
+        (None, Some(row)) => anyhow::bail!(
+            "{} predictions could not be read, and are not graded ({})",
+            unreadable.len(),
+            row.why
+        ),
+        (Some(why), _) => anyhow::bail!(
             "infrastructure failures prevented grading {} patches ({why}); run the same command again to retry them",
             broken.len()
         ),
@@ -195,14 +211,20 @@ fn conclude(broken: &[String]) -> anyhow::Result<()> {
 }
 
 /// One line per instance, and the total.
-fn summary(run: &HarnessRun, graded: &BTreeMap<String, Graded>) -> String {
+fn summary(
+    run: &HarnessRun,
+    graded: &BTreeMap<String, Graded>,
+    unreadable: &[UnreadableRow],
+) -> String {
     let mut text = String::new();
     for id in &run.dataset {
         let is_given = run.predictions.iter().any(|prediction| prediction.id == *id);
-        let word = match (graded.get(id), is_given) {
-            (Some(graded), _) => graded.word(),
-            (None, true) => "no patch",
-            (None, false) => continue,
+        let is_unreadable = unreadable.iter().any(|row| row.id.as_ref() == Some(id));
+        let word = match (graded.get(id), is_given, is_unreadable) {
+            (Some(graded), ..) => graded.word(),
+            (None, true, _) => "no patch",
+            (None, false, true) => "unreadable",
+            (None, false, false) => continue,
         };
         let seconds = graded
             .get(id)
@@ -218,8 +240,12 @@ fn summary(run: &HarnessRun, graded: &BTreeMap<String, Graded>) -> String {
     }
     let resolved = graded.values().filter(|graded| graded.resolved()).count();
     let of = run.dataset.len();
+    let unreadable = match unreadable.len() {
+        0 => String::new(),
+        some => format!(", {some} more could not be read"),
+    };
     text + &format!(
-        "resolved {resolved} of {of} ({:.1} %), {} submitted\n",
+        "resolved {resolved} of {of} ({:.1} %), {} submitted{unreadable}\n",
         100.0 * resolved as f64 / of as f64,
         run.predictions.len()
     )

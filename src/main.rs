@@ -1,5 +1,4 @@
 //! The command-line program.
-#![allow(clippy::print_stderr, reason = "the one crate with a user interface")]
 
 mod bench;
 mod built;

@@ -17,7 +17,6 @@ use fixfly_runtime::{
     SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
-use indicatif::ProgressBar;
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
@@ -25,7 +24,7 @@ use crate::report;
 use crate::sandbox;
 use crate::swebench;
 use crate::tasks::show_unsupported;
-use crate::terminal::{self, Terminal};
+use crate::terminal::{self, Bar, Terminal};
 use crate::threads::on_threads;
 use progress::Progress;
 
@@ -86,7 +85,7 @@ pub(crate) struct Flags {
 
     /// Run even if the sandbox cannot provide every required protection on this
     /// machine; run.json records the isolation. See `fixfly sandbox doctor`
-    #[arg(long, env = "FIXFLY_ALLOW_WEAK")]
+    #[arg(long, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
     allow_weak: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
@@ -297,7 +296,7 @@ async fn open(
         }
     };
     let benchmark = fixfly_benchmarks::open(spec, host, &say).await;
-    bar.inspect(ProgressBar::finish_and_clear);
+    bar.inspect(Bar::finish_and_clear);
     benchmark.map_err(swebench::opening)
 }
 

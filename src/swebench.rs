@@ -11,18 +11,18 @@ use indicatif::ProgressBar;
 use regex::Regex;
 
 use crate::failure::Usage;
-use crate::terminal::Terminal;
+use crate::terminal::{Bar, Terminal};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "SWE-bench options")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Table of instances: JSON lines, JSON or Parquet
+    /// Table of instances: JSON lines, JSON, CSV or Parquet
     #[arg(long, value_name = "FILE")]
     instances: Option<PathBuf>,
 
     /// Folder of repository mirrors, or a single mirror
-    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
+    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS", hide_env_values = true)]
     repos: Option<PathBuf>,
 
     /// Folder of additional environment specifications
@@ -130,9 +130,9 @@ impl Flags {
 }
 
 /// A spinner for work trees and environments.
-pub(crate) fn preparing(terminal: &Terminal) -> ProgressBar {
+pub(crate) fn preparing(terminal: &Terminal) -> Bar {
     let bar = terminal.show(ProgressBar::new_spinner());
-    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.tick_every(Duration::from_millis(200));
     bar
 }
 

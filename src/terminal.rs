@@ -1,16 +1,50 @@
 //! Output: results go to standard output; logs and progress go to standard error,
 //! without overwriting each other.
+//!
+//! Everything that fixfly prints passes through this module, which escapes control
+//! characters: answers of models, output of tests, errors of servers and names of files
+//! cannot act on the terminal. `clippy.toml` refuses the other ways.
+#![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "the only module that prints")]
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
+use fixfly_runtime::{printable, printable_styled};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Prints a result. A closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    write_out(&printable(text))
+}
+
+/// Prints a result that has colours. Its foreign parts are already escaped.
+pub(crate) fn print_styled(text: &str) -> anyhow::Result<()> {
+    write_out(&printable_styled(text))
+}
+
+/// Prints a line to standard error, for example why a command failed.
+pub(crate) fn print_error(line: &str) {
+    eprintln!("{}", printable(line));
+}
+
+/// Prints a help text or a usage error of clap.
+pub(crate) fn print_usage(error: &clap::Error) {
+    let text = |color: bool| match color {
+        true => error.render().ansi().to_string(),
+        false => error.render().to_string(),
+    };
+    if error.use_stderr() {
+        eprint!("{}", printable_styled(&text(is_error_colored())));
+    } else {
+        // If standard output is closed, nobody reads the help.
+        let _ = print_styled(&text(is_output_colored()));
+    }
+}
+
+fn write_out(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match printed {
@@ -26,9 +60,58 @@ pub(crate) fn columns() -> Option<u16> {
     (columns >= 40).then_some(columns)
 }
 
-/// Whether to use colours on `stream`.
-pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
+/// Whether to use colours on standard output.
+pub(crate) fn is_output_colored() -> bool {
+    is_colored(&io::stdout())
+}
+
+/// Whether to use colours on standard error.
+pub(crate) fn is_error_colored() -> bool {
+    is_colored(&io::stderr())
+}
+
+fn is_colored(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// A progress bar. What it shows is escaped, and one line.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn set_message(&self, text: impl AsRef<str>) {
+        self.0.set_message(printable(&one_line(text.as_ref())).into_owned());
+    }
+
+    pub(crate) fn set_prefix(&self, text: impl AsRef<str>) {
+        self.0.set_prefix(printable(&one_line(text.as_ref())).into_owned());
+    }
+
+    pub(crate) fn set_length(&self, steps: u64) {
+        self.0.set_length(steps);
+    }
+
+    pub(crate) fn set_position(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    pub(crate) fn inc(&self, steps: u64) {
+        self.0.inc(steps);
+    }
+
+    /// The number of steps, if it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.0.length()
+    }
+
+    /// Redraws the bar regularly, for its clock and its spinner.
+    pub(crate) fn tick_every(&self, interval: Duration) {
+        self.0.enable_steady_tick(interval);
+    }
+
+    pub(crate) fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// Standard error, shared by the progress bar and the logs.
@@ -53,7 +136,9 @@ impl Terminal {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(self.clone())
-            .with_ansi(io::stderr().is_terminal())
+            // [`Terminal::write`] adds the colours, so that it can escape everything else.
+            .with_ansi(false)
+            .with_ansi_sanitization(false)
             .with_target(false)
             .without_time()
             .init();
@@ -65,18 +150,18 @@ impl Terminal {
     }
 
     /// Shows a progress bar until it is cleared.
-    pub(crate) fn show(&self, bar: ProgressBar) -> ProgressBar {
-        self.bars.add(bar)
+    pub(crate) fn show(&self, bar: ProgressBar) -> Bar {
+        Bar(self.bars.add(bar))
     }
 
     /// Shows a progress bar of that many steps.
-    pub(crate) fn bar(&self, template: &str, steps: usize) -> anyhow::Result<ProgressBar> {
+    pub(crate) fn bar(&self, template: &str, steps: usize) -> anyhow::Result<Bar> {
         let style = ProgressStyle::with_template(template)?;
         Ok(self.show(ProgressBar::new(steps as u64).with_style(style)))
     }
 
     /// Shows a short bar with a message, which starts at `done`.
-    pub(crate) fn line_bar(&self, steps: usize, done: usize) -> ProgressBar {
+    pub(crate) fn line_bar(&self, steps: usize, done: usize) -> Bar {
         let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(steps as u64).with_style(style);
@@ -96,13 +181,21 @@ impl Terminal {
 
     /// Prints a status line above the progress bar.
     pub(crate) fn status(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| eprintln!("{}", printable(line)));
+    }
+
+    /// Prints status lines that have colours. Their foreign parts are already escaped.
+    pub(crate) fn status_styled(&self, lines: &str) {
+        self.bars.suspend(|| eprintln!("{}", printable_styled(lines)));
     }
 }
 
+/// Writes log events; `tracing` writes each of them at once.
 impl Write for Terminal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bars.suspend(|| io::stderr().write(bytes))
+        let event = event(&String::from_utf8_lossy(bytes), is_error_colored());
+        self.bars.suspend(|| io::stderr().write_all(event.as_bytes()))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -116,6 +209,24 @@ impl<'a> MakeWriter<'a> for Terminal {
     fn make_writer(&'a self) -> Terminal {
         self.clone()
     }
+}
+
+/// A log event: its level coloured, its further lines indented, so that no text from
+/// elsewhere looks like an event of its own.
+fn event(text: &str, color: bool) -> String {
+    let lines = printable(text.strip_suffix('\n').unwrap_or(text)).replace('\n', "\n       ");
+    let levels =
+        [("ERROR", "31"), (" WARN", "33"), (" INFO", "32"), ("DEBUG", "36"), ("TRACE", "2")];
+    let level = levels.iter().find(|(level, _)| color && lines.starts_with(level));
+    match level {
+        Some((level, code)) => format!("\u{1b}[{code}m{level}\u{1b}[0m{}\n", &lines[level.len()..]),
+        None => lines + "\n",
+    }
+}
+
+/// Joins the lines of a message.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Formats a duration: `2h 2m`.
@@ -132,6 +243,21 @@ pub(crate) fn readable(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_escaped_indented_and_coloured() {
+        let check = |text: &str, color: bool, expected: &str| {
+            assert_eq!(event(text, color), expected);
+        };
+        check(" WARN it broke\n", false, " WARN it broke\n");
+        check(" WARN it broke\n", true, "\u{1b}[33m WARN\u{1b}[0m it broke\n");
+        check(
+            "ERROR a\r\u{1b}[2K\nERROR b\n",
+            true,
+            "\u{1b}[31mERROR\u{1b}[0m a\\u000d\\u001b[2K\n       ERROR b\n",
+        );
+        check("\u{1b}[31mERROR", true, "\\u001b[31mERROR\n");
+    }
 
     #[test]
     fn times_are_short() {

@@ -142,7 +142,7 @@ fn runs(word: &str) -> Result<Vec<Labelled>, ReportError> {
     let fault = |why| ReportError::Argument { argument: word.into(), why };
     let path = Path::new(word);
     if path.extension().is_some_and(|end| end == "toml") {
-        let text = std::fs::read_to_string(path)
+        let text = fixfly_runtime::read_text(path)
             .map_err(|source| ReportError::Read { file: word.into(), source })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         return set(&text, folder).map_err(fault);

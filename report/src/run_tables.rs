@@ -1,6 +1,7 @@
 //! The tables of one run, and the drawing of tables.
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
+use fixfly_runtime::printable;
 
 use crate::metrics::{Share, SolvedAt};
 use serde::Serialize;
@@ -43,15 +44,38 @@ pub(crate) fn render(table: &Table, columns: Option<u16>) -> String {
     if let Some(columns) = columns {
         grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
     }
-    fill(table, grid.load_style(presets::UTF8_FULL_CONDENSED))
+    fill(table, grid.load_style(presets::UTF8_FULL_CONDENSED), shown)
 }
 
 pub(crate) fn markdown(table: &Table) -> String {
-    fill(table, comfy_table::Table::new().load_style(presets::ASCII_MARKDOWN))
+    fill(table, comfy_table::Table::new().load_style(presets::ASCII_MARKDOWN), in_markdown)
 }
 
-fn fill(table: &Table, grid: &mut comfy_table::Table) -> String {
-    grid.set_header(&table.header).add_rows(&table.rows);
+/// A cell as one line. It is escaped here already, for the widths of columns.
+fn shown(cell: &str) -> String {
+    printable(cell).replace(['\n', '\t'], " ")
+}
+
+/// A cell that is neither a border of the table nor HTML.
+fn in_markdown(cell: &str) -> String {
+    let mut text = String::new();
+    let cell = shown(cell).replace('|', "\\|");
+    let mut letters = cell.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let is_tag = |next: &char| next.is_ascii_alphabetic() || "/!?".contains(*next);
+        if letter == '<' && letters.peek().is_some_and(is_tag) {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+fn fill(table: &Table, grid: &mut comfy_table::Table, cell: fn(&str) -> String) -> String {
+    grid.set_header(table.header.iter().map(|text| cell(text)));
+    grid.add_rows(
+        table.rows.iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()),
+    );
     for (at, column) in grid.column_iter_mut().enumerate().skip(1) {
         if table.rows.iter().all(|row| row.get(at).is_none_or(|cell| is_number(cell))) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -206,6 +230,23 @@ fn times(report: &RunReport) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_are_text_of_one_line() {
+        let check = |cell: &str, expected: [&str; 2]| {
+            let drawn = table("Errors", header("Error", &["n"]), [row(cell, ["1".into()])]);
+            let [terminal, file] = [render(&drawn, None), markdown(&drawn)];
+            assert!(terminal.contains(&format!("│ {} ┆", expected[0])), "{terminal}");
+            assert!(file.contains(&format!("| {} | 1 |", expected[1])), "{file}");
+        };
+        check("KeyError", ["KeyError"; 2]);
+        check("A\u{1b}]52;c;eA==\u{7}B", ["A\\u001b]52;c;eA==\\u0007B"; 2]);
+        check("a\nb\tc\rd\u{202e}", ["a b c\\u000dd\\u202e"; 2]);
+        check(
+            "a|b <0.1 <b>x</b> <!--",
+            ["a|b <0.1 <b>x</b> <!--", "a\\|b <0.1 \\<b>x\\</b> \\<!--"],
+        );
+    }
 
     #[test]
     fn a_table_is_no_wider_than_its_terminal() {

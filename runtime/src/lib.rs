@@ -39,6 +39,7 @@ mod statement;
 mod task;
 mod templates;
 mod test_report;
+mod text;
 mod tool;
 mod turn;
 
@@ -75,5 +76,9 @@ pub use statement::{DescribedBy, History, Issue, Method, Statement, TaskKind};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
+pub use text::{
+    LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_styled, read_text,
+    replace_lone_surrogates,
+};
 pub use tool::{Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

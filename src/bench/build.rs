@@ -188,7 +188,7 @@ fn examine(
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
         bar.set_prefix(progress.step);
-        bar.set_message(progress.last.clone());
+        bar.set_message(&progress.last);
         if !watched && (progress.done.is_multiple_of(25) || progress.done == progress.total) {
             let Progress { step, done, total, last } = progress;
             terminal.status(&format!("{step} {done}/{total}: {last}"));

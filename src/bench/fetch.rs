@@ -19,7 +19,7 @@ pub(crate) struct Flags {
     repo: String,
 
     /// Folder of mirrors [default: in FIXFLY_HOME]
-    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS")]
+    #[arg(long, value_name = "DIR", env = "FIXFLY_REPOS", hide_env_values = true)]
     repos: Option<PathBuf>,
 }
 

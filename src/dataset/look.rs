@@ -7,7 +7,7 @@ use fixfly_datasets::{Dataset, Reader, Row, row_text, summary_text};
 
 use super::Folder;
 use crate::failure::Usage;
-use crate::terminal::{is_colored, print};
+use crate::terminal::{is_output_colored, print, print_styled};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -54,7 +54,7 @@ impl When {
         match self {
             When::Always => true,
             When::Never => false,
-            When::Auto => is_colored(&std::io::stdout()),
+            When::Auto => is_output_colored(),
         }
     }
 }
@@ -83,7 +83,7 @@ pub(crate) fn show(flags: &Show) -> anyhow::Result<()> {
             text += &shown(&row?)?;
         }
     }
-    print(&text)
+    print_styled(&text)
 }
 
 #[derive(Debug, Args)]

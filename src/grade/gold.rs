@@ -64,7 +64,7 @@ pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Resu
         flaky => text += &format!("flaky: {}\n", flaky.join(", ")),
     }
     print(&text)?;
-    conclude(&checks.failures)?;
+    conclude(&checks.failures, &[])?;
     match valid == all {
         true => Ok(()),
         false => anyhow::bail!("{} of {all} instances are not valid", all - valid),

@@ -9,13 +9,12 @@ use clap::{Args, value_parser};
 use fixfly_datasets::{Answers, AskEnd, AskWatch, Asking, Tally, Trace, TraceRequests};
 use fixfly_policies::Open;
 use fixfly_runtime::{Interrupts, Policy, Settings};
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{cpus, named};
 use crate::run::model;
-use crate::terminal::{Terminal, print};
+use crate::terminal::{Bar, Terminal, print};
 
 /// Flags of both subcommands.
 #[derive(Debug, Args)]
@@ -148,7 +147,7 @@ fn merge(about: &mut Value, more: &Value) {
 struct Watcher<'a> {
     terminal: &'a Terminal,
     interrupts: Interrupts,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
 }
 
 impl<'a> Watcher<'a> {

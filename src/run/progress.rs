@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fixfly_runtime::{Episode, Observer};
-use indicatif::ProgressBar;
 
-use crate::terminal::{Terminal, readable};
+use crate::terminal::{Bar, Terminal, readable};
 
 /// Shows a run's progress.
 pub(super) struct Progress {
@@ -16,7 +15,7 @@ pub(super) struct Progress {
 }
 
 enum Shown {
-    Bar(ProgressBar),
+    Bar(Bar),
     Lines { last: Instant },
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn wasm(verb: &Verb, terminal: &Terminal) -> anyhow::Result<()> {
     let Verb::Build = verb;
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed} elapsed")?;
     let bar = terminal.show(ProgressBar::new_spinner().with_style(style));
-    bar.enable_steady_tick(Duration::from_millis(100));
+    bar.tick_every(Duration::from_millis(100));
     let built = build(&|step| bar.set_message(format!("Python, {}", words(step))));
     let ready = built.and_then(|file| {
         let Some(ready) = ready() else { return Ok((file, None)) };

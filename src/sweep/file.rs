@@ -147,7 +147,7 @@ pub(super) enum Checkpoints {
 impl Sweep {
     pub(super) fn open(file: &Path) -> Result<Sweep, Usage> {
         let shown = file.display();
-        let text = std::fs::read_to_string(file)
+        let text = fixfly_runtime::read_text(file)
             .map_err(|why| Usage(format!("cannot read {shown}: {why}")))?;
         // The canonical path, so that the paths in the file do not depend on its name.
         let file = file.canonicalize().unwrap_or(file.to_path_buf());

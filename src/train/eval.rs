@@ -8,8 +8,8 @@ use fixfly_runtime::read_episodes;
 use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
-use crate::failure::{Usage, one_line};
-use crate::terminal::Terminal;
+use crate::failure::Usage;
+use crate::terminal::{Terminal, one_line};
 use crate::{config, run};
 
 /// Flags that the evaluation sets itself.
@@ -37,7 +37,8 @@ impl<'a> Evaluation<'a> {
     ) -> anyhow::Result<Evaluation<'a>> {
         require(&[Feature::Train, Feature::Llama])?;
         let shown = file.display();
-        let text = std::fs::read_to_string(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
+        let text =
+            fixfly_runtime::read_text(file).map_err(|why| Usage(format!("{shown}: {why}")))?;
         let evaluation = Evaluation {
             file: file.into(),
             text,

@@ -136,7 +136,8 @@ impl Hyper {
     fn file(&self, method: Method) -> anyhow::Result<Settings> {
         let Some(file) = &self.settings else { return Ok(Settings::of(method)) };
         let shown = file.display();
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+        let text =
+            fixfly_runtime::read_text(file).with_context(|| format!("cannot read {shown}"))?;
         Ok(Settings::read(method, &text).map_err(|why| Usage(format!("{shown}: {why}")))?)
     }
 }

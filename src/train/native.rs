@@ -13,7 +13,7 @@ use super::eval::Evaluation;
 use super::progress::Progress;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
-use crate::terminal::{Terminal, is_colored, readable};
+use crate::terminal::{Terminal, is_error_colored, readable};
 
 /// Rows to show before a training.
 const SAMPLES: usize = 3;
@@ -24,7 +24,7 @@ pub(super) fn train(flags: &Native, method: Method, terminal: &Terminal) -> anyh
     let evaluation =
         file.map(|file| Evaluation::open(file, &flags.output, trained, terminal)).transpose()?;
     let ready = job(flags, method)?.ready()?;
-    terminal.status(&before(&ready, method)?);
+    terminal.status_styled(&before(&ready, method)?);
     if flags.dry_run {
         return Ok(());
     }
@@ -109,7 +109,7 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
 
 /// Samples of rows, and what the training needs.
 fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
-    let color = is_colored(&std::io::stderr());
+    let color = is_error_colored();
     let mut text = String::new();
     for sample in ready.samples(SAMPLES)? {
         text += &sample.text(color);

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use fixfly_students::{Line, Step};
-use indicatif::ProgressBar;
 
-use crate::terminal::{Terminal, readable};
+use crate::terminal::{Bar, Terminal, readable};
 
 /// Shows the progress of a training.
 pub(super) struct Progress {
@@ -18,7 +17,7 @@ pub(super) struct Progress {
 }
 
 enum Shown {
-    Bar(ProgressBar),
+    Bar(Bar),
     Lines { last: Instant },
 }
 

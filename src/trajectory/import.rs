@@ -29,7 +29,11 @@ pub(super) struct Flags {
 
 pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = match &flags.instances {
-        Some(table) => instance::read(table)?,
+        Some(table) => {
+            let table = instance::read(table)?;
+            table.warn();
+            table.rows
+        }
         None => Vec::new(),
     };
     let import = Import::read(&flags.from, &instances)?;

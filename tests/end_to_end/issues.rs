@@ -302,12 +302,12 @@ fn gold_patches_resolve_every_issue_and_cheats_none() {
     cheat(&bench);
 }
 
-fn call(tool: &str, args: Value) -> Action {
+pub(crate) fn call(tool: &str, args: Value) -> Action {
     let call = Call::Tool { name: tool.into(), args };
     Action { text: String::new(), reasoning: None, call, usage: Usage::default(), generation: None }
 }
 
-fn bash(command: &str) -> Action {
+pub(crate) fn bash(command: &str) -> Action {
     call("bash", json!({ "command": command }))
 }
 

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::document::Document;
 use crate::place::{OWN, absolute, root, run, shown};
-use crate::view::{read, window};
+use crate::view::{text, window};
 use crate::{Open, arguments, parameters};
 
 const NAME: &str = "edit";
@@ -72,28 +73,26 @@ impl Tool for Edit {
         if asked.command == What::Undo {
             return undo(&context, root, &path, depth).await;
         }
-        let before = match read(&context, root, &path).await {
-            Ok(text) => Some(text),
-            Err(ToolError::Refused(_)) if asked.command == What::Create => None,
-            Err(error) => return Err(error),
-        };
-        let change = match (asked.command, &before) {
-            (What::Create, Some(_)) => {
-                Err(format!("{name} is there already; change it by `str_replace`"))
+        let before = match context.sandbox.read(&path).await {
+            Ok(bytes) => Some(bytes),
+            Err(SandboxError::File { .. }) if asked.command == What::Create => None,
+            Err(SandboxError::File { why, .. }) => {
+                return Err(ToolError::Refused(format!("{name}: {why}")));
             }
-            (What::Create, None) => asked.create(),
-            (What::Insert, before) => asked.insert(&name, before.as_deref().unwrap_or_default()),
-            (_, before) => asked.replace(&name, before.as_deref().unwrap_or_default()),
+            Err(error) => return Err(error.into()),
         };
-        let Change { text, line, lines } = change.map_err(ToolError::Refused)?;
-        let kept = before.as_ref().map_or_else(|| "0".to_string(), |before| format!("1{before}"));
-        context.sandbox.write(&backup(&path, depth), kept.as_bytes()).await?;
-        write(&context, &path, &text).await?;
+        let (change, was) = asked.change(&name, before.as_deref())?;
+        let kept = [b"1", before.as_deref().unwrap_or_default()].concat();
+        let kept = if before.is_some() { &*kept } else { b"0" };
+        context.sandbox.write(&backup(&path, depth), kept).await?;
+        write(&context, &path, &change.bytes).await?;
+        let Change { bytes, line, lines } = change;
+        let text = text(&name, bytes)?.shown();
         let from = line.saturating_sub(AROUND).max(1);
         let mut shown = window(&name, &text, Some(from), Some(line + lines + AROUND))?;
         if name.ends_with(".py")
             && let Some(fault) = fault(&text)
-            && before.as_deref().is_none_or(|before| self::fault(before).is_none())
+            && was.is_none_or(|was| self::fault(&was).is_none())
         {
             shown += &format!(
                 "\nThe file no longer parses: {fault}. Fix it, or take the change back by `undo`.\n"
@@ -107,25 +106,50 @@ fn done(text: String) -> Observation {
     Observation::new(Outcome::Done, text)
 }
 
-/// A file's new text, and the lines that changed.
+/// A file's new bytes, and the lines that changed.
 #[derive(Debug, PartialEq)]
 struct Change {
-    text: String,
+    bytes: Vec<u8>,
     line: usize,
     lines: usize,
 }
 
 impl Arguments {
-    fn create(&self) -> Result<Change, String> {
-        let text = self.file_text.clone().ok_or("`create` takes `file_text`")?;
-        let lines = text.lines().count();
-        Ok(Change { text, line: 1, lines })
+    /// The change to a file, and the text that it had.
+    fn change(
+        &self,
+        name: &str,
+        before: Option<&[u8]>,
+    ) -> Result<(Change, Option<String>), ToolError> {
+        let Some(before) = before else {
+            return Ok((self.create().map_err(ToolError::Refused)?, None));
+        };
+        if self.command == What::Create {
+            let why = format!("{name} is there already; change it by `str_replace`");
+            return Err(ToolError::Refused(why));
+        }
+        let before = text(name, before.to_vec())?;
+        let change = match self.command {
+            What::Insert => self.insert(name, &before),
+            _ => self.replace(name, &before),
+        };
+        Ok((change.map_err(ToolError::Refused)?, Some(before.shown())))
     }
 
-    fn insert(&self, name: &str, before: &str) -> Result<Change, String> {
+    fn create(&self) -> Result<Change, String> {
+        let text = self.file_text.clone().ok_or("`create` takes `file_text`")?;
+        if text.contains('\0') {
+            return Err("`file_text` holds a zero byte, which no text has".into());
+        }
+        let lines = text.lines().count();
+        Ok(Change { bytes: text.into_bytes(), line: 1, lines })
+    }
+
+    fn insert(&self, name: &str, document: &Document) -> Result<Change, String> {
         let (Some(after), Some(new)) = (self.insert_line, &self.new_str) else {
             return Err("`insert` takes `insert_line` and `new_str`".into());
         };
+        let before = document.shown();
         let count = before.lines().count();
         if after > count {
             return Err(format!(
@@ -134,32 +158,35 @@ impl Arguments {
         }
         let at: usize = before.split_inclusive('\n').take(after).map(str::len).sum();
         let (head, tail) = before.split_at(at);
-        let mut text = head.to_string();
-        if !text.is_empty() && !text.ends_with('\n') {
+        let mut text = String::new();
+        if !head.is_empty() && !head.ends_with('\n') {
             text.push('\n');
         }
         text += new;
         if !new.ends_with('\n') && (!tail.is_empty() || before.ends_with('\n')) {
             text.push('\n');
         }
-        text += tail;
-        Ok(Change { text, line: after + 1, lines: new.lines().count() })
+        let bytes = changed(name, document, (at, at), &text)?;
+        Ok(Change { bytes, line: after + 1, lines: new.lines().count() })
     }
 
-    fn replace(&self, name: &str, before: &str) -> Result<Change, String> {
-        let old = self.old_str.as_deref().unwrap_or_default();
+    fn replace(&self, name: &str, document: &Document) -> Result<Change, String> {
+        let old = self.old_str.as_deref().unwrap_or_default().replace("\r\n", "\n");
         if old.is_empty() {
             return Err("`str_replace` takes `old_str`, the words to replace".into());
         }
         let new = self.new_str.as_deref().unwrap_or_default();
+        let before = document.shown();
         let line_of = |at: usize| before[..at].matches('\n').count() + 1;
-        let places: Vec<usize> = before.match_indices(old).map(|(at, _)| at).collect();
-        match places.as_slice() {
+        let is_whole =
+            |at: &usize| document.is_boundary(*at) && document.is_boundary(at + old.len());
+        let places = before.match_indices(&old).map(|(at, _)| at).filter(is_whole);
+        match places.collect::<Vec<_>>().as_slice() {
             [] => Err(format!(
                 "{name} does not hold these words: `old_str` must be exactly what stands there, white space and all; nothing was changed"
             )),
             [at] => Ok(Change {
-                text: before.replacen(old, new, 1),
+                bytes: changed(name, document, (*at, at + old.len()), new)?,
                 line: line_of(*at),
                 lines: new.lines().count(),
             }),
@@ -175,8 +202,23 @@ impl Arguments {
     }
 }
 
-async fn write(context: &ToolContext<'_>, path: &str, text: &str) -> Result<(), ToolError> {
-    match context.sandbox.write(path, text.as_bytes()).await {
+/// The bytes of a changed file.
+fn changed(
+    name: &str,
+    document: &Document,
+    (from, to): (usize, usize),
+    new: &str,
+) -> Result<Vec<u8>, String> {
+    if new.contains('\0') {
+        return Err("`new_str` holds a zero byte, which no text has; nothing was changed".into());
+    }
+    document
+        .replaced(from, to, new)
+        .map_err(|why| format!("{name} cannot be changed so: {why}; nothing was changed"))
+}
+
+async fn write(context: &ToolContext<'_>, path: &str, bytes: &[u8]) -> Result<(), ToolError> {
+    match context.sandbox.write(path, bytes).await {
         Err(SandboxError::File { why, .. }) => {
             Err(ToolError::Refused(format!("{path} cannot be written: {why}")))
         }
@@ -194,9 +236,8 @@ async fn undo(
     let Some(last) = depth.checked_sub(1) else {
         return Err(ToolError::Refused(format!("{name} has no change of `edit` to take back")));
     };
-    let kept =
-        String::from_utf8_lossy(&context.sandbox.read(&backup(path, last)).await?).into_owned();
-    match kept.strip_prefix('1') {
+    let kept = context.sandbox.read(&backup(path, last)).await?;
+    match kept.strip_prefix(b"1") {
         Some(before) => write(context, path, before).await?,
         None => drop(run(context, root, &["rm", "-f", "--", path], 1024).await?),
     }
@@ -255,8 +296,9 @@ mod tests {
             new_str: Some(new.into()),
             ..asked(What::StrReplace)
         };
-        match (asked.replace("a.py", before), expected) {
-            (Ok(change), Ok(text)) => assert_eq!(change.text, text),
+        let document = Document::read(before.into()).unwrap();
+        match (asked.replace("a.py", &document), expected) {
+            (Ok(change), Ok(text)) => assert_eq!(String::from_utf8(change.bytes).unwrap(), text),
             (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
             (change, expected) => panic!("{change:?} is not {expected:?}"),
         }
@@ -271,6 +313,38 @@ mod tests {
         check_replace("a\n", "", "c", Err("takes `old_str`"));
     }
 
+    #[test]
+    fn lines_are_matched_whatever_ends_them() {
+        let file = "def f():\r\n    x = 1\r\n    return x\r\n";
+        check_replace(
+            file,
+            "    x = 1\n    return x\n",
+            "    x = 5\n    return x\n",
+            Ok("def f():\r\n    x = 5\r\n    return x\r\n"),
+        );
+        check_replace(
+            file,
+            "    x = 1",
+            "    y = 1\n    x = 5 * y",
+            Ok("def f():\r\n    y = 1\r\n    x = 5 * y\r\n    return x\r\n"),
+        );
+        check_replace(file, "    x = 1\r\n", "", Ok("def f():\r\n    return x\r\n"));
+        check_replace("a\rb\rc\r", "a\nb\n", "a\nx\nb\n", Ok("a\rx\rb\rc\r"));
+        check_replace("a\nb\n", "a\r\nb", "x\r\nb", Ok("x\nb\n"));
+        check_replace("\u{feff}a\r\nb", "a", "c\nd", Ok("\u{feff}c\r\nd\r\nb"));
+        check_insert("a\r\nb\r\n", 1, "    z = 3\n", "a\r\n    z = 3\r\nb\r\n");
+        check_insert("a\r\nb", 2, "x", "a\r\nb\r\nx");
+        check_insert("\u{feff}a\r\n", 0, "x", "\u{feff}x\r\na\r\n");
+    }
+
+    #[test]
+    fn form_feeds_and_separators_end_no_line() {
+        let file = "a\u{c}b\u{b}\u{2028}c\u{85}d\re\nf\n";
+        check_insert(file, 1, "x", "a\u{c}b\u{b}\u{2028}c\u{85}d\re\nx\nf\n");
+        check_insert(file, 3, "x", "a.py has 2 lines; nothing can be inserted after line 3");
+        check_replace(file, "e\nf", "g", Ok("a\u{c}b\u{b}\u{2028}c\u{85}d\rg\n"));
+    }
+
     #[track_caller]
     fn check_insert(before: &str, after: usize, new: &str, expected: &str) {
         let asked = Arguments {
@@ -278,10 +352,10 @@ mod tests {
             new_str: Some(new.into()),
             ..asked(What::Insert)
         };
-        assert_eq!(
-            asked.insert("a.py", before).map_or_else(|why| why, |change| change.text),
-            expected
-        );
+        let document = Document::read(before.into()).unwrap();
+        let bytes = asked.insert("a.py", &document).map(|change| change.bytes);
+        let text = bytes.map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(text.unwrap_or_else(|why| why), expected);
     }
 
     #[test]

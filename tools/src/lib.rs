@@ -12,6 +12,8 @@
 
 mod bash;
 mod bundle;
+mod declared;
+mod document;
 mod edit;
 mod files;
 mod find_file;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::document::Document;
 use crate::files::files;
 use crate::place::{absolute, root, shown};
 use crate::{Open, arguments, parameters};
@@ -80,15 +81,21 @@ impl Tool for Search {
 /// The matching lines of a text file, with their numbers; none for a binary file.
 fn matching_lines(matcher: &RegexMatcher, bytes: &[u8]) -> Result<Vec<(u64, String)>, ToolError> {
     let mut lines = Vec::new();
-    if bytes.contains(&0) {
-        return Ok(lines);
-    }
+    // `view` numbers the same lines of the same text.
+    let is_plain = !bytes.contains(&b'\r') && bytes.is_ascii() && !bytes.contains(&0);
+    let shown = match is_plain {
+        true => None,
+        false => match Document::read(bytes.to_vec()) {
+            Some(document) => Some(document.shown()),
+            None => return Ok(lines),
+        },
+    };
     let sink = Lossy(|number, line| {
         lines.push((number, line.trim_end().to_string()));
         Ok(true)
     });
     Searcher::new()
-        .search_slice(matcher, bytes, sink)
+        .search_slice(matcher, shown.as_deref().map_or(bytes, str::as_bytes), sink)
         .map_err(|e| ToolError::Refused(format!("the search failed: {e}")))?;
     Ok(lines)
 }
@@ -204,6 +211,11 @@ mod tests {
         };
         check("b+", b"a\nbb\r\nc\n b", &[(2, "bb"), (4, " b")]);
         check("b", b"a\nb\n\0", &[]);
-        check("b", b"\xff b\n", &[(1, "\u{fffd} b")]);
+        check("b", b"\xff b\n", &[(1, "\\xff b")]);
+        check("^b$", b"\xef\xbb\xbfb\r\nb\r\n", &[(1, "b"), (2, "b")]);
+        check("b$", b"a\rb\rc", &[(2, "b")]);
+        check("\u{e9}", b"# coding: latin-1\n\xe9\n", &[(2, "\u{e9}")]);
+        check("b", b"\xff\xfea\0\n\0b\0", &[(2, "b")]);
+        check("c", "a\u{c}\u{2028}b\nc".as_bytes(), &[(2, "c")]);
     }
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::document::Document;
 use crate::place::{absolute, clipped, root, run, shown};
 use crate::{Open, arguments, parameters};
 
@@ -55,8 +56,12 @@ impl Tool for View {
         let text = match is_folder {
             true => folder(&context, root, &path).await?,
             false => {
-                let text = read(&context, root, &path).await?;
-                window(shown(root, &path), &text, from, to)?
+                let document = read(&context, root, &path).await?;
+                let text = window(shown(root, &path), &document.shown(), from, to)?;
+                match document.note() {
+                    Some(note) => format!("{text}{note}\n"),
+                    None => text,
+                }
             }
         };
         Ok(Observation::new(Outcome::Done, clipped(&text, 0)))
@@ -68,20 +73,20 @@ pub(crate) async fn read(
     context: &ToolContext<'_>,
     root: &str,
     path: &str,
-) -> Result<String, ToolError> {
+) -> Result<Document, ToolError> {
     match context.sandbox.read(path).await {
-        // The model may write back what it sees, so the text must be exact.
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) if !text.contains('\0') => Ok(text),
-            _ => {
-                Err(ToolError::Refused(format!("{}: the file is no UTF-8 text", shown(root, path))))
-            }
-        },
+        Ok(bytes) => text(shown(root, path), bytes),
         Err(SandboxError::File { why, .. }) => {
             Err(ToolError::Refused(format!("{}: {why}", shown(root, path))))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Decodes a file that must be text.
+pub(crate) fn text(name: &str, bytes: Vec<u8>) -> Result<Document, ToolError> {
+    Document::read(bytes)
+        .ok_or_else(|| ToolError::Refused(format!("{name}: the file is binary, not text")))
 }
 
 async fn folder(context: &ToolContext<'_>, root: &str, path: &str) -> Result<String, ToolError> {

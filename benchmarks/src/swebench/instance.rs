@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, Host, InstanceSpec};
+use fixfly_runtime::{
+    BenchmarkError, Host, InstanceSpec, LONE_SURROGATE, replace_lone_surrogates,
+};
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::table::{self, Table};
 use crate::OpenError;
 
 /// One issue of a repository, with the tests that decide whether it is resolved. It
@@ -64,11 +67,18 @@ pub fn selected(spec: &InstanceSpec) -> Result<Vec<Instance>, OpenError> {
     };
     let pattern = spec.filter.as_deref().map(Regex::new).transpose();
     let pattern = pattern.map_err(|why| OpenError::Usage(format!("--filter: {why}")))?;
-    let mut all = read(file)?;
+    let table = read(file)?;
     let shown = file.display();
-    if let Some(missing) = spec.ids.iter().find(|id| !all.iter().any(|one| one.id == **id)) {
-        return usage(format!("{shown}: there is no instance {missing}"));
+    let is_missing = |id: &&String| !table.rows.iter().any(|one| one.id == **id);
+    if let Some(missing) = spec.ids.iter().find(is_missing) {
+        let row = table.unreadable.iter().find(|row| row.id.as_ref() == Some(missing));
+        return usage(match row {
+            Some(row) => row.why.clone(),
+            None => format!("{shown}: there is no instance {missing}"),
+        });
     }
+    table.warn();
+    let mut all = table.rows;
     all.retain(|instance| {
         spec.repo.as_ref().is_none_or(|repo| instance.repo == *repo)
             && spec.project_version.as_ref().is_none_or(|version| instance.version == *version)
@@ -97,70 +107,34 @@ pub async fn offered_images(instances: &[Instance], host: &dyn Host) -> BTreeMap
     found
 }
 
-/// Reads the rows of a file: JSON lines, a JSON list or object of rows, or Parquet.
+/// Reads the rows of a table: JSON lines, JSON, CSV or Parquet. A row that cannot be read is
+/// left out and reported.
 ///
 /// # Errors
-/// One sentence that names the file, the row, the field and the remedy.
-pub fn read(file: &Path) -> Result<Vec<Instance>, BenchmarkError> {
-    let shown = file.display().to_string();
-    let broken = |why: String| BenchmarkError::Broken(format!("{shown}: {why}"));
-    let bytes = std::fs::read(file).map_err(|e| broken(e.to_string()))?;
-    let rows = if bytes.starts_with(b"PAR1") {
-        super::parquet::rows(bytes).map_err(broken)?
-    } else {
-        let text = String::from_utf8(bytes).map_err(|_| broken("it is not UTF-8 text".into()))?;
-        rows(&text)
-            .map_err(|(place, why)| BenchmarkError::Broken(format!("{shown}{place}: {why}")))?
-    };
-    if rows.is_empty() {
-        return Err(broken("it holds no instance".into()));
-    }
+/// One sentence that names the file, the row, the column and the remedy.
+pub fn read(file: &Path) -> Result<Table<Instance>, BenchmarkError> {
+    let Table { rows, unreadable } = table::read(file, instance)?;
+    let broken = |why: String| BenchmarkError::Broken(format!("{}{why}", file.display()));
     let mut instances: Vec<Instance> = Vec::with_capacity(rows.len());
-    for (place, row) in rows {
-        let instance = instance(row)
-            .map_err(|why| BenchmarkError::Broken(format!("{shown}{place}: {why}")))?;
-        if instances.iter().any(|there| there.id == instance.id) {
-            return Err(BenchmarkError::Broken(format!(
-                "{shown}{place}: a second row is named {}; leave one out",
-                instance.id
-            )));
+    for (place, instance) in rows {
+        match instances.iter().find(|there| there.id == instance.id) {
+            None => instances.push(instance),
+            Some(there) if *there == instance => {}
+            Some(_) => {
+                let id = instance.id;
+                return Err(broken(format!(
+                    "{place}: another row before it is also named {id}; leave one out"
+                )));
+            }
         }
-        instances.push(instance);
     }
-    Ok(instances)
+    match instances.is_empty() {
+        true => Err(broken(": it holds no instance".into())),
+        false => Ok(Table { rows: instances, unreadable }),
+    }
 }
 
-/// Each row with its position.
-pub(super) fn rows(text: &str) -> Result<Vec<(String, Value)>, (String, String)> {
-    if let Ok(value) = serde_json::from_str::<Value>(text) {
-        let place = |at: usize| format!(", row {}", at + 1);
-        return match value {
-            Value::Array(rows) => {
-                Ok(rows.into_iter().enumerate().map(|(at, row)| (place(at), row)).collect())
-            }
-            Value::Object(row) if row.contains_key("instance_id") => {
-                Ok(vec![(String::new(), Value::Object(row))])
-            }
-            Value::Object(rows) => {
-                Ok(rows.into_iter().map(|(key, row)| (format!(", `{key}`"), row)).collect())
-            }
-            _ => Err((String::new(), "it holds no rows".into())),
-        };
-    }
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(at, line)| {
-            let place = format!(":{}", at + 1);
-            match serde_json::from_str(line) {
-                Ok(row) => Ok((place, row)),
-                Err(why) => Err((place, format!("the line is not JSON: {why}"))),
-            }
-        })
-        .collect()
-}
-
-fn instance(row: Value) -> Result<Instance, String> {
-    let Value::Object(mut row) = row else { return Err("the row is no object".into()) };
+fn instance(mut row: Map<String, Value>) -> Result<Instance, String> {
     let id = text(&mut row, &["instance_id"])?;
     let named = |why: String| format!("{id}: {why}");
     let repo = text(&mut row, &["repo"]).map_err(named)?;
@@ -189,19 +163,43 @@ fn instance(row: Value) -> Result<Instance, String> {
             "{id:?}: `instance_id` may hold letters, digits, `-`, `_` and `.` alone"
         ));
     }
+    let statement = text(&mut row, &["problem_statement"]).map_err(named)?;
+    let [patch, test_patch] = [&["patch", "fix_patch", "golden_patch"][..], &["test_patch"]]
+        .map(|columns| text(&mut row, columns).and_then(|patch| whole(patch, columns[0])));
     Ok(Instance {
         environment_commit: environment_commit.unwrap_or_else(|_| base_commit.clone()),
         version: text(&mut row, &["version"]).unwrap_or_default(),
-        statement: text(&mut row, &["problem_statement"]).map_err(named)?,
-        patch: text(&mut row, &["patch", "fix_patch", "golden_patch"]).map_err(named)?,
-        test_patch: text(&mut row, &["test_patch"]).map_err(named)?,
+        statement: statement.replace(LONE_SURROGATE, "\u{fffd}"),
+        patch: patch.map_err(named)?,
+        test_patch: test_patch.map_err(named)?,
         fail_to_pass: names(&mut row, &["FAIL_TO_PASS", "fail_to_pass"]).map_err(named)?,
         pass_to_pass: names(&mut row, &["PASS_TO_PASS", "pass_to_pass"]).map_err(named)?,
         id,
         repo,
         base_commit,
-        more: row,
+        more: rest(row),
     })
+}
+
+/// The other columns.
+fn rest(row: Map<String, Value>) -> Map<String, Value> {
+    let mut rest = Value::Object(row);
+    replace_lone_surrogates(&mut rest);
+    match rest {
+        Value::Object(rest) => rest,
+        _ => Map::new(),
+    }
+}
+
+/// A text whose bytes matter, without half characters.
+pub(super) fn whole(text: String, column: &str) -> Result<String, String> {
+    match text.contains(LONE_SURROGATE) {
+        true => Err(format!(
+            "`{column}` has a lone surrogate (`\\ud800` to `\\udfff`): bytes that are not UTF-8 \
+             were lost when the table was written"
+        )),
+        false => Ok(text),
+    }
 }
 
 fn is_commit(text: &str) -> bool {
@@ -228,13 +226,15 @@ fn names(row: &mut Map<String, Value>, fields: &[&str]) -> Result<Vec<String>, S
     let list = match take(row, fields) {
         None => return Err(format!("there is no `{}`", fields[0])),
         Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(Vec::new()),
         Some(Value::String(text)) => match serde_json::from_str(&text) {
             Ok(list) => list,
             Err(_) => return python_list(&text).ok_or_else(wrong),
         },
         Some(list) => list,
     };
-    serde_json::from_value(list).map_err(|_| wrong())
+    let names: Vec<String> = serde_json::from_value(list).map_err(|_| wrong())?;
+    names.into_iter().map(|name| whole(name, fields[0])).collect()
 }
 
 /// `['a', "b"]`, as Python prints a list of strings.
@@ -251,17 +251,28 @@ fn python_list(text: &str) -> Option<Vec<String>> {
         let mut name = String::new();
         loop {
             match letters.next()? {
-                '\\' => match letters.next()? {
-                    'n' => name.push('\n'),
-                    't' => name.push('\t'),
-                    other => name.push(other),
-                },
+                '\\' => name.push(escape(&mut letters)?),
                 letter if letter == quote => break,
                 letter => name.push(letter),
             }
         }
         names.push(name);
     }
+}
+
+/// The character of an escape in a Python string, after its backslash.
+fn escape(letters: &mut impl Iterator<Item = char>) -> Option<char> {
+    let digits = match letters.next()? {
+        'n' => return Some('\n'),
+        't' => return Some('\t'),
+        'r' => return Some('\r'),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        other => return Some(other),
+    };
+    let digits: String = letters.take(digits).collect();
+    char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
 }
 
 #[cfg(test)]
@@ -276,11 +287,23 @@ mod tests {
             "FAIL_TO_PASS": "[\"x (m.C)\"]", "PASS_TO_PASS": [], "difficulty": "15 min" })
     }
 
+    /// The instances, or the sentence about the first row that cannot be read.
     fn read_text(text: &str) -> Result<Vec<Instance>, String> {
+        let table = read_table(text)?;
+        match table.unreadable.into_iter().next() {
+            Some(row) => Err(row.why),
+            None => Ok(table.rows),
+        }
+    }
+
+    fn read_table(text: &str) -> Result<Table<Instance>, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows");
         std::fs::write(&file, text).unwrap();
-        read(&file).map_err(|e| e.to_string().replace(&file.display().to_string(), "FILE"))
+        let named = |text: &str| text.replace(&file.display().to_string(), "FILE");
+        let mut table = read(&file).map_err(|e| named(&e.to_string()))?;
+        table.unreadable.iter_mut().for_each(|row| row.why = named(&row.why));
+        Ok(table)
     }
 
     #[test]
@@ -341,14 +364,44 @@ mod tests {
             "FILE:2: \"../x\": `instance_id` may hold letters, digits, `-`, `_` and `.` alone",
         );
         check(
-            &|row| row["instance_id"] = json!("z"),
-            "FILE:2: a second row is named z; leave one out",
+            &|row| {
+                row["instance_id"] = json!("z");
+                row["patch"] = json!("q");
+            },
+            "FILE:2: another row before it is also named z; leave one out",
+        );
+        check(
+            &|row| row["patch"] = json!("a\u{fdd0}"),
+            "FILE:2: a__b-1: `patch` has a lone surrogate (`\\ud800` to `\\udfff`): bytes that \
+             are not UTF-8 were lost when the table was written",
         );
         assert_eq!(
             read_text("{\n").unwrap_err(),
-            "FILE:1: the line is not JSON: EOF while parsing an object at line 1 column 1"
+            "FILE:1:1: the line is not JSON: EOF while parsing an object"
         );
         assert_eq!(read_text("").unwrap_err(), "FILE: it holds no instance");
+    }
+
+    #[test]
+    fn a_bad_row_costs_itself_and_a_bad_column_nothing() {
+        let (good, mut other, mut bad) = (row(), row(), row());
+        other["instance_id"] = json!("a__b-2");
+        other["created_at"] = json!("CREATED");
+        other["problem_statement"] = json!("2 HALF.");
+        bad["instance_id"] = json!("a__b-3");
+        bad["patch"] = json!("HALF");
+        let text = format!("\u{feff}{good}\n{other}\n{bad}\n{good}\nx\n")
+            .replace("\"CREATED\"", "NaN")
+            .replace("HALF", "\\udcff");
+        let Table { rows, unreadable } = read_table(&text).unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["a__b-1", "a__b-2"]);
+        assert_eq!(
+            (rows[1].statement.as_str(), &rows[1].more["created_at"]),
+            ("2 \u{fffd}.", &Value::Null)
+        );
+        let bad: Vec<_> = unreadable.iter().map(|row| (row.id.as_deref(), &row.why[..8])).collect();
+        assert_eq!(bad, [(Some("a__b-3"), "FILE:3: "), (None, "FILE:5:1")]);
     }
 
     #[test]
@@ -369,6 +422,8 @@ mod tests {
     fn lists_in_pythons_form() {
         assert_eq!(python_list("['a', \"b's\", 'c\\'']").unwrap(), ["a", "b's", "c'"]);
         assert_eq!(python_list("[]").unwrap(), [""; 0]);
+        assert_eq!(python_list(r"['a\x1b\u00e9\r', 'b' 'c']").unwrap(), ["a\u{1b}é\r", "b", "c"]);
+        assert_eq!(python_list(r"['\ud800']"), None);
         assert_eq!(python_list("['a'"), None);
         assert_eq!(python_list("[a]"), None);
     }

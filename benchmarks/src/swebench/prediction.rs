@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, Recording, RunError, write_whole};
+use fixfly_runtime::{BenchmarkError, LONE_SURROGATE, Recording, RunError, write_whole};
 use serde_json::{Map, Value, json};
 
-use super::instance::{Instance, rows};
+use super::instance::{Instance, whole};
+use super::table::{self, Table};
 
 /// A model's patch for an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,32 +20,36 @@ pub struct Prediction {
     pub patch: Option<String>,
 }
 
-/// Reads the predictions of a file: JSON lines, a list, or an object by instance.
+/// Reads the predictions of a table: JSON lines, JSON, CSV or Parquet. A row that cannot be
+/// read is left out and reported.
 ///
 /// # Errors
-/// One sentence that names the file, the row, the field and the remedy.
-pub fn read(file: &Path) -> Result<Vec<Prediction>, BenchmarkError> {
-    let shown = file.display();
-    let broken = |why: String| BenchmarkError::Broken(format!("{shown}{why}"));
-    let text = std::fs::read_to_string(file).map_err(|e| broken(format!(": {e}")))?;
-    let rows = rows(&text).map_err(|(place, why)| broken(format!("{place}: {why}")))?;
-    let mut seen = HashMap::new();
-    let mut predictions = Vec::with_capacity(rows.len());
-    for (place, row) in rows {
-        let prediction = prediction(&row).map_err(|why| broken(format!("{place}: {why}")))?;
-        if let Some(before) = seen.insert(prediction.id.clone(), place.clone()) {
-            let id = &prediction.id;
-            let before = before.trim_start_matches([',', ':', ' ']);
-            return Err(broken(format!(
-                "{place}: a second prediction for {id}, after that at {before}; leave one out"
-            )));
+/// One sentence that names the file, the row, the column and the remedy.
+pub fn read(file: &Path) -> Result<Table<Prediction>, BenchmarkError> {
+    let Table { rows, unreadable } = table::read(file, prediction)?;
+    let broken = |why: String| BenchmarkError::Broken(format!("{}{why}", file.display()));
+    let mut seen: HashMap<String, (String, usize)> = HashMap::new();
+    let mut predictions: Vec<Prediction> = Vec::with_capacity(rows.len());
+    for (place, prediction) in rows {
+        match seen.get(&prediction.id) {
+            None => {
+                seen.insert(prediction.id.clone(), (place, predictions.len()));
+                predictions.push(prediction);
+            }
+            Some((_, at)) if predictions[*at] == prediction => {}
+            Some((before, _)) => {
+                let id = &prediction.id;
+                let before = before.trim_start_matches([',', ':', ' ']);
+                return Err(broken(format!(
+                    "{place}: a second prediction for {id}, after that at {before}; leave one out"
+                )));
+            }
         }
-        predictions.push(prediction);
     }
-    if predictions.is_empty() {
-        return Err(broken(": it holds no prediction".into()));
+    match predictions.is_empty() {
+        true => Err(broken(": it holds no prediction".into())),
+        false => Ok(Table { rows: predictions, unreadable }),
     }
-    Ok(predictions)
 }
 
 /// The gold patches as predictions.
@@ -57,15 +62,18 @@ pub fn gold(instances: &[Instance]) -> Vec<Prediction> {
     instances.iter().map(gold).collect()
 }
 
-fn prediction(row: &Value) -> Result<Prediction, String> {
+fn prediction(row: Map<String, Value>) -> Result<Prediction, String> {
     let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_string);
     let id = text("instance_id").ok_or("there is no `instance_id`")?;
     let patch = match row.get("model_patch") {
         None | Some(Value::Null) => None,
-        Some(Value::String(patch)) => Some(patch.clone()),
+        Some(Value::String(patch)) => {
+            Some(whole(patch.clone(), "model_patch").map_err(|why| format!("{id}: {why}"))?)
+        }
         Some(_) => return Err(format!("{id}: `model_patch` is no text")),
     };
-    Ok(Prediction { id, model: text("model_name_or_path").unwrap_or_else(|| "None".into()), patch })
+    let model = text("model_name_or_path").unwrap_or_else(|| "None".into());
+    Ok(Prediction { id, model: model.replace(LONE_SURROGATE, "\u{fffd}"), patch })
 }
 
 /// The patches of a recorded run as predictions of `model`, by instance. Of several
@@ -125,7 +133,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("preds");
         std::fs::write(&file, text).unwrap();
-        read(&file).map_err(|e| e.to_string().replace(&file.display().to_string(), "FILE"))
+        let named = |text: &str| text.replace(&file.display().to_string(), "FILE");
+        let table = read(&file).map_err(|e| named(&e.to_string()))?;
+        match table.unreadable.first() {
+            Some(row) => Err(named(&row.why)),
+            None => Ok(table.rows),
+        }
     }
 
     #[test]
@@ -140,11 +153,26 @@ mod tests {
         assert_eq!(expected[1].patch, None);
         assert_eq!(read_text(&json!([a, b]).to_string()).unwrap(), expected);
         assert_eq!(read_text(&by_instance(&expected).to_string()).unwrap(), expected);
-        let twice = read_text(&json!([a, a]).to_string()).unwrap_err();
+        let bom = format!("\u{feff}{}", by_instance(&expected));
+        assert_eq!(read_text(&bom).unwrap(), expected);
+        let bare = json!({ "a": { "model_name_or_path": "m", "model_patch": "p" }, "b": b });
+        assert_eq!(read_text(&bare.to_string()).unwrap(), expected);
+        let csv = "instance_id,model_name_or_path,model_patch\na,m,p\nb,m,\n";
+        assert_eq!(read_text(csv).unwrap(), expected);
+        assert_eq!(read_text(&json!([a, a, b]).to_string()).unwrap(), expected);
+        let twice = read_text(&json!([a, row("a", json!("q"))]).to_string()).unwrap_err();
         assert_eq!(
             twice,
             "FILE, row 2: a second prediction for a, after that at row 1; leave one out"
         );
+        for (patch, why) in [
+            ("5", "FILE, row 1: a: `model_patch` is no text"),
+            ("\"\\udcff\"", "FILE, row 1: a: `model_patch` has a lone surrogate"),
+        ] {
+            let text = format!("[{{\"instance_id\": \"a\", \"model_patch\": {patch}}}, {b}]");
+            let found = read_text(&text).unwrap_err();
+            assert!(found.starts_with(why), "{found}");
+        }
         assert_eq!(read_text("[{}]").unwrap_err(), "FILE, row 1: there is no `instance_id`");
     }
 }

@@ -122,7 +122,7 @@ impl Specs {
         for path in paths {
             specs.add(
                 &path.display().to_string(),
-                &std::fs::read_to_string(&path).map_err(cannot)?,
+                &fixfly_runtime::read_text(&path).map_err(cannot)?,
             )?;
         }
         Ok(specs)

@@ -55,6 +55,7 @@ pub fn llama_engine(before: impl FnOnce() -> Result<(), String>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a protocol between processes, in JSON")]
 fn send(answer: &FromEngine) {
     let sent = serde_json::to_string(answer).map(|line| writeln!(std::io::stdout(), "{line}"));
     if !matches!(sent, Ok(Ok(()))) {

@@ -133,7 +133,7 @@ impl Profile {
         let (place, text) = match shipped {
             Some((_, text)) => (name.to_string(), (*text).to_string()),
             None if Path::new(name).is_file() => {
-                let text = std::fs::read_to_string(name);
+                let text = fixfly_runtime::read_text(Path::new(name));
                 (name.to_string(), text.map_err(|why| format!("cannot read {name}: {why}"))?)
             }
             None => {

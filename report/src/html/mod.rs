@@ -3,6 +3,7 @@
 mod plots;
 mod svg;
 
+use fixfly_runtime::printable;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
@@ -57,14 +58,16 @@ impl Page<'_> {
         let page = environment.template_from_named_str("page.html", PAGE)?;
         let (with_rows, empty): (Vec<_>, Vec<_>) =
             self.tables.iter().partition(|table| !table.rows.is_empty());
-        Ok(page.render(Serde(TemplateContext {
+        let page = page.render(Serde(TemplateContext {
             made: &self.made,
             runs: &self.runs,
             claims: self.claims.iter().map(|claim| (claim, claim.result.name())).collect(),
             charts: plots::charts(set),
             tables: with_rows,
             empty,
-        }))?)
+        }))?;
+        // A browser reorders text by bidirectional controls, as a terminal does.
+        Ok(printable(&page).into_owned())
     }
 }
 

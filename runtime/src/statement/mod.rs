@@ -236,7 +236,7 @@ impl Templates {
             let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
             let shown = file.as_ref().map(|file| file.display().to_string());
             let text = match &file {
-                Some(file) if file.exists() => std::fs::read_to_string(file)
+                Some(file) if file.exists() => crate::text::read_text(file)
                     .map_err(|e| TemplateError(format!("{}: {e}", file.display())))?,
                 _ => built_in.to_string(),
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use fixfly_runtime::Role;
+use fixfly_runtime::{Role, printable};
 
 use crate::recipe::{Kind, Loss, Traced};
 use crate::row::{Line, Row};
@@ -33,7 +33,8 @@ pub(crate) fn card(summary: &Summary, samples: &Samples) -> String {
         lengths(summary),
         shown(samples),
     ];
-    parts.join("\n")
+    // The card shows rows and names from elsewhere; `rows.jsonl` has them unchanged.
+    printable(&parts.join("\n")).into_owned()
 }
 
 fn head(summary: &Summary) -> String {

@@ -1,6 +1,5 @@
 //! Recipes, which state which episodes become which rows of a dataset.
 
-use std::fs;
 use std::path::Path;
 
 use fixfly_runtime::Entry;
@@ -290,7 +289,7 @@ impl Recipe {
                 names.join(", ")
             )));
         }
-        let text = fs::read_to_string(file)
+        let text = fixfly_runtime::read_text(file)
             .map_err(|e| DatasetError::Recipe(format!("cannot read the recipe {name}: {e}")))?;
         Ok((Self::parse(&text, name)?, text))
     }

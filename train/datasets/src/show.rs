@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fixfly_runtime::Role;
+use fixfly_runtime::{Role, printable};
 
 use crate::dataset::Difference;
 use crate::error::DatasetError;
@@ -14,14 +14,16 @@ use crate::row::{Line, Row};
 use crate::summary::Summary;
 
 /// A row: its origin in one line, then its messages, or its sequences if there is a reader.
-/// Lines that carry loss start with `+`, and are green with colours.
+/// Lines that carry loss start with `+`, and are green with colours. All other control
+/// characters are escaped.
 ///
 /// # Errors
 /// [`DatasetError::Input`] if the student cannot read the row.
 pub fn row_text(row: &Row, reader: Option<&Reader>, color: bool) -> Result<String, DatasetError> {
-    let paint = |code: &str, text: &str| match color {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_string(),
+    // The text is escaped before it gets a colour: it may contain colours of its own.
+    let paint = |code: &str, text: &str| match (printable(text), color) {
+        (text, true) => format!("\x1b[{code}m{text}\x1b[0m"),
+        (text, false) => text.into_owned(),
     };
     let origin = &row.origin;
     let mut text = format!("{}\n", paint("1", &row.id));
@@ -31,8 +33,8 @@ pub fn row_text(row: &Row, reader: Option<&Reader>, color: bool) -> Result<Strin
         row.part.name(),
         row.tokens,
         row.kind.name(),
-        origin.teacher,
-        origin.run,
+        printable(&origin.teacher),
+        printable(&origin.run),
         origin.sample,
         origin.failing_turns,
         match origin.answer {
@@ -60,7 +62,7 @@ pub fn row_text(row: &Row, reader: Option<&Reader>, color: bool) -> Result<Strin
             let _ = match (loss, said) {
                 (_, "") => writeln!(text),
                 (true, said) => writeln!(text, "{}", paint("32", &format!("+ {said}"))),
-                (false, said) => writeln!(text, "  {said}"),
+                (false, said) => writeln!(text, "  {}", printable(said)),
             };
         }
     }

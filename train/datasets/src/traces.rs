@@ -1,7 +1,6 @@
 //! Reasoning traces, and their format inside an answer.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use fixfly_runtime::{Sampling, Thinking, Usage, sha256};
@@ -66,7 +65,7 @@ impl Traces {
     /// # Errors
     /// [`DatasetError::Input`], with the line that is not a trace.
     pub fn open(file: &Path) -> Result<Self, DatasetError> {
-        let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
+        let text = fixfly_runtime::read_text(file).map_err(DatasetError::io("read", file))?;
         let mut traces = Traces { sha256: sha256(&text), ..Traces::default() };
         for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
             let trace: Trace = serde_json::from_str(line).map_err(|e| {

@@ -1,5 +1,7 @@
 //! A training as text: its estimated cost, and rows with their loss mask.
 
+use fixfly_runtime::printable;
+
 use crate::plan::{Plan, bytes_in_words};
 use crate::ready::Sample;
 use crate::settings::{Method, Precision};
@@ -34,9 +36,10 @@ impl Plan {
 impl Sample {
     /// The row as text: tokens with loss are green, or between ⟦ ⟧ without colours.
     pub fn text(&self, color: bool) -> String {
-        let mut text = format!("--- {}\n", self.row);
+        let mut text = format!("--- {}\n", printable(&self.row));
         for (piece, learned) in &self.pieces {
-            let piece = middle_out(piece);
+            // Escaped before it gets a colour: it may contain colours of its own.
+            let piece = printable(&middle_out(piece)).into_owned();
             text += &match (learned, color) {
                 (false, _) => piece,
                 (true, true) => format!("\u{1b}[32m{piece}\u{1b}[0m"),

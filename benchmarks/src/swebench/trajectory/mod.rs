@@ -18,7 +18,7 @@ use std::path::Path;
 use fixfly_runtime::{
     Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History, Issue,
     Observation, Outcome, Provenance, SandboxSpec, Statement, Task, TestDelta, Timings, Turn,
-    Usage, sha256,
+    Usage, decode_utf8, parse_json, replace_lone_surrogates, sha256,
 };
 use serde_json::{Map, Value, json};
 
@@ -79,8 +79,9 @@ impl Form {
 pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkError> {
     let broken = |why: String| BenchmarkError::Broken(format!("{}: {why}", file.display()));
     let bytes = std::fs::read(file).map_err(|e| broken(e.to_string()))?;
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|e| broken(format!("it is not JSON: {e}")))?;
+    let text = decode_utf8(bytes.clone()).map_err(|why| broken(why.to_string()))?;
+    let mut value = parse_json(&text).map_err(|e| broken(format!("it is not JSON: {e}")))?;
+    replace_lone_surrogates(&mut value);
     let id = id(file);
     let parsed = match form(&value).map_err(broken)? {
         Form::SweAgent => sweagent::read(&value),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fixfly_runtime::{Call, Episode, Message, Outcome, Role, Timings, Turn, Usage};
+use fixfly_runtime::{
+    Call, Episode, Message, Outcome, Role, Timings, Turn, Usage, parse_json,
+    replace_lone_surrogates,
+};
 use serde_json::{Map, Value, json};
 
 use super::{BASH, Form, ModelOutput, Parsed, command, end, string, text, thinking, turn};
@@ -159,7 +162,11 @@ fn native(message: &Value) -> Option<Call> {
     let call = message.get("tool_calls")?.as_array()?.first()?;
     let name = string(call, "/function/name")?;
     let args = match call.pointer("/function/arguments")? {
-        Value::String(text) => serde_json::from_str(text).ok()?,
+        Value::String(text) => {
+            let mut args = parse_json(text).ok()?;
+            replace_lone_surrogates(&mut args);
+            args
+        }
         args => args.clone(),
     };
     Some(Call::Tool { name, args })

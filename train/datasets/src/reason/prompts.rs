@@ -1,7 +1,6 @@
 //! Prompts for a teacher of reasoning.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use fixfly_runtime::{Entry, Message, Role, code_block, sha256};
@@ -104,7 +103,9 @@ impl Prompts {
             let file = folder.map(|folder| folder.join(format!("{}.jinja", entry.name)));
             let own = file.filter(|file| file.exists());
             let text = match &own {
-                Some(file) => fs::read_to_string(file).map_err(DatasetError::io("read", file))?,
+                Some(file) => {
+                    fixfly_runtime::read_text(file).map_err(DatasetError::io("read", file))?
+                }
                 None => entry.open.to_string(),
             };
             let shown = own.map_or(entry.name.to_string(), |file| file.display().to_string());
@@ -208,12 +209,12 @@ mod tests {
     fn a_prompt_of_ones_own_takes_the_place_of_fixflys() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("minimal.jinja");
-        fs::write(&file, "{{ solution }}!").unwrap();
+        std::fs::write(&file, "{{ solution }}!").unwrap();
         let prompts = Prompts::load(Some(folder.path())).unwrap();
         let asked = prompts.elicit("minimal", &question(1)).remove(0).content;
         assert_eq!(asked, "def area(self):\n    return self.side ** 2!");
         assert_ne!(prompts.hash("minimal"), Prompts::load(None).unwrap().hash("minimal"));
-        fs::write(&file, "{{ solutoin }}").unwrap();
+        std::fs::write(&file, "{{ solutoin }}").unwrap();
         let error = Prompts::load(Some(folder.path())).err().unwrap().to_string();
         assert!(error.contains("minimal.jinja: ") && error.contains("undefined"), "{error}");
     }

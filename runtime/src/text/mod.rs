@@ -1,0 +1,9 @@
+//! Text from elsewhere: reads it in the forms that people have, and shows it safely.
+
+mod encoding;
+mod json;
+mod printable;
+
+pub use encoding::{NotText, decode_utf8, read_text};
+pub use json::{LONE_SURROGATE, parse_json, replace_lone_surrogates};
+pub use printable::{printable, printable_styled};
