@@ -272,7 +272,7 @@ fn a_name_that_git_quotes_is_a_test_s_as_any_other() {
         fs::write(&predictions, row.to_string()).unwrap();
         let out = bench.path("out");
         let words = ["grade", "swebench", "-o", out.to_str().unwrap(), "--predictions"];
-        ended_well(bench.fixfly(&[&words, &[predictions.to_str().unwrap()], clean].concat()))
+        ended_well(bench.fixfly(&[&words[..], &[predictions.to_str().unwrap()], clean].concat()))
     };
     let cheat = |old: &str, new: &str| {
         format!("--- {old}\n+++ {new}\n@@ -0,0 +1 @@\n+import demo; demo.VALUE = 2\n")

@@ -239,14 +239,18 @@ fn piece() -> impl Strategy<Value = String> {
         " x = 1",
         "-- ",
     ];
-    let sides = (name(), name(), prop::sample::select(hunks[..4].to_vec()))
-        .prop_map(|(old, new, hunk)| format!("--- {old}\n+++ {new}\n{hunk}"));
-    let indented = (sides.clone(), prop::sample::select(vec![" ", "  ", "X", "\t"])).prop_map(
-        |(text, indent)| indent.to_string() + &text.replace('\n', &format!("\n{indent}")),
-    );
+    let first = hunks[..4].to_vec();
+    let sides = || {
+        (name(), name(), prop::sample::select(first.clone()))
+            .prop_map(|(old, new, hunk)| format!("--- {old}\n+++ {new}\n{hunk}"))
+    };
+    let indented =
+        (sides(), prop::sample::select(vec![" ", "  ", "X", "\t"])).prop_map(|(text, indent)| {
+            indent.to_string() + &text.replace('\n', &format!("\n{indent}"))
+        });
     prop_oneof![
         3 => header(),
-        3 => sides,
+        3 => sides(),
         2 => prop::sample::select(hunks.to_vec()).prop_map(str::to_string),
         1 => indented,
     ]
