@@ -79,20 +79,10 @@ impl FilePatch<'_> {
         }
         let mut targets = Vec::new();
         for target in self.changes.iter().filter_map(|line| line.strip_prefix(b"+")) {
-            if target.starts_with(b"/") {
+            let before = targets.len();
+            targets.extend(self.names.iter().filter_map(|name| name::followed(name, target)));
+            if targets.len() == before {
                 return None;
-            }
-            for name in &self.names {
-                let mut parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').collect();
-                parts.pop();
-                for part in target.split(|byte| *byte == b'/') {
-                    match part {
-                        b"" | b"." => {}
-                        b".." => _ = parts.pop()?,
-                        part => parts.push(part),
-                    }
-                }
-                targets.push(parts.join(&b'/'));
             }
         }
         Some(targets)
@@ -150,7 +140,8 @@ fn left_out(
     is_test: &dyn Fn(&str) -> bool,
 ) -> Option<LeftOut> {
     let is_test = |path: &[u8]| is_test(&String::from_utf8_lossy(path));
-    if let Some(test) = part.names.iter().find(|name| is_test(name)) {
+    let [path, _] = name::paths(part.path());
+    if let Some(test) = [&path].into_iter().chain(&part.names).find(|name| is_test(name)) {
         return Some(LeftOut::Test(test.clone()));
     }
     if let Some(why) = part.unreadable {

@@ -102,24 +102,30 @@ pub(super) fn git_readings(text: &[u8]) -> Vec<Vec<u8>> {
     for strip in [0, 1] {
         names.extend(git_line(text, strip));
     }
-    let text = text.trim_ascii_start();
-    let mut rest = match unquoted(text) {
-        Some((name, rest)) => {
-            names.push(name);
-            rest
-        }
-        None => {
-            let end = text.iter().position(ends_name).unwrap_or(text.len());
-            names.push(text[..end].to_vec());
-            &text[end..]
-        }
-    };
-    names.extend(readings(rest));
-    while let Some(at) = rest.iter().position(|byte| *byte == b'"') {
-        names.extend(unquoted(&rest[at..]).map(|(name, _)| name));
-        rest = &rest[at + 1..];
-    }
+    names.extend(words(text).into_iter().flat_map(readings));
     names
+}
+
+/// The words after `diff --git `: the first name, what follows it, and that from the next
+/// quotation mark on, as the first name may have spaces if the second one is in quotes.
+fn words(text: &[u8]) -> [&[u8]; 3] {
+    let text = text.trim_ascii_start();
+    let end = match unquoted(text) {
+        Some((_, rest)) => text.len() - rest.len(),
+        None => text.iter().position(ends_name).unwrap_or(text.len()),
+    };
+    let (first, rest) = text.split_at(end);
+    let quote = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
+    [first, rest, &rest[quote..]]
+}
+
+/// Whether a name in quotes does not end in its line. git reads on in the next one.
+pub(super) fn is_unended(text: &[u8], is_git: bool) -> bool {
+    let is_unended = |text: &[u8]| {
+        let text = text.trim_ascii_start();
+        text.starts_with(b"\"") && unquoted(text).is_none()
+    };
+    is_unended(text) || is_git && words(text).into_iter().any(is_unended)
 }
 
 /// The file that a name means in the tree, with and without its first component: empty
@@ -134,6 +140,20 @@ pub(super) fn paths(name: &[u8]) -> [Vec<u8>; 2] {
         }
     }
     [parts.join(&b'/'), parts.get(1..).unwrap_or_default().join(&b'/')]
+}
+
+/// The path to which a symbolic link leads; `None` if it is not in the tree.
+pub(super) fn followed(link: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = link.split(|byte| *byte == b'/').collect();
+    parts.pop();
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => _ = parts.pop()?,
+            part => parts.push(part),
+        }
+    }
+    (!target.starts_with(b"/")).then(|| parts.join(&b'/'))
 }
 
 /// Whether a name leads out of the tree, or to git's own files. patch(1) would change these.

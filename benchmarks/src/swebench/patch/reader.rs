@@ -214,8 +214,11 @@ impl<'a> Reader<'a> {
             self.part.unreadable = Some("a header that is too long for a path");
             return;
         }
-        let names =
-            if text.starts_with(GIT) { name::git_readings(rest) } else { name::readings(rest) };
+        let is_git = text.starts_with(GIT);
+        if name::is_unended(rest, is_git) {
+            self.part.unreadable = Some("a name in quotes that does not end in its line");
+        }
+        let names = if is_git { name::git_readings(rest) } else { name::readings(rest) };
         for name in names {
             if name::is_outside(&name) {
                 self.part.unreadable = Some("a name with `..` or `.git`");

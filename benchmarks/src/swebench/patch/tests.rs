@@ -176,11 +176,30 @@ fn a_change_of_a_test_is_left_out_under_any_header() {
         "Index: tests/__init__.py\n0a\nimport demo\n.\n".into(),
         // Hunks whose lines do not fit their headers.
         format!("--- a/demo.py\n+++ b/demo.py\n@@ -1,9 +1,9 @@\n x = 1\n{}", both("a/tests/__init__.py")),
-        format!("--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@ x\n-x = 1\n+x = 2\n+x = 3\n{}", both("a/tests/__init__.py")),
         format!("--- a/demo.py\n+++ b/demo.py\n@@ -1,2 +1,9@@\n x = 1\n{}", both("a/tests/__init__.py")),
     ] {
         let (dropped, any) = left_out(&patch);
-        assert!(dropped.contains(&format!("{path}: a test")) && !any, "{patch}\n{dropped:?}");
+        assert!(dropped.iter().any(|why| why.ends_with(": a test")) && !any, "{patch}\n{dropped:?}");
+    }
+}
+
+#[test]
+fn a_fix_stays_beside_a_test_that_is_left_out() {
+    let test = "--- a/tests/__init__.py\n+++ b/tests/__init__.py\n@@ -0,0 +1 @@\n+import demo\n";
+    for fix in [
+        "--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n",
+        // More lines than its header says: git and patch(1) pass them over.
+        "--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n+x = 3\n",
+        "diff --git a/run b/run\nold mode 100644\nnew mode 100755\n",
+        "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n",
+    ] {
+        let git = format!("diff --git a/tests/__init__.py b/tests/__init__.py\n{test}");
+        for patch in [format!("{fix}{git}"), format!("{git}{fix}")] {
+            let cleaned = cleaned(&patch, &|path| path.starts_with("tests/"));
+            let kept = cleaned.patch.replace("+x = 3\n", "");
+            assert_eq!(kept, fix.replace("+x = 3\n", ""), "{patch}");
+            assert_eq!(cleaned.dropped, ["tests/__init__.py: a test"]);
+        }
     }
 }
 
@@ -222,12 +241,22 @@ fn a_part_that_may_change_another_file_is_left_out_with_its_reason() {
         &[".git/hooks/post-checkout: a name with `..` or `.git`"],
     );
     check(&add("sub/.GIT/config"), &["sub/.GIT/config: a name with `..` or `.git`"]);
-    check(&add(&"x".repeat(9000)), &[": a header that is too long for a path"]);
+    let long = left_out(&add(&"x".repeat(9000))).0.concat();
+    assert!(long.ends_with(": a header that is too long for a path"), "{long}");
     check(&link("l", "tests"), &["tests/: a test"]);
     check(&link("a/l", "../tests/x.py"), &["tests/x.py: a test"]);
     check(&link("tests", "src"), &["tests/: a test"]);
     check(&link("l", "/testbed/tests"), &["l: a symbolic link out of the tree"]);
     check(&link("l", "../../testbed/tests"), &["l: a symbolic link out of the tree"]);
+    let over = "a name in quotes that does not end in its line";
+    check(
+        &add("x").replace("a/x", "\"x\ny/tests/x.py\"").replace("b/x", "\"x\ny/tests/x.py\""),
+        &[&format!("\"\\\"x\": {over}")],
+    );
+    check(
+        "diff --git \"x\ny/tests/x.py\" b/x\nold mode 100644\nnew mode 100755\n",
+        &[&format!("\"\\\"x\": {over}")],
+    );
     check("Index: demo.py\n1d\n", &["demo.py: no unified diff"]);
     let through = link("l", "src") + &add("l/tests/x.py");
     assert_eq!(
