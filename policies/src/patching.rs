@@ -94,6 +94,9 @@ fn edits(patch: &str) -> Option<Vec<Step>> {
             is_new = old.trim() == "/dev/null";
         } else if let Some(new) = line.strip_prefix("+++ b/") {
             path = new.split('\t').next()?.trim_end().to_string();
+        } else if line.starts_with("+++ ") {
+            // A name with another prefix, or in quotes.
+            return None;
         } else if let Some(ranges) = line.strip_prefix("@@ -") {
             let (old, rest) = ranges.split_once(" +")?;
             let count = |range: &str| {
@@ -142,6 +145,8 @@ mod tests {
         ];
         assert_eq!(edits(patch), Some(expected));
         assert_eq!(edits("rename from a\n"), None);
+        let quoted = patch.replace("+++ b/b.py", "+++ \"b/\\303\\251.py\"");
+        assert_eq!(edits(&quoted), None, "the shell applies it");
         assert_eq!(edits(""), Some(Vec::new()));
     }
 }

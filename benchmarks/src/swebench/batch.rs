@@ -16,6 +16,8 @@ pub struct Job {
     pub instance: Instance,
     /// The patch; empty if there is none.
     pub patch: String,
+    /// Whether tests were removed from it.
+    pub cleaned: bool,
     /// Whether to grade it again if it has a grade.
     pub force: bool,
 }
@@ -50,7 +52,7 @@ impl Grader {
                 dropped.extend(paths.map(|what| format!("{}: dropped {what}", instance.id)));
                 patch = cleaned.patch;
             }
-            jobs.push(Job { instance: instance.clone(), patch, force });
+            jobs.push(Job { instance: instance.clone(), patch, cleaned: clean, force });
         }
         Ok((jobs, dropped))
     }
@@ -70,7 +72,7 @@ impl Grader {
         let grades = jobs.into_iter().map(|job| {
             let (grader, host) = (self.clone(), host.clone());
             async move {
-                let graded = grader.graded(&job.instance, &job.patch, &*host, job.force).await;
+                let graded = grader.graded(&job, &*host).await;
                 (job.instance.id, graded)
             }
         });

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::events::{Events, PROGRAM};
 use super::grade::{END, EXIT_CODE, START};
+use super::guard;
 use super::instance::Instance;
-use super::patch::files;
+use super::patch::{FilePatch, files};
 use super::spec::Spec;
 
 /// The path of the work tree in the sandbox.
@@ -45,6 +46,8 @@ pub(super) struct Plan<'a> {
     pub(super) spec: &'a Spec,
     pub(super) rules: GradingRules,
     pub(super) timeout: Duration,
+    /// Which paths the patch may not change: those of tests, if tests were removed from it.
+    pub(super) kept: Option<&'a (dyn Fn(&str) -> bool + Sync)>,
 }
 
 /// The commands that can apply a patch, in the order in which they are tried.
@@ -80,9 +83,20 @@ impl Plan<'_> {
             events: None,
             seconds: 0.0,
         };
-        if !patch.is_empty() && !self.apply(patch, sandbox, &mut seen.story).await? {
-            seen.applied = false;
-            return Ok(seen);
+        if !patch.is_empty() {
+            let before = match self.kept {
+                Some(_) => guard::changes(sandbox).await?,
+                None => guard::Changes::new(),
+            };
+            if !self.apply(patch, sandbox, &mut seen.story).await? {
+                seen.applied = false;
+                return Ok(seen);
+            }
+            if let Some(is_kept) = self.kept {
+                for path in guard::restore(sandbox, &before, is_kept).await? {
+                    seen.story += &format!("Undone, as it is a test: {path}\n");
+                }
+            }
         }
         let diff = bash(sandbox, "git -c core.fileMode=false diff", &[]).await?;
         seen.story += &format!("Git diff before:\n{}\n", text(&diff.stdout).trim());
@@ -142,11 +156,13 @@ impl Plan<'_> {
 
     /// Commands that undo a patch's changes to the files of the test patch.
     fn resets(&self) -> Vec<String> {
-        let files = files(&self.instance.test_patch);
-        let quote = |path: &str| quoted(path);
-        let old: Vec<String> = files.iter().filter_map(|file| file.old).map(quote).collect();
-        let new: Vec<String> =
-            files.iter().filter(|f| f.old.is_none()).filter_map(|f| f.new).map(quote).collect();
+        let files = files(self.instance.test_patch.as_bytes());
+        let operands = |paths: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
+            paths.map(|path| operand(path)).collect()
+        };
+        let old = operands(&mut files.iter().filter_map(|file| file.old.as_ref()));
+        let is_new = |file: &&FilePatch<'_>| file.old.is_none();
+        let new = operands(&mut files.iter().filter(is_new).filter_map(|file| file.new.as_ref()));
         let mut commands = Vec::new();
         if !new.is_empty() {
             commands.push(format!("rm -rf {}", new.join(" ")));
@@ -159,7 +175,7 @@ impl Plan<'_> {
 
     fn command(&self) -> String {
         let labels = self.spec.labels(&self.instance.test_patch);
-        let labels = labels.iter().map(|label| quoted(label));
+        let labels = labels.iter().map(quoted);
         [self.spec.test.clone()].into_iter().chain(labels).collect::<Vec<_>>().join(" ")
     }
 
@@ -258,12 +274,31 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Quotes a word for a shell.
-pub(super) fn quoted(word: &str) -> String {
+/// A path as an operand for git and others, which do not take it for an option or for one of
+/// git's patterns.
+fn operand(path: &[u8]) -> String {
+    match path.first() {
+        Some(b'-' | b':') => quoted([b"./", path].concat()),
+        _ => quoted(path),
+    }
+}
+
+/// Quotes a word for bash.
+pub(super) fn quoted(word: impl AsRef<[u8]>) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    match std::str::from_utf8(word.as_ref()) {
+        Ok(word) if !word.is_empty() && word.chars().all(is_plain) => word.to_string(),
+        Ok(word) => format!("'{}'", word.replace('\'', r"'\''")),
+        // A script is text; the name in it is not.
+        Err(_) => {
+            let byte = |byte: &u8| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                    char::from(*byte).to_string()
+                }
+                byte => format!("\\{byte:03o}"),
+            };
+            format!("$'{}'", word.as_ref().iter().map(byte).collect::<String>())
+        }
     }
 }
 
@@ -278,5 +313,12 @@ mod tests_ {
         {
             assert_eq!(quoted(word), expected);
         }
+        let bytes = b"tests/a \xe9'.py";
+        assert_eq!(quoted(bytes), r"$'tests/a\040\351\047.py'");
+        let echoed = std::process::Command::new("bash")
+            .args(["-c", &format!("printf %s {}", quoted(bytes))])
+            .output();
+        assert_eq!(echoed.unwrap().stdout, bytes);
+        assert_eq!([operand(b"-a"), operand(b":a"), operand(b"a")], ["./-a", "./:a", "a"]);
     }
 }

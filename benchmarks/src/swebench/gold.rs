@@ -43,6 +43,7 @@ pub fn jobs(grader: &Grader, gold: bool, force: bool) -> Vec<Job> {
     let job = |instance: &Instance| Job {
         instance: instance.clone(),
         patch: if gold { instance.patch.clone() } else { String::new() },
+        cleaned: false,
         force,
     };
     grader.instances().iter().map(job).collect()

@@ -1,6 +1,6 @@
 //! Instances with everything that grading needs, and a cache of earlier grades.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,16 +11,17 @@ use fixfly_runtime::{
 };
 use sha2::{Digest, Sha256};
 
+use super::batch::Job;
 use super::environment::{Environment, Pythons, environment};
 use super::evaluate::{Evaluation, Plan, ROOT};
 use super::instance::{Instance, offered_images};
-use super::patch::{Cleaned, cleaned};
+use super::patch::{Cleaned, cleaned, files};
 use super::spec::{Spec, Specs};
 use super::tree::{Mirrors, tree};
 use super::verdict::Graded;
 
 /// Version of the cache; changes whenever the same patch may be evaluated differently.
-const CACHE: &str = "1";
+const CACHE: &str = "2";
 
 /// How instances are graded.
 #[derive(Clone, Debug)]
@@ -232,24 +233,32 @@ impl Grader {
 
     /// A patch without what is not part of a fix.
     pub fn cleaned(&self, instance: &Instance, patch: &str) -> Result<Cleaned, BenchmarkError> {
-        let spec = self.spec(instance)?;
-        let own: Vec<String> = super::patch::files(&instance.test_patch)
-            .iter()
-            .map(|file| file.path().to_string())
-            .collect();
-        Ok(cleaned(patch, &|path| spec.is_test(path) || own.iter().any(|test| test == path)))
+        Ok(cleaned(patch, &self.tests(instance)?))
     }
 
-    /// Grades a patch in an unused sandbox.
+    /// Whether a path is that of an instance's test.
+    fn tests(&self, instance: &Instance) -> Result<impl Fn(&str) -> bool + Sync, BenchmarkError> {
+        let spec = self.spec(instance)?;
+        let of_patch = files(instance.test_patch.as_bytes());
+        let paths = of_patch.iter().flat_map(|file| file.paths());
+        let own: BTreeSet<String> =
+            paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        Ok(move |path: &str| spec.is_test(path) || own.contains(path))
+    }
+
+    /// Grades a patch in an unused sandbox. Of a patch that is `cleaned`, no change of a test
+    /// is left, even if the programs that apply it find one.
     pub async fn grade(
         &self,
         instance: &Instance,
-        patch: &str,
+        (patch, cleaned): (&str, bool),
         fresh: &dyn Sandbox,
     ) -> Result<Graded, BenchmarkError> {
         let Ready { spec, .. } = self.ready(instance)?;
         let Grading { rules, timeout, .. } = self.grading;
-        let seen = Plan { instance, spec, rules, timeout }.evaluate(patch, fresh).await?;
+        let is_test = self.tests(instance)?;
+        let kept: Option<&(dyn Fn(&str) -> bool + Sync)> = cleaned.then_some(&is_test);
+        let seen = Plan { instance, spec, rules, timeout, kept }.evaluate(patch, fresh).await?;
         self.judged(instance, seen)
     }
 
@@ -258,27 +267,22 @@ impl Grader {
         Ok(Graded::of(instance, spec, self.grading.rules, world.matches(), seen))
     }
 
-    /// Grades a patch in a sandbox of its own. Unless `again` is true, the cached result of
-    /// the same patch is used.
+    /// Grades a patch in a sandbox of its own. Unless it is forced, the cached result of the
+    /// same patch is used.
     ///
     /// # Errors
     /// [`BenchmarkError`] if the environment failed: no grade, and nothing is cached.
-    pub async fn graded(
-        &self,
-        instance: &Instance,
-        patch: &str,
-        host: &dyn Host,
-        again: bool,
-    ) -> Result<Graded, BenchmarkError> {
-        let kept = home().join("swebench/grades").join(self.key(instance, patch)?);
-        if !again
+    pub async fn graded(&self, job: &Job, host: &dyn Host) -> Result<Graded, BenchmarkError> {
+        let Job { instance, patch, cleaned, force } = job;
+        let kept = home().join("swebench/grades").join(self.key(job)?);
+        if !force
             && let Some(seen) =
                 fs::read(&kept).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         {
             return self.judged(instance, seen);
         }
         let fresh = host.open(&self.sandbox(instance)?).await?;
-        let graded = self.grade(instance, patch, &*fresh).await;
+        let graded = self.grade(instance, (patch.as_str(), *cleaned), &*fresh).await;
         fresh.close().await?;
         let graded = graded?;
         // A result that cannot be cached is only computed again.
@@ -293,11 +297,13 @@ impl Grader {
 
     /// The cache key: everything that the result of a patch depends on, never the name of a
     /// run.
-    fn key(&self, instance: &Instance, patch: &str) -> Result<String, BenchmarkError> {
+    fn key(&self, Job { instance, patch, cleaned, .. }: &Job) -> Result<String, BenchmarkError> {
         let Ready { spec, world, .. } = self.ready(instance)?;
         let Instance { id, base_commit, test_patch, .. } = instance;
-        let how =
-            format!("{:?}", (CACHE, self.grading.rules, self.grading.timeout, spec, world.name()));
+        let how = format!(
+            "{:?}",
+            (CACHE, cleaned, self.grading.rules, self.grading.timeout, spec, world.name())
+        );
         let parts = [how.as_str(), id, base_commit, test_patch, patch];
         Ok(sha256(parts.join("\0")) + ".json")
     }

@@ -16,6 +16,7 @@ use super::events::Events;
 use super::grade::Grade;
 use super::grader::Grader;
 use super::log::Statuses;
+use super::patch::files;
 use crate::Open;
 
 /// The benchmark's name.
@@ -102,7 +103,7 @@ impl Benchmark for Issues {
         if cleaned.patch.is_empty() {
             return Ok(verdict);
         }
-        let graded = self.grader.grade(instance, &cleaned.patch, fresh).await?;
+        let graded = self.grader.grade(instance, (cleaned.patch.as_str(), true), fresh).await?;
         verdict.solved = graded.resolved();
         if let Grade::Ran { tests, .. } = graded.grade() {
             let lists = [&tests.fail_to_pass, &tests.pass_to_pass];
@@ -141,7 +142,7 @@ impl WorkTree for Issues {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         let spec = self.grader.spec(self.instance(task)?)?;
-        let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
+        let labels: Vec<String> = labels.iter().map(quoted).collect();
         let command = format!("{} {}", spec.test, labels.join(" "));
         let output = tests(sandbox, spec, &command, self.grader.timeout()).await?;
         let log = text(&output.stdout);
@@ -188,12 +189,8 @@ impl GroundTruth for Issues {
 }
 
 /// The changed lines of a patch.
-fn changes(patch: &str) -> Vec<&str> {
-    let is_change = |line: &&str| {
-        (line.starts_with('+') && !line.starts_with("+++ "))
-            || (line.starts_with('-') && !line.starts_with("--- "))
-    };
-    patch.lines().filter(is_change).collect()
+fn changes(patch: &str) -> Vec<&[u8]> {
+    files(patch.as_bytes()).into_iter().flat_map(|file| file.changes).collect()
 }
 
 fn report(statuses: &Statuses) -> TestReport {

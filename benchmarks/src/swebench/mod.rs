@@ -13,6 +13,7 @@ pub mod events;
 pub mod gold;
 pub mod grade;
 mod grader;
+mod guard;
 mod harness;
 pub mod instance;
 pub(crate) mod issues;

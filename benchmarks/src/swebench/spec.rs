@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::instance::Instance;
 use super::log::Parser;
-use super::patch::{files, is_test_by_custom};
+use super::patch::{FilePatch, files, is_test_by_custom};
 
 /// Built-in specifications.
 const OWN: [(&str, &str); 1] = [("django.toml", include_str!("../../swebench/specs/django.toml"))];
@@ -189,15 +189,16 @@ fn spec(file: &File, group: &Version, version: &str) -> Spec {
 
 impl Spec {
     /// The labels to run for a test patch: whole files, never single tests.
-    pub fn labels(&self, test_patch: &str) -> Vec<String> {
-        let files = files(test_patch);
-        let paths = files.iter().map(super::patch::FilePatch::path);
-        let tests = paths.filter(|path| !NO_TESTS.iter().any(|end| path.ends_with(end)));
-        let label = |path: &str| match &self.labels {
-            Labels::Files => path.to_string(),
+    pub fn labels(&self, test_patch: &str) -> Vec<Vec<u8>> {
+        let files = files(test_patch.as_bytes());
+        let paths = files.iter().map(FilePatch::path);
+        let tests = paths.filter(|path| !NO_TESTS.iter().any(|end| path.ends_with(end.as_bytes())));
+        let label = |path: &[u8]| match &self.labels {
+            Labels::Files => path.to_vec(),
             Labels::Modules(folder) => {
-                let path = path.strip_suffix(".py").unwrap_or(path);
-                path.strip_prefix(folder.as_str()).unwrap_or(path).replace('/', ".")
+                let path = path.strip_suffix(b".py").unwrap_or(path);
+                let path = path.strip_prefix(folder.as_bytes()).unwrap_or(path);
+                path.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&b'.')
             }
         };
         tests.map(label).collect()
@@ -240,7 +241,9 @@ mod tests {
         let spec = &specs.all[&("django/django".to_string(), "5.0".to_string())];
         let patch = "diff --git a/tests/a/tests.py b/tests/a/tests.py\n--- a/tests/a/tests.py\n+++ b/tests/a/tests.py\n\
                      diff --git a/tests/a/b.json b/tests/a/b.json\ndiff --git a/tests/c/x.py b/tests/c/x.py\n";
-        assert_eq!(spec.labels(patch), ["a.tests", "c.x"]);
+        assert_eq!(spec.labels(patch), [b"a.tests".as_slice(), b"c.x"]);
+        let quoted = "--- /dev/null\n+++ \"b/tests/test_d\\303\\251.py\"\n@@ -0,0 +1 @@\n+x\n";
+        assert_eq!(spec.labels(quoted), ["test_dé".as_bytes()]);
         assert!(spec.is_test("tests/a.py") && !spec.is_test("django/test/client.py"));
     }
 
