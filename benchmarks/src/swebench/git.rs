@@ -42,7 +42,7 @@ pub(super) fn git_alone() -> Command {
     }
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     git.env("GIT_ATTR_NOSYSTEM", "1").env("GIT_NO_REPLACE_OBJECTS", "1");
-    git.env("GIT_LITERAL_PATHSPECS", "1").env("LC_ALL", "C");
+    git.env("LC_ALL", "C");
     for setting in SETTINGS {
         git.args(["-c", setting]);
     }

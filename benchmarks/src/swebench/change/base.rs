@@ -152,6 +152,8 @@ impl Base {
     ) -> Result<HashSet<TreePath>, BenchmarkError> {
         let mut asked = Vec::new();
         for path in paths {
+            // Otherwise git reads `:(top)` and the like at the start of a path.
+            asked.extend(b"./");
             asked.extend(path);
             asked.push(0);
         }
@@ -162,7 +164,8 @@ impl Base {
         check.args(["check-ignore", "--no-index", "-z", "--stdin"]);
         let failed = "the base commit's ignore rules cannot be read";
         let ignored = stdout_if(&mut check, &asked, failed, &[0, 1])?;
-        Ok(ignored.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
+        let ignored = ignored.split(|byte| *byte == 0).filter_map(|path| path.strip_prefix(b"./"));
+        Ok(ignored.map(<[u8]>::to_vec).collect())
     }
 
     fn write_rules(&self) -> std::io::Result<()> {

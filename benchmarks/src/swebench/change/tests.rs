@@ -96,7 +96,9 @@ fn files(root: &Path, folder: &Path, found: &mut Files) {
         } else if kind.is_file() {
             let is_executable = entry.metadata().unwrap().permissions().mode() & 0o100 != 0;
             let mode = if is_executable { Mode::Executable } else { Mode::File };
-            found.insert(name, (mode, fs::read(&path).unwrap_or_default()));
+            let is_small = entry.metadata().unwrap().len() < 1 << 26;
+            let bytes = if is_small { fs::read(&path).unwrap() } else { Vec::new() };
+            found.insert(name, (mode, bytes));
         }
     }
 }
@@ -114,10 +116,7 @@ impl Fixture {
     }
 
     fn copy(&self, name: &str) -> std::path::PathBuf {
-        shell(
-            self.folder.path(),
-            &format!("chmod -R u+rwX {name} 2>/dev/null; rm -rf {name}; cp -a base {name}"),
-        );
+        shell(self.folder.path(), &format!("rm -rf {name}; cp -a base {name}"));
         self.folder.path().join(name)
     }
 
@@ -223,10 +222,16 @@ async fn flags_that_were_set_before_an_edit_have_no_influence() {
     }
 }
 
-/// The paths of a patch, and whether each is in binary form.
+/// The paths of a patch as git writes them, and whether each is in binary form.
 fn parts(patch: &str) -> Vec<(String, bool)> {
-    let files = crate::swebench::patch::files(patch);
-    files.iter().map(|file| (file.path().to_string(), file.text.contains("\nGIT binary"))).collect()
+    let path = |part: &str| {
+        let both = part.lines().next().unwrap();
+        let old = both[..both.len() / 2].trim_matches('"');
+        old.strip_prefix("a/").unwrap().to_string()
+    };
+    let patch = format!("\n{patch}");
+    let parts = patch.split("\ndiff --git ").skip(1);
+    parts.map(|part| (path(part), part.contains("\nGIT binary patch\n"))).collect()
 }
 
 #[tokio::test]
@@ -251,7 +256,7 @@ async fn every_kind_of_file_is_taken() {
     check("rm latin.py", &[], &[("latin.py", true)]).await;
     check("printf '\\0\\3' >> data.bin", &[], &[("data.bin", true)]).await;
     check("printf 'a\\0b\\n' > zero.txt", &[], &[("zero.txt", true)]).await;
-    check("echo 'é' > é.py", &[], &[text("\"b/\\303\\251.py\"")]).await;
+    check("echo 'é' > é.py", &[], &[text("\\303\\251.py")]).await;
     check(
         "printf 'y' > noeol.txt; printf 'z' > other.txt",
         &[],
@@ -351,12 +356,10 @@ async fn every_kind_of_file_is_taken() {
     check("(cd pkg; git init -q; echo 1 > a.py)", &[], &[text("pkg/a.py")]).await;
     check("git worktree add -q w 2>/dev/null; rm w/* -rf; echo 1 > w/x; rm w/.gitignore w/.gitattributes", &[], &[text("w/x")]).await;
     // Names.
-    let odd = "odd\nname \"q\" \\ \\351.txt";
-    assert!(odd.contains('\n'));
     check(
         "echo y > $'odd\\nname \"q\" \\\\ \\351.txt'",
         &[],
-        &[text("\"b/odd\\nname \\\"q\\\" \\\\ \\351.txt\"")],
+        &[text("odd\\nname \\\"q\\\" \\\\ \\351.txt")],
     )
     .await;
     check(
@@ -365,7 +368,7 @@ async fn every_kind_of_file_is_taken() {
         &[text("*.py"), text("-v"), text(":(top)x")],
     )
     .await;
-    check("echo y > 'a b.py'; echo y > ' b/c'", &[], &[]).await;
+    check("mkdir 'a b'; echo y > 'a b/c d.py'", &[], &[text("a b/c d.py")]).await;
 }
 
 #[tokio::test]
@@ -439,6 +442,20 @@ async fn a_file_that_cannot_be_taken_costs_only_itself_and_is_listed() {
 }
 
 #[tokio::test]
+async fn more_new_files_than_a_change_may_have_take_no_other_s_place() {
+    let fixture = Fixture::new();
+    let script = format!("{EDIT}mkdir many; (cd many; seq 1 17000 | xargs touch); echo x > zz.py");
+    let (change, _) = fixture.change(&script).await;
+    let patch = change.patch.unwrap();
+    assert!(patch.contains("+VALUE = 2") && patch.len() < 8 << 20, "{}", patch.len());
+    let reasons: Vec<_> = change.left_out.iter().map(|out| out.reason).collect();
+    assert_eq!(reasons, [LeftOutReason::ChangeTooLarge; MAX_LISTED]);
+    let more: u64 = change.left_out.iter().map(|out| out.more).sum();
+    let left = more as usize + MAX_LISTED;
+    assert_eq!(parts(&patch).len() + left, 17_002);
+}
+
+#[tokio::test]
 async fn a_file_of_the_base_that_cannot_be_taken_counts_as_unchanged() {
     let fixture = Fixture::new();
     let script = format!("{EDIT}rm noeol.txt; mkfifo noeol.txt; seq 1 3000000 > crlf.txt");
@@ -461,6 +478,26 @@ async fn a_change_that_cannot_be_read_is_an_error() {
     check(&nowhere, base.to_str().unwrap(), "nowhere cannot be read").await;
     shell(&base, "rm -rf .git/refs .git/packed-refs");
     check(&base, base.to_str().unwrap(), "the base commit cannot be read").await;
+}
+
+#[tokio::test]
+async fn contents_are_read_only_from_the_files_that_were_listed() {
+    let folder = TempDir::new().unwrap();
+    shell(folder.path(), "echo x > file; mkfifo pipe; ln -s file link; mkdir folder");
+    let check = async |path: &str, size: u64, expected: Result<&[u8], LeftOutReason>| {
+        let wanted = [Wanted { path: path.into(), mode: Mode::File, size }];
+        let found = listing::read(&Here, folder.path().to_str().unwrap(), &wanted).await.unwrap();
+        assert_eq!(found, [expected.map(<[u8]>::to_vec)], "{path} {size}");
+    };
+    check("file", 2, Ok(b"x\n")).await;
+    check("link", 4, Ok(b"file")).await;
+    for size in [0, 1, 3] {
+        check("file", size, Err(LeftOutReason::ChangedWhileRead)).await;
+    }
+    check("link", 5, Err(LeftOutReason::ChangedWhileRead)).await;
+    check("pipe", 0, Err(LeftOutReason::SpecialFile)).await;
+    check("folder", 0, Err(LeftOutReason::SpecialFile)).await;
+    check("nothing", 0, Err(LeftOutReason::Unreadable)).await;
 }
 
 #[test]
