@@ -262,6 +262,7 @@ impl Evaluator for Methods {
             tests: Some(report),
             candidate: Some(candidate.source),
             patch: None,
+            left_out: Vec::new(),
         })
     }
 

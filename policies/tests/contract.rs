@@ -122,6 +122,7 @@ fn recorded() -> Episode {
         turns: vec![failed(action)],
         end: End::BudgetSpent { limit: Limit::Turns },
         patch: None,
+        left_out: Vec::new(),
         verdict: None,
     }
 }

@@ -103,6 +103,7 @@ fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Ve
         turns,
         end,
         patch: None,
+        left_out: Vec::new(),
         verdict,
     }
 }

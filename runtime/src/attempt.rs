@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::budget::{Budget, Limit};
+use crate::change::{Change, LeftOut};
 use crate::episode::{Boundary, End, Episode, FailureKind, Provenance, Verdict};
 use crate::policy::{Policy, PolicyError, View};
 use crate::sandbox::{Host, Sandbox, SandboxError};
@@ -40,9 +41,9 @@ pub async fn attempt(
     let clock = Instant::now();
     let (turns, sandbox) = (Vec::new(), None);
     let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox };
-    let Ended { end, judged } = match course.run().await {
+    let Ended { end, judged, left_out } = match course.run().await {
         Ok(ended) => ended,
-        Err(Broke { at, kind, why }) => Ended { end: End::Failed { at, kind, why }, judged: None },
+        Err(Broke { at, kind, why }) => Ended::at(End::Failed { at, kind, why }),
     };
     if let Some(sandbox) = course.sandbox.take()
         && let Err(error) = sandbox.close().await
@@ -65,14 +66,23 @@ pub async fn attempt(
         turns: course.turns,
         end,
         patch,
+        left_out,
         verdict,
     }
 }
 
-/// How an attempt ended, and the judged patch, if any.
+/// How an attempt ended, the judged patch, if any, and what that patch lacks.
 struct Ended {
     end: End,
     judged: Option<(String, Verdict)>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Ended {
+    /// An end without a change.
+    fn at(end: End) -> Ended {
+        Ended { end, judged: None, left_out: Vec::new() }
+    }
 }
 
 /// A failure of something other than the candidate.
@@ -157,7 +167,7 @@ impl AttemptState<'_> {
                 return self.end_with_last(End::Submitted).await;
             }
             if solved.is_some() {
-                return Ok(Ended { end: End::Solved, judged: solved });
+                return Ok(Ended { judged: solved, ..Ended::at(End::Solved) });
             }
         }
     }
@@ -167,12 +177,16 @@ impl AttemptState<'_> {
     async fn hand_in(&self, end: End) -> Result<Ended, Broke> {
         let change = match (&self.sandbox, self.with.benchmark.work_tree()) {
             (Some(sandbox), Some(tree)) => tree.change(self.task, &**sandbox).await?,
-            _ => None,
+            _ => Change::default(),
         };
-        match change {
+        match change.patch {
             Some(patch) => {
                 let verdict = self.judge(&patch).await?;
-                Ok(Ended { end, judged: Some((patch, verdict)) })
+                let judged = Some((patch, verdict));
+                Ok(Ended { end, judged, left_out: change.left_out })
+            }
+            None if !change.left_out.is_empty() => {
+                Ok(Ended { left_out: change.left_out, ..Ended::at(end) })
             }
             None => self.end_with_last(end).await,
         }
@@ -183,6 +197,7 @@ impl AttemptState<'_> {
     async fn end_with_last(&self, end: End) -> Result<Ended, Broke> {
         let mut seen = self.turns.iter().rev().map(|turn| &turn.observation);
         let last = seen.find_map(|seen| Some((seen, seen.submission()?)));
+        let left_out = self.turns.last().map(|turn| turn.observation.left_out.clone());
         let judged = match last.filter(|(seen, _)| seen.tests.is_none()) {
             Some((seen, submission)) => {
                 let verdict = self.judge(submission).await?;
@@ -190,7 +205,7 @@ impl AttemptState<'_> {
             }
             None => None,
         };
-        Ok(Ended { end, judged })
+        Ok(Ended { end, judged, left_out: left_out.unwrap_or_default() })
     }
 
     /// The submission as a diff.

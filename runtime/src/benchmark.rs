@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 
+use crate::change::Change;
 use crate::episode::Verdict;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::statement::Method;
@@ -99,15 +100,11 @@ pub trait WorkTree: Send + Sync {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError>;
 
-    /// The change so far, as a unified diff; `None` if nothing changed.
+    /// The change so far, and what of it could not be taken.
     ///
     /// # Errors
-    /// [`BenchmarkError`] if it cannot be determined.
-    async fn change(
-        &self,
-        task: &Task,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Option<String>, BenchmarkError>;
+    /// [`BenchmarkError`] if it cannot be determined, which is not the same as no change.
+    async fn change(&self, task: &Task, sandbox: &dyn Sandbox) -> Result<Change, BenchmarkError>;
 }
 
 /// Ground truth of a benchmark, for policies that declare that they need it.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Limit;
+use crate::change::LeftOut;
 use crate::task::Task;
 use crate::test_report::TestReport;
 use crate::turn::Turn;
@@ -27,6 +28,9 @@ pub struct Episode {
     pub end: End,
     /// The final change, a unified diff against what the policy was given.
     pub patch: Option<String>,
+    /// What the final change lacks because it could not be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The benchmark's verdict; `None` if there is no patch.
     pub verdict: Option<Verdict>,
 }

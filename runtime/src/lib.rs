@@ -19,6 +19,7 @@
 mod attempt;
 mod benchmark;
 mod budget;
+mod change;
 mod chat;
 mod episode;
 mod feedback;
@@ -48,6 +49,7 @@ pub use benchmark::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Split, WorkTree,
 };
 pub use budget::{Budget, Limit};
+pub use change::{Change, LeftOut, LeftOutReason};
 pub use chat::{CHATS, Chat, with_thinking_switch};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};

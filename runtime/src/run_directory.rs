@@ -305,6 +305,7 @@ mod tests {
             turns: Vec::new(),
             end,
             patch: None,
+            left_out: Vec::new(),
             verdict: None,
         }
     }

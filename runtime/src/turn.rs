@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::budget::Budget;
+use crate::change::{Change, LeftOut};
 use crate::generation::Generation;
 use crate::test_report::{TestDelta, TestReport};
 
@@ -105,12 +106,29 @@ pub struct Observation {
     /// records older than `candidate`, a candidate as a diff against the stubbed file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
+    /// What that change lacks because it could not be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Observation {
     /// An observation without tests, candidate and patch.
     pub fn new(outcome: Outcome, text: impl Into<String>) -> Self {
-        Observation { text: text.into(), outcome, tests: None, candidate: None, patch: None }
+        Observation {
+            text: text.into(),
+            outcome,
+            tests: None,
+            candidate: None,
+            patch: None,
+            left_out: Vec::new(),
+        }
+    }
+
+    /// The observation of a change that was submitted.
+    pub fn submitted(change: Change) -> Self {
+        let text = format!("Handed in.{}", change.note());
+        let Change { patch, left_out } = change;
+        Observation { patch, left_out, ..Observation::new(Outcome::Submitted, text) }
     }
 
     /// An observation of an invalid call.

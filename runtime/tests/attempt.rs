@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, End, Episode,
-    Evaluator, GroundTruth, History, Host, Issue, Limit, Method, Observation, Outcome, Output,
-    Policy, PolicyError, Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task,
-    Templates, TestOutcome, TestReport, TestResult, Timings, Tool, ToolContext, ToolError,
-    ToolSpec, Turn, Usage, Verdict, View, WorkTree, attempt,
+    Action, Attempt, Benchmark, BenchmarkError, Boundary, Budget, Call, Change, Command,
+    DescribedBy, End, Episode, Evaluator, FailureKind, GroundTruth, History, Host, Issue, LeftOut,
+    LeftOutReason, Limit, Method, Observation, Outcome, Output, Policy, PolicyError, Process,
+    Sandbox, SandboxError, SandboxSpec, Split, Statement, Task, Templates, TestOutcome, TestReport,
+    TestResult, Timings, Tool, ToolContext, ToolError, ToolSpec, Turn, Usage, Verdict, View,
+    WorkTree, attempt,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +19,12 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy)]
 struct World {
     has_tree: bool,
+    has_unreadable_tree: bool,
+}
+
+fn large() -> LeftOut {
+    let reason = LeftOutReason::TooLarge;
+    LeftOut { path: "big.log".into(), reason, bytes: Some(1), more: 0 }
 }
 
 #[async_trait]
@@ -85,8 +92,11 @@ impl WorkTree for World {
         unreachable!("the loop runs no tests")
     }
 
-    async fn change(&self, _: &Task, _: &dyn Sandbox) -> Result<Option<String>, BenchmarkError> {
-        Ok(Some("+good".into()))
+    async fn change(&self, _: &Task, _: &dyn Sandbox) -> Result<Change, BenchmarkError> {
+        match self.has_unreadable_tree {
+            true => Err(BenchmarkError::Broken("the tree cannot be read".into())),
+            false => Ok(Change { patch: Some("+good".into()), left_out: vec![large()] }),
+        }
     }
 }
 
@@ -187,7 +197,11 @@ fn issue() -> Statement {
 }
 
 async fn episode(statement: Statement, calls: Vec<Call>) -> Episode {
-    let world = World { has_tree: statement.work_tree().is_some() };
+    let world = World { has_tree: statement.work_tree().is_some(), has_unreadable_tree: false };
+    episode_in(world, statement, calls).await
+}
+
+async fn episode_in(world: World, statement: Statement, calls: Vec<Call>) -> Episode {
     let templates = Templates::load(statement.kind(), None).unwrap();
     let tools: Vec<Box<dyn Tool>> = vec![Box::new(Do)];
     let task = Task {
@@ -234,6 +248,19 @@ async fn the_change_of_a_work_tree_is_judged_however_the_episode_ends() {
         assert_eq!((&episode.end, episode.schema), (&end, 2));
         assert!(episode.solved());
         assert_eq!(episode.patch.as_deref(), Some("+good"));
+        assert_eq!(episode.left_out, [large()]);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_is_an_infrastructure_failure() {
+    let world = World { has_tree: true, has_unreadable_tree: true };
+    for calls in [vec![say("a")], vec![say("a"); 9]] {
+        let episode = episode_in(world, issue(), calls).await;
+        let why = "the tree cannot be read".into();
+        let (at, kind) = (Boundary::Benchmark, FailureKind::Infrastructure);
+        assert_eq!(episode.end, End::Failed { at, kind, why });
+        assert!(episode.infrastructure_failure() && episode.patch.is_none());
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fixfly_runtime::{
-    Action, Call, End, Episode, Outcome, RunDirectory, Usage, read_episodes, read_run,
+    Action, Call, End, Episode, Outcome, RunDirectory, Turn, Usage, read_episodes, read_run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -150,7 +150,7 @@ const DEMO: Fixture = Fixture {
     pass_to_pass: &["test_name (tests.test_d\u{e9}.DemoTests.test_name)"],
 };
 
-const SPECS: &str = "\
+pub(crate) const SPECS: &str = "\
 log_parser = \"django\"
 labels = { modules = \"\" }
 tests = [\"tests/\"]
@@ -167,7 +167,7 @@ pub(crate) struct Bench {
     folder: TempDir,
 }
 
-fn git(folder: &Path, words: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, words: &[&str]) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=x", "-c", "user.email=x@x.x"]).args(words).current_dir(folder);
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
@@ -201,6 +201,11 @@ impl Bench {
         Bench { folder }
     }
 
+    /// What a folder contains: a table of issues, repositories and specifications.
+    pub(crate) fn at(folder: TempDir) -> Bench {
+        Bench { folder }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -220,6 +225,27 @@ impl Bench {
         words.extend(more);
         ended_well(self.fixfly(&words));
         read_episodes(&run).unwrap()
+    }
+
+    /// Plays these actions for each task of a run that was recorded before, as a run of that
+    /// name.
+    pub(crate) fn play(
+        &self,
+        recorded: &str,
+        name: &str,
+        actions: &dyn Fn(&str) -> Vec<Action>,
+    ) -> Vec<Episode> {
+        let (record, plan) = (read_run(&self.path(recorded)).unwrap(), format!("{name}-plan"));
+        let (mut run, _) = RunDirectory::open(&self.path(&plan), &record).unwrap();
+        for mut episode in read_episodes(&self.path(recorded)).unwrap() {
+            let turn = episode.turns[0].clone();
+            let turns = actions(&episode.task.id).into_iter();
+            episode.turns = turns.map(|action| Turn { action, ..turn.clone() }).collect();
+            run.append(&episode).unwrap();
+        }
+        drop(run);
+        let plan = self.path(&plan);
+        self.run(name, &["--policy", "replay", "--replay", plan.to_str().unwrap()])
     }
 }
 
@@ -390,11 +416,8 @@ unittest.TestCase.run = run
 
 /// Plays a cheat on every issue, as a recorded run.
 fn cheat(bench: &Bench) {
-    let record = read_run(&bench.path("null")).unwrap();
-    let (mut run, _) = RunDirectory::open(&bench.path("plan"), &record).unwrap();
-    for mut episode in read_episodes(&bench.path("null")).unwrap() {
-        let turn = episode.turns[0].clone();
-        let fixture = FIXTURES.iter().find(|f| episode.task.id.contains(f.name)).unwrap();
+    let episodes = bench.play("null", "cheat", &|id| {
+        let fixture = FIXTURES.iter().find(|f| id.contains(f.name)).unwrap();
         let names = [fixture.fail_to_pass, fixture.pass_to_pass].concat();
         let forged = format!("NAMES = {}\n{FORGED}", json!(names));
         let deed = match fixture.name {
@@ -402,20 +425,8 @@ fn cheat(bench: &Bench) {
             "slug" => format!("cat >> slug.py <<'END'\n{TURNED}\nEND"),
             _ => "mkdir -p tests; echo > tests/test_ranges.py; echo 'raise SystemExit(0)' > sitecustomize.py; git add -A; git commit -qm mine".into(),
         };
-        let actions =
-            [bash(MINE), bash(&deed), call("submit", json!({})), call("submit", json!({}))];
-        episode.turns = actions
-            .map(|action| {
-                let mut turn = turn.clone();
-                turn.action = action;
-                turn
-            })
-            .into();
-        run.append(&episode).unwrap();
-    }
-    drop(run);
-    let plan = bench.path("plan");
-    let episodes = bench.run("cheat", &["--policy", "replay", "--replay", plan.to_str().unwrap()]);
+        vec![bash(MINE), bash(&deed), call("submit", json!({})), call("submit", json!({}))]
+    });
     assert_eq!(episodes.len(), 3);
     for episode in &episodes {
         let id = &episode.task.id;

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod benches;
+mod changes;
 mod contributing;
 mod datasets;
 mod editing;

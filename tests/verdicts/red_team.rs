@@ -70,6 +70,7 @@ fn recording(task: &Task, codes: &[String]) -> TempDir {
             turns: vec![turn],
             end: End::Submitted,
             patch: None,
+            left_out: Vec::new(),
             verdict: None,
         };
         directory.append(&episode).unwrap();

@@ -88,9 +88,8 @@ impl Tool for Bash {
         let output = context.sandbox.exec(&shell).await?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status == Status::Exited(0) && hands_in(&printed, &context) {
-            let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
-            let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
-            return Ok(Observation { patch, ..handed_in });
+            let change = context.work_tree()?.change(context.task, context.sandbox).await?;
+            return Ok(Observation::submitted(change));
         }
         let mut text = clipped(printed.trim_end_matches('\n'), output.elided);
         let (outcome, ending) = match output.status {

@@ -37,20 +37,20 @@ impl Tool for Submit {
     async fn call(&self, args: Value, context: ToolContext<'_>) -> Result<Observation, ToolError> {
         let Arguments {} = arguments(NAME, args)?;
         root(NAME, &context)?;
-        let patch = context.work_tree()?.change(context.task, context.sandbox).await?;
+        let change = context.work_tree()?.change(context.task, context.sandbox).await?;
         let reviewed = context.turns.iter().any(|turn| {
             let called = matches!(&turn.action.call, Call::Tool { name, .. } if name == NAME);
             called && turn.observation.outcome == Outcome::Done
         });
         if reviewed {
-            let handed_in = Observation::new(Outcome::Submitted, "Handed in.");
-            return Ok(Observation { patch, ..handed_in });
+            return Ok(Observation::submitted(change));
         }
-        let text = match &patch {
+        let mut text = match &change.patch {
             Some(patch) => format!("{REVIEW}\n\n{}", clipped(patch, 0)),
             None => "Nothing is changed yet. Call `submit` again only if no change is needed."
                 .to_string(),
         };
+        text += &change.note();
         Ok(Observation::new(Outcome::Done, text))
     }
 }

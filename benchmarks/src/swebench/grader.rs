@@ -178,6 +178,11 @@ impl Grader {
         ready.ok_or_else(|| BenchmarkError::Broken(format!("{} was not made ready", instance.id)))
     }
 
+    /// The tree of an instance's base commit on this machine.
+    pub(super) fn tree(&self, instance: &Instance) -> Result<&Path, BenchmarkError> {
+        Ok(&self.ready(instance)?.tree)
+    }
+
     /// The specification of an instance's version.
     pub fn spec(&self, instance: &Instance) -> Result<&Spec, BenchmarkError> {
         Ok(&self.ready(instance)?.spec)

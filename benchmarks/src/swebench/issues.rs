@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, GradingRules, GroundTruth, History, Issue,
+    Answer, Benchmark, BenchmarkError, Change, Entry, GradingRules, GroundTruth, History, Issue,
     Observation, Outcome, Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport,
     TestResult, Verdict, WorkTree,
 };
 
 use super::Instance;
-use super::evaluate::{ROOT, bash, quoted, tests, text};
+use super::change;
+use super::evaluate::{ROOT, quoted, tests, text};
 use super::events::Events;
 use super::grade::Grade;
 use super::grader::Grader;
@@ -36,15 +37,6 @@ struct Issues {
 const LOG: usize = 8_000;
 /// Maximum number of failing tests that are named.
 const NAMED: usize = 30;
-
-/// Prints the change of the work tree against its only commit, whatever happened to the
-/// index or to branches.
-const CHANGE: &str = "\
-index=/tmp/.fixfly-index; cp .git/index $index 2>/dev/null
-export GIT_INDEX_FILE=$index GIT_OPTIONAL_LOCKS=0
-root=$(git rev-list --max-parents=0 HEAD | tail -n 1) || exit 9
-git -c core.hooksPath=/dev/null -c core.fsmonitor=false add --all . 2>/dev/null
-exec git -c core.fileMode=false diff --cached --no-color --no-ext-diff --no-textconv $root --";
 
 impl Issues {
     fn instance(&self, task: &Task) -> Result<&Instance, BenchmarkError> {
@@ -160,22 +152,13 @@ impl WorkTree for Issues {
         Ok(Observation { tests, ..Observation::new(outcome, text) })
     }
 
-    async fn change(
-        &self,
-        task: &Task,
-        sandbox: &dyn Sandbox,
-    ) -> Result<Option<String>, BenchmarkError> {
-        let output = bash(sandbox, CHANGE, &[]).await?;
-        if output.status != Status::Exited(0) || output.elided > 0 {
-            let why = text(&output.stderr);
-            tracing::warn!(
-                task = task.id,
-                "cannot read the change of the work tree: {}",
-                why.trim()
-            );
-            return Ok(None);
+    async fn change(&self, task: &Task, sandbox: &dyn Sandbox) -> Result<Change, BenchmarkError> {
+        let tree = self.grader.tree(self.instance(task)?)?;
+        let change = change::change(tree, ROOT, sandbox).await?;
+        for left_out in &change.left_out {
+            tracing::warn!(task = task.id, "left out of the change: {left_out}");
         }
-        Ok(Some(text(&output.stdout)).filter(|patch| !patch.trim().is_empty()))
+        Ok(change)
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use fixfly_runtime::BenchmarkError;
 
+use super::git::{done, git, no_git};
 use super::instance::Instance;
 
 /// The mirrors of repositories: a folder of mirrors, or one mirror.
@@ -150,39 +151,6 @@ fn make(mirror: &Path, commit: &str, to: &Path) -> Result<(), BenchmarkError> {
     own(&["-c", "pack.threads=1", "-c", "pack.window=0", "repack", "-adq"])?;
     own(&["config", "user.name", "fixfly"])?;
     own(&["config", "user.email", "fixfly@localhost"])
-}
-
-/// Runs git on a directory, without the user's own configuration.
-fn git(directory: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.args([
-        "-c",
-        "safe.directory=*",
-        "-c",
-        "core.hooksPath=/dev/null",
-        "-c",
-        "core.autocrlf=false",
-    ]);
-    git.args(["-c", "gc.auto=0", "-c", "commit.gpgSign=false"]);
-    git.arg("--git-dir").arg(directory);
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env_remove("GIT_INDEX_FILE");
-    git
-}
-
-fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkError> {
-    let output = command.stdin(Stdio::null()).output().map_err(|e| no_git(&e))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let last = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
-    Err(BenchmarkError::Broken(format!("{failed}: {last}")))
-}
-
-fn no_git(error: &std::io::Error) -> BenchmarkError {
-    BenchmarkError::Broken(format!("git cannot be run: {error}; install it (apt install git)"))
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {

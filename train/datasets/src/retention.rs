@@ -136,6 +136,7 @@ mod tests {
             turns: outcomes.iter().copied().map(turn).collect(),
             end,
             patch: None,
+            left_out: Vec::new(),
             verdict,
         }
     }

@@ -185,6 +185,7 @@ impl Parsed {
             turns: self.turns,
             end: self.end,
             patch: self.submission.filter(|patch| !patch.trim().is_empty()),
+            left_out: Vec::new(),
             verdict: None,
         };
         Imported {
