@@ -2,7 +2,7 @@
 
 The steps of `pytest.main` one by one, as what is collected must be known
 before it runs. All settings of the project count; of its `addopts` those that
-decide which tests there are and what they do (`KEPT`): the rest is about reports.
+decide which tests there are and what they do: the rest is about reports.
 """
 
 import configparser
@@ -19,13 +19,14 @@ import report as reports
 # Plug-ins that would change a test's result from run to run. Others stay on:
 # without their options, xdist and cov do nothing but lend fixtures and markers.
 OFF = ["randomly"]
-FLAGS = ["-q", *(word for name in OFF for word in ("-p", f"no:{name}")), "-o", "addopts=", "--tb=no", "--color=no", "--no-header",
-         "--no-summary", "--disable-warnings", "--continue-on-collection-errors"]
+FLAGS = [*(word for name in OFF for word in ("-p", f"no:{name}")), "-q", "-o", "addopts=", "--tb=no", "--color=no",
+         "--no-header", "--no-summary", "--disable-warnings", "--continue-on-collection-errors"]
+# Options of `addopts` that count: about imports, with a value, and without one.
 IMPORTS = re.compile(r"--import-mode$|--pyargs$|-p$")
 VALUED = re.compile(
     r"--import-mode$|-p$|-[mkWo]$|--override-ini$|--pythonwarnings$|--asyncio-mode$|--anyio-mode$|--reruns(-delay)?$|"
-    r"--only-rerun$|--rerun-except$|--max-runs$|--min-passes$|--d[sc]$|--timeout(-method)?$|--deselect$|--ignore(-glob)?$|"
-    r"--assert$|--confcutdir$|--hypothesis-(profile|seed)$|--allow-hosts$")
+    r"--only-rerun$|--rerun-except$|--max-runs$|--min-passes$|--d[sc]$|--timeout(-method)?$|--deselect$|"
+    r"--ignore(-glob)?$|--assert$|--confcutdir$|--hypothesis-(profile|seed)$|--allow-hosts$")
 ALONE = re.compile(
     r"--pyargs$|--strict(-markers|-config)?$|--runxfail$|--no-?migrations$|--fail-on-flaky$|--force-flaky$|"
     r"--disable-socket$|--allow-unix-socket$|--force-enable-socket$|--noconftest$")
@@ -296,8 +297,9 @@ def kept_options(root, imports=False):
 
 
 def addopts(root):
-    for name, section in (("pytest.toml", ()), (".pytest.toml", ()), ("pytest.ini", "pytest"), (".pytest.ini", "pytest"),
-                          ("pyproject.toml", ("tool",)), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
+    for name, section in (("pytest.toml", ()), (".pytest.toml", ()), ("pytest.ini", "pytest"),
+                          (".pytest.ini", "pytest"), ("pyproject.toml", ("tool",)), ("tox.ini", "pytest"),
+                          ("setup.cfg", "tool:pytest")):
         path = os.path.join(root, name)
         try:
             if isinstance(section, tuple):
