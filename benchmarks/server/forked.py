@@ -59,13 +59,15 @@ def parse(data):
 
 
 def is_sound(row):
-    failure = row.get("failure", {})
-    texts = [row.get("id") or "", row.get("scope") or "", row.get("why", "")]
-    if "failure" in row:
-        texts += [failure.get(part) if isinstance(failure, dict) else None
-                  for part in ("exception", "message", "traceback")]
-        texts.append(failure.get("output", "") if isinstance(failure, dict) else None)
-    return all(isinstance(text, str) for text in texts)
+    """Whether the parts of a row that are read are of their types."""
+    kinds = {"id": str, "why": str, "scope": (str, type(None))}
+    if not all(isinstance(row[part], kind) for part, kind in kinds.items() if part in row):
+        return False
+    if "failure" not in row:
+        return True
+    failure = row["failure"]
+    return isinstance(failure, dict) and isinstance(failure.get("output", ""), str) and \
+        all(isinstance(failure.get(part), str) for part in ("exception", "message", "traceback"))
 
 
 def refusal(events, may_be_unsure):

@@ -36,15 +36,17 @@ def _watch(fd):
         except BaseException:
             return str(getattr(test, "test_case", test).id())
 
+    def identity(test):
+        try:
+            return str(test.id())
+        except BaseException:
+            return text(test)
+
     def name(result, test):
         try:
             return str(result.getDescription(test))
         except BaseException:
             return text(test)
-
-    def owner(test):
-        """Of a subtest that is skipped, the test: nothing else is said of it then."""
-        return getattr(test, "test_case", test)
 
     def wrap(method, status):
         original = getattr(base, method)
@@ -54,7 +56,7 @@ def _watch(fd):
             if state["main"] is None:
                 state["main"] = self
             if self is state["main"]:
-                tell(id=owner(test).id(), text=text(test), name=name(self, test), status=status)
+                tell(id=identity(test), text=text(test), name=name(self, test), status=status)
             return original(self, test, *rest)
 
         setattr(base, method, told)

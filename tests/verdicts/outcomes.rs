@@ -288,3 +288,11 @@ fn no_text_of_a_candidate_is_a_fault_of_the_machine_with_unittest() {
     let part = "test_classes.Parts.test_skips_a_part";
     withstands("unittest", part, after, &[(skip, Skipped, &["SKIPPED"])]);
 }
+
+#[test]
+fn no_rows_that_a_candidate_writes_break_a_verdict() {
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/server");
+    let output =
+        Command::new("python3").arg(fixture("rows.py")).arg(server).arg("20000").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
