@@ -1,5 +1,6 @@
 """What a project declares for its tests, and its installed copy put to rest.
 
+    python declared.py installable SOURCE BUILT    whether pip can install it, and what it needs if not
     python declared.py wanted SOURCE BUILT NAME…   requirements by where they are declared
     python declared.py settle SOURCE BUILT ROOT    leaves only SOURCE, seen at ROOT, to import
 
@@ -7,6 +8,7 @@ BUILT is the folder that pip installed the project from. Run by the
 environment's own Python; prints JSON.
 """
 
+import configparser
 import importlib.metadata
 import json
 import os
@@ -61,13 +63,46 @@ def of_group(groups, name, seen=()):
     return found
 
 
-def groups_of(source):
-    """PEP 735 dependency groups, and Poetry's by name only: its ranges are its own."""
+def pyproject(source):
+    """What pyproject.toml says; None where there is none, or none that can be read."""
     try:
         with open(os.path.join(source, "pyproject.toml"), "rb") as file:
-            said = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}
+            return tomllib.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def installable(source):
+    """A pyproject.toml that only configures tools makes no package, nor does one
+    that says so itself; what such a project needs is installed without it."""
+    has_setup = os.path.exists(os.path.join(source, "setup.py"))
+    has_pyproject = os.path.exists(os.path.join(source, "pyproject.toml"))
+    said = pyproject(source)
+    if said is None:  # pip says best what is wrong with a file that cannot be read
+        return {"installable": has_setup or has_pyproject, "why": "the project has no pyproject.toml or setup.py"}
+    project, tool = said.get("project", {}), said.get("tool", {})
+    poetry = tool.get("poetry", {})
+    needs = list(project.get("dependencies", []))
+    needs = needs or [name for name in poetry.get("dependencies", {}) if name != "python"]
+    if tool.get("uv", {}).get("package") is False or poetry.get("package-mode") is False:
+        return {"installable": False, "why": "the project's pyproject.toml says that it is no package", "needs": needs}
+    declared = has_setup or "project" in said or "build-system" in said or has_metadata(source)
+    why = "the project's pyproject.toml has neither [project] nor [build-system], and there is no setup.py"
+    return {"installable": declared, "why": why, "needs": needs}
+
+
+def has_metadata(source):
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(os.path.join(source, "setup.cfg"))
+    except (configparser.Error, ValueError):
+        return False
+    return parser.has_section("metadata") or parser.has_section("options")
+
+
+def groups_of(source):
+    """PEP 735 dependency groups, and Poetry's by name only: its ranges are its own."""
+    said = pyproject(source) or {}
     poetry = said.get("tool", {}).get("poetry", {})
     groups = {name: list(group.get("dependencies", {})) for name, group in poetry.get("group", {}).items()}
     groups.setdefault("dev", list(poetry.get("dev-dependencies", {})))
@@ -79,6 +114,9 @@ def wanted(source, built, names):
     extras = project.metadata.get_all("Provides-Extra") or [] if project else []
     declared = {f"group {name}": of_group(groups, name, (name,)) for name in groups}
     declared |= {f"extra {plain(name)}": of_extra(project, name) for name in extras}
+    if project is None:
+        optional = (pyproject(source) or {}).get("project", {}).get("optional-dependencies", {})
+        declared |= {f"extra {plain(name)}": lines for name, lines in optional.items()}
     declared = {label: lines for label, lines in declared.items() if lines}
     unknown = [name for name in names if plain(name) not in map(name_of, declared)]
     if unknown:
@@ -153,4 +191,6 @@ def import_root(source, files):
 
 if __name__ == "__main__":
     command, source, built, *rest = sys.argv[1:]
-    print(json.dumps(wanted(source, built, rest) if command == "wanted" else settle(source, built, rest[0])))
+    said = (installable(source) if command == "installable" else wanted(source, built, rest) if command == "wanted"
+            else settle(source, built, rest[0]))
+    print(json.dumps(said))

@@ -52,9 +52,11 @@ def main():
         suite = importlib.import_module("suite_" + asked["framework"]).Suite(root)
         forked.steady_chance()
         recorder = Recorder(None, root + "/", printed)
+        recorder.candidate = root + "/" + asked["file"]
         report.Canary.token = asked["token"]
         canary = report.Canary("test_canary", recorder)
-        canary.watch([Recorder])
+        canary.watch([Recorder, *suite.tools])
+        recorder.say("begun")
     except BaseException:
         host.tell(json.dumps({"event": "broken", "why": traceback.format_exc()[-2000:]}))
         return
@@ -68,7 +70,7 @@ def main():
         recorder.say("unsure", why=str(error))
         return
     except BaseException as error:
-        recorder.say("errored", error=(type(error), error, None))
+        recorder.end_with(error)
     recorder.say("finished")
 
 

@@ -46,15 +46,52 @@ def kill(pid):
 
 
 def parse(data):
+    """The events of a child. It may have written anything: what is no event is passed over."""
     events = []
     for line in data.split(b"\n"):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("event"), str):
+        if isinstance(row, dict) and isinstance(row.get("event"), str) and is_sound(row):
             events.append(row)
     return events
+
+
+def is_sound(row):
+    """Whether the parts of a row that are read are of their types."""
+    kinds = {"id": str, "why": str, "scope": (str, type(None))}
+    if not all(isinstance(row[part], kind) for part, kind in kinds.items() if part in row):
+        return False
+    if "failure" not in row:
+        return True
+    failure = row["failure"]
+    return isinstance(failure, dict) and isinstance(failure.get("output", ""), str) and \
+        all(isinstance(failure.get(part), str) for part in ("exception", "message", "traceback"))
+
+
+def refusal(events, may_be_unsure):
+    """Why there is no verdict, where the server's own code in the child said so:
+    what is `broken` is so before the first event, and only a swap is `unsure`."""
+    if events[:1] and events[0]["event"] == "broken":
+        return {"error": events[0].get("why", "")}
+    unsure = next((row for row in events if row["event"] == "unsure"), None) if may_be_unsure else None
+    return {"unsure": unsure.get("why", "")} if unsure else None
+
+
+def written(value):
+    """One line of JSON that any reader takes: half a surrogate pair, which
+    Python's texts may hold and JSON's may not, becomes its escape as text."""
+    text = json.dumps(value)
+    return json.dumps(whole(value)) if "\\ud" in text else text
+
+
+def whole(value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {whole(name): whole(part) for name, part in value.items()}
+    return [whole(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def say(fd, row):

@@ -15,6 +15,7 @@ import traceback
 
 from wit_world.imports import host
 
+import forked
 import report
 
 READY = "ready_django"
@@ -55,10 +56,10 @@ class Server:
             host.Limits(1000 * (limits["wall"] * 2 + more), 1000 * (limits["cpu"] * SLOWER + more),
                         limits["memory_mb"], limits["disk_mb"], FLOOD),
             ready)
-        events = [row for row in map(json.loads, ran.told) if isinstance(row.get("event"), str)]
-        broken = next((row for row in events if row["event"] in ("unsure", "broken")), None)
-        if broken is not None:
-            return {"unsure": broken["why"]} if broken["event"] == "unsure" else {"error": broken["why"]}
+        events = forked.parse("\n".join(ran.told).encode("utf-8", "backslashreplace"))
+        refused = forked.refusal(events, ready)
+        if refused is not None:
+            return refused
         ended = None if ran.ending == host.Ending.DONE else ran.ending.name.lower()
         answer = {"path": "hot" if ready else "cold0", "cpu": ran.cpu_ms / 1000, "wall": ran.wall_ms / 1000}
         return {**answer, **report.judge(request["tests"], events, ended, token)}
@@ -88,4 +89,4 @@ def main():
             answer = server.answer(json.loads(line))
         except BaseException:
             answer = {"error": traceback.format_exc()[-4000:]}
-        print(json.dumps(answer), file=answers, flush=True)
+        print(forked.written(answer), file=answers, flush=True)

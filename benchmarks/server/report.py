@@ -35,15 +35,32 @@ def steady(text, root):
     return re.sub(r"\b(in|after) \d+\.\d+ ?s(?:econds)?\b", r"\1 _s", text)
 
 
+def text_of(make, most=KEEP):
+    """A text that the project's or the candidate's code makes, whatever that code does."""
+    try:
+        return clip("".join((make(),)), most)  # `join` makes a plain `str` of a subclass's
+    except BaseException as broken:
+        return f"<its text raised {kind_of(broken)}>"
+
+
 def kind_of(error):
-    module, name = type(error).__module__, type(error).__qualname__
-    return name if module in ("builtins", "unittest.case") else f"{module}.{name}"
+    # Read from `type` itself: a class may say anything of its own name.
+    module, name = (type.__dict__[part].__get__(type(error)) for part in ("__module__", "__qualname__"))
+    name = clip("".join((name,)), 200)
+    if not isinstance(module, str) or module in ("builtins", "unittest.case"):
+        return name
+    return f"{clip(''.join((module,)), 200)}.{name}"
+
+
+def part_of(error, name):
+    """An attribute that every exception has, past what its class says."""
+    return getattr(BaseException, name).__get__(error)
 
 
 def frames_of(error, root):
     """The frames a developer would read: tests and project, and a library's
     last frame where the error is raised there. Never the harness."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__)]
+    frames = [f for f in traceback.extract_tb(part_of(error, "__traceback__"))]
     ours = [f for f in frames if f.filename.startswith(root) and "/django/test/" not in f.filename]
     last = frames[-1:] if frames and frames[-1] not in ours else []
     last = [f for f in last if not any(h in f.filename for h in HARNESS) and not f.filename.startswith(HERE)
@@ -51,50 +68,94 @@ def frames_of(error, root):
     return ours + last
 
 
-def describe(error, root):
-    """A failure as data. Chained errors keep one level: the cause a developer needs."""
+CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
+LINKS, PARTS, DEPTH = 4, 5, 3
+
+
+def chain(error):
+    """The error and those before it, first to last, each with the words that join it to the one before."""
+    links, seen = [], set()
+    while error is not None and len(links) < LINKS and id(error) not in seen:
+        seen.add(id(error))
+        cause, context = part_of(error, "__cause__"), part_of(error, "__context__")
+        before = cause if cause is not None else None if part_of(error, "__suppress_context__") else context
+        links.append((error, None if before is None else CAUSE if cause is not None else CONTEXT))
+        error = before
+    links.reverse()
+    return [(links[0][0], None), *links[1:]]
+
+
+def story(error, root, message=None, depth=0):
+    """An error as Python prints it, with the frames that `frames_of` chooses."""
     parts = []
-    chained = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for one, joint in ((chained, None), (error, chained)):
-        if one is None:
-            continue
-        if joint is not None:
-            parts.append("\nDuring handling of the above exception, another exception occurred:\n\n")
-        parts.append("Traceback (most recent call last):\n")
-        parts.extend(traceback.format_list(frames_of(one, root)))
+    for one, joint in chain(error):
+        parts += [joint] if joint else []
+        if depth == 0 or part_of(one, "__traceback__") is not None:
+            parts.append("Traceback (most recent call last):\n")
         try:
-            parts.extend(clip(line) for line in traceback.format_exception_only(type(one), one))
-        except Exception as broken:
-            parts.append(f"{kind_of(one)}: <its text raised {kind_of(broken)}>\n")
+            parts += traceback.format_list(frames_of(one, root))
+        except BaseException as broken:
+            parts.append(f"  <its frames raised {kind_of(broken)}>\n")
+        parts += last_lines(one) if message is None or one is not error else [f"{kind_of(one)}: {message}\n"]
+        if isinstance(one, BaseExceptionGroup) and depth < DEPTH:
+            parts += inside(one, root, depth + 1)
+    return parts
+
+
+def last_lines(error):
     try:
-        message = clip(str(error), 16 * KEEP)
-    except Exception as broken:
-        message = f"<its text raised {kind_of(broken)}>"
+        return [clip("".join((line,))) for line in traceback.format_exception_only(type(error), error)]
+    except BaseException as broken:
+        return [f"{kind_of(error)}: <its text raised {kind_of(broken)}>\n"]
+
+
+def inside(group, root, depth):
+    """The exceptions of a group, indented."""
+    lines, all_parts = [], BaseExceptionGroup.exceptions.__get__(group)
+    for number, part in enumerate(all_parts[:PARTS], 1):
+        lines.append(f"  +---------------- {number} ----------------\n")
+        lines += [f"  | {line}\n" for line in "".join(story(part, root, depth=depth)).split("\n")[:-1]]
+    left = len(all_parts) - PARTS
+    return lines + ([f"  +---------------- and {left} more\n"] if left > 0 else [])
+
+
+def describe(error, root, message=None):
+    """A failure as data; `message` stands for the error's own text where that says nothing."""
+    lines = story(error, root, message)
+    message = text_of(lambda: str(error), 16 * KEEP) if message is None else message
     return {
         "exception": kind_of(error),
         "message": clip(steady(message, root)),
-        "traceback": clip(steady("".join(parts), root), 2 * KEEP),
+        "traceback": clip(steady("".join(lines), root), 2 * KEEP),
     }
 
 
 class Recorder(unittest.TestResult):
     """Writes each event down at once, so that what was done before a crash stays."""
 
+    candidate = None  # the path of the candidate's file
+
     def __init__(self, out, root, printed=None, probe=None):
         super().__init__()
         self.out, self.root, self.printed, self.probe = out, root, printed, probe
+        self.silent, self.partly, self.described = None, False, set()
 
-    def say(self, event, test=None, error=None, **more):
+    def say(self, event, test=None, error=None, printed=None, message=None, **more):
         row = {"event": event, **more}
         if test is not None:
             row["id"] = getattr(test, "test_case", test).id()  # of a subtest, the test
-        if error is not None:
-            row["failure"] = describe(error[1], self.root)
-            text = self.printed.take() if self.printed else ""
+            if event not in ("started", "stopped", "census"):
+                self.silent = None
+        if error is not None and isinstance(error[1], MemoryError):
+            row["event"] = "out_of_memory"
+        # Only a test's first failure is read; a thousand failing subtests must not flood the line.
+        if error is not None and (test is None or row["id"] not in self.described):
+            self.described.add(row.get("id"))
+            row["failure"] = describe(error[1], self.root, message)
+            text = printed if printed is not None else self.printed.take() if self.printed else ""
             if text:
-                row["failure"]["output"] = clip(steady(text, self.root))
-            if isinstance(error[1], MemoryError):
-                row["event"] = "out_of_memory"
+                row["failure"]["output"] = clip(steady(clip(text, 16 * KEEP), self.root))
         self.write((json.dumps(row) + "\n").encode())
 
     def write(self, data):
@@ -105,10 +166,14 @@ class Recorder(unittest.TestResult):
         super().startTest(test)
         if self.printed:
             self.printed.take()
+        self.silent, self.partly = test, False
         self.say("started", test)
 
     def stopTest(self, test):
         super().stopTest(test)
+        # unittest says nothing of a test of which subtests were skipped and nothing failed.
+        if self.partly and self.silent is not None and sys.exc_info()[1] is None:
+            self.say("skipped" if expects_failure(test) else "passed", test)
         self.say("stopped", test)
 
     def addSuccess(self, test):
@@ -123,7 +188,11 @@ class Recorder(unittest.TestResult):
         self.say("errored", test, error)
 
     def addSkip(self, test, reason):
-        self.say("skipped", test, reason=clip(str(reason)))
+        # A subtest that skips leaves its test as it is, unless the candidate made it skip.
+        if hasattr(test, "test_case") and not self.is_by_candidate(sys.exc_info()[1]):
+            self.partly = True
+        else:
+            self.say("skipped", test, reason=text_of(lambda: str(reason)))
 
     def addExpectedFailure(self, test, error):
         self.say("expected_failure", test)
@@ -136,7 +205,31 @@ class Recorder(unittest.TestResult):
         if error is not None:
             self.failures.append((subtest, ""))
             failed = issubclass(error[0], test.failureException)
-            self.say("failed" if failed else "errored", test, error, sub=steady(str(subtest), self.root))
+            self.say("failed" if failed else "errored", test, error,
+                     sub=steady(text_of(lambda: str(subtest)), self.root))
+
+    def is_by_candidate(self, error):
+        """Whether an exception came through the candidate's file."""
+        trace = part_of(error, "__traceback__") if error is not None else None
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self.candidate:
+                return True
+            trace = trace.tb_next
+        return False
+
+    def end_with(self, error):
+        """An exception ended the run, and with it the test that ran."""
+        failure = (type(error), error, None)
+        if self.silent is not None:
+            self.addError(self.silent, failure)
+            self.say("interrupted")
+        else:
+            self.say("errored", error=failure)
+
+
+def expects_failure(test):
+    method = getattr(test, getattr(test, "_testMethodName", ""), None)
+    return any(getattr(thing, "__unittest_expecting_failure__", False) for thing in (test, method))
 
 
 class Printed:
@@ -162,7 +255,8 @@ class Printed:
 
 TOOLS = (unittest.TestCase, unittest.TestResult, unittest.TestSuite, unittest.BaseTestSuite, unittest.case._Outcome,
          Recorder)
-TOOL = re.compile(r"assert|fail|add[A-Z]|_?run|_call|testPart|_?test|__call__|say$|write$|start|stop")
+TOOL = re.compile(
+    r"assert|fail|add[A-Z]|_?run|_call|testPart|_?test|__call__|say$|write$|start|stop|end_with$|is_by|skip|pytest_")
 
 
 def parts(owner):
@@ -204,32 +298,43 @@ ENDED = {"timed_out": "timed_out", "crashed": "crashed", "out_of_memory": "out_o
 
 def judge(expected, events, ended, token):
     """One result for each expected test, and the outcome of the whole."""
-    seen, scopes, running, canary, finished = {}, [], None, None, False
+    seen, scopes, late, running, last, canary = {}, [], {}, None, None, None
+    finished = interrupted = False
     for row in events:
         event, test = row.get("event"), row.get("id")
         if event == "finished":
             finished = True
+        elif event == "interrupted":
+            interrupted = True
         elif test == "fixfly.canary":
             if event == "failed":
                 canary = row.get("failure", {}).get("message") == token
             elif event not in ("started", "stopped"):
                 canary = False
         elif event == "started":
-            running = test
+            running = last = test
             seen.setdefault(test, []).append("started")
         elif event == "stopped":
             running = None
         elif test in seen:
             seen[test].append(row)
-        elif "failure" in row:
-            scopes.append((scope_of(test), row))
-    results = [one(test, seen.get(test), scopes, running, ended) for test in expected]
+        elif "failure" in row or (event == "skipped" and scope_of(test)):
+            scope = row.get("scope", scope_of(test))
+            scopes.append((scope, row))
+            if event != "skipped" and last and str(test).startswith("tearDown") and is_within(last, scope):
+                late.setdefault(last, row)
+    cut = ended or interrupted or not finished or running
+    results = [one(test, seen.get(test), scopes, running, ended, cut) for test in expected]
+    for result in results:
+        # What is torn down after a test that passed belongs to it, as with pytest.
+        if result["outcome"] == "passed" and result["id"] in late:
+            result.update(outcome="errored", failure=late[result["id"]]["failure"])
     if ended in ENDED:
         outcome = ENDED[ended]
     elif not finished:
         outcome = "exited"
     elif canary is not True and any(r["outcome"] == "passed" for r in results):
-        outcome = "tampered"
+        outcome = "failed" if interrupted and canary is None else "tampered"
     elif all(r["outcome"] == "passed" for r in results):
         outcome = "passed"
     else:
@@ -237,13 +342,13 @@ def judge(expected, events, ended, token):
     return {"outcome": outcome, "results": results}
 
 
-def one(test, rows, scopes, running, ended):
+def one(test, rows, scopes, running, ended, cut):
     if rows is None:
         for scope, row in scopes:
-            if scope is None or test.startswith(scope):
-                return {"id": test, "outcome": row["event"] if row["event"] in BAD else "errored",
-                        "failure": row["failure"]}
-        return {"id": test, "outcome": "not_run" if ended or running else "misreported"}
+            if is_within(test, scope):
+                failure = {"failure": row["failure"]} if "failure" in row else {}
+                return {"id": test, "outcome": row["event"] if row["event"] in BAD else "errored", **failure}
+        return {"id": test, "outcome": "not_run" if cut else "misreported"}
     started = rows.count("started")
     rows = [row for row in rows if row != "started"]
     bad = [row for row in rows if row["event"] in BAD]
@@ -257,6 +362,14 @@ def one(test, rows, scopes, running, ended):
         return {"id": test, "outcome": ENDED.get(ended, "exited")}
     honest = started == 1 and [row["event"] for row in rows] == ["passed"]
     return {"id": test, "outcome": "passed" if honest else "misreported"}
+
+
+def is_within(test, scope):
+    """Whether a failure outside any test is of this one: `scope` is a prefix of
+    unittest's names, a file, folder or class of pytest's, or None for all."""
+    if scope is None or scope.endswith("."):
+        return scope is None or test.startswith(scope)
+    return test == scope or (test.startswith(scope) and test[len(scope)] in ".:/[")
 
 
 def scope_of(test):

@@ -159,10 +159,10 @@ class Server:
         answer = self.candidate({"limits": PATIENT}, body, keep=True)
         for row in answer["events"]:
             if row["event"] == "collected":
-                return {"groups": row["groups"], "broken": row["broken"]}
-        why = next((row["failure"]["traceback"].strip().splitlines()[-1] for row in answer["events"]
-                    if "failure" in row), f"looking for them {answer['outcome'].replace('_', ' ')}")
-        return {"groups": {}, "broken": [["", why]]}
+                return {"groups": row["groups"], "broken": row["broken"], "off": self.suite.off()}
+        why = next((last_line(row["failure"]["traceback"]) for row in answer["events"] if "failure" in row),
+                   f"looking for them {answer['outcome'].replace('_', ' ')}")
+        return {"groups": {}, "broken": [["", why]], "off": []}
 
     def census(self, request):
         """Tests with the probe in place, in one child: `tests`, or all of `labels`
@@ -182,8 +182,7 @@ class Server:
             probe.install(self.root, self.suite.source, is_test)
             self.suite.load(wanted)
             recorder.say("before", hits=probe.taken())
-            tests = [test for test in self.suite.by_id if test not in skip] if self.suite.hot else wanted
-            self.suite.run(tests, recorder, None)
+            self.suite.run(self.suite.counted(wanted, skip), recorder, None)
 
         answer = self.candidate({**request, "file": None, "tests": []}, body, probing=probe)
         return {"events": answer["events"], "outcome": answer["outcome"], "cpu": answer["cpu"]}
@@ -246,9 +245,9 @@ class Server:
         _, status, usage = os.wait4(pid, 0)
         cpu = usage.ru_utime + usage.ru_stime
         events = forked.parse(data)
-        broken = next((row for row in events if row["event"] in ("unsure", "broken")), None)
-        if broken is not None:
-            return {"unsure": broken["why"]} if broken["event"] == "unsure" else {"error": broken["why"]}
+        refused = forked.refusal(events, bool(unsure))
+        if refused is not None:
+            return refused
         answer = {"cpu": round(cpu, 4), "wall": round(time.monotonic() - started, 4)}
         ended = report.ending(status, killed, cpu, limits["cpu"])
         if probing or keep:
@@ -270,17 +269,21 @@ class Server:
             if probing:
                 kind = probing.Census(report.Recorder).recorder
             recorder = kind(write, self.root, None if probing else printed)
+            recorder.candidate = self.root + request["file"] if request.get("file") else None
             report.Canary.token = token
+            canary = report.Canary("test_canary", recorder)
+            canary.watch(self.suite.tools)
+            recorder.say("begun")
         except BaseException:
             forked.say(write, {"event": "broken", "why": traceback.format_exc()[-2000:]})
             os._exit(0)
         try:
-            body(recorder, report.Canary("test_canary", recorder))
+            body(recorder, canary)
             recorder.say("finished")
         except unsure as error:
             recorder.say("unsure", why=str(error))
         except BaseException as error:
-            recorder.say("errored", error=(type(error), error, None))
+            recorder.end_with(error)
             recorder.say("finished")
         os._exit(0)
 
@@ -295,6 +298,10 @@ def merge(expected, answers):
         "cpu": round(sum(answer["cpu"] for answer in answers), 4),
         "wall": round(sum(answer["wall"] for answer in answers), 4),
     }
+
+
+def last_line(text):
+    return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
 def module_of(file):

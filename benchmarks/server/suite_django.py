@@ -15,6 +15,7 @@ MODULES = [
 
 class Suite:
     hot = True
+    tools = ()
 
     def __init__(self, root):
         self.root = root
@@ -67,6 +68,10 @@ class Suite:
         broken = {name: test for name, test in self.by_id.items() if name.startswith("unittest.loader.")}
         chosen = [self.by_id[test] for test in tests if test in self.by_id and test not in broken]
         return unittest.TestSuite([*broken.values(), *reorder_tests(chosen, self.runner.reorder_by)])
+
+    def counted(self, labels, skip):
+        """What the census of these labels runs."""
+        return [test for test in self.by_id if test not in skip]
 
     def run(self, tests, recorder, canary):
         suite = self.pick(tests)

@@ -12,6 +12,7 @@ PATTERNS = ("test*.py", "*_test.py")
 
 class Suite:
     hot = False
+    tools = ()
 
     def __init__(self, root):
         self.root = root.rstrip("/")
@@ -56,6 +57,8 @@ class Suite:
         """The tests that are there, by module; and why others are not."""
         groups, broken = {}, []
         for name, test in self.by_id.items():
+            if is_skipped(test):
+                continue
             if is_broken(name):
                 why = str(getattr(test, "_exception", "")).strip() or "it cannot be imported"
                 broken.append([name.split("_FailedTest.", 1)[-1], why.splitlines()[-1]])
@@ -66,6 +69,14 @@ class Suite:
             group["tests"].append(name)
         return groups, broken
 
+    def counted(self, tests, skip):
+        """What the census of these tests runs."""
+        return tests
+
+    def off(self):
+        """Plug-ins of the framework that are installed and turned off."""
+        return []
+
     def run(self, tests, recorder, canary):
         wanted = None if tests is None else set(tests)
         chosen = [test for name, test in self.by_id.items() if wanted is None or name in wanted or is_broken(name)]
@@ -74,6 +85,11 @@ class Suite:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # as unittest's own runner does
             unittest.TestSuite([*chosen, *([canary] if canary else [])]).run(recorder)
+
+
+def is_skipped(test):
+    """Whether it stands for a module that raised `SkipTest` when it was imported."""
+    return type(test).__name__ == "ModuleSkipped"
 
 
 def is_broken(name):

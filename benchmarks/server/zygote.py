@@ -5,6 +5,7 @@ import json
 import os
 import traceback
 
+import forked
 import isolate
 
 
@@ -15,7 +16,7 @@ class Line:
         self.read, self.write, self.buffer = read, write, b""
 
     def send(self, value):
-        data = json.dumps(value).encode() + b"\n"
+        data = forked.written(value).encode() + b"\n"
         while data:
             data = data[os.write(self.write, data):]
 

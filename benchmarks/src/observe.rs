@@ -54,14 +54,29 @@ fn headline(outcome: Outcome) -> &'static str {
 fn block(result: &TestResult, share: usize) -> String {
     let mut text = format!("\n{}: {}\n", word(result.outcome), result.id);
     if let Some(failure) = &result.failure {
-        text.push_str(&clip(failure.traceback.trim_end(), share));
+        text.push_str(&clip(shown(&failure.traceback).trim_end(), share));
         text.push('\n');
-        let output = failure.output.trim();
+        let output = shown(&failure.output);
+        let output = output.trim();
         if !output.is_empty() {
             text.push_str(&format!("Printed:\n{}\n", clip(output, share / 3)));
         }
     }
     text
+}
+
+/// A text with the control characters that act on a terminal, or end a string for another
+/// program, as their escapes. The report itself keeps them.
+fn shown(text: &str) -> String {
+    let acts = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match acts(c) {
+            true => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 fn word(outcome: TestOutcome) -> &'static str {
@@ -129,6 +144,18 @@ mod tests {
             &report,
             &["decorators were left out".into()]
         ));
+    }
+
+    #[test]
+    fn control_characters_are_shown_as_their_escapes() {
+        let mut result = failing("a.A.test_1", 0);
+        let failure = result.failure.as_mut().unwrap();
+        failure.traceback = "ValueError: red \u{1b}[31m, nothing \0\n\tcaf\u{e9}\n".into();
+        failure.output = "\u{9b}31m and \u{7}\r\n".into();
+        let text = observation(Outcome::Failed, &TestReport { results: vec![result] }, &[]);
+        assert!(text.contains("ValueError: red \\x1b[31m, nothing \\x00\n\tcaf\u{e9}\n"), "{text}");
+        assert!(text.contains("\\x9b31m and \\x07\\x0d"), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{text:?}");
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Project {
     pub framework: String,
     /// Python files, by path relative to the project.
     texts: BTreeMap<String, Arc<str>>,
+    /// Number of methods in files whose text is not UTF-8: a candidate's file could not be
+    /// written as its encoding declaration says.
+    not_utf8: usize,
     preload: Vec<String>,
     spec: SandboxSpec,
     describer: OnceLock<source::Describer>,
@@ -70,9 +73,11 @@ impl Project {
             Err(_) => Vec::new(),
         };
         let absolute = folder.canonicalize().map_err(|_| missing("folder"))?;
+        let (texts, not_utf8) = read_texts(&source, framework)?;
         Ok(Project {
             framework: framework.to_string(),
-            texts: read_texts(&source, framework)?,
+            texts,
+            not_utf8,
             preload,
             spec: spec(&absolute, &server, &base, framework),
             describer: OnceLock::new(),
@@ -137,6 +142,17 @@ impl Project {
             }
         }
         places
+    }
+
+    /// Number of methods that cannot be items because of their file, by the reason.
+    pub(crate) fn unreadable(&self) -> BTreeMap<String, usize> {
+        let broken = self.texts.values().filter(|text| source::methods(text).is_err());
+        let counts = [
+            ("its file is not UTF-8", self.not_utf8),
+            ("its file does not parse", broken.map(|text| count_methods(text)).sum()),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        counts.map(|(reason, count)| (reason.to_string(), count)).collect()
     }
 
     /// The method of an item, checked against its recorded hash.
@@ -268,8 +284,20 @@ fn is_project_file(file: &str, framework: &str) -> bool {
     !helper && !test && !parts.iter().any(|part| aside.contains(part) || part.starts_with('.'))
 }
 
-fn read_texts(root: &Path, framework: &str) -> Result<BTreeMap<String, Arc<str>>, BenchmarkError> {
-    let mut texts = BTreeMap::new();
+/// Number of methods in a text; if it does not parse, of indented definitions.
+fn count_methods(text: &str) -> usize {
+    let is_definition = |line: &&str| {
+        let code = line.trim_start();
+        code.len() < line.len() && (code.starts_with("def ") || code.starts_with("async def "))
+    };
+    source::methods(text)
+        .map_or_else(|_| text.lines().filter(is_definition).count(), |all| all.len())
+}
+
+/// The text of each Python file of the project, and the number of methods in those that
+/// are not UTF-8.
+fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
+    let (mut texts, mut not_utf8) = (BTreeMap::new(), 0);
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let unreadable = |e: std::io::Error| {
@@ -281,14 +309,24 @@ fn read_texts(root: &Path, framework: &str) -> Result<BTreeMap<String, Arc<str>>
             if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
             } else if is_project_file(&relative, framework)
-                && let Ok(text) = fs::read_to_string(&path)
+                && let Ok(bytes) = fs::read(&path)
             {
-                texts.insert(relative, text.into());
+                match String::from_utf8(bytes) {
+                    Ok(text) => drop(texts.insert(relative, text.into())),
+                    // In Latin-1 each byte is the character of its number.
+                    Err(error) => {
+                        let text: String =
+                            error.as_bytes().iter().map(|b| char::from(*b)).collect();
+                        not_utf8 += count_methods(&text);
+                    }
+                }
             }
         }
     }
-    Ok(texts)
+    Ok((texts, not_utf8))
 }
+
+type Texts = (BTreeMap<String, Arc<str>>, usize);
 
 /// The sandbox specification: the project, its environment and the server, read-only;
 /// nothing else.

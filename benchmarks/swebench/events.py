@@ -19,17 +19,34 @@ def _watch(fd):
     state = {"main": None, "failed": set(), "pid": os.getpid()}
     write, dumps, getpid = os.write, json.dumps, os.getpid
 
+    def whole(text):
+        # Half a surrogate pair, which Python's texts may hold and JSON's may not, becomes its escape as text.
+        return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+
     def tell(**event):
         if getpid() == state["pid"]:
-            line = (dumps(event) + "\n").encode("utf-8", "backslashreplace")
+            line = (dumps({key: whole(value) for key, value in event.items()}) + "\n").encode()
             while line:
                 line = line[write(fd, line) :]
+
+    def text(test):
+        # A subtest's text holds the `repr` of its parameters, which may raise anything.
+        try:
+            return str(test)
+        except BaseException:
+            return str(getattr(test, "test_case", test).id())
+
+    def identity(test):
+        try:
+            return str(test.id())
+        except BaseException:
+            return text(test)
 
     def name(result, test):
         try:
             return str(result.getDescription(test))
-        except Exception:
-            return str(test)
+        except BaseException:
+            return text(test)
 
     def wrap(method, status):
         original = getattr(base, method)
@@ -39,7 +56,7 @@ def _watch(fd):
             if state["main"] is None:
                 state["main"] = self
             if self is state["main"]:
-                tell(id=test.id(), text=str(test), name=name(self, test), status=status)
+                tell(id=identity(test), text=text(test), name=name(self, test), status=status)
             return original(self, test, *rest)
 
         setattr(base, method, told)
@@ -61,7 +78,7 @@ def _watch(fd):
         if self is state["main"] and err is not None:
             failed = issubclass(err[0], test.failureException)
             status = "failed" if failed else "error"
-            tell(id=test.id(), text=str(test), name=name(self, test), status=status)
+            tell(id=test.id(), text=text(test), name=name(self, test), status=status)
         return original(self, test, subtest, err)
 
     base.addSubTest = sub

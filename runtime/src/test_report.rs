@@ -48,9 +48,11 @@ pub struct TestResult {
 pub enum TestOutcome {
     /// The test ran, passed and was reported once.
     Passed,
-    /// An assertion failed.
+    /// The test failed, as its framework counts failures: an assertion (unittest), or any
+    /// exception of the test itself (pytest).
     Failed,
-    /// Another exception was raised.
+    /// The framework counts an error: another exception (unittest), or one before or after
+    /// the test, in a fixture or when its file was collected (pytest).
     Errored,
     /// The test was skipped.
     Skipped,

@@ -10,7 +10,7 @@ use fixfly_benchmarks::{Header, Item, Manifest, Methods, Project, RunPath, Sourc
 use fixfly_runtime::{Benchmark, DescribedBy, Evaluator, Split, TestOutcome, find, sha256};
 use tempfile::TempDir;
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/python").join(name)
 }
 
@@ -28,7 +28,7 @@ fn succeeds(words: &[&str]) -> String {
 
 /// The benchmark of the fixture and what was printed, made once for all tests:
 /// each is a process of its own, and the first to come makes it.
-fn built() -> (PathBuf, String) {
+pub(crate) fn built() -> (PathBuf, String) {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ledger");
     fs::create_dir_all(&all).unwrap();
     let lock = fs::File::create(all.join("lock")).unwrap();
@@ -117,7 +117,7 @@ fn fresh(folder: &Path, framework: &str, file: &str, text: &str) -> BTreeMap<Str
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
+pub(crate) fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
     let header = Header {
         schema: 1,
         benchmark: "python".into(),
@@ -205,6 +205,46 @@ fn tests_fare_as_in_a_fresh_process() {
     fares_alike("pytest", "src/ledger/book.py", "Book.open", ("not in", "in"));
 }
 
+/// Files of one kind each: reruns, subtests that skip, fixtures of a plug-in, parameters whose
+/// ids are addresses, a file that is not UTF-8, settings of tools only.
+const CORNERS: &[(&str, &[u8])] = &[
+    ("pyproject.toml", b"[tool.pytest.ini_options]\npythonpath = [\".\"]\naddopts = \"-n 2 --reruns 2 --strict-markers\"\n"),
+    ("one.py", b"class A:\n    def rerun(self):\n        x = 1\n        return x + 0\n\n    def part(self):\n        x = 2\n        return x + 0\n\n    def worker(self):\n        x = 3\n        return x + 0\n\n    def address(self):\n        x = 4\n        return x + 0\n"),
+    ("latin.py", b"# -*- coding: latin-1 -*-\nclass L:\n    def one(self):\n        x = \"caf\xe9\"\n        return x * 1\n\n    def two(self):\n        x = 2\n        return x + 0\n"),
+    ("app/__init__.py", b""),
+    ("scripts2/__init__.py", b""),
+    ("test_one.py", b"import pytest\nfrom latin import L\nfrom one import A\n\ntries = []\n\n\ndef test_rerun():\n    tries.append(1)\n    assert len(tries) > 1 and A().rerun() == 1\n\n\ndef test_part(subtests):\n    with subtests.test(\"skips\"):\n        pytest.skip(\"not here\")\n    with subtests.test(\"holds\"):\n        assert A().part() == 2\n\n\n@pytest.mark.xdist_group(\"a\")\ndef test_worker(worker_id):\n    assert A().worker() == 3\n\n\n@pytest.mark.parametrize(\"it\", [object()], ids=str)\ndef test_address(it):\n    assert A().address() == 4\n\n\ndef test_latin():\n    assert L().one() == \"caf\\xe9\" and L().two() == 2\n"),
+];
+
+#[test]
+fn what_cannot_be_an_item_is_counted_by_its_reason() {
+    let home = TempDir::new().unwrap();
+    let repository = home.path().join("project");
+    for (name, bytes) in CORNERS {
+        let path = repository.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let repository = repository.display().to_string();
+    let output = home.path().join("out").display().to_string();
+    let mut words = vec!["bench", "build", "python", "--repo", &repository, "-o", &output];
+    for plugin in ["pytest-rerunfailures", "pytest-xdist", "pytest-randomly"] {
+        words.extend(["--install", plugin]);
+    }
+    let said = succeeds(&words);
+    assert!(said.contains("neither [project] nor [build-system]"), "{said}");
+    assert!(said.contains("plug-in randomly is turned off"), "{said}");
+    let manifest = Manifest::read(&Path::new(&output).join("manifest.jsonl")).unwrap();
+    let mut ids: Vec<&str> = manifest.items.iter().map(|item| item.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["one.py::A.part", "one.py::A.rerun", "one.py::A.worker"], "{said}");
+    let counts = [
+        ("its file is not UTF-8".to_string(), 2),
+        ("the ids of its tests change from run to run".to_string(), 1),
+    ];
+    assert_eq!(manifest.header.left_out, BTreeMap::from(counts), "{said}");
+}
+
 #[track_caller]
 fn refuses(files: &[(&str, &str)], words: &[&str], expected: &str) {
     let home = TempDir::new().unwrap();
@@ -244,6 +284,15 @@ fn what_is_no_benchmark_is_refused_in_a_sentence() {
         "unittest can import none of the project's tests: \
          ModuleNotFoundError: No module named 'nowhere_to_be_found'; \
          what they need is named by --extra or --install",
+    );
+    refuses(
+        &[
+            code,
+            ("pyproject.toml", "[project]\nname = \"x\"\nversion = \"1\"\n"),
+            ("setup.py", "exit('why not')"),
+        ],
+        &unittest,
+        "the project could not be installed: why not",
     );
     refuses(
         &[code],

@@ -1,6 +1,6 @@
 //! The census: which test enters which method, read from one probed run of all tests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinError;
 
+use super::collect::{Part, collect, labels};
 use super::{Progress, unwritable};
 use crate::project::{Place, Project};
 use crate::server::Server;
@@ -22,7 +23,11 @@ const MOST: usize = 20;
 /// Maximum number of test groups that a method's tests come from, best first.
 const GROUPS: usize = 3;
 
+/// Why methods are left out whose tests cannot be asked for by their ids.
+pub(super) const UNSTEADY: &str = "the ids of its tests change from run to run";
+
 /// Which tests enter which methods.
+#[derive(Default)]
 pub(crate) struct Census {
     tests: Vec<Test>,
     /// The part of the suite with which each test was counted.
@@ -31,6 +36,8 @@ pub(crate) struct Census {
     entered: HashMap<(String, usize), Vec<Entry>>,
     /// The methods that run before a group's first test.
     before: HashMap<String, BTreeSet<(String, usize)>>,
+    /// The methods that tests enter whose ids are not the same in each run.
+    unsteady: BTreeSet<(String, usize)>,
 }
 
 struct Test {
@@ -64,23 +71,6 @@ struct Row {
 struct Answer {
     events: Vec<Row>,
     outcome: String,
-}
-
-/// A part of the suite that is counted in one process.
-#[derive(Clone, Default, Deserialize)]
-struct Part {
-    /// Its file, if it is known.
-    file: String,
-    /// Its tests; empty if the server finds them by the part's name.
-    tests: Vec<String>,
-}
-
-/// The server's answer about which tests exist.
-#[derive(Deserialize)]
-struct Collected {
-    groups: BTreeMap<String, Part>,
-    /// The modules that cannot be imported, with the reason.
-    broken: Vec<(String, String)>,
 }
 
 impl Census {
@@ -123,7 +113,20 @@ impl Census {
         self.groups.get(test).cloned().unwrap_or_default()
     }
 
-    fn add(&mut self, label: &str, answer: &Answer) {
+    /// Why a method has no tests, if it has none.
+    pub(crate) fn why_untested(&self, place: &Place) -> Option<&'static str> {
+        let key = (place.file.clone(), place.method.line);
+        match (self.tests_of(place).is_empty(), self.unsteady.contains(&key)) {
+            (false, _) => None,
+            (true, true) => Some(UNSTEADY),
+            (true, false) => Some("no passing test enters it"),
+        }
+    }
+
+    /// Adds what was counted of a part. Tests that are not `collected` have other ids in
+    /// each run, so nothing can ask for them again; an empty list knows of none.
+    fn add(&mut self, label: &str, collected: &[String], answer: &Answer) {
+        let collected: BTreeSet<&str> = collected.iter().map(String::as_str).collect();
         let passed: BTreeSet<&str> = answer
             .events
             .iter()
@@ -137,6 +140,11 @@ impl Census {
             }
             let usable = row.event == "census" && row.seconds <= SLOWEST;
             if !usable || !passed.contains(row.id.as_str()) {
+                continue;
+            }
+            if !collected.is_empty() && !collected.contains(row.id.as_str()) {
+                let hits = row.hits.iter().map(|hit| (hit.0.clone(), hit.1));
+                self.unsteady.extend(hits);
                 continue;
             }
             let test = self.tests.len();
@@ -203,16 +211,11 @@ pub(crate) async fn take(
     if let Some(error) = failed {
         return Err(error);
     }
-    let mut census = Census {
-        tests: Vec::new(),
-        groups: HashMap::new(),
-        entered: HashMap::new(),
-        before: HashMap::new(),
-    };
+    let mut census = Census::default();
     let mut answers = Vec::new();
-    for label in parts.keys() {
+    for (label, part) in &parts {
         let answer = read(&file(&counter.folder, label))?;
-        census.add(label, &answer);
+        census.add(label, &part.tests, &answer);
         answers.push(answer);
     }
     if census.tests.is_empty() {
@@ -312,66 +315,18 @@ impl Left<'_> {
 
     fn over_after(&mut self, answer: &Answer) -> bool {
         let before = self.begun.len();
-        let named = answer.events.iter().map(|row| &row.id).filter(|id| !id.is_empty());
+        // Ids that are new in each run are no progress.
+        let known = |id: &&String| match self.tests.is_empty() {
+            true => !id.is_empty(),
+            false => self.tests.contains(id),
+        };
+        let named = answer.events.iter().map(|row| &row.id).filter(known);
         self.begun.extend(named.cloned());
         let all_begun = || self.tests.iter().all(|test| self.begun.contains(test));
         answer.outcome == "done"
             || self.begun.len() == before
             || (!self.tests.is_empty() && all_begun())
     }
-}
-
-/// Collects the tests of a project with its own test runner.
-async fn collect(
-    project: &Project,
-    host: &dyn Host,
-    folder: &Path,
-) -> Result<BTreeMap<String, Part>, BenchmarkError> {
-    let path = folder.with_extension("tests.json");
-    let answer: Value = match fs::read_to_string(&path).map(|text| serde_json::from_str(&text)) {
-        Ok(Ok(known)) => known,
-        _ => {
-            let sandbox = host.open(project.spec()).await?;
-            let config = project.server(false);
-            let server = Server { sandbox: &*sandbox, config: &config };
-            let answer = server.ask(&json!({"op": "collect"}), Duration::from_secs(480)).await?;
-            sandbox.close().await?;
-            answer
-        }
-    };
-    let text = answer.to_string();
-    let Collected { groups, broken } = serde_json::from_value(answer)
-        .map_err(|e| BenchmarkError::Broken(format!("{} is damaged: {e}", path.display())))?;
-    let framework = &project.framework;
-    match (groups.is_empty(), broken.first()) {
-        (true, None) => {
-            Err(BenchmarkError::Broken(format!("{framework} finds no tests in the project")))
-        }
-        (true, Some((_, why))) => Err(BenchmarkError::Broken(format!(
-            "{framework} can import none of the project's tests: {why}; \
-             what they need is named by --extra or --install"
-        ))),
-        (false, _) => {
-            for (name, why) in &broken {
-                tracing::warn!("{name} is left out, as it cannot be imported: {why}");
-            }
-            fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
-            Ok(groups)
-        }
-    }
-}
-
-/// The parts of Django's tests: their folders.
-fn labels(project: &Project) -> BTreeMap<String, Part> {
-    let aside = ["data", "import_error_package", "test_runner_apps", "gis_tests"];
-    let tests = project.folder.join("source/tests");
-    let folders = fs::read_dir(tests).into_iter().flatten().flatten();
-    folders
-        .filter(|entry| entry.path().join("__init__.py").exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|label| !aside.contains(&label.as_str()))
-        .map(|label| (label, Part::default()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -408,6 +363,11 @@ mod tests {
             ],
         );
         check(&[], &[("crashed", &[])], &[json!({"labels": ["queries"], "skip": []})]);
+        check(
+            &["a", "b"],
+            &[("crashed", &["a", "b[0x1]"]), ("crashed", &["b[0x2]"])],
+            &[json!({"tests": ["a", "b"]}), json!({"tests": ["b"]})],
+        );
         check(
             &["a", "b", "c"],
             &[("crashed", &["a"]), ("crashed", &["b"]), ("exited", &["c"])],

@@ -91,6 +91,17 @@ impl Environment<'_> {
     }
 }
 
+/// The output of `declared.py installable`.
+#[derive(Deserialize)]
+struct Installable {
+    installable: bool,
+    /// Why it is not.
+    why: String,
+    /// The requirements of a project that is no package.
+    #[serde(default)]
+    needs: Vec<String>,
+}
+
 /// The output of `declared.py wanted`.
 #[derive(Deserialize)]
 struct Wanted {
@@ -145,18 +156,19 @@ impl Installer<'_> {
         // Builds leave files behind, which must not be taken for the project's.
         let built = self.folder.join("built-project");
         let source = self.folder.join("source");
-        let projects = ["pyproject.toml", "setup.py", "setup.cfg"];
-        if projects.iter().any(|name| source.join(name).exists()) {
+        let project: Installable = self.ask("installable", &[&source, &built], &[])?;
+        if project.installable {
             copy(&source, &built).map_err(|e| unwritable(&built, &e))?;
             let mut install = self.pip();
             install.arg("install").arg(&built).envs(PRETEND.map(|name| (name, "0.0.0")));
             run(install, "the project could not be installed")?;
+        } else if project.needs.is_empty() {
+            let rest = "only its tests' own requirements (--install) are there";
+            notes.push(format!("{}; {rest}", project.why));
         } else {
-            notes.push(
-                "the project has no pyproject.toml or setup.py; only its tests' own \
-                        requirements (--install) are there"
-                    .to_string(),
-            );
+            self.requirements(&project.needs)?;
+            let needs = some(&project.needs);
+            notes.push(format!("{}; its own requirements are installed: {needs}", project.why));
         }
         notes.extend(self.test_requirements(&source, &built, extras)?);
         let paths = [source.as_path(), &built, Path::new(SOURCE)];
@@ -295,14 +307,97 @@ pub(crate) fn run(mut command: Command, failed: &str) -> Result<(), BenchmarkErr
     }
 }
 
-/// The last line with content, without pip's prefix.
+/// What pip prints around the reason of a failure.
+const GENERIC: [&str; 9] = [
+    "subprocess-exited-with-error",
+    "metadata-generation-failed",
+    "failed-wheel-build",
+    "legacy-install-failure",
+    "Encountered error",
+    "Exception:",
+    "Failed building",
+    "Failed to build",
+    "Could not build",
+];
+
+/// The last line that states a reason, without pip's prefix: pip prints the reason of a
+/// build back end first, and what the failure means to pip after it.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let errors = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let error = errors.clone().find(|line| line.to_lowercase().starts_with("error"));
-    error
-        .or(errors.clone().next())
-        .unwrap_or("no reason given")
-        .trim_start_matches("ERROR: ")
-        .to_string()
+    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let reason = |line: &str| {
+        let bare = without_prefix(line);
+        let stated = bare != line || is_exception(line);
+        stated && !bare.is_empty() && !GENERIC.iter().any(|words| bare.starts_with(words))
+    };
+    let end_of_output = lines().skip_while(|line| *line != "[end of output]").nth(1);
+    let words = lines().find(|line| reason(line)).or(end_of_output).or(lines().next());
+    without_prefix(words.unwrap_or("no reason given")).to_string()
+}
+
+/// A line without `error:` before it.
+fn without_prefix(line: &str) -> &str {
+    match line.get(..6) {
+        Some(start) if start.eq_ignore_ascii_case("error:") => line[6..].trim(),
+        _ => line,
+    }
+}
+
+/// Whether a line is the last one of a Python traceback: `tomllib.TOMLDecodeError: why`.
+fn is_exception(line: &str) -> bool {
+    let name = line.split(':').next().unwrap_or_default();
+    let dotted = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let kinds = ["Error", "Exception", "Exit", "Interrupt"];
+    dotted && kinds.iter().any(|kind| name.ends_with(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(stderr: &str, expected: &str) {
+        assert_eq!(last_words(stderr.as_bytes()), expected);
+    }
+
+    /// pip's output around that of a build back end, as of pip 23 and of pip 26.
+    fn backend(output: &str, ends: &str) -> String {
+        let output: String = output.lines().map(|line| format!("      {line}\n")).collect();
+        format!(
+            "  error: subprocess-exited-with-error\n  \n  \u{d7} Getting requirements to build \
+             wheel did not run successfully.\n  \u{2502} exit code: 1\n  \u{2570}\u{2500}> [14 \
+             lines of output]\n{output}      [end of output]\n  \n  note: This error \
+             originates from a subprocess, and is likely not a problem with pip.\n{ends}"
+        )
+    }
+
+    #[test]
+    fn a_failed_installation_states_the_reason_itself() {
+        let old = "error: subprocess-exited-with-error\n\n\u{d7} Getting requirements to build \
+                   wheel did not run successfully.\n\u{2502} exit code: 1\n\u{2570}\u{2500}> See \
+                   above for output.\n";
+        let new = "ERROR: Failed to build 'file:///x' when getting requirements to build wheel\n";
+        for ends in [old, new] {
+            let flat = "error: Multiple top-level packages discovered in a flat-layout: ['a', \
+                        'b'].\n\nTo avoid accidental inclusion of unwanted files\n";
+            let expected = "Multiple top-level packages discovered in a flat-layout: ['a', 'b'].";
+            check(&backend(flat, ends), expected);
+            let raised = "Traceback (most recent call last):\n  File \"<string>\", line 1\n\
+                          RuntimeError: why not\n";
+            check(&backend(raised, ends), "RuntimeError: why not");
+            let missing = "Collecting setuptools\nERROR: Could not find a version\nERROR: No \
+                           matching distribution found for nosuchpkg\n";
+            check(&backend(missing, ends), "No matching distribution found for nosuchpkg");
+        }
+        check(&backend("it just ends here\n", new), "it just ends here");
+        let toml = "ERROR: Exception:\nTraceback (most recent call last):\n  File \"x\", line 1\n\
+                    tomllib.TOMLDecodeError: Expected '='\n";
+        check(toml, "tomllib.TOMLDecodeError: Expected '='");
+        check(
+            "ERROR: Could not find a version\nERROR: No matching distribution found for x\n",
+            "No matching distribution found for x",
+        );
+        check("[Errno 28] No space left on device\n", "[Errno 28] No space left on device");
+        check("", "no reason given");
+    }
 }

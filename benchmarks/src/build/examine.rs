@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult, write_whole};
 use serde::{Deserialize, Serialize};
 
-use super::census::Census;
+use super::census::{Census, UNSTEADY};
 use super::cover::cover;
 use super::unwritable;
 use crate::manifest::{Item, RunPath, short_hash};
@@ -195,6 +195,9 @@ impl Examiner {
         path = original.path;
         let good = passed(&original);
         let good: Vec<String> = tests.into_iter().filter(|t| good.contains(t.as_str())).collect();
+        if good.is_empty() && original.results.iter().all(is_unknown) {
+            return Ok(left_out(UNSTEADY, first_failure(&original)));
+        }
         if good.is_empty() {
             return Ok(left_out("its tests do not pass on their own", first_failure(&original)));
         }
@@ -345,6 +348,11 @@ impl Examiner {
 
 fn outcomes(results: &[TestResult]) -> Vec<(&str, TestOutcome)> {
     results.iter().map(|result| (result.id.as_str(), result.outcome)).collect()
+}
+
+/// Whether a complete run did not report the test: there is none of its id.
+fn is_unknown(result: &TestResult) -> bool {
+    result.outcome == TestOutcome::Misreported && result.failure.is_none()
 }
 
 fn first_failure(answer: &Answer) -> String {

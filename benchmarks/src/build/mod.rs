@@ -4,6 +4,7 @@
 //! Every step is cached in the benchmark directory, so a stopped build can be resumed.
 
 mod census;
+mod collect;
 mod cover;
 mod environment;
 mod examine;
@@ -134,12 +135,12 @@ fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
 
 /// Methods that a passing test enters and that are worth writing.
 fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
-    let mut left_out = BTreeMap::new();
+    let mut left_out = project.unreadable();
     let mut kept = Vec::new();
     for place in project.methods() {
         let method = &place.method;
-        let reason = if census.tests_of(&place).is_empty() {
-            "no passing test enters it"
+        let reason = if let Some(reason) = census.why_untested(&place) {
+            reason
         } else if !method.unique {
             "its name is defined more than once in its class"
         } else if method.trivial || method.body_lines < 2 {

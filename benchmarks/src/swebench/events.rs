@@ -143,7 +143,13 @@ impl Events {
         let mut results: Vec<TestResult> = results.collect();
         let known: BTreeSet<String> = results.iter().map(|result| result.id.clone()).collect();
         results.extend(self.unfinished().into_iter().filter(|id| !known.contains(*id)).map(|id| {
-            TestResult { id: id.to_string(), outcome: TestOutcome::Exited, failure: None }
+            // unittest reports nothing of a test of which only subtests were skipped.
+            let part = format!("{id} ");
+            let outcome = match known.iter().any(|other| other.starts_with(&part)) {
+                true => TestOutcome::Skipped,
+                false => TestOutcome::Exited,
+            };
+            TestResult { id: id.to_string(), outcome, failure: None }
         }));
         TestReport { results }
     }
@@ -207,6 +213,47 @@ mod tests {
         events.normalise(&mut log);
         assert_eq!(log.get("a (m.C)"), Some("PASSED"));
         assert_eq!(log.get("b (m.C)"), None);
+    }
+
+    /// Tests whose texts hold what JSON and UTF-8 do not.
+    const HOSTILE: &str = r#"
+import unittest
+
+class T(unittest.TestCase):
+    def test_a(self):
+        "Half a pair: \ud800, and red: \x1b[31m \0."
+
+    def test_b(self):
+        with self.subTest("\udcff"):
+            self.fail("\udcff")
+
+    def test_c(self):
+        with self.subTest("\udcff"):
+            self.skipTest("\udcff")
+"#;
+
+    #[test]
+    fn every_test_is_told_of_whatever_its_texts_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("sitecustomize.py"), PROGRAM).unwrap();
+        std::fs::write(folder.path().join("test_it.py"), HOSTILE).unwrap();
+        let run = "FIXFLY_EVENTS=3 PYTHONPATH=. python3 -m unittest -v test_it 3>events 2>log";
+        let ran = std::process::Command::new("bash")
+            .args(["-c", run])
+            .current_dir(folder.path())
+            .status();
+        assert!(ran.is_ok(), "{ran:?}");
+        let events = Events::read(&std::fs::read(folder.path().join("events")).unwrap());
+        let results: Vec<_> =
+            events.report().results.into_iter().map(|test| (test.id, test.outcome)).collect();
+        let expected = [
+            ("test_it.T.test_a", TestOutcome::Passed),
+            ("test_it.T.test_b", TestOutcome::Failed),
+            ("test_it.T.test_c [\\udcff]", TestOutcome::Skipped),
+            ("test_it.T.test_c", TestOutcome::Skipped),
+        ];
+        assert_eq!(results, expected.map(|(id, outcome)| (id.to_string(), outcome)));
+        assert!(events.sound());
     }
 
     #[test]

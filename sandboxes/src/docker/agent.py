@@ -56,7 +56,10 @@ def written(row):
     def value(of):
         if of is None:
             return "null"
-        return _json.encode_basestring_ascii(of) if isinstance(of, str) else "%d" % of
+        if not isinstance(of, str):
+            return "%d" % of
+        # Half a surrogate pair is no text to who reads it: its escape is.
+        return _json.encode_basestring_ascii(of.encode("utf-8", "backslashreplace").decode())
     return ("{%s}" % ", ".join('"%s": %s' % (name, value(of)) for name, of in row.items())).encode()
 
 
