@@ -1,0 +1,113 @@
+//! Methods and functions of Python that chat templates use, as Python has them. Those of
+//! minijinja's own Python compatibility lack arguments and some methods.
+
+mod text;
+
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja_contrib::filters::{striptags, truncate};
+use minijinja_contrib::globals::{cycler, joiner};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+/// Makes an environment read templates as Python's Jinja does.
+pub(super) fn add(environment: &mut Environment<'_>) {
+    environment.set_unknown_method_callback(method);
+    environment.add_test("sequence", is_sequence);
+    environment.add_filter("striptags", striptags);
+    environment.add_filter("truncate", truncate);
+    environment.add_filter("center", center);
+    environment.add_function("cycler", cycler);
+    environment.add_function("joiner", joiner);
+}
+
+fn center(text: &Value, width: Option<i64>) -> Result<Value, Error> {
+    let centred = text::method(&text.to_string(), "center", &[width.unwrap_or(80).into()])?;
+    Ok(centred.unwrap_or_default())
+}
+
+/// A method of a string, a list or a dictionary.
+fn method(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    name: &str,
+    given: &[Value],
+) -> Result<Value, Error> {
+    let own = match (value.as_str(), value.kind()) {
+        (Some(text), _) => text::method(text, name, given)?,
+        (None, ValueKind::Seq) => list(value, name, given)?,
+        (None, ValueKind::Map) if name == "copy" => {
+            let [] = arguments(given, [])?;
+            Some(value.clone())
+        }
+        _ => None,
+    };
+    match own {
+        Some(found) => Ok(found),
+        None => unknown_method_callback(state, value, name, given),
+    }
+}
+
+fn list(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, Error> {
+    match name {
+        "copy" => {
+            let [] = arguments(given, [])?;
+            Ok(Some(value.clone()))
+        }
+        "index" => {
+            let [item] = arguments(given, ["value"])?;
+            let item = item.unwrap_or_default();
+            let at = value.try_iter()?.position(|other| other == item);
+            let missing = || wrong(format!("{item} is not in the list"));
+            at.map(|at| Some(Value::from(at))).ok_or_else(missing)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// In Jinja, what has a length and items: strings and mappings too.
+fn is_sequence(value: &Value) -> bool {
+    value.is_undefined()
+        || matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
+        || (value.kind() == ValueKind::Iterable && value.len().is_some())
+}
+
+/// The arguments of a call, given by place or by name.
+pub(super) fn arguments<const N: usize>(
+    given: &[Value],
+    names: [&str; N],
+) -> Result<[Option<Value>; N], Error> {
+    let (given, named) = match given.split_last() {
+        Some((last, rest)) if !last.is_undefined() => match Kwargs::try_from(last.clone()) {
+            Ok(named) => (rest, Some(named)),
+            Err(_) => (given, None),
+        },
+        _ => (given, None),
+    };
+    if given.len() > N {
+        return Err(Error::from(ErrorKind::TooManyArguments));
+    }
+    let mut found = std::array::from_fn(|at| given.get(at).cloned());
+    if let Some(named) = named {
+        for (slot, name) in found.iter_mut().zip(names) {
+            if named.has(name) {
+                *slot = Some(named.get::<Value>(name)?);
+            }
+        }
+        named.assert_all_used()?;
+    }
+    Ok(found.map(|value| value.filter(|value| !value.is_none())))
+}
+
+/// An optional whole number.
+pub(super) fn whole(value: &Option<Value>) -> Result<Option<i64>, Error> {
+    value.clone().map(i64::try_from).transpose()
+}
+
+/// Whether an optional argument is true.
+pub(super) fn flag(value: Option<&Value>) -> bool {
+    value.is_some_and(Value::is_true)
+}
+
+fn wrong(why: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why)
+}
