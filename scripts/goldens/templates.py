@@ -35,9 +35,9 @@ TOOL = {
 }
 EXPRESSIONS = """
 {{ t.strip() }}|{{ t.lstrip() }}|{{ t.rstrip() }}|{{ 'xxaxx'.strip('x') }}|{{ 'a\\n\\n'.rstrip('\\n') }}
-{{ t.split() }}|{{ t.split(' ', 1) }}|{{ t.split(None, 2) }}|{{ t.rsplit(None, 2) }}|{{ 'a,b,c'.rsplit(',', 1) }}
+{{ t.split() | join('/') }}|{{ t.split(' ', 1) | join('/') }}|{{ t.split(None, 2) | join('/') }}|{{ t.rsplit(None, 2) | join('/') }}|{{ 'a,b,c'.rsplit(',', 1) }}|{{ 'a b'.split() }}
 {{ 'a</think>b</think>c'.split('</think>')[-1].lstrip('\\n') }}|{{ 'a,b'.split(sep=',') }}|{{ 'a b c'.split(maxsplit=1) }}
-{{ t.splitlines() }}|{{ t.splitlines(True)|length }}|{{ ''.splitlines() }}
+{{ t.splitlines() | join('/') }}|{{ t.splitlines(True)|length }}|{{ ''.splitlines() }}
 {{ t.title() }}|{{ t.upper() }}|{{ t.lower() }}|{{ 'ABC def'.capitalize() }}|{{ 'aBc'.swapcase() }}|{{ 'Straße'.casefold() }}
 {{ 'a-b-c'.partition('-') }}|{{ 'a-b-c'.rpartition('-') }}|{{ 'abc'.partition('-') }}|{{ 'abc'.rpartition('-') }}
 {{ 'prefix'.removeprefix('pre') }}|{{ 'prefix'.removesuffix('fix') }}|{{ 'prefix'.removesuffix('x1') }}
@@ -64,7 +64,7 @@ EXPRESSIONS = """
 {{ messages | selectattr('role', 'equalto', 'user') | map(attribute='role') | list | length }}{{ [3, 1, 2] | sort | join(',') }}{{ [1, 2] | first }}{{ [1, 2] | last }}{{ messages | rejectattr('role', 'eq', 'user') | list }}
 {{ 'a' ~ 1 ~ none ~ true }}|{{ 'a' + 'b' }}|{{ 'ab' * 2 }}|{{ 'b' in 'abc' }}|{{ 'x' not in ['a'] }}|{{ 1 if false }}|{{ (1, 2) }}
 {% set caught %}a  {{ 1 }}  b{% endset %}[{{ caught }}]{% filter upper %}abc{% endfilter %}
-{{ 'x' | default('d') }}|{{ y | default('d') }}|{{ none | default('d', true) }}|{{ '' | default('d', boolean=true) }}|{{ ' a b ' | trim }}|{{ 'a b' | wordcount if false else 'w' }}
+{{ 'x' | default('d') }}|{{ y | default('d') }}|{{ y | default(none) }}|{{ y | default(none) is none }}|{{ y | d }}|{{ y | default([]) }}|{{ none | default('d', true) }}|{{ '' | default('d', boolean=true) }}|{{ ' a b ' | trim }}|{{ 'a b' | wordcount if false else 'w' }}
 {{ p | items | list | length }}|{{ {'b': 1, 'a': 2} | dictsort }}|{{ [1, 2, 3] | batch(2) | list }}|{{ 'abc' | list }}|{{ 'abc' | reverse }}|{{ [1, 1] | unique | list }}|{{ [1, 2] | sum }}|{{ '5' | int + 1 }}
 {{ 'hello world' | title }}|{{ 'hello' | capitalize }}|{{ 'a\\nb' | indent(2) }}|{{ 'a\\nb' | indent(2, true) }}|{{ 3.7 | round }}|{{ -3 | abs }}|{{ 'x' | string }}|{{ true | string }}|{{ '<b>' | e }}|{{ '<b>' | safe }}
 {% set sep = joiner(', ') %}{{ sep() }}a{{ sep() }}b|{% set c = cycler('x', 'y') %}{{ c.next() }}{{ c.next() }}{{ c.current }}|{{ dict(a=1) }}|{{ ['a', 'b'].index('b') }}

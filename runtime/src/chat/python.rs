@@ -3,7 +3,7 @@
 
 mod text;
 
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::filters::{striptags, truncate};
 use minijinja_contrib::globals::{cycler, joiner};
@@ -16,8 +16,19 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("striptags", striptags);
     environment.add_filter("truncate", truncate);
     environment.add_filter("center", center);
-    environment.add_function("cycler", cycler);
+    environment.add_filter("default", default);
+    environment.add_filter("d", default);
+    environment.add_function("cycler", |items: Rest<Value>| cycler(items.0));
     environment.add_function("joiner", joiner);
+}
+
+/// The value, or another one if it is undefined, or not true where `boolean` is.
+fn default(value: &Value, options: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let [other, boolean] = all_arguments(&options.into_values(), ["default_value", "boolean"])?;
+    match value.is_undefined() || (flag(boolean.as_ref()) && !value.is_true()) {
+        true => Ok(other.unwrap_or_else(|| Value::from(""))),
+        false => Ok(value.clone()),
+    }
 }
 
 fn center(text: &Value, width: Option<i64>) -> Result<Value, Error> {
@@ -71,8 +82,17 @@ fn is_sequence(value: &Value) -> bool {
         || (value.kind() == ValueKind::Iterable && value.len().is_some())
 }
 
-/// The arguments of a call, given by place or by name.
+/// The arguments of a call, given by place or by name. None is as if it were not given.
 pub(super) fn arguments<const N: usize>(
+    given: &[Value],
+    names: [&str; N],
+) -> Result<[Option<Value>; N], Error> {
+    let all = all_arguments(given, names)?;
+    Ok(all.map(|value| value.filter(|value| !value.is_none())))
+}
+
+/// The same, with those that are None.
+fn all_arguments<const N: usize>(
     given: &[Value],
     names: [&str; N],
 ) -> Result<[Option<Value>; N], Error> {
@@ -95,7 +115,7 @@ pub(super) fn arguments<const N: usize>(
         }
         named.assert_all_used()?;
     }
-    Ok(found.map(|value| value.filter(|value| !value.is_none())))
+    Ok(found)
 }
 
 /// An optional whole number.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use minijinja::value::ValueKind;
+use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, Value};
 
 use super::python::{arguments, flag, whole};
@@ -17,10 +17,7 @@ struct Style {
 }
 
 /// transformers' filter `tojson`: `json.dumps` that leaves non-ASCII text and HTML alone.
-pub(super) fn tojson(
-    value: &Value,
-    options: minijinja::value::Rest<minijinja::value::ValueOrKwargs>,
-) -> Result<Value, Error> {
+pub(super) fn tojson(value: &Value, options: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [ensure_ascii, indent, separators, sort_keys] = arguments(&options.into_values(), names)?;
     let indent = match &indent {
