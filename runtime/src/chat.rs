@@ -1,21 +1,30 @@
 //! Renders a conversation with the model's own chat template, byte for byte as Python's
 //! `transformers` does. Inference and training use the same code.
 
+mod files;
+mod python;
 mod python_json;
+mod system;
+mod tags;
+
+use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
-use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::generation::{Thinking, ThinkingMode, ThinkingSwitch};
 use crate::message::{Message, Role};
 use crate::registry::Entry;
 use crate::templates::TemplateError;
 use crate::tool::ToolSpec;
+pub use files::{ChatTemplates, TokenizerFiles};
 use python_json::tojson;
+pub use system::SystemRole;
+use system::folded;
+use tags::prepared;
 
 /// Chat templates that are built into fixfly. For conversations without tools they render
 /// the same text as the models' own.
@@ -25,12 +34,26 @@ pub const CHATS: &[Entry<&str>] = &[Entry {
     open: include_str!("../prompts/qwen3.jinja"),
 }];
 
-/// A chat template.
+/// The texts that a template is tried out with.
+const SYSTEM: &str = "PROBE-SYSTEM";
+const USER: &str = "PROBE-USER";
+
+/// A model's chat templates, ready to render.
 pub struct Chat {
     environment: Environment<'static>,
-    bos: String,
-    eos: String,
+    /// The named special tokens, such as `bos_token`.
+    tokens: BTreeMap<String, String>,
     has_switch: bool,
+    template: Template,
+    /// The template for conversations with tools, if it is another one, or why it cannot be
+    /// used.
+    tool_use: Option<Result<Template, String>>,
+}
+
+/// A template of the environment.
+struct Template {
+    name: &'static str,
+    system: SystemRole,
 }
 
 /// A tool, as templates expect it.
@@ -49,27 +72,87 @@ struct Function<'a> {
 
 impl Chat {
     /// Parses a template and tries it out. `bos` and `eos` are the model's tokens for the
-    /// beginning and the end of a text.
+    /// beginning and the end of a text; an empty one is undefined in the template.
     ///
     /// # Errors
     /// [`TemplateError`] with the fault.
     pub fn new(template: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        let syntax = syntax.trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(wrong)?);
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_filter("tojson", tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        environment.add_template_owned("chat", template.to_string()).map_err(wrong)?;
-        let (bos, eos) = (bos.to_string(), eos.to_string());
-        let has_switch = template.contains("enable_thinking");
-        let chat = Chat { environment, bos, eos, has_switch };
-        let message = |role| Message { role, content: "x".into() };
-        let roles = [Role::System, Role::User, Role::Assistant, Role::User];
-        chat.prompt(&roles.map(message), &[], Thinking::default())?;
+        let tokens = [("bos_token", bos), ("eos_token", eos)].into_iter();
+        let tokens = tokens.filter(|(_, token)| !token.is_empty());
+        let tokens = tokens.map(|(name, token)| (name.to_string(), token.to_string())).collect();
+        Chat::open(&ChatTemplates::one("the chat template", template), tokens)
+    }
+
+    /// Parses a model's templates and tries them out. `tokens` are its named special tokens,
+    /// such as `bos_token`.
+    ///
+    /// # Errors
+    /// [`TemplateError`] with the fault of the default template. A fault of the template for
+    /// tools is an error where it is used.
+    pub fn open(
+        templates: &ChatTemplates,
+        tokens: BTreeMap<String, String>,
+    ) -> Result<Self, TemplateError> {
+        let ChatTemplates { place, default, tool_use } = templates;
+        let texts = [Some(default), tool_use.as_ref()].into_iter().flatten();
+        let has_switch = texts.into_iter().any(|text| text.contains("enable_thinking"));
+        let template = Template { name: "chat", system: SystemRole::Rendered };
+        let environment = environment()?;
+        let mut chat = Chat { environment, tokens, has_switch, template, tool_use: None };
+        chat.template = chat.tried("chat", default, &[])?;
+        if !chat.template.system.is_rendered() {
+            tracing::warn!(
+                "{place} has no system role: the system prompt begins the first user message"
+            );
+        }
+        if let Some(text) = tool_use {
+            let tools = [ToolSpec {
+                name: "probe".into(),
+                description: "A tool.".into(),
+                parameters: json!({"type": "object", "properties": {}, "required": []}),
+            }];
+            let tried = chat.tried("tool_use", text, &tools);
+            chat.tool_use = Some(tried.map_err(|why| format!("{place}, tool_use: {why}")));
+        }
         Ok(chat)
+    }
+
+    /// Parses a template and finds out how it renders a system message.
+    fn tried(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        tools: &[ToolSpec],
+    ) -> Result<Template, TemplateError> {
+        self.environment.add_template_owned(name, prepared(text)).map_err(wrong)?;
+        let message = |role, content: &str| Message { role, content: content.into() };
+        let probe = [
+            message(Role::System, SYSTEM),
+            message(Role::User, USER),
+            message(Role::Assistant, "x"),
+            message(Role::User, "x"),
+        ];
+        let render = |system| {
+            let template = Template { name, system };
+            let text = self.render(&template, &probe, tools, Thinking::default(), true)?;
+            Ok::<_, TemplateError>((text.contains(SYSTEM), text.contains(USER), template))
+        };
+        match render(SystemRole::Rendered) {
+            Ok((true, _, template)) => Ok(template),
+            rendered => match (rendered, render(SystemRole::Folded)) {
+                (_, Ok((true, true, template))) => Ok(template),
+                (Err(why), _) => Err(why),
+                (Ok(_), Err(why)) => Err(why),
+                (Ok(_), Ok(_)) => {
+                    Err(TemplateError("it leaves out the first messages of a conversation".into()))
+                }
+            },
+        }
+    }
+
+    /// How the template renders a system message.
+    pub fn system_role(&self) -> SystemRole {
+        self.template.system
     }
 
     /// Whether the template has a variable that switches reasoning on and off.
@@ -87,7 +170,13 @@ impl Chat {
         tools: &[ToolSpec],
         thinking: Thinking,
     ) -> Result<String, TemplateError> {
-        self.render(messages, tools, thinking, true)
+        let template = match &self.tool_use {
+            Some(tool_use) if !tools.is_empty() => {
+                tool_use.as_ref().map_err(|why| TemplateError(why.clone()))?
+            }
+            _ => &self.template,
+        };
+        self.render(template, messages, tools, thinking, true)
     }
 
     /// The text of a conversation that ends with an answer of the model.
@@ -99,27 +188,34 @@ impl Chat {
         messages: &[Message],
         thinking: Thinking,
     ) -> Result<String, TemplateError> {
-        self.render(messages, &[], thinking, false)
+        self.render(&self.template, messages, &[], thinking, false)
     }
 
     fn render(
         &self,
+        template: &Template,
         messages: &[Message],
         tools: &[ToolSpec],
         thinking: Thinking,
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
+        let messages = match template.system {
+            SystemRole::Rendered => Value::from(Serde(messages)),
+            SystemRole::Folded => Value::from(Serde(folded(messages))),
+        };
         let tools: Vec<_> = tools.iter().map(Tool::from).collect();
-        let messages_context = context! {
-            messages => Value::from(Serde(messages)),
-            add_generation_prompt => add_generation_prompt,
-            bos_token => self.bos.as_str(),
-            eos_token => self.eos.as_str(),
-        };
+        // transformers passes None, which is defined, where there is nothing.
         let tools = match tools.is_empty() {
-            true => context! {},
-            false => context! { tools => Value::from(Serde(&tools)) },
+            true => Value::from(()),
+            false => Value::from(Serde(&tools)),
         };
+        let conversation = context! {
+            messages => messages,
+            tools => tools,
+            documents => Value::from(()),
+            add_generation_prompt => add_generation_prompt,
+        };
+        let tokens = Value::from(Serde(&self.tokens));
         let thinking = match (thinking.switch, thinking.mode) {
             (ThinkingSwitch::Template, ThinkingMode::Think) => context! { enable_thinking => true },
             (ThinkingSwitch::Template, ThinkingMode::NoThink) => {
@@ -127,9 +223,22 @@ impl Chat {
             }
             _ => context! {},
         };
-        let chat = self.environment.get_template("chat").map_err(wrong)?;
-        chat.render(context! { ..messages_context, ..tools, ..thinking }).map_err(wrong)
+        let chat = self.environment.get_template(template.name).map_err(wrong)?;
+        chat.render(context! { ..conversation, ..tokens, ..thinking }).map_err(wrong)
     }
+}
+
+/// Jinja as transformers sets it up.
+fn environment() -> Result<Environment<'static>, TemplateError> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    let syntax = syntax.trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(wrong)?);
+    environment.add_filter("tojson", tojson);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    python::add(&mut environment);
+    Ok(environment)
 }
 
 /// Appends Qwen3's soft switch to the first user message, if `thinking` asks for it.
@@ -168,7 +277,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
             continue;
         }
         formatted.push_str(match letters.next() {
-            Some('d') => "26",
+            Some('d' | 'e') => "26",
             Some('b' | 'h') => "Jul",
             Some('B') => "July",
             Some('m') => "07",
@@ -177,15 +286,26 @@ fn strftime_now(format: &str) -> Result<String, Error> {
             Some('A') => "Friday",
             Some('a') => "Fri",
             Some('F') => "2024-07-26",
+            Some('-') => match letters.next() {
+                Some('d') => "26",
+                Some('m') => "7",
+                other => return Err(unknown_letter(other)),
+            },
             Some('H' | 'M' | 'S') => "00",
+            Some('I') => "12",
+            Some('p') => "AM",
+            Some('j') => "208",
+            Some('T') => "00:00:00",
             Some('%') => "%",
-            other => {
-                let why = format!("strftime_now does not support %{}", other.unwrap_or(' '));
-                return Err(Error::new(ErrorKind::InvalidOperation, why));
-            }
+            other => return Err(unknown_letter(other)),
         });
     }
     Ok(formatted)
+}
+
+fn unknown_letter(letter: Option<char>) -> Error {
+    let why = format!("strftime_now does not support %{}", letter.unwrap_or(' '));
+    Error::new(ErrorKind::InvalidOperation, why)
 }
 
 fn wrong(error: Error) -> TemplateError {
@@ -252,9 +372,134 @@ mod tests {
         }
     }
 
+    /// What `scripts/goldens/templates.py` wrote.
+    #[derive(Deserialize)]
+    struct Python {
+        content: String,
+        tool: Value,
+        conversations: BTreeMap<String, Vec<Message>>,
+        expressions: Vec<Expression>,
+        templates: BTreeMap<String, Texts>,
+    }
+
+    #[derive(Deserialize)]
+    struct Expression {
+        template: String,
+        text: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Texts {
+        template: String,
+        texts: BTreeMap<String, String>,
+    }
+
+    fn python() -> Python {
+        serde_json::from_str(include_str!("../tests/chat/python.json")).unwrap()
+    }
+
+    #[test]
+    fn expressions_are_what_they_are_in_transformers() {
+        let Python { content, tool, expressions, .. } = python();
+        let mut others = Vec::new();
+        for Expression { template, text } in expressions {
+            let mut environment = environment().unwrap();
+            let added = environment.add_template_owned("chat", prepared(&template));
+            let message = Message { role: Role::User, content: content.clone() };
+            let context = context! {
+                messages => Value::from(Serde([message])),
+                tools => [tool.clone()],
+                documents => Value::from(()),
+                add_generation_prompt => true,
+                bos_token => "<s>",
+                eos_token => "</s>",
+            };
+            let rendered = added.and_then(|()| environment.get_template("chat")?.render(context));
+            let rendered = rendered.unwrap_or_else(|why| format!("{why:#}"));
+            if rendered != text {
+                others.push(format!("{template}\n  {rendered:?}\n  {text:?}"));
+            }
+        }
+        assert!(others.is_empty(), "{}", others.join("\n"));
+    }
+
+    #[test]
+    fn templates_render_what_they_render_in_transformers() {
+        let Python { conversations, templates, .. } = python();
+        for (name, Texts { template, texts }) in templates.iter().filter(|(n, _)| *n != "tools") {
+            let chat = chat(template).unwrap();
+            for (about, text) in texts {
+                // Without a system role, fixfly's text differs where there is a system message.
+                if !chat.system_role().is_rendered() && about == "system" {
+                    continue;
+                }
+                let messages = &conversations[about];
+                let rendered = chat.prompt(messages, &[], Thinking::default()).unwrap();
+                assert_eq!(&rendered, text, "{name}, {about}");
+            }
+        }
+    }
+
+    /// What a template writes for a system and a user message.
+    #[track_caller]
+    fn check_system(template: &str, role: SystemRole, expected: &str) {
+        let chat = chat(template).unwrap();
+        let message = |role, content: &str| Message { role, content: content.into() };
+        let messages = [message(Role::System, "s"), message(Role::User, "u")];
+        let text = chat.prompt(&messages, &[], Thinking::default()).unwrap();
+        assert_eq!((chat.system_role(), &*text), (role, expected));
+        let answer = message(Role::Assistant, "a");
+        let said = [&messages[..], &[answer]].concat();
+        let transcript = chat.transcript(&said, Thinking::default()).unwrap();
+        assert_eq!(text.matches('s').count(), transcript.matches('s').count(), "{transcript}");
+    }
+
+    #[test]
+    fn a_system_prompt_begins_the_first_user_message_where_there_is_no_system_role() {
+        let own = "{% for m in messages %}[{{ m.role[0] }}:{{ m.content }}]{% endfor %}";
+        check_system(own, SystemRole::Rendered, "[s:s][u:u]");
+        let raises = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}";
+        check_system(&format!("{raises}{own}"), SystemRole::Folded, "[u:s\n\nu]");
+        let silent = "{% for m in messages if m.role != 'system' %}[{{ m.content }}]{% endfor %}";
+        check_system(silent, SystemRole::Folded, "[s\n\nu]");
+        let gemma = &python().templates["gemma"].template;
+        check_system(
+            gemma,
+            SystemRole::Folded,
+            "<s><start_of_turn>user\ns\n\nu<end_of_turn>\n<start_of_turn>model\n",
+        );
+    }
+
+    #[test]
+    fn tools_have_a_template_of_their_own_where_the_model_has_one() {
+        let mut templates =
+            ChatTemplates::one("here", "{% for m in messages %}{{ m.content }}{% endfor %}");
+        let tools = [ToolSpec {
+            name: "edit".into(),
+            description: "Edits.".into(),
+            parameters: json!({"type": "object"}),
+        }];
+        let messages = [Message { role: Role::User, content: "u".into() }];
+        let prompt = |templates: &ChatTemplates, tools: &[ToolSpec]| {
+            let chat = Chat::open(templates, BTreeMap::new()).unwrap();
+            chat.prompt(&messages, tools, Thinking::default()).map_err(|why| why.to_string())
+        };
+        assert_eq!(prompt(&templates, &tools).unwrap(), "u");
+        templates.tool_use = Some(
+            "{% for m in messages %}{{ m.content }}{{ tools[0].function.name }}{% endfor %}".into(),
+        );
+        assert_eq!(prompt(&templates, &tools).unwrap(), "uedit");
+        assert_eq!(prompt(&templates, &[]).unwrap(), "u");
+        templates.tool_use = Some("{% if %}".into());
+        assert_eq!(prompt(&templates, &[]).unwrap(), "u");
+        let why = prompt(&templates, &tools).unwrap_err();
+        assert!(why.starts_with("here, tool_use: syntax error"), "{why}");
+    }
+
     #[test]
     fn a_template_that_cannot_be_used_says_so_when_it_is_opened() {
         for (template, why) in [
+            ("{{ messages[-1].content }}", "leaves out the first messages"),
             ("{% if %}", "syntax error"),
             ("{{ raise_exception('no system role') }}", "no system role"),
             ("{{ messages | nothing }}", "nothing"),

@@ -50,7 +50,7 @@ pub use benchmark::{
 };
 pub use budget::{Budget, Limit};
 pub use change::{Change, LeftOut, LeftOutReason};
-pub use chat::{CHATS, Chat, with_thinking_switch};
+pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thinking_switch};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};

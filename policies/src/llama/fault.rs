@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Lacks(PathBuf, String),
     #[error("{}: it is not a LoRA adapter", .0.display())]
     NotAnAdapter(PathBuf),
+    #[error("{}: it is an activated LoRA, which changes the model only after certain tokens: train an ordinary one", .0.display())]
+    Activated(PathBuf),
     #[error("{}: it is an adapter for `{adapter}`, but the model is a `{model}`", .file.display())]
     OtherArchitecture { file: PathBuf, adapter: String, model: String },
     #[error("{}: it changes `{tensor}`, which the model does not have", .file.display())]
@@ -37,6 +39,8 @@ pub(super) enum Fault {
     Blocks { file: PathBuf, size: u64 },
     #[error("{}: it has no chat template: give one by --chat-template", .0.display())]
     NoTemplate(PathBuf),
+    #[error("{0}")]
+    NoChat(String),
     #[error("the chat template of {}: {}", .0.display(), .1)]
     Template(PathBuf, String),
     #[error(

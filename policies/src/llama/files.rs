@@ -108,6 +108,9 @@ impl Model {
         {
             return Err(Fault::NotAnAdapter(file));
         }
+        if head.numbers("adapter.alora.invocation_tokens").is_some() {
+            return Err(Fault::Activated(file));
+        }
         let architecture = head.text("general.architecture").unwrap_or_default();
         if architecture != self.architecture {
             let (adapter, model) = (architecture.to_string(), self.architecture.clone());

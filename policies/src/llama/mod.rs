@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Chat, Completion, Entry, Finish, Generation, Limit, Message, Policy, PolicyError,
-    Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
+    Action, Chat, ChatTemplates, Completion, Entry, Finish, Generation, Limit, Message, Policy,
+    PolicyError, Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
     with_thinking_switch,
 };
 
@@ -50,6 +50,13 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 /// Default sampling: the paper's.
 const TEMPERATURE: f64 = 0.6;
 const MAX_TOKENS: u32 = 10_000;
+/// Named special tokens of templates, and the part of their key in a GGUF file.
+const TOKENS: [(&str, &str); 4] = [
+    ("bos_token", "bos"),
+    ("eos_token", "eos"),
+    ("unk_token", "unknown"),
+    ("pad_token", "padding"),
+];
 /// The end of a prompt whose chat template starts the reasoning.
 const OPENED: &str = "<think>";
 
@@ -214,19 +221,28 @@ impl Policy for Llama {
     }
 }
 
+/// The chat templates of a file, or else of the model.
 fn chat(model: &Model, own: Option<&Path>) -> Result<Chat, Fault> {
-    let (file, text) = match own {
-        Some(file) => (file, std::fs::read_to_string(file)),
+    let templates = match own {
+        Some(file) => ChatTemplates::open(file).map_err(Fault::NoChat)?,
         None => {
-            let text = model.head.text("tokenizer.chat_template");
-            let text = text.ok_or_else(|| Fault::NoTemplate(model.file.clone()))?;
-            (&*model.file, Ok(text.to_string()))
+            let text = |key| model.head.text(key).map(String::from);
+            let default = text("tokenizer.chat_template");
+            ChatTemplates {
+                place: model.file.display().to_string(),
+                default: default.ok_or_else(|| Fault::NoTemplate(model.file.clone()))?,
+                tool_use: text("tokenizer.chat_template.tool_use"),
+            }
         }
     };
-    let text = text.map_err(|error| Fault::Unreadable(file.to_path_buf(), error.to_string()))?;
-    let token = |name| model.head.token(name).unwrap_or_default();
-    let (bos, eos) = (token("tokenizer.ggml.bos_token_id"), token("tokenizer.ggml.eos_token_id"));
-    Chat::new(&text, bos, eos).map_err(|why| Fault::Template(file.to_path_buf(), why.to_string()))
+    let token = |(name, key): (&str, &str)| {
+        let token = model.head.token(&format!("tokenizer.ggml.{key}_token_id"))?;
+        Some((name.to_string(), token.to_string()))
+    };
+    let tokens = TOKENS.into_iter().filter_map(token).collect();
+    let file = own.unwrap_or(&model.file);
+    Chat::open(&templates, tokens)
+        .map_err(|why| Fault::Template(file.to_path_buf(), why.to_string()))
 }
 
 /// Chooses the template's switch if none is given and the template has one.

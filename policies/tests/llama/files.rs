@@ -55,6 +55,7 @@ fn an_adapter_must_fit_its_model() {
         (Kind::Qwen3, Flaw::Rank, "the two halves of its change of `blk.0.attn_q.weight` differ"),
         (Kind::Qwen3, Flaw::Shape, "its change of `blk.0.attn_q.weight` has another shape"),
         (Kind::Qwen3, Flaw::Tensor, "it changes `blk.2.attn_q.weight`, which the model does not"),
+        (Kind::Qwen3, Flaw::Activated, "it is an activated LoRA, which changes the model only"),
         (Kind::Qwen3, Flaw::Half, "it has half a change of `blk.0.attn_q.weight`"),
     ] {
         check(&with(adapter(&folder, kind, 1, flaw)), expected);
@@ -93,6 +94,18 @@ fn a_chat_template_must_be_there_and_usable() {
     };
     check(&with("{% if %}"), "own.jinja: syntax error");
     check(&with("{{ raise_exception('Alas') }}"), "Alas");
+    let turn = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}";
+    for usable in [
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}",
+        "{% generation %}{% endgeneration %}",
+        "{% if tools is defined and tools is none %}{% endif %}",
+    ] {
+        let opened = fixfly_policies::llama_by(
+            crate::stage::ENGINE.as_ref(),
+            &with(&format!("{usable}{turn}")),
+        );
+        assert!(opened.is_ok(), "{usable}: {:?}", opened.err());
+    }
     let mut think = with("{{ messages[0].content }}");
     think.thinking = Thinking { mode: ThinkingMode::Think, switch: ThinkingSwitch::Template };
     check(&think, "does not know `enable_thinking`");

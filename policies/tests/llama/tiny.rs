@@ -201,6 +201,7 @@ pub(crate) enum Flaw {
     Shape,
     Tensor,
     Half,
+    Activated,
 }
 
 /// An adapter for a tiny model, written into a folder.
@@ -212,6 +213,9 @@ pub(crate) fn adapter(folder: &Path, kind: Kind, seed: u64, flaw: Flaw) -> PathB
     file.text("general.architecture", kind.name());
     file.text("adapter.type", "lora");
     file.value("adapter.lora.alpha", Value::F32(8.0));
+    if flaw == Flaw::Activated {
+        file.value("adapter.alora.invocation_tokens", Value::Numbers(vec![1, 2]));
+    }
     let mut chance = Chance(seed);
     let num_hidden_layers =
         if flaw == Flaw::Tensor { num_hidden_layers + 1 } else { num_hidden_layers };

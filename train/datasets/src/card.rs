@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use fixfly_runtime::{Role, printable};
+use fixfly_runtime::{Role, SystemRole, printable};
 
 use crate::recipe::{Kind, Loss, Traced};
 use crate::row::{Line, Row};
@@ -75,10 +75,14 @@ fn tokens(summary: &Summary) -> String {
     let Some(Tokenised { facts, sequences, tokens, learned }) = &summary.student else {
         return String::new();
     };
+    let system = match facts.system_role {
+        SystemRole::Rendered => "",
+        SystemRole::Folded => "; the system prompt begins the first user message",
+    };
     format!(
         "- Tokens: {sequences} sequences of {tokens} tokens, {learned} of them with loss; chat \
-         template {}, SHA-256 `{}`; a turn ends with `{}`\n",
-        facts.chat_template, facts.chat_template_sha256, facts.end_of_turn.text,
+         template {}, SHA-256 `{}`; a turn ends with `{}`{}\n",
+        facts.chat_template, facts.chat_template_sha256, facts.end_of_turn.text, system,
     )
 }
 

@@ -8,11 +8,11 @@
 //! sequence; otherwise the student would train on prompts that it never gets.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fixfly_runtime::{
-    CHATS, Chat, Message, Role, TemplateError, Thinking, ThinkingMode, ThinkingSwitch, sha256,
-    with_thinking_switch,
+    CHATS, Chat, ChatTemplates, Message, Role, SystemRole, TemplateError, Thinking, ThinkingMode,
+    ThinkingSwitch, TokenizerFiles, sha256, with_thinking_switch,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +22,6 @@ use crate::error::DatasetError;
 use crate::row::{Line, Row, Sequence};
 
 const CONFIG: &str = "tokenizer_config.json";
-const TEMPLATE: &str = "chat_template.jinja";
 /// Placeholder for an answer, to find the text that the template adds around it.
 const PROBE: &str = "PROBE";
 /// The beginning of reasoning, and an empty reasoning block.
@@ -49,6 +48,9 @@ pub struct ReaderFacts {
     pub chat_template: String,
     /// SHA-256 of its text.
     pub chat_template_sha256: String,
+    /// How the template renders the system prompt.
+    #[serde(default, skip_serializing_if = "SystemRole::is_rendered")]
+    pub system_role: SystemRole,
     /// How the student is asked to reason or not.
     pub told_by: ThinkingSwitch,
     /// The token that ends a turn. It carries loss.
@@ -80,21 +82,12 @@ impl Reader {
     ) -> Result<Self, DatasetError> {
         let wrong = |why: String| DatasetError::Input(why);
         let bytes = fs::read(tokenizer).map_err(DatasetError::io("read", tokenizer))?;
-        let shown = tokenizer.display();
-        let opened = Tokenizer::from_bytes(&bytes).map_err(|e| {
-            wrong(format!(
-                "{shown} is not a tokenizer ({e}); name the tokenizer.json that comes with the student"
-            ))
-        })?;
-        let config = tokenizer.with_file_name(CONFIG);
-        let config = if config.exists() { json(&config)? } else { Value::Null };
-        let (place, text) = template_text(tokenizer, template, &config)?;
-        let word = |name: &str| {
-            let word = &config[name];
-            word.as_str().or(word["content"].as_str()).unwrap_or_default().to_string()
-        };
-        let chat = Chat::new(&text, &word("bos_token"), &word("eos_token"))
-            .map_err(|e| wrong(format!("{place}: {e}")))?;
+        let files = TokenizerFiles::beside(tokenizer).map_err(wrong)?;
+        let opened = opened(tokenizer, &bytes, &files)?;
+        let templates = templates(template, tokenizer, &files)?;
+        let ChatTemplates { place, default: text, .. } = &templates;
+        let chat = Chat::open(&templates, files.named().clone());
+        let chat = chat.map_err(|e| wrong(format!("{place}: {e}")))?;
         let told_by = match told_by {
             Some(ThinkingSwitch::Template) if !chat.has_switch() => {
                 return Err(wrong(format!(
@@ -109,11 +102,12 @@ impl Reader {
         let added = opened.get_added_tokens_decoder();
         let special = added.values().filter(|token| token.special);
         let special = special.map(|token| token.content.clone()).collect();
-        let begin_of_text = begin_of_text(&chat, &opened, word("bos_token"));
+        let begin_of_text = begin_of_text(&chat, &opened, files.named().get("bos_token"));
         let facts = ReaderFacts {
             tokenizer_sha256: sha256(&bytes),
-            chat_template: place,
-            chat_template_sha256: sha256(&text),
+            chat_template: place.clone(),
+            chat_template_sha256: sha256(text),
+            system_role: chat.system_role(),
             told_by,
             end_of_turn: end,
             begin_of_text,
@@ -222,54 +216,63 @@ impl Reader {
     }
 }
 
-fn json(file: &Path) -> Result<Value, DatasetError> {
-    let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
-    let wrong = |e| DatasetError::Input(format!("{} is not JSON: {e}", file.display()));
-    serde_json::from_str(&text).map_err(wrong)
-}
-
-/// The name and the text of a chat template.
-fn template_text(
-    tokenizer: &Path,
-    named: Option<&str>,
-    config: &Value,
-) -> Result<(String, String), DatasetError> {
-    if let Some(entry) = CHATS.iter().find(|entry| Some(entry.name) == named) {
-        return Ok((entry.name.into(), entry.open.into()));
-    }
-    let beside = tokenizer.with_file_name(TEMPLATE);
-    let (file, config) = match named {
-        Some(file) if file.ends_with(".json") => (PathBuf::from(file), json(file.as_ref())?),
-        Some(file) if !Path::new(file).exists() => {
-            let names: Vec<_> = CHATS.iter().map(|entry| entry.name).collect();
+/// The tokenizer as transformers loads it. Truncation and padding of its file apply only
+/// where they are asked for, which is not the case here.
+fn opened(file: &Path, bytes: &[u8], files: &TokenizerFiles) -> Result<Tokenizer, DatasetError> {
+    let shown = file.display();
+    let invalid = |why: &dyn std::fmt::Display| {
+        DatasetError::Input(format!(
+            "{shown} is not a tokenizer ({why}); name the tokenizer.json that comes with the student"
+        ))
+    };
+    let text: Value = serde_json::from_slice(bytes).map_err(|why| invalid(&why))?;
+    let changed = files.changed(&text).map_err(DatasetError::Input)?;
+    let opened = match &changed {
+        None => Tokenizer::from_bytes(bytes),
+        Some(changed) => Tokenizer::from_bytes(changed.to_string()),
+    };
+    let mut opened = opened.map_err(|why| invalid(&why))?;
+    for token in changed.iter().flat_map(|changed| changed["added_tokens"].as_array()).flatten() {
+        let (content, id) = (token["content"].as_str().unwrap_or_default(), &token["id"]);
+        let got = opened.token_to_id(content);
+        if got.map(u64::from) != id.as_u64() {
             return Err(DatasetError::Input(format!(
-                "unknown chat template `{file}`; available: {}, or a file",
-                names.join(", ")
+                "{} gives the token {content:?} the id {id}, which the tokenizer.json beside it does not allow; load and save the tokenizer with transformers",
+                file.with_file_name(CONFIG).display()
             )));
         }
-        Some(file) => return text(file.as_ref()),
-        None if beside.exists() => return text(&beside),
-        None => (tokenizer.with_file_name(CONFIG), config.clone()),
-    };
-    let shown = file.display().to_string();
-    let template = &config["chat_template"];
-    let default = |list: &Vec<Value>| {
-        let named = list.iter().find(|one| one["name"] == "default").or_else(|| list.first())?;
-        named["template"].as_str().map(String::from)
-    };
-    let found = template.as_str().map(String::from);
-    let found = found.or_else(|| template.as_array().and_then(default));
-    found.map(|text| (shown.clone(), text)).ok_or_else(|| {
-        DatasetError::Input(format!(
-            "{shown} has no chat template: name one with --chat-template, {} or a file",
-            CHATS[0].name
-        ))
-    })
+    }
+    opened.with_padding(None).with_truncation(None).map_err(|why| invalid(&why))?;
+    Ok(opened)
 }
 
-fn text(file: &Path) -> Result<(String, String), DatasetError> {
-    let text = fs::read_to_string(file).map_err(DatasetError::io("read", file))?;
-    Ok((file.display().to_string(), text))
+/// The named chat templates, or else those beside the tokenizer.
+fn templates(
+    named: Option<&str>,
+    tokenizer: &Path,
+    files: &TokenizerFiles,
+) -> Result<ChatTemplates, DatasetError> {
+    let wrong = DatasetError::Input;
+    if let Some(entry) = CHATS.iter().find(|entry| Some(entry.name) == named) {
+        return Ok(ChatTemplates::one(entry.name, entry.open));
+    }
+    match named {
+        Some(file) if !file.ends_with(".json") && !Path::new(file).exists() => {
+            let names: Vec<_> = CHATS.iter().map(|entry| entry.name).collect();
+            Err(wrong(format!(
+                "unknown chat template `{file}`; available: {}, or a file",
+                names.join(", ")
+            )))
+        }
+        Some(file) => ChatTemplates::open(Path::new(file)).map_err(wrong),
+        None => files.templates().map_err(wrong)?.ok_or_else(|| {
+            wrong(format!(
+                "{} has no chat template: name one with --chat-template, {} or a file",
+                tokenizer.with_file_name(CONFIG).display(),
+                CHATS[0].name
+            ))
+        }),
+    }
 }
 
 /// The token that the template writes after an answer.
@@ -291,11 +294,12 @@ fn end_of_turn(chat: &Chat, tokenizer: &Tokenizer) -> Result<Special, String> {
 }
 
 /// The token that the template writes at the beginning of every text, if any.
-fn begin_of_text(chat: &Chat, tokenizer: &Tokenizer, word: String) -> Option<Special> {
+fn begin_of_text(chat: &Chat, tokenizer: &Tokenizer, word: Option<&String>) -> Option<Special> {
     let said = [Message { role: Role::User, content: "x".into() }];
     let text = chat.prompt(&said, &[], Thinking::default()).ok()?;
-    let id = tokenizer.token_to_id(&word)?;
-    text.starts_with(&word).then_some(Special { text: word, id })
+    let word = word?;
+    let id = tokenizer.token_to_id(word)?;
+    text.starts_with(word).then(|| Special { text: word.clone(), id })
 }
 
 #[cfg(test)]

@@ -30,10 +30,13 @@ impl Tokens {
     pub fn open(file: Option<&Path>) -> Result<Self, DatasetError> {
         let Some(file) = file else { return Ok(Tokens::Estimated) };
         let shown = file.display().to_string();
-        let tokenizer = Tokenizer::from_file(file).map_err(|e| {
+        let wrong = |e| {
             let what = "name the tokenizer.json that comes with the student";
             DatasetError::Input(format!("{shown} is not a tokenizer ({e}); {what}"))
-        })?;
+        };
+        let mut tokenizer = Tokenizer::from_file(file).map_err(wrong)?;
+        // A file can have a length to cut or fill each text to, which would count wrongly.
+        tokenizer.with_padding(None).with_truncation(None).map_err(wrong)?;
         Ok(Tokens::Counted(Box::new(tokenizer), shown))
     }
 

@@ -2,7 +2,9 @@
 
 mod adapter;
 mod gguf;
+mod lora_config;
 mod merge;
+mod pre;
 mod student;
 mod tokenizer;
 
@@ -94,3 +96,6 @@ pub(crate) fn beside_model(folder: &Path, base: &Path) -> Result<(), TrainError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,7 @@ impl Model {
         let layers =
             (0..shape.num_hidden_layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
         let norm = loader.weight("model.norm.weight", &[width], false)?;
-        let output = match shape.tie_word_embeddings || !weights.has("lm_head.weight") {
+        let output = match shape.tie_word_embeddings {
             true => None,
             false => Some(loader.weight("lm_head.weight", &[words, width], true)?),
         };

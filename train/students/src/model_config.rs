@@ -107,13 +107,10 @@ impl ModelConfig {
         let num_attention_heads = size("num_attention_heads")?;
         let num_hidden_layers = size("num_hidden_layers")?;
         let max_position_embeddings = size("max_position_embeddings")?;
-        let rope = ["rope_parameters", "rope_scaling"]
+        let rope = ["rope_scaling", "rope_parameters"]
             .iter()
             .find_map(|name| config.get(*name).filter(|value| value.is_object()));
         let number = |from: &Value, name: &str| from.get(name).and_then(Value::as_f64);
-        let rope_theta = number(config, "rope_theta")
-            .or_else(|| rope.and_then(|rope| number(rope, "rope_theta")))
-            .unwrap_or(10_000.0);
         let shape = ModelConfig {
             family,
             hidden_size,
@@ -127,7 +124,7 @@ impl ModelConfig {
             vocab_size: size("vocab_size")?,
             max_position_embeddings,
             rms_norm_eps: number(config, "rms_norm_eps").unwrap_or(1e-6),
-            rope_theta,
+            rope_theta: rope_theta(config, rope)?,
             rope_scaling: rope.map(rope_scaling).transpose()?.flatten(),
             tie_word_embeddings: config
                 .get("tie_word_embeddings")
@@ -143,6 +140,14 @@ impl ModelConfig {
                     .into(),
             ),
         }
+    }
+
+    /// The longest sequence in which no window hides a token.
+    pub(crate) fn unwindowed(&self) -> usize {
+        let windows = self.windows.iter().flatten().copied();
+        windows
+            .min()
+            .map_or(self.max_position_embeddings, |window| window.min(self.max_position_embeddings))
     }
 
     /// Size of all queries of a token.
@@ -192,9 +197,31 @@ fn plain(config: &Value) -> Result<(), String> {
             return Err(format!("{name} is true, and biases are not supported"));
         }
     }
+    if config.get("quantization_config").is_some_and(|value| !value.is_null()) {
+        return Err("quantization_config is set, and quantised weights are not supported; name the model's unquantised folder".into());
+    }
+    let ropes = ["rope_scaling", "rope_parameters"].iter().filter_map(|name| config.get(*name));
+    for part in [config].into_iter().chain(ropes) {
+        let factor = part.get("partial_rotary_factor").and_then(Value::as_f64);
+        if let Some(factor) = factor.filter(|factor| *factor != 1.0) {
+            return Err(format!("partial_rotary_factor is {factor}; supported: 1.0"));
+        }
+    }
     match config.get("hidden_act").and_then(Value::as_str) {
         None | Some("silu") => Ok(()),
         Some(other) => Err(format!("unsupported hidden_act `{other}`; supported: silu")),
+    }
+}
+
+/// The base of the rotary position embedding. transformers 4 reads it at the top of the
+/// configuration, transformers 5 in the rope parameters.
+fn rope_theta(config: &Value, rope: Option<&Value>) -> Result<f64, String> {
+    let number = |from: &Value| from.get("rope_theta").and_then(Value::as_f64);
+    match (number(config), rope.and_then(number)) {
+        (Some(top), Some(inner)) if top != inner => {
+            Err(format!("rope_theta is {top}, but {inner} in the rope parameters; make them equal"))
+        }
+        (top, inner) => Ok(inner.or(top).unwrap_or(10_000.0)),
     }
 }
 
@@ -209,6 +236,12 @@ fn whole(config: &Value, name: &str) -> Result<Option<usize>, String> {
 }
 
 fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
+    // Parameters for each type of layer.
+    if let Some((name, _)) = rope.as_object().into_iter().flatten().find(|(_, of)| of.is_object()) {
+        return Err(format!(
+            "the rope parameters of `{name}` are its own, and only one set for all layers is supported"
+        ));
+    }
     let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str);
     match kind {
         None | Some("default") => Ok(None),
@@ -233,6 +266,8 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
     let window = match family {
         Family::Llama => None,
         Family::Qwen3 if config.get("use_sliding_window") != Some(&Value::Bool(true)) => None,
+        // transformers' default.
+        Family::Mistral if config.get("sliding_window").is_none() => Some(4096),
         Family::Qwen3 | Family::Mistral => whole(config, "sliding_window")?,
     };
     let Some(window) = window else { return Ok(vec![None; layers]) };
@@ -244,9 +279,11 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
             false => Err(format!("layer_types has {} entries for {layers} layers", windows.len())),
         };
     }
-    // Qwen's first layers have no window.
+    // Qwen's first layers have no window; the default is transformers'.
     let first = match family {
-        Family::Qwen3 => whole(config, "max_window_layers")?.unwrap_or(0),
+        Family::Qwen3 => {
+            config.get("max_window_layers").and_then(Value::as_u64).unwrap_or(28) as usize
+        }
         _ => 0,
     };
     Ok((0..layers).map(|layer| (layer >= first).then_some(window)).collect())
@@ -302,6 +339,19 @@ mod tests {
         assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, Some(8)]);
         said["model_type"] = json!("qwen3");
         assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, None]);
+        said["use_sliding_window"] = json!(true);
+        said["layer_types"] = Value::Null;
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, None]);
+        said["max_window_layers"] = json!(1);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [None, Some(8)]);
+        said["max_window_layers"] = json!(0);
+        assert_eq!(ModelConfig::read(&said).unwrap().windows, [Some(8), Some(8)]);
+        assert_eq!(ModelConfig::read(&said).unwrap().unwindowed(), 8);
+        let default = ModelConfig::read(&config("mistral")).unwrap();
+        assert_eq!((default.windows[0], default.unwindowed()), (Some(4096), 512));
+        let mut none = config("mistral");
+        none["sliding_window"] = Value::Null;
+        assert_eq!(ModelConfig::read(&none).unwrap().windows, [None, None]);
     }
 
     #[track_caller]
@@ -313,11 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn two_bases_of_the_rotation_are_refused() {
+        let mut said = config("qwen3");
+        said["rope_theta"] = json!(1e4);
+        said["rope_parameters"] = json!({"rope_type": "default", "rope_theta": 1e4});
+        assert_eq!(ModelConfig::read(&said).unwrap().rope_theta, 1e4);
+        said["rope_parameters"]["rope_theta"] = json!(1e6);
+        let fault = ModelConfig::read(&said).unwrap_err();
+        assert!(fault.contains("rope_theta is 10000, but 1000000"), "{fault}");
+    }
+
+    #[test]
     fn unsupported_models_are_refused() {
         check("model_type", json!("gpt2"), "unsupported model_type `gpt2`");
         check("attention_bias", json!(true), "attention_bias is true");
         check("hidden_act", json!("gelu"), "unsupported hidden_act `gelu`");
         check("rope_scaling", json!({"rope_type": "yarn"}), "unsupported rope_type `yarn`");
+        check("rope_scaling", json!({"type": "linear"}), "unsupported rope_type `linear`");
+        check("rope_scaling", json!({"type": "dynamic"}), "unsupported rope_type `dynamic`");
+        check("rope_parameters", json!({"rope_type": "longrope"}), "unsupported rope_type");
+        let own = json!({"full_attention": {"rope_type": "default"}});
+        check("rope_parameters", own, "the rope parameters of `full_attention`");
+        check("partial_rotary_factor", json!(0.5), "partial_rotary_factor is 0.5");
+        check("rope_parameters", json!({"partial_rotary_factor": 0.25}), "is 0.25; supported: 1.0");
+        check("quantization_config", json!({"quant_method": "fp8"}), "quantization_config is set");
         check("hidden_size", json!(0), "hidden_size is 0");
         check("vocab_size", Value::Null, "`vocab_size` is missing");
     }

@@ -69,9 +69,4 @@ impl Weights {
         }
         Ok(self.files.load(name, device)?.to_dtype(dtype)?)
     }
-
-    /// Whether the tensor exists.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.files.get(name).is_ok()
-    }
 }

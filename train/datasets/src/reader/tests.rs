@@ -134,9 +134,86 @@ fn a_student_that_cannot_be_read_says_what_is_missing() {
     fs::copy(tokenizer(), &file).unwrap();
     check(None, None, "tokenizer_config.json has no chat template: name one with --chat-template");
     check(Some("qwen4"), None, "unknown chat template `qwen4`; available: qwen3, or a file");
-    fs::write(folder.path().join(TEMPLATE), "{{ messages[0].content }}").unwrap();
+    fs::write(folder.path().join("chat_template.jinja"), "{{ messages[0].content }}").unwrap();
     check(None, None, "a student could not learn to stop");
     check(None, Some(ThinkingSwitch::Template), "has no `enable_thinking`");
+}
+
+/// Templates of the folders `30-generation-tag` and `31-no-system-role` of reported faults.
+const GENERATION: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+const NO_SYSTEM: &str = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// The text of a row, and of its spans with loss.
+#[track_caller]
+fn check_row(template: &str, role: SystemRole, text: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.jinja");
+    fs::write(&file, template).unwrap();
+    let reader = Reader::open(&tokenizer(), file.to_str(), None).unwrap();
+    assert_eq!(reader.facts.system_role, role);
+    let said = [("s", false), ("u", false), ("bad", true), ("v", false), ("good", true)];
+    let row = reader.sequences(&lines(&said)).unwrap().remove(0);
+    assert_eq!(reader.text(&row.tokens), text);
+    assert_eq!(reader.spans(&row), ["bad<|im_end|>", "good<|im_end|>"]);
+}
+
+#[test]
+fn a_generation_tag_renders_its_body() {
+    let turns = "<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\nbad<|im_end|>\n\
+                 <|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\ngood<|im_end|>";
+    let text = format!("<|im_start|>system\ns<|im_end|>\n{turns}");
+    check_row(GENERATION, SystemRole::Rendered, &text);
+    check_row(NO_SYSTEM, SystemRole::Folded, &turns.replacen("user\nu", "user\ns\n\nu", 1));
+}
+
+/// The tokens of a text that a student in a folder with these changes reads.
+fn changed(change: impl Fn(&mut Value), config: Value) -> Result<Vec<u32>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text: Value = serde_json::from_slice(&fs::read(tokenizer()).unwrap()).unwrap();
+    change(&mut text);
+    let file = folder.path().join("tokenizer.json");
+    fs::write(&file, text.to_string()).unwrap();
+    fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+    let reader = Reader::open(&file, Some("qwen3"), None).map_err(|why| why.to_string())?;
+    Ok(reader.tokens("a b <mark> c"))
+}
+
+#[test]
+fn a_length_in_the_tokenizers_file_cuts_and_fills_nothing() {
+    let whole = changed(|_| (), Value::Null).unwrap();
+    let cut = |text: &mut Value| {
+        text["truncation"] = serde_json::json!({
+            "max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right",
+        });
+        text["padding"] = serde_json::json!({
+            "strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>",
+        });
+    };
+    assert_eq!(changed(cut, Value::Null).unwrap(), whole);
+}
+
+#[test]
+fn tokens_of_the_configuration_are_tokens_of_the_student() {
+    let next = |text: &Value| {
+        let vocab = text["model"]["vocab"].as_object().unwrap().values();
+        let added = text["added_tokens"].as_array().unwrap().iter().map(|token| &token["id"]);
+        vocab.chain(added).filter_map(Value::as_u64).max().unwrap() + 1
+    };
+    let text: Value = serde_json::from_slice(&fs::read(tokenizer()).unwrap()).unwrap();
+    let id = next(&text);
+    let config = |id: u64| {
+        let token = serde_json::json!({"content": "<mark>", "special": true});
+        serde_json::json!({"added_tokens_decoder": {id.to_string(): token}})
+    };
+    let without = changed(|_| (), Value::Null).unwrap();
+    let with = changed(|_| (), config(id)).unwrap();
+    let mark = u32::try_from(id).unwrap();
+    assert!(with.contains(&mark) && !without.contains(&mark), "{with:?}, {without:?}");
+    let why = changed(|_| (), config(id + 7)).unwrap_err();
+    assert!(why.contains(&format!("gives the token \"<mark>\" the id {}", id + 7)), "{why}");
+    let why = changed(|text| text["model"]["dropout"] = 0.1.into(), Value::Null).unwrap_err();
+    assert!(why.contains("dropout 0.1"), "{why}");
 }
 
 /// The engine of `llama` reads the same tokens: `policies/tests/llama/golden.rs`.

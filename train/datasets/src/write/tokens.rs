@@ -32,7 +32,7 @@ pub(super) fn lines(row: &Row) -> impl Iterator<Item = Line<'_>> {
 pub(super) fn beside(summary: &Summary) -> Vec<(&'static str, String)> {
     let Some(student) = &summary.student else { return Vec::new() };
     let facts = &student.facts;
-    let about = json!({
+    let mut about = json!({
         "schema": SCHEMA,
         "count": student.sequences,
         "rows": summary.rows(),
@@ -46,6 +46,9 @@ pub(super) fn beside(summary: &Summary) -> Vec<(&'static str, String)> {
         "end_of_turn": facts.end_of_turn,
         "begin_of_text": facts.begin_of_text,
     });
+    if !facts.system_role.is_rendered() {
+        about["system_role"] = json!(facts.system_role);
+    }
     let text = serde_json::to_string_pretty(&about).unwrap_or_default();
     vec![("tokens.json", format!("{text}\n"))]
 }

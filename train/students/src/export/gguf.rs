@@ -9,7 +9,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use fixfly_runtime::WholeFile;
 
-use super::adapter::{Adapter, base_of};
+use super::adapter::{Adapter, Change, base_of};
 use super::{ExportDtype, tokenizer};
 use crate::error::TrainError;
 use crate::model_config::{Family, ModelConfig};
@@ -94,6 +94,21 @@ impl Gguf {
     }
 }
 
+/// The alpha of a file. llama.cpp takes 0 for "no factor", and peft for "no change".
+fn file_alpha(alpha: f64) -> f64 {
+    if alpha == 0.0 { 1.0 } else { alpha }
+}
+
+/// `b` of a change. llama.cpp's factor is the file's alpha over the matrix's rank; what the
+/// change's own factor differs by is in the numbers.
+fn scaled(change: &Change, alpha: f64) -> candle_core::Result<Tensor> {
+    let applied = alpha / change.a.dim(0)? as f64;
+    match change.scale == applied {
+        true => Ok(change.b.clone()),
+        false => &change.b * (change.scale / applied),
+    }
+}
+
 /// Writes an adapter for llama.cpp, in f32. `base` overrides the model folder that the
 /// adapter names.
 ///
@@ -104,11 +119,13 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
     let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
     let mut gguf = Gguf::new(ExportDtype::F32, shape.family.gguf(), "adapter");
     gguf.value("adapter.type", Value::String("lora".into()));
-    gguf.value("adapter.lora.alpha", Value::F32(adapter.alpha as f32));
+    let alpha = file_alpha(adapter.config.alpha);
+    gguf.value("adapter.lora.alpha", Value::F32(alpha as f32));
     for change in adapter.changes(&shape)? {
         let name = name(change.layer, change.target);
+        let b = scaled(&change, alpha)?;
         gguf.tensor(format!("{name}.lora_a"), &change.a)?;
-        gguf.tensor(format!("{name}.lora_b"), &placed(&shape, change.target, change.b)?)?;
+        gguf.tensor(format!("{name}.lora_b"), &placed(&shape, change.target, b)?)?;
     }
     gguf.write(file)
 }
@@ -129,7 +146,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
     let table = [shape.vocab_size, shape.hidden_size];
     gguf.tensor("token_embd.weight".into(), &get("model.embed_tokens.weight", &table)?)?;
     gguf.tensor("output_norm.weight".into(), &get("model.norm.weight", &[shape.hidden_size])?)?;
-    if !shape.tie_word_embeddings && weights.has("lm_head.weight") {
+    if !shape.tie_word_embeddings {
         gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
     }
     if let Some(scaling) = shape.rope_scaling {
@@ -162,7 +179,9 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
 fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {
     let architecture = shape.family.gguf();
     let numbers = [
-        ("context_length", shape.max_position_embeddings),
+        // llama.cpp has no sliding window in these architectures. Within this length there
+        // is none to miss.
+        ("context_length", shape.unwindowed()),
         ("embedding_length", shape.hidden_size),
         ("block_count", shape.num_hidden_layers),
         ("feed_forward_length", shape.intermediate_size),

@@ -28,11 +28,10 @@ pub fn merge(
     let shape = ModelConfig::open(base)?;
     let mut changes = HashMap::new();
     if let Some(adapter) = &adapter {
-        let scale = adapter.alpha / adapter.rank as f64;
         for change in adapter.changes(&shape)? {
             let (part, name) = (change.target.part(), change.target.name());
             let name = format!("model.layers.{}.{part}.{name}.weight", change.layer);
-            changes.insert(name, (change, scale));
+            changes.insert(name, change);
         }
     }
     fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
@@ -41,7 +40,7 @@ pub fn merge(
         for (name, tensor) in safetensors::load(&shard, &Device::Cpu)? {
             let kept = dtype.map_or(tensor.dtype(), ExportDtype::dtype);
             let tensor = match changes.remove(&name) {
-                Some((change, scale)) => added(&tensor, &change.a, &change.b, scale)?,
+                Some(change) => added(&tensor, &change.a, &change.b, change.scale)?,
                 None => tensor,
             };
             tensors.insert(name, tensor.to_dtype(kept)?);
