@@ -215,7 +215,7 @@ impl ServerError {
     pub(super) fn limits_answers(&self) -> bool {
         let bound = ["too large", "must be", "at most", "maximum", "should be", "range", "exceed"];
         // "Unsupported parameter: use max_completion_tokens instead" is about its name.
-        self.has(&LIMIT) && self.has(&bound) && !self.has(&["unsupported"])
+        self.has(&LIMIT) && self.has(&bound) && !self.has(&["unsupported", "not supported"])
     }
 
     fn has(&self, parts: &[&str]) -> bool {
