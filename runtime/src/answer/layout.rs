@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::fences::{Line, is_blank, is_space, lines, opening};
+use super::lines::{Line, is_blank, is_invisible, is_space, lines};
+use super::opening::opening;
 use super::python::{Strings, shape};
 
 /// How many functions that do not end are read to the end of the text.
@@ -126,8 +127,4 @@ fn first_code(lines: &[Line<'_>], end: usize) -> usize {
 
 fn indent(line: &str) -> usize {
     line.chars().filter(|c| !is_invisible(*c)).take_while(|c| c.is_whitespace()).count()
-}
-
-fn is_invisible(c: char) -> bool {
-    is_space(c) && !c.is_whitespace()
 }

@@ -16,7 +16,9 @@
 
 mod fences;
 mod layout;
+mod lines;
 mod method;
+mod opening;
 mod python;
 mod rewrite;
 mod shell;
@@ -29,7 +31,8 @@ pub use method::{Asked, Code, NoMethod, method};
 pub use python::too_deep;
 pub use shell::{Command, NoCommand, command};
 
-use fences::{Kind, Mode};
+use fences::Mode;
+use opening::Kind;
 
 /// The byte spans of the blocks that contain Python or shell commands, in order. A tag of
 /// a tool call inside them is part of the code.

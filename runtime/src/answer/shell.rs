@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 
-use super::fences::{Block, End, Kind, Line, Mode, Opening, blocks, is_blank, is_tag, opening};
+use super::fences::{Block, End, Mode, blocks};
+use super::lines::{Line, is_blank};
+use super::opening::{Kind, Opening, is_tag, opening};
 
 /// A command of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -424,7 +424,7 @@ proptest! {
         for asked in [Asked::default(), Asked::named("f"), Asked { change: true, ..Asked::named("f") }] {
             if let Ok(code) = method(&text, asked) {
                 prop_assert!(text.get(code.span.clone()).is_some());
-                let is_json = text.trim_matches(fences::is_space).starts_with(['{', '[']);
+                let is_json = text.trim_matches(lines::is_space).starts_with(['{', '[']);
                 prop_assert!(is_json || text.contains('\u{a0}') || is_part(&code.text, &text), "{}", code.text);
             }
         }
