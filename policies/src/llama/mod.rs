@@ -29,7 +29,7 @@ use fixfly_runtime::{
     with_thinking_switch,
 };
 
-use crate::answer::{call, split_reasoning};
+use crate::answer::{asked, call, split_reasoning};
 use crate::{CallForm, Lora, Open, Settings};
 use child::{CallError, Engine};
 pub use engine::llama_engine;
@@ -208,7 +208,8 @@ impl Policy for Llama {
         let episode = format!("{}#{}", view.task.id, view.sample);
         let seed = seed(view.seed, view.turns.len());
         let mut completion = self.generate(view.messages(), tools, episode, seed).await?;
-        let call = call(&completion.text, &view.specs(), completion.generation.finish);
+        let finish = completion.generation.finish;
+        let call = call(&completion.text, asked(&view), &view.specs(), finish);
         if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {
             completion.generation.finish = Finish::ToolCall;
         }

@@ -156,7 +156,7 @@ impl Policy for OpenAi {
                 "the answer calls {} tools; call one at a time",
                 reply.calls.len()
             )),
-            _ => answer::call(&reply.text, &view.specs(), finish),
+            _ => answer::call(&reply.text, answer::asked(&view), &view.specs(), finish),
         };
         Ok(self.words(paid, view.seed).action(call))
     }
