@@ -4,6 +4,8 @@
 use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, code_block};
 use serde_json::{Value, json};
 
+use crate::calls::{self, ReadCall};
+
 /// The tool of method tasks; its argument is the code block.
 pub(crate) const METHOD: &str = "submit_method";
 const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
@@ -26,6 +28,11 @@ pub(crate) fn free(code: &str, reasoning: Option<String>) -> Action {
     answer(fenced_block(code), reasoning, Usage::default())
 }
 
+/// The tool call in a model's text, and what was repaired in order to read it.
+pub(crate) fn read(text: &str, tools: &[ToolSpec], finish: Finish) -> ReadCall {
+    calls::in_text(text, tools, finish).unwrap_or_else(|| call(text, tools, finish).into())
+}
+
 /// The tool call in a model's text; `tools` are those that the model may call.
 pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
     let cut_off = match finish {
@@ -36,11 +43,8 @@ pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
     };
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
     let has_method = has(METHOD);
-    if let Some((_, after)) = text.split_once(CALL_TAGS[0]) {
-        return match after.split_once(CALL_TAGS[1]) {
-            Some((inside, _)) => tool_call(inside),
-            None => Call::Malformed(format!("`{}` has no `{}`", CALL_TAGS[0], CALL_TAGS[1])),
-        };
+    if let Some(read) = calls::in_text(text, tools, finish) {
+        return read.call;
     }
     let fences = text.lines().filter(|line| line.trim_start().starts_with("```")).count();
     match cut_off {
@@ -82,22 +86,6 @@ fn commands(text: &str) -> Vec<String> {
 pub(crate) fn call_as_text(name: &str, args: &Value) -> String {
     let call = json!({ "name": name, "arguments": args });
     format!("{}{call}{}", CALL_TAGS[0], CALL_TAGS[1])
-}
-
-/// Parses a call in the JSON of chat templates: `{"name": …, "arguments": {…}}`.
-pub(crate) fn tool_call(text: &str) -> Call {
-    let value: Value = match serde_json::from_str(text.trim()) {
-        Ok(value) => value,
-        Err(why) => return Call::Malformed(format!("the tool call is not JSON: {why}")),
-    };
-    let args = value.get("arguments").or_else(|| value.get("parameters")).cloned();
-    match (value.get("name").and_then(Value::as_str), args.unwrap_or_else(|| json!({}))) {
-        (None, _) => Call::Malformed("the tool call has no `name`".into()),
-        (Some(name), args @ Value::Object(_)) => Call::Tool { name: name.into(), args },
-        (Some(name), _) => {
-            Call::Malformed(format!("the arguments of the call of `{name}` are not an object"))
-        }
-    }
 }
 
 /// Splits a text into reasoning and answer. If the chat template started the
