@@ -7,6 +7,7 @@ use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha
 use serde_json::{Value, json};
 
 use super::OpenAi;
+use super::advice;
 use super::client::CallError;
 use super::journal::{Journal, Line};
 use super::profile::Profile;
@@ -122,7 +123,7 @@ impl OpenAi {
                 }
             };
             if !error.is_transient() {
-                return self.rejected(&error, calls);
+                return self.rejected(&error, calls, &call.body);
             }
             if calls > seconds.retries {
                 return Err(PolicyError::Infrastructure(format!("{error}, {calls} times")));
@@ -179,7 +180,12 @@ impl OpenAi {
     }
 
     /// What an error that no retry can fix means for the episode or the run.
-    fn rejected(&self, error: &CallError, calls: u32) -> Result<PaidReply, PolicyError> {
+    fn rejected(
+        &self,
+        error: &CallError,
+        calls: u32,
+        body: &Value,
+    ) -> Result<PaidReply, PolicyError> {
         let CallError::Status { status, message, .. } = error else {
             return Err(PolicyError::Infrastructure(error.to_string()));
         };
@@ -194,6 +200,10 @@ impl OpenAi {
             return Ok(PaidReply { reply, usd: None, calls });
         }
         let address = &self.remote.base_url;
+        if let Some(advice) = advice::of(*status, message, &self.remote.profile, body) {
+            // The next call would be refused for the same reason.
+            return Err(self.halt(format!("{address} answered {status}: {message}; {advice}")));
+        }
         let hint = match status {
             401 | 403 => format!("; the key was taken from ${}", self.key_env),
             402 => "; its account has no money left".to_string(),

@@ -1,5 +1,7 @@
 //! A model behind an OpenAI-compatible server: mostly a teacher.
 
+mod advice;
+mod calls;
 mod client;
 mod complete;
 mod journal;
@@ -15,17 +17,18 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
-    RemoteModel, Request, Sampling, Settings, Usage, View,
+    RemoteModel, Request, Sampling, Settings, ToolSpec, Usage, View,
 };
-use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::calls::ReadCall;
 use crate::{Open, answer};
 use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
 use profile::{Limits, Resolved};
 use rate_limiter::RateLimiter;
 use request::seed;
+use response::Reply;
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "openai",
@@ -123,16 +126,10 @@ fn key(settings: &Settings, remote: &Resolved) -> Result<(String, String), Strin
 impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let paid = self.answer(self.action_call(&view)).await?;
-        let (reply, finish) = (&paid.reply, paid.reply.finish.unwrap_or(Finish::Stop));
-        let call = match (self.calls, reply.calls.as_slice()) {
-            (CallForm::Native, [call]) => native(call),
-            (CallForm::Native, [_, _, ..]) => Call::Malformed(format!(
-                "the answer calls {} tools; call one at a time",
-                reply.calls.len()
-            )),
-            _ => answer::call(&reply.text, &view.specs(), finish),
-        };
-        Ok(self.words(paid, view.seed).action(call))
+        let ReadCall { call, repaired } = call(self.calls, &paid.reply, &view.specs());
+        let mut completion = self.words(paid, view.seed);
+        completion.generation.repaired = repaired;
+        Ok(completion.action(call))
     }
 
     async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
@@ -190,6 +187,8 @@ impl OpenAi {
                 first_token_ms: reply.first_token_ms,
                 tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),
                 tokens: Vec::new(),
+                native_calls: reply.calls,
+                repaired: Vec::new(),
             },
             text: reply.text,
             reasoning: reply.reasoning,
@@ -197,21 +196,30 @@ impl OpenAi {
     }
 }
 
-fn native(call: &response::NativeCall) -> Call {
-    let arguments = match call.arguments.trim() {
-        "" => "{}",
-        arguments => arguments,
-    };
-    match serde_json::from_str(arguments) {
-        Ok(args @ Value::Object(_)) => Call::Tool { name: call.name.clone(), args },
-        Ok(_) => Call::Malformed(format!(
-            "the arguments of the call of `{}` are not an object",
-            call.name
-        )),
-        Err(why) => Call::Malformed(format!(
-            "the arguments of the call of `{}` are not JSON: {why}",
-            call.name
-        )),
+/// The call of a reply: a native one, or one in its text.
+fn call(form: CallForm, reply: &Reply, tools: &[ToolSpec]) -> ReadCall {
+    let finish = reply.finish.unwrap_or(Finish::Stop);
+    match (form, reply.calls.as_slice()) {
+        (CallForm::Native, [call]) => {
+            crate::calls::native(&call.name, &call.arguments, tools, finish)
+        }
+        (CallForm::Native, [_, _, ..]) => {
+            let several = reply.calls.len();
+            Call::Malformed(format!("the answer calls {several} tools; call one at a time")).into()
+        }
+        (CallForm::Native, []) => {
+            let is_cut = matches!(finish, Finish::Length | Finish::Filtered | Finish::Refused);
+            let marked = crate::calls::in_text(&reply.text, tools, finish);
+            match (marked, answer::call(&reply.text, tools, finish)) {
+                (Some(marked), _) => marked,
+                // What the text form asks for would mislead.
+                (None, Call::Malformed(_)) if !is_cut => {
+                    Call::Malformed(crate::calls::no_call(form, tools)).into()
+                }
+                (None, call) => call.into(),
+            }
+        }
+        (CallForm::Text, _) => answer::read(&reply.text, tools, finish),
     }
 }
 

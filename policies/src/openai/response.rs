@@ -1,9 +1,10 @@
 //! Reads the answers of a server, whole or streamed.
 
-use fixfly_runtime::Finish;
+use fixfly_runtime::{Finish, NativeCall};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::calls::Calls;
 use crate::answer::split_reasoning;
 
 /// An answer, as the journal keeps it.
@@ -18,13 +19,6 @@ pub(crate) struct Reply {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) first_token_ms: Option<u64>,
     pub(crate) total_ms: u64,
-}
-
-/// A native tool call; its arguments are JSON in a string.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct NativeCall {
-    pub(crate) name: String,
-    pub(crate) arguments: String,
 }
 
 /// Token counts of the server.
@@ -42,7 +36,7 @@ pub(crate) struct Parts {
     reply: Reply,
     reasoning: String,
     refusal: String,
-    calls: Vec<(u64, NativeCall)>,
+    calls: Calls,
 }
 
 impl Parts {
@@ -51,7 +45,7 @@ impl Parts {
         self.common(chunk)?;
         let choice = &chunk["choices"][0];
         self.finish(choice);
-        Ok(self.words(&choice["delta"]))
+        Ok(self.words(&choice["delta"], true))
     }
 
     /// Reads a whole answer.
@@ -63,7 +57,7 @@ impl Parts {
             return Err("the answer holds no choice".into());
         }
         parts.finish(choice);
-        parts.words(&choice["message"]);
+        parts.words(&choice["message"], false);
         parts.done()
     }
 
@@ -79,14 +73,10 @@ impl Parts {
         }
         let (inline, text) = split_reasoning(&self.reply.text);
         let reasoning = (!self.reasoning.is_empty()).then_some(self.reasoning);
-        self.calls.sort_by_key(|(index, _)| *index);
-        let mut calls: Vec<_> = self.calls.into_iter().map(|(_, call)| call).collect();
-        // Some servers send a call twice.
-        calls.dedup();
         Ok(Reply {
             text,
             reasoning: reasoning.or(inline),
-            calls,
+            calls: self.calls.done(),
             finish: Some(finish),
             ..self.reply
         })
@@ -94,8 +84,7 @@ impl Parts {
 
     /// Bytes of text so far.
     pub(crate) fn size(&self) -> usize {
-        let calls: usize = self.calls.iter().map(|(_, call)| call.arguments.len()).sum();
-        self.reply.text.len() + self.reasoning.len() + calls
+        self.reply.text.len() + self.reasoning.len() + self.calls.size()
     }
 
     fn common(&mut self, answer: &Value) -> Result<(), String> {
@@ -124,7 +113,7 @@ impl Parts {
         self.reply.finish = Some(finish);
     }
 
-    fn words(&mut self, message: &Value) -> bool {
+    fn words(&mut self, message: &Value, is_stream: bool) -> bool {
         let before = self.size();
         let text = |key: &str| message[key].as_str().unwrap_or_default();
         self.reply.text += text("content");
@@ -133,25 +122,8 @@ impl Parts {
         let reasoning = [text("reasoning_content"), text("reasoning")];
         self.reasoning += reasoning.into_iter().find(|part| !part.is_empty()).unwrap_or_default();
         self.refusal += text("refusal");
-        for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-            self.call(call["index"].as_u64().unwrap_or(at as u64), &call["function"]);
-        }
+        self.calls.add(message, is_stream);
         self.size() > before
-    }
-
-    fn call(&mut self, index: u64, function: &Value) {
-        let at = self.calls.iter().position(|(there, _)| *there == index);
-        let at = at.unwrap_or_else(|| {
-            self.calls.push((index, NativeCall::default()));
-            self.calls.len() - 1
-        });
-        let call = &mut self.calls[at].1;
-        call.name += function["name"].as_str().unwrap_or_default();
-        match &function["arguments"] {
-            Value::String(part) => call.arguments += part,
-            Value::Null => {}
-            object => call.arguments += &object.to_string(),
-        }
     }
 }
 
@@ -208,7 +180,8 @@ mod tests {
         let whole = Parts::whole(&json!({ "model": "m", "usage": usage,
             "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }] }));
         let tokens = Tokens { prompt: 9, cached: 4, completion: 5, reasoning: 2 };
-        let call = NativeCall { name: "view".into(), arguments: "{\"x\":1}".into() };
+        let call =
+            NativeCall { id: Some("c".into()), name: "view".into(), arguments: "{\"x\":1}".into() };
         let expected = Reply {
             model: "m".into(),
             text: "ab".into(),
