@@ -87,6 +87,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "FIXFLY_ALLOW_WEAK")]
     allow_weak: bool,
 
+    /// Continue even if the first episodes hold no usable answer, such as text that was
+    /// not cut off
+    #[arg(long)]
+    keep_going: bool,
+
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
     /// the built-in prompts
     #[arg(long, value_name = "DIR")]
@@ -147,6 +152,7 @@ impl Flags {
             prompts: self.prompts.clone(),
             jobs: Some(jobs),
             allow_weak: self.allow_weak,
+            keep_going: self.keep_going,
         })
     }
 }

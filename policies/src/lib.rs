@@ -43,7 +43,7 @@ pub use llama::students_by;
 pub use llama::{llama_by, llama_engine};
 pub use once::Once;
 #[cfg(feature = "openai")]
-pub use openai::{Rates, rates};
+pub use openai::{AnswerError, AnswerReader, Rates, Reply, ServerError, rates};
 
 use fixfly_runtime::{
     Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, find,

@@ -14,6 +14,9 @@ pub struct Generation {
     pub thinking: Thinking,
     /// Why the generation stopped.
     pub finish: Finish,
+    /// The server's own word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
     /// Milliseconds until the first token, if tokens are streamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_ms: Option<u64>,

@@ -63,7 +63,8 @@ pub use render::render;
 pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, Interrupts, IssueSpec,
     MAX_CONSECUTIVE_FAILURES, Observer, Price, Run, RunOutcome, RunSpec, SelectError, Selection,
-    Silent, Unfinished, Verification, Verifier, cpus, episode_seed, first, now, split_supported,
+    Silent, Unfinished, Unusable, UnusableReason, Verification, Verifier, cpus, episode_seed,
+    first, now, split_supported,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,

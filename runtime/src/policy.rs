@@ -37,6 +37,15 @@ pub trait Policy: Send + Sync {
     fn halted(&self) -> Option<String> {
         None
     }
+
+    /// Called when the user asks to stop: waits before requests end at once, as
+    /// infrastructure failures. Requests in flight are answered.
+    fn stop(&self) {}
+
+    /// What the policy waits for, for the progress display.
+    fn waiting(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A request for a completion.

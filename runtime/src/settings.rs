@@ -55,6 +55,9 @@ pub struct RemoteModel {
     /// Maximum cost of one episode, in US dollars. The task's budget has it, too; here it
     /// ensures that the prices are known.
     pub episode_budget_usd: Option<f64>,
+    /// The longest wait in seconds that the server may ask for; a longer one stops the run.
+    #[serde(skip)]
+    pub max_retry_wait: Option<u64>,
     /// The run directory. Its name identifies the run's calls in the journal.
     #[serde(skip)]
     pub run: PathBuf,

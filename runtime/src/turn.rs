@@ -78,6 +78,10 @@ pub struct Usage {
     /// Completion tokens of the reasoning.
     #[serde(default)]
     pub reasoning_tokens: u64,
+    /// Whether a count of tokens is an estimate from bytes, because the server sent none
+    /// that could be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
     /// Requests, failed ones included.
     #[serde(default)]
     pub calls: u32,

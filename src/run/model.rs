@@ -68,6 +68,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "yes|no")]
     stream: Option<YesNo>,
 
+    /// Longest wait that the server may ask for, such as 30s, 10m or 2h; a longer one stops
+    /// the run [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    max_retry_wait: Option<u64>,
+
     /// Folder of cached answers, which runs can share [default: in the run directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -158,6 +163,7 @@ impl Flags {
                 stream: self.stream.map(|stream| matches!(stream, YesNo::Yes)),
                 budget_usd: self.budget,
                 episode_budget_usd: self.cost_limit,
+                max_retry_wait: self.max_retry_wait,
                 run: run.to_path_buf(),
                 journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },
@@ -220,6 +226,19 @@ fn dollars(text: &str) -> Result<f64, String> {
 fn number(text: &str, what: &str, holds: fn(f64) -> bool) -> Result<f64, String> {
     let value = text.parse().ok().filter(|value| holds(*value));
     value.ok_or_else(|| format!("it must be {what}"))
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, factor) =
+        match text.trim().split_at(text.trim().trim_end_matches(char::is_alphabetic).len()) {
+            (number, "" | "s") => (number, 1),
+            (number, "m") => (number, 60),
+            (number, "h") => (number, 3600),
+            (number, "d") => (number, 86_400),
+            (_, _) => ("", 1),
+        };
+    let value = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    value.ok_or_else(|| "it must be a time such as 30s, 10m or 2h".into())
 }
 
 fn lora(text: &str) -> Result<Lora, String> {

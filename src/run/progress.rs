@@ -13,6 +13,7 @@ pub(super) struct Progress {
     tally: Tally,
     started: Instant,
     shown: Shown,
+    waiting: Option<String>,
 }
 
 enum Shown {
@@ -27,7 +28,13 @@ impl Progress {
     pub(super) fn new(terminal: &Terminal) -> Self {
         let now = Instant::now();
         let shown = Shown::Lines { last: now };
-        Progress { terminal: terminal.clone(), tally: Tally::default(), started: now, shown }
+        Progress {
+            terminal: terminal.clone(),
+            tally: Tally::default(),
+            started: now,
+            shown,
+            waiting: None,
+        }
     }
 }
 
@@ -58,8 +65,15 @@ impl Observer for Progress {
         self.terminal.status(line);
     }
 
+    fn waiting(&mut self, what: Option<String>) {
+        self.waiting = what;
+    }
+
     fn tick(&mut self) {
-        let line = self.tally.line(self.started.elapsed());
+        let mut line = self.tally.line(self.started.elapsed());
+        if let Some(what) = &self.waiting {
+            line += &format!("  {what}");
+        }
         match &mut self.shown {
             Shown::Bar(bar) => {
                 bar.set_position(self.tally.done as u64);

@@ -22,7 +22,7 @@ const INIT: &str = "hidden-size = 64\nnum-hidden-layers = 2\nnum-attention-heads
 /// Its training rows are shorter; otherwise training would take hours.
 const SHORT: &str = "max-length = 8192\nmax-dropped = 1\n";
 const TRAIN: &str = "epochs = 2\nwarmup-steps = 1\n";
-const RUN: &str = "limit = 2\nturns = 2\nmax-tokens = 16\n";
+const RUN: &str = "limit = 2\nturns = 2\nmax-tokens = 16\nkeep-going = true\n";
 const TASKS: &str = "limit = 40\n";
 const BUILD: &str = "train-methods = 2\nper-method = 1\nmax-chars = 160\nrenamed-copies = 1\n";
 

@@ -1,6 +1,7 @@
 //! The real binary, as a person uses it. No network, no GPU, no Docker.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod architecture;
 mod benches;
 mod contributing;

@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
-use futures::stream;
+use axum::routing::{get, post};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 /// Fields that servers other than OpenAI's take.
@@ -39,6 +39,15 @@ pub(crate) enum Reply {
     Late(u64, Value),
     /// First words, then silence for so many milliseconds.
     Idle(u64, &'static str),
+    /// A stream of these parts, each after so many milliseconds; at its end the connection
+    /// breaks, if asked.
+    Parts(Vec<(u64, String)>, bool),
+    /// 200, of this content encoding and type.
+    Encoded(&'static str, &'static str, &'static [u8]),
+    /// As vLLM with a context of so many tokens: refuses what is longer.
+    Window(u64, Value),
+    /// One reply to requests that hold this text, another to all others.
+    If(&'static str, Box<Reply>, Box<Reply>),
 }
 
 /// A server that runs until it is dropped.
@@ -54,6 +63,8 @@ struct ServerState {
     /// Said when the script is over.
     last: Option<Reply>,
     requests: Vec<Value>,
+    /// The list of models; none is a 404.
+    models: Option<Value>,
     faults: Vec<String>,
 }
 
@@ -69,12 +80,19 @@ impl Server {
         let script: VecDeque<Reply> = script.into_iter().collect();
         let last = script.back().cloned();
         let state = Arc::new(Mutex::new(ServerState { script, last, ..ServerState::default() }));
-        let routes =
-            Router::new().route("/v1/chat/completions", post(answer)).with_state(state.clone());
+        let routes = Router::new()
+            .route("/v1/chat/completions", post(answer))
+            .route("/v1/models", get(models))
+            .with_state(state.clone());
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Server { url, state, _runtime: runtime }
+    }
+
+    /// Lists these models.
+    pub(crate) fn list(&self, models: Value) {
+        self.state.lock().unwrap().models = Some(models);
     }
 
     /// What it was sent; a request that breaks the schema fails the test.
@@ -83,6 +101,13 @@ impl Server {
         let state = self.state.lock().unwrap();
         assert_eq!(state.faults, Vec::<String>::new());
         state.requests.clone()
+    }
+}
+
+async fn models(State(state): State<Arc<Mutex<ServerState>>>) -> Response {
+    match &state.lock().unwrap().models {
+        Some(models) => plain(200, "application/json", models.to_string()),
+        None => plain(404, "application/json", r#"{"detail":"Not Found"}"#.into()),
     }
 }
 
@@ -106,8 +131,26 @@ async fn answer(
         let next = state.script.pop_front().or_else(|| state.last.clone());
         (next.unwrap(), request)
     };
+    reply_to(&request, reply).await
+}
+
+async fn reply_to(request: &Value, reply: Reply) -> Response {
     let streams = request["stream"] == true;
     match reply {
+        Reply::If(text, then, otherwise) => {
+            let chosen = if request.to_string().contains(text) { then } else { otherwise };
+            Box::pin(reply_to(request, *chosen)).await
+        }
+        Reply::Window(window, message) => match too_long(request, window) {
+            Some(why) => plain(400, "application/json", why),
+            None => completion(streams, message, "stop"),
+        },
+        Reply::Parts(parts, broken) => in_parts(parts, broken),
+        Reply::Encoded(encoding, kind, bytes) => Response::builder()
+            .header("content-type", kind)
+            .header("content-encoding", encoding)
+            .body(Body::from(bytes))
+            .unwrap(),
         Reply::Message(message) => completion(streams, message, "stop"),
         Reply::Finish(reason, message) => completion(streams, message, reason),
         Reply::Late(wait, message) => {
@@ -126,6 +169,28 @@ async fn answer(
         Reply::Broken(text) => then(text, 100, Some("gone")),
         Reply::Idle(wait, text) => then(text, wait, None),
     }
+}
+
+/// What vLLM writes if a prompt and its answer's limit exceed the window.
+fn too_long(request: &Value, window: u64) -> Option<String> {
+    let prompt = request["messages"].to_string().len() as u64 / 4;
+    let limit = request["max_tokens"].as_u64().unwrap();
+    let why = format!(
+        "'max_tokens' or 'max_completion_tokens' is too large: {limit}. This model's maximum context length is {window} tokens and your request has {prompt} input tokens ({limit} > {window} - {prompt})."
+    );
+    let error = json!({ "object": "error", "message": why, "code": 400 });
+    (prompt + limit > window).then(|| error.to_string())
+}
+
+fn in_parts(parts: Vec<(u64, String)>, broken: bool) -> Response {
+    let end = broken.then(|| Err(std::io::Error::other("gone")));
+    let parts = parts.into_iter().map(|(wait, text)| (wait, Ok(text)));
+    let parts = parts.chain(end.map(|end| (50, end)));
+    let parts = stream::iter(parts).then(|(wait, part)| async move {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        part
+    });
+    streamed(Body::from_stream(parts))
 }
 
 /// First words, then silence for so many milliseconds, then an
@@ -263,13 +328,13 @@ fn completion(streams: bool, message: Value, reason: &str) -> Response {
     events(chunks)
 }
 
-fn chunk(delta: Value, reason: Option<&str>) -> Value {
+pub(crate) fn chunk(delta: Value, reason: Option<&str>) -> Value {
     let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
     json!({ "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "taught",
         "choices": [choice] })
 }
 
-fn event(value: &Value) -> String {
+pub(crate) fn event(value: &Value) -> String {
     format!("data: {value}\n\n")
 }
 

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::runs::{Bench, ended_well, lines, wait_for_lines};
 use crate::server::{Reply, Server, words};
 
-const TOTAL: &str =
+pub(crate) const TOTAL: &str =
     "Well:\n```python\ndef total(self):\n    return sum(self.items.values())\n```\n";
-const WRONG: &str = "```python\ndef total(self):\n    return 0\n```\n";
+pub(crate) const WRONG: &str = "```python\ndef total(self):\n    return 0\n```\n";
 
 /// A profile's prices and timeouts, for tests that must not wait.
 const PROFILE: &str = "\
@@ -28,23 +28,23 @@ retries = 3
 ";
 
 /// A run on one method, asking that server.
-struct Asked {
-    bench: Bench,
-    server: Server,
+pub(crate) struct Asked {
+    pub(crate) bench: Bench,
+    pub(crate) server: Server,
 }
 
 impl Asked {
-    fn new(script: impl IntoIterator<Item = Reply>) -> Asked {
+    pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Asked {
         let asked = Asked { bench: Bench::new(0.0), server: Server::new(script) };
         fs::write(asked.profile(), PROFILE).unwrap();
         asked
     }
 
-    fn profile(&self) -> std::path::PathBuf {
+    pub(crate) fn profile(&self) -> std::path::PathBuf {
         self.bench.runs.path().join("teacher.toml")
     }
 
-    fn command(&self, run: &str, more: &[&str]) -> std::process::Command {
+    pub(crate) fn command(&self, run: &str, more: &[&str]) -> std::process::Command {
         let profile = self.profile();
         let task = if more.contains(&"--task-id") { vec![] } else { vec!["--task-id", "*total"] };
         let mut words = vec!["--policy", "openai", "--model", "m", "--base-url", &self.server.url];
@@ -58,7 +58,7 @@ impl Asked {
 
     /// The only episode of a run that ends well.
     #[track_caller]
-    fn episode(&self, more: &[&str]) -> Episode {
+    pub(crate) fn episode(&self, more: &[&str]) -> Episode {
         ended_well(self.command("run", more));
         let episodes = self.bench.episodes("run");
         assert_eq!(episodes.len(), 1);
@@ -67,7 +67,7 @@ impl Asked {
 
     /// The sentence of a run that does not.
     #[track_caller]
-    fn refused(&self, more: &[&str]) -> String {
+    pub(crate) fn refused(&self, more: &[&str]) -> String {
         let output = self.command("run", more).output().unwrap();
         assert_eq!(output.status.code().filter(|code| *code != 0).map(|_| ()), Some(()));
         let stderr = String::from_utf8(output.stderr).unwrap();

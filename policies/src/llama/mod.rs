@@ -141,6 +141,7 @@ impl Llama {
                 sampling,
                 thinking: self.thinking,
                 finish: generated.finish,
+                finish_reason: None,
                 first_token_ms: Some(generated.first_token_ms),
                 tokens_per_second: generated.tokens_per_second,
                 tokens: generated.tokens,

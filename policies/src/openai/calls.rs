@@ -60,6 +60,10 @@ impl Calls {
         self.size
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// The calls, in the order in which they began.
     pub(super) fn done(self) -> Vec<NativeCall> {
         let mut calls: Vec<NativeCall> = Vec::new();

@@ -1,37 +1,50 @@
-//! One call over the network, through async-openai.
+//! One call over the network.
 //!
-//! Requests and answers are plain JSON (its `byot` methods), because its types
-//! cover neither reasoning nor the extensions of other servers. We read error
-//! responses ourselves, because the library loses the status of a response that
-//! is not JSON in OpenAI's form.
+//! Requests and answers are plain JSON, and the bytes of answers are read by our own
+//! [`AnswerReader`]: client libraries take only the forms that OpenAI sends, and lose the
+//! words and the status of answers in other forms.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use async_openai::config::OpenAIConfig;
-use async_openai::error::OpenAIError;
-use async_openai::middleware::HttpRequestFactory;
-use futures::StreamExt;
+use fixfly_runtime::Finish;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
+use super::encoding::Decoder;
 use super::profile::{Resolved, Seconds};
-use super::response::{Parts, Reply};
+use super::reader::{AnswerError, AnswerReader};
+use super::response::Reply;
+use super::server_error::ServerError;
+
+/// How long we wait for counts of tokens after an answer's last word, in seconds.
+const AFTER_END: f64 = 10.0;
+/// How long we wait for an error's text, or for a list of models, in seconds.
+const ASIDE: f64 = 10.0;
 
 /// A client of one server, with its timeouts.
 pub(crate) struct Client {
-    client: async_openai::Client<OpenAIConfig>,
+    http: reqwest::Client,
+    base_url: String,
+    key: String,
     seconds: Seconds,
     stream: bool,
+    reasons: BTreeMap<String, Finish>,
 }
 
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The server answered with an error status.
-    #[error("the server answered {status}: {message}")]
-    Status { status: u16, message: String, retry_after: Option<Duration> },
+    /// The server reported an error.
+    #[error("{error}")]
+    Server { error: Box<ServerError>, received: usize },
     /// The server could not be reached, or its answer is not complete.
     #[error("{why}")]
     Broken { why: String, received: usize },
+    /// The answer ended for a reason that we do not know.
+    #[error("{error}")]
+    UnknownReason { error: AnswerError, word: String, received: usize },
     /// A time limit was exceeded.
     #[error("{what} took more than {seconds} s")]
     TimedOut { what: &'static str, seconds: f64, received: usize },
@@ -41,29 +54,46 @@ impl CallError {
     /// Bytes of text received before the failure; they are paid for.
     pub(crate) fn received(&self) -> usize {
         match self {
-            CallError::Status { .. } => 0,
-            CallError::Broken { received, .. } | CallError::TimedOut { received, .. } => *received,
+            CallError::Server { received, .. }
+            | CallError::Broken { received, .. }
+            | CallError::UnknownReason { received, .. }
+            | CallError::TimedOut { received, .. } => *received,
         }
     }
 
     /// How long the server asks us to wait before we retry.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            CallError::Status { retry_after, .. } => *retry_after,
-            CallError::Broken { .. } | CallError::TimedOut { .. } => None,
+            CallError::Server { error, .. } => error.wait(),
+            _ => None,
         }
     }
 
     /// Whether the same call may succeed if it is repeated.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            CallError::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
-            CallError::Broken { .. } | CallError::TimedOut { .. } => true,
+            CallError::Server { error, .. } => error.is_transient(),
+            _ => true,
         }
     }
 
-    fn broken(why: impl Into<String>) -> Self {
-        CallError::Broken { why: why.into(), received: 0 }
+    /// Whether the server asks for fewer requests.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        matches!(self, CallError::Server { error, .. } if error.status() == 429)
+    }
+
+    fn of_answer(error: AnswerError, received: usize) -> CallError {
+        match error {
+            AnswerError::Reported(error) => CallError::Server { error, received },
+            AnswerError::Broken(why) => CallError::Broken { why, received },
+            AnswerError::UnknownReason(ref word) => {
+                CallError::UnknownReason { word: word.clone(), error, received }
+            }
+        }
+    }
+
+    fn broken(why: impl Into<String>, received: usize) -> CallError {
+        CallError::Broken { why: why.into(), received }
     }
 }
 
@@ -77,151 +107,137 @@ impl Client {
             .user_agent(concat!("fixfly/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|why| format!("cannot make connections: {why}"))?;
-        let service = tower::service_fn(move |request| send(http.clone(), request));
-        let config = OpenAIConfig::new().with_api_base(&remote.base_url).with_api_key(key);
-        let client = async_openai::Client::with_config(config).with_http_service(service);
-        Ok(Client { client, seconds, stream: remote.stream })
+        Ok(Client {
+            http,
+            base_url: remote.base_url.clone(),
+            key: key.into(),
+            seconds,
+            stream: remote.stream,
+            reasons: remote.profile.finish_reasons.clone(),
+        })
     }
 
     /// Makes one call.
     pub(crate) async fn ask(&self, body: &Value) -> Result<Reply, CallError> {
         let clock = Instant::now();
         let total = Duration::from_secs_f64(self.seconds.total);
-        let mut parts = Parts::default();
-        let asked = tokio::time::timeout(total, async {
-            match self.stream {
-                true => self.streamed(body, &mut parts, clock).await,
-                false => self.whole(body).await.map(|reply| (reply, None)),
-            }
-        });
-        let asked = asked.await;
-        let received = parts.size();
-        let (reply, first_token_ms) = match asked {
+        let mut reader = None;
+        let asked = tokio::time::timeout(total, self.receive(body, &mut reader, clock)).await;
+        let received = reader.as_ref().map_or(0, AnswerReader::size);
+        let first_token_ms = match asked {
             Ok(asked) => asked?,
+            Err(_) if reader.as_ref().is_some_and(AnswerReader::is_whole) => None,
             Err(_) => {
                 let seconds = self.seconds.total;
                 return Err(CallError::TimedOut { what: "the whole answer", seconds, received });
             }
         };
+        let Some(reader) = reader else { return Err(CallError::broken("there is no answer", 0)) };
+        let reply = reader.end().map_err(|error| CallError::of_answer(error, received))?;
         Ok(Reply { first_token_ms, total_ms: clock.elapsed().as_millis() as u64, ..reply })
     }
 
-    async fn whole(&self, body: &Value) -> Result<Reply, CallError> {
-        let answer: Value =
-            self.client.chat().create_byot(body).await.map_err(|error| call_error(error, 0))?;
-        Parts::whole(&answer).map_err(CallError::broken)
+    /// The server's list of models, if it has one.
+    pub(crate) async fn models(&self) -> Option<Value> {
+        let get = self.http.get(format!("{}/models", self.base_url));
+        let get = self.with_key(get).timeout(Duration::from_secs_f64(ASIDE));
+        let response = get.send().await.ok().filter(|response| response.status().is_success())?;
+        serde_json::from_slice(&response.bytes().await.ok()?).ok()
     }
 
-    async fn streamed(
+    fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
+        // A compressed stream reaches us late: proxies hold it back.
+        request.bearer_auth(&self.key).header(ACCEPT_ENCODING, "identity")
+    }
+
+    /// Sends the request and reads the answer into `reader`. Returns when its first words
+    /// came, in milliseconds.
+    async fn receive(
         &self,
         body: &Value,
-        parts: &mut Parts,
+        reader: &mut Option<AnswerReader>,
         clock: Instant,
-    ) -> Result<(Reply, Option<u64>), CallError> {
-        let chat = self.client.chat();
-        let opening = chat.create_stream_byot::<_, Value>(body);
-        let first = self.seconds.first_byte;
-        let mut stream = within(first, "the first part of the answer", 0, opening)
-            .await?
-            .map_err(|error| call_error(error, 0))?;
+    ) -> Result<Option<u64>, CallError> {
+        let first = self.stream.then_some(self.seconds.first_byte);
+        let post = self.http.post(format!("{}/chat/completions", self.base_url));
+        let request =
+            self.with_key(post).header(CONTENT_TYPE, "application/json").body(body.to_string());
+        let sent = within(first, FIRST, 0, request.send()).await?;
+        let mut response = sent.map_err(|error| CallError::broken(causes(&error), 0))?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        let mut decoder = Decoder::new(&header(&response, CONTENT_ENCODING.as_str()))
+            .map_err(|why| CallError::broken(why, 0))?;
+        let label = header(&response, CONTENT_TYPE.as_str());
+        let reader = reader.insert(AnswerReader::new(&label).with_reasons(&self.reasons));
         let mut first_token_ms = None;
-        loop {
-            let (patience, what) = match first_token_ms {
-                None => (first, "the first part of the answer"),
-                Some(_) => (self.seconds.idle, "the next part of the answer"),
+        while !reader.is_done() {
+            // Any bytes are a sign of life, comments too: each wait starts anew.
+            let (patience, what) = match (reader.has_reason(), first_token_ms) {
+                (true, _) => (Some(self.seconds.idle.min(AFTER_END)), NEXT),
+                (false, None) => (first, FIRST),
+                (false, Some(_)) => (Some(self.seconds.idle), NEXT),
             };
-            let Some(chunk) = within(patience, what, parts.size(), stream.next()).await? else {
-                break;
+            let received = reader.size();
+            let chunk = match within(patience, what, received, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => break,
+                // What breaks off after its last word is whole.
+                Ok(Err(_)) | Err(_) if reader.is_whole() => break,
+                Ok(Err(error)) => return Err(CallError::broken(causes(&error), received)),
+                Err(error) => return Err(error),
             };
-            let chunk = chunk.map_err(|error| call_error(error, parts.size()))?;
-            let received = parts.size();
-            let words = parts.add(&chunk).map_err(|why| CallError::Broken { why, received })?;
-            if words && first_token_ms.is_none() {
+            let bytes = match decoder.push(&chunk) {
+                Ok(bytes) => bytes,
+                Err(_) if reader.is_whole() => break,
+                Err(why) => {
+                    let why = format!("the answer cannot be decompressed: {why}");
+                    return Err(CallError::broken(why, received));
+                }
+            };
+            let words =
+                reader.push(&bytes).map_err(|error| CallError::of_answer(error, received))?;
+            if words && self.stream && first_token_ms.is_none() {
                 first_token_ms = Some(clock.elapsed().as_millis() as u64);
             }
         }
-        let received = parts.size();
-        let reply = std::mem::take(parts).done();
-        Ok((reply.map_err(|why| CallError::Broken { why, received })?, first_token_ms))
+        Ok(first_token_ms)
     }
 }
 
+const FIRST: &str = "the first part of the answer";
+const NEXT: &str = "the next part of the answer";
+
 async fn within<T>(
-    seconds: f64,
+    seconds: Option<f64>,
     what: &'static str,
     received: usize,
     work: impl Future<Output = T>,
 ) -> Result<T, CallError> {
+    let Some(seconds) = seconds else { return Ok(work.await) };
     tokio::time::timeout(Duration::from_secs_f64(seconds), work)
         .await
         .map_err(|_| CallError::TimedOut { what, seconds, received })
 }
 
-/// Sends one request. Turns an unsuccessful response into an error with its status.
-async fn send(
-    http: reqwest::Client,
-    request: HttpRequestFactory,
-) -> Result<reqwest::Response, OpenAIError> {
-    let request = request.build().await?;
-    let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
-    let status = response.status();
-    let kind = header(&response, "content-type").unwrap_or_default();
-    if status.is_success() {
-        let right = kind.contains("json") || kind.contains("event-stream");
-        return match right || kind.is_empty() {
-            true => Ok(response),
-            false => Err(boxed(CallError::broken(format!(
-                "the server answered with `{kind}`, not with JSON: is the address right, up to and including /v1?"
-            )))),
-        };
-    }
-    let retry_after = header(&response, "retry-after").and_then(|value| parse_retry_after(&value));
-    let text = response.text().await.unwrap_or_default();
-    // OpenAI answers "too many requests" for an account without money, too.
-    let status = if text.contains("insufficient_quota") { 402 } else { status.as_u16() };
-    Err(boxed(CallError::Status { status, message: message(&text), retry_after }))
+/// The error in an unsuccessful response.
+async fn refusal(response: Response) -> CallError {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let encoding = header(&response, CONTENT_ENCODING.as_str());
+    let bytes = tokio::time::timeout(Duration::from_secs_f64(ASIDE), response.bytes()).await;
+    let bytes = bytes.ok().and_then(Result::ok).unwrap_or_default();
+    let decoded = Decoder::new(&encoding).ok().and_then(|mut decoder| decoder.push(&bytes).ok());
+    let text = String::from_utf8_lossy(decoded.as_deref().unwrap_or(&bytes)).into_owned();
+    let find = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_string());
+    let error = ServerError::of_status(status, &find, &text);
+    CallError::Server { error: Box::new(error), received: 0 }
 }
 
-fn header(response: &reqwest::Response, name: &str) -> Option<String> {
-    Some(response.headers().get(name)?.to_str().ok()?.to_string())
-}
-
-/// Parses seconds or a date.
-fn parse_retry_after(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse::<f64>() {
-        return (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
-}
-
-/// The server's own message, in whatever form it sends it.
-fn message(text: &str) -> String {
-    let value: Value = serde_json::from_str(text).unwrap_or_default();
-    let found = ["/error/message", "/message", "/detail", "/error"]
-        .iter()
-        .find_map(|pointer| value.pointer(pointer)?.as_str());
-    let words = found.unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(500).collect()
-}
-
-fn boxed(error: CallError) -> OpenAIError {
-    OpenAIError::Boxed(Box::new(error))
-}
-
-fn call_error(error: OpenAIError, received: usize) -> CallError {
-    match error {
-        OpenAIError::Boxed(error) => match error.downcast::<CallError>() {
-            Ok(error) => *error,
-            Err(error) => CallError::Broken { why: error.to_string(), received },
-        },
-        OpenAIError::JSONDeserialize(why, text) => {
-            let start: String = text.chars().take(200).collect();
-            CallError::Broken { why: format!("the answer is not JSON ({why}): {start}"), received }
-        }
-        OpenAIError::Reqwest(error) => CallError::Broken { why: causes(&error), received },
-        error => CallError::Broken { why: error.to_string(), received },
-    }
+/// A header's value; empty if there is none.
+fn header(response: &Response, name: &str) -> String {
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_string()
 }
 
 /// An error with all its causes: the outermost alone has too little detail.

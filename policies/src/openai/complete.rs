@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha256};
 use serde_json::{Value, json};
@@ -9,28 +10,27 @@ use serde_json::{Value, json};
 use super::OpenAi;
 use super::advice;
 use super::client::CallError;
+use super::hints::readable;
 use super::journal::{Journal, Line};
-use super::profile::Profile;
 use super::rate_limiter::backoff;
-use super::request::{request, tokens_at_least, tokens_at_most, words};
-use super::response::{Reply, Tokens};
+use super::request::{bytes, request, tokens_at_least, tokens_at_most, words};
+use super::response::Reply;
+use super::server_error::{Meaning, ServerError};
 use super::spend_limit::SpendLimit;
+use super::usage::Tokens;
+use super::waits::Stopped;
 
-/// What servers write when a prompt is longer than the context.
-const TOO_LONG: [&str; 6] = [
-    "context length",
-    "context_length",
-    "context size",
-    "context window",
-    "too long",
-    "too many tokens",
-];
-/// What servers write when a content filter rejects a prompt.
-const FILTERED: [&str; 3] = ["content filter", "content_filter", "content management policy"];
+/// The longest wait that a server may ask for, by default.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(600);
+
+/// How often an answer with an unknown finish reason is asked for again.
+const MAX_UNKNOWN: u32 = 2;
+/// How often the limit of an answer is fitted.
+pub(super) const MAX_FITS: u32 = 5;
 
 /// A call that has not been made yet.
 pub(super) struct PendingCall {
-    body: Value,
+    pub(super) body: Value,
     /// The key of its answer in the journal: a hash of everything the answer depends on.
     pub(super) key: String,
     /// Upper bound of its tokens.
@@ -38,6 +38,26 @@ pub(super) struct PendingCall {
     seed: u64,
     /// US dollars that its episode may still cost.
     left: Option<f64>,
+    /// The limit of its answer that the server's refusal led to.
+    pub(super) fitted: Option<u64>,
+}
+
+/// What was tried for a call so far.
+#[derive(Default)]
+pub(super) struct Tries {
+    failures: u32,
+    unknown: u32,
+    pub(super) fits: u32,
+}
+
+/// What to do after a call that failed.
+pub(super) enum Next {
+    /// Ask again after this time.
+    After(Duration),
+    /// Ask again at once: the request is another one now.
+    Changed,
+    /// This is the reply.
+    Reply(Box<PaidReply>),
 }
 
 /// The calls that were paid for, and what may still be spent.
@@ -54,7 +74,8 @@ pub(super) struct PaidReply {
 }
 
 impl Ledger {
-    fn open(settings: &RemoteModel) -> Result<Ledger, String> {
+    /// Opens the ledger of a run. Also returns the number of calls that were answered.
+    fn open(settings: &RemoteModel) -> Result<(Ledger, usize), String> {
         let run = settings.run.canonicalize().unwrap_or_else(|_| settings.run.clone());
         let (journal, spent) = Journal::open(&settings.journal, &run.display().to_string())?;
         if spent.unknown > 0.0 {
@@ -64,13 +85,17 @@ impl Ledger {
             );
         }
         let spend_limit = SpendLimit::new(settings.budget_usd, spent.usd, spent.calls);
-        Ok(Ledger { journal: Arc::new(journal), spend_limit })
+        Ok((Ledger { journal: Arc::new(journal), spend_limit }, spent.calls))
     }
 }
 
 impl OpenAi {
     pub(super) async fn ledger(&self) -> Result<&Ledger, PolicyError> {
-        let open = async || Ledger::open(&self.settings).map_err(|why| self.halt(why));
+        let open = async || {
+            let (ledger, calls) = Ledger::open(&self.settings).map_err(|why| self.halt(why))?;
+            self.answered.fetch_or(calls > 0, Ordering::Relaxed);
+            Ok(ledger)
+        };
         self.ledger.get_or_try_init(open).await
     }
 
@@ -95,23 +120,24 @@ impl OpenAi {
             completion: u64::from(self.remote.sampling.max_tokens.unwrap_or_default()),
             ..Tokens::default()
         };
-        PendingCall { body, key, worst, seed, left }
+        PendingCall { body, key, worst, seed, left, fitted: None }
     }
 
     /// Repeats a call until it is answered, or until another retry is of no use.
     pub(super) async fn complete_call(
         &self,
         ledger: &Ledger,
-        call: PendingCall,
+        mut call: PendingCall,
     ) -> Result<PaidReply, PolicyError> {
-        let Profile { seconds, context_length, .. } = &self.remote.profile;
+        let context_length = self.remote.profile.context_length;
         if context_length.is_some_and(|limit| tokens_at_least(&call.body) > limit) {
             return Err(PolicyError::Spent(Limit::Context));
         }
         let worst = self.usd(call.worst);
-        let mut lost = 0.0;
+        let (mut lost, mut tries) = (0.0, Tries::default());
         for calls in 1.. {
             within_episode(&call, lost, worst)?;
+            self.limit_answer(&mut call);
             let error = match self.call_once(ledger, &call, worst).await? {
                 Ok(paid) => {
                     let usd = paid.usd.map(|usd| usd + lost);
@@ -122,18 +148,74 @@ impl OpenAi {
                     error
                 }
             };
-            if !error.is_transient() {
-                return self.rejected(&error, calls, &call.body);
+            match self.next(&error, &mut call, &mut tries).await? {
+                Next::Changed => {}
+                Next::Reply(reply) => return Ok(PaidReply { calls, ..*reply }),
+                Next::After(wait) => {
+                    tracing::info!("{error}; asked again in {:.1} s", wait.as_secs_f64());
+                    self.waits.sleep(wait, &error.to_string()).await.map_err(stopped)?;
+                }
             }
-            if calls > seconds.retries {
-                return Err(PolicyError::Infrastructure(format!("{error}, {calls} times")));
-            }
-            let wait = backoff(seconds.backoff, calls - 1, call.seed);
-            let wait = error.retry_after().map_or(wait, |after| after.max(wait));
-            tracing::info!("{error}; asked again in {:.1} s", wait.as_secs_f64());
-            tokio::time::sleep(wait).await;
         }
         unreachable!("it is asked until it returns")
+    }
+
+    /// What to do after a call that failed.
+    async fn next(
+        &self,
+        error: &CallError,
+        call: &mut PendingCall,
+        tries: &mut Tries,
+    ) -> Result<Next, PolicyError> {
+        if let CallError::Server { error, .. } = error {
+            if let Some(advice) = self.advice(error, call) {
+                // The next call would be refused for the same reason.
+                return Err(self.halt(advice));
+            }
+            match error.meaning() {
+                Meaning::Filtered => return Ok(Next::Reply(Box::new(filtered(error)))),
+                Meaning::TooLong => return self.refit(error, call, tries).await,
+                // Not every server names its limit when a request exceeds it.
+                Meaning::Other
+                    if matches!(error.status(), 400 | 413 | 422)
+                        && tries.fits == 0
+                        && self.may_overflow(call).await =>
+                {
+                    return self.refit(error, call, tries).await;
+                }
+                Meaning::Other => {}
+            }
+        }
+        if let CallError::UnknownReason { word, .. } = error {
+            tries.unknown += 1;
+            if tries.unknown > MAX_UNKNOWN {
+                return Err(PolicyError::Infrastructure(format!(
+                    "{error}, {} times; if it ends a whole answer, add `{word} = \"stop\"` below [finish_reasons] in a profile (--profile FILE.toml)",
+                    tries.unknown
+                )));
+            }
+        }
+        if !error.is_transient() {
+            return Err(self.rejected(error));
+        }
+        tries.failures += 1;
+        let seconds = &self.remote.profile.seconds;
+        if tries.failures > seconds.retries {
+            let why = format!("{error}, {} times", tries.failures);
+            return Err(PolicyError::Infrastructure(why));
+        }
+        let wait = backoff(seconds.backoff, tries.failures - 1, call.seed);
+        let asked = error.retry_after();
+        let patience = self.settings.max_retry_wait.map_or(MAX_RETRY_WAIT, Duration::from_secs);
+        if let Some(asked) = asked.filter(|asked| *asked > patience) {
+            return Err(self.halt(format!(
+                "{error}; {} asks to wait {}, longer than --max-retry-wait {}",
+                self.remote.base_url,
+                readable(asked),
+                readable(patience).replace(' ', ""),
+            )));
+        }
+        Ok(Next::After(asked.map_or(wait, |asked| asked.max(wait))))
     }
 
     /// Makes one call: reserves money, sends the request, and writes the result to
@@ -144,22 +226,28 @@ impl OpenAi {
         call: &PendingCall,
         worst: Option<f64>,
     ) -> Result<Result<PaidReply, (CallError, f64)>, PolicyError> {
-        let permit = self.rate_limiter.acquire(call.worst.prompt + call.worst.completion).await;
-        let reservation = ledger.spend_limit.reserve(worst.unwrap_or_default()).await;
+        let permit = self.rate_limiter.acquire(call.worst.prompt + call.worst.completion);
+        let permit = self.waits.unless_stopped(permit).await.map_err(stopped)?;
+        let reservation = ledger.spend_limit.reserve(worst.unwrap_or_default());
+        let reservation = self.waits.unless_stopped(reservation).await.map_err(stopped)?;
         let reservation = reservation.map_err(|exhausted| self.halt(exhausted.to_string()))?;
         let hold = self.reserve(ledger, worst).await?;
         let run = ledger.journal.run().to_string();
-        let asked = self.client.ask(&call.body).await;
+        let mut asked = self.client.ask(&call.body).await;
         drop(permit);
+        if let Ok(reply) = &mut asked {
+            count(call, reply);
+            reply.max_tokens = self.sent_limit(call);
+        }
         let usd = self.usd(match &asked {
-            Ok(reply) => reply.tokens.unwrap_or_else(|| estimated_tokens(call, reply)),
+            Ok(reply) => reply.tokens.unwrap_or_default(),
             Err(error) => wasted_tokens(call, error),
         });
         ledger.spend_limit.settle(reservation, usd.unwrap_or_default());
         let line = match &asked {
             Ok(reply) => {
                 let (key, request) = (call.key.clone(), call.body.clone());
-                Line::Call { run, hold, key, request, reply: reply.clone(), usd }
+                Line::Call { run, hold, key, request, reply: Box::new(reply.clone()), usd }
             }
             Err(error) => Line::Lost { run, hold, why: error.to_string(), usd },
         };
@@ -171,7 +259,7 @@ impl OpenAi {
                 Ok(PaidReply { reply, usd, calls: 1 })
             }
             Err(error) => {
-                if let CallError::Status { status: 429, .. } = error {
+                if error.is_rate_limit() {
                     self.rate_limiter.on_rate_limited();
                 }
                 Err((error, usd.unwrap_or_default()))
@@ -179,32 +267,25 @@ impl OpenAi {
         })
     }
 
+    /// The sentence for a refusal that a key of the profile prevents.
+    fn advice(&self, error: &ServerError, call: &PendingCall) -> Option<String> {
+        if error.meaning() != Meaning::Other {
+            return None;
+        }
+        let (profile, address) = (&self.remote.profile, &self.remote.base_url);
+        let advice = advice::of(error.status(), error.message(), profile, &call.body)?;
+        Some(format!("{address} {}: {}; {advice}", error.answered(), error.message()))
+    }
+
     /// What an error that no retry can fix means for the episode or the run.
-    fn rejected(
-        &self,
-        error: &CallError,
-        calls: u32,
-        body: &Value,
-    ) -> Result<PaidReply, PolicyError> {
-        let CallError::Status { status, message, .. } = error else {
-            return Err(PolicyError::Infrastructure(error.to_string()));
+    fn rejected(&self, error: &CallError) -> PolicyError {
+        let CallError::Server { error, .. } = error else {
+            return PolicyError::Infrastructure(error.to_string());
         };
-        let words = message.to_lowercase();
-        let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-        if matches!(status, 400 | 413) && has(&TOO_LONG) {
-            return Err(PolicyError::Spent(Limit::Context));
-        }
-        if *status == 400 && has(&FILTERED) {
-            let reply =
-                Reply { text: message.clone(), finish: Some(Finish::Filtered), ..Reply::default() };
-            return Ok(PaidReply { reply, usd: None, calls });
-        }
-        let address = &self.remote.base_url;
-        if let Some(advice) = advice::of(*status, message, &self.remote.profile, body) {
-            // The next call would be refused for the same reason.
-            return Err(self.halt(format!("{address} answered {status}: {message}; {advice}")));
-        }
-        let hint = match status {
+        let (address, answered) = (&self.remote.base_url, self.answered.load(Ordering::Relaxed));
+        let hint = match error.status() {
+            // A key that was taken before is not the reason.
+            403 if answered => String::new(),
             401 | 403 => format!("; the key was taken from ${}", self.key_env),
             402 => "; its account has no money left".to_string(),
             404 => format!(
@@ -213,11 +294,11 @@ impl OpenAi {
             ),
             _ => String::new(),
         };
-        let why = format!("{address} answered {status}: {message}{hint}");
+        let why = format!("{address} {}: {}{hint}", error.answered(), error.message());
         // If the server has never answered, the error concerns every call.
-        match matches!(status, 401..=404) || !self.answered.load(Ordering::Relaxed) {
-            true => Err(self.halt(why)),
-            false => Err(PolicyError::Infrastructure(why)),
+        match matches!(error.status(), 401 | 402 | 404) || !answered {
+            true => self.halt(why),
+            false => PolicyError::Infrastructure(why),
         }
     }
 
@@ -254,10 +335,12 @@ fn within_episode(call: &PendingCall, lost: f64, worst: Option<f64>) -> Result<(
     }
 }
 
-/// Estimated tokens of a reply if the server did not count them.
-fn estimated_tokens(call: &PendingCall, reply: &Reply) -> Tokens {
-    let written = reply.text.len() + reply.reasoning.as_ref().map_or(0, String::len);
-    Tokens { prompt: call.worst.prompt, completion: written as u64 / 3, ..Tokens::default() }
+/// Fills in the tokens of a reply that the server did not count.
+pub(super) fn count(call: &PendingCall, reply: &mut Reply) {
+    let calls: usize = reply.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+    let written = reply.text.len() + reply.reasoning.as_ref().map_or(0, String::len) + calls;
+    let tokens = reply.tokens.unwrap_or_default();
+    reply.tokens = Some(tokens.or_estimated(bytes(&call.body), written as u64));
 }
 
 /// Estimated tokens of a call that failed after it sent some text. No server known
@@ -265,10 +348,17 @@ fn estimated_tokens(call: &PendingCall, reply: &Reply) -> Tokens {
 fn wasted_tokens(call: &PendingCall, error: &CallError) -> Tokens {
     match error.received() {
         0 => Tokens::default(),
-        received => Tokens {
-            prompt: call.worst.prompt,
-            completion: received as u64 / 3,
-            ..Tokens::default()
-        },
+        received => Tokens::default().or_estimated(bytes(&call.body), received as u64),
     }
+}
+
+/// The reply to a prompt that a content filter rejected.
+fn filtered(error: &ServerError) -> PaidReply {
+    let text = error.message().to_string();
+    let reply = Reply { text, finish: Some(Finish::Filtered), ..Reply::default() };
+    PaidReply { reply, usd: None, calls: 0 }
+}
+
+fn stopped(stopped: Stopped) -> PolicyError {
+    PolicyError::Infrastructure(stopped.to_string())
 }

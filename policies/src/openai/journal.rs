@@ -22,7 +22,14 @@ pub(crate) enum Line {
     /// Money reserved for a call that is about to be made.
     Hold { run: String, hold: String, usd: f64 },
     /// A call and its answer.
-    Call { run: String, hold: String, key: String, request: Value, reply: Reply, usd: Option<f64> },
+    Call {
+        run: String,
+        hold: String,
+        key: String,
+        request: Value,
+        reply: Box<Reply>,
+        usd: Option<f64>,
+    },
     /// A call that failed, and what it may have cost.
     Lost { run: String, hold: String, why: String, usd: Option<f64> },
 }
@@ -78,7 +85,7 @@ impl Journal {
         match serde_json::from_slice(&bytes) {
             // An answer that another run paid for costs this run nothing.
             Ok(Line::Call { reply, usd, run, .. }) => {
-                Ok(Some((reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
+                Ok(Some((*reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
             }
             _ => Err(format!("{} was changed while it was in use", self.path.display())),
         }
@@ -179,7 +186,7 @@ mod tests {
     use super::*;
 
     fn call(run: &str, key: &str, usd: f64) -> Line {
-        let reply = Reply { text: key.into(), ..Reply::default() };
+        let reply = Box::new(Reply { text: key.into(), ..Reply::default() });
         let request = serde_json::json!({ "model": "m" });
         Line::Call {
             run: run.into(),

@@ -4,12 +4,24 @@ mod advice;
 mod calls;
 mod client;
 mod complete;
+mod content;
+mod encoding;
+mod events;
+mod finish;
+mod fit;
+mod hints;
 mod journal;
+mod json;
 mod profile;
 mod rate_limiter;
+mod reader;
 mod request;
 mod response;
+mod server_error;
 mod spend_limit;
+mod usage;
+mod waits;
+mod window;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError};
@@ -27,8 +39,12 @@ use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
 use profile::{Limits, Resolved};
 use rate_limiter::RateLimiter;
+pub use reader::{AnswerError, AnswerReader};
 use request::seed;
-use response::Reply;
+pub use response::Reply;
+pub use server_error::ServerError;
+use waits::Waits;
+use window::Window;
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "openai",
@@ -52,6 +68,11 @@ struct OpenAi {
     answered: AtomicBool,
     halted: Mutex<Option<String>>,
     holds: AtomicU64,
+    waits: Waits,
+    window: Window,
+    /// The context in the server's list of models.
+    listed: OnceCell<Option<u64>>,
+    warned_of_limit: AtomicBool,
 }
 
 /// The prices and limits of a model behind a server.
@@ -105,6 +126,10 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
         answered: AtomicBool::new(false),
         halted: Mutex::new(None),
         holds: AtomicU64::new(0),
+        waits: Waits::new(),
+        window: Window::default(),
+        listed: OnceCell::new(),
+        warned_of_limit: AtomicBool::new(false),
     }))
 }
 
@@ -140,6 +165,14 @@ impl Policy for OpenAi {
     fn halted(&self) -> Option<String> {
         self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn stop(&self) {
+        self.waits.stop();
+    }
+
+    fn waiting(&self) -> Option<String> {
+        self.waits.shown()
+    }
 }
 
 impl OpenAi {
@@ -151,12 +184,18 @@ impl OpenAi {
         let ledger = self.ledger().await?;
         let found = ledger.journal.find(&call.key).map_err(|why| self.halt(why))?;
         match found {
-            Some((reply, usd)) => Ok(PaidReply { reply, usd, calls: 0 }),
+            Some((mut reply, usd)) => {
+                // Earlier versions recorded no tokens where the server counted none.
+                complete::count(&call, &mut reply);
+                Ok(PaidReply { reply, usd, calls: 0 })
+            }
             None => self.complete_call(ledger, call).await,
         }
     }
 
     fn halt(&self, why: String) -> PolicyError {
+        // Whoever waits for the server now would wait in vain.
+        self.waits.stop();
         let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
         PolicyError::Infrastructure(halted.get_or_insert(why).clone())
     }
@@ -170,6 +209,7 @@ impl OpenAi {
                 completion_tokens: tokens.completion,
                 cached_tokens: tokens.cached,
                 reasoning_tokens: tokens.reasoning,
+                estimated: tokens.estimated,
                 calls,
                 usd,
             },
@@ -180,10 +220,12 @@ impl OpenAi {
                 },
                 sampling: Sampling {
                     seed: seed(&self.remote, chance),
+                    max_tokens: reply.max_tokens.or(self.remote.sampling.max_tokens),
                     ..self.remote.sampling.clone()
                 },
                 thinking: self.remote.thinking,
                 finish: reply.finish.unwrap_or(Finish::Stop),
+                finish_reason: reply.finish_reason,
                 first_token_ms: reply.first_token_ms,
                 tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),
                 tokens: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{Price, Sampling, Settings, Thinking, ThinkingMode, ThinkingSwitch};
+use fixfly_runtime::{Finish, Price, Sampling, Settings, Thinking, ThinkingMode, ThinkingSwitch};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -56,6 +56,9 @@ pub(crate) struct Profile {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) seconds: Seconds,
+    /// What the server's own finish reasons mean, where fixfly does not know them.
+    #[serde(default)]
+    pub(crate) finish_reasons: BTreeMap<String, Finish>,
     /// Additional fields of the request, sent as they are.
     #[serde(default)]
     pub(crate) extra: BTreeMap<String, Value>,

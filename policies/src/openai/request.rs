@@ -212,6 +212,7 @@ pub(crate) fn tokens_at_least(body: &Value) -> u64 {
     bytes(body) / 8
 }
 
-fn bytes(body: &Value) -> u64 {
+/// Bytes of the request that become tokens of the prompt.
+pub(crate) fn bytes(body: &Value) -> u64 {
     (body["messages"].to_string().len() + body["tools"].to_string().len()) as u64
 }

@@ -1,33 +1,38 @@
-//! Reads the answers of a server, whole or streamed.
+//! Assembles an answer, whole or streamed.
+
+use std::collections::BTreeMap;
 
 use fixfly_runtime::{Finish, NativeCall};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::calls::Calls;
+use super::content::Words;
+use super::finish::{self, Reason};
+use super::json::joined;
+use super::reader::AnswerError;
+use super::server_error::ServerError;
+use super::usage::{Tokens, tokens};
 use crate::answer::split_reasoning;
 
 /// An answer, as the journal keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// The model, as the server names it.
     pub(crate) model: String,
     pub(crate) text: String,
     pub(crate) reasoning: Option<String>,
     pub(crate) calls: Vec<NativeCall>,
     pub(crate) finish: Option<Finish>,
+    /// The server's own word for `finish`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finish_reason: Option<String>,
     pub(crate) tokens: Option<Tokens>,
+    /// The limit that was sent, if it is not the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_tokens: Option<u32>,
     pub(crate) first_token_ms: Option<u64>,
     pub(crate) total_ms: u64,
-}
-
-/// Token counts of the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Tokens {
-    pub(crate) prompt: u64,
-    pub(crate) cached: u64,
-    pub(crate) completion: u64,
-    pub(crate) reasoning: u64,
 }
 
 /// Assembles an answer from its parts.
@@ -37,106 +42,147 @@ pub(crate) struct Parts {
     reasoning: String,
     refusal: String,
     calls: Calls,
+    /// Finish reasons that the user's profile explains.
+    reasons: BTreeMap<String, Finish>,
+    any: bool,
 }
 
 impl Parts {
-    /// Adds a chunk of a stream. Returns whether it contained text.
-    pub(crate) fn add(&mut self, chunk: &Value) -> Result<bool, String> {
-        self.common(chunk)?;
-        let choice = &chunk["choices"][0];
-        self.finish(choice);
-        Ok(self.words(&choice["delta"], true))
+    /// Also takes these finish reasons.
+    pub(super) fn know(&mut self, reasons: &BTreeMap<String, Finish>) {
+        self.reasons.clone_from(reasons);
     }
 
-    /// Reads a whole answer.
-    pub(crate) fn whole(answer: &Value) -> Result<Reply, String> {
-        let mut parts = Parts::default();
-        parts.common(answer)?;
-        let choice = &answer["choices"][0];
-        if choice.is_null() {
-            return Err("the answer holds no choice".into());
+    /// Adds a chunk of a stream, or a whole answer. Returns whether it contained text.
+    pub(super) fn add(&mut self, chunk: &Value) -> Result<bool, AnswerError> {
+        let choice = choice(chunk);
+        if let Some(error) = reported(chunk, choice) {
+            return Err(AnswerError::Reported(Box::new(ServerError::in_answer(error))));
         }
-        parts.finish(choice);
-        parts.words(&choice["message"], false);
-        parts.done()
+        self.any = true;
+        if let Some(model) = chunk["model"].as_str() {
+            self.reply.model = model.into();
+        }
+        // A server may send counts with each chunk: the last ones hold.
+        self.reply.tokens = tokens(chunk).or(self.reply.tokens);
+        let word = finish::word(choice).filter(|word| finish::reason(word) != Reason::None);
+        self.reply.finish_reason = word.or(self.reply.finish_reason.take());
+        Ok(self.words(choice))
     }
 
     /// Returns the assembled answer. A stream that was cut off looks like one that
     /// ended; only the finish reason shows that the answer is complete.
-    pub(crate) fn done(mut self) -> Result<Reply, String> {
-        let Some(mut finish) = self.reply.finish else {
-            return Err("the answer ended before it was whole: it gives no reason to stop".into());
-        };
+    pub(super) fn done(mut self) -> Result<Reply, AnswerError> {
+        let mut finish = self.ended()?;
         if !self.refusal.is_empty() {
             finish = Finish::Refused;
             self.reply.text = self.refusal;
         }
-        let (inline, text) = split_reasoning(&self.reply.text);
-        let reasoning = (!self.reasoning.is_empty()).then_some(self.reasoning);
+        let (inline, text) = split_reasoning(&joined(self.reply.text));
+        let reasoning = (!self.reasoning.is_empty()).then(|| joined(self.reasoning));
+        let calls = self
+            .calls
+            .done()
+            .into_iter()
+            .map(|call| NativeCall { arguments: joined(call.arguments), ..call });
         Ok(Reply {
             text,
             reasoning: reasoning.or(inline),
-            calls: self.calls.done(),
+            calls: calls.collect(),
             finish: Some(finish),
             ..self.reply
         })
     }
 
     /// Bytes of text so far.
-    pub(crate) fn size(&self) -> usize {
-        self.reply.text.len() + self.reasoning.len() + self.calls.size()
+    pub(super) fn size(&self) -> usize {
+        self.reply.text.len() + self.reasoning.len() + self.refusal.len() + self.calls.size()
     }
 
-    fn common(&mut self, answer: &Value) -> Result<(), String> {
-        if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-            let message =
-                error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
-            return Err(format!("the server broke off: {message}"));
-        }
-        if let Some(model) = answer["model"].as_str() {
-            self.reply.model = model.into();
-        }
-        if let Some(usage) = answer.get("usage").filter(|usage| usage.is_object()) {
-            self.reply.tokens = Some(tokens(usage));
-        }
-        Ok(())
+    /// Whether nothing of an answer was read.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any
     }
 
-    fn finish(&mut self, choice: &Value) {
-        let finish = match choice["finish_reason"].as_str() {
-            None => return,
-            Some("length") => Finish::Length,
-            Some("content_filter") => Finish::Filtered,
-            Some("tool_calls" | "function_call") => Finish::ToolCall,
-            Some(_) => Finish::Stop,
+    /// Whether the reason to stop was read.
+    pub(super) fn has_reason(&self) -> bool {
+        self.reply.finish_reason.is_some()
+    }
+
+    /// Why the answer ended, as the model's part in it.
+    fn ended(&self) -> Result<Finish, AnswerError> {
+        let Some(word) = &self.reply.finish_reason else {
+            let why = "the answer ended before it was whole: it gives no reason to stop";
+            return Err(AnswerError::Broken(why.into()));
         };
-        self.reply.finish = Some(finish);
+        if let Some(finish) = self.reasons.get(word) {
+            return Ok(*finish);
+        }
+        match finish::reason(word) {
+            Reason::Finish(finish) => Ok(finish),
+            Reason::Unknown | Reason::None => Err(AnswerError::UnknownReason(word.clone())),
+            Reason::Failure => Err(AnswerError::Broken(format!(
+                "the server failed before the answer was whole: finish_reason `{word}`"
+            ))),
+        }
     }
 
-    fn words(&mut self, message: &Value, is_stream: bool) -> bool {
+    /// Adds the words of a chunk, or of a whole message in place of one.
+    fn words(&mut self, choice: &Value) -> bool {
         let before = self.size();
-        let text = |key: &str| message[key].as_str().unwrap_or_default();
-        self.reply.text += text("content");
-        // DeepSeek and older vLLM send the first field, OpenRouter and newer vLLM the
-        // second. A server that sends both sends the same text.
-        let reasoning = [text("reasoning_content"), text("reasoning")];
-        self.reasoning += reasoning.into_iter().find(|part| !part.is_empty()).unwrap_or_default();
-        self.refusal += text("refusal");
-        self.calls.add(message, is_stream);
+        let (delta, message) = (&choice["delta"], &choice["message"]);
+        let words = Words::of(delta);
+        let in_parts = !words.is_empty() || !delta["tool_calls"].is_null() || message.is_null();
+        if in_parts {
+            self.reply.text += &words.text;
+            self.reply.text += choice["text"].as_str().unwrap_or_default();
+            self.reasoning += &words.reasoning;
+            self.refusal += &words.refusal;
+        } else {
+            let whole = Words::of(message);
+            grow(&mut self.reply.text, whole.text);
+            grow(&mut self.reasoning, whole.reasoning);
+            grow(&mut self.refusal, whole.refusal);
+        }
+        let message = if in_parts { delta } else { message };
+        // A whole message after its parts repeats their calls.
+        if in_parts || self.calls.is_empty() {
+            self.calls.add(message, in_parts);
+        }
         self.size() > before
     }
 }
 
-fn tokens(usage: &Value) -> Tokens {
-    let count = |pointers: &[&str]| {
-        pointers.iter().find_map(|pointer| usage.pointer(pointer)?.as_u64()).unwrap_or_default()
-    };
-    Tokens {
-        prompt: count(&["/prompt_tokens"]),
-        cached: count(&["/prompt_tokens_details/cached_tokens", "/prompt_cache_hit_tokens"]),
-        completion: count(&["/completion_tokens"]),
-        reasoning: count(&["/completion_tokens_details/reasoning_tokens"]),
+/// Adds the text of a whole message: it may repeat what was read before.
+fn grow(text: &mut String, whole: String) {
+    match whole.starts_with(text.as_str()) {
+        true => *text = whole,
+        false => *text += &whole,
     }
+}
+
+/// The first choice; we ask for one.
+fn choice(answer: &Value) -> &Value {
+    let choices = answer["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let first = choices.iter().find(|choice| choice["index"] == 0);
+    first.or(choices.first()).unwrap_or(&Value::Null)
+}
+
+/// The error that a chunk or an answer reports, in the forms that servers use.
+fn reported(answer: &Value, choice: &Value) -> Option<Value> {
+    let given = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    if given(&choice["error"]) {
+        return Some(json!({ "error": choice["error"] }));
+    }
+    let instead = answer.get("choices").is_none()
+        && (answer["message"].is_string() || given(&answer["detail"]));
+    let is_error = given(&answer["error"]) || answer["object"] == "error" || instead;
+    is_error.then(|| answer.clone())
 }
 
 #[cfg(test)]
@@ -145,12 +191,16 @@ mod tests {
 
     use super::*;
 
-    fn stream(chunks: &[Value]) -> Result<Reply, String> {
+    fn stream(chunks: &[Value]) -> Result<Reply, AnswerError> {
         let mut parts = Parts::default();
         for chunk in chunks {
             parts.add(chunk)?;
         }
         parts.done()
+    }
+
+    fn whole(answer: &Value) -> Result<Reply, AnswerError> {
+        stream(std::slice::from_ref(answer))
     }
 
     fn chunk(delta: Value, finish: Option<&str>) -> Value {
@@ -177,9 +227,9 @@ mod tests {
         ]);
         let message = json!({ "role": "assistant", "content": "ab", "reasoning_content": "so so",
             "tool_calls": call("{\"x\":1}") });
-        let whole = Parts::whole(&json!({ "model": "m", "usage": usage,
+        let whole = whole(&json!({ "model": "m", "usage": usage,
             "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }] }));
-        let tokens = Tokens { prompt: 9, cached: 4, completion: 5, reasoning: 2 };
+        let tokens = Tokens { prompt: 9, cached: 4, completion: 5, reasoning: 2, estimated: false };
         let call =
             NativeCall { id: Some("c".into()), name: "view".into(), arguments: "{\"x\":1}".into() };
         let expected = Reply {
@@ -188,6 +238,7 @@ mod tests {
             reasoning: Some("so so".into()),
             calls: vec![call],
             finish: Some(Finish::ToolCall),
+            finish_reason: Some("tool_calls".into()),
             tokens: Some(tokens),
             ..Reply::default()
         };
@@ -218,10 +269,55 @@ mod tests {
         check(json!({ "content": "a" }), "length", Finish::Length);
         check(json!({ "content": "a" }), "content_filter", Finish::Filtered);
         check(json!({ "refusal": "no" }), "stop", Finish::Refused);
-        let cut = stream(&[chunk(json!({ "content": "a" }), None)]).unwrap_err();
-        assert!(cut.contains("before it was whole"), "{cut}");
-        let broke = stream(&[json!({ "error": { "message": "no memory" } })]).unwrap_err();
-        assert!(broke.contains("no memory"), "{broke}");
-        assert!(Parts::whole(&json!({ "choices": [] })).is_err());
+        let fails = |chunks: &[Value], expected: &str| {
+            let why = stream(chunks).unwrap_err().to_string();
+            assert!(why.contains(expected), "{why}");
+        };
+        let text = || json!({ "content": "a" });
+        fails(&[chunk(text(), None)], "before it was whole");
+        fails(&[chunk(text(), Some(""))], "before it was whole");
+        fails(&[chunk(text(), Some("null"))], "before it was whole");
+        fails(&[chunk(text(), Some("abort"))], "finish_reason `abort`");
+        fails(&[chunk(text(), Some("weird"))], "`weird`, which fixfly does not know");
+        fails(&[json!({ "error": { "message": "no memory" } })], "no memory");
+        fails(&[json!({ "object": "error", "message": "no memory" })], "no memory");
+        fails(&[json!({ "detail": "no memory" })], "no memory");
+        fails(&[json!({ "choices": [{ "error": { "message": "no memory" } }] })], "no memory");
+        fails(&[json!({ "choices": [] })], "before it was whole");
+    }
+
+    #[test]
+    fn a_profile_explains_a_word() {
+        let mut parts = Parts::default();
+        parts.know(&BTreeMap::from([("weird".into(), Finish::Length)]));
+        parts.add(&chunk(json!({ "content": "a" }), Some("weird"))).unwrap();
+        let reply = parts.done().unwrap();
+        let word = reply.finish_reason.as_deref();
+        assert_eq!((reply.finish, word), (Some(Finish::Length), Some("weird")));
+    }
+
+    #[test]
+    fn a_whole_message_is_an_answer_and_repeats_nothing() {
+        let check = |chunks: &[Value]| {
+            let reply = stream(chunks).unwrap();
+            assert_eq!((&*reply.text, reply.reasoning.as_deref()), ("ab", Some("so")));
+        };
+        let message = |text: &str| {
+            let message = json!({ "role": "assistant", "content": text, "reasoning": "so" });
+            json!({ "choices": [{ "message": message, "finish_reason": "stop" }] })
+        };
+        let parts = [
+            chunk(json!({ "reasoning": "so", "content": "a" }), None),
+            chunk(json!({ "content": "b" }), None),
+        ];
+        check(&[message("ab")]);
+        check(&[message("a"), message("ab")]);
+        check(&[parts[0].clone(), parts[1].clone(), message("ab")]);
+        let both = |delta: &str, whole: &str, reasoning: &str| {
+            let mut both = message(whole);
+            both["choices"][0]["delta"] = json!({ "content": delta, "reasoning": reasoning });
+            both
+        };
+        check(&[both("a", "a", "so"), both("b", "ab", "")]);
     }
 }

@@ -9,6 +9,7 @@ mod queue;
 mod select;
 mod spec;
 mod unfinished;
+mod usable;
 mod verify;
 
 use std::collections::HashSet;
@@ -25,6 +26,8 @@ pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
 pub use unfinished::Unfinished;
+use usable::FirstEpisodes;
+pub use usable::{Unusable, UnusableReason};
 pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
 
 use crate::benchmark::Benchmark;
@@ -100,7 +103,9 @@ impl Run {
         let total = selection.tasks.len() * spec.samples as usize;
         let waiting = work(selection.tasks, spec.samples, &finished);
         observer.started(total, &finished);
-        let queue = Queue { waiting: waiting.into(), jobs: spec.jobs() };
+        let first =
+            (!spec.keep_going && spec.replay.is_none()).then(|| FirstEpisodes::of(&finished));
+        let queue = Queue { waiting: waiting.into(), jobs: spec.jobs(), first };
         let context = RunContext {
             policy_name: spec.policy,
             policy,

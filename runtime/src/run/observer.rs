@@ -19,6 +19,11 @@ pub trait Observer: Send {
         let _ = line;
     }
 
+    /// What the policy waits for, if anything; before each tick.
+    fn waiting(&mut self, what: Option<String>) {
+        let _ = what;
+    }
+
     /// Called twice a second while episodes run.
     fn tick(&mut self) {}
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::interrupts::Interrupts;
 use super::observer::Observer;
+use super::usable::{FirstEpisodes, Unusable};
 use super::{episode_seed, now};
 use crate::attempt::{Attempt, attempt};
 use crate::benchmark::Benchmark;
@@ -49,6 +50,8 @@ pub(super) struct Queue {
     pub(super) waiting: VecDeque<Work>,
     /// The number of attempts in parallel.
     pub(super) jobs: usize,
+    /// The rule about the first episodes; `None` if the run keeps going.
+    pub(super) first: Option<FirstEpisodes>,
 }
 
 /// How the run ended.
@@ -62,6 +65,8 @@ pub struct RunOutcome {
     pub solved: usize,
     /// Why the policy cannot continue.
     pub halted: Option<String>,
+    /// Why the answers are of no use, if none is.
+    pub unusable: Option<Unusable>,
     /// Attempts in a row that infrastructure failures ended.
     pub(super) in_a_row: usize,
     /// Why the run stopped: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
@@ -77,7 +82,7 @@ pub struct RunOutcome {
 impl RunOutcome {
     /// Whether no more attempts start.
     fn is_over(&self) -> bool {
-        self.stopped || self.gave_up.is_some() || self.halted.is_some()
+        self.stopped || self.gave_up.is_some() || self.halted.is_some() || self.unusable.is_some()
     }
 }
 
@@ -88,7 +93,7 @@ impl Queue {
     /// # Errors
     /// [`RunError`] if an episode cannot be recorded.
     pub(super) async fn work_off(
-        self,
+        mut self,
         context: RunContext,
         interrupts: &mut Interrupts,
         directory: &mut RunDirectory,
@@ -97,12 +102,16 @@ impl Queue {
         let context = Arc::new(context);
         let shared = context.clone();
         let make = move |work: Work| shared.clone().make(work);
-        let mut attempts = Parallel::new(self.jobs, self.waiting.into_iter().map(make.clone()));
+        let mut attempts = Parallel::new(
+            self.jobs,
+            std::mem::take(&mut self.waiting).into_iter().map(make.clone()),
+        );
         let mut ended = RunOutcome::default();
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         loop {
             if ended.is_over() {
                 attempts.stop();
+                context.policy.stop();
             }
             tokio::select! {
                 made = attempts.next() => match made {
@@ -113,6 +122,10 @@ impl Queue {
                                 directory.append(&episode)?;
                                 observer.recorded(&episode);
                                 ended.count(&work, &episode);
+                                if let Some(first) = &mut self.first {
+                                    first.count(&episode);
+                                    ended.unusable = first.unusable();
+                                }
                             }
                             Next::Retry => {
                                 attempts.add(make(Work { retries: work.retries + 1, ..work }));
@@ -129,10 +142,16 @@ impl Queue {
                     }
                     true => ended.left += attempts.abort().await,
                 },
-                _ = clock.tick() => observer.tick(),
+                _ = clock.tick() => {
+                    observer.waiting(context.policy.waiting());
+                    observer.tick();
+                }
             }
         }
         ended.left += attempts.unstarted();
+        if let Some(first) = self.first.filter(|_| !ended.is_over()) {
+            ended.unusable = first.unusable_at_end();
+        }
         Ok(ended)
     }
 }
@@ -162,7 +181,8 @@ impl RunOutcome {
             return Next::Record;
         };
         self.halted = self.halted.take().or_else(|| policy.halted());
-        if self.halted.is_some() {
+        // A wait that the user ended is no failure.
+        if self.halted.is_some() || self.stopped || self.unusable.is_some() {
             self.left += 1;
             return Next::Leave;
         }
@@ -171,7 +191,7 @@ impl RunOutcome {
         if self.in_a_row >= MAX_CONSECUTIVE_FAILURES {
             self.gave_up = Some(why.to_string());
         }
-        if work.retries + 1 < MAX_TRIES && !self.stopped {
+        if work.retries + 1 < MAX_TRIES {
             tracing::info!("{}: {why}; retrying the episode", work.task.id);
             return Next::Retry;
         }

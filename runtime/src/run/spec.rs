@@ -66,6 +66,8 @@ pub struct RunSpec {
     pub jobs: Option<usize>,
     /// Whether to run in a sandbox that lacks a required protection.
     pub allow_weak: bool,
+    /// Whether to continue if the first episodes hold no usable answer.
+    pub keep_going: bool,
 }
 
 impl Default for RunSpec {
@@ -88,6 +90,7 @@ impl Default for RunSpec {
             prompts: None,
             jobs: None,
             allow_weak: false,
+            keep_going: false,
         }
     }
 }

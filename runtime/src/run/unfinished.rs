@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
+use super::usable::Unusable;
 
 /// Why episodes of a run are missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,16 @@ pub enum Unfinished {
         left: usize,
         /// Why.
         why: String,
+        /// The run directory.
+        run: String,
+    },
+    /// The first episodes hold no usable answer.
+    #[error("{}", unusable_run(*left, unusable, run))]
+    Unusable {
+        /// Episodes that are left.
+        left: usize,
+        /// Why, and an example.
+        unusable: Unusable,
         /// The run directory.
         run: String,
     },
@@ -60,19 +71,32 @@ pub enum Unfinished {
     },
 }
 
+fn unusable_run(left: usize, unusable: &Unusable, run: &str) -> String {
+    match left {
+        0 => format!("{unusable}; pass --keep-going to accept {run} as it is"),
+        left => format!(
+            "stopped with {left} episodes left: {unusable}; run the same command again to \
+             continue {run}, or pass --keep-going to run on regardless"
+        ),
+    }
+}
+
 impl RunOutcome {
     /// Whether the run in this directory is complete.
     ///
     /// # Errors
     /// [`Unfinished`] if episodes are missing.
     pub fn conclude(self, run: &Path) -> Result<(), Unfinished> {
-        let RunOutcome { stopped, halted, gave_up, left, failed, broken, .. } = self;
+        let RunOutcome { stopped, halted, gave_up, unusable, left, failed, broken, .. } = self;
         let run = run.display().to_string();
         if let Some(why) = halted {
             return Err(Unfinished::Halted { left, why, run });
         }
         if let Some(why) = gave_up {
             return Err(Unfinished::GaveUp { left, why, run });
+        }
+        if let Some(unusable) = unusable {
+            return Err(Unfinished::Unusable { left, unusable, run });
         }
         if stopped {
             return Err(Unfinished::Stopped { left, run });

@@ -211,6 +211,7 @@ recipe = "originals"
 limit = 2
 turns = 1
 max-tokens = 8
+keep-going = true
 
 [train]
 epochs = 1
@@ -218,6 +219,7 @@ epochs = 1
 [run]
 turns = 1
 max-tokens = 8
+keep-going = true
 "#;
 
 #[cfg(all(feature = "train", feature = "llama"))]

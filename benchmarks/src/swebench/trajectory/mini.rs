@@ -222,6 +222,7 @@ fn usage(message: &Value) -> Usage {
             "/output_tokens_details/reasoning_tokens",
         ]),
         calls: 1,
+        estimated: false,
         usd: message.pointer("/extra/cost").and_then(Value::as_f64),
     }
 }
@@ -229,7 +230,8 @@ fn usage(message: &Value) -> Usage {
 /// How the text was generated, if the server's answer is stored.
 fn generation(message: &Value) -> Option<Generation> {
     let response = message.pointer("/extra/response")?;
-    let finish = match response.pointer("/choices/0/finish_reason")?.as_str()? {
+    let reason = response.pointer("/choices/0/finish_reason")?.as_str()?;
+    let finish = match reason {
         "stop" => Finish::Stop,
         "tool_calls" => Finish::ToolCall,
         "length" => Finish::Length,
@@ -241,6 +243,7 @@ fn generation(message: &Value) -> Option<Generation> {
         sampling: Sampling::default(),
         thinking: Thinking::default(),
         finish,
+        finish_reason: Some(reason.into()),
         first_token_ms: None,
         tokens_per_second: None,
         tokens: Vec::new(),

@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, GroundTruth, Machine, Method, PolicyError,
-    RunRecord, SCHEMA, Sandbox, SandboxError, SandboxSpec, Split, Statement, TaskKind, Usage,
-    Verdict, View, Wording, read_episodes,
+    Action, BenchmarkError, Budget, Call, DescribedBy, Finish, Generation, GroundTruth, Machine,
+    Method, PolicyError, RunRecord, SCHEMA, Sampling, Sandbox, SandboxError, SandboxSpec, Split,
+    Statement, TaskKind, Thinking, Usage, Verdict, View, Wording, read_episodes,
 };
 use async_trait::async_trait;
 
@@ -14,6 +14,7 @@ use crate::run::Silent;
 #[derive(Default)]
 struct Scripted {
     calls: AtomicU32,
+    stopped: tokio::sync::watch::Sender<bool>,
 }
 
 #[async_trait]
@@ -27,16 +28,34 @@ impl Policy for Scripted {
             "panics" => panic!("a bug"),
             "takes a second" => tokio::time::sleep(Duration::from_secs(1)).await,
             "never ends" => std::future::pending().await,
+            "waits" => {
+                let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+                return Err(PolicyError::Infrastructure("stopped while it waited".into()));
+            }
             _ => {}
         }
-        let call = Call::Submit;
+        let empty = view.task.id == "empty";
+        let generation = Generation {
+            model: "m".into(),
+            sampling: Sampling::default(),
+            thinking: Thinking::default(),
+            finish: Finish::Stop,
+            finish_reason: None,
+            first_token_ms: None,
+            tokens_per_second: None,
+            tokens: Vec::new(),
+        };
         Ok(Action {
             text: String::new(),
             reasoning: None,
-            call,
+            call: if empty { Call::Malformed("nothing".into()) } else { Call::Submit },
             usage: Usage::default(),
-            generation: None,
+            generation: empty.then_some(generation),
         })
+    }
+
+    fn stop(&self) {
+        self.stopped.send_replace(true);
     }
 }
 
@@ -131,7 +150,11 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
             press.send(()).unwrap();
         }
     });
-    let queue = Queue { waiting: ids.iter().copied().map(work).collect(), jobs: 2 };
+    let queue = Queue {
+        waiting: ids.iter().copied().map(work).collect(),
+        jobs: 2,
+        first: Some(FirstEpisodes::default()),
+    };
     let ended = queue.work_off(context, &mut pressed, &mut directory, &mut Silent).await.unwrap();
     keyboard.abort();
     let mut recorded: Vec<_> =
@@ -194,4 +217,25 @@ async fn the_second_interrupt_stops_at_once() {
     assert_eq!(recorded, ["a"]);
     assert!(ended.stopped);
     assert_eq!(ended.left, 3);
+}
+
+#[tokio::test]
+async fn a_wait_ends_at_the_first_interrupt_and_is_no_failure() {
+    let (ended, recorded) = run(&["waits", "takes a second", "a"], 1).await;
+    assert_eq!(recorded, ["takes a second"]);
+    assert!(ended.stopped && ended.failed.is_empty());
+    assert_eq!(ended.left, 2);
+}
+
+#[tokio::test]
+async fn a_run_without_usable_answers_stops_after_the_first_episodes() {
+    let (ended, recorded) = run(&["empty"; 20], 0).await;
+    assert!((8..=9).contains(&recorded.len()), "one more was running: {}", recorded.len());
+    assert_eq!(ended.left, 20 - recorded.len());
+    let why = ended.conclude(std::path::Path::new("runs/a")).unwrap_err().to_string();
+    assert!(why.contains("none of 8 episodes holds a usable answer"), "{why}");
+
+    let (ended, recorded) = run(&["empty", "a", "a", "a"], 0).await;
+    assert_eq!(recorded.len(), 4);
+    assert_eq!(ended.unusable, None);
 }

@@ -119,6 +119,7 @@ impl Asking {
                     false => {
                         ended.stopped = true;
                         self.stopped.store(true, Ordering::Relaxed);
+                        self.policy.stop();
                         watch.stopping();
                     }
                     true => {

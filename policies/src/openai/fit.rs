@@ -1,0 +1,106 @@
+//! Fits the limit of answers to what the server allows.
+
+use std::sync::atomic::Ordering;
+
+use fixfly_runtime::{Limit, PolicyError};
+use serde_json::Value;
+
+use super::OpenAi;
+use super::complete::{MAX_FITS, Next, PendingCall, Tries};
+use super::request::bytes;
+use super::server_error::ServerError;
+use super::window::{Fit, Refused, Sizes, fit, listed, told};
+
+impl OpenAi {
+    /// Lowers the limit of the call's answer to what the server allows, as far as it is
+    /// known.
+    pub(super) fn limit_answer(&self, call: &mut PendingCall) {
+        let asked = self.asked_limit();
+        let limit = call.fitted.unwrap_or_else(|| self.window.limit(bytes(&call.body), asked));
+        let is_omitted = call.body.get(self.limit_field()).is_none();
+        if limit < asked && !is_omitted {
+            call.body[self.limit_field()] = Value::from(limit);
+        }
+    }
+
+    /// The limit in the request, if it is lower than what was asked for.
+    pub(super) fn sent_limit(&self, call: &PendingCall) -> Option<u32> {
+        let sent = call.body[self.limit_field()].as_u64()?;
+        (sent < self.asked_limit()).then(|| u32::try_from(sent).unwrap_or(u32::MAX))
+    }
+
+    /// What to do with a call that the server refused as too long.
+    pub(super) async fn refit(
+        &self,
+        error: &ServerError,
+        call: &mut PendingCall,
+        tries: &mut Tries,
+    ) -> Result<Next, PolicyError> {
+        let sizes = told(error);
+        self.window.learn(sizes);
+        let mut known = self.window.known();
+        known.window = known.window.or(self.remote.profile.context_length);
+        if sizes.window.or(sizes.answer).or(known.window).is_none() {
+            known.window = self.listed_window().await;
+        }
+        let max_tokens = self.sent_limit(call).map_or(self.asked_limit(), u64::from);
+        let refused = Refused { prompt_bytes: bytes(&call.body), max_tokens };
+        tries.fits += 1;
+        let next = if tries.fits > MAX_FITS { Fit::Unknown } else { fit(refused, sizes, known) };
+        match next {
+            Fit::Again(limit) => {
+                self.warn_of_limit(sizes, known);
+                call.fitted = Some(limit);
+                Ok(Next::Changed)
+            }
+            Fit::Unknown if error.limits_answers() => Err(self.halt(format!(
+                "{} refuses --max-tokens {max_tokens}: {}; pass a lower --max-tokens",
+                self.remote.base_url,
+                error.message()
+            ))),
+            Fit::PromptTooLong | Fit::Unknown => Err(PolicyError::Spent(Limit::Context)),
+        }
+    }
+
+    /// Whether the call may be longer than the model's context, as the server lists it.
+    pub(super) async fn may_overflow(&self, call: &PendingCall) -> bool {
+        let known = self.window.known().window.or(self.remote.profile.context_length);
+        let window = match known {
+            Some(window) => Some(window),
+            None => self.listed_window().await,
+        };
+        window.is_some_and(|window| bytes(&call.body) / 8 + self.asked_limit() > window)
+    }
+
+    /// The model's context in the server's list of models, which is asked for once.
+    async fn listed_window(&self) -> Option<u64> {
+        let list = async || listed(&self.client.models().await?, &self.remote.model);
+        let window = *self.listed.get_or_init(list).await;
+        self.window.learn(Sizes { window, ..Sizes::default() });
+        window
+    }
+
+    fn warn_of_limit(&self, sizes: Sizes, known: Sizes) {
+        if self.warned_of_limit.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let why = match (sizes.answer, sizes.window.or(known.window)) {
+            (Some(answer), _) => format!("answers of at most {answer} tokens"),
+            (None, Some(window)) => format!("a context of {window} tokens"),
+            (None, None) => "a shorter context".to_string(),
+        };
+        tracing::warn!(
+            "{} has {why}: answers are limited to what fits, less than --max-tokens {}; each turn records its limit",
+            self.remote.base_url,
+            self.asked_limit()
+        );
+    }
+
+    fn asked_limit(&self) -> u64 {
+        self.remote.sampling.max_tokens.map_or(u64::MAX, u64::from)
+    }
+
+    fn limit_field(&self) -> &'static str {
+        self.remote.profile.limit_field.key()
+    }
+}

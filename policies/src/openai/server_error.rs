@@ -1,0 +1,345 @@
+//! What a server writes when it does not answer, and what that means.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::hints::{self, Headers};
+
+/// An error that a server reports, by a status or in the body of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerError {
+    status: u16,
+    /// Whether it came in an answer of status 200.
+    in_answer: bool,
+    /// The server's own message, in one line.
+    message: String,
+    /// All that the server wrote, in lower case.
+    words: String,
+    body: Value,
+    wait: Option<Duration>,
+    /// What the server says about asking again.
+    should_retry: Option<bool>,
+}
+
+/// What an error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// A content filter rejected this prompt.
+    Filtered,
+    /// The prompt, or the prompt and the answer's limit together, are too long.
+    TooLong,
+    /// Something else.
+    Other,
+}
+
+/// What servers write when a content filter rejects a prompt: Azure, OpenAI, OpenRouter,
+/// DashScope, DeepSeek, Zhipu, Google.
+const FILTERED: [&str; 22] = [
+    "content filter",
+    "content_filter",
+    "content management policy",
+    "content policy",
+    "content_policy",
+    "responsibleaipolicyviolation",
+    "flagged by moderation",
+    "flagged_input",
+    "moderation_blocked",
+    "input was flagged",
+    "prompt was flagged",
+    "content was flagged",
+    "request was flagged",
+    "violating our usage polic",
+    "violates our usage polic",
+    "safety system",
+    "data_inspection_failed",
+    "inappropriate content",
+    "content exists risk",
+    "sensitive or unsafe content",
+    "prohibited_content",
+    "safety settings",
+];
+
+/// What servers write when a prompt is longer than the context.
+const TOO_LONG: [&str; 22] = [
+    "context length",
+    "context_length",
+    "context size",
+    "context_size",
+    "context window",
+    "context limit",
+    "maximum model length",
+    "max_model_len",
+    "max_seq_len",
+    "prompt is too long",
+    "prompt too long",
+    "input is too long",
+    "too many tokens",
+    "prompt length",
+    "input length",
+    "inputs` must have less than",
+    "inputs` tokens",
+    "input token count",
+    "input tokens exceed",
+    "reduce the length of",
+    "number of tokens to keep",
+    "total number of tokens",
+];
+/// What servers write when the answer's limit alone is too large.
+const LIMIT: [&str; 5] =
+    ["max_tokens", "max_completion_tokens", "max_new_tokens", "maxoutputtokens", "output tokens"];
+
+/// What servers write when an account has no money. OpenAI's has the status of "too many
+/// requests".
+const POOR: [&str; 5] = [
+    "insufficient_quota",
+    "insufficient_balance",
+    "insufficient balance",
+    "exceeded your current quota",
+    "credit balance is too low",
+];
+
+/// The status that an error in an answer would have, by a word in its code or type.
+const BY_WORD: [(&str, u16); 14] = [
+    ("authentication", 401),
+    ("invalid_api_key", 401),
+    ("unauthorized", 401),
+    ("billing", 402),
+    ("permission", 403),
+    ("forbidden", 403),
+    ("not_found", 404),
+    ("rate_limit", 429),
+    ("too_many_requests", 429),
+    ("invalid_request", 400),
+    ("bad_request", 400),
+    ("badrequest", 400),
+    ("context_length", 400),
+    ("overloaded", 503),
+];
+
+impl ServerError {
+    /// An answer with an error status.
+    pub(super) fn of_status(status: u16, headers: &Headers<'_>, text: &str) -> ServerError {
+        let body: Value = super::json::parse(text).unwrap_or_default();
+        let error = ServerError {
+            status,
+            in_answer: false,
+            message: message(&body, text),
+            words: text.to_lowercase(),
+            wait: hints::wait(headers, &body, text),
+            should_retry: headers("x-should-retry").and_then(|word| word.parse().ok()),
+            body,
+        };
+        error.with_quota()
+    }
+
+    /// An error in an answer of status 200.
+    pub(super) fn in_answer(body: Value) -> ServerError {
+        let text = body.to_string();
+        let error = ServerError {
+            status: status(&body),
+            in_answer: true,
+            message: message(&body, &text),
+            words: text.to_lowercase(),
+            wait: hints::wait(&|_| None, &body, &text),
+            should_retry: None,
+            body,
+        };
+        error.with_quota()
+    }
+
+    fn with_quota(mut self) -> ServerError {
+        if self.has(&POOR) {
+            self.status = 402;
+        }
+        self
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// How long the server asks us to wait.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// The status, as a sentence names it.
+    pub(super) fn answered(&self) -> String {
+        match self.in_answer {
+            true => "answered with an error".into(),
+            false => format!("answered {}", self.status),
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub(super) fn is_transient(&self) -> bool {
+        if self.meaning() != Meaning::Other || self.words.contains("request too large") {
+            return false;
+        }
+        let transient = match self.status {
+            408 | 409 | 425 | 429 => true,
+            501 | 505 | 511 => false,
+            status => status >= 500,
+        };
+        self.should_retry.unwrap_or(transient)
+    }
+
+    pub(super) fn meaning(&self) -> Meaning {
+        let rejected = matches!(self.status, 400 | 403 | 413 | 422 | 451 | 500);
+        // A rejected account is not a rejected prompt.
+        let account = self.has(&["account", "api key", "api_key", "organization"]);
+        let moderated = self.body.pointer("/error/metadata/reasons").is_some()
+            || self.body.pointer("/metadata/reasons").is_some();
+        if rejected && (moderated || (self.has(&FILTERED) && !account)) {
+            return Meaning::Filtered;
+        }
+        // A limit of tokens per minute is no context window.
+        let per_minute =
+            self.has(&["per minute", "per min", "per day", "rate limit", "rate_limit"]);
+        if rejected && !per_minute && (self.has(&TOO_LONG) || self.limits_answers()) {
+            return Meaning::TooLong;
+        }
+        Meaning::Other
+    }
+
+    /// Whether the error is about the limit of the answer's tokens.
+    pub(super) fn limits_answers(&self) -> bool {
+        let bound = ["too large", "must be", "at most", "maximum", "should be", "range", "exceed"];
+        // "Unsupported parameter: use max_completion_tokens instead" is about its name.
+        self.has(&LIMIT) && self.has(&bound) && !self.has(&["unsupported"])
+    }
+
+    fn has(&self, parts: &[&str]) -> bool {
+        parts.iter().any(|part| self.words.contains(part))
+    }
+}
+
+impl std::fmt::Display for ServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the server {}: {}", self.answered(), self.message)
+    }
+}
+
+/// The status that an error in an answer stands for; 500 if it has no code that we know.
+fn status(body: &Value) -> u16 {
+    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
+    let codes = ["code", "status", "status_code"].map(|key| &error[key]);
+    let number = codes.iter().find_map(|code| match code {
+        Value::String(code) => code.trim().parse().ok(),
+        code => code.as_u64(),
+    });
+    if let Some(status) = number.filter(|status| (400..600).contains(status)) {
+        return status as u16;
+    }
+    let words = ["code", "type", "status"].map(|key| error[key].as_str().unwrap_or_default());
+    let words = words.join(" ").to_lowercase();
+    let found = BY_WORD.iter().find(|(word, _)| words.contains(word));
+    found.map_or(500, |(_, status)| *status)
+}
+
+/// The server's own message, in whatever form it sends it: one line, safe to print.
+fn message(body: &Value, text: &str) -> String {
+    let places = ["/error/message", "/error/msg", "/message", "/msg", "/detail", "/error"];
+    let found = places.iter().find_map(|place| body.pointer(place)?.as_str());
+    let inner = body.get("error").filter(|error| error.is_object()).map(Value::to_string);
+    let words = found.map(str::to_string).or(inner).unwrap_or_else(|| text.to_string());
+    line(&words, 500)
+}
+
+/// A text in one line of at most this many characters, without control characters.
+pub(super) fn line(text: &str, limit: usize) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().filter(|c| !c.is_control()).take(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn error(status: u16, text: &str) -> ServerError {
+        ServerError::of_status(status, &|_| None, text)
+    }
+
+    #[test]
+    fn an_error_means_what_its_words_say() {
+        let check = |status: u16, text: &str, expected: Meaning| {
+            assert_eq!(error(status, text).meaning(), expected, "{status} {text}");
+            assert!(expected == Meaning::Other || !error(status, text).is_transient(), "{text}");
+        };
+        let openrouter = r#"{"error":{"code":403,"message":"Input was flagged by moderation","metadata":{"reasons":["violence"]}}}"#;
+        check(403, openrouter, Meaning::Filtered);
+        let azure = r#"{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy.","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
+        check(400, azure, Meaning::Filtered);
+        check(400, r#"{"error":{"message":"Content Exists Risk"}}"#, Meaning::Filtered);
+        check(400, r#"{"code":"data_inspection_failed","message":"x"}"#, Meaning::Filtered);
+        check(451, r#"{"error":"content policy"}"#, Meaning::Filtered);
+        check(403, r#"{"error":{"message":"Your account was flagged"}}"#, Meaning::Other);
+        check(403, r#"{"error":{"message":"Forbidden"}}"#, Meaning::Other);
+        check(401, openrouter, Meaning::Other);
+
+        let long = "This model's maximum context length is 8192 tokens.";
+        check(400, long, Meaning::TooLong);
+        check(422, "`inputs` tokens + `max_new_tokens` must be <= 4096.", Meaning::TooLong);
+        check(500, "the input length exceeds the context length", Meaning::TooLong);
+        check(400, "Invalid max_tokens value, the valid range is [1, 8192]", Meaning::TooLong);
+        let other = r#"{"error": {"message": "Invalid 'user': string too long. Expected a string with maximum length 64."}}"#;
+        check(400, other, Meaning::Other);
+        let name = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        check(400, name, Meaning::Other);
+        check(429, long, Meaning::Other);
+        let minute = "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 9000; reduce the length of your messages";
+        check(413, minute, Meaning::Other);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_asked_again() {
+        let check = |status: u16, text: &str, expected: bool| {
+            assert_eq!(error(status, text).is_transient(), expected, "{status} {text}");
+        };
+        for status in [408, 409, 425, 429, 500, 502, 503, 504, 529] {
+            check(status, "busy", true);
+        }
+        for status in [400, 401, 402, 403, 404, 405, 422, 501] {
+            check(status, "no", false);
+        }
+        check(429, r#"{"error":{"code":"insufficient_quota"}}"#, false);
+        check(429, "Request too large for gpt-4: Limit 10000, Requested 15000", false);
+        let told = ServerError::of_status(
+            500,
+            &|name| (name == "x-should-retry").then(|| "false".into()),
+            "",
+        );
+        assert!(!told.is_transient());
+    }
+
+    #[test]
+    fn an_error_in_an_answer_has_the_status_that_it_names() {
+        let check = |body: Value, status: u16, message: &str| {
+            let error = ServerError::in_answer(body.clone());
+            assert_eq!((error.status(), error.message()), (status, message), "{body}");
+        };
+        check(
+            json!({ "error": { "code": 401, "message": "User not found." } }),
+            401,
+            "User not found.",
+        );
+        check(json!({ "error": { "code": "502", "message": "x" } }), 502, "x");
+        check(json!({ "error": { "type": "overloaded_error", "message": "x" } }), 503, "x");
+        check(json!({ "error": { "type": "rate_limit_exceeded", "message": "x" } }), 429, "x");
+        check(json!({ "error": "no\n  memory\u{1b}[2J" }), 500, "no memory[2J");
+        check(json!({ "object": "error", "message": "x", "code": 400 }), 400, "x");
+        check(json!({ "detail": "Not Found" }), 500, "Not Found");
+        check(json!({ "error": { "code": "insufficient_quota", "message": "x" } }), 402, "x");
+    }
+}
