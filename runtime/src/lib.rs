@@ -16,6 +16,7 @@
 //! assert!(Templates::load(TaskKind::Method, None).is_ok());
 //! ```
 
+pub mod answer;
 mod attempt;
 mod benchmark;
 mod budget;

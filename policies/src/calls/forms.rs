@@ -1,5 +1,7 @@
 //! Calls in a text that begin with a mark, in the forms that chat templates teach.
 
+use std::ops::Range;
+
 use fixfly_runtime::{Repair, ToolSpec};
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use super::{Ending, Parsed, arguments, json, named, parsed, payload, pythonic, t
 
 /// How a call begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Opener {
+enum Opener {
     /// Any form between two tags; some templates teach no closing tag.
     Tags { close: &'static str, is_optional: bool },
     /// An XML element with the name of the tool.
@@ -24,7 +26,7 @@ pub(super) enum Opener {
 
 /// An element that may have a prefix before it.
 const PREFIXED: &str = "invoke name=";
-pub(super) const OPENERS: &[(&str, Opener)] = &[
+const OPENERS: &[(&str, Opener)] = &[
     ("<tool_call>", Opener::Tags { close: "</tool_call>", is_optional: false }),
     ("<function_call>", Opener::Tags { close: "</function_call>", is_optional: false }),
     ("<|tool_call|>", Opener::Tags { close: "<|/tool_call|>", is_optional: true }),
@@ -58,46 +60,39 @@ pub(super) enum Found {
     Mention(String),
 }
 
-/// The calls that begin with an opener.
-pub(super) fn marked(text: &str, tools: &[ToolSpec], ending: Ending) -> Vec<Found> {
+/// The calls that begin with an opener, with their spans.
+pub(super) fn marked(
+    text: &str,
+    code: &[Range<usize>],
+    tools: &[ToolSpec],
+    ending: Ending,
+) -> Vec<(Range<usize>, Found)> {
     let (mut found, mut at) = (Vec::new(), 0);
-    while let Some((start, opener)) = next_opener(text, at) {
+    while let Some((start, opener)) = next_opener(text, code, at) {
         let (calls, length) = at_opener(&text[start..], opener, tools, ending);
-        found.extend(calls);
         at = start + length.max(1);
         at += (at..text.len()).take_while(|at| !text.is_char_boundary(*at)).count();
+        found.extend(calls.into_iter().map(|call| (start..at, call)));
     }
     found
 }
 
-/// The next opener from `from` on that stands neither in a code block nor in a code span.
-fn next_opener(text: &str, from: usize) -> Option<(usize, (&'static str, Opener))> {
-    let mut fence: Option<&str> = None;
-    let mut at = from;
-    for line in text[from..].split_inclusive('\n') {
-        let mark = fence_of(line);
-        match (fence, mark) {
-            (None, Some(open)) => fence = Some(open),
-            (Some(open), Some(mark))
-                if mark.starts_with(open) && line.trim().trim_matches(['`', '~']).is_empty() =>
-            {
-                fence = None;
-            }
-            (Some(_), _) => {}
-            (None, None) => {
-                let here = OPENERS.iter().filter_map(|opener| {
-                    let places = line.match_indices(opener.0).map(|(place, _)| place);
-                    let is_open = |place: &usize| !line[..*place].ends_with('`');
-                    Some((at + places.into_iter().find(is_open)?, *opener))
-                });
-                if let Some((start, opener)) = here.min_by_key(|(start, _)| *start) {
-                    return Some((element_start(text, (from, start), opener.0), opener));
-                }
-            }
-        }
-        at += line.len();
-    }
-    None
+/// The next opener from `from` on that stands neither in code nor after a backtick.
+fn next_opener(
+    text: &str,
+    code: &[Range<usize>],
+    from: usize,
+) -> Option<(usize, (&'static str, Opener))> {
+    let is_open = |at: &usize| {
+        let in_code = code.iter().any(|span| span.contains(at));
+        !in_code && !text[..*at].ends_with('`')
+    };
+    let openers = OPENERS.iter().filter_map(|opener| {
+        let places = text[from..].match_indices(opener.0).map(|(at, _)| from + at);
+        Some((places.into_iter().find(is_open)?, *opener))
+    });
+    let (start, opener) = openers.min_by_key(|(start, _)| *start)?;
+    Some((element_start(text, (from, start), opener.0), opener))
 }
 
 /// The marks of a fence, if the line begins with one.
@@ -221,7 +216,8 @@ fn untagged(text: &str, tools: &[ToolSpec], ending: Ending, open: &str) -> Vec<F
         }
         _ if !text.contains(['{', '<']) => {
             let start: String = text.trim().chars().take(40).collect();
-            vec![Found::Mention(format!("`{open}` is followed by `{start}`, which is no call"))]
+            let why = format!("`{open}` is followed by `{start}`, which is no call");
+            vec![Found::Call(Err(why))]
         }
         Ok(_) => vec![Found::Call(Err("the tool call has no `name`".into()))],
         Err(why) => {

@@ -13,13 +13,12 @@ mod pythonic;
 mod tags;
 mod unmarked;
 
-use fixfly_runtime::{Call, CallForm, Finish, Repair, SUBMIT_COMMAND, ToolSpec};
+use std::ops::Range;
+
+use fixfly_runtime::{Call, Finish, Repair, SUBMIT_COMMAND, ToolSpec};
 use serde_json::{Map, Value};
 
 use forms::Found;
-
-/// The tool of method tasks: its answers are code, which may contain anything.
-const METHOD: &str = "submit_method";
 
 /// A call, and what was repaired in order to read it.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,68 +77,55 @@ pub(crate) fn native(name: &str, arguments: &str, tools: &[ToolSpec], finish: Fi
     }
 }
 
-/// The call in a text; `None` if nothing in it looks like one. Several calls, and calls
-/// that cannot be read, are [`Call::Malformed`].
-pub(crate) fn in_text(text: &str, tools: &[ToolSpec], finish: Finish) -> Option<ReadCall> {
+/// What a text contains besides words.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    /// The calls, each with its span; those that cannot be read are malformed. A repeated
+    /// call is one call.
+    pub(crate) calls: Vec<(Range<usize>, ReadCall)>,
+    /// Why a mark that stands alone is no call.
+    pub(crate) mention: Option<String>,
+}
+
+/// The calls in a text. Marks inside `code` are part of the code.
+pub(crate) fn in_text(
+    text: &str,
+    code: &[Range<usize>],
+    tools: &[ToolSpec],
+    finish: Finish,
+) -> Candidates {
     let ending = Ending::of(finish);
-    let mut found = forms::marked(text, tools, ending);
-    if !found.iter().any(|found| matches!(found, Found::Call(_))) {
-        let others = unmarked::fenced(text, tools, ending);
-        let others = if others.is_empty() { unmarked::bare(text, tools, ending) } else { others };
-        found.extend(others.into_iter().map(Found::Call));
-    }
-    only(text, found, tools)
-}
-
-/// The only call of those found.
-fn only(text: &str, found: Vec<Found>, tools: &[ToolSpec]) -> Option<ReadCall> {
-    let (mut calls, mut mentions) = (Vec::<Result<Parsed, String>>::new(), Vec::new());
-    for found in found {
+    let (mut calls, mut mention) = (Vec::new(), None);
+    for (span, found) in forms::marked(text, code, tools, ending) {
         match found {
-            // The same call twice is one call.
-            Found::Call(Ok(call)) if calls.iter().flatten().any(|other| is_same(other, &call)) => {}
-            Found::Call(call) => calls.push(call),
-            Found::Mention(why) => mentions.push(why),
+            Found::Call(call) => calls.push((span, call)),
+            Found::Mention(why) => mention = mention.or(Some(why)),
         }
     }
-    let is_method = tools.iter().any(|tool| tool.name == METHOD);
-    if is_method && text.contains("def ") {
-        calls.retain(|call| call.as_ref().is_ok_and(|call| named::is_known(&call.name, tools)));
-        mentions.clear();
+    if calls.is_empty() {
+        calls = unmarked::fenced(text, tools, ending);
     }
-    // A code block may be the call that the mention announces.
-    if text.lines().any(|line| forms::fence_of(line).is_some()) {
-        mentions.clear();
+    if calls.is_empty() {
+        calls = unmarked::bare(text, tools, ending);
     }
-    let refused = |why: String| Some(Call::Malformed(why).into());
-    match (calls.len(), calls.pop(), mentions.into_iter().next()) {
-        (0, _, Some(why)) => refused(why),
-        (1, Some(Ok(call)), _) => Some(call.read()),
-        (1, Some(Err(why)), _) => refused(why),
-        (0, ..) => None,
-        (several, ..) => refused(format!("the answer calls {several} tools; call one at a time")),
+    let mut read: Vec<(Range<usize>, ReadCall)> = Vec::new();
+    for (span, call) in calls {
+        let call = call.map_or_else(|why| Call::Malformed(why).into(), Parsed::read);
+        let is_tool = matches!(call.call, Call::Tool { .. });
+        if !is_tool || read.iter().all(|(_, other)| other.call != call.call) {
+            read.push((span, call));
+        }
     }
+    Candidates { calls: read, mention }
 }
 
-fn is_same(one: &Parsed, other: &Parsed) -> bool {
-    one.name == other.name && one.args == other.args
-}
-
-/// Explains to a model that its answer calls no tool, in the form in which it calls tools.
-pub(crate) fn no_call(form: CallForm, tools: &[ToolSpec]) -> String {
+/// Explains to a model with native tool calls that its answer calls no tool.
+pub(crate) fn no_native_call(tools: &[ToolSpec]) -> String {
     let names: Vec<String> = tools.iter().map(|tool| format!("`{}`", tool.name)).collect();
-    let names = names.join(", ");
-    let begin = match form {
-        CallForm::Native => format!("the answer calls no tool; call exactly one of {names}"),
-        CallForm::Text => {
-            format!("the answer holds no `<tool_call>`; call exactly one of {names}")
-        }
-    };
+    let begin = format!("the answer calls no tool; call exactly one of {}", names.join(", "));
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
-    if has("submit") {
-        return format!("{begin}; when your work is done, call `submit`");
-    }
     match tools {
+        _ if has("submit") => format!("{begin}; when your work is done, call `submit`"),
         [one] if one.name == "bash" => format!(
             "{begin}; when your work is done, call `bash` with the command `{SUBMIT_COMMAND}`"
         ),
@@ -179,6 +165,7 @@ mod tests {
         CodeFence, DoubledObject, ExtraText, HtmlEscaped, MissingBrace, MissingTag, Nesting,
         PythonLiteral, QuotedTwice, RawControlCharacter, TrailingComma, UnquotedKey, ValueType,
     };
+    use fixfly_runtime::answer::code_spans;
     use serde_json::json;
 
     use super::*;
@@ -215,9 +202,22 @@ mod tests {
         }
     }
 
+    /// The only call of a text; several are malformed.
+    fn only(text: &str, finish: Finish) -> Option<ReadCall> {
+        let Candidates { mut calls, mention } = in_text(text, &code_spans(text), &tools(), finish);
+        for (span, _) in &calls {
+            assert!(!text[span.clone()].is_empty(), "{text}");
+        }
+        match (calls.len(), calls.pop(), mention) {
+            (0, _, mention) => mention.map(|why| Call::Malformed(why).into()),
+            (1, call, _) => call.map(|(_, call)| call),
+            (several, ..) => Some(Call::Malformed(format!("{several} calls")).into()),
+        }
+    }
+
     #[track_caller]
     fn check(text: &str, expected: Expected<'_>) {
-        let read = in_text(text, &tools(), Finish::Stop);
+        let read = only(text, Finish::Stop);
         same(text, read.unwrap_or_else(|| panic!("{text}: no call")), expected);
     }
 
@@ -439,13 +439,13 @@ mod tests {
     #[test]
     fn values_become_what_the_tool_takes() {
         let text = "<function=bash>\n<parameter=command>\n5\n</parameter>\n<parameter=timeout>\n5\n</parameter>\n</function>";
-        let read = in_text(text, &tools(), Finish::Stop).unwrap();
+        let read = only(text, Finish::Stop).unwrap();
         let args = json!({ "command": "5", "timeout": 5 });
         assert_eq!(read, Call::Tool { name: "bash".into(), args }.into());
         let submit = "<tool_call>\n<function=submit>\n</function>\n</tool_call>";
         for text in [submit, "<tool_call>submit</tool_call>", "[submit()]", "[TOOL_CALLS]submit{}"]
         {
-            let read = in_text(text, &tools(), Finish::Stop).unwrap();
+            let read = only(text, Finish::Stop).unwrap();
             assert_eq!(
                 read,
                 Call::Tool { name: "submit".into(), args: json!({}) }.into(),
@@ -459,17 +459,14 @@ mod tests {
         let call = format!("<tool_call>{JSON}</tool_call>");
         let other = call.replace("ls", "pwd");
         check(&format!("{call}\n{call}"), LS);
-        check(&format!("{call}\n{other}"), Err("calls 2 tools; call one at a time"));
-        check(&format!("{call}\n<tool_call>{{\"name\": }}</tool_call>"), Err("calls 2 tools"));
-        check(
-            &format!("[TOOL_CALLS] [{JSON}, {}]", JSON.replace("ls", "pwd")),
-            Err("calls 2 tools"),
-        );
+        check(&format!("{call}\n{other}"), Err("2 calls"));
+        check(&format!("{call}\n<tool_call>{{\"name\": }}</tool_call>"), Err("2 calls"));
+        check(&format!("[TOOL_CALLS] [{JSON}, {}]", JSON.replace("ls", "pwd")), Err("2 calls"));
         check(
             &format!("{NAMED_PARAMETERS}; {}", NAMED_PARAMETERS.replace("ls", "pwd")),
-            Err("calls 2 tools"),
+            Err("2 calls"),
         );
-        check("[bash(command='ls'), bash(command='pwd')]", Err("calls 2 tools"));
+        check("[bash(command='ls'), bash(command='pwd')]", Err("2 calls"));
         check("<tool_call>{\"name\": \"bash\"", Err("has no `</tool_call>`"));
         check("<tool_call>{}</tool_call>", Err("no `name`"));
         check("<function=bash>\n<parameter=command>\nls", Err("has no `</parameter>`"));
@@ -483,7 +480,7 @@ mod tests {
         );
         check("[bash('ls')]", Err("arguments without their names"));
         check("<tool_call>ls</tool_call>", Err("is no call"));
-        let cut = |text: &str| in_text(text, &tools(), Finish::Length).unwrap().call;
+        let cut = |text: &str| only(text, Finish::Length).unwrap().call;
         for text in [
             "<function=bash>\n<parameter=command>\nrm -r a",
             "<tool_call>{\"name\": \"bash\", \"arguments\": {\"command\": \"rm -r a",
@@ -495,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_call_is_none() {
-        let none = |text: &str| assert_eq!(in_text(text, &tools(), Finish::Stop), None, "{text}");
+        let none = |text: &str| assert_eq!(only(text, Finish::Stop), None, "{text}");
         none("Let me see.");
         none("```bash\nls\n```");
         none(&format!("```python\nx = '<tool_call>{JSON}</tool_call>'\n```"));
@@ -503,17 +500,8 @@ mod tests {
         none("{\"a\": 1}");
         none("{\"name\": \"python\", \"arguments\": {}}");
         none("print(1)");
-        none("Not <tool_call>:\n```bash\nls\n```");
         check(&format!("Not `<tool_call>` but:\n<tool_call>{JSON}</tool_call>"), LS);
         check(&format!("With <tool_call> tags:\n<tool_call>{JSON}</tool_call>"), LS);
-        let method =
-            ToolSpec { name: METHOD.into(), description: String::new(), parameters: json!({}) };
-        for code in [
-            "def f(self):\n    return \"<tool_call>{\"\n",
-            "def f(self):\n    return '<function=x>'\n",
-        ] {
-            assert_eq!(in_text(code, std::slice::from_ref(&method), Finish::Stop), None, "{code}");
-        }
     }
 
     #[test]
@@ -564,7 +552,7 @@ mod tests {
                 text += parts[(state % parts.len() as u64) as usize];
             }
             for finish in [Finish::Stop, Finish::Length] {
-                let _ = in_text(&text, &tools(), finish);
+                let _ = only(&text, finish);
                 let _ = native("bash", &text, &tools(), finish);
             }
         }
@@ -573,7 +561,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_call_is_shown_how_to_go_on() {
         let tools = tools();
-        let native = no_call(CallForm::Native, &tools);
+        let native = no_native_call(&tools);
         assert!(
             native.contains(
                 "call exactly one of `bash`, `submit`; when your work is done, call `submit`"
@@ -581,7 +569,7 @@ mod tests {
             "{native}"
         );
         assert!(!native.contains("<tool_call>"), "{native}");
-        let shell = no_call(CallForm::Native, &tools[..1]);
+        let shell = no_native_call(&tools[..1]);
         assert!(shell.contains("`echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`"), "{shell}");
     }
 }

@@ -1,20 +1,18 @@
 //! Calls that are written as Python: `[bash(command="ls")]`, `bash.call(command="ls")`.
 
 use fixfly_runtime::ToolSpec;
+use fixfly_runtime::answer::too_deep;
 use ruff_python_ast::{Expr, ExprCall, Number};
 use ruff_python_parser::parse_expression;
 use serde_json::{Map, Value, json};
 
 use super::{Ending, Parsed, named, parsed_value};
 
-/// The parser recurses; deeper text is not read.
-const MAX_NESTING: usize = 200;
-
 /// The calls of a text that is nothing but calls of known tools.
 pub(super) fn calls(text: &str, tools: &[ToolSpec]) -> Option<Vec<Result<Parsed, String>>> {
     let text = text.trim();
     // Most texts are no Python; those need no parser.
-    if !text.ends_with([')', ']']) || !text.contains('(') || nesting(text) > MAX_NESTING {
+    if !text.ends_with([')', ']']) || !text.contains('(') || too_deep(text) {
         return None;
     }
     let module = parse_expression(text).ok()?.into_syntax();
@@ -27,12 +25,6 @@ pub(super) fn calls(text: &str, tools: &[ToolSpec]) -> Option<Vec<Result<Parsed,
         return None;
     }
     calls.iter().map(|call| read(call, tools)).collect()
-}
-
-/// An upper bound of how deeply the expressions of a text are nested.
-fn nesting(text: &str) -> usize {
-    let words = ["not ", "lambda", "await ", "if "].iter().map(|word| text.matches(word).count());
-    text.matches(['(', '[', '{', '-', '+', '~', '*', '.']).count() + words.sum::<usize>()
 }
 
 fn read(call: &Expr, tools: &[ToolSpec]) -> Option<Result<Parsed, String>> {

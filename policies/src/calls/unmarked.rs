@@ -1,20 +1,21 @@
 //! Calls in a text without a mark: JSON or Python that is a call of a known tool beyond
 //! doubt, as a code block or as the end of the text.
 
+use std::ops::Range;
+
 use fixfly_runtime::ToolSpec;
 
-use super::forms::{Found, OPENERS, TURN_ENDS, before_any, fence_of, marked};
-use super::{Ending, Parsed, json, payload, pythonic, tags};
+use super::forms::{TURN_ENDS, before_any, fence_of};
+use super::{Ending, Parsed, json, payload, pythonic};
+
+/// Calls with their spans.
+type Spanned = Vec<(Range<usize>, Result<Parsed, String>)>;
 
 /// Lines that may begin a call without a mark: only the last so many are tried.
 const MAX_STARTS: usize = 100;
 
 /// Calls that are the only content of a code block.
-pub(super) fn fenced(
-    text: &str,
-    tools: &[ToolSpec],
-    ending: Ending,
-) -> Vec<Result<Parsed, String>> {
+pub(super) fn fenced(text: &str, tools: &[ToolSpec], ending: Ending) -> Spanned {
     let mut calls = Vec::new();
     let mut open: Option<(&str, &str, usize)> = None;
     let mut at = 0;
@@ -24,8 +25,9 @@ pub(super) fn fenced(
         match (open, mark) {
             (None, Some(mark)) => open = Some((mark, line.trim().trim_start_matches(mark), after)),
             (Some((begun, info, from)), Some(mark)) if mark.starts_with(begun) => {
-                if matches!(info.trim(), "" | "json" | "xml" | "tool_call" | "tool_code") {
-                    calls.extend(block(text[from..at].trim(), tools, ending));
+                if matches!(info.trim(), "" | "json" | "tool_call" | "tool_code") {
+                    let inside = undoubted(&text[from..at], tools, ending);
+                    calls.extend(inside.into_iter().map(|call| (from..at, call)));
                 }
                 open = None;
             }
@@ -36,21 +38,8 @@ pub(super) fn fenced(
     calls
 }
 
-/// The calls of a code block that is nothing else.
-fn block(text: &str, tools: &[ToolSpec], ending: Ending) -> Vec<Result<Parsed, String>> {
-    if OPENERS.iter().any(|(mark, _)| text.starts_with(mark)) || tags::is_function(text) {
-        let found = marked(text, tools, ending).into_iter();
-        let calls = found.filter_map(|found| match found {
-            Found::Call(call) => Some(call),
-            Found::Mention(_) => None,
-        });
-        return calls.collect();
-    }
-    undoubted(text, tools, ending)
-}
-
 /// A call without any mark: the whole text, or its end from the start of a line on.
-pub(super) fn bare(text: &str, tools: &[ToolSpec], ending: Ending) -> Vec<Result<Parsed, String>> {
+pub(super) fn bare(text: &str, tools: &[ToolSpec], ending: Ending) -> Spanned {
     let text = before_any(text, &TURN_ENDS).trim_end();
     if !text.ends_with(['}', ']', ';', ')']) {
         return Vec::new();
@@ -61,10 +50,14 @@ pub(super) fn bare(text: &str, tools: &[ToolSpec], ending: Ending) -> Vec<Result
         starts.extend(line.trim_start().starts_with(['{', '[']).then_some(at));
         at += line.len();
     }
-    let last = starts.len().saturating_sub(MAX_STARTS);
-    let calls = starts[last..].iter().map(|start| undoubted(&text[*start..], tools, ending));
-    let calls = calls.into_iter().find(|calls| !calls.is_empty());
-    calls.or_else(|| pythonic::calls(text, tools)).unwrap_or_default()
+    for start in &starts[starts.len().saturating_sub(MAX_STARTS)..] {
+        let calls = undoubted(&text[*start..], tools, ending);
+        if !calls.is_empty() {
+            return calls.into_iter().map(|call| (*start..text.len(), call)).collect();
+        }
+    }
+    let calls = pythonic::calls(text, tools).unwrap_or_default();
+    calls.into_iter().map(|call| (0..text.len(), call)).collect()
 }
 
 /// The calls of a text that is nothing but JSON with the names of known tools.

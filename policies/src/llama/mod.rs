@@ -29,7 +29,7 @@ use fixfly_runtime::{
     with_thinking_switch,
 };
 
-use crate::answer::{read, split_reasoning};
+use crate::answer::{asked, read, split_reasoning};
 use crate::calls::ReadCall;
 use crate::{CallForm, Lora, Open, Settings};
 use child::{CallError, Engine};
@@ -214,7 +214,8 @@ impl Policy for Llama {
         let episode = format!("{}#{}", view.task.id, view.sample);
         let seed = seed(view.seed, view.turns.len());
         let mut completion = self.generate(view.messages(), tools, episode, seed).await?;
-        let read = read(&completion.text, &view.specs(), completion.generation.finish);
+        let finish = completion.generation.finish;
+        let read = read(&completion.text, asked(&view), &view.specs(), finish);
         let ReadCall { call, repaired } = read;
         completion.generation.repaired = repaired;
         if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {

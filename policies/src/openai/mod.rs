@@ -29,7 +29,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
-    RemoteModel, Request, Sampling, Settings, ToolSpec, Usage, View,
+    RemoteModel, Request, Sampling, Settings, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -151,7 +151,7 @@ fn key(settings: &Settings, remote: &Resolved) -> Result<(String, String), Strin
 impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let paid = self.answer(self.action_call(&view)).await?;
-        let ReadCall { call, repaired } = call(self.calls, &paid.reply, &view.specs());
+        let ReadCall { call, repaired } = call(self.calls, &paid.reply, &view);
         let mut completion = self.words(paid, view.seed);
         completion.generation.repaired = repaired;
         Ok(completion.action(call))
@@ -239,30 +239,33 @@ impl OpenAi {
 }
 
 /// The call of a reply: a native one, or one in its text.
-fn call(form: CallForm, reply: &Reply, tools: &[ToolSpec]) -> ReadCall {
-    let finish = reply.finish.unwrap_or(Finish::Stop);
+fn call(form: CallForm, reply: &Reply, view: &View<'_>) -> ReadCall {
+    let (tools, finish) = (view.specs(), reply.finish.unwrap_or(Finish::Stop));
+    let text = || answer::read(&reply.text, answer::asked(view), &tools, finish);
     match (form, reply.calls.as_slice()) {
         (CallForm::Native, [call]) => {
-            crate::calls::native(&call.name, &call.arguments, tools, finish)
+            crate::calls::native(&call.name, &call.arguments, &tools, finish)
         }
         (CallForm::Native, [_, _, ..]) => {
             let several = reply.calls.len();
             Call::Malformed(format!("the answer calls {several} tools; call one at a time")).into()
         }
-        (CallForm::Native, []) => {
-            let is_cut = matches!(finish, Finish::Length | Finish::Filtered | Finish::Refused);
-            let marked = crate::calls::in_text(&reply.text, tools, finish);
-            match (marked, answer::call(&reply.text, tools, finish)) {
-                (Some(marked), _) => marked,
-                // What the text form asks for would mislead.
-                (None, Call::Malformed(_)) if !is_cut => {
-                    Call::Malformed(crate::calls::no_call(form, tools)).into()
-                }
-                (None, call) => call.into(),
+        (CallForm::Native, []) => match text() {
+            // What the text form asks for would mislead.
+            ReadCall { call: Call::Malformed(_), .. }
+                if finish_is_whole(finish) && !answer::has_calls(&reply.text, &tools) =>
+            {
+                Call::Malformed(crate::calls::no_native_call(&tools)).into()
             }
-        }
-        (CallForm::Text, _) => answer::read(&reply.text, tools, finish),
+            read => read,
+        },
+        (CallForm::Text, _) => text(),
     }
+}
+
+/// Whether the model ended its answer itself.
+fn finish_is_whole(finish: Finish) -> bool {
+    matches!(finish, Finish::Stop | Finish::ToolCall)
 }
 
 fn speed(tokens: u64, first_token_ms: Option<u64>, total_ms: u64) -> Option<f64> {
