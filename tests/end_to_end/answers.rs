@@ -119,7 +119,7 @@ fn the_word_of_the_server_is_recorded_and_an_unknown_one_is_no_stop() {
     check("MAX_TOKENS", Finish::Length);
     let asked = Asked::new([Reply::Finish("a_new_word", words(TOTAL))]);
     let why = asked.refused(&[]);
-    assert!(why.contains("finish_reason `a_new_word`, which fixfly does not know"), "{why}");
+    assert!(why.contains("finish_reason `a_new_word`, which is not in our list"), "{why}");
     assert!(why.contains("[finish_reasons]"), "{why}");
     assert!(asked.bench.episodes("run").iter().all(Episode::infrastructure_failure));
     let profile = fs::read_to_string(asked.profile()).unwrap();

@@ -26,7 +26,7 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(600);
 /// How often an answer with an unknown finish reason is asked for again.
 const MAX_UNKNOWN: u32 = 2;
 /// How often the limit of an answer is fitted.
-pub(super) const MAX_FITS: u32 = 5;
+pub(super) const MAX_REFITS: u32 = 5;
 
 /// A call that has not been made yet.
 pub(super) struct PendingCall {
@@ -47,7 +47,7 @@ pub(super) struct PendingCall {
 pub(super) struct Tries {
     failures: u32,
     unknown: u32,
-    pub(super) fits: u32,
+    pub(super) refits: u32,
 }
 
 /// What to do after a call that failed.
@@ -178,7 +178,7 @@ impl OpenAi {
                 // Not every server names its limit when a request exceeds it.
                 Meaning::Other
                     if matches!(error.status(), 400 | 413 | 422)
-                        && tries.fits == 0
+                        && tries.refits == 0
                         && self.may_overflow(call).await =>
                 {
                     return self.refit(error, call, tries).await;
@@ -205,17 +205,22 @@ impl OpenAi {
             return Err(PolicyError::Infrastructure(why));
         }
         let wait = backoff(seconds.backoff, tries.failures - 1, call.seed);
-        let asked = error.retry_after();
-        let patience = self.settings.max_retry_wait.map_or(MAX_RETRY_WAIT, Duration::from_secs);
-        if let Some(asked) = asked.filter(|asked| *asked > patience) {
-            return Err(self.halt(format!(
-                "{error}; {} asks to wait {}, longer than --max-retry-wait {}",
-                self.remote.base_url,
-                readable(asked),
-                readable(patience).replace(' ', ""),
-            )));
+        self.wait(error, wait).map(Next::After)
+    }
+
+    /// The wait before the next try: as long as the server asks for, if it is not too long.
+    fn wait(&self, error: &CallError, wait: Duration) -> Result<Duration, PolicyError> {
+        let asked = error.retry_after().unwrap_or_default();
+        let longest = self.settings.max_retry_wait.map_or(MAX_RETRY_WAIT, Duration::from_secs);
+        if asked <= longest {
+            return Ok(wait.max(asked));
         }
-        Ok(Next::After(asked.map_or(wait, |asked| asked.max(wait))))
+        Err(self.halt(format!(
+            "{error}; {} asks to wait {}, longer than --max-retry-wait {}",
+            self.remote.base_url,
+            readable(asked),
+            readable(longest).replace(' ', ""),
+        )))
     }
 
     /// Makes one call: reserves money, sends the request, and writes the result to

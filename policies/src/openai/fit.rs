@@ -6,10 +6,10 @@ use fixfly_runtime::{Limit, PolicyError};
 use serde_json::Value;
 
 use super::OpenAi;
-use super::complete::{MAX_FITS, Next, PendingCall, Tries};
+use super::complete::{MAX_REFITS, Next, PendingCall, Tries};
 use super::request::bytes;
 use super::server_error::ServerError;
-use super::window::{Fit, Refused, Sizes, fit, listed, told};
+use super::window::{Fit, Refused, Sizes, fit, listed, sizes_in};
 
 impl OpenAi {
     /// Lowers the limit of the call's answer to what the server allows, as far as it is
@@ -36,7 +36,7 @@ impl OpenAi {
         call: &mut PendingCall,
         tries: &mut Tries,
     ) -> Result<Next, PolicyError> {
-        let sizes = told(error);
+        let sizes = sizes_in(error);
         self.window.learn(sizes);
         let mut known = self.window.known();
         known.window = known.window.or(self.remote.profile.context_length);
@@ -45,8 +45,9 @@ impl OpenAi {
         }
         let max_tokens = self.sent_limit(call).map_or(self.asked_limit(), u64::from);
         let refused = Refused { prompt_bytes: bytes(&call.body), max_tokens };
-        tries.fits += 1;
-        let next = if tries.fits > MAX_FITS { Fit::Unknown } else { fit(refused, sizes, known) };
+        tries.refits += 1;
+        let next =
+            if tries.refits > MAX_REFITS { Fit::Unknown } else { fit(refused, sizes, known) };
         match next {
             Fit::Again(limit) => {
                 self.warn_of_limit(sizes, known);

@@ -17,7 +17,7 @@ const EPOCH: f64 = 1e9;
 
 static WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r"(?i)(?:try again|retry|wait|resets?)(?: your request)?(?: in| after| for)?[ :~]*((?:\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|milliseconds?|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?)\b[ ,]*(?:and )?)+|\d+(?:\.\d+)?(?:s\b)?)",
+        r"(?i)(?:try again|retry|wait|resets?)(?: your request)?(?: in| after| for)?[ :~]*((?:\d+(?:\.\d+)?\s*(?:milliseconds?|ms|minutes?|mins?|seconds?|secs?|hours?|hrs?|days?|[mshd])[ ,]*(?:and )?)+|\d+(?:\.\d+)?(?:s\b)?)",
     )
     .ok()
 });

@@ -56,7 +56,7 @@ pub(crate) struct Profile {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) seconds: Seconds,
-    /// What the server's own finish reasons mean, where fixfly does not know them.
+    /// What the server's own finish reasons mean, where they are not in our list.
     #[serde(default)]
     pub(crate) finish_reasons: BTreeMap<String, Finish>,
     /// Additional fields of the request, sent as they are.

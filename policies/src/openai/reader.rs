@@ -25,7 +25,7 @@ pub enum AnswerError {
     #[error("{0}")]
     Broken(String),
     /// It ended for a reason that is not in our list.
-    #[error("the server ended its answer with finish_reason `{0}`, which fixfly does not know")]
+    #[error("the server ended its answer with finish_reason `{0}`, which is not in our list")]
     UnknownReason(String),
 }
 

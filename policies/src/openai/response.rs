@@ -278,7 +278,7 @@ mod tests {
         fails(&[chunk(text(), Some(""))], "before it was whole");
         fails(&[chunk(text(), Some("null"))], "before it was whole");
         fails(&[chunk(text(), Some("abort"))], "finish_reason `abort`");
-        fails(&[chunk(text(), Some("weird"))], "`weird`, which fixfly does not know");
+        fails(&[chunk(text(), Some("weird"))], "`weird`, which is not in our list");
         fails(&[json!({ "error": { "message": "no memory" } })], "no memory");
         fails(&[json!({ "object": "error", "message": "no memory" })], "no memory");
         fails(&[json!({ "detail": "no memory" })], "no memory");

@@ -161,7 +161,7 @@ static BELOW: LazyLock<Vec<Regex>> =
     LazyLock::new(|| patterns(&[r"maxoutputtokens value .{0,80}? to (\d+) \(exclusive\)"]));
 
 /// The sizes that an error names.
-pub(super) fn told(error: &ServerError) -> Sizes {
+pub(super) fn sizes_in(error: &ServerError) -> Sizes {
     let text = match error.body() {
         Value::Null => error.message().to_string(),
         body => format!("{}\n{body}", error.message()),

@@ -8,7 +8,7 @@ fn check(text: &str, window: u64, answer: u64, prompt: u64) {
     let error = ServerError::of_status(400, &|_| None, text);
     let some = |number: u64| (number > 0).then_some(number);
     let expected = Sizes { window: some(window), answer: some(answer), prompt: some(prompt) };
-    assert_eq!(told(&error), expected, "{text}");
+    assert_eq!(sizes_in(&error), expected, "{text}");
     assert_eq!(error.meaning(), super::super::server_error::Meaning::TooLong, "{text}");
 }
 

@@ -44,6 +44,8 @@ impl Policy for Scripted {
             first_token_ms: None,
             tokens_per_second: None,
             tokens: Vec::new(),
+            native_calls: Vec::new(),
+            repaired: Vec::new(),
         };
         Ok(Action {
             text: String::new(),
@@ -230,12 +232,12 @@ async fn a_wait_ends_at_the_first_interrupt_and_is_no_failure() {
 #[tokio::test]
 async fn a_run_without_usable_answers_stops_after_the_first_episodes() {
     let (ended, recorded) = run(&["empty"; 20], 0).await;
-    assert!((8..=9).contains(&recorded.len()), "one more was running: {}", recorded.len());
-    assert_eq!(ended.left, 20 - recorded.len());
+    assert!((8..=9).contains(&ended.recorded), "one more was running: {}", ended.recorded);
+    assert_eq!((ended.left, recorded.len()), (20 - ended.recorded, 1));
     let why = ended.conclude(std::path::Path::new("runs/a")).unwrap_err().to_string();
     assert!(why.contains("none of 8 episodes holds a usable answer"), "{why}");
 
     let (ended, recorded) = run(&["empty", "a", "a", "a"], 0).await;
-    assert_eq!(recorded.len(), 4);
+    assert_eq!((ended.recorded, recorded.len()), (4, 2));
     assert_eq!(ended.unusable, None);
 }
