@@ -52,24 +52,27 @@ fn reasoning(
     is_required: bool,
     is_unsupported: bool,
 ) -> Option<String> {
-    let field = REASONING.into_iter().find(|field| message.contains(field))?;
+    let field = REASONING.into_iter().find(|field| names(message, field))?;
     match &profile.send_reasoning {
         None if is_required => Some(format!(
             "set `send_reasoning = \"{field}\"` in the profile to send the model its earlier reasoning"
         )),
-        Some(ReasoningField::Named(sent)) if is_unsupported && message.contains(&**sent) => {
+        Some(ReasoningField::Named(sent)) if is_unsupported && names(message, sent) => {
             Some("leave `send_reasoning` out of the profile".into())
         }
         _ => None,
     }
 }
 
+/// Whether a message contains the name of a field, as a word of its own.
+fn names(message: &str, field: &str) -> bool {
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.any(|word| word == field)
+}
+
 fn unsupported(message: &str, profile: &Profile, body: &Value) -> Option<String> {
     let limit = profile.limit_field.key();
-    let names = |field: &str| {
-        let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.any(|word| word == field)
-    };
+    let names = |field: &str| names(message, field);
     if let Some((key, _)) = profile.extra.iter().find(|(key, _)| names(key)) {
         return Some(format!("leave `{key}` out of `[extra]` in the profile"));
     }
@@ -146,6 +149,7 @@ mod tests {
         );
         check("", 400, "Unknown field top_k", None);
         check("", 400, "temperature must be in [0, 2]", None);
+        check("", 400, "reasoning_effort is required", None);
         let back = "The reasoning_content in the thinking mode must be passed back to the API.";
         check("", 400, back, Some("send_reasoning = \"reasoning_content\""));
         check("send_reasoning = \"reasoning_content\"", 400, back, None);
