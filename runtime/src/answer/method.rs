@@ -128,7 +128,7 @@ fn plain(text: &str, asked: Asked<'_>) -> Option<Code> {
     let code: String = lines(text).iter().flat_map(|line| [line.text, "\n"]).collect();
     let code = code.trim_start_matches('\u{feff}').to_string();
     let found = (asked.change && is_change(&code)) || shape(&code, asked.name).is_some();
-    found.then(|| Code { text: code, span: 0..text.len(), found, whole: false })
+    found.then_some(Code { text: code, span: 0..text.len(), found, whole: false })
 }
 
 /// The last block of the best rank.
