@@ -7,6 +7,8 @@ use fixfly_runtime::answer::{Asked, Code, NoCommand, code_spans, command, method
 use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, View};
 use serde_json::{Value, json};
 
+use crate::calls::{self, Candidates, ReadCall};
+
 /// The tool of method tasks; its argument is the code.
 pub(crate) const METHOD: &str = "submit_method";
 const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
@@ -34,8 +36,9 @@ pub(crate) fn asked<'a>(view: &View<'a>) -> Asked<'a> {
     })
 }
 
-/// The tool call in a model's text; `tools` are those that the model may call.
-pub(crate) fn call(text: &str, asked: Asked<'_>, tools: &[ToolSpec], finish: Finish) -> Call {
+/// The tool call in a model's text, and what was repaired in order to read it; `tools` are
+/// those that the model may call.
+pub(crate) fn read(text: &str, asked: Asked<'_>, tools: &[ToolSpec], finish: Finish) -> ReadCall {
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
     let words = Words {
         text,
@@ -49,26 +52,34 @@ pub(crate) fn call(text: &str, asked: Asked<'_>, tools: &[ToolSpec], finish: Fin
         },
         only_shell: tools.len() == 1,
     };
-    let Tagged { calls, unclosed } = tagged(text, &words.code());
-    let is_tool = |call: &Call| matches!(call, Call::Tool { name, .. } if has(name));
-    match calls.as_slice() {
+    let Candidates { calls, mention } = calls::in_text(text, &words.code(), tools, finish);
+    let is_tool = |read: &ReadCall| matches!(&read.call, Call::Tool { name, .. } if has(name));
+    match (calls.as_slice(), mention) {
+        ([], Some(why)) if !words.are_right() => Call::Malformed(why).into(),
         // Tags that are part of the words.
-        [] if !unclosed || words.are_right() => words.call(),
-        [] => Call::Malformed(format!("`{}` has no `{}`", CALL_TAGS[0], CALL_TAGS[1])),
-        [(span, call)] if is_tool(call) || !words.are_right() => match words.beside(span, call) {
-            Some(why) => Call::Malformed(why),
-            None => call.clone(),
-        },
-        several if several.iter().any(|(_, call)| is_tool(call)) || !words.are_right() => {
-            let names: Vec<String> = several.iter().map(|(_, call)| name_of(call)).collect();
-            Call::Malformed(format!(
-                "the answer makes {} calls ({}), and none was run; make one call a turn",
-                names.len(),
-                names.join(", ")
-            ))
+        ([], _) => words.call().into(),
+        ([(span, read)], _) if is_tool(read) || !words.are_right() => {
+            match words.beside(span, &read.call) {
+                Some(why) => Call::Malformed(why).into(),
+                None => read.clone(),
+            }
         }
-        _ => words.call(),
+        (several, _) if several.iter().any(|(_, read)| is_tool(read)) || !words.are_right() => {
+            let names: Vec<String> = several.iter().map(|(_, read)| name_of(&read.call)).collect();
+            let names = names.join(", ");
+            Call::Malformed(format!(
+                "the answer makes {} calls ({names}), and none was run; make one call a turn",
+                several.len()
+            ))
+            .into()
+        }
+        _ => words.call().into(),
     }
+}
+
+/// Whether a text contains anything that begins as a call of a tool, outside code.
+pub(crate) fn has_calls(text: &str, tools: &[ToolSpec]) -> bool {
+    !calls::in_text(text, &code_spans(text), tools, Finish::Stop).calls.is_empty()
 }
 
 /// What an answer contains outside the tags of tool calls.
@@ -160,96 +171,10 @@ fn name_of(call: &Call) -> String {
     }
 }
 
-/// The calls in tags.
-struct Tagged {
-    /// Each with its span.
-    calls: Vec<(Range<usize>, Call)>,
-    /// Whether a tag opens and nothing closes it.
-    unclosed: bool,
-}
-
-/// Reads the calls in tags outside these spans of code.
-fn tagged(text: &str, code: &[Range<usize>]) -> Tagged {
-    let (mut at, mut calls) = (0, Vec::new());
-    let mut code = code.iter().peekable();
-    while let Some(found) = text[at..].find(CALL_TAGS[0]) {
-        let start = at + found;
-        let inside = start + CALL_TAGS[0].len();
-        while code.next_if(|span| span.end <= start).is_some() {}
-        if let Some(span) = code.peek().filter(|span| span.contains(&start)) {
-            at = span.end.max(inside);
-            continue;
-        }
-        let Some((call, length)) = tagged_call(&text[inside..]) else {
-            return Tagged { calls, unclosed: true };
-        };
-        at = inside + length;
-        calls.push((start..at, call));
-    }
-    Tagged { calls, unclosed: false }
-}
-
-/// The call after a tag, and how long it is with the closing tag. JSON states itself where
-/// it ends, so its strings may contain tags.
-fn tagged_call(text: &str) -> Option<(Call, usize)> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    if let Some(Ok(value)) = values.next() {
-        let end = values.byte_offset();
-        let rest = text[end..].trim_start();
-        if rest.starts_with(CALL_TAGS[1]) {
-            return Some((call_of(&value), text.len() - rest.len() + CALL_TAGS[1].len()));
-        }
-    }
-    let end = text.find(CALL_TAGS[1])?;
-    Some((tool_call(&text[..end]), end + CALL_TAGS[1].len()))
-}
-
-/// Writes a call as text that [`call`] can read.
+/// Writes a call as text that [`read`] can read.
 pub(crate) fn call_as_text(name: &str, args: &Value) -> String {
     let call = json!({ "name": name, "arguments": args });
     format!("{}{call}{}", CALL_TAGS[0], CALL_TAGS[1])
-}
-
-/// Parses a call in the JSON of chat templates: `{"name": …, "arguments": {…}}`. Line breaks
-/// in strings are accepted, although JSON has none.
-pub(crate) fn tool_call(text: &str) -> Call {
-    let parse = |text: &str| serde_json::from_str::<Value>(text);
-    match parse(text.trim()).or_else(|why| parse(&escaped(text.trim())).map_err(|_| why)) {
-        Ok(value) => call_of(&value),
-        Err(why) => Call::Malformed(format!("the tool call is not JSON: {why}")),
-    }
-}
-
-fn call_of(value: &Value) -> Call {
-    let args = value.get("arguments").or_else(|| value.get("parameters")).cloned();
-    let args = match args.unwrap_or_else(|| json!({})) {
-        // Some models write the object into a string, as the API of OpenAI does.
-        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        args => args,
-    };
-    match (value.get("name").and_then(Value::as_str), args) {
-        (None, _) => Call::Malformed("the tool call has no `name`".into()),
-        (Some(name), args @ Value::Object(_)) => Call::Tool { name: name.into(), args },
-        (Some(name), _) => {
-            Call::Malformed(format!("the arguments of the call of `{name}` are not an object"))
-        }
-    }
-}
-
-/// JSON with the control characters in its strings escaped.
-fn escaped(text: &str) -> String {
-    let (mut out, mut inside, mut escape) = (String::with_capacity(text.len()), false, false);
-    for c in text.chars() {
-        match c {
-            '\n' if inside => out += "\\n",
-            '\r' if inside => out += "\\r",
-            '\t' if inside => out += "\\t",
-            c => out.push(c),
-        }
-        inside ^= c == '"' && !escape;
-        escape = inside && c == '\\' && !escape;
-    }
-    out
 }
 
 /// Splits a text into reasoning and answer. If the chat template started the
@@ -302,7 +227,7 @@ mod tests {
 
     #[track_caller]
     fn check_call(text: &str, tools: &str, finish: Finish, expected: Result<(&str, Value), &str>) {
-        match (call(text, Asked::named("f"), &[tool(tools)], finish), expected) {
+        match (read(text, Asked::named("f"), &[tool(tools)], finish).call, expected) {
             (Call::Tool { name, args }, Ok(expected)) => assert_eq!((&*name, args), expected),
             (Call::Malformed(why), Err(part)) => assert!(why.contains(part), "{why}"),
             (call, expected) => panic!("{call:?} is not {expected:?}"),

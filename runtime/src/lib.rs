@@ -54,7 +54,9 @@ pub use change::{Change, LeftOut, LeftOutReason};
 pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thinking_switch};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
-pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use generation::{
+    Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
+};
 pub use hash::{hex, sha256};
 pub use home::home;
 pub use message::{Message, Role, code_block};
@@ -83,5 +85,5 @@ pub use text::{
     LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_styled, read_text,
     replace_lone_surrogates,
 };
-pub use tool::{Tool, ToolContext, ToolError, ToolSpec};
+pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};
