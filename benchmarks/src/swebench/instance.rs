@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fixfly_runtime::{
-    BenchmarkError, Host, InstanceSpec, LONE_SURROGATE, replace_lone_surrogates,
-};
+use fixfly_runtime::{BenchmarkError, Host, InstanceSpec, LONE_SURROGATE, replace_lone_surrogates};
 use regex::Regex;
 use serde_json::{Map, Value};
 

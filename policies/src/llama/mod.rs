@@ -25,8 +25,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Chat, ChatTemplates, Completion, Entry, Finish, Generation, Limit, Message, Policy,
-    PolicyError, Request, Role, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
-    with_thinking_switch,
+    PolicyError, Request, Role, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage,
+    View, with_thinking_switch,
 };
 
 use crate::answer::{asked, read, split_reasoning};
