@@ -247,7 +247,8 @@ impl Evaluator for Methods {
     ) -> Result<Observation, BenchmarkError> {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
-        let candidate = match source::candidate(candidate, &place.method.name) {
+        let name = &place.method.name;
+        let candidate = match source::candidate_for(candidate, name, &place.text) {
             Ok(candidate) => candidate,
             Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
         };

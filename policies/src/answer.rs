@@ -1,20 +1,20 @@
 //! Turns a model's text into an action, for every policy that answers with a method
 //! or calls a tool in its text.
 
-use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, code_block};
+use std::ops::Range;
+
+use fixfly_runtime::answer::{Asked, Code, NoCommand, code_spans, command, method, outside_code};
+use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, View};
 use serde_json::{Value, json};
 
-/// The tool of method tasks; its argument is the code block.
+use crate::calls::{self, Candidates, ReadCall};
+
+/// The tool of method tasks; its argument is the code.
 pub(crate) const METHOD: &str = "submit_method";
 const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
 /// The tool that a block of shell code calls.
 const SHELL: &str = "bash";
 const THINK: [&str; 2] = ["<think>", "</think>"];
-
-/// The action that submits the code block of `text`.
-pub(crate) fn answer(text: String, reasoning: Option<String>, usage: Usage) -> Action {
-    Action { call: submitted(&text), text, reasoning, usage, generation: None }
-}
 
 /// A text that contains only this code.
 pub(crate) fn fenced_block(code: &str) -> String {
@@ -23,94 +23,176 @@ pub(crate) fn fenced_block(code: &str) -> String {
 
 /// An action that submits this code and cost nothing.
 pub(crate) fn free(code: &str, reasoning: Option<String>) -> Action {
-    answer(fenced_block(code), reasoning, Usage::default())
+    let call = submitted(&format!("{}\n", code.trim_end()));
+    let text = fenced_block(code);
+    Action { call, text, reasoning, usage: Usage::default(), generation: None }
 }
 
-/// The tool call in a model's text; `tools` are those that the model may call.
-pub(crate) fn call(text: &str, tools: &[ToolSpec], finish: Finish) -> Call {
-    let cut_off = match finish {
-        Finish::Stop | Finish::ToolCall => None,
-        Finish::Length => Some("was cut off at the limit of tokens"),
-        Finish::Filtered => Some("was cut off by the server's content filter"),
-        Finish::Refused => Some("was a refusal"),
-    };
+/// What the task of this view asks for.
+pub(crate) fn asked<'a>(view: &View<'a>) -> Asked<'a> {
+    view.task.statement.method().map_or(Asked::default(), |method| Asked {
+        name: Some(&method.name),
+        change: method.faulty.is_some(),
+    })
+}
+
+/// The tool call in a model's text, and what was repaired in order to read it; `tools` are
+/// those that the model may call.
+pub(crate) fn read(text: &str, asked: Asked<'_>, tools: &[ToolSpec], finish: Finish) -> ReadCall {
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
-    let has_method = has(METHOD);
-    if let Some((_, after)) = text.split_once(CALL_TAGS[0]) {
-        return match after.split_once(CALL_TAGS[1]) {
-            Some((inside, _)) => tool_call(inside),
-            None => Call::Malformed(format!("`{}` has no `{}`", CALL_TAGS[0], CALL_TAGS[1])),
-        };
-    }
-    let fences = text.lines().filter(|line| line.trim_start().starts_with("```")).count();
-    match cut_off {
-        Some(how) if fences == 0 || !fences.is_multiple_of(2) => {
-            Call::Malformed(format!("the answer {how} before its code was whole"))
-        }
-        _ if text.trim().is_empty() => Call::Malformed("the answer is empty".into()),
-        _ if has_method => submitted(text),
-        _ if has(SHELL) => match commands(text).as_slice() {
-            [command] => {
-                Call::Tool { name: SHELL.into(), args: json!({ "command": command.trim_end() }) }
-            }
-            [] => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
-            several => Call::Malformed(format!(
-                "the answer holds {} blocks of code; give one command a turn",
-                several.len()
-            )),
+    let words = Words {
+        text,
+        method: has(METHOD).then(|| method(text, asked).ok()),
+        command: (!has(METHOD) && has(SHELL)).then(|| command(text).map(|found| found.text)),
+        cut_off: match finish {
+            Finish::Stop | Finish::ToolCall => None,
+            Finish::Length => Some("was cut off at the limit of tokens"),
+            Finish::Filtered => Some("was cut off by the server's content filter"),
+            Finish::Refused => Some("was a refusal"),
         },
-        _ => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
+        only_shell: tools.len() == 1,
+    };
+    let Candidates { calls, mention } = calls::in_text(text, &words.code(), tools, finish);
+    let is_tool = |read: &ReadCall| matches!(&read.call, Call::Tool { name, .. } if has(name));
+    match (calls.as_slice(), mention) {
+        ([], Some(why)) if !words.are_right() => Call::Malformed(why).into(),
+        // Tags that are part of the words.
+        ([], _) => words.call().into(),
+        ([(span, read)], _) if is_tool(read) || !words.are_right() => {
+            match words.beside(span, &read.call) {
+                Some(why) => Call::Malformed(why).into(),
+                None => read.clone(),
+            }
+        }
+        (several, _) if several.iter().any(|(_, read)| is_tool(read)) || !words.are_right() => {
+            let names: Vec<String> = several.iter().map(|(_, read)| name_of(&read.call)).collect();
+            let names = names.join(", ");
+            Call::Malformed(format!(
+                "the answer makes {} calls ({names}), and none was run; make one call a turn",
+                several.len()
+            ))
+            .into()
+        }
+        _ => words.call().into(),
     }
 }
 
-/// The code blocks that contain shell commands.
-fn commands(text: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text.split_inclusive('\n') {
-        match (&mut open, line.trim()) {
-            (None, "```bash" | "```sh" | "```mswea_bash_command") => open = Some(String::new()),
-            (None, _) => {}
-            (Some(_), "```") => commands.extend(open.take()),
-            (Some(command), _) => command.push_str(line),
+/// Whether a text contains anything that begins as a call of a tool, outside code.
+pub(crate) fn has_calls(text: &str, tools: &[ToolSpec]) -> bool {
+    !calls::in_text(text, &code_spans(text), tools, Finish::Stop).calls.is_empty()
+}
+
+/// What an answer contains outside the tags of tool calls.
+struct Words<'t> {
+    text: &'t str,
+    /// For tasks that ask for a method: the code, if there is any.
+    method: Option<Option<Code>>,
+    /// For tasks with a shell: the command.
+    command: Option<Result<String, NoCommand>>,
+    cut_off: Option<&'static str>,
+    only_shell: bool,
+}
+
+impl Words<'_> {
+    /// The spans in which a tag is part of code.
+    fn code(&self) -> Vec<Range<usize>> {
+        match &self.method {
+            Some(Some(code)) if code.found => vec![code.span.clone()],
+            Some(_) => Vec::new(),
+            None => code_spans(self.text),
         }
     }
-    commands
+
+    /// Whether the words are an answer of their own.
+    fn are_right(&self) -> bool {
+        match (&self.method, &self.command) {
+            (Some(method), _) => method.as_ref().is_some_and(|code| code.found),
+            (None, command) => matches!(command, Some(Ok(_))),
+        }
+    }
+
+    fn call(&self) -> Call {
+        let whole = match (&self.method, &self.command) {
+            (Some(method), _) => method.as_ref().is_some_and(|code| code.whole),
+            (None, command) => matches!(command, Some(Ok(_))),
+        };
+        if let Some(how) = self.cut_off.filter(|_| !whole) {
+            return Call::Malformed(format!("the answer {how} before its code was whole"));
+        }
+        if self.text.trim().is_empty() {
+            return Call::Malformed("the answer is empty".into());
+        }
+        match (&self.method, &self.command) {
+            (Some(Some(code)), _) => submitted(&code.text),
+            // The benchmark's refusal states what to send.
+            (Some(None), _) => submitted(self.text),
+            (None, Some(Ok(command))) => shell(command),
+            (None, Some(Err(why))) => Call::Malformed(self.no_command(why)),
+            (None, None) => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
+        }
+    }
+
+    fn no_command(&self, why: &NoCommand) -> String {
+        match why {
+            NoCommand::NoBlock if self.only_shell => {
+                format!("the answer holds no `{}` and no ```bash block", CALL_TAGS[0])
+            }
+            NoCommand::NoBlock => format!("the answer holds no `{}`", CALL_TAGS[0]),
+            NoCommand::Tag(_) if !self.only_shell => {
+                format!("the answer holds no `{}`, only blocks of code", CALL_TAGS[0])
+            }
+            why => why.to_string(),
+        }
+    }
+
+    /// Why a call in tags cannot run: there is another command beside it. With more tools
+    /// than a shell, a block is an illustration.
+    fn beside(&self, span: &Range<usize>, call: &Call) -> Option<String> {
+        let Call::Tool { args, .. } = call else { return None };
+        let is_other = match &self.command {
+            Some(Ok(command)) => args["command"].as_str().map(str::trim) != Some(command.trim()),
+            Some(Err(NoCommand::Several(_))) => true,
+            _ => false,
+        };
+        let inside = self.text[span.clone()].contains("```");
+        (self.only_shell && is_other && !inside).then(|| {
+            format!(
+                "the answer has a `{}` and another command in a ```bash block, and none was run; give one command a turn",
+                CALL_TAGS[0]
+            )
+        })
+    }
 }
 
-/// Writes a call as text that [`call`] can read.
+fn name_of(call: &Call) -> String {
+    match call {
+        Call::Tool { name, .. } => format!("`{name}`"),
+        _ => "one that cannot be read".into(),
+    }
+}
+
+/// Writes a call as text that [`read`] can read.
 pub(crate) fn call_as_text(name: &str, args: &Value) -> String {
     let call = json!({ "name": name, "arguments": args });
     format!("{}{call}{}", CALL_TAGS[0], CALL_TAGS[1])
 }
 
-/// Parses a call in the JSON of chat templates: `{"name": …, "arguments": {…}}`.
-pub(crate) fn tool_call(text: &str) -> Call {
-    let value: Value = match serde_json::from_str(text.trim()) {
-        Ok(value) => value,
-        Err(why) => return Call::Malformed(format!("the tool call is not JSON: {why}")),
-    };
-    let args = value.get("arguments").or_else(|| value.get("parameters")).cloned();
-    match (value.get("name").and_then(Value::as_str), args.unwrap_or_else(|| json!({}))) {
-        (None, _) => Call::Malformed("the tool call has no `name`".into()),
-        (Some(name), args @ Value::Object(_)) => Call::Tool { name: name.into(), args },
-        (Some(name), _) => {
-            Call::Malformed(format!("the arguments of the call of `{name}` are not an object"))
-        }
-    }
-}
-
 /// Splits a text into reasoning and answer. If the chat template started the
-/// reasoning, the text contains only its closing tag. If the reasoning never ends,
-/// there is no answer.
+/// reasoning, the text contains only its closing tag; in code, a tag is code. If the
+/// reasoning never ends, there is no answer.
 pub(crate) fn split_reasoning(text: &str) -> (Option<String>, String) {
     let opened = text.trim_start().strip_prefix(THINK[0]);
     let body = opened.unwrap_or(text);
-    match (body.split_once(THINK[1]), opened) {
-        (Some((thought, words)), _) => {
-            (some(thought.trim()), words.trim_start_matches(['\n', '\r']).to_string())
+    let end = match opened {
+        Some(body) => body.find(THINK[1]),
+        None => outside_code(body, THINK[1]),
+    };
+    match (end, opened) {
+        (Some(end), _) => {
+            let words = body[end + THINK[1].len()..].trim_start_matches(['\n', '\r']);
+            (some(body[..end].trim()), words.to_string())
         }
-        (None, Some(thought)) => (some(thought.trim()), String::new()),
+        (None, Some(reasoning)) => (some(reasoning.trim()), String::new()),
         (None, None) => (None, text.to_string()),
     }
 }
@@ -119,8 +201,12 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-fn submitted(text: &str) -> Call {
-    Call::Tool { name: METHOD.into(), args: json!({ "code": code_block(text) }) }
+fn submitted(code: &str) -> Call {
+    Call::Tool { name: METHOD.into(), args: json!({ "code": code }) }
+}
+
+fn shell(command: &str) -> Call {
+    Call::Tool { name: SHELL.into(), args: json!({ "command": command.trim_end() }) }
 }
 
 #[cfg(test)]
@@ -141,7 +227,7 @@ mod tests {
 
     #[track_caller]
     fn check_call(text: &str, tools: &str, finish: Finish, expected: Result<(&str, Value), &str>) {
-        match (call(text, &[tool(tools)], finish), expected) {
+        match (read(text, Asked::named("f"), &[tool(tools)], finish).call, expected) {
             (Call::Tool { name, args }, Ok(expected)) => assert_eq!((&*name, args), expected),
             (Call::Malformed(why), Err(part)) => assert!(why.contains(part), "{why}"),
             (call, expected) => panic!("{call:?} is not {expected:?}"),
@@ -176,9 +262,54 @@ mod tests {
         let native = call_as_text("bash", &json!({ "command": "ls" }));
         check_call(&native, "bash", Finish::Stop, bash("ls"));
         let two = "```bash\na\n```\n```bash\nb\n```";
-        check_call(two, "bash", Finish::Stop, Err("2 blocks of code"));
-        check_call("```bash\nls\n", "bash", Finish::Stop, Err("no `<tool_call>`"));
+        check_call(two, "bash", Finish::Stop, Err("2 blocks of commands"));
+        check_call("```bash\nls\n", "bash", Finish::Stop, Err("not closed"));
         check_call("```bash\nls\n", "bash", Finish::Length, Err("limit of tokens"));
+    }
+
+    /// The cases of F07 and more of their kind; the blocks are tested in the runtime.
+    #[test]
+    fn one_call_runs_and_none_is_dropped_in_silence() {
+        let bash = |command: &str| Ok(("bash", json!({ "command": command })));
+        let check = |text: &str, expected| check_call(text, "bash", Finish::Stop, expected);
+        let ls = r#"<tool_call>{"name": "bash", "arguments": {"command": "ls"}}</tool_call>"#;
+        let other = ls.replace("ls", "touch second");
+        check(&format!("{ls}\n{other}"), Err("2 calls (`bash`, `bash`), and none was run"));
+        check(&format!("{ls}\n<tool_call>x</tool_call>"), Err("2 calls (`bash`, one that"));
+        check(&format!("{ls}\n```bash\npwd\n```\n"), Err("another command in a ```bash block"));
+        check(&format!("{ls}\n```bash\nls\n```\n"), bash("ls"));
+        check(&format!("```xml\n{ls}\n```\n"), bash("ls"));
+        check("I saw <tool_call> in it.\n```bash\ncat a\n```\n", bash("cat a"));
+        let text = "cat > a <<'EOF'\n<tool_call>{}</tool_call>\nEOF";
+        check(&format!("```bash\n{text}\n```\n"), bash(text));
+        let tags = r#"<tool_call>{"name": "bash", "arguments": {"command": "grep '</tool_call>' a"}}</tool_call>"#;
+        check(tags, bash("grep '</tool_call>' a"));
+        let string =
+            r#"<tool_call>{"name": "bash", "arguments": "{\"command\": \"ls\"}"}</tool_call>"#;
+        check(string, bash("ls"));
+        check(&ls.replace("ls", "ls\npwd\t."), bash("ls\npwd\t."));
+        check("```python\nx\n```", Err("only ```python"));
+        check("Let me look.", Err("no ```bash block"));
+    }
+
+    #[test]
+    fn a_tag_in_the_method_or_in_the_words_is_no_call() {
+        let code = "def f(self):\n    # like <tool_call> this\n    return 1\n";
+        let right = || Ok((METHOD, json!({ "code": code })));
+        let check = |text: &str, expected| check_call(text, METHOD, Finish::Stop, expected);
+        check(code, right());
+        check(&fenced_block(code), right());
+        check(&format!("No <tool_call> here.\n{}", fenced_block(code)), right());
+        check(&format!("<tool_call>\n{}</tool_call>", fenced_block(code)), right());
+        let both = format!("Not {}, but:\n{}", call_as_text("x", &json!({})), fenced_block(code));
+        check(&both, right());
+        check(&call_as_text(METHOD, &json!({ "code": code })), right());
+        let cut = format!("{}Use:\n```python\na.f(", fenced_block(code));
+        check_call(&cut, METHOD, Finish::Length, right());
+        let cut = fenced_block(code).replace("```\n", "");
+        check_call(&cut, METHOD, Finish::Length, Err("limit of tokens"));
+        // The benchmark explains what is wrong.
+        check("I am not sure.", Ok((METHOD, json!({ "code": "I am not sure." }))));
     }
 
     #[test]
@@ -191,5 +322,10 @@ mod tests {
         check("<think>\n\n</think>\n\nb", None, "b");
         check("<think>\na", Some("a"), "");
         check("b", None, "b");
+        let code = "```python\ndef f(self):\n    # ends with </think>\n    return 1\n```";
+        check(code, None, code);
+        check(&format!("a\n</think>\n{code}"), Some("a"), code);
+        check("```\ndef f():\n</think>\n\nb", Some("```\ndef f():"), "b");
+        check("def f(self):\n    return '</think>'", None, "def f(self):\n    return '</think>'");
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod answer;
+mod calls;
 #[cfg(feature = "llama")]
 mod llama;
 #[cfg(not(feature = "llama"))]

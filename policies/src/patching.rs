@@ -1,13 +1,10 @@
 //! Applies a known patch with an agent's tools: hunk by hunk, then it submits. The
 //! turns so far show what is already done.
 
-use fixfly_runtime::{Action, Call, Outcome, Usage, View};
+use fixfly_runtime::{Action, Call, Outcome, SUBMIT_COMMAND, Usage, View};
 use serde_json::{Value, json};
 
 use crate::answer::call_as_text;
-
-/// The command that submits if a shell is the only tool.
-const SUBMIT_COMMAND: &str = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
 
 /// The next step of applying `patch`.
 pub(crate) fn next(patch: &str, view: &View<'_>) -> Action {

@@ -26,6 +26,60 @@ pub struct Generation {
     /// The tokens with their log-probabilities, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,
+    /// The native tool calls as the model sent them; empty if it called in its text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub native_calls: Vec<NativeCall>,
+    /// What fixfly repaired in order to read the call; empty if it was read as it was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<Repair>,
+}
+
+/// A native tool call, as the model sent it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NativeCall {
+    /// The server's id of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Name of the tool.
+    pub name: String,
+    /// The arguments: text that should be a JSON object.
+    pub arguments: String,
+}
+
+/// A fault of a tool call that leaves only one way to read it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Repair {
+    /// A code fence enclosed the arguments.
+    CodeFence,
+    /// The object was repeated, or followed or preceded an empty one.
+    DoubledObject,
+    /// Text surrounded the object.
+    ExtraText,
+    /// The JSON was escaped for HTML.
+    HtmlEscaped,
+    /// Closing braces or brackets were missing.
+    MissingBrace,
+    /// A closing tag was missing.
+    MissingTag,
+    /// The arguments were one level too deep or too high.
+    Nesting,
+    /// Python's literals replaced those of JSON: single quotes, `True`, `None`.
+    PythonLiteral,
+    /// The JSON was a string of JSON.
+    QuotedTwice,
+    /// A string contained line breaks or other control characters that were not escaped.
+    RawControlCharacter,
+    /// The tool's name had a prefix, a suffix or other letter case.
+    ToolName,
+    /// A comma followed the last value.
+    TrailingComma,
+    /// A key had no quotes.
+    UnquotedKey,
+    /// A value was a string where the tool takes another type.
+    ValueType,
 }
 
 /// Sampling settings. The server or the engine chooses those that are missing.

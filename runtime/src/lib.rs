@@ -16,6 +16,7 @@
 //! assert!(Templates::load(TaskKind::Method, None).is_ok());
 //! ```
 
+pub mod answer;
 mod attempt;
 mod benchmark;
 mod budget;
@@ -50,7 +51,9 @@ pub use budget::{Budget, Limit};
 pub use chat::{CHATS, Chat, with_thinking_switch};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
-pub use generation::{Finish, Generation, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token};
+pub use generation::{
+    Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
+};
 pub use hash::{hex, sha256};
 pub use home::home;
 pub use message::{Message, Role, code_block};
@@ -75,5 +78,5 @@ pub use statement::{DescribedBy, History, Issue, Method, Statement, TaskKind};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
-pub use tool::{Tool, ToolContext, ToolError, ToolSpec};
+pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

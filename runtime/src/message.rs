@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::{Asked, method};
+
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
@@ -24,8 +26,8 @@ pub enum Role {
     Assistant,
 }
 
-/// The code of an answer: its last fenced block, or the whole text if it has no fence.
-/// Policies of method tasks submit this code.
+/// The code of an answer to a method task, as written: the last block that is Python and
+/// defines something, otherwise the last block, otherwise the whole text.
 ///
 /// ```
 /// use fixfly_runtime::code_block;
@@ -33,6 +35,14 @@ pub enum Role {
 /// assert_eq!(code_block("def f(self): pass"), "def f(self): pass");
 /// ```
 pub fn code_block(text: &str) -> &str {
+    match method(text, Asked::default()) {
+        Ok(code) if code.found => &text[code.span],
+        _ => last_block(text),
+    }
+}
+
+/// The last block by fences alone, as earlier versions read every answer.
+fn last_block(text: &str) -> &str {
     let mut fences = Vec::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -68,5 +78,13 @@ mod tests {
         check("cut off:\n```python\nb\n", "b\n");
         check("```\na\n```\ncut off:\n```python\nb\n", "b\n");
         check("", "");
+    }
+
+    #[test]
+    fn a_method_is_the_answer_whatever_follows_it() {
+        let method = "def f(self):\n    return 1\n";
+        check(&format!("```python\n{method}```\nUsage:\n```\na.f()\n```"), method);
+        check(&format!("Here:\n~~~py\n{method}~~~\n"), method);
+        check("```\ndef f(:\n```\n```\na.f()\n```", "a.f()\n");
     }
 }

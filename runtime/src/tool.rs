@@ -10,6 +10,9 @@ use crate::sandbox::{Sandbox, SandboxError};
 use crate::task::Task;
 use crate::turn::{Observation, Turn};
 
+/// The command that submits the work if a shell is the only tool, as in mini-swe-agent.
+pub const SUBMIT_COMMAND: &str = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT";
+
 /// One action on a sandbox.
 #[async_trait]
 pub trait Tool: Send + Sync {

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::swebench::{Grader, prediction};
 use fixfly_runtime::{History, Host, IssueSpec, Recording};
-use fixfly_tools::{BUNDLES, manual};
+use fixfly_tools::{BUNDLES, manual, native_manual};
 
 use crate::flags::{choices, named};
 use crate::swebench;
@@ -61,7 +61,7 @@ impl Flags {
         Ok(IssueSpec {
             bundle: self.tools.clone(),
             tools: bundle.open.iter().map(|tool| (*tool).to_string()).collect(),
-            manual: if in_words { manual(&specs) } else { String::new() },
+            manual: if in_words { manual(&specs) } else { native_manual(&specs) },
             history: self.history,
             tokens: self.token_limit,
             seconds: self.time_limit,

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fixfly_runtime::{
-    Action, Call, End, Episode, Outcome, RunDirectory, Usage, read_episodes, read_run,
+    Action, Call, End, Episode, Outcome, RunDirectory, SUBMIT_COMMAND, Usage, read_episodes,
+    read_run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::command;
 use crate::runs::ended_well;
+use crate::server::{Reply, Server, words};
 
 /// A repository before and after its issue was resolved.
 struct Fixture {
@@ -245,6 +247,36 @@ fn a_flaky_instance_is_named() {
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.ends_with("\nflaky: acme__dice-1\n"), "{stdout}");
     assert!(!output.status.success());
+}
+
+/// Native calls of a lone shell: the model is told how to hand in, and again when it says
+/// in words that it is done.
+#[test]
+fn a_lone_shell_with_native_calls_can_hand_in() {
+    let bench = Bench::of(&FIXTURES[1..2]);
+    let call = |id: &str, command: &str| {
+        let arguments = json!({ "command": command }).to_string();
+        let call = json!([{ "id": id, "type": "function", "function": { "name": "bash", "arguments": arguments } }]);
+        Reply::Finish("tool_calls", json!({ "content": null, "tool_calls": call }))
+    };
+    let server = Server::new([
+        call("call_1", "echo 'def slugify(text): pass' > slug.py"),
+        Reply::Message(words("My work is done.")),
+        call("call_2", SUBMIT_COMMAND),
+    ]);
+    let flags = ["--policy", "openai", "--model", "m", "--base-url", &server.url];
+    let native = ["--tools", "bash-only", "--tool-calls", "native", "--turns", "4"];
+    let episodes = bench.run("native", &[flags.as_slice(), &native].concat());
+    let episode = &episodes[0];
+    assert_eq!((episode.end.clone(), episode.turns.len()), (End::Submitted, 3));
+    assert!(episode.patch.as_ref().is_some_and(|patch| patch.contains("+def slugify(text): pass")));
+    let requests = server.requests();
+    let system = requests[0]["messages"][0]["content"].as_str().unwrap();
+    assert!(system.contains(SUBMIT_COMMAND) && !system.contains("<tool_call>"), "{system}");
+    let messages = requests[2]["messages"].as_array().unwrap();
+    assert_eq!(messages[4]["content"], "My work is done.");
+    let hint = messages[5]["content"].as_str().unwrap();
+    assert!(hint.contains(SUBMIT_COMMAND) && !hint.contains("<tool_call>"), "{hint}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 /// Fields that servers other than OpenAI's take.
 const EXTENSIONS: [&str; 2] = ["chat_template_kwargs", "top_k"];
+/// Fields of messages that other servers take.
+const MESSAGE_EXTENSIONS: [&str; 1] = ["reasoning_content"];
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -224,10 +226,49 @@ fn validate(request: &Value, headers: &HeaderMap) -> Result<(), String> {
     let mut known = request.clone();
     let fields = known.as_object_mut().ok_or("the body is no object")?;
     fields.retain(|name, _| !EXTENSIONS.contains(&name.as_str()));
+    let messages = fields.get_mut("messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten().filter_map(Value::as_object_mut) {
+        message.retain(|name, _| !MESSAGE_EXTENSIONS.contains(&name.as_str()));
+    }
+    conversation(request["messages"].as_array().ok_or("there are no messages")?)?;
     let typed: CreateChatCompletionRequest =
         serde_json::from_value(known.clone()).map_err(|why| why.to_string())?;
     let again = serde_json::to_value(&typed).map_err(|why| why.to_string())?;
     same("", &known, &again)
+}
+
+/// What servers check of the messages: no answer is empty, and each call has one result.
+fn conversation(messages: &[Value]) -> Result<(), String> {
+    let mut open: Vec<&Value> = Vec::new();
+    let mut ids: Vec<&Value> = Vec::new();
+    for (at, message) in messages.iter().enumerate() {
+        if message["role"] == "tool" {
+            let id = &message["tool_call_id"];
+            let call = open.iter().position(|call| call["id"] == *id);
+            open.remove(call.ok_or(format!("messages/{at} answers no call"))?);
+            continue;
+        }
+        if let Some(call) = open.first() {
+            return Err(format!("messages/{at}: {call} has no result"));
+        }
+        if message["role"] != "assistant" {
+            continue;
+        }
+        open = message["tool_calls"].as_array().into_iter().flatten().collect();
+        if open.is_empty() && message["content"].as_str().unwrap_or_default().is_empty() {
+            return Err(format!("messages/{at} has neither content nor calls"));
+        }
+        for call in &open {
+            let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
+            serde_json::from_str::<serde_json::Map<String, Value>>(arguments)
+                .map_err(|why| format!("messages/{at}: the arguments {arguments}: {why}"))?;
+            if ids.contains(&&call["id"]) {
+                return Err(format!("messages/{at}: the id of {call} is used before"));
+            }
+            ids.push(&call["id"]);
+        }
+    }
+    Ok(())
 }
 
 fn same(place: &str, sent: &Value, known: &Value) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! Bundles: sets of tools by name, and their description for a model that calls them in
 //! text.
 
-use fixfly_runtime::{Entry, ToolSpec};
+use fixfly_runtime::{Entry, SUBMIT_COMMAND, ToolSpec};
 
 /// Sets of tools for issues; the first is the default.
 pub const BUNDLES: &[Entry<&[&str]>] = &[
@@ -24,11 +24,11 @@ pub fn manual(specs: &[ToolSpec]) -> String {
         "To call a tool, end your turn with one call in this form, its arguments in JSON:\n\
          <tool_call>{\"name\": \"NAME\", \"arguments\": {ARGUMENTS}}</tool_call>\n",
     );
-    if let [one] = specs
-        && one.name == "bash"
-    {
-        text += "Or with one block of code:\n```bash\nCOMMAND\n```\n\
-                 When your work is done, hand it in by the command `echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`, alone.\n";
+    if is_lone_shell(specs) {
+        text += &format!(
+            "Or with one block of code:\n```bash\nCOMMAND\n```\n\
+             When your work is done, hand it in by the command `{SUBMIT_COMMAND}`, alone.\n"
+        );
     }
     text += "\nThe tools:\n";
     for ToolSpec { name, description, parameters } in specs {
@@ -47,6 +47,20 @@ pub fn manual(specs: &[ToolSpec]) -> String {
         }
     }
     text.trim_end().to_string()
+}
+
+/// Describes what native tool calls leave open: how to submit if a shell is the only tool.
+pub fn native_manual(specs: &[ToolSpec]) -> String {
+    match is_lone_shell(specs) {
+        true => format!(
+            "When your work is done, hand it in: call `bash` with the command `{SUBMIT_COMMAND}`, alone. Nothing else ends your work."
+        ),
+        false => String::new(),
+    }
+}
+
+fn is_lone_shell(specs: &[ToolSpec]) -> bool {
+    matches!(specs, [one] if one.name == "bash")
 }
 
 /// The type of an argument: of several, the one that is not `null`.
@@ -90,5 +104,18 @@ mod tests {
             .map(|bundle| format!("# {}\n{}", bundle.name, manual(&specs(bundle))))
             .collect();
         insta::assert_snapshot!("manuals", manuals.join("\n\n"));
+    }
+
+    #[test]
+    fn with_native_calls_a_lone_shell_is_described_by_how_to_submit() {
+        for bundle in BUNDLES {
+            let specs = bundle.open.iter().filter_map(|name| {
+                ALL.iter().find(|entry| entry.name == *name).map(|entry| (entry.open)().spec())
+            });
+            let manual = native_manual(&specs.collect::<Vec<_>>());
+            let has_submit = bundle.open.contains(&"submit");
+            assert_eq!(manual.contains(SUBMIT_COMMAND), !has_submit, "{}", bundle.name);
+            assert_eq!(manual.is_empty(), has_submit, "{}", bundle.name);
+        }
     }
 }

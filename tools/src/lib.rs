@@ -22,7 +22,7 @@ mod submit;
 mod submit_method;
 mod view;
 
-pub use bundle::{BUNDLES, manual};
+pub use bundle::{BUNDLES, manual, native_manual};
 
 use fixfly_runtime::{Entry, Tool, ToolError};
 use schemars::JsonSchema;

@@ -1,10 +1,15 @@
 //! Reduces a model's answer to exactly one method.
 
-use ruff_python_ast::{Stmt, StmtClassDef, StmtFunctionDef};
+use fixfly_runtime::answer::{Asked, NoMethod, method, too_deep};
+use ruff_python_ast::{Stmt, StmtFunctionDef};
 use ruff_text_size::Ranged;
 
+use super::beside::{self, Beside};
 use super::lines::{self, Lines};
 use super::parsed::{Parsed, SyntaxError, bytes};
+
+/// Quotation marks of prose, which Python does not accept.
+const TYPOGRAPHIC: [char; 10] = ['“', '”', '„', '‟', '«', '»', '‘', '’', '‚', '′'];
 
 /// A method as a model wrote it, ready to be spliced in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,27 @@ pub enum Invalid {
         .0.line, .0.column, .0.message.trim_end_matches('.'), .0.text
     )]
     Syntax(SyntaxError),
+    /// The code has quotation marks of prose.
+    #[error(
+        "Line {line} has the typographic quotation mark `{mark}`, which is not Python: `{text}`. Use `\"` or `'`."
+    )]
+    Quotes {
+        /// The line.
+        line: usize,
+        /// The quotation mark.
+        mark: char,
+        /// The line's text.
+        text: String,
+    },
+    /// The code is nested deeper than Python accepts.
+    #[error("The code of `{wanted}` is nested too deeply to be parsed. Send a simpler method.")]
+    TooDeep {
+        /// The requested method.
+        wanted: String,
+    },
+    /// The answer has no code that could be meant.
+    #[error(transparent)]
+    NotCode(NoMethod),
     /// There is code, but no function.
     #[error(
         "No method was found. Send the whole method, starting with `def {wanted}(`, not only its body."
@@ -92,89 +118,136 @@ fn named(names: &[String]) -> String {
 }
 
 /// Extracts the one method named `wanted` from a model's answer. Code fences, indentation,
-/// decorators and a class around the method are removed; anything else beside the method is
-/// refused.
+/// decorators and a class around the method are removed. What else is beside the method is
+/// left out if the method does not use it, and refused otherwise.
 ///
 /// # Errors
-/// [`Invalid`] if the answer is not exactly that method.
+/// [`Invalid`] if the answer does not contain exactly one such method.
 pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
+    candidate_for(answer, wanted, "")
+}
+
+/// As [`candidate`], for a method of `file`: what the file has itself is left out, too.
+///
+/// # Errors
+/// [`Invalid`] if the answer does not contain exactly one such method.
+pub fn candidate_for(answer: &str, wanted: &str, file: &str) -> Result<Candidate, Invalid> {
     let answer = lines::unix(answer);
-    let code = levelled(trimmed(&answer)).or_else(|error| match fenced(&answer, wanted) {
-        Some(code) => levelled(trimmed(code)),
-        None => Err(error),
-    });
-    let code = code.map_err(|error| match answer.contains("def ") {
-        true => Invalid::Syntax(error),
-        // Prose, or only a body.
-        false => Invalid::NoMethod { wanted: wanted.into() },
-    })?;
-    if code.is_empty() {
-        return Err(Invalid::Empty { wanted: wanted.into() });
-    }
-    let parsed = Parsed::of(&code).map_err(Invalid::Syntax)?;
-    let answer = Answer { parsed: &parsed, wanted };
-    let (def, mut notes) = match parsed.statements() {
-        [Stmt::ClassDef(class)] => {
-            let note = format!("The class `{}` around the method was left out.", class.name);
-            (answer.only(&members(class))?, vec![note])
-        }
-        statements => (answer.only(&statements.iter().collect::<Vec<_>>())?, Vec::new()),
-    };
+    let code = code(&answer, wanted)?;
+    let parsed = Parsed::of(&code).map_err(|error| syntax(&code, error))?;
+    let answer = Answer { parsed: &parsed, wanted, file };
+    let (def, mut notes) = answer.reduced()?;
     if !def.decorator_list.is_empty() {
         notes.push("Decorators were left out: those in the file stay as they are.".into());
     }
     Ok(Candidate { source: answer.source(def), notes })
 }
 
-/// The statements of a class, without its docstring and placeholders.
-fn members(class: &StmtClassDef) -> Vec<&Stmt> {
-    let says_nothing = |statement: &&Stmt| match statement {
-        Stmt::Pass(_) => true,
-        Stmt::Expr(s) => s.value.is_string_literal_expr() || s.value.is_ellipsis_literal_expr(),
-        _ => false,
-    };
-    class.body.iter().filter(|statement| !says_nothing(statement)).collect()
+/// The code in an answer, dedented.
+fn code(answer: &str, wanted: &str) -> Result<String, Invalid> {
+    let code = method(answer, Asked::named(wanted)).map_err(|why| match why {
+        NoMethod::Empty(wanted) => Invalid::Empty { wanted },
+        NoMethod::NoCode(wanted) => Invalid::NoMethod { wanted },
+        why => Invalid::NotCode(why),
+    })?;
+    if too_deep(&code.text) {
+        return Err(Invalid::TooDeep { wanted: wanted.into() });
+    }
+    let code = levelled(trimmed(&code.text)).map_err(|error| match code.text.contains("def ") {
+        true => syntax(&code.text, error),
+        // Prose, or only a body.
+        false => Invalid::NoMethod { wanted: wanted.into() },
+    })?;
+    match code.is_empty() {
+        true => Err(Invalid::Empty { wanted: wanted.into() }),
+        false => Ok(code),
+    }
+}
+
+/// A syntax error, or the quotation mark that causes it.
+fn syntax(code: &str, error: SyntaxError) -> Invalid {
+    let line = code.lines().nth(error.line - 1).unwrap_or_default();
+    let at_error = line.chars().nth(error.column - 1);
+    let in_message = error.message.chars().find(|c| TYPOGRAPHIC.contains(c));
+    match at_error.filter(|c| TYPOGRAPHIC.contains(c)).or(in_message) {
+        Some(mark) => Invalid::Quotes { line: error.line, mark, text: error.text },
+        None => Invalid::Syntax(error),
+    }
 }
 
 struct Answer<'p> {
     parsed: &'p Parsed<'p>,
     wanted: &'p str,
+    file: &'p str,
 }
 
 impl<'p> Answer<'p> {
-    /// The only function in `statements`.
-    fn only(&self, statements: &[&'p Stmt]) -> Result<&'p StmtFunctionDef, Invalid> {
-        let wanted = self.wanted.to_string();
-        let mut defs = Vec::new();
-        let mut others = Vec::new();
-        for &statement in statements {
-            match statement {
-                Stmt::FunctionDef(def) if def.name.as_str() == self.wanted => defs.push(def),
-                Stmt::FunctionDef(def) => others.push(def.name.to_string()),
-                Stmt::ClassDef(class) => others.push(class.name.to_string()),
-                _ => {}
-            }
+    /// The method, and what was left out.
+    fn reduced(&self) -> Result<(&'p StmtFunctionDef, Vec<String>), Invalid> {
+        let wanted = || self.wanted.to_string();
+        let module: Vec<&Stmt> = self.parsed.statements().iter().collect();
+        let mut places = Vec::new();
+        beside::places(&module, &[], self.wanted, &mut places);
+        let [place] = places.as_slice() else {
+            return Err(match places.len() {
+                0 => self.no_method(),
+                count => Invalid::Repeated { wanted: wanted(), count },
+            });
+        };
+        let def = match beside::definitions(self.parsed, place, self.wanted).as_slice() {
+            [def] => *def,
+            defs => return Err(Invalid::Repeated { wanted: wanted(), count: defs.len() }),
+        };
+        let beside = Beside::of(&module, place, def, self.file);
+        if let Some(statement) = beside.needed() {
+            return Err(self.refused(statement, &beside));
         }
-        let is_import = |s: &&&Stmt| matches!(s, Stmt::Import(_) | Stmt::ImportFrom(_));
-        let is_named = |s: &&&Stmt| matches!(s, Stmt::FunctionDef(_) | Stmt::ClassDef(_));
-        let import = statements.iter().find(is_import);
-        let outside = statements.iter().find(|s| !is_import(s) && !is_named(s));
-        match (defs.as_slice(), others.as_slice()) {
-            ([], []) => Err(Invalid::NoMethod { wanted }),
-            ([], [found]) => Err(Invalid::WrongName { wanted, found: found.clone() }),
-            (_, [_, ..]) => Err(Invalid::Others { wanted, others }),
-            ([def], []) => match (import, outside) {
-                (Some(import), _) => {
-                    let (line, text) = self.place(import);
-                    Err(Invalid::Import { wanted, line, text })
-                }
-                (None, Some(statement)) => {
-                    let (line, text) = self.place(statement);
-                    Err(Invalid::Outside { wanted, line, text })
-                }
-                (None, None) => Ok(def),
-            },
-            (defs, []) => Err(Invalid::Repeated { wanted, count: defs.len() }),
+        let mut notes = Vec::new();
+        if let Some(class) = place.classes.last() {
+            notes.push(format!("The class `{}` around the method was left out.", class.name));
+        }
+        let left_out: Vec<String> = beside.left_out().map(|s| self.named(s)).collect();
+        if !left_out.is_empty() {
+            notes.push(format!(
+                "Only `{}` is replaced; left out: {}.",
+                self.wanted,
+                left_out.join(", ")
+            ));
+        }
+        Ok((def, notes))
+    }
+
+    /// Why there is no method of that name.
+    fn no_method(&self) -> Invalid {
+        let wanted = self.wanted.to_string();
+        let mut found = Vec::new();
+        beside::names(self.parsed.statements(), &mut found);
+        match found.as_slice() {
+            [] => Invalid::NoMethod { wanted },
+            [found] => Invalid::WrongName { wanted, found: found.clone() },
+            _ => Invalid::Others { wanted, others: found },
+        }
+    }
+
+    fn refused(&self, statement: &Stmt, beside: &Beside<'_>) -> Invalid {
+        let wanted = self.wanted.to_string();
+        let (line, text) = self.place(statement);
+        match statement {
+            Stmt::Import(_) | Stmt::ImportFrom(_) => Invalid::Import { wanted, line, text },
+            Stmt::FunctionDef(_) | Stmt::ClassDef(_) => {
+                Invalid::Others { wanted, others: beside.definitions() }
+            }
+            _ => Invalid::Outside { wanted, line, text },
+        }
+    }
+
+    /// A statement in a note: its name, or its first line.
+    fn named(&self, statement: &Stmt) -> String {
+        const MOST: usize = 60;
+        match statement {
+            Stmt::FunctionDef(def) => format!("`{}`", def.name),
+            Stmt::ClassDef(class) => format!("`{}`", class.name),
+            _ => format!("`{}`", self.place(statement).1.chars().take(MOST).collect::<String>()),
         }
     }
 
@@ -252,33 +325,6 @@ fn trimmed(text: &str) -> &str {
     &text[text[..start].rfind('\n').map_or(0, |at| at + 1)..]
 }
 
-/// The last fenced block that defines `wanted`, otherwise the last one. A fence that is not
-/// closed reaches to the end. A fence that is indented deeper than its opening, as in a
-/// docstring, does not close it.
-fn fenced<'a>(answer: &'a str, wanted: &str) -> Option<&'a str> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, usize)> = None;
-    let mut at = 0;
-    for line in answer.split_inclusive('\n') {
-        let depth = lines::indent_of(line).len();
-        let next = at + line.len();
-        if line[depth..].starts_with("```") {
-            match open {
-                None => open = Some((next, depth)),
-                Some((start, outer)) if depth <= outer => {
-                    blocks.push(&answer[start..at]);
-                    open = None;
-                }
-                Some(_) => {}
-            }
-        }
-        at = next;
-    }
-    blocks.extend(open.map(|(start, _)| &answer[start..]));
-    let defines = |block: &&&str| block.contains(&format!("def {wanted}"));
-    blocks.iter().rev().find(defines).or(blocks.last()).copied()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
@@ -314,6 +360,59 @@ mod tests {
     }
 
     #[test]
+    fn what_the_method_does_not_use_is_left_out() {
+        #[track_caller]
+        fn check(answer: &str, left_out: &str) {
+            let found = candidate_for(answer, "f", "import os\nfrom a import b\nLIMIT = 3\n");
+            let found = found.unwrap();
+            assert!(found.source.starts_with("def f(self):\n    return"), "{}", found.source);
+            let note = format!("Only `f` is replaced; left out: {left_out}.");
+            assert_eq!(found.notes.last().map(String::as_str), Some(note.as_str()));
+        }
+        let f = "def f(self):\n    return b(os, LIMIT)\n";
+        check(&format!("import os\n{f}"), "`import os`");
+        check(&format!("import re\nfrom a import b\n{f}"), "`import re`, `from a import b`");
+        check(
+            &format!("from __future__ import annotations\n{f}"),
+            "`from __future__ import annotations`",
+        );
+        check(&format!("{f}\n\ndef helper(): pass\n\nclass B: pass\n"), "`helper`, `B`");
+        check(&format!("{f}\na = A()\nprint(a.f())\n"), "`a = A()`, `print(a.f())`");
+        check(
+            &format!("{f}\nif __name__ == '__main__':\n    print(1)\n"),
+            "`if __name__ == '__main__':`",
+        );
+        check(&format!("LIMIT = 3\n\n{f}"), "`LIMIT = 3`");
+        let local = "def f(self):\n    return [a for a in self]\n";
+        check(&format!("{local}\na = A()\n"), "`a = A()`");
+        let inside = f.replace("def", "    def").replace("    return", "        return");
+        let class = format!("class A(B):\n    x = 1\n\n    def g(self): pass\n\n{inside}");
+        check(&class, "`x = 1`, `g`");
+        check(
+            &format!("import os\n\n\n{class}\n\nclass C:\n    pass\n"),
+            "`import os`, `C`, `x = 1`, `g`",
+        );
+        check(
+            "class O:\n    y = 1\n    class A:\n        def f(self):\n            return self\n",
+            "`y = 1`",
+        );
+    }
+
+    #[test]
+    fn of_several_definitions_the_one_with_a_body_counts() {
+        #[track_caller]
+        fn check(answer: &str) {
+            assert_eq!(candidate(answer, "f").unwrap().source, "def f(self):\n    return 1");
+        }
+        let f = "def f(self):\n    return 1\n";
+        check(&format!("{f}\n\n{f}"));
+        check(&format!("@overload\ndef f(self) -> int: ...\n\n{f}"));
+        check(&format!("def f(self): pass\n\n{f}"));
+        check(&format!("```python\n{f}```\nUsage:\n```python\nprint(A().f())\n```\n"));
+        check(&format!("```python\ndef f(self):\n    return 0\n```\nNo:\n```python\n{f}```\n"));
+    }
+
+    #[test]
     fn what_is_in_the_method_stays() {
         #[track_caller]
         fn check(source: &str) {
@@ -341,11 +440,19 @@ mod tests {
             "Certainly! The method is simple.",
             "def g(self):\n    pass",
             "class A:\n    def g(self): pass\n",
-            "import re\n\ndef f(self):\n    pass",
-            "def helper(): pass\n\ndef f(self): pass\n\nclass B: pass",
-            "def f(self): pass\n\ndef f(self): pass",
-            "def f(self):\n    pass\n\nprint(A().f())",
-            "class A:\n    x = 1\n    def f(self): pass",
+            "import re\n\ndef f(self):\n    return re",
+            "def helper(): pass\n\ndef f(self): return helper(B)\n\nclass B: pass",
+            "def f(self): return 1\n\ndef f(self): return 2",
+            "def f(self):\n    x = 1\nreturn x",
+            "def f(self):\n    x = 1\nyield 1",
+            "def f(self):\n    x = 1\nif x:\n    print(x)",
+            "LIMIT = 3\nclass A:\n    def f(self): return LIMIT",
+            "class A:\n    def f(self): return 1\nclass B:\n    def f(self): return 2",
+            "from a import *\ndef f(self): return a",
+            "def f(self):\n    return “1”",
+            "```diff\n-x\n+y\n```",
+            "```\nx\n```\nand\n```\ny\n```",
+            &format!("def f(self):\n    return {}", "(".repeat(300)),
         ];
         let found: Vec<_> = answers.into_iter().map(refused).collect();
         insta::assert_snapshot!(found.join("\n---\n"));

@@ -1,6 +1,7 @@
 //! Python source text, by exact byte spans: finds methods, cuts one out, puts it back,
 //! mutates and describes it. Nothing here runs Python.
 
+mod beside;
 mod candidate;
 mod describe;
 mod likeness;
@@ -15,7 +16,7 @@ mod rest;
 mod screen;
 mod splice;
 
-pub use candidate::{Candidate, Invalid, candidate};
+pub use candidate::{Candidate, Invalid, candidate, candidate_for};
 pub use describe::Describer;
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub use method::{MethodDef, MethodKind, methods};

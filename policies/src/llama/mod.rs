@@ -25,17 +25,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Chat, Completion, Entry, Finish, Generation, Limit, Message, Policy, PolicyError,
-    Request, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
+    Request, Role, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage, View,
     with_thinking_switch,
 };
 
-use crate::answer::{call, split_reasoning};
+use crate::answer::{asked, read, split_reasoning};
+use crate::calls::ReadCall;
 use crate::{CallForm, Lora, Open, Settings};
 use child::{CallError, Engine};
 pub use engine::llama_engine;
 use fault::Fault;
 use files::Model;
-use protocol::{Constraint, GenerateRequest, Generated, Reasoning, Refusal};
+use protocol::{CallSyntax, Constraint, GenerateRequest, Generated, Reasoning, Refusal};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "llama",
@@ -144,8 +145,19 @@ impl Llama {
                 first_token_ms: Some(generated.first_token_ms),
                 tokens_per_second: generated.tokens_per_second,
                 tokens: generated.tokens,
+                native_calls: Vec::new(),
+                repaired: Vec::new(),
             },
         }
+    }
+
+    /// The form of calls that the chat template teaches: what it adds to a short
+    /// conversation when it is given the tools.
+    fn syntax(&self, tools: &[ToolSpec]) -> CallSyntax {
+        let message = |role| Message { role, content: "x".into() };
+        let messages = [Role::System, Role::User].map(message);
+        let prompt = self.chat.prompt(&messages, tools, self.thinking);
+        prompt.map_or(CallSyntax::Json, |prompt| CallSyntax::of(&prompt))
     }
 
     /// Generates the model's next message in a conversation.
@@ -168,7 +180,8 @@ impl Llama {
         let constraint = if tools.is_empty() {
             Constraint::None
         } else {
-            Constraint::ToolCall(tools, reasoning)
+            let syntax = self.syntax(&tools);
+            Constraint::ToolCall(tools, reasoning, syntax)
         };
         let sampling = Sampling { seed: Some(seed), ..self.sampling.clone() };
         let (sampled, record_tokens) = (sampling.clone(), self.record_tokens);
@@ -201,7 +214,10 @@ impl Policy for Llama {
         let episode = format!("{}#{}", view.task.id, view.sample);
         let seed = seed(view.seed, view.turns.len());
         let mut completion = self.generate(view.messages(), tools, episode, seed).await?;
-        let call = call(&completion.text, &view.specs(), completion.generation.finish);
+        let finish = completion.generation.finish;
+        let read = read(&completion.text, asked(&view), &view.specs(), finish);
+        let ReadCall { call, repaired } = read;
+        completion.generation.repaired = repaired;
         if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {
             completion.generation.finish = Finish::ToolCall;
         }

@@ -63,7 +63,37 @@ pub(super) struct GenerateRequest {
 pub(super) enum Constraint {
     None,
     /// A call of one of these tools, after the reasoning.
-    ToolCall(Vec<ToolSpec>, Reasoning),
+    ToolCall(Vec<ToolSpec>, Reasoning, CallSyntax),
+}
+
+/// The form of a tool call, as a chat template teaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum CallSyntax {
+    /// JSON between `<tool_call>` tags, as Qwen3's; also where a template teaches a form
+    /// that has no grammar here.
+    Json,
+    /// `<function=NAME>` with a `<parameter=…>` for each value, as Qwen3-Coder's.
+    Elements,
+    /// `<arg_key>` and `<arg_value>` for each value, as GLM's.
+    Pairs,
+    /// A JSON object alone, its arguments named `parameters`, as Llama 3.1's.
+    BareJson,
+}
+
+impl CallSyntax {
+    /// The form that a prompt with tools describes.
+    pub(super) fn of(prompt: &str) -> CallSyntax {
+        let has = |mark: &str| prompt.contains(mark);
+        if has("<function=") {
+            CallSyntax::Elements
+        } else if has("<arg_key>") {
+            CallSyntax::Pairs
+        } else if has(r#"{"name": function name, "parameters":"#) {
+            CallSyntax::BareJson
+        } else {
+            CallSyntax::Json
+        }
+    }
 }
 
 /// How an answer's reasoning starts.

@@ -8,6 +8,7 @@ use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha
 use serde_json::{Value, json};
 
 use super::OpenAi;
+use super::advice;
 use super::client::CallError;
 use super::hints::readable;
 use super::journal::{Journal, Line};
@@ -167,6 +168,10 @@ impl OpenAi {
         tries: &mut Tries,
     ) -> Result<Next, PolicyError> {
         if let CallError::Server { error, .. } = error {
+            if let Some(advice) = self.advice(error, call) {
+                // The next call would be refused for the same reason.
+                return Err(self.halt(advice));
+            }
             match error.meaning() {
                 Meaning::Filtered => return Ok(Next::Reply(Box::new(filtered(error)))),
                 Meaning::TooLong => return self.refit(error, call, tries).await,
@@ -265,6 +270,16 @@ impl OpenAi {
                 Err((error, usd.unwrap_or_default()))
             }
         })
+    }
+
+    /// The sentence for a refusal that a key of the profile prevents.
+    fn advice(&self, error: &ServerError, call: &PendingCall) -> Option<String> {
+        if error.meaning() != Meaning::Other {
+            return None;
+        }
+        let (profile, address) = (&self.remote.profile, &self.remote.base_url);
+        let advice = advice::of(error.status(), error.message(), profile, &call.body)?;
+        Some(format!("{address} {}: {}; {advice}", error.answered(), error.message()))
     }
 
     /// What an error that no retry can fix means for the episode or the run.

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::OpenAi;
 use super::complete::{MAX_REFITS, Next, PendingCall, Tries};
-use super::profile::LimitField;
 use super::request::bytes;
 use super::server_error::ServerError;
 use super::window::{Fit, Refused, Sizes, fit, listed, sizes_in};
@@ -18,7 +17,8 @@ impl OpenAi {
     pub(super) fn limit_answer(&self, call: &mut PendingCall) {
         let asked = self.asked_limit();
         let limit = call.fitted.unwrap_or_else(|| self.window.limit(bytes(&call.body), asked));
-        if limit < asked {
+        let is_omitted = call.body.get(self.limit_field()).is_none();
+        if limit < asked && !is_omitted {
             call.body[self.limit_field()] = Value::from(limit);
         }
     }
@@ -102,9 +102,6 @@ impl OpenAi {
     }
 
     fn limit_field(&self) -> &'static str {
-        match self.remote.profile.limit_field {
-            LimitField::MaxTokens => "max_tokens",
-            LimitField::MaxCompletionTokens => "max_completion_tokens",
-        }
+        self.remote.profile.limit_field.key()
     }
 }

@@ -1,5 +1,7 @@
 //! A model behind an OpenAI-compatible server: mostly a teacher.
 
+mod advice;
+mod calls;
 mod client;
 mod complete;
 mod content;
@@ -29,9 +31,9 @@ use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
     RemoteModel, Request, Sampling, Settings, Usage, View,
 };
-use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::calls::ReadCall;
 use crate::{Open, answer};
 use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
@@ -149,16 +151,10 @@ fn key(settings: &Settings, remote: &Resolved) -> Result<(String, String), Strin
 impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let paid = self.answer(self.action_call(&view)).await?;
-        let (reply, finish) = (&paid.reply, paid.reply.finish.unwrap_or(Finish::Stop));
-        let call = match (self.calls, reply.calls.as_slice()) {
-            (CallForm::Native, [call]) => native(call),
-            (CallForm::Native, [_, _, ..]) => Call::Malformed(format!(
-                "the answer calls {} tools; call one at a time",
-                reply.calls.len()
-            )),
-            _ => answer::call(&reply.text, &view.specs(), finish),
-        };
-        Ok(self.words(paid, view.seed).action(call))
+        let ReadCall { call, repaired } = call(self.calls, &paid.reply, &view);
+        let mut completion = self.words(paid, view.seed);
+        completion.generation.repaired = repaired;
+        Ok(completion.action(call))
     }
 
     async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
@@ -233,6 +229,8 @@ impl OpenAi {
                 first_token_ms: reply.first_token_ms,
                 tokens_per_second: speed(tokens.completion, reply.first_token_ms, reply.total_ms),
                 tokens: Vec::new(),
+                native_calls: reply.calls,
+                repaired: Vec::new(),
             },
             text: reply.text,
             reasoning: reply.reasoning,
@@ -240,22 +238,34 @@ impl OpenAi {
     }
 }
 
-fn native(call: &response::NativeCall) -> Call {
-    let arguments = match call.arguments.trim() {
-        "" => "{}",
-        arguments => arguments,
-    };
-    match serde_json::from_str(arguments) {
-        Ok(args @ Value::Object(_)) => Call::Tool { name: call.name.clone(), args },
-        Ok(_) => Call::Malformed(format!(
-            "the arguments of the call of `{}` are not an object",
-            call.name
-        )),
-        Err(why) => Call::Malformed(format!(
-            "the arguments of the call of `{}` are not JSON: {why}",
-            call.name
-        )),
+/// The call of a reply: a native one, or one in its text.
+fn call(form: CallForm, reply: &Reply, view: &View<'_>) -> ReadCall {
+    let (tools, finish) = (view.specs(), reply.finish.unwrap_or(Finish::Stop));
+    let text = || answer::read(&reply.text, answer::asked(view), &tools, finish);
+    match (form, reply.calls.as_slice()) {
+        (CallForm::Native, [call]) => {
+            crate::calls::native(&call.name, &call.arguments, &tools, finish)
+        }
+        (CallForm::Native, [_, _, ..]) => {
+            let several = reply.calls.len();
+            Call::Malformed(format!("the answer calls {several} tools; call one at a time")).into()
+        }
+        (CallForm::Native, []) => match text() {
+            // What the text form asks for would mislead.
+            ReadCall { call: Call::Malformed(_), .. }
+                if finish_is_whole(finish) && !answer::has_calls(&reply.text, &tools) =>
+            {
+                Call::Malformed(crate::calls::no_native_call(&tools)).into()
+            }
+            read => read,
+        },
+        (CallForm::Text, _) => text(),
     }
+}
+
+/// Whether the model ended its answer itself.
+fn finish_is_whole(finish: Finish) -> bool {
+    matches!(finish, Finish::Stop | Finish::ToolCall)
 }
 
 fn speed(tokens: u64, first_token_ms: Option<u64>, total_ms: u64) -> Option<f64> {

@@ -40,6 +40,11 @@ pub(crate) struct Profile {
     /// Name of the field that limits an answer; OpenAI's newer models use another one.
     #[serde(default)]
     pub(crate) limit_field: LimitField,
+    /// Fields that are left out of requests.
+    #[serde(default)]
+    pub(crate) omit: Vec<OmittedField>,
+    /// Where requests contain the model's earlier reasoning; by default they do not.
+    pub(crate) send_reasoning: Option<ReasoningField>,
     /// Sampling fields that the server accepts; default: OpenAI's standard ones.
     pub(crate) takes: Option<Vec<Field>>,
     #[serde(default)]
@@ -66,6 +71,77 @@ pub(crate) enum LimitField {
     #[default]
     MaxTokens,
     MaxCompletionTokens,
+}
+
+impl LimitField {
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            LimitField::MaxTokens => "max_tokens",
+            LimitField::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// A field that fixfly sends unless a profile leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OmittedField {
+    ParallelToolCalls,
+    StreamOptions,
+    ChatTemplateKwargs,
+    MaxTokens,
+    MaxCompletionTokens,
+    Temperature,
+    TopP,
+    TopK,
+    Seed,
+}
+
+impl OmittedField {
+    pub(crate) const ALL: [OmittedField; 9] = [
+        OmittedField::ParallelToolCalls,
+        OmittedField::StreamOptions,
+        OmittedField::ChatTemplateKwargs,
+        OmittedField::MaxTokens,
+        OmittedField::MaxCompletionTokens,
+        OmittedField::Temperature,
+        OmittedField::TopP,
+        OmittedField::TopK,
+        OmittedField::Seed,
+    ];
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            OmittedField::ParallelToolCalls => "parallel_tool_calls",
+            OmittedField::StreamOptions => "stream_options",
+            OmittedField::ChatTemplateKwargs => "chat_template_kwargs",
+            OmittedField::MaxTokens => "max_tokens",
+            OmittedField::MaxCompletionTokens => "max_completion_tokens",
+            OmittedField::Temperature => "temperature",
+            OmittedField::TopP => "top_p",
+            OmittedField::TopK => "top_k",
+            OmittedField::Seed => "seed",
+        }
+    }
+}
+
+/// Where a request contains the reasoning of the model's earlier answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) enum ReasoningField {
+    /// In this field of each assistant message.
+    Named(String),
+    /// At the start of its content, between `<think>` tags.
+    ThinkTags,
+}
+
+impl From<String> for ReasoningField {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "think_tags" => ReasoningField::ThinkTags,
+            _ => ReasoningField::Named(name),
+        }
+    }
 }
 
 /// A sampling field.
@@ -142,7 +218,7 @@ impl Profile {
             None => {
                 let names = SHIPPED.map(|(name, _)| name).join(", ");
                 return Err(format!(
-                    "there is no profile `{name}` and no file of that name; there is: {names}"
+                    "there is no profile `{name}` and no file of that name; the built-in profiles are {names}"
                 ));
             }
         };
@@ -154,6 +230,15 @@ impl Profile {
     }
 
     fn takes(&self, field: Field) -> bool {
+        let omitted = match field {
+            Field::Temperature => OmittedField::Temperature,
+            Field::TopP => OmittedField::TopP,
+            Field::TopK => OmittedField::TopK,
+            Field::Seed => OmittedField::Seed,
+        };
+        if self.omit.contains(&omitted) {
+            return false;
+        }
         match &self.takes {
             Some(takes) => takes.contains(&field),
             // Not in OpenAI's standard: sent only if a profile lists it.
@@ -168,12 +253,12 @@ impl Resolved {
         let remote = &settings.remote;
         let profile = remote.profile.as_deref().map_or(Ok(Profile::default()), Profile::load)?;
         let model = settings.model.clone().or_else(|| profile.model.clone());
-        let model = model.ok_or("the policy `openai` needs a model: name it by --model NAME")?;
+        let model = model.ok_or("the policy `openai` needs a model; pass --model NAME")?;
         let base_url = remote.base_url.clone().or_else(|| profile.base_url.clone());
         if base_url.is_none() && remote.profile.is_some() {
             let name = remote.profile.as_deref().unwrap_or_default();
             return Err(format!(
-                "the profile `{name}` names no server, as many serve this model: name one by --base-url URL"
+                "the profile `{name}` has no server, because many serve this model; pass --base-url URL"
             ));
         }
         let base_url = server(base_url.as_deref().unwrap_or(OPENAI))?;
@@ -213,7 +298,7 @@ fn refuse_untaken(asked: &Sampling, sent: &Sampling) -> Result<(), String> {
     ];
     match flags.iter().find(|(_, untaken)| *untaken) {
         Some((flag, _)) => Err(format!(
-            "this server does not take {flag}: leave it out, or name it in `takes` of a profile of your own"
+            "this server does not take {flag}; leave the flag out, or list its field in `takes` of a profile of your own"
         )),
         None => Ok(()),
     }
@@ -224,7 +309,7 @@ fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> 
     let switch = match (mode, switch, profile.thinking_switch) {
         (ThinkingMode::Default, _, _) => ThinkingSwitch::None,
         (_, ThinkingSwitch::None, Some(ThinkingSwitch::None)) => {
-            return Err("this model has no switch for thinking: leave out --think, or name its switch with --thinking-switch".into());
+            return Err("this model has no switch for thinking; leave out --think, or pass its switch with --thinking-switch".into());
         }
         (_, ThinkingSwitch::None, switch) => switch.unwrap_or(ThinkingSwitch::Template),
         (_, switch, _) => switch,
@@ -233,13 +318,13 @@ fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> 
 }
 
 fn server(text: &str) -> Result<String, String> {
-    let broken = |why: &str| format!("`{text}` is no address of a server: {why}");
+    let broken = |why: &str| format!("`{text}` is not the address of a server: {why}");
     let url = reqwest::Url::parse(text).map_err(|why| broken(&why.to_string()))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(broken("it must begin with http:// or https://"));
     }
     if url.password().is_some() || !url.username().is_empty() || url.query().is_some() {
-        return Err("a server's address is recorded, so it must hold no password: give the key in an environment variable and name that by --api-key-env".into());
+        return Err("a server's address is recorded, so it must not contain a password or a query; put the key into an environment variable and pass its name with --api-key-env".into());
     }
     Ok(text.trim_end_matches('/').to_string())
 }
@@ -263,7 +348,7 @@ mod tests {
         let error = Profile::load(file.path().to_str().unwrap()).unwrap_err();
         assert!(error.contains(":2: unknown field `temprature`"), "{error}");
         let error = Profile::load("gpt-9").unwrap_err();
-        assert!(error.contains("there is: gpt-4.1, "), "{error}");
+        assert!(error.contains("the built-in profiles are gpt-4.1, "), "{error}");
     }
 
     #[track_caller]
@@ -278,9 +363,12 @@ mod tests {
     fn wrong_settings_are_refused_in_a_sentence() {
         check(|s| s.model = None, "--model NAME");
         check(|s| s.remote.profile = Some("qwen3-32b".into()), "--base-url URL");
-        check(|s| s.remote.base_url = Some("here".into()), "`here` is no address");
+        check(|s| s.remote.base_url = Some("here".into()), "`here` is not the address");
         check(|s| s.remote.base_url = Some("ftp://a/v1".into()), "must begin with http");
-        check(|s| s.remote.base_url = Some("http://me:secret@a/v1".into()), "no password");
+        check(
+            |s| s.remote.base_url = Some("http://me:secret@a/v1".into()),
+            "must not contain a password",
+        );
         check(|s| s.sampling.top_k = Some(3), "does not take --top-k");
         check(
             |s| {
@@ -289,6 +377,28 @@ mod tests {
             },
             "no switch for thinking",
         );
+    }
+
+    #[test]
+    fn fields_are_left_out_and_reasoning_is_sent_where_a_profile_asks_for_it() {
+        let profile: Profile = toml::from_str(
+            "omit = [\"parallel_tool_calls\", \"temperature\"]\nsend_reasoning = \"reasoning_content\"\n",
+        )
+        .unwrap();
+        assert!(!profile.takes(Field::Temperature) && profile.takes(Field::Seed));
+        let named = ReasoningField::Named("reasoning_content".into());
+        assert_eq!(profile.send_reasoning, Some(named));
+        let tags: Profile = toml::from_str("send_reasoning = \"think_tags\"").unwrap();
+        assert_eq!(tags.send_reasoning, Some(ReasoningField::ThinkTags));
+        let error = toml::from_str::<Profile>("omit = [\"messages\"]").unwrap_err().to_string();
+        assert!(
+            error.contains("unknown variant `messages`, expected one of `parallel_"),
+            "{error}"
+        );
+        for field in OmittedField::ALL {
+            let text = format!("omit = [\"{}\"]", field.key());
+            assert_eq!(toml::from_str::<Profile>(&text).unwrap().omit, [field]);
+        }
     }
 
     #[test]

@@ -1,22 +1,28 @@
 //! Builds the requests to a server.
 
+use std::collections::BTreeSet;
+
 use fixfly_runtime::{
-    Call, Message, Role, ThinkingMode, ThinkingSwitch, View, with_thinking_switch,
+    Action, Call, CallForm, Message, NativeCall, Role, ThinkingMode, ThinkingSwitch, View,
+    with_thinking_switch,
 };
 use serde_json::{Map, Value, json};
 
-use super::profile::{LimitField, Resolved};
-use fixfly_runtime::CallForm;
+use super::profile::{ReasoningField, Resolved};
 
 /// Some servers read seeds as signed 32-bit numbers.
 const SEEDS: u64 = 1 << 31;
+/// The content of an answer without any: servers refuse a message that has neither content
+/// nor calls.
+const EMPTY: &str = "(empty answer)";
 
 /// The body of a request for the next action. The same view gives the same bytes,
 /// so an answer that was paid for can be found by them.
 pub(crate) fn request(remote: &Resolved, calls: CallForm, view: &View<'_>) -> Value {
     let messages = with_thinking_switch(view.messages(), remote.thinking);
     let tools = (calls == CallForm::Native).then(|| tools(view));
-    body(remote, conversation(messages, calls, view), tools, view.seed)
+    let reasoning = remote.profile.send_reasoning.as_ref();
+    body(remote, conversation(messages, calls, reasoning, view), tools, view.seed)
 }
 
 /// The body of a request for a completion.
@@ -39,11 +45,7 @@ fn body(remote: &Resolved, messages: Value, tools: Option<Value>, chance: u64) -
     put("top_p", sampling.top_p.map(Value::from));
     put("top_k", sampling.top_k.map(Value::from));
     put("seed", seed(remote, chance).map(Value::from));
-    let limit = match remote.profile.limit_field {
-        LimitField::MaxTokens => "max_tokens",
-        LimitField::MaxCompletionTokens => "max_completion_tokens",
-    };
-    put(limit, sampling.max_tokens.map(Value::from));
+    put(remote.profile.limit_field.key(), sampling.max_tokens.map(Value::from));
     if remote.stream {
         put("stream", Some(json!(true)));
         put("stream_options", Some(json!({ "include_usage": true })));
@@ -56,9 +58,10 @@ fn body(remote: &Resolved, messages: Value, tools: Option<Value>, chance: u64) -
         let enable = remote.thinking.mode == ThinkingMode::Think;
         put("chat_template_kwargs", Some(json!({ "enable_thinking": enable })));
     }
-    for (key, value) in &remote.profile.extra {
-        put(key, Some(value.clone()));
+    for field in &remote.profile.omit {
+        body.remove(field.key());
     }
+    body.extend(remote.profile.extra.clone());
     Value::Object(body)
 }
 
@@ -76,36 +79,126 @@ fn tools(view: &View<'_>) -> Value {
     view.specs().into_iter().map(tool).collect()
 }
 
-/// The messages. With native calls, a turn that called a tool becomes a tool call,
+/// The messages. With native calls, a turn that called a tool natively becomes a tool call,
 /// and its observation becomes the result of the call.
-fn conversation(messages: Vec<Message>, calls: CallForm, view: &View<'_>) -> Value {
+fn conversation(
+    messages: Vec<Message>,
+    form: CallForm,
+    reasoning: Option<&ReasoningField>,
+    view: &View<'_>,
+) -> Value {
     let mut sent = Vec::new();
     let mut turns = view.shown().into_iter();
-    let mut called: Option<String> = None;
+    let mut called: Vec<String> = Vec::new();
+    let mut ids = BTreeSet::new();
     for message in messages {
         match message.role {
             Role::System => sent.push(json!({ "role": "system", "content": message.content })),
             Role::Assistant => {
-                let call = turns.next().map(|turn| &turn.action.call);
-                let mut own = json!({ "role": "assistant", "content": message.content });
-                if let (CallForm::Native, Some(Call::Tool { name, args })) = (calls, call) {
-                    let id = format!("call_{}", sent.len());
-                    own["tool_calls"] = json!([{ "id": id, "type": "function", "function": {
-                        "name": name, "arguments": args.to_string(),
-                    }}]);
-                    called = Some(id);
+                let action = turns.next().map(|turn| &turn.action);
+                let native = action.filter(|_| form == CallForm::Native);
+                let Spoken { content, calls } = match native {
+                    Some(action) => spoken(message.content, action),
+                    None => Spoken { content: message.content, calls: Vec::new() },
+                };
+                let empty = content.trim().is_empty() && calls.is_empty();
+                let content = if empty { EMPTY.to_string() } else { content };
+                let mut own = json!({ "role": "assistant", "content": content });
+                called = calls.iter().map(|call| unused(call, sent.len(), &mut ids)).collect();
+                if !calls.is_empty() {
+                    own["tool_calls"] = calls.iter().zip(&called).map(as_sent).collect();
                 }
+                add_reasoning(&mut own, reasoning, action);
                 sent.push(own);
             }
-            Role::User => sent.push(match called.take() {
-                Some(id) => {
-                    json!({ "role": "tool", "tool_call_id": id, "content": message.content })
-                }
-                None => json!({ "role": "user", "content": message.content }),
-            }),
+            Role::User if called.is_empty() => {
+                sent.push(json!({ "role": "user", "content": message.content }));
+            }
+            // Each call needs a result of its own.
+            Role::User => sent.extend(called.drain(..).map(
+                |id| json!({ "role": "tool", "tool_call_id": id, "content": message.content }),
+            )),
         }
     }
     Value::Array(sent)
+}
+
+/// What the model sent in one turn.
+struct Spoken {
+    content: String,
+    calls: Vec<NativeCall>,
+}
+
+/// The words and calls of a turn, as the model sent them. Servers parse the arguments of
+/// earlier calls, so calls that are not JSON are shown in the content.
+fn spoken(content: String, action: &Action) -> Spoken {
+    let generation = action.generation.as_ref();
+    let (sent, repaired) = generation.map_or((&[][..], &[][..]), |generation| {
+        (&generation.native_calls[..], &generation.repaired[..])
+    });
+    match (&action.call, sent) {
+        (Call::Tool { name, args }, [call]) => {
+            // Requests of runs that recorded no ids keep their bytes.
+            let word_for_word = call.id.is_some() && repaired.is_empty();
+            let arguments = match call.arguments.trim() {
+                arguments if word_for_word && !arguments.is_empty() => call.arguments.clone(),
+                _ => args.to_string(),
+            };
+            let call = NativeCall { id: call.id.clone(), name: name.clone(), arguments };
+            Spoken { content, calls: vec![call] }
+        }
+        (Call::Tool { .. } | Call::Submit, _) | (_, []) => Spoken { content, calls: Vec::new() },
+        (Call::Malformed(_), calls) => {
+            let is_valid = |call: &NativeCall| {
+                let object = serde_json::from_str::<Map<String, Value>>(&call.arguments);
+                object.is_ok() && !call.name.trim().is_empty()
+            };
+            if calls.iter().all(is_valid) {
+                return Spoken { content, calls: calls.to_vec() };
+            }
+            let shown = calls.iter().map(|call| {
+                let (name, arguments) = (json!(call.name), &call.arguments);
+                format!("<tool_call>{{\"name\": {name}, \"arguments\": {arguments}}}</tool_call>")
+            });
+            let content = Some(content).filter(|content| !content.trim().is_empty());
+            let content = content.into_iter().chain(shown).collect::<Vec<_>>().join("\n");
+            Spoken { content, calls: Vec::new() }
+        }
+    }
+}
+
+/// The call's own id, unless an earlier call of the conversation has it.
+fn unused(call: &NativeCall, message: usize, ids: &mut BTreeSet<String>) -> String {
+    let own = call.id.clone().filter(|id| ids.insert(id.clone()));
+    own.unwrap_or_else(|| {
+        let made = (0..).map(|count| match count {
+            0 => format!("call_{message}"),
+            count => format!("call_{message}_{count}"),
+        });
+        made.into_iter().find(|id| ids.insert(id.clone())).unwrap_or_default()
+    })
+}
+
+fn as_sent((call, id): (&NativeCall, &String)) -> Value {
+    json!({ "id": id, "type": "function", "function": {
+        "name": call.name, "arguments": call.arguments,
+    }})
+}
+
+/// Adds the reasoning of an earlier answer where the profile asks for it. A server that
+/// needs the field needs it in every answer.
+fn add_reasoning(message: &mut Value, field: Option<&ReasoningField>, action: Option<&Action>) {
+    let reasoning = action.and_then(|action| action.reasoning.as_deref());
+    match (field, reasoning) {
+        (Some(ReasoningField::Named(field)), reasoning) => {
+            message[field] = json!(reasoning.unwrap_or_default());
+        }
+        (Some(ReasoningField::ThinkTags), Some(reasoning)) => {
+            let content = message["content"].as_str().unwrap_or_default();
+            message["content"] = json!(format!("<think>\n{reasoning}\n</think>\n\n{content}"));
+        }
+        (Some(ReasoningField::ThinkTags), None) | (None, _) => {}
+    }
 }
 
 /// An upper bound of the request's tokens, nearly always: code has about three

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fixfly_runtime::Finish;
+use fixfly_runtime::{Finish, NativeCall};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::calls::Calls;
 use super::content::Words;
 use super::finish::{self, Reason};
 use super::json::joined;
@@ -34,20 +35,13 @@ pub struct Reply {
     pub(crate) total_ms: u64,
 }
 
-/// A native tool call; its arguments are JSON in a string.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct NativeCall {
-    pub(crate) name: String,
-    pub(crate) arguments: String,
-}
-
 /// Assembles an answer from its parts.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     reply: Reply,
     reasoning: String,
     refusal: String,
-    calls: Vec<(u64, NativeCall)>,
+    calls: Calls,
     /// Finish reasons that the user's profile explains.
     reasons: BTreeMap<String, Finish>,
     any: bool,
@@ -86,14 +80,15 @@ impl Parts {
         }
         let (inline, text) = split_reasoning(&joined(self.reply.text));
         let reasoning = (!self.reasoning.is_empty()).then(|| joined(self.reasoning));
-        self.calls.sort_by_key(|(index, _)| *index);
-        let mut calls: Vec<_> = self.calls.into_iter().map(|(_, call)| call).collect();
-        // Some servers send a call twice.
-        calls.dedup();
+        let calls = self
+            .calls
+            .done()
+            .into_iter()
+            .map(|call| NativeCall { arguments: joined(call.arguments), ..call });
         Ok(Reply {
             text,
             reasoning: reasoning.or(inline),
-            calls,
+            calls: calls.collect(),
             finish: Some(finish),
             ..self.reply
         })
@@ -101,8 +96,7 @@ impl Parts {
 
     /// Bytes of text so far.
     pub(super) fn size(&self) -> usize {
-        let calls: usize = self.calls.iter().map(|(_, call)| call.arguments.len()).sum();
-        self.reply.text.len() + self.reasoning.len() + self.refusal.len() + calls
+        self.reply.text.len() + self.reasoning.len() + self.refusal.len() + self.calls.size()
     }
 
     /// Whether nothing of an answer was read.
@@ -153,26 +147,9 @@ impl Parts {
         let message = if in_parts { delta } else { message };
         // A whole message after its parts repeats their calls.
         if in_parts || self.calls.is_empty() {
-            for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-                self.call(call["index"].as_u64().unwrap_or(at as u64), &call["function"]);
-            }
+            self.calls.add(message, in_parts);
         }
         self.size() > before
-    }
-
-    fn call(&mut self, index: u64, function: &Value) {
-        let at = self.calls.iter().position(|(there, _)| *there == index);
-        let at = at.unwrap_or_else(|| {
-            self.calls.push((index, NativeCall::default()));
-            self.calls.len() - 1
-        });
-        let call = &mut self.calls[at].1;
-        call.name += function["name"].as_str().unwrap_or_default();
-        match &function["arguments"] {
-            Value::String(part) => call.arguments += part,
-            Value::Null => {}
-            object => call.arguments += &object.to_string(),
-        }
     }
 }
 
@@ -253,7 +230,8 @@ mod tests {
         let whole = whole(&json!({ "model": "m", "usage": usage,
             "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }] }));
         let tokens = Tokens { prompt: 9, cached: 4, completion: 5, reasoning: 2, estimated: false };
-        let call = NativeCall { name: "view".into(), arguments: "{\"x\":1}".into() };
+        let call =
+            NativeCall { id: Some("c".into()), name: "view".into(), arguments: "{\"x\":1}".into() };
         let expected = Reply {
             model: "m".into(),
             text: "ab".into(),

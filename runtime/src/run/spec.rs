@@ -103,7 +103,8 @@ pub struct IssueSpec {
     pub bundle: String,
     /// The tools in it.
     pub tools: Vec<String>,
-    /// Instructions for calling tools in text; empty if the model uses native tool calls.
+    /// Instructions for calling tools; with native tool calls only how to submit with a lone
+    /// shell, else empty.
     pub manual: String,
     /// Which earlier observations stay in the prompt.
     pub history: History,

@@ -161,7 +161,8 @@ fn reason(episode: &Episode) -> Option<UnusableReason> {
 }
 
 fn unusable(action: &Action) -> Option<UnusableReason> {
-    let finish = action.generation.as_ref()?.finish;
+    let generation = action.generation.as_ref()?;
+    let finish = generation.finish;
     // What could be parsed was used, even if the rest was cut off.
     if matches!(action.call, Call::Tool { .. } | Call::Submit) {
         return None;
@@ -171,6 +172,8 @@ fn unusable(action: &Action) -> Option<UnusableReason> {
         Finish::Filtered => Some(UnusableReason::Filtered),
         Finish::ToolCall | Finish::Refused => None,
         Finish::Stop if !action.text.trim().is_empty() => None,
+        // Native calls that could not be read are an answer, as words are.
+        Finish::Stop if !generation.native_calls.is_empty() => None,
         Finish::Stop => match action.reasoning.as_deref().unwrap_or_default().trim() {
             "" => Some(UnusableReason::Empty),
             _ => Some(UnusableReason::OnlyReasoning),

@@ -56,7 +56,8 @@ pub struct Issue {
     pub text: String,
     /// Absolute path of the work tree inside the sandbox.
     pub root: String,
-    /// Instructions for calling tools in text; empty for native tool calls.
+    /// Instructions for calling tools; with native tool calls only how to submit with a lone
+    /// shell, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manual: String,
     /// Which earlier observations the prompt shows.

@@ -247,5 +247,7 @@ fn generation(message: &Value) -> Option<Generation> {
         first_token_ms: None,
         tokens_per_second: None,
         tokens: Vec::new(),
+        native_calls: Vec::new(),
+        repaired: Vec::new(),
     })
 }

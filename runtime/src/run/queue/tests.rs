@@ -44,6 +44,8 @@ impl Policy for Scripted {
             first_token_ms: None,
             tokens_per_second: None,
             tokens: Vec::new(),
+            native_calls: Vec::new(),
+            repaired: Vec::new(),
         };
         Ok(Action {
             text: String::new(),

@@ -23,6 +23,8 @@ fn turn((text, reasoning, finish, called): Said<'_>) -> Turn {
         first_token_ms: None,
         tokens_per_second: None,
         tokens: Vec::new(),
+        native_calls: Vec::new(),
+        repaired: Vec::new(),
     };
     Turn {
         action: Action {
@@ -163,4 +165,13 @@ fn the_answer_is_shown_in_safe_and_short_form() {
     let said = (&*long, "", Finish::Length, false);
     let shown = example(&turn(said).action);
     assert_eq!(shown.chars().count(), SHOWN + 1);
+}
+
+#[test]
+fn a_native_call_that_cannot_be_read_is_an_answer() {
+    let mut malformed = turn(("", "", Finish::Stop, false));
+    assert_eq!(unusable(&malformed.action), Some(UnusableReason::Empty));
+    let call = crate::NativeCall { name: "bash".into(), ..crate::NativeCall::default() };
+    malformed.action.generation.as_mut().unwrap().native_calls = vec![call];
+    assert_eq!(unusable(&malformed.action), None);
 }

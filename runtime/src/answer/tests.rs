@@ -1,0 +1,496 @@
+//! The forms in which models write a method or a command.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The method that most cases contain.
+const F: &str = "def f(self):\n    return 1\n";
+
+/// The method in an answer: right, taken with a fault, or refused with these words.
+enum Expected<'a> {
+    Right(&'a str),
+    Faulty(&'a str),
+    Refused(&'a str),
+}
+use Expected::{Faulty, Refused, Right};
+
+#[track_caller]
+fn check(answer: &str, expected: Expected<'_>) {
+    check_asked(answer, Asked::named("f"), &expected);
+    // Line breaks of Windows change nothing.
+    check_asked(&answer.replace('\n', "\r\n"), Asked::named("f"), &expected);
+}
+
+#[track_caller]
+fn check_asked(answer: &str, asked: Asked<'_>, expected: &Expected<'_>) {
+    match (method(answer, asked), expected) {
+        (Ok(code), Right(expected)) => {
+            assert_eq!((code.text.as_str(), code.found), (*expected, true), "{answer}");
+        }
+        (Ok(code), Faulty(expected)) => {
+            let text = code.text.replace("\r\n", "\n");
+            assert_eq!((text.as_str(), code.found), (*expected, false), "{answer}");
+        }
+        (Err(why), Refused(part)) => assert!(why.to_string().contains(part), "{why}"),
+        (found, Right(text) | Faulty(text) | Refused(text)) => {
+            panic!("{answer}\ngives {found:?}, not {text:?}")
+        }
+    }
+}
+
+fn fenced(code: &str) -> String {
+    format!("```python\n{code}```\n")
+}
+
+#[test]
+fn another_block_beside_the_method_is_left() {
+    let block = fenced(F);
+    check(&block, Right(F));
+    check(
+        &format!("{block}\nIt needs\n\n```python\nfrom functools import partial\n```\n"),
+        Right(F),
+    );
+    check(&format!("```python\nfrom functools import partial\n```\nThen\n{block}"), Right(F));
+    check(&format!("{block}\nRun the tests:\n\n```bash\npython runtests.py f\n```\n"), Right(F));
+    check(&format!("{block}\nThis prints\n\n```\nOK\n```\n"), Right(F));
+    check(&format!("{block}\nUsage:\n\n```python\nx = A()\nx.f()\n```\n"), Right(F));
+    check(&format!("{block}\nA test:\n\n```python\ndef test_f():\n    A().f()\n```\n"), Right(F));
+    check(&format!("{block}\n```weak``` is passed on.\n"), Right(F));
+    check(&format!("```json\n{{\"a\": 1}}\n```\n{block}```text\nNone\n```"), Right(F));
+    check(&format!("It says:\n```\nIt's '''odd\n```\nSo:\n{block}"), Right(F));
+}
+
+#[test]
+fn a_fence_of_any_form_opens_and_closes_a_block() {
+    check(&format!("Here:\n\n~~~python\n{F}~~~\n"), Right(F));
+    check(&format!("````python\n{F}````\n"), Right(F));
+    check(&format!("````markdown\n{}````\n", fenced(F)), Right(F));
+    check(&format!("```markdown\n# Answer\n{}```\n", fenced(F)), Right(F));
+    check(&format!("```\n{F}```\n"), Right(F));
+    check(&format!("``` python\n{F}```   \n"), Right(F));
+    for tag in
+        ["Python", "py", "PY3", "python3", "{.python}", "python title=\"a.py\"", "python:a.py"]
+    {
+        check(&format!("```{tag}\n{F}```\n"), Right(F));
+    }
+    check(&format!("\u{feff}{}", fenced(F)), Right(F));
+    check(&format!("\u{200b}{}", fenced(F)), Right(F));
+    check(&format!("Here is it:{}", fenced(F)), Right(F));
+    check(&format!("Here is it:\n{}", fenced(F).replace("1\n```", "1```")), Right(F));
+    check(
+        &fenced(F).replace("1\n```", "1  # one```"),
+        Right("def f(self):\n    return 1  # one\n"),
+    );
+    check(&format!("{}\nUsage:\n```\na.f()\n```\n", fenced(F).replace("1\n```", "1```")), Right(F));
+    check(&fenced(F).replace("```\n", "``` Done.\n").replace("``` Done.\nd", "```\nd"), Right(F));
+    check(&format!("```python\n{F}"), Right(F));
+    check(&format!("```python\n{F}\nThis returns one."), Right(F));
+    check(&format!("```python\n{F}```python\nx.f()\n```\n"), Right(F));
+    check("```def f(self): return 1```", Right("def f(self): return 1\n"));
+    check("```python def f(self): return 1```", Right("def f(self): return 1\n"));
+}
+
+#[test]
+fn a_block_in_a_list_or_a_quotation_is_dedented() {
+    let indented = |by: &str| fenced(F).lines().map(|l| format!("{by}{l}\n")).collect::<String>();
+    check(&format!("1. So:\n{}", indented("   ")), Right(F));
+    check(&format!("- So:\n\n{}", indented("\t")), Right(F));
+    check(&format!("1. {}", indented("   ").trim_start()), Right(F));
+    check(&format!("- {}", indented("  ").trim_start()), Right(F));
+    check(&indented("> "), Right(F));
+    check(&format!("   {}", fenced(F)), Right(F));
+    let text = "   ```py\n   def f(self):\n       '''\n     a\n       '''\n   ```\n";
+    check(text, Right("def f(self):\n    '''\n  a\n    '''\n"));
+    // As in its class: the reduction dedents.
+    let inside = "    def f(self):\n        return 1\n";
+    check(&fenced(inside), Right(inside));
+    check(&fenced(inside.trim_start()), Right(inside.trim_start()));
+    check(&fenced("\tdef f(self):\n\t\treturn 1\n"), Right("\tdef f(self):\n\t\treturn 1\n"));
+}
+
+#[test]
+fn fences_and_tags_in_code_are_code() {
+    for inside in
+        ["```\n    x.f()\n    ```", "```x.f()", "```python\n    x.f()\n    ```", "~~~\n~~~"]
+    {
+        let code = format!(
+            "def f(self):\n    \"\"\"Give one.\n\n    {inside}\n    \"\"\"\n    return 1\n"
+        );
+        check(&fenced(&code), Right(&code));
+        check(&code, Right(&code));
+        check(&format!("Here:\n\n{code}\nIt works."), Right(&code));
+        check(&format!("{}Use:\n```\nx.f()\n```\n", fenced(&code)), Right(&code));
+        check(&format!("```python\n{code}"), Right(&code));
+    }
+    for line in
+        ["# ends with </think>", "# like <tool_call> this", "x = '```'", "x = '\\\\'  # ```"]
+    {
+        let code = format!("def f(self):\n    {line}\n    return 1\n");
+        check(&fenced(&code), Right(&code));
+    }
+    let code = "def f(self):\n    return '''\n```\n'''\n";
+    check(&fenced(code), Right(code));
+    let code = "def f(self):\n    return f\"{self['a']}\" + \"'''\"\n";
+    check(&format!("{}\n```\n'''\n```\n", fenced(code)), Right(code));
+}
+
+#[test]
+fn code_without_fences_is_found_by_its_layout() {
+    check(F, Right(F));
+    check(&format!("Here:\n\n{F}"), Right(F));
+    check(&format!("Here:\n{F}\nThis returns one.\n"), Right(F));
+    check(&format!("The method is\n\n{F}\nand it's right."), Right(F));
+    let long = "async def f(\n    self,\n):\n    x = [\n1,\n    ]\n\n    # one\n    return x\n";
+    check(&format!("So:\n\n{long}\nDone, isn't it?"), Right(long));
+    let import = format!("import re\n\n\n{F}");
+    check(&format!("So:\n\n{import}\nDone."), Right(&import));
+    let class = "class A:\n    def f(self):\n        return 1\n";
+    let inside = "    def f(self):\n        return 1\n";
+    check(&format!("So:\n\n{class}\nDone."), Right(inside));
+    check(class, Right(class));
+    // The rest of the body has lost its indentation.
+    check(
+        "So:\ndef f(self):\n    x = 1\nreturn x\n",
+        Faulty("So:\ndef f(self):\n    x = 1\nreturn x\n"),
+    );
+    check("So:\ndef f(self):\n    return (1\n", Faulty("So:\ndef f(self):\n    return (1\n"));
+}
+
+#[test]
+fn json_prompts_numbers_and_odd_spaces_are_taken_off() {
+    let json = serde_json::json!({ "why": "so", "code": F }).to_string();
+    check(&json, Right(F));
+    check(&format!("```json\n{json}\n```\n"), Right(F));
+    check(&serde_json::json!([{ "method": fenced(F) }]).to_string(), Right(F));
+    check(&serde_json::json!({ "name": "x", "arguments": { "y": F } }).to_string(), Right(F));
+    check(
+        "```python\n>>> def f(self):\n...     return 1\n...\n>>> f(0)\n1\n```",
+        Right("def f(self):\n    return 1\n\nf(0)\n"),
+    );
+    check("```\n1  def f(self):\n2      return 1\n```", Right(F));
+    check("```\n 9 | def f(self):\n10 |     return 1\n```", Right(F));
+    check("```\n1: def f(self):\n2:     return 1\n```", Right(F));
+    check("9\tdef f(self):\n10\t    return 1\n", Right(F));
+    check("```python\ndef f(self):\n\u{a0}\u{a0}\u{a0}\u{a0}return 1\n```", Right(F));
+    check(
+        "```python\ndef f(self):\n\u{3000}return\u{a0}'\u{a0}'\n```",
+        Right("def f(self):\n return '\u{a0}'\n"),
+    );
+}
+
+#[test]
+fn the_last_complete_definition_counts() {
+    let other = F.replace('1', "2");
+    let two =
+        |first: &str, second: &str| format!("{first}\n{}{second}\n{}", fenced(F), fenced(&other));
+    check(&two("First:", "No, better:"), Right(&other));
+    check(&two("Before:", "After:"), Right(&other));
+    check(&two("After:", "Before:"), Right(F));
+    check(&two("**Fixed**", "### Original method"), Right(F));
+    check(
+        &two("The new one:", "It was this before, which as we have seen is wrong:"),
+        Right(&other),
+    );
+    check(&two("Before:", "The original:"), Right(&other));
+    let elided = "def f(self):\n    ...\n";
+    check(&format!("{}In short:\n{}", fenced(F), fenced(elided)), Right(F));
+    let elided = "def f(self):\n    x = 1\n    ...  # as before\n    return x\n";
+    check(&format!("{}In short:\n{}", fenced(F), fenced(elided)), Right(F));
+    check(&fenced("def f(self):\n    pass\n"), Right("def f(self):\n    pass\n"));
+    check(&format!("{}And:\n{}", fenced(F), fenced("def f(self:\n    pass\n")), Right(F));
+    check(&format!("{}And:\n{}", fenced(F), fenced("def ff(self):\n    pass\n")), Right(F));
+}
+
+#[test]
+fn what_is_around_the_method_is_taken_with_it() {
+    for code in [
+        "class A(B):\n    x = 1\n\n    def f(self):\n        return 1\n",
+        "import re\n\n\nclass A:\n    @property\n    def f(self):\n        return re\n",
+        "@property\ndef f(self):\n    return 1\n",
+        "def helper():\n    return 1\n\n\ndef f(self):\n    return helper()\n",
+        "def f(self):\n    def helper():\n        return 1\n    return helper()\n",
+    ] {
+        check(&fenced(code), Right(code));
+        check(&format!("{}Usage:\n```\na.f()\n```", fenced(code)), Right(code));
+    }
+}
+
+#[test]
+fn what_cannot_be_taken_is_shown_or_refused_in_words() {
+    check(" \n\u{feff}", Refused("The answer is empty. Send the whole method"));
+    check("I can't do this.", Refused("No method was found"));
+    let two = "```\nx = 1\n```\n```bash\nls\n```\n";
+    check(two, Refused("has 2 code blocks and none defines `f`"));
+    check("```python\nreturn 1\n```\n", Faulty("return 1\n"));
+    check(
+        "```python\ndef g(self):\n    pass\n```\n```\nx\n```\n",
+        Faulty("def g(self):\n    pass\n"),
+    );
+    check("```python\ndef f(self):\nreturn 1\n```\n", Faulty("def f(self):\nreturn 1\n"));
+    let quotes = "def f(self):\n    return “1”\n";
+    check(&fenced(quotes), Faulty(quotes));
+    let diff =
+        "--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n def f(self):\n-    return 0\n+    return 1\n";
+    check(&format!("```diff\n{diff}```\n"), Refused("The answer is a diff"));
+    check(diff, Refused("The answer is a diff"));
+    check("```python\n def f(self):\n-    return 0\n+    return 1\n```", Refused("is a diff"));
+    let change = "- return 0\n+ return 1\n";
+    check(&fenced(change), Refused("is a diff"));
+    let faulty = Asked { change: true, ..Asked::named("f") };
+    check_asked(&fenced(change), faulty, &Right(change));
+    check_asked(&format!("{}That is:\n{}", fenced("x"), fenced(change)), faulty, &Right(change));
+    check_asked(change, faulty, &Right(change));
+    check_asked("- a\n+ b\n+ c\n", faulty, &Faulty("- a\n+ b\n+ c\n"));
+    check_asked(&fenced(F), faulty, &Right(F));
+}
+
+#[test]
+fn the_end_of_a_cut_answer_is_not_certain() {
+    let whole = |text: &str| method(text, Asked::named("f")).is_ok_and(|code| code.whole);
+    assert!(whole(&fenced(F)));
+    assert!(whole(&format!("{}Use it:\n```python\na.f(", fenced(F))));
+    assert!(!whole(F));
+    assert!(!whole(&format!("```python\n{F}")));
+    assert!(!whole(&format!(
+        "{}No, better:\n```python\ndef f(self):\n    return (",
+        fenced("x = 1\n")
+    )));
+    assert!(!whole("```python\ndef f(self):\n    '''\n    ```\n    x\n"));
+}
+
+/// A command, or the words of the refusal.
+#[track_caller]
+fn check_command(answer: &str, expected: Result<&str, &str>) {
+    for answer in [answer.to_string(), answer.replace('\n', "\r\n")] {
+        match (command(&answer), expected) {
+            (Ok(command), Ok(expected)) => assert_eq!(command.text, expected, "{answer}"),
+            (Err(why), Err(part)) => assert!(why.to_string().contains(part), "{why}"),
+            (found, expected) => panic!("{answer}\ngives {found:?}, not {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_block_with_a_tag_of_a_shell_is_a_command() {
+    for tag in ["bash", "Bash", "shell", "sh", "zsh", " bash", "SH", "bash title=x"] {
+        check_command(&format!("I look.\n```{tag}\nls\n```\n"), Ok("ls\n"));
+    }
+    check_command("~~~bash\nls\n~~~\n", Ok("ls\n"));
+    check_command("````bash\nls\n```\nls\n````\n", Ok("ls\n```\nls\n"));
+    check_command("```console\n$ ls\n```\n", Ok("ls\n"));
+    check_command("```console\nls\n```\n", Ok("ls\n"));
+    check_command("```bash\n$ cd a\n$ ls\n```\n", Ok("cd a\nls\n"));
+    check_command("```mswea_bash_command\nls\npwd\n```\n", Ok("ls\npwd\n"));
+    let both = "```bash\nls\n```\n```mswea_bash_command\npwd\n```\n";
+    check_command(both, Ok("pwd\n"));
+    check_command("```python\nx = 1\n```\nSo:\n```bash\nls\n```\n", Ok("ls\n"));
+    check_command("Look:```bash\nls\n```", Ok("ls\n"));
+    check_command("```bash\nls```", Ok("ls\n"));
+    check_command("```bash\nls\n``` and see.", Ok("ls\n"));
+    let list =
+        "1. Look:\n   ```bash\n   cat > t.py <<'EOF'\n   x = 1\n   EOF\n   cat t.py\n   ```\n";
+    check_command(list, Ok("cat > t.py <<'EOF'\nx = 1\nEOF\ncat t.py\n"));
+    check_command("> ```bash\n> ls\n> ```\n", Ok("ls\n"));
+}
+
+#[test]
+fn a_fence_in_a_heredoc_or_a_quotation_ends_no_command() {
+    for command in [
+        "cat > n.md <<'EOF'\n```\ncode\n```\nEOF\nls\n",
+        "cat > n.md <<EOF && ls\n```python\ncode\n```\nEOF\n",
+        "cat <<-\"END OF IT\"\n```\n\tEND OF IT\nls\n",
+        "cat <<A <<B\n```\nA\n```\nB\n",
+        "cat << \\EOF | wc -l\n```bash\nls\n```\nEOF\n",
+        "git commit -m \"$(cat <<'EOF'\nIt's done:\n```\ncode\n```\nEOF\n)\"\n",
+        "python3 - <<'PY'\ntext = '''\n```\n'''\nPY\n",
+        "git commit -m 'a\n```\ncode\n```\n'\nls\n",
+        "printf \"a\n```\nb\"\n",
+        "echo $((1 << 2)) ${a#b} # it's\nls\n",
+        "cat <<< word\nls\n",
+        "echo a \\\n  b\n",
+    ] {
+        check_command(&format!("I write it.\n```bash\n{command}```\nThat's it.\n"), Ok(command));
+        check_command(&format!("```mswea_bash_command\n{command}```\n"), Ok(command));
+    }
+    // What the shell itself would complain about.
+    check_command("```bash\ngrep don't a\n```\nI'll see.\n", Ok("grep don't a\n"));
+    check_command("```bash\ncat <<EOF\na\n```\n", Ok("cat <<EOF\na\n"));
+}
+
+#[test]
+fn no_command_runs_that_is_not_certain() {
+    check_command("Hm.", Err("no ```bash block"));
+    check_command("", Err("no ```bash block"));
+    let two = "```bash\nls\n```\nand\n```sh\ntouch second\n```\n";
+    check_command(two, Err("2 blocks of commands, and none was run"));
+    check_command("```bash\nls\n```bash\npwd\n```\n", Err("2 blocks"));
+    check_command("```python\nx\n```\n", Err("only ```python; put the command in one block"));
+    check_command("```\nls\n```\n", Err("only one without a tag; put"));
+    check_command("```powershell\nls\n```\n", Err("only ```powershell"));
+    check_command("```bash\nls\n", Err("not closed"));
+    check_command("```bash\n\n```\n", Err("is empty"));
+    check_command("```console\n$ ls\na.py\n```\n", Err("a session with its output"));
+    check_command("```bash\n$ ls\na.py\n```\n", Err("a session with its output"));
+    check_command("```console\nls\na.py\n```\n", Err("a session with its output"));
+    let cut = "```bash\ncat <<EOF\n```\ncode\n```\nls\n```\n";
+    check_command(cut, Err("the heredoc that `EOF` ends does not end inside the block"));
+    check_command(
+        "```bash\necho don't\n```\nor\n```bash\nls\n```\n",
+        Err("a quotation does not end"),
+    );
+}
+
+#[test]
+fn a_tag_outside_code_is_found() {
+    let check = |text: &str, expected| assert_eq!(outside_code(text, "</think>"), expected);
+    check("a</think>b", Some(1));
+    check("```python\ndef f():\n    # </think>\n```\n", None);
+    check("def f():\n    # </think>\n    pass\n", None);
+    check("```python\ndef f():\n</think>\n```\n```\n", Some(19));
+    check("```\n# </think>\n```\n</think>", Some(19));
+    check("", None);
+}
+
+/// Parts that make fences, strings, heredocs and tags meet.
+fn parts() -> impl Strategy<Value = String> {
+    let parts = vec![
+        "```\n",
+        "```",
+        "~~~",
+        "````",
+        "```python\n",
+        "```bash\n",
+        "\n",
+        "    ",
+        "\t",
+        "> ",
+        "1. ",
+        "def f(self):\n",
+        "    return 1\n",
+        "class A:\n",
+        "\"\"\"",
+        "'''",
+        "'",
+        "\"",
+        "\\",
+        "#",
+        "<<EOF\n",
+        "EOF\n",
+        "$(",
+        ")",
+        "(",
+        "{",
+        "}",
+        "é",
+        "\u{a0}",
+        "\u{feff}",
+        "\r\n",
+        ">>> ",
+        "... ",
+        "1  ",
+        "{\"code\": \"",
+        "</think>",
+        "<tool_call>",
+        "- a\n",
+        "+ b\n",
+        "@@ ",
+        "```json\n",
+        "...",
+        "“",
+        "Before:\n",
+        "$ ls\n",
+        ":",
+    ];
+    proptest::collection::vec(proptest::sample::select(parts), 0..30)
+        .prop_map(|parts| parts.concat())
+}
+
+/// Whether every line of `taken` is the end of a line of `text`, in order.
+fn is_part(taken: &str, text: &str) -> bool {
+    let mut lines = text.lines();
+    let part = |line: &str| {
+        let line = line.trim();
+        lines.any(|other| {
+            other.trim_end_matches(['`', '~']).trim_end().ends_with(line) || other.contains(line)
+        })
+    };
+    taken.lines().filter(|line| !line.trim().is_empty()).all(part)
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read_and_what_is_taken_is_part_of_it(text in parts()) {
+        for asked in [Asked::default(), Asked::named("f"), Asked { change: true, ..Asked::named("f") }] {
+            if let Ok(code) = method(&text, asked) {
+                prop_assert!(text.get(code.span.clone()).is_some());
+                let is_json = text.trim_matches(fences::is_space).starts_with(['{', '[']);
+                prop_assert!(is_json || text.contains('\u{a0}') || is_part(&code.text, &text), "{}", code.text);
+            }
+        }
+        if let Ok(found) = command(&text) {
+            prop_assert!(is_part(&found.text, &text), "{}", found.text);
+            prop_assert!(text.get(found.span).is_some());
+        }
+        for span in code_spans(&text) {
+            prop_assert!(text.get(span).is_some());
+        }
+        let _ = outside_code(&text, "</think>");
+    }
+
+    #[test]
+    fn a_method_in_a_block_comes_back(docstring in "[a-z`~ \n]{0,40}", after in "[a-z`. \n]{0,20}") {
+        let code = format!("def f(self):\n    \"\"\"{docstring}.\"\"\"\n    return 1\n");
+        let text = format!("{}\n{after}", fenced(&code));
+        let found = method(&text, Asked::named("f")).map(|code| code.text);
+        prop_assert_eq!(found, Ok(code));
+    }
+}
+
+#[test]
+fn a_degenerate_answer_is_read_in_linear_time() {
+    const SIZE: usize = 1 << 17;
+    for part in [
+        "`",
+        "```\n",
+        "```python\n",
+        "```python\ndef f(",
+        "~",
+        "'''\n",
+        "```\n\\'''\n```\n",
+        "def f(self):\n",
+        "def f(self):\n'''\n",
+        "def f(self): (\n",
+        "((",
+        "[",
+        "not ",
+        "lambda:",
+        "<tool_call>",
+        "</think>",
+        "```bash\ncat <<A\n```\n",
+        "```bash\n'\n```\n",
+        "cat <<EOF\n",
+        "> ",
+        "1. ",
+        "{\"a\":",
+        "````\n```\n",
+        "1  def f\n",
+        ">>> def f\n",
+        "a.",
+        "-",
+        " def f(self):\n",
+        "```markdown\n",
+        "```def f```\n",
+    ] {
+        let started = std::time::Instant::now();
+        for start in ["", "def f(self):\n    return "] {
+            let text = format!("{start}{}", part.repeat(SIZE / part.len()));
+            let _ = method(&text, Asked::named("f"));
+            let _ = command(&text);
+            let _ = code_spans(&text);
+            let _ = outside_code(&text, "</think>");
+        }
+        // One of these texts takes minutes if every line is compared with every other.
+        assert!(started.elapsed().as_secs() < 20, "{part:?}: {:?}", started.elapsed());
+    }
+}
