@@ -68,6 +68,7 @@ fn episode(turns: &[Said<'_>], end: End) -> Episode {
         turns: turns.iter().map(|said| turn(*said)).collect(),
         end,
         patch: None,
+        left_out: Vec::new(),
         verdict: None,
     }
 }
