@@ -39,7 +39,7 @@ enum Endian {
 /// What ends a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ends {
-    /// A line feed, with or without a carriage return before it. Nothing else is the end of
+    /// A line feed, with or without carriage returns before it. Nothing else is the end of
     /// a line: git, grep and editors number lines in the same way.
     LineFeed,
     /// A carriage return, in a file without line feeds.
@@ -103,7 +103,7 @@ impl Document {
             return Err(format!("it cannot contain {letter:?}"));
         }
         let shown = self.shown();
-        let new = self.with_bytes(self.part(from, to)?.1, &new.replace("\r\n", "\n"));
+        let new = self.with_bytes(self.part(from, to)?.1, &with_line_feeds(new));
         let (from, to, new) = self.changed(&shown, (from, to), &new);
         let (head, old, tail) = self.part(from, to)?;
         let new = self.with_endings(head, old, new);
@@ -184,14 +184,17 @@ impl Document {
     }
 
     /// Lines of a text of the file, and what ends each of them.
-    fn lines<'a>(&self, text: &'a str) -> impl Iterator<Item = (&'a str, Option<&'static str>)> {
-        let (last, ends): (char, &[&'static str]) = match self.ends {
-            Ends::LineFeed => ('\n', &["\r\n", "\n"]),
-            Ends::CarriageReturn => ('\r', &["\r"]),
+    fn lines<'a>(&self, text: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+        let (last, before_last): (char, &[char]) = match self.ends {
+            Ends::LineFeed => ('\n', &['\r']),
+            Ends::CarriageReturn => ('\r', &[]),
         };
-        text.split_inclusive(last).map(move |line| {
-            let end = ends.iter().find(|end| line.ends_with(**end)).copied();
-            (&line[..line.len() - end.map_or(0, str::len)], end)
+        text.split_inclusive(last).map(move |line| match line.strip_suffix(last) {
+            Some(content) => {
+                let content = content.trim_end_matches(before_last);
+                (content, Some(&line[content.len()..]))
+            }
+            None => (line, None),
         })
     }
 
@@ -219,19 +222,22 @@ impl Document {
 
     /// The shown pieces of the text, each with its own length in the file.
     fn pieces(&self) -> impl Iterator<Item = (usize, Piece)> {
-        let mut letters = self.text.chars().peekable();
+        let mut rest = self.text.as_str();
         std::iter::from_fn(move || {
-            let letter = letters.next()?;
-            Some(match (letter, self.ends) {
+            let letter = rest.chars().next()?;
+            let returns = rest.len() - rest.trim_start_matches('\r').len();
+            let (length, piece) = match (letter, self.ends) {
                 ('\r', Ends::CarriageReturn) => (1, Piece::Letter('\n')),
-                ('\r', Ends::LineFeed) if letters.next_if_eq(&'\n').is_some() => {
-                    (2, Piece::Letter('\n'))
+                ('\r', Ends::LineFeed) if rest[returns..].starts_with('\n') => {
+                    (returns + 1, Piece::Letter('\n'))
                 }
                 (letter, _) => match raw_byte(letter).filter(|_| self.coding == Coding::Raw) {
                     Some(byte) => (letter.len_utf8(), Piece::Byte(byte)),
                     None => (letter.len_utf8(), Piece::Letter(letter)),
                 },
-            })
+            };
+            rest = &rest[length..];
+            Some((length, piece))
         })
     }
 
@@ -263,6 +269,15 @@ impl Document {
             Ok(bytes)
         })
     }
+}
+
+/// A text whose lines end as they are shown.
+pub(crate) fn with_line_feeds(text: &str) -> String {
+    let mut text = text.replace("\r\n", "\n");
+    while text.contains("\r\n") {
+        text = text.replace("\r\n", "\n");
+    }
+    text
 }
 
 /// A shown piece of text.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::document::Document;
+use crate::document::{Document, with_line_feeds};
 use crate::place::{OWN, absolute, root, run, shown};
 use crate::view::{text, window};
 use crate::{Open, arguments, parameters};
@@ -171,7 +171,7 @@ impl Arguments {
     }
 
     fn replace(&self, name: &str, document: &Document) -> Result<Change, String> {
-        let old = self.old_str.as_deref().unwrap_or_default().replace("\r\n", "\n");
+        let old = with_line_feeds(self.old_str.as_deref().unwrap_or_default());
         if old.is_empty() {
             return Err("`str_replace` takes `old_str`, the words to replace".into());
         }

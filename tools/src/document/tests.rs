@@ -20,7 +20,8 @@ fn line_endings_are_those_of_the_lines_around() {
     check(b"a\r\nb", "b", "b\nc\n", b"a\r\nb\r\nc\r\n");
     check(b"a", "a", "a\nb", b"a\nb");
     check(b"a\rb\r", "b\n", "b\nc\n", b"a\rb\rc\r");
-    check(b"a\r\r\nb\r\n", "a\r\nb", "a\r\nc", b"a\r\r\nc\r\n");
+    check(b"a\r\r\nb\r\n", "a\nb", "a\nc", b"a\r\r\nc\r\n");
+    check(b"a\r\r\nb\n", "a", "x\r\r\ny", b"x\r\r\ny\r\r\nb\n");
     check(b"a\rb\n", "a\rb", "x", b"x\n");
 }
 
@@ -66,6 +67,7 @@ fn every_text_is_shown_as_lines() {
     };
     check(b"", Some(""));
     check(b"a\r\nb\rc\n", Some("a\nb\rc\n"));
+    check(b"a\r\r\r\nb\r", Some("a\nb\r"));
     check(b"a\rb", Some("a\nb"));
     check(b"\xef\xbb\xbfa", Some("a"));
     check(b"\xef\xbb\xbf\xff", Some("\\xff"));
