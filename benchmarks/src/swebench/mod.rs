@@ -1,10 +1,12 @@
 //! Issues of real repositories, in the formats of SWE-bench.
 //!
-//! [`instance`] reads the tables, [`tree`] and [`environment`] make the work tree and the
-//! environment, `change` finds what an agent changed in the tree, [`evaluate`] runs a patch, [`log`] and [`grade`] are the official
-//! rules, [`events`] reads unittest's own events, and [`verdict`] combines both. [`Grader`]
-//! holds everything and grades many patches in parallel; [`HarnessRun`] writes the files of
-//! the official harness, and [`gold`] checks instances. [`trajectory`] reads and writes the records of other agents.
+//! [`instance`] reads the tables, [`tree`] and [`environment`] make the work tree and
+//! the environment, `change` finds what an agent changed in the tree, [`evaluate`] runs
+//! a patch, [`log`] and [`grade`] are the official rules, [`events`] reads unittest's
+//! own events, and [`verdict`] combines both. [`Grader`] holds everything and grades
+//! many patches in parallel; [`HarnessRun`] writes the files of the official harness,
+//! and [`gold`] checks instances. [`trajectory`] reads and writes the records of other
+//! agents.
 
 mod batch;
 mod change;
