@@ -67,7 +67,7 @@ EXPRESSIONS = """
 {{ 'x' | default('d') }}|{{ y | default('d') }}|{{ y | default(none) }}|{{ y | default(none) is none }}|{{ y | d }}|{{ y | default([]) }}|{{ none | default('d', true) }}|{{ '' | default('d', boolean=true) }}|{{ ' a b ' | trim }}|{{ 'a b' | wordcount if false else 'w' }}
 {{ p | items | list | length }}|{{ {'b': 1, 'a': 2} | dictsort }}|{{ [1, 2, 3] | batch(2) | list }}|{{ 'abc' | list }}|{{ 'abc' | reverse }}|{{ [1, 1] | unique | list }}|{{ [1, 2] | sum }}|{{ '5' | int + 1 }}
 {{ 'hello world' | title }}|{{ 'hello' | capitalize }}|{{ 'a\\nb' | indent(2) }}|{{ 'a\\nb' | indent(2, true) }}|{{ 3.7 | round }}|{{ -3 | abs }}|{{ 'x' | string }}|{{ true | string }}|{{ '<b>' | e }}|{{ '<b>' | safe }}
-{% set sep = joiner(', ') %}{{ sep() }}a{{ sep() }}b|{% set c = cycler('x', 'y') %}{{ c.next() }}{{ c.next() }}{{ c.current }}|{{ dict(a=1) }}|{{ ['a', 'b'].index('b') }}
+{% set sep = joiner(', ') %}{{ sep() }}a{{ sep() }}b|{% set c = cycler('x', 'y') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}|{{ dict(a=1) }}|{{ ['a', 'b'].index('b') }}
 {% generation %}  in  {% endgeneration %}|{%- generation -%}  in  {%- endgeneration -%}  |{% set v = 1 %}{% generation %}{% set v = 2 %}{{ v }}{% endgeneration %}{{ v }}
 {% raw %}{% generation %}{{ x }}{% endraw %}{# {% generation %} #}{{ '{% generation %}' }}
 {% if messages[0]['role'] == 'user' and not (messages | length > 5) or false %}yes{% elif true %}no{% else %}never{% endif %}{% with a = 1 %}{{ a }}{% endwith %}
