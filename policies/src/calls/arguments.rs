@@ -189,13 +189,13 @@ fn in_prose(text: &str, ending: Ending, repaired: &mut Vec<Repair>) -> Result<Ob
 /// Whether a text after an object cannot be a part of it: closing quotes, brackets and
 /// fences, tokens of a template, or prose.
 fn is_clutter(text: &str) -> bool {
+    const TOKENS: [(&str, &str); 3] = [("<|", "|>"), ("<｜", "｜>"), ("</", ">")];
     let mut text = text;
-    while let Some((open, close)) = [("<|", "|>"), ("<｜", "｜>"), ("</", ">")]
-        .into_iter()
-        .find(|(open, close)| text.starts_with(open) && text.contains(close))
-    {
-        let end = text[open.len()..].find(close).unwrap_or_default();
-        text = text[open.len() + end + close.len()..].trim_start();
+    while let Some(rest) = TOKENS.iter().find_map(|(open, close)| {
+        let (_, rest) = text.strip_prefix(open)?.split_once(close)?;
+        Some(rest.trim_start())
+    }) {
+        text = rest;
     }
     let is_closing = |c: char| c.is_whitespace() || "\"'`~}])>;,.".contains(c);
     text.chars().all(is_closing) || !text.contains(['"', '{', '}', '[', ']'])

@@ -242,6 +242,7 @@ mod tests {
         check_native("{\"command\": \"ls\"}}", Ok(("ls", &[ExtraText])));
         check_native("{\"command\": \"ls\"}<|im_end|>", Ok(("ls", &[ExtraText])));
         check_native("{\"command\": \"ls\"}</tool_call>", Ok(("ls", &[ExtraText])));
+        check_native("{\"command\": \"ls\"}<|>", Ok(("ls", &[ExtraText])));
         check_native("```json\n{\"command\": \"ls\"}\n```", Ok(("ls", &[CodeFence])));
         check_native("```\n{\"command\": \"ls\"}\n```", Ok(("ls", &[CodeFence])));
         check_native("`{\"command\": \"ls\"}`", Ok(("ls", &[CodeFence])));
@@ -538,6 +539,8 @@ mod tests {
             "(",
             ")",
             "&quot;",
+            "<|",
+            "|>",
             "</",
             ">",
         ];
