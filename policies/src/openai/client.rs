@@ -1,15 +1,19 @@
-//! One call over the network.
+//! One call over the network, through async-openai.
 //!
-//! Requests and answers are plain JSON, and the bytes of answers are read by our own
-//! [`AnswerReader`]: client libraries take only the forms that OpenAI sends, and lose the
-//! words and the status of answers in other forms.
+//! async-openai makes the requests, as plain JSON (its `byot` methods). The bytes of answers
+//! are read by our own [`AnswerReader`]: client libraries take only the forms that OpenAI
+//! sends, and lose the words and the status of answers in other forms.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use async_openai::config::OpenAIConfig;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
 use fixfly_runtime::Finish;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use reqwest::{RequestBuilder, Response};
+use reqwest::Response;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
 use super::encoding::Decoder;
@@ -25,9 +29,7 @@ const ASIDE: f64 = 10.0;
 
 /// A client of one server, with its timeouts.
 pub(crate) struct Client {
-    http: reqwest::Client,
-    base_url: String,
-    key: String,
+    client: async_openai::Client<OpenAIConfig>,
     seconds: Seconds,
     stream: bool,
     reasons: BTreeMap<String, Finish>,
@@ -107,10 +109,10 @@ impl Client {
             .user_agent(concat!("fixfly/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|why| format!("cannot make connections: {why}"))?;
+        let service = tower::service_fn(move |request| send(http.clone(), request));
+        let config = OpenAIConfig::new().with_api_base(&remote.base_url).with_api_key(key);
         Ok(Client {
-            http,
-            base_url: remote.base_url.clone(),
-            key: key.into(),
+            client: async_openai::Client::with_config(config).with_http_service(service),
             seconds,
             stream: remote.stream,
             reasons: remote.profile.finish_reasons.clone(),
@@ -139,15 +141,12 @@ impl Client {
 
     /// The server's list of models, if it has one.
     pub(crate) async fn models(&self) -> Option<Value> {
-        let get = self.http.get(format!("{}/models", self.base_url));
-        let get = self.with_key(get).timeout(Duration::from_secs_f64(ASIDE));
-        let response = get.send().await.ok().filter(|response| response.status().is_success())?;
-        serde_json::from_slice(&response.bytes().await.ok()?).ok()
-    }
-
-    fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
-        // A compressed stream reaches us late: proxies hold it back.
-        request.bearer_auth(&self.key).header(ACCEPT_ENCODING, "identity")
+        let models = async {
+            let response = response(self.client.models().list_byot::<Value>()).await.ok()?;
+            response.status().is_success().then_some(())?;
+            serde_json::from_slice(&response.bytes().await.ok()?).ok()
+        };
+        tokio::time::timeout(Duration::from_secs_f64(ASIDE), models).await.ok()?
     }
 
     /// Sends the request and reads the answer into `reader`. Returns when its first words
@@ -159,10 +158,9 @@ impl Client {
         clock: Instant,
     ) -> Result<Option<u64>, CallError> {
         let first = self.stream.then_some(self.seconds.first_byte);
-        let post = self.http.post(format!("{}/chat/completions", self.base_url));
-        let request =
-            self.with_key(post).header(CONTENT_TYPE, "application/json").body(body.to_string());
-        let sent = within(first, FIRST, 0, request.send()).await?;
+        let chat = self.client.chat();
+        let sent = response(chat.create_byot::<_, Value>(body));
+        let sent = within(first, FIRST, 0, sent).await?;
         let mut response = sent.map_err(|error| CallError::broken(causes(&error), 0))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
@@ -208,6 +206,40 @@ impl Client {
 
 const FIRST: &str = "the first part of the answer";
 const NEXT: &str = "the next part of the answer";
+
+tokio::task_local! {
+    /// The response to the call that a task is in.
+    static RESPONSE: RefCell<Option<Response>>;
+}
+
+/// Sends one request of async-openai and keeps the response for [`response`]. async-openai
+/// gets an empty object in its place, because it reads only OpenAI's form of answers.
+async fn send(
+    http: reqwest::Client,
+    request: HttpRequestFactory,
+) -> Result<Response, OpenAIError> {
+    let mut request = request.build().await?;
+    // A compressed stream reaches us late: proxies hold it back.
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
+    RESPONSE.with(|kept| kept.replace(Some(response)));
+    Ok(http::Response::new("{}").into())
+}
+
+/// The response to a call of async-openai, of any status.
+async fn response<T>(
+    call: impl Future<Output = Result<T, OpenAIError>>,
+) -> Result<Response, OpenAIError> {
+    let kept = RESPONSE.scope(RefCell::default(), async {
+        let ended = call.await;
+        (ended, RESPONSE.with(RefCell::take))
+    });
+    match kept.await {
+        (_, Some(response)) => Ok(response),
+        (Err(error), None) => Err(error),
+        (Ok(_), None) => Err(OpenAIError::InvalidArgument("there is no response".into())),
+    }
+}
 
 async fn within<T>(
     seconds: Option<f64>,
