@@ -112,7 +112,9 @@ impl<'p> Beside<'p> {
                 || place.classes.iter().any(|class| class.range() == statement.range())
         };
         let is_copy = |statement: &Stmt| {
-            statement.as_function_def_stmt().is_some_and(|other| other.name == def.name)
+            statement
+                .as_function_def_stmt()
+                .is_some_and(|other| other.name.as_str() == def.name.as_str())
         };
         let other = |s: &&Stmt| !is_around(s) && !says_nothing(s);
         let own = |s: &&Stmt| !(place.classes.is_empty() && is_copy(s));

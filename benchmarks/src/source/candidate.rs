@@ -402,7 +402,9 @@ mod tests {
     fn of_several_definitions_the_one_with_a_body_counts() {
         #[track_caller]
         fn check(answer: &str) {
-            assert_eq!(candidate(answer, "f").unwrap().source, "def f(self):\n    return 1");
+            let found = candidate(answer, "f").unwrap();
+            assert_eq!(found.source, "def f(self):\n    return 1");
+            assert!(found.notes.is_empty(), "{:?}", found.notes);
         }
         let f = "def f(self):\n    return 1\n";
         check(&format!("{f}\n\n{f}"));

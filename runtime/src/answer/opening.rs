@@ -137,7 +137,7 @@ impl<'t> Opening<'t> {
     }
 
     /// A line of the block, without what the block stands in.
-    pub(super) fn inner<'l>(&self, line: &'l str) -> &'l str {
+    pub(super) fn contents<'l>(&self, line: &'l str) -> &'l str {
         let line = self.unquoted(line);
         line.strip_prefix(&self.indent).unwrap_or(line)
     }

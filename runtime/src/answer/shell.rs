@@ -146,7 +146,7 @@ pub(super) fn end(
     let mut shell = Shell::default();
     let mut first: Option<(usize, Open)> = None;
     for (number, line) in lines.iter().enumerate().skip(at + 1) {
-        let line = opening_line.inner(line.text);
+        let line = opening_line.contents(line.text);
         match opening_line.after_fence(line) {
             Some("") if shell.is_clean() => return End::at(number),
             Some("") if first.is_none() => first = shell.open().map(|open| (number, open)),
