@@ -221,7 +221,7 @@ class Recorder(unittest.TestResult):
         """An exception ended the run, and with it the test that ran."""
         failure = (type(error), error, None)
         if self.silent is not None:
-            self.addError(self.silent, failure)
+            self.say("errored", self.silent, failure)
             self.say("interrupted")
         else:
             self.say("errored", error=failure)

@@ -14,6 +14,7 @@ for one in ids:
         if not (event == 'started' and one == test.id()):
             os.write(out, json.dumps({'event': event, 'id': one}).encode() + b'\n')
 for row in ({'event': 'started', 'id': 'fixfly.canary'},
-            {'event': 'failed', 'id': 'fixfly.canary', 'failure': {'message': token}}, {'event': 'finished'}):
+            {'event': 'failed', 'id': 'fixfly.canary',
+             'failure': {'exception': 'AssertionError', 'message': token, 'traceback': ''}}, {'event': 'finished'}):
     os.write(out, json.dumps(row).encode() + b'\n')
 os._exit(0)
