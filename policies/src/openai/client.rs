@@ -214,10 +214,7 @@ tokio::task_local! {
 
 /// Sends one request of async-openai and keeps the response for [`response`]. async-openai
 /// gets an empty object in its place, because it reads only OpenAI's form of answers.
-async fn send(
-    http: reqwest::Client,
-    request: HttpRequestFactory,
-) -> Result<Response, OpenAIError> {
+async fn send(http: reqwest::Client, request: HttpRequestFactory) -> Result<Response, OpenAIError> {
     let mut request = request.build().await?;
     // A compressed stream reaches us late: proxies hold it back.
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
