@@ -44,14 +44,17 @@ const COMPLETION: [&str; 7] = [
     "/predicted_n",
 ];
 const TOTAL: [&str; 3] = ["/total_tokens", "/totalTokens", "/totalTokenCount"];
-const CACHED: [&str; 6] = [
+const CACHED: [&str; 7] = [
     "/prompt_tokens_details/cached_tokens",
     "/input_tokens_details/cached_tokens",
     "/prompt_cache_hit_tokens",
     "/cached_tokens",
     "/cachedContentTokenCount",
     "/cache_n",
+    "/cache_read_input_tokens",
 ];
+/// Parts of the prompt that Anthropic does not count as `input_tokens`.
+const BESIDE: [&str; 2] = ["/cache_read_input_tokens", "/cache_creation_input_tokens"];
 const REASONING: [&str; 4] = [
     "/completion_tokens_details/reasoning_tokens",
     "/output_tokens_details/reasoning_tokens",
@@ -76,13 +79,28 @@ fn counts(usage: &Value) -> Tokens {
     let cached = count(&CACHED).unwrap_or_default();
     // llama.cpp counts only the part of the prompt that it read.
     let read = number(&usage["prompt_n"]).map(|read| read + cached);
-    let (prompt, completion, total) = (count(&PROMPT).or(read), count(&COMPLETION), count(&TOTAL));
+    let beside: u64 = match usage.get("prompt_tokens") {
+        None => BESIDE.iter().filter_map(|place| number(usage.pointer(place)?)).sum(),
+        Some(_) => 0,
+    };
+    let prompt = count(&PROMPT).or(read).map(|prompt| prompt + beside);
+    let (completion, total) = (count(&COMPLETION), count(&TOTAL));
+    let reasoning = count(&REASONING).unwrap_or_default();
     let rest = |known: Option<u64>| Some(total?.saturating_sub(known?));
+    // xAI and Google count reasoning in the total alone: more of it than there is of the
+    // whole answer is not a part of that.
+    let with_reasoning = match completion {
+        Some(completion) if reasoning > completion => completion + reasoning,
+        _ => 0,
+    };
     Tokens {
         prompt: prompt.or_else(|| rest(completion)).unwrap_or_default(),
         cached,
-        completion: completion.or_else(|| rest(prompt)).unwrap_or_default(),
-        reasoning: count(&REASONING).unwrap_or_default(),
+        completion: completion
+            .max(rest(prompt.filter(|prompt| *prompt > 0)))
+            .unwrap_or_default()
+            .max(with_reasoning),
+        reasoning,
         estimated: false,
     }
 }
@@ -143,6 +161,37 @@ mod tests {
         check(json!({ "prompt_eval_count": 100, "eval_count": 50 }), both);
         let google = json!({ "promptTokenCount": 100, "candidatesTokenCount": 50 });
         check(json!({ "usageMetadata": google }), both);
+    }
+
+    #[test]
+    fn reasoning_beside_the_answer_and_a_cache_beside_the_prompt_are_paid_for() {
+        let details = json!({ "reasoning_tokens": 1000 });
+        let xai = json!({ "prompt_tokens": 100, "completion_tokens": 9, "total_tokens": 1109,
+            "completion_tokens_details": details });
+        check(json!({ "usage": xai }), Some((100, 1009)));
+        let mut uncounted = xai;
+        uncounted["total_tokens"] = Value::Null;
+        check(json!({ "usage": uncounted }), Some((100, 1009)));
+        let usage = |total: u64| json!({ "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": total });
+        check(json!({ "usage": usage(1150) }), Some((100, 1050)));
+        check(json!({ "usage": usage(150) }), Some((100, 50)));
+        check(json!({ "usage": usage(0) }), Some((100, 50)));
+        let none = json!({ "prompt_tokens": 0, "completion_tokens": 50, "total_tokens": 150 });
+        check(json!({ "usage": none }), Some((0, 50)));
+        let google = json!({ "promptTokenCount": 100, "candidatesTokenCount": 50,
+            "thoughtsTokenCount": 40, "totalTokenCount": 190 });
+        check(json!({ "usageMetadata": google }), Some((100, 90)));
+        let openai = json!({ "prompt_tokens": 100, "completion_tokens": 1050, "total_tokens": 1150,
+            "completion_tokens_details": details });
+        check(json!({ "usage": openai }), Some((100, 1050)));
+        let anthropic = json!({ "input_tokens": 100, "output_tokens": 50,
+            "cache_read_input_tokens": 800, "cache_creation_input_tokens": 30 });
+        check(json!({ "usage": anthropic }), Some((930, 50)));
+        let proxy = json!({ "prompt_tokens": 930, "completion_tokens": 50,
+            "cache_read_input_tokens": 800 });
+        check(json!({ "usage": proxy }), Some((930, 50)));
+        let cached = tokens(&json!({ "usage": proxy })).map(|tokens| tokens.cached);
+        assert_eq!(cached, Some(800));
     }
 
     #[test]
