@@ -24,14 +24,22 @@ static WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static PART: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)(\d+(?:\.\d+)?)\s*([a-zµ]*)").ok());
 static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(?:again|resets?|retry|until)(?: at| on| after| until)?:? (\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))").ok()
+    Regex::new(r"(?i)(?:again|resets?|retry|until)(?: at| on| after| until)?:? (\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)").ok()
 });
 
 /// How long a server asks us to wait before the next request.
-pub(super) fn wait(headers: &Headers<'_>, body: &Value, text: &str) -> Option<Duration> {
+pub(super) fn wait(
+    status: u16,
+    headers: &Headers<'_>,
+    body: &Value,
+    text: &str,
+) -> Option<Duration> {
     let told = || milliseconds(&headers("retry-after-ms")?);
     let told = told().or_else(|| time(&headers("retry-after")?));
-    told.or_else(|| field(body)).or_else(|| words(text)).or_else(|| resets(headers))
+    let told = told.or_else(|| field(body)).or_else(|| words(text));
+    // Each answer has the headers of limits: they are the reason only where the server says
+    // so.
+    told.or_else(|| resets(headers).filter(|_| status == 429))
 }
 
 /// Fields of an error: Google's `retryDelay`, OpenRouter's forwarded headers, others'.
@@ -60,13 +68,29 @@ fn words(text: &str) -> Option<Duration> {
     if let Some(date) = DATE.as_ref().and_then(|date| date.captures(text)?.get(1)) {
         return time(date.as_str());
     }
-    time(found()?.as_str())
+    let found = found()?;
+    // A time of day is no duration.
+    let rest = text[found.end()..].trim_start().to_lowercase();
+    let is_time = [":", "am", "pm", "a.m", "p.m"].iter().any(|start| rest.starts_with(start));
+    if is_time { None } else { time(found.as_str()) }
 }
 
 /// The headers of limits that are used up. If the server does not say which are, the
 /// longest counts.
 fn resets(headers: &Headers<'_>) -> Option<Duration> {
-    let limits = ["-requests", "-tokens", "-input-tokens", "-output-tokens", ""];
+    let limits = [
+        "-requests",
+        "-tokens",
+        "-input-tokens",
+        "-output-tokens",
+        "-requests-minute",
+        "-requests-hour",
+        "-requests-day",
+        "-tokens-minute",
+        "-tokens-hour",
+        "-tokens-day",
+        "",
+    ];
     let names = limits.iter().flat_map(|limit| {
         let plain = ["x-ratelimit", "ratelimit"]
             .map(|start| [format!("{start}-remaining{limit}"), format!("{start}-reset{limit}")]);
@@ -78,6 +102,18 @@ fn resets(headers: &Headers<'_>) -> Option<Duration> {
     let waits = names.filter_map(|[remaining, reset]| {
         let left = headers(&remaining).and_then(|left| left.trim().parse::<f64>().ok());
         left.is_none_or(|left| left <= 0.0).then(|| time(&headers(&reset)?)).flatten()
+    });
+    waits.chain(headers("ratelimit").and_then(|text| used_up(&text))).max()
+}
+
+/// The wait of the limits that are used up in one header: `"default";r=0;t=7200`.
+fn used_up(text: &str) -> Option<Duration> {
+    let waits = text.split(',').filter_map(|limit| {
+        let get = |name: &str| {
+            let pairs = limit.split(';').filter_map(|part| part.trim().split_once('='));
+            pairs.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse::<f64>().ok())
+        };
+        get("r").filter(|left| *left <= 0.0).and_then(|_| seconds(get("t")?))
     });
     waits.max()
 }
@@ -93,7 +129,7 @@ fn time(text: &str) -> Option<Duration> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
         seconds((at - now.as_secs_f64()).max(0.0))
     };
-    if let Ok(number) = text.parse::<f64>() {
+    if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
         return match number {
             number if number >= EPOCH * 1000.0 => since_1970(number / 1000.0),
             number if number >= EPOCH => since_1970(number),
@@ -106,7 +142,19 @@ fn time(text: &str) -> Option<Duration> {
     if let Ok(date) = text.replacen(' ', "T", 1).parse::<jiff::Timestamp>() {
         return since_1970(date.as_millisecond() as f64 / 1000.0);
     }
-    units(text)
+    if let Ok(date) = text.replacen(' ', "T", 1).parse::<jiff::civil::DateTime>() {
+        // Without a zone, it is taken as UTC.
+        let date = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        return since_1970(date.timestamp().as_millisecond() as f64 / 1000.0);
+    }
+    clock(text).or_else(|| units(text))
+}
+
+/// `1:00:00`: hours, minutes and seconds.
+fn clock(text: &str) -> Option<Duration> {
+    let parts: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
+    let parts = parts.filter(|parts| matches!(parts.len(), 2 | 3))?;
+    seconds(parts.iter().fold(0.0, |sum, part| sum * 60.0 + f64::from(*part)))
 }
 
 /// `6m0s`, `1.5 seconds`, `1 hour and 5 minutes`.
@@ -132,7 +180,7 @@ fn units(text: &str) -> Option<Duration> {
 }
 
 fn seconds(number: f64) -> Option<Duration> {
-    (number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR)))
+    (number.is_finite() && number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR)))
 }
 
 /// A duration for people: `1h 5m`.
@@ -153,17 +201,17 @@ mod tests {
 
     use super::*;
 
-    fn told(all: &[(&str, &str)], text: &str) -> Option<f64> {
+    fn told(status: u16, all: &[(&str, &str)], text: &str) -> Option<f64> {
         let headers = |name: &str| {
             all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
         };
         let body = serde_json::from_str(text).unwrap_or_default();
-        wait(&headers, &body, text).map(|wait| wait.as_secs_f64())
+        wait(status, &headers, &body, text).map(|wait| wait.as_secs_f64())
     }
 
     #[track_caller]
     fn check(all: &[(&str, &str)], text: &str, expected: Option<f64>) {
-        let found = told(all, text);
+        let found = told(429, all, text);
         let near = match (found, expected) {
             (Some(found), Some(expected)) => (found - expected).abs() < 3.0,
             (found, expected) => found == expected,
@@ -178,6 +226,20 @@ mod tests {
         check(&[("retry-after", "1e300")], "", Some(YEAR));
         check(&[("retry-after", "-5")], "", None);
         check(&[("retry-after", "soon")], "", None);
+        check(&[("retry-after", "inf")], "", None);
+        check(&[("retry-after", "1:00:00")], "", Some(3600.0));
+        check(&[("retry-after", "02:30")], "", Some(150.0));
+        check(&[("ratelimit", "\"default\";r=0;t=7200")], "", Some(7200.0));
+        check(&[("ratelimit", "\"a\";r=9;t=7200, \"b\";r=0;t=60")], "", Some(60.0));
+        check(&[("ratelimit", "\"default\";r=1;t=7200")], "", None);
+        let day = [
+            ("x-ratelimit-remaining-requests-day", "0"),
+            ("x-ratelimit-reset-requests-day", "7200"),
+        ];
+        check(&day, "", Some(7200.0));
+        let reset = [("x-ratelimit-reset-requests", "24h")];
+        assert_eq!(told(500, &reset, ""), None, "no limit is the reason");
+        assert_eq!(told(500, &[("retry-after", "5")], ""), Some(5.0));
         check(&[("retry-after", "20s")], "", Some(20.0));
         check(&[("retry-after-ms", "20500"), ("retry-after", "99")], "", Some(20.5));
         check(&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], "", Some(0.0));
@@ -209,6 +271,14 @@ mod tests {
         check(&[], "Please try again in 250ms.", Some(0.25));
         check(&[], "please wait 2 minutes", Some(120.0));
         check(&[], "try again later", None);
+        check(&[], "Your limit resets 12am", None);
+        check(&[], "Your limit resets at 12:30", None);
+        check(&[], "It resets 3 p.m. (UTC)", None);
+        check(
+            &[],
+            "Your limit will reset at 2027-01-06 22:02:00",
+            told(429, &[], "resets at 2027-01-06T22:02:00Z"),
+        );
         check(&[], "Too many requests, 5 of 5", None);
         check(&[], &json!({ "error": { "retry_after": 7 } }).to_string(), Some(7.0));
         let google = json!({ "error": { "details": [{}, { "retryDelay": "41s" }] } });

@@ -34,8 +34,8 @@ pub(super) enum Meaning {
 }
 
 /// What servers write when a content filter rejects a prompt: Azure, OpenAI, OpenRouter,
-/// DashScope, DeepSeek, Zhipu, Google.
-const FILTERED: [&str; 22] = [
+/// DashScope, DeepSeek, Zhipu, Google, xAI, MiniMax.
+const FILTERED: [&str; 30] = [
     "content filter",
     "content_filter",
     "content management policy",
@@ -58,6 +58,14 @@ const FILTERED: [&str; 22] = [
     "sensitive or unsafe content",
     "prohibited_content",
     "safety settings",
+    "unsafe or sensitive content",
+    "不安全或敏感内容",
+    "contentfilter",
+    "violates usage guidelines",
+    "safety_check_type",
+    "green net check",
+    "datainspectionfailed",
+    "new_sensitive",
 ];
 
 /// What servers write when a prompt is longer than the context.
@@ -91,13 +99,15 @@ const LIMIT: [&str; 5] =
 
 /// What servers write when an account has no money. OpenAI's has the status of "too many
 /// requests".
-const POOR: [&str; 5] = [
+const POOR: [&str; 4] = [
     "insufficient_quota",
     "insufficient_balance",
     "insufficient balance",
-    "exceeded your current quota",
     "credit balance is too low",
 ];
+/// What OpenAI writes when an account has no money, and Google when a limit per minute is
+/// used up. Only Google says how long to wait.
+const QUOTA: &str = "exceeded your current quota";
 
 /// The status that an error in an answer would have, by a word in its code or type.
 const BY_WORD: [(&str, u16); 14] = [
@@ -116,17 +126,35 @@ const BY_WORD: [(&str, u16); 14] = [
     ("context_length", 400),
     ("overloaded", 503),
 ];
+/// The status that a server's own number stands for: Zhipu's codes.
+const BY_CODE: [(u64, u16); 12] = [
+    (1000, 401),
+    (1001, 401),
+    (1002, 401),
+    (1003, 401),
+    (1004, 401),
+    (1113, 402),
+    (1211, 404),
+    (1261, 400),
+    (1301, 400),
+    (1302, 429),
+    (1303, 429),
+    (1305, 429),
+];
+/// The same for MiniMax, in its `base_resp`.
+const BY_BASE_CODE: [(u64, u16); 6] =
+    [(1002, 429), (1004, 401), (1008, 402), (1026, 400), (1027, 400), (2013, 400)];
 
 impl ServerError {
     /// An answer with an error status.
     pub(super) fn of_status(status: u16, headers: &Headers<'_>, text: &str) -> ServerError {
-        let body: Value = super::json::parse(text).unwrap_or_default();
+        let body = body(text);
         let error = ServerError {
             status,
             in_answer: false,
             message: message(&body, text),
             words: text.to_lowercase(),
-            wait: hints::wait(headers, &body, text),
+            wait: hints::wait(status, headers, &body, text),
             should_retry: headers("x-should-retry").and_then(|word| word.parse().ok()),
             body,
         };
@@ -136,12 +164,14 @@ impl ServerError {
     /// An error in an answer of status 200.
     pub(super) fn in_answer(body: Value) -> ServerError {
         let text = body.to_string();
+        let body = unlisted(body);
+        let status = status(&body);
         let error = ServerError {
-            status: status(&body),
+            status,
             in_answer: true,
             message: message(&body, &text),
             words: text.to_lowercase(),
-            wait: hints::wait(&|_| None, &body, &text),
+            wait: hints::wait(status, &|_| None, &body, &text),
             should_retry: None,
             body,
         };
@@ -149,7 +179,7 @@ impl ServerError {
     }
 
     fn with_quota(mut self) -> ServerError {
-        if self.has(&POOR) {
+        if self.has(&POOR) || (self.wait.is_none() && self.has(&[QUOTA])) {
             self.status = 402;
         }
         self
@@ -196,7 +226,9 @@ impl ServerError {
     pub(super) fn meaning(&self) -> Meaning {
         let rejected = matches!(self.status, 400 | 403 | 413 | 422 | 451 | 500);
         // A rejected account is not a rejected prompt.
-        let account = self.has(&["account", "api key", "api_key", "organization"]);
+        let account = self.has(&["account", "api key", "api_key", "organization"])
+            // xAI names the key whose prompt it rejects.
+            && !self.has(&["violates usage guidelines", "safety_check_type"]);
         let moderated = self.body.pointer("/error/metadata/reasons").is_some()
             || self.body.pointer("/metadata/reasons").is_some();
         if rejected && (moderated || (self.has(&FILTERED) && !account)) {
@@ -229,16 +261,49 @@ impl std::fmt::Display for ServerError {
     }
 }
 
+/// The body of an error: JSON, or the first JSON in a stream of events.
+fn body(text: &str) -> Value {
+    let event = |line: &str| {
+        let (field, data) = line.split_once(':')?;
+        let is_data = matches!(field, "data" | "error");
+        super::json::parse(data.trim()).ok().filter(|value| is_data && value.is_object())
+    };
+    let parsed = super::json::parse(text).ok().or_else(|| text.lines().find_map(event));
+    unlisted(parsed.unwrap_or_default())
+}
+
+/// The error in a list of one, which is Google's form.
+fn unlisted(body: Value) -> Value {
+    match body {
+        Value::Array(mut all) if all.len() == 1 => all.remove(0),
+        body => body,
+    }
+}
+
 /// The status that an error in an answer stands for; 500 if it has no code that we know.
 fn status(body: &Value) -> u16 {
-    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
-    let codes = ["code", "status", "status_code"].map(|key| &error[key]);
-    let number = codes.iter().find_map(|code| match code {
+    let places = ["/error", "/errors/0"].map(|place| body.pointer(place));
+    let object = places.into_iter().flatten().find(|error| error.is_object());
+    let error = object.unwrap_or(body);
+    let number = |code: &Value| match code {
         Value::String(code) => code.trim().parse().ok(),
         code => code.as_u64(),
-    });
-    if let Some(status) = number.filter(|status| (400..600).contains(status)) {
-        return status as u16;
+    };
+    let listed = |all: &[(u64, u16)], code: u64| {
+        all.iter().find(|(known, _)| *known == code).map(|(_, status)| *status)
+    };
+    let codes = ["code", "status", "status_code", "error_code"];
+    if let Some(code) = codes.iter().find_map(|key| number(&error[*key])) {
+        if (400..600).contains(&code) {
+            return code as u16;
+        }
+        if let Some(status) = listed(&BY_CODE, code) {
+            return status;
+        }
+    }
+    let base = number(&body["base_resp"]["status_code"]);
+    if let Some(status) = base.and_then(|code| listed(&BY_BASE_CODE, code)) {
+        return status;
     }
     let words = ["code", "type", "status"].map(|key| error[key].as_str().unwrap_or_default());
     let words = words.join(" ").to_lowercase();
@@ -248,8 +313,19 @@ fn status(body: &Value) -> u16 {
 
 /// The server's own message, in whatever form it sends it: one line, safe to print.
 fn message(body: &Value, text: &str) -> String {
-    let places = ["/error/message", "/error/msg", "/message", "/msg", "/detail", "/error"];
-    let found = places.iter().find_map(|place| body.pointer(place)?.as_str());
+    const PLACES: [&str; 10] = [
+        "/error/message",
+        "/error/msg",
+        "/message",
+        "/msg",
+        "/detail",
+        "/error",
+        "/error_msg",
+        "/errors/0/message",
+        "/errors/0",
+        "/base_resp/status_msg",
+    ];
+    let found = PLACES.iter().find_map(|place| body.pointer(place)?.as_str());
     let inner = body.get("error").filter(|error| error.is_object()).map(Value::to_string);
     let words = found.map(str::to_string).or(inner).unwrap_or_else(|| text.to_string());
     line(&words, 500)
@@ -287,6 +363,16 @@ mod tests {
         check(403, r#"{"error":{"message":"Your account was flagged"}}"#, Meaning::Other);
         check(403, r#"{"error":{"message":"Forbidden"}}"#, Meaning::Other);
         check(401, openrouter, Meaning::Other);
+        for text in [
+            r#"{"error":{"code":"1301","message":"System detected potentially unsafe or sensitive content in input or generation."}}"#,
+            r#"{"contentFilter":[{"level":1,"role":"user"}],"error":{"code":"1301","message":"系统检测到输入或生成内容可能包含不安全或敏感内容"}}"#,
+            r#"{"code":"The caller does not have permission","error":"Content violates usage guidelines. Team: 1, API key ID: 2, Model: grok-4, Failed check: SAFETY_CHECK_TYPE_BIO"}"#,
+            r#"{"error":{"message":"Green net check failed for image or text"}}"#,
+            r#"{"code":"DataInspectionFailed","message":"x"}"#,
+        ] {
+            check(400, text, Meaning::Filtered);
+            check(403, text, Meaning::Filtered);
+        }
 
         let long = "This model's maximum context length is 8192 tokens.";
         check(400, long, Meaning::TooLong);
@@ -314,6 +400,8 @@ mod tests {
             check(status, "no", false);
         }
         check(429, r#"{"error":{"code":"insufficient_quota"}}"#, false);
+        check(429, "You exceeded your current quota, please check your plan", false);
+        check(429, "You exceeded your current quota. Please retry in 2.1s.", true);
         check(429, "Request too large for gpt-4: Limit 10000, Requested 15000", false);
         let told = ServerError::of_status(
             500,
@@ -341,5 +429,32 @@ mod tests {
         check(json!({ "object": "error", "message": "x", "code": 400 }), 400, "x");
         check(json!({ "detail": "Not Found" }), 500, "Not Found");
         check(json!({ "error": { "code": "insufficient_quota", "message": "x" } }), 402, "x");
+        check(json!({ "error": { "code": "1301", "message": "x" } }), 400, "x");
+        check(json!({ "error": { "code": 1302, "message": "x" } }), 429, "x");
+        check(
+            json!({ "code": 500, "msg": "404 NOT_FOUND", "success": false }),
+            500,
+            "404 NOT_FOUND",
+        );
+        let base = json!({ "status_code": 1004, "status_msg": "login fail" });
+        check(json!({ "choices": null, "base_resp": base }), 401, "login fail");
+        check(json!({ "error_code": 336_003, "error_msg": "x" }), 500, "x");
+        check(json!({ "errors": [{ "message": "x", "code": 429 }] }), 429, "x");
+        check(json!({ "errors": ["x"] }), 500, "x");
+    }
+
+    /// What the server says, and how many seconds it asks to wait.
+    #[test]
+    fn an_error_is_read_in_a_list_and_in_a_stream() {
+        let check = |text: &str, message: &str, wait: Option<u64>| {
+            let error = error(429, text);
+            assert_eq!((error.message(), error.wait().map(|wait| wait.as_secs())), (message, wait));
+        };
+        let google = json!({ "error": { "code": 429, "message": "x", "details": [{ "retryDelay": "41s" }] } });
+        check(&google.to_string(), "x", Some(41));
+        check(&json!([google]).to_string(), "x", Some(41));
+        check(&format!("data: {google}\n\ndata: [DONE]\n\n"), "x", Some(41));
+        check(&format!("error: {google}\n\n"), "x", Some(41));
+        check("slow: down", "slow: down", None);
     }
 }
