@@ -211,6 +211,16 @@ fn a_prompt_that_is_too_long_is_told_from_a_limit_that_is() {
         why.contains("refuses --max-tokens 10000") && why.contains("lower --max-tokens"),
         "{why}"
     );
+    // A server that names no limit.
+    let silent = r#"{"code":"context_length_exceeded","message":"Too long."}"#;
+    let refused = || Reply::Status(400, None, silent);
+    let asked = Asked::new([refused(), refused(), Reply::Message(words(TOTAL))]);
+    assert_eq!(asked.episode(&[]).solved_at(), Some(1));
+    let requests = asked.server.requests();
+    let limits: Vec<_> = requests.iter().filter_map(|sent| sent["max_tokens"].as_u64()).collect();
+    assert_eq!(limits, [10_000, 5_000, 2_500]);
+    let why = Asked::new([refused()]).refused(&[]);
+    assert!(why.contains("pass a lower --max-tokens"), "{why}");
     let other = r#"{"error": {"message": "Invalid 'user': string too long. Expected a string with maximum length 64."}}"#;
     let asked = Asked::new([Reply::Status(400, None, other)]);
     let why = asked.refused(&[]);

@@ -9,7 +9,7 @@ use super::OpenAi;
 use super::complete::{MAX_REFITS, Next, PendingCall, Tries};
 use super::request::bytes;
 use super::server_error::ServerError;
-use super::window::{Fit, Refused, Sizes, fit, listed, sizes_in};
+use super::window::{Fit, Refused, Sizes, fit, halved, listed, sizes_in};
 
 impl OpenAi {
     /// Lowers the limit of the call's answer to what the server allows, as far as it is
@@ -46,8 +46,16 @@ impl OpenAi {
         let max_tokens = self.sent_limit(call).map_or(self.asked_limit(), u64::from);
         let refused = Refused { prompt_bytes: bytes(&call.body), max_tokens };
         tries.refits += 1;
-        let next =
-            if tries.refits > MAX_REFITS { Fit::Unknown } else { fit(refused, sizes, known) };
+        let is_last = tries.refits > MAX_REFITS;
+        let next = match fit(refused, sizes, known) {
+            _ if is_last => Fit::Unknown,
+            Fit::Unknown
+                if !error.limits_answers() && call.body.get(self.limit_field()).is_some() =>
+            {
+                halved(max_tokens).map_or(Fit::Unknown, Fit::Again)
+            }
+            next => next,
+        };
         match next {
             Fit::Again(limit) => {
                 self.warn_of_limit(sizes, known);
@@ -57,6 +65,14 @@ impl OpenAi {
             Fit::Unknown if error.limits_answers() => Err(self.halt(format!(
                 "{} refuses --max-tokens {max_tokens}: {}; pass a lower --max-tokens",
                 self.remote.base_url,
+                error.message()
+            ))),
+            // If the server has never answered, the next items would be refused, too.
+            Fit::Unknown if !self.answered.load(Ordering::Relaxed) => Err(self.halt(format!(
+                "{} refuses a prompt of {} bytes with --max-tokens {} as too long, down to {max_tokens}, and names no limit that is kept: {}; pass a lower --max-tokens, or a model with a longer context",
+                self.remote.base_url,
+                refused.prompt_bytes,
+                self.asked_limit(),
                 error.message()
             ))),
             Fit::PromptTooLong | Fit::Unknown => Err(PolicyError::Spent(Limit::Context)),

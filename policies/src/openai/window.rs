@@ -101,6 +101,13 @@ pub(super) fn fit(refused: Refused, told: Sizes, known: Sizes) -> Fit {
     }
 }
 
+/// A lower limit to try where nobody knows which one fits.
+pub(super) fn halved(max_tokens: u64) -> Option<u64> {
+    // Without a limit there is none to lower.
+    let half = (max_tokens < u64::MAX).then_some(max_tokens / 2);
+    half.filter(|half| *half >= MIN_ROOM)
+}
+
 fn patterns(texts: &[&str]) -> Vec<Regex> {
     let all = texts.iter().filter_map(|text| Regex::new(&format!("(?i){text}")).ok());
     all.collect()
@@ -125,6 +132,7 @@ static WINDOW: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"input length limit (\d+)",
         r"range of input length should be \[\d+, ?(\d+)\]",
         r"cannot exceed (\d+)",
+        r"limit is (\d+)",
     ])
 });
 static PROMPT: LazyLock<Vec<Regex>> = LazyLock::new(|| {

@@ -45,6 +45,13 @@ fn sizes_are_read_in_the_words_of_each_server() {
         0,
         0,
     );
+    // Cerebras.
+    check(
+        r#"{"code":"context_length_exceeded","message":"Please reduce the length of the messages or completion. Current length is 10900 while limit is 8192"}"#,
+        8192,
+        0,
+        0,
+    );
     // SGLang.
     check(
         "Requested token count exceeds the model's maximum context length of 8192 tokens. You requested a total of 10900 tokens: 900 tokens from the input messages and 10000 tokens for the completion.",
@@ -221,4 +228,11 @@ fn a_window_is_listed_in_every_form() {
     check(json!({ "data": [{ "id": "alias", "max_model_len": 8192 }] }), Some(8192));
     check(json!([{ "name": "m", "context_window": 8192 }]), Some(8192));
     check(json!({ "detail": "Not Found" }), None);
+}
+
+#[test]
+fn a_limit_is_halved_while_an_answer_has_room() {
+    for (limit, expected) in [(8192, Some(4096)), (128, Some(64)), (127, None), (u64::MAX, None)] {
+        assert_eq!(halved(limit), expected);
+    }
 }
