@@ -190,8 +190,9 @@ impl OpenAi {
             tries.unknown += 1;
             if tries.unknown > MAX_UNKNOWN {
                 return Err(PolicyError::Infrastructure(format!(
-                    "{error}, {} times; if it ends a whole answer, add `{word} = \"stop\"` below [finish_reasons] in a profile (--profile FILE.toml)",
-                    tries.unknown
+                    "{error}, {} times; if it ends a whole answer, add `{} = \"stop\"` below [finish_reasons] in a profile (--profile FILE.toml)",
+                    tries.unknown,
+                    Value::from(word.as_str())
                 )));
             }
         }
@@ -357,10 +358,11 @@ fn wasted_tokens(call: &PendingCall, error: &CallError) -> Tokens {
     }
 }
 
-/// The reply to a prompt that a content filter rejected.
+/// The reply to a prompt that a content filter rejected. The model wrote nothing: the
+/// server's words are the reason.
 fn filtered(error: &ServerError) -> PaidReply {
-    let text = error.message().to_string();
-    let reply = Reply { text, finish: Some(Finish::Filtered), ..Reply::default() };
+    let (finish, finish_reason) = (Some(Finish::Filtered), Some(error.message().to_string()));
+    let reply = Reply { finish, finish_reason, ..Reply::default() };
     PaidReply { reply, usd: None, calls: 0 }
 }
 

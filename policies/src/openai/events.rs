@@ -39,10 +39,10 @@ impl Events {
         events
     }
 
-    /// The event that the end of the bytes leaves without its empty line.
-    pub(super) fn end(mut self) -> Option<Event> {
+    /// The events that the end of the bytes leaves without their empty lines.
+    pub(super) fn end(mut self) -> Vec<Event> {
         let last = if self.line.is_empty() { None } else { self.end_line() };
-        last.or_else(|| self.dispatch())
+        [last, self.dispatch()].into_iter().flatten().collect()
     }
 
     fn end_line(&mut self) -> Option<Event> {
@@ -57,6 +57,11 @@ impl Events {
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
+        if let Some(error) = error(line, field, value) {
+            let before = self.dispatch();
+            (self.name, self.data) = ("error".into(), Some(error));
+            return before;
+        }
         match (field, &mut self.data) {
             ("data", Some(data)) => {
                 data.push('\n');
@@ -74,6 +79,17 @@ impl Events {
         let (name, data) = (take(&mut self.name), self.data.take());
         data.filter(|data| !data.is_empty()).map(|data| Event { name, data })
     }
+}
+
+/// An error that a server writes outside of events: `error: {…}`, which is llama.cpp's form,
+/// or JSON in a line of its own.
+fn error(line: &str, field: &str, value: &str) -> Option<String> {
+    if field == "error" && !value.is_empty() {
+        return Some(value.into());
+    }
+    let is_object = line.trim_start().starts_with('{');
+    let body = is_object.then(|| super::json::parse(line.trim()).ok()).flatten()?;
+    body.get("error").map(|_| line.trim().into())
 }
 
 #[cfg(test)]
@@ -119,5 +135,15 @@ mod tests {
         check(b"data: \xff\n\n", &[("", "\u{fffd}")]);
         check(b"retry: 5\nid: 7\nunknown: x\ndata: a", &[("", "a")]);
         check(b"", &[]);
+    }
+
+    #[test]
+    fn an_error_outside_of_events_is_one() {
+        let (a, error) = (("", "a"), ("error", "{\"error\":1}"));
+        check(b"data: a\n\nerror: {\"error\":1}\n\n", &[a, error]);
+        check(b"data: a\nerror: {\"error\":1}\n", &[a, error]);
+        check(b"data: a\n{\"error\":1}", &[a, error]);
+        check(b"data: a\n\n{\"error\":1}", &[a, error]);
+        check(b"data: a\n\n{\"other\":1}\n\nerror\n\n", &[a]);
     }
 }

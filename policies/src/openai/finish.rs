@@ -35,6 +35,7 @@ const FINISHES: [(Finish, &[&str]); 5] = [
             "done",
             "finish",
             "finished",
+            "normal",
         ],
     ),
     (
@@ -56,7 +57,18 @@ const FINISHES: [(Finish, &[&str]); 5] = [
     ),
     (
         Finish::ToolCall,
-        &["tool_calls", "function_call", "tool_call", "tool_use", "tool", "function_calls"],
+        &[
+            "tool_calls",
+            "function_call",
+            "tool_call",
+            "tool_use",
+            "tool",
+            "function_calls",
+            // Google's words for a call that its model wrote wrongly.
+            "malformed_function_call",
+            "unexpected_tool_call",
+            "too_many_tool_calls",
+        ],
     ),
     (
         Finish::Filtered,
@@ -125,9 +137,17 @@ pub(super) fn word(choice: &Value) -> Option<String> {
 pub(super) fn reason(word: &str) -> Reason {
     let word = word.trim().to_lowercase().replace(['-', ' '], "_");
     let word = word.strip_prefix("finish_reason_").unwrap_or(&word);
-    if NONE.contains(&word) {
+    // "function_call_filter: MALFORMED_FUNCTION_CALL": the reason, and its detail.
+    let (general, detail) = word.split_once(':').unwrap_or((word, ""));
+    let all = [word, general, detail].map(|word| word.trim_matches('_'));
+    if NONE.contains(&all[0]) {
         return Reason::None;
     }
+    let known = all.into_iter().map(listed).find(|reason| *reason != Reason::Unknown);
+    known.unwrap_or(Reason::Unknown)
+}
+
+fn listed(word: &str) -> Reason {
     if FAILURES.contains(&word) {
         return Reason::Failure;
     }
@@ -159,6 +179,16 @@ mod tests {
         check(&["tool_calls", "function_call", "tool_use"], Known(Finish::ToolCall));
         check(&["content_filter", "SAFETY", "RECITATION", "sensitive"], Known(Finish::Filtered));
         check(&["refusal"], Known(Finish::Refused));
+        check(&["normal"], Known(Finish::Stop));
+        check(
+            &["content_filter: PROHIBITED_CONTENT", "content_filter: X"],
+            Known(Finish::Filtered),
+        );
+        let malformed = ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"];
+        check(&malformed, Known(Finish::ToolCall));
+        check(&["function_call_filter: MALFORMED_FUNCTION_CALL"], Known(Finish::ToolCall));
+        check(&["error: out of memory"], Reason::Failure);
+        check(&["function_call_filter: X", ":", "x: "], Reason::Unknown);
         check(&["error", "insufficient_system_resource", "network_error"], Reason::Failure);
         check(&["abort", "cancelled", "ERROR"], Reason::Failure);
         check(&["", " ", "null", "None"], Reason::None);

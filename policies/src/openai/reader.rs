@@ -12,6 +12,8 @@ use super::json;
 use super::response::{Parts, Reply};
 use super::server_error::{ServerError, line};
 
+/// Bytes from the start of an answer that are kept for messages.
+const START: usize = 300;
 /// More bytes than any answer has.
 const MAX_BYTES: usize = 1 << 28;
 
@@ -37,6 +39,7 @@ pub struct AnswerReader {
     form: Form,
     parts: Parts,
     bytes: usize,
+    start: Vec<u8>,
     /// Whether the server sent its last event.
     done: bool,
 }
@@ -57,7 +60,8 @@ impl AnswerReader {
     pub fn new(label: &str) -> AnswerReader {
         let form = Form::Undecided(Vec::new());
         let label = label.to_string();
-        AnswerReader { label, form, parts: Parts::default(), bytes: 0, done: false }
+        let (parts, start) = (Parts::default(), Vec::new());
+        AnswerReader { label, form, parts, bytes: 0, start, done: false }
     }
 
     /// Also takes these finish reasons, which the user's profile explains.
@@ -72,6 +76,8 @@ impl AnswerReader {
     /// [`AnswerError`]; no more can be read then.
     pub fn push(&mut self, bytes: &[u8]) -> Result<bool, AnswerError> {
         self.bytes += bytes.len();
+        let room = START - self.start.len();
+        self.start.extend(bytes.iter().take(room));
         if self.done {
             return Ok(false);
         }
@@ -85,6 +91,7 @@ impl AnswerReader {
                 let head = take(head);
                 self.form = form;
                 self.bytes -= head.len();
+                self.start.clear();
                 self.push(&head)
             }
             Form::Events(events) => {
@@ -134,8 +141,13 @@ impl AnswerReader {
     /// # Errors
     /// [`AnswerError`].
     pub fn end(mut self) -> Result<Reply, AnswerError> {
-        match std::mem::replace(&mut self.form, Form::Markup) {
-            Form::Events(events) => self.last_event(events)?,
+        let form = std::mem::replace(&mut self.form, Form::Markup);
+        let start = match &form {
+            Form::Markup => String::new(),
+            _ => decoded(&self.start, &self.label).into_owned(),
+        };
+        match form {
+            Form::Events(events) => self.last_events(events)?,
             Form::Json(body) => self.json(&body)?,
             Form::Undecided(_) => {
                 return Err(AnswerError::Broken("the server sent an empty answer".into()));
@@ -143,7 +155,7 @@ impl AnswerReader {
             Form::Markup => {}
         }
         match self.parts.is_empty() {
-            true => Err(self.no_answer("")),
+            true => Err(self.no_answer(&start)),
             false => self.parts.done(),
         }
     }
@@ -176,6 +188,8 @@ impl AnswerReader {
         }
         let lines = data.lines().count();
         match json::parse(data) {
+            // What fails after its last word is whole.
+            Ok(_) if self.parts.has_finish() && event.name == "error" => Ok(false),
             Ok(body) if event.name == "error" && body.get("choices").is_none() => Err(error(body)),
             Ok(value) => self.value(&value),
             // Some servers leave out the empty lines between events.
@@ -183,6 +197,7 @@ impl AnswerReader {
                 let each = |data: &str| Event { name: event.name.clone(), data: data.into() };
                 self.events(data.lines().map(each).collect())
             }
+            Err(_) if self.parts.has_finish() => Ok(false),
             Err(_) if event.name == "error" => Err(error(Value::String(data.into()))),
             // A sign of life.
             Err(_) if !matches!(&*event.name, "" | "message") => Ok(false),
@@ -193,12 +208,14 @@ impl AnswerReader {
         }
     }
 
-    /// Reads the event that the end of the bytes leaves. If it is not JSON, it is cut off.
-    fn last_event(&mut self, events: Events) -> Result<(), AnswerError> {
-        let Some(event) = events.end().filter(|_| !self.done) else { return Ok(()) };
-        let data = event.data.trim();
-        if json::parse(data).is_ok() || data.eq_ignore_ascii_case("[done]") {
-            self.event(&event)?;
+    /// Reads the events that the end of the bytes leaves. What is not JSON is cut off.
+    fn last_events(&mut self, events: Events) -> Result<(), AnswerError> {
+        for event in events.end() {
+            let data = event.data.trim();
+            let is_whole = json::parse(data).is_ok() || data.eq_ignore_ascii_case("[done]");
+            if is_whole && !self.done {
+                self.event(&event)?;
+            }
         }
         Ok(())
     }
@@ -224,7 +241,7 @@ impl AnswerReader {
         let mut events = Events::default();
         let read = events.push(rest.as_bytes());
         self.events(read)?;
-        self.last_event(events)
+        self.last_events(events)
     }
 
     fn value(&mut self, value: &Value) -> Result<bool, AnswerError> {

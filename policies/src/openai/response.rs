@@ -11,7 +11,7 @@ use super::content::Words;
 use super::finish::{self, Reason};
 use super::json::joined;
 use super::reader::AnswerError;
-use super::server_error::ServerError;
+use super::server_error::{ServerError, line};
 use super::usage::{Tokens, tokens};
 use crate::answer::split_reasoning;
 
@@ -45,6 +45,10 @@ pub(crate) struct Parts {
     /// Finish reasons that the user's profile explains.
     reasons: BTreeMap<String, Finish>,
     any: bool,
+    /// Whether a chunk had a choice.
+    has_choice: bool,
+    /// The first chunk, if it had none.
+    bare: Option<String>,
 }
 
 impl Parts {
@@ -56,17 +60,30 @@ impl Parts {
     /// Adds a chunk of a stream, or a whole answer. Returns whether it contained text.
     pub(super) fn add(&mut self, chunk: &Value) -> Result<bool, AnswerError> {
         let choice = choice(chunk);
-        if let Some(error) = reported(chunk, choice) {
+        let error = reported(chunk, choice);
+        if error.is_some() && self.has_finish() {
+            // What fails after its last word is whole.
+            return Ok(false);
+        }
+        if let Some(error) = error {
             return Err(AnswerError::Reported(Box::new(ServerError::in_answer(error))));
         }
+        if !self.any && choice.is_null() {
+            self.bare = Some(line(&chunk.to_string(), 300));
+        }
         self.any = true;
+        self.has_choice |= !choice.is_null();
         if let Some(model) = chunk["model"].as_str() {
             self.reply.model = model.into();
         }
         // A server may send counts with each chunk: the last ones hold.
         self.reply.tokens = tokens(chunk).or(self.reply.tokens);
         let word = finish::word(choice).filter(|word| finish::reason(word) != Reason::None);
-        self.reply.finish_reason = word.or(self.reply.finish_reason.take());
+        let before = self.reply.finish_reason.take();
+        self.reply.finish_reason = match (before, word) {
+            (Some(before), Some(word)) if self.outlasts(&before, &word) => Some(before),
+            (before, word) => word.or(before),
+        };
         Ok(self.words(choice))
     }
 
@@ -109,16 +126,42 @@ impl Parts {
         self.reply.finish_reason.is_some()
     }
 
+    /// Whether the reason to stop was read, and is not that the server failed.
+    pub(super) fn has_finish(&self) -> bool {
+        let word = self.reply.finish_reason.as_deref();
+        word.is_some_and(|word| matches!(self.meaning(word), Reason::Finish(_)))
+    }
+
+    /// What a server's word means, also by the user's profile.
+    fn meaning(&self, word: &str) -> Reason {
+        let known = self.reasons.get(word).copied().map(Reason::Finish);
+        known.unwrap_or_else(|| finish::reason(word))
+    }
+
+    /// Whether an earlier reason to stop holds against a later one: some servers end each
+    /// stream with `stop`, also one that was cut off before.
+    fn outlasts(&self, before: &str, word: &str) -> bool {
+        match self.meaning(before) {
+            Reason::Failure => self.meaning(word) != Reason::Failure,
+            Reason::Finish(Finish::Stop | Finish::ToolCall) | Reason::Unknown | Reason::None => {
+                false
+            }
+            Reason::Finish(_) => {
+                matches!(self.meaning(word), Reason::Finish(Finish::Stop | Finish::ToolCall))
+            }
+        }
+    }
+
     /// Why the answer ended, as the model's part in it.
     fn ended(&self) -> Result<Finish, AnswerError> {
+        if let (false, Some(body)) = (self.has_choice, &self.bare) {
+            return Err(AnswerError::Broken(format!("the answer has no choices: {body}")));
+        }
         let Some(word) = &self.reply.finish_reason else {
             let why = "the answer ended before it was whole: it gives no reason to stop";
             return Err(AnswerError::Broken(why.into()));
         };
-        if let Some(finish) = self.reasons.get(word) {
-            return Ok(*finish);
-        }
-        match finish::reason(word) {
+        match self.meaning(word) {
             Reason::Finish(finish) => Ok(finish),
             Reason::Unknown | Reason::None => Err(AnswerError::UnknownReason(word.clone())),
             Reason::Failure => Err(AnswerError::Broken(format!(
@@ -172,16 +215,23 @@ fn choice(answer: &Value) -> &Value {
 fn reported(answer: &Value, choice: &Value) -> Option<Value> {
     let given = |value: &Value| match value {
         Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
         Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
-        _ => true,
+        Value::Bool(true) => true,
     };
     if given(&choice["error"]) {
         return Some(json!({ "error": choice["error"] }));
     }
-    let instead = answer.get("choices").is_none()
-        && (answer["message"].is_string() || given(&answer["detail"]));
-    let is_error = given(&answer["error"]) || answer["object"] == "error" || instead;
+    let words = ["message", "msg"].map(|key| &answer[key]);
+    let words = words.into_iter().any(|words| words.is_string() && given(words));
+    let instead = !given(&answer["choices"]) && (words || given(&answer["detail"]));
+    let named = ["error", "errors", "error_msg", "error_code"].map(|key| given(&answer[key]));
+    let is_error = named.contains(&true)
+        || given(&answer["base_resp"]["status_code"])
+        || answer["object"] == "error"
+        || instead;
     is_error.then(|| answer.clone())
 }
 
@@ -283,7 +333,27 @@ mod tests {
         fails(&[json!({ "object": "error", "message": "no memory" })], "no memory");
         fails(&[json!({ "detail": "no memory" })], "no memory");
         fails(&[json!({ "choices": [{ "error": { "message": "no memory" } }] })], "no memory");
-        fails(&[json!({ "choices": [] })], "before it was whole");
+        fails(&[json!({ "choices": [] })], "has no choices: {\"choices\":[]}");
+        fails(&[json!({ "choices": [] }), chunk(text(), None)], "before it was whole");
+        fails(&[chunk(text(), Some("error")), chunk(json!({}), Some("stop"))], "`error`");
+        fails(&[chunk(text(), Some("error")), chunk(json!({}), Some("length"))], "`error`");
+    }
+
+    #[test]
+    fn a_later_stop_does_not_hide_how_an_answer_was_cut_off() {
+        let check = |first: &str, then: &str, expected: (Finish, &str)| {
+            let chunks =
+                [chunk(json!({ "content": "a" }), Some(first)), chunk(json!({}), Some(then))];
+            let reply = stream(&chunks).unwrap();
+            let found = (reply.finish.unwrap(), reply.finish_reason.unwrap());
+            assert_eq!(found, (expected.0, expected.1.to_string()), "{first}, {then}");
+        };
+        check("length", "stop", (Finish::Length, "length"));
+        check("content_filter", "stop", (Finish::Filtered, "content_filter"));
+        check("length", "tool_calls", (Finish::Length, "length"));
+        check("stop", "length", (Finish::Length, "length"));
+        check("stop", "tool_calls", (Finish::ToolCall, "tool_calls"));
+        check("weird", "stop", (Finish::Stop, "stop"));
     }
 
     #[test]

@@ -104,6 +104,8 @@ fn what_is_no_answer_is_named() {
     fails(SSE, b"\n\n", "an empty answer");
     fails("text/html", b"<html>a portal</html>", "answered with `text/html`");
     fails("text/plain", b"upstream connect error", "answered with `text/plain`");
+    fails("text/plain", b"upstream connect error or reset", "upstream connect error or reset");
+    fails("text/plain", b"\n error: no model is loaded", "no model is loaded");
     fails(JSON, b"{\"choices\": [{", "not JSON, or is cut off");
     fails(SSE, b": nothing\n\n", "not with an answer");
     fails(SSE, b"data: {\"choices\": [{\n\n", "not JSON");
@@ -131,8 +133,45 @@ fn an_error_of_status_200_keeps_its_words() {
         assert_eq!((error.status(), error.message()), (401, "User not found."));
     }
     fails(SSE, b"event: error\ndata: out of memory\n\n", "out of memory");
+    let begun = format!("data: {}\n\n", delta("a", None));
+    let slow = json!({ "error": { "code": 429, "message": "slow down" } });
+    fails(SSE, format!("{begun}error: {slow}\n\n").as_bytes(), "slow down");
+    fails(SSE, format!("{begun}{slow}\n").as_bytes(), "slow down");
+    for body in [
+        json!({ "code": 500, "msg": "404 NOT_FOUND", "success": false }),
+        json!({ "choices": null, "base_resp": { "status_code": 1004, "status_msg": "404 NOT_FOUND" } }),
+        json!({ "error_code": 336_003, "error_msg": "404 NOT_FOUND" }),
+        json!({ "errors": [{ "message": "404 NOT_FOUND" }] }),
+        json!({ "choices": [], "why": "404 NOT_FOUND" }),
+        json!({ "choices": [], "message": "404 NOT_FOUND" }),
+    ] {
+        fails(JSON, body.to_string().as_bytes(), "404 NOT_FOUND");
+        fails(SSE, format!("data: {body}\n\n").as_bytes(), "404 NOT_FOUND");
+    }
     let choice = json!({ "finish_reason": "error", "error": { "code": 502, "message": "gone" } });
     fails(JSON, json!({ "choices": [choice] }).to_string().as_bytes(), "gone");
+}
+
+#[test]
+fn an_error_after_the_last_word_costs_no_answer() {
+    let end = format!("data: {}\n\n", delta("a", Some("stop")));
+    let error = json!({ "error": { "code": 500, "message": "gone" } });
+    check(SSE, format!("{end}data: {error}\n\n").as_bytes(), "a");
+    check(SSE, format!("{end}error: {error}\n\n").as_bytes(), "a");
+    check(SSE, format!("{end}event: error\ndata: gone\n\n").as_bytes(), "a");
+    check(SSE, format!("{end}{error}\n").as_bytes(), "a");
+    let failed = format!("data: {}\n\n", delta("a", Some("error")));
+    fails(SSE, format!("{failed}data: {error}\n\n").as_bytes(), "gone");
+}
+
+#[test]
+fn a_success_that_looks_like_a_failure_is_none() {
+    let mut answer: Value = serde_json::from_str(&whole("a")).unwrap();
+    answer["base_resp"] = json!({ "status_code": 0, "status_msg": "" });
+    answer["error_code"] = json!(0);
+    answer["errors"] = json!([]);
+    answer["msg"] = json!("ok");
+    check(JSON, answer.to_string().as_bytes(), "a");
 }
 
 #[test]
