@@ -68,13 +68,16 @@ impl OpenAi {
                 error.message()
             ))),
             // If the server has never answered, the next items would be refused, too.
-            Fit::Unknown if !self.answered.load(Ordering::Relaxed) => Err(self.halt(format!(
-                "{} refuses a prompt of {} bytes with --max-tokens {} as too long, down to {max_tokens}, and names no limit that is kept: {}; pass a lower --max-tokens, or a model with a longer context",
-                self.remote.base_url,
-                refused.prompt_bytes,
-                self.asked_limit(),
-                error.message()
-            ))),
+            Fit::Unknown
+                if known.window.is_none() && !self.answered.load(Ordering::Relaxed) =>
+            {
+                Err(self.halt(format!(
+                    "{} refuses a prompt of {} bytes as too long, down to --max-tokens {max_tokens}, and names no limit: {}; pass a lower --max-tokens, or take a model with a longer context",
+                    self.remote.base_url,
+                    refused.prompt_bytes,
+                    error.message()
+                )))
+            }
             Fit::PromptTooLong | Fit::Unknown => Err(PolicyError::Spent(Limit::Context)),
         }
     }
