@@ -287,6 +287,14 @@ mod tests {
         check_native(r#""command": "echo {"a": 1}"}"#, Err("not JSON"));
         check_native(r#"command: 'echo {"a": 1}'"#, Err("there is no argument `a`"));
         check_native("{'command': 'ls', 'command': 'pwd'}", Err("two values"));
+        let twice = r#"{"command": "ls", "command": "pwd"}"#;
+        check_native(twice, Err("have several readings: `command` has two values"));
+        check_native(&json!(twice).to_string(), Err("two values"));
+        check_native(&format!("[{twice}]"), Err("two values"));
+        check_native(&format!("{{\"arguments\": {twice}}}"), Err("two values"));
+        check_native(r#"{"command": "ls", "command": "ls"}"#, LS);
+        let call = format!("<tool_call>{{\"name\": \"bash\", \"arguments\": {twice}}}</tool_call>");
+        check(&call, Err("two values"));
         let cut = native("bash", "{\"command\": \"ls\"", &tools(), Finish::Length);
         assert!(matches!(cut.call, Call::Malformed(why) if why.contains("cut off")));
         let nameless = native(" ", "{}", &tools(), Finish::ToolCall);
