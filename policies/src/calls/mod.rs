@@ -318,6 +318,7 @@ mod tests {
             "Submit",
             " submit\n",
             "submit<|channel|>json",
+            "submit<tool_sep>",
         ] {
             check(name, "submit", true);
         }
@@ -332,6 +333,18 @@ mod tests {
         check(&format!("I look.\n<tool_call>\n{JSON}\n</tool_call>"), LS);
         check(&format!("<tool_call>\n{NAMED_PARAMETERS}\n</tool_call>"), LS);
         check(&format!("<tool_call>[{JSON}]</tool_call>"), LS);
+        check(&format!("<TOOLCALL>[{JSON}]</TOOLCALL>"), LS);
+        check(&format!("<tool_calls>\n[{JSON}]\n</tool_calls>"), LS);
+        check(&format!("<tool_calls><tool_call>{JSON}</tool_call></tool_calls>"), LS);
+        let cohere =
+            r#"[{"tool_call_id": "0", "tool_name": "bash", "parameters": {"command": "ls"}}]"#;
+        check(&format!("<|START_ACTION|>{cohere}<|END_ACTION|>"), LS);
+        let keyed = r#"[{"bash": {"command": "ls"}}]"#;
+        check(&format!("<|tools_prefix|>{keyed}<|tools_suffix|>"), Ok(("ls", &[Nesting])));
+        check(
+            &format!("<TOOLCALL>[{JSON}, {}]</TOOLCALL>", JSON.replace("ls", "pwd")),
+            Err("2 calls"),
+        );
         check(&format!("<tool_call>\n{JSON}"), Ok(("ls", &[MissingTag])));
         check(
             &format!("<tool_call>\n```json\n{JSON}\n```\n</tool_call>"),
