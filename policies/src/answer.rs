@@ -14,7 +14,16 @@ pub(crate) const METHOD: &str = "submit_method";
 const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
 /// The tool that a block of shell code calls.
 const SHELL: &str = "bash";
-const THINK: [&str; 2] = ["<think>", "</think>"];
+/// Tags around reasoning: most models', Seed's, Kimi's, Mistral's, and older ones.
+const THOUGHTS: [(&str, &str); 6] = [
+    ("<think>", "</think>"),
+    ("<seed:think>", "</seed:think>"),
+    ("◁think▷", "◁/think▷"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+];
+const EMPTY: &str = "the answer is empty";
 
 /// A text that contains only this code.
 pub(crate) fn fenced_block(code: &str) -> String {
@@ -120,7 +129,7 @@ impl Words<'_> {
             return Call::Malformed(format!("the answer {how} before its code was whole"));
         }
         if self.text.trim().is_empty() {
-            return Call::Malformed("the answer is empty".into());
+            return Call::Malformed(EMPTY.into());
         }
         match (&self.method, &self.command) {
             (Some(Some(code)), _) => submitted(&code.text),
@@ -181,19 +190,66 @@ pub(crate) fn call_as_text(name: &str, args: &Value) -> String {
 /// reasoning, the text contains only its closing tag; in code, a tag is code. If the
 /// reasoning never ends, there is no answer.
 pub(crate) fn split_reasoning(text: &str) -> (Option<String>, String) {
-    let opened = text.trim_start().strip_prefix(THINK[0]);
-    let body = opened.unwrap_or(text);
-    let end = match opened {
-        Some(body) => body.find(THINK[1]),
-        None => outside_code(body, THINK[1]),
+    if let Some(split) = channels(text) {
+        return split;
+    }
+    let start = text.trim_start();
+    let opened =
+        THOUGHTS.iter().find_map(|(open, close)| Some((start.strip_prefix(open)?, *close)));
+    let (body, end) = match opened {
+        Some((body, close)) => (body, body.find(close).map(|end| (end, close))),
+        None => {
+            let ends = THOUGHTS.iter().map(|(_, close)| (outside_code(text, close), *close));
+            let ends = ends.filter_map(|(end, close)| Some((end?, close)));
+            (text, ends.min_by_key(|(end, _)| *end))
+        }
     };
     match (end, opened) {
-        (Some(end), _) => {
-            let words = body[end + THINK[1].len()..].trim_start_matches(['\n', '\r']);
+        (Some((end, close)), _) => {
+            let words = body[end + close.len()..].trim_start_matches(['\n', '\r']);
             (some(body[..end].trim()), words.to_string())
         }
-        (None, Some(reasoning)) => (some(reasoning.trim()), String::new()),
+        (None, Some((reasoning, _))) => (some(reasoning.trim()), String::new()),
         (None, None) => (None, text.to_string()),
+    }
+}
+
+/// Reasoning and answer in the channels of gpt-oss, if a server passes them on as text.
+fn channels(text: &str) -> Option<(Option<String>, String)> {
+    const ENDS: [&str; 3] = ["<|end|>", "<|start|>", CHANNEL];
+    let (mut rest, mut thoughts) = (text.trim_start(), Vec::new());
+    while let Some(body) = of_channel(rest, "analysis") {
+        let end = ENDS.iter().filter_map(|mark| body.find(mark)).min().unwrap_or(body.len());
+        thoughts.push(body[..end].trim());
+        let after = &body[end..];
+        rest = after.strip_prefix(ENDS[0]).unwrap_or(after).trim_start();
+    }
+    let words = of_channel(rest, "final");
+    if thoughts.is_empty() && words.is_none() {
+        return None;
+    }
+    let words = words.unwrap_or(rest);
+    let ended = ["<|return|>", "<|end|>"].iter().find_map(|end| words.trim_end().strip_suffix(end));
+    Some((some(thoughts.join("\n").trim()), ended.unwrap_or(words).to_string()))
+}
+
+const CHANNEL: &str = "<|channel|>";
+
+/// What follows the header of a channel of this name.
+fn of_channel<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let text = text.strip_prefix("<|start|>assistant").unwrap_or(text);
+    let (header, body) = text.strip_prefix(CHANNEL)?.split_once("<|message|>")?;
+    (header.trim() == name).then_some(body)
+}
+
+/// A call that was read after this reasoning: where nothing follows it, that is said.
+pub(crate) fn after_reasoning(read: ReadCall, reasoning: Option<&str>) -> ReadCall {
+    match (&read.call, reasoning) {
+        (Call::Malformed(why), Some(_)) if why == EMPTY => Call::Malformed(format!(
+            "{EMPTY}: it is only reasoning; end the reasoning, then write the answer"
+        ))
+        .into(),
+        _ => read,
     }
 }
 
@@ -322,10 +378,38 @@ mod tests {
         check("<think>\n\n</think>\n\nb", None, "b");
         check("<think>\na", Some("a"), "");
         check("b", None, "b");
+        for (open, close) in THOUGHTS {
+            check(&format!("{open}\na\n{close}\n\nb\n"), Some("a"), "b\n");
+            check(&format!("{open}a ```bash\nls\n```\n{close}b"), Some("a ```bash\nls\n```"), "b");
+            check(&format!("a{close}\nb"), Some("a"), "b");
+            check(&format!("{open}a"), Some("a"), "");
+        }
+        let last = "<|start|>assistant<|channel|>final<|message|>b";
+        check(&format!("<|channel|>analysis<|message|>a<|end|>{last}<|return|>"), Some("a"), "b");
+        check("<|channel|>analysis<|message|>a<|channel|>final<|message|>b", Some("a"), "b");
+        check(last, None, "b");
+        check("<|channel|>analysis<|message|>a", Some("a"), "");
+        let call = "<|channel|>commentary to=functions.bash<|message|>{}<|call|>";
+        check(call, None, call);
+        check(&format!("<|channel|>analysis<|message|>a<|end|>{call}"), Some("a"), call);
+        check("say <thinking> or [THINK] aloud", None, "say <thinking> or [THINK] aloud");
         let code = "```python\ndef f(self):\n    # ends with </think>\n    return 1\n```";
         check(code, None, code);
         check(&format!("a\n</think>\n{code}"), Some("a"), code);
         check("```\ndef f():\n</think>\n\nb", Some("```\ndef f():"), "b");
         check("def f(self):\n    return '</think>'", None, "def f(self):\n    return '</think>'");
+    }
+
+    #[test]
+    fn an_answer_that_is_only_reasoning_is_refused_as_that() {
+        let read = |text: &str, reasoning: Option<&str>| {
+            let read = read(text, Asked::named("f"), &[tool(METHOD)], Finish::Stop);
+            match after_reasoning(read, reasoning).call {
+                Call::Malformed(why) => why,
+                call => panic!("{call:?} is malformed"),
+            }
+        };
+        assert_eq!(read("", None), "the answer is empty");
+        assert!(read("", Some("a")).contains("it is only reasoning"));
     }
 }

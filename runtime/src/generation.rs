@@ -44,6 +44,10 @@ pub struct NativeCall {
     pub name: String,
     /// The arguments: text that should be a JSON object.
     pub arguments: String,
+    /// What the server added to the call and needs to get back, such as Gemini's signature
+    /// of its reasoning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_content: Option<serde_json::Value>,
 }
 
 /// A fault of a tool call that leaves only one way to read it.

@@ -60,6 +60,15 @@ pub(super) fn definitions<'p>(
     defs
 }
 
+/// Whether a definition is a property's setter or the like: it is beside the method of the
+/// same name, not in its place.
+pub(super) fn is_accessor(parsed: &Parsed<'_>, def: &StmtFunctionDef, wanted: &str) -> bool {
+    def.decorator_list.iter().any(|decorator| {
+        let text = &parsed.text[bytes(decorator.expression.range())];
+        text.split_once('.').is_some_and(|(before, _)| before == wanted)
+    })
+}
+
 /// The names of functions and classes, those in classes instead of their class.
 pub(super) fn names(block: &[Stmt], found: &mut Vec<String>) {
     for statement in block {
@@ -90,14 +99,16 @@ fn says_nothing(statement: &Stmt) -> bool {
 pub(super) struct Beside<'p> {
     /// Those of the module.
     module: Vec<&'p Stmt>,
-    /// Those of the classes around the method: the file's own class has them, or an
-    /// attribute is missed when the tests run.
+    /// Those of the classes around the method.
     members: Vec<&'p Stmt>,
     method: Names,
     /// The names that the statements of the module bind.
     bound: BTreeSet<String>,
     /// The names that the file itself binds.
     file: BTreeSet<String>,
+    /// The attributes that the method uses and the file does not mention; none without a
+    /// file.
+    missing: BTreeSet<String>,
 }
 
 impl<'p> Beside<'p> {
@@ -122,6 +133,13 @@ impl<'p> Beside<'p> {
         let members = place.classes.iter().flat_map(|class| &class.body);
         let members = members.filter(other).filter(|s| !is_copy(s)).collect();
         let parsed = Parsed::of(file).ok();
+        let mut used = Attributes::default();
+        if !file.is_empty() {
+            used.visit_body(&def.body);
+        }
+        let mut mentioned = Attributes::default();
+        parsed.iter().for_each(|parsed| mentioned.visit_body(parsed.statements()));
+        let missing = used.0.difference(&mentioned.0).cloned().collect();
         let top = parsed.iter().flat_map(|parsed| parsed.statements());
         Beside {
             method: Names::of_function(def),
@@ -129,12 +147,27 @@ impl<'p> Beside<'p> {
             file: top.flat_map(|statement| Names::of(statement).bound).collect(),
             module,
             members,
+            missing,
         }
     }
 
     /// The first statement that the method needs, or that was part of its body.
     pub(super) fn needed(&self) -> Option<&'p Stmt> {
-        self.module.iter().copied().find(|statement| self.is_needed(statement))
+        let mut module = self.module.iter().copied();
+        let needed = module.find(|statement| self.is_needed(statement));
+        needed.or_else(|| self.members.iter().copied().find(|member| self.is_missing(member)))
+    }
+
+    /// Whether a member of the class around the method is an attribute that the method uses
+    /// and the file lacks.
+    fn is_missing(&self, member: &Stmt) -> bool {
+        // An annotation alone and a method without a body stand for what the class inherits.
+        let is_bare = match member {
+            Stmt::AnnAssign(s) => s.value.is_none(),
+            Stmt::FunctionDef(def) => def.body.iter().all(says_nothing),
+            _ => false,
+        };
+        !is_bare && Names::of(member).bound.iter().any(|name| self.missing.contains(name))
     }
 
     fn is_needed(&self, statement: &Stmt) -> bool {
@@ -163,15 +196,36 @@ impl<'p> Beside<'p> {
         self.module.iter().chain(&self.members).copied()
     }
 
-    /// The functions and classes of the module that the method needs.
+    /// The functions and classes that the method needs.
     pub(super) fn definitions(&self) -> Vec<String> {
         let needed = self.module.iter().filter(|statement| self.is_needed(statement));
+        let needed = needed.chain(self.members.iter().filter(|member| self.is_missing(member)));
         let names = needed.filter_map(|statement| match statement {
             Stmt::FunctionDef(def) => Some(def.name.to_string()),
             Stmt::ClassDef(class) => Some(class.name.to_string()),
             _ => None,
         });
         names.collect()
+    }
+}
+
+/// The names that some code uses as attributes, or binds in a class.
+#[derive(Default)]
+struct Attributes(BTreeSet<String>);
+
+impl<'a> Visitor<'a> for Attributes {
+    fn visit_stmt(&mut self, statement: &'a Stmt) {
+        if let Stmt::ClassDef(class) = statement {
+            self.0.extend(class.body.iter().flat_map(|member| Names::of(member).bound));
+        }
+        visitor::walk_stmt(self, statement);
+    }
+
+    fn visit_expr(&mut self, expression: &'a Expr) {
+        if let Expr::Attribute(attribute) = expression {
+            self.0.insert(attribute.attr.to_string());
+        }
+        visitor::walk_expr(self, expression);
     }
 }
 

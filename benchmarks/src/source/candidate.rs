@@ -194,8 +194,10 @@ impl<'p> Answer<'p> {
                 count => Invalid::Repeated { wanted: wanted(), count },
             });
         };
-        let def = match beside::definitions(self.parsed, place, self.wanted).as_slice() {
-            [def] => *def,
+        let defs = beside::definitions(self.parsed, place, self.wanted);
+        let accessor = |def: &&StmtFunctionDef| beside::is_accessor(self.parsed, def, self.wanted);
+        let def = match defs.as_slice() {
+            [.., last] if defs.len() == 1 || !defs.iter().any(accessor) => *last,
             defs => return Err(Invalid::Repeated { wanted: wanted(), count: defs.len() }),
         };
         let beside = Beside::of(&module, place, def, self.file);
@@ -203,6 +205,12 @@ impl<'p> Answer<'p> {
             return Err(self.refused(statement, &beside));
         }
         let mut notes = Vec::new();
+        if let count @ 2.. = defs.len() {
+            notes.push(format!(
+                "`{}` is defined {count} times; the last definition was taken.",
+                self.wanted
+            ));
+        }
         if let Some(class) = place.classes.last() {
             notes.push(format!("The class `{}` around the method was left out.", class.name));
         }
@@ -399,6 +407,28 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_that_the_file_lacks_is_not_left_out_if_the_method_uses_it() {
+        let check = |members: &str, value: &str, file: &str, expected: bool| {
+            let answer = format!("class A(B):\n    {members}\n    def f(self): return {value}\n");
+            let found = candidate_for(&answer, "f", file);
+            assert_eq!(found.is_ok(), expected, "{answer}: {found:?}");
+        };
+        let file = "class A(B):\n    X = 1\n    def g(self):\n        self.y = 2\n";
+        check("X = 1", "self.X", file, true);
+        check("y: int = 3", "self.y", file, true);
+        check("Z = 1", "1", file, true);
+        check("Z = 1", "self.Z", file, false);
+        check("Z: int = 1", "A.Z", file, false);
+        check("Z = 1", "other.Z", file, false);
+        check("Z: int", "self.Z", file, true);
+        check("def h(self): return 1", "self.h()", file, false);
+        check("def h(self): ...", "self.h()", file, true);
+        check("def g(self): return 1", "self.g()", file, true);
+        // Without the file nobody knows.
+        check("Z = 1", "self.Z", "", true);
+    }
+
+    #[test]
     fn of_several_definitions_the_one_with_a_body_counts() {
         #[track_caller]
         fn check(answer: &str) {
@@ -410,6 +440,15 @@ mod tests {
         check(&format!("{f}\n\n{f}"));
         check(&format!("@overload\ndef f(self) -> int: ...\n\n{f}"));
         check(&format!("def f(self): pass\n\n{f}"));
+        let two = candidate(&format!("def f(self):\n    return 0\n\n{f}"), "f").unwrap();
+        let note = "`f` is defined 2 times; the last definition was taken.";
+        assert_eq!(
+            (&*two.source, two.notes),
+            ("def f(self):\n    return 1", vec![note.to_string()])
+        );
+        let accessors = "class A:\n    @property\n    def f(self):\n        return 1\n\n    @f.setter\n    def f(self, x):\n        self.x = x\n";
+        let why = candidate(accessors, "f").unwrap_err();
+        assert_eq!(why, Invalid::Repeated { wanted: "f".into(), count: 2 });
         check(&format!("```python\n{f}```\nUsage:\n```python\nprint(A().f())\n```\n"));
         check(&format!("```python\ndef f(self):\n    return 0\n```\nNo:\n```python\n{f}```\n"));
     }
@@ -444,7 +483,7 @@ mod tests {
             "class A:\n    def g(self): pass\n",
             "import re\n\ndef f(self):\n    return re",
             "def helper(): pass\n\ndef f(self): return helper(B)\n\nclass B: pass",
-            "def f(self): return 1\n\ndef f(self): return 2",
+            "@property\ndef f(self): return 1\n\n@f.setter\ndef f(self, x): self.x = x",
             "def f(self):\n    x = 1\nreturn x",
             "def f(self):\n    x = 1\nyield 1",
             "def f(self):\n    x = 1\nif x:\n    print(x)",

@@ -92,7 +92,11 @@ fn object(
         repaired.push(repair);
         object(text, ending, repaired, layer + 1)
     };
-    match serde_json::from_str::<Value>(text) {
+    let strict = serde_json::from_str::<Value>(text);
+    if strict.is_ok() {
+        json::one_value_each(text).map_err(|why| format!("have several readings: {why}"))?;
+    }
+    match strict {
         Ok(Value::Object(object)) => return Ok(object),
         Ok(Value::String(text)) if is_enclosed(&text) => return inside(Repair::QuotedTwice, &text),
         Ok(Value::Array(values)) => {

@@ -12,6 +12,8 @@ use super::{Ending, Parsed, arguments, json, named, parsed, payload, pythonic, t
 enum Opener {
     /// Any form between two tags; some templates teach no closing tag.
     Tags { close: &'static str, is_optional: bool },
+    /// JSON between two tags; other contents have tags of their own.
+    Json { close: &'static str },
     /// An XML element with the name of the tool.
     Element,
     /// DeepSeek's and Kimi's tokens: name, separator, arguments.
@@ -31,6 +33,10 @@ const OPENERS: &[(&str, Opener)] = &[
     ("<function_call>", Opener::Tags { close: "</function_call>", is_optional: false }),
     ("<|tool_call|>", Opener::Tags { close: "<|/tool_call|>", is_optional: true }),
     ("<|tool_call_start|>", Opener::Tags { close: "<|tool_call_end|>", is_optional: false }),
+    ("<tool_calls>", Opener::Json { close: "</tool_calls>" }),
+    ("<TOOLCALL>", Opener::Json { close: "</TOOLCALL>" }),
+    ("<|START_ACTION|>", Opener::Json { close: "<|END_ACTION|>" }),
+    ("<|tools_prefix|>", Opener::Json { close: "<|tools_suffix|>" }),
     ("<function=", Opener::Element),
     ("<function name=", Opener::Element),
     (PREFIXED, Opener::Element),
@@ -128,6 +134,11 @@ fn at_opener(
             }
             (found, mark.len() + length)
         }
+        Opener::Json { close } if text[mark.len()..].trim_start().starts_with(['[', '{']) => {
+            let (found, length) = tagged(&text[mark.len()..], (mark, close), tools, ending);
+            (found, mark.len() + length)
+        }
+        Opener::Json { .. } => (Vec::new(), mark.len()),
         Opener::Element if tags::is_function(text) => one(tags::function_at(text, tools, ending)),
         Opener::Element => (Vec::new(), mark.len()),
         Opener::Tokens => one(tokens(text, mark, tools, ending)),
@@ -221,8 +232,11 @@ fn untagged(text: &str, tools: &[ToolSpec], ending: Ending, open: &str) -> Vec<F
         }
         Ok(_) => vec![Found::Call(Err("the tool call has no `name`".into()))],
         Err(why) => {
-            let why = why.strip_prefix("are ").unwrap_or(&why);
-            vec![Found::Call(Err(format!("the tool call is {why}")))]
+            let why = match (why.strip_prefix("are "), why.strip_prefix("have ")) {
+                (None, Some(why)) => format!("the tool call has {why}"),
+                (why_not, _) => format!("the tool call is {}", why_not.unwrap_or(&why)),
+            };
+            vec![Found::Call(Err(why))]
         }
     }
 }

@@ -13,11 +13,20 @@ const MAX_DEPTH: usize = 100;
 pub(super) fn value_at(text: &str, ending: Ending) -> Result<(Value, usize, Vec<Repair>), String> {
     let mut strict = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     if let Some(Ok(value)) = strict.next() {
-        return Ok((value, strict.byte_offset(), Vec::new()));
+        let length = strict.byte_offset();
+        one_value_each(&text[..length])?;
+        return Ok((value, length, Vec::new()));
     }
     let mut parser = Parser { text, at: 0, ending, depth: 0, repaired: Vec::new() };
     let value = parser.value()?;
     Ok((value, parser.at, parser.repaired))
+}
+
+/// Refuses JSON in which a key has two values: `serde_json` keeps the last one in silence.
+pub(super) fn one_value_each(text: &str) -> Result<(), String> {
+    let ending = Ending::CutOff;
+    let mut parser = Parser { text, at: 0, ending, depth: 0, repaired: Vec::new() };
+    parser.value().map(|_| ())
 }
 
 struct Parser<'a> {
@@ -316,6 +325,13 @@ mod tests {
         check("{\"a\": ls}", Err("double quotes"));
         check("{\"a\": NaN}", Err("no value of JSON"));
         check("{'a': 1, 'a': 2}", Err("two values"));
+        check("{\"a\": 1, \"a\": 2}", Err("two values"));
+        check("[{\"b\": {\"a\": 1, \"a\": [1]}}]", Err("`a` has two values"));
+        check("{\"a\": 1, \"a\": 1}", Ok((json!({ "a": 1 }), &[])));
+        check(
+            "{\"a\": \"\\u0000\\/\", \"b\": -0.5E+3}",
+            Ok((json!({ "a": "\0/", "b": -500.0 }), &[])),
+        );
         check("{'a': '\\ud800'}", Err("hexadecimal"));
         check(&"[".repeat(100_000), Err("too deeply"));
     }

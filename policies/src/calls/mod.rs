@@ -287,6 +287,14 @@ mod tests {
         check_native(r#""command": "echo {"a": 1}"}"#, Err("not JSON"));
         check_native(r#"command: 'echo {"a": 1}'"#, Err("there is no argument `a`"));
         check_native("{'command': 'ls', 'command': 'pwd'}", Err("two values"));
+        let twice = r#"{"command": "ls", "command": "pwd"}"#;
+        check_native(twice, Err("have several readings: `command` has two values"));
+        check_native(&json!(twice).to_string(), Err("two values"));
+        check_native(&format!("[{twice}]"), Err("two values"));
+        check_native(&format!("{{\"arguments\": {twice}}}"), Err("two values"));
+        check_native(r#"{"command": "ls", "command": "ls"}"#, LS);
+        let call = format!("<tool_call>{{\"name\": \"bash\", \"arguments\": {twice}}}</tool_call>");
+        check(&call, Err("two values"));
         let cut = native("bash", "{\"command\": \"ls\"", &tools(), Finish::Length);
         assert!(matches!(cut.call, Call::Malformed(why) if why.contains("cut off")));
         let nameless = native(" ", "{}", &tools(), Finish::ToolCall);
@@ -310,6 +318,7 @@ mod tests {
             "Submit",
             " submit\n",
             "submit<|channel|>json",
+            "submit<tool_sep>",
         ] {
             check(name, "submit", true);
         }
@@ -324,6 +333,18 @@ mod tests {
         check(&format!("I look.\n<tool_call>\n{JSON}\n</tool_call>"), LS);
         check(&format!("<tool_call>\n{NAMED_PARAMETERS}\n</tool_call>"), LS);
         check(&format!("<tool_call>[{JSON}]</tool_call>"), LS);
+        check(&format!("<TOOLCALL>[{JSON}]</TOOLCALL>"), LS);
+        check(&format!("<tool_calls>\n[{JSON}]\n</tool_calls>"), LS);
+        check(&format!("<tool_calls><tool_call>{JSON}</tool_call></tool_calls>"), LS);
+        let cohere =
+            r#"[{"tool_call_id": "0", "tool_name": "bash", "parameters": {"command": "ls"}}]"#;
+        check(&format!("<|START_ACTION|>{cohere}<|END_ACTION|>"), LS);
+        let keyed = r#"[{"bash": {"command": "ls"}}]"#;
+        check(&format!("<|tools_prefix|>{keyed}<|tools_suffix|>"), Ok(("ls", &[Nesting])));
+        check(
+            &format!("<TOOLCALL>[{JSON}, {}]</TOOLCALL>", JSON.replace("ls", "pwd")),
+            Err("2 calls"),
+        );
         check(&format!("<tool_call>\n{JSON}"), Ok(("ls", &[MissingTag])));
         check(
             &format!("<tool_call>\n```json\n{JSON}\n```\n</tool_call>"),

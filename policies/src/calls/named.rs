@@ -28,10 +28,11 @@ pub(super) fn is_known(name: &str, tools: &[ToolSpec]) -> bool {
     tool(name, tools).1.is_some()
 }
 
-/// The name without what stands around it: `functions.bash:0`, `bash<|channel|>`.
+/// The name without what stands around it: `functions.bash:0`, `bash<|channel|>`,
+/// `bash<tool_sep>`.
 pub(super) fn bare(name: &str) -> &str {
     let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
-    let name = name.split("<|").next().unwrap_or(name).trim_matches(around);
+    let name = name.split('<').next().unwrap_or(name).trim_matches(around);
     let name = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     let name = match name.rsplit_once(':') {
         Some((before, count)) if count.chars().all(|c| c.is_ascii_digit()) => before,

@@ -21,6 +21,7 @@ struct Assembly {
     index: Option<u64>,
     name: String,
     parts: Vec<String>,
+    extra_content: Option<Value>,
 }
 
 /// One part, as a server sent it.
@@ -29,6 +30,7 @@ struct Part {
     index: Option<u64>,
     name: String,
     arguments: String,
+    extra_content: Option<Value>,
     /// Its place among the parts that arrived together, and their number.
     place: (usize, usize),
 }
@@ -141,6 +143,7 @@ impl Part {
                 // An object in place of its text.
                 Some(other) => other.to_string(),
             },
+            extra_content: part.get("extra_content").filter(|extra| !extra.is_null()).cloned(),
             place,
         }
     }
@@ -150,6 +153,7 @@ impl Assembly {
     fn add(&mut self, part: Part) {
         self.id = self.id.take().or(part.id);
         self.index = self.index.or(part.index);
+        self.extra_content = part.extra_content.or(self.extra_content.take());
         if part.name.starts_with(&self.name) {
             // The name for the first time, again, or from its start.
             self.name = part.name;
@@ -203,7 +207,7 @@ impl Assembly {
 
     fn done(self) -> NativeCall {
         let arguments = self.arguments();
-        NativeCall { id: self.id, name: self.name, arguments }
+        NativeCall { id: self.id, name: self.name, arguments, extra_content: self.extra_content }
     }
 }
 
@@ -372,6 +376,22 @@ mod tests {
             ],
             &[("f", "{\"a\":{\"a\":1}}")],
         );
+    }
+
+    #[test]
+    fn what_a_server_adds_to_a_call_is_kept() {
+        let extra = json!({ "google": { "thought_signature": "s" } });
+        let mut first = part(json!("a"), json!(0), json!("bash"), json!("{\"command\":"));
+        first["extra_content"] = extra.clone();
+        let rest = part(NO, json!(0), NO, json!(" \"ls\"}"));
+        for deltas in
+            [[first.clone(), rest.clone()], [first, json!({ "index": 0, "extra_content": null })]]
+        {
+            let mut calls = Calls::default();
+            deltas.iter().for_each(|delta| calls.add(&json!({ "tool_calls": [delta] }), true));
+            let done = calls.done();
+            assert_eq!((done.len(), done[0].extra_content.as_ref()), (1, Some(&extra)));
+        }
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl OpenAi {
             }
             match error.meaning() {
                 Meaning::Filtered => return Ok(Next::Reply(Box::new(filtered(error)))),
+                Meaning::BrokenCall => return Ok(Next::Reply(Box::new(broken_call(error, call)))),
                 Meaning::TooLong => return self.refit(error, call, tries).await,
                 // Not every server names its limit when a request exceeds it.
                 Meaning::Other
@@ -279,7 +280,10 @@ impl OpenAi {
             return None;
         }
         let (profile, address) = (&self.remote.profile, &self.remote.base_url);
-        let advice = advice::of(error.status(), error.message(), profile, &call.body)?;
+        let places = ["/error/param", "/param"];
+        let field = places.iter().find_map(|place| error.body().pointer(place)?.as_str());
+        let words = format!("{} {}", error.message(), field.unwrap_or_default());
+        let advice = advice::of(error.status(), &words, profile, &call.body)?;
         Some(format!("{address} {}: {}; {advice}", error.answered(), error.message()))
     }
 
@@ -363,6 +367,14 @@ fn wasted_tokens(call: &PendingCall, error: &CallError) -> Tokens {
 fn filtered(error: &ServerError) -> PaidReply {
     let (finish, finish_reason) = (Some(Finish::Filtered), Some(error.message().to_string()));
     let reply = Reply { finish, finish_reason, ..Reply::default() };
+    PaidReply { reply, usd: None, calls: 0 }
+}
+
+/// The reply of a model whose call the server could not read: the model's own words.
+fn broken_call(error: &ServerError, call: &PendingCall) -> PaidReply {
+    let text = error.failed_generation().unwrap_or_default().to_string();
+    let mut reply = Reply { text, finish: Some(Finish::Stop), ..Reply::default() };
+    count(call, &mut reply);
     PaidReply { reply, usd: None, calls: 0 }
 }
 

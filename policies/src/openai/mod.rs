@@ -241,7 +241,10 @@ impl OpenAi {
 /// The call of a reply: a native one, or one in its text.
 fn call(form: CallForm, reply: &Reply, view: &View<'_>) -> ReadCall {
     let (tools, finish) = (view.specs(), reply.finish.unwrap_or(Finish::Stop));
-    let text = || answer::read(&reply.text, answer::asked(view), &tools, finish);
+    let text = || {
+        let read = answer::read(&reply.text, answer::asked(view), &tools, finish);
+        answer::after_reasoning(read, reply.reasoning.as_deref())
+    };
     match (form, reply.calls.as_slice()) {
         (CallForm::Native, [call]) => {
             crate::calls::native(&call.name, &call.arguments, &tools, finish)

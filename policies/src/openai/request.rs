@@ -130,7 +130,7 @@ struct Spoken {
 }
 
 /// The words and calls of a turn, as the model sent them. Servers parse the arguments of
-/// earlier calls, so calls that are not JSON are shown in the content.
+/// earlier calls and check their names, so other calls are shown in the content.
 fn spoken(content: String, action: &Action) -> Spoken {
     let generation = action.generation.as_ref();
     let (sent, repaired) = generation.map_or((&[][..], &[][..]), |generation| {
@@ -144,27 +144,35 @@ fn spoken(content: String, action: &Action) -> Spoken {
                 arguments if word_for_word && !arguments.is_empty() => call.arguments.clone(),
                 _ => args.to_string(),
             };
-            let call = NativeCall { id: call.id.clone(), name: name.clone(), arguments };
-            Spoken { content, calls: vec![call] }
+            let call = NativeCall { name: name.clone(), arguments, ..call.clone() };
+            Spoken::of(content, vec![call])
         }
         (Call::Tool { .. } | Call::Submit, _) | (_, []) => Spoken { content, calls: Vec::new() },
-        (Call::Malformed(_), calls) => {
-            let is_valid = |call: &NativeCall| {
-                let object = serde_json::from_str::<Map<String, Value>>(&call.arguments);
-                object.is_ok() && !call.name.trim().is_empty()
-            };
-            if calls.iter().all(is_valid) {
-                return Spoken { content, calls: calls.to_vec() };
-            }
-            let shown = calls.iter().map(|call| {
-                let (name, arguments) = (json!(call.name), &call.arguments);
-                format!("<tool_call>{{\"name\": {name}, \"arguments\": {arguments}}}</tool_call>")
-            });
-            let content = Some(content).filter(|content| !content.trim().is_empty());
-            let content = content.into_iter().chain(shown).collect::<Vec<_>>().join("\n");
-            Spoken { content, calls: Vec::new() }
-        }
+        (Call::Malformed(_), calls) => Spoken::of(content, calls.to_vec()),
     }
+}
+
+impl Spoken {
+    /// Words and calls; calls that a server may refuse are shown in the words.
+    fn of(content: String, calls: Vec<NativeCall>) -> Spoken {
+        if calls.iter().all(is_sendable) {
+            return Spoken { content, calls };
+        }
+        let shown = calls.iter().map(|call| {
+            let (name, arguments) = (json!(call.name), &call.arguments);
+            format!("<tool_call>{{\"name\": {name}, \"arguments\": {arguments}}}</tool_call>")
+        });
+        let content = Some(content).filter(|content| !content.trim().is_empty());
+        let content = content.into_iter().chain(shown).collect::<Vec<_>>().join("\n");
+        Spoken { content, calls: Vec::new() }
+    }
+}
+
+/// Whether servers take a call in a request: OpenAI's refuse other names.
+fn is_sendable(call: &NativeCall) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let object = serde_json::from_str::<Map<String, Value>>(&call.arguments);
+    object.is_ok() && (1..=64).contains(&call.name.len()) && call.name.chars().all(is_part)
 }
 
 /// The call's own id, unless an earlier call of the conversation has it.
@@ -180,9 +188,13 @@ fn unused(call: &NativeCall, message: usize, ids: &mut BTreeSet<String>) -> Stri
 }
 
 fn as_sent((call, id): (&NativeCall, &String)) -> Value {
-    json!({ "id": id, "type": "function", "function": {
+    let mut sent = json!({ "id": id, "type": "function", "function": {
         "name": call.name, "arguments": call.arguments,
-    }})
+    }});
+    if let Some(extra) = &call.extra_content {
+        sent["extra_content"] = extra.clone();
+    }
+    sent
 }
 
 /// Adds the reasoning of an earlier answer where the profile asks for it. A server that
@@ -215,4 +227,47 @@ pub(crate) fn tokens_at_least(body: &Value) -> u64 {
 /// Bytes of the request that become tokens of the prompt.
 pub(crate) fn bytes(body: &Value) -> u64 {
     (body["messages"].to_string().len() + body["tools"].to_string().len()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_servers_refuse_is_sent_as_words() {
+        let check = |name: &str, arguments: &str, expected: bool| {
+            let call = NativeCall {
+                name: name.into(),
+                arguments: arguments.into(),
+                ..NativeCall::default()
+            };
+            let Spoken { content, calls } = Spoken::of("So:".into(), vec![call]);
+            assert_eq!(calls.len(), usize::from(expected), "{name} {arguments}");
+            let shown = format!(
+                "So:\n<tool_call>{{\"name\": {}, \"arguments\": {arguments}}}</tool_call>",
+                json!(name)
+            );
+            assert_eq!(content, if expected { "So:".to_string() } else { shown });
+        };
+        check("bash", "{}", true);
+        check("a-B_1", "{\"a\": 1}", true);
+        check(&"x".repeat(64), "{}", true);
+        check("run shell", "{}", false);
+        check("bash\"}", "{}", false);
+        check("größe", "{}", false);
+        check(&"x".repeat(65), "{}", false);
+        check("", "{}", false);
+        check("bash", "{", false);
+        check("bash", "[]", false);
+    }
+
+    #[test]
+    fn what_a_server_added_to_a_call_is_sent_back() {
+        let extra = json!({ "google": { "thought_signature": "s" } });
+        let call = NativeCall { extra_content: Some(extra.clone()), ..NativeCall::default() };
+        let sent = as_sent((&call, &"c".to_string()));
+        assert_eq!((&sent["id"], &sent["extra_content"]), (&json!("c"), &extra));
+        let sent = as_sent((&NativeCall::default(), &"c".to_string()));
+        assert!(sent.get("extra_content").is_none());
+    }
 }

@@ -280,8 +280,12 @@ mod tests {
         let whole = whole(&json!({ "model": "m", "usage": usage,
             "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }] }));
         let tokens = Tokens { prompt: 9, cached: 4, completion: 5, reasoning: 2, estimated: false };
-        let call =
-            NativeCall { id: Some("c".into()), name: "view".into(), arguments: "{\"x\":1}".into() };
+        let call = NativeCall {
+            id: Some("c".into()),
+            name: "view".into(),
+            arguments: "{\"x\":1}".into(),
+            extra_content: None,
+        };
         let expected = Reply {
             model: "m".into(),
             text: "ab".into(),

@@ -29,6 +29,8 @@ pub(super) enum Meaning {
     Filtered,
     /// The prompt, or the prompt and the answer's limit together, are too long.
     TooLong,
+    /// The model called a tool in a form that the server could not read.
+    BrokenCall,
     /// Something else.
     Other,
 }
@@ -223,7 +225,18 @@ impl ServerError {
         self.should_retry.unwrap_or(transient)
     }
 
+    /// What the model wrote, if the server could not read its call: Groq sends it.
+    pub(super) fn failed_generation(&self) -> Option<&str> {
+        let places = ["/error/failed_generation", "/failed_generation"];
+        places.iter().find_map(|place| self.body.pointer(place)?.as_str())
+    }
+
     pub(super) fn meaning(&self) -> Meaning {
+        let codes = ["/error/code", "/code"];
+        let code = codes.iter().find_map(|place| self.body.pointer(place)?.as_str());
+        if code == Some("tool_use_failed") || self.failed_generation().is_some() {
+            return Meaning::BrokenCall;
+        }
         let rejected = matches!(self.status, 400 | 403 | 413 | 422 | 451 | 500);
         // A rejected account is not a rejected prompt.
         let account = self.has(&["account", "api key", "api_key", "organization"])
@@ -384,6 +397,10 @@ mod tests {
         let name = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
         check(400, name, Meaning::Other);
         check(429, long, Meaning::Other);
+        let groq = r#"{"error":{"message":"Failed to call a function.","type":"invalid_request_error","code":"tool_use_failed","failed_generation":"<function=bash {ls}</function>"}}"#;
+        check(400, groq, Meaning::BrokenCall);
+        assert_eq!(error(400, groq).failed_generation(), Some("<function=bash {ls}</function>"));
+        check(400, r#"{"error":{"code":"tool_use_failed","message":"x"}}"#, Meaning::BrokenCall);
         let minute = "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 9000; reduce the length of your messages";
         check(413, minute, Meaning::Other);
     }

@@ -72,7 +72,7 @@ pub enum NoCommand {
 }
 
 /// Extracts the one command of an answer: a block with the tag of a shell. Blocks in
-/// mini-swe-agent's form count alone if there are any.
+/// mini-swe-agent's form count alone if there are any; equal blocks are one.
 ///
 /// # Errors
 /// [`NoCommand`] if there is not exactly one.
@@ -86,6 +86,10 @@ pub fn command(text: &str) -> Result<Command, NoCommand> {
     if let Some(open) = commands.iter().find_map(|block| block.doubt.clone()) {
         return Err(NoCommand::Cut(open));
     }
+    let commands = match commands.as_slice() {
+        [first, others @ ..] if others.iter().all(|other| is_same(first, other)) => vec![*first],
+        _ => commands,
+    };
     match commands.as_slice() {
         [] if blocks.is_empty() => Err(NoCommand::NoBlock),
         [] => Err(NoCommand::Tag(tags(&blocks))),
@@ -99,6 +103,11 @@ pub fn command(text: &str) -> Result<Command, NoCommand> {
         }
         several => Err(NoCommand::Several(several.len())),
     }
+}
+
+/// Whether two whole blocks have the same commands.
+fn is_same(one: &Block<'_>, other: &Block<'_>) -> bool {
+    one.closed && other.closed && one.code.trim() == other.code.trim()
 }
 
 /// The tags of blocks, in words.

@@ -98,7 +98,9 @@ impl Reader {
             None if chat.has_switch() => ThinkingSwitch::Template,
             None => ThinkingSwitch::None,
         };
-        let end = end_of_turn(&chat, &opened).map_err(|why| wrong(format!("{place}: {why}")))?;
+        let named = |why: String| wrong(format!("{place}: {why}"));
+        begins_answers(&chat).map_err(named)?;
+        let end = end_of_turn(&chat, &opened).map_err(named)?;
         let added = opened.get_added_tokens_decoder();
         let special = added.values().filter(|token| token.special);
         let special = special.map(|token| token.content.clone()).collect();
@@ -272,6 +274,29 @@ fn templates(
                 CHATS[0].name
             ))
         }),
+    }
+}
+
+/// Refuses a template that begins answers only in a whole conversation: prompts would lack
+/// that beginning, and so would the rows.
+fn begins_answers(chat: &Chat) -> Result<(), String> {
+    let say = |role, content: &str| Message { role, content: content.into() };
+    let said = [say(Role::User, "x"), say(Role::Assistant, PROBE)];
+    let written = |said: &[Message]| chat.transcript(said, Thinking::default());
+    let prompt = chat.prompt(&said[..1], &[], Thinking::default()).map_err(|e| e.to_string())?;
+    let (asked, whole) = match (written(&said[..1]), written(&said)) {
+        (Ok(asked), Ok(whole)) => (asked, whole),
+        // Some templates reject a conversation that ends with a question.
+        (Err(_), _) => return Ok(()),
+        (_, Err(why)) => return Err(why.to_string()),
+    };
+    let before = whole.rsplit_once(PROBE).map_or("", |(before, _)| before);
+    let lacking = before.strip_prefix(&*prompt).unwrap_or_default().trim_start();
+    match asked == prompt && !lacking.is_empty() {
+        true => Err(format!(
+            "the chat template ignores `add_generation_prompt`, so prompts lack the {lacking:?} that it writes before an answer; add `{{% if add_generation_prompt %}}...{{% endif %}}` with that text to its end"
+        )),
+        false => Ok(()),
     }
 }
 

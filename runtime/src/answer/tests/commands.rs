@@ -68,6 +68,10 @@ fn no_command_runs_that_is_not_certain() {
     let two = "```bash\nls\n```\nand\n```sh\ntouch second\n```\n";
     check_command(two, Err("2 blocks of commands, and none was run"));
     check_command("```bash\nls\n```bash\npwd\n```\n", Err("2 blocks"));
+    // Equal blocks are one, unless the end of one is not certain.
+    check_command("```bash\nls -a\n```\nSo:\n```sh\nls -a\n\n```\n", Ok("ls -a\n"));
+    check_command("```bash\nls\n```\n```bash\nls\n```\n```bash\npwd\n```\n", Err("3 blocks"));
+    check_command("```bash\nls\n```\n```bash\nls\n", Err("2 blocks"));
     check_command("```python\nx\n```\n", Err("only ```python; put the command in one block"));
     check_command("```\nls\n```\n", Err("only one without a tag; put"));
     check_command("```powershell\nls\n```\n", Err("only ```powershell"));

@@ -140,6 +140,33 @@ fn a_student_that_cannot_be_read_says_what_is_missing() {
 }
 
 /// Templates of the folders `30-generation-tag` and `31-no-system-role` of reported faults.
+/// A template that ignores `add_generation_prompt` is refused if prompts would lack the
+/// beginning of an answer.
+#[test]
+fn a_template_begins_answers_in_prompts_too() {
+    let check = |template: &str, expected: Result<(), &str>| {
+        let templates = ChatTemplates::one("t", template);
+        let chat = Chat::open(&templates, BTreeMap::new()).unwrap();
+        match (begins_answers(&chat), expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(why), Err(part)) => assert!(why.contains(part), "{template}: {why}"),
+            (found, _) => panic!("{template}: {found:?}"),
+        }
+    };
+    let turns =
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+    check(turns, Err("lack the \"<|im_start|>assistant"));
+    let header = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    check(&format!("{turns}{header}"), Ok(()));
+    // The question itself begins the answer.
+    check(
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+        Ok(()),
+    );
+    let thought = "{% for m in messages %}<|{{ m.role }}|>\n{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
+    check(thought, Ok(()));
+}
+
 const GENERATION: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 const NO_SYSTEM: &str = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
