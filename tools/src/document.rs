@@ -6,7 +6,7 @@
 
 use encoding_rs::Encoding;
 
-use crate::declared;
+use crate::declared::{self, Declared};
 
 /// The decoded text of a file.
 #[derive(Debug)]
@@ -107,7 +107,27 @@ impl Document {
         let (from, to, new) = self.changed(&shown, (from, to), &new);
         let (head, old, tail) = self.part(from, to)?;
         let new = self.with_endings(head, old, new);
-        self.encoded(&[head, &new, tail].concat())
+        let text = [head, &new, tail].concat();
+        self.check(old, &new, &text)?;
+        self.encoded(&text)
+    }
+
+    /// Refuses new characters that cannot be read in the encoding that the changed file
+    /// declares. Text that is UTF-8 in spite of its declaration stays UTF-8.
+    fn check(&self, old: &str, new: &str, text: &str) -> Result<(), String> {
+        let Some(declared) = declared::encoding(text.as_bytes()) else {
+            return Ok(());
+        };
+        let is_checked = match (&declared, self.coding) {
+            (_, Coding::Utf16(_)) => false,
+            (Declared::Ascii | Declared::Unsupported(_), _) => !self.has_mark,
+            (Declared::Latin1 | Declared::Other(..), coding) => {
+                matches!(coding, Coding::Declared(_))
+            }
+        };
+        let is_new = |letter: &char| !old.contains(*letter) && !self.is_raw(*letter);
+        let lacking = new.chars().filter(is_new).find_map(|letter| declared.lacks(letter));
+        lacking.filter(|_| is_checked).map_or(Ok(()), Err)
     }
 
     /// The file's own text before, in and after a part of the shown text.
@@ -337,12 +357,12 @@ fn decoded(bytes: Vec<u8>) -> Option<(String, Coding)> {
         // A declaration decides how new characters are written. Text that is UTF-8 in spite
         // of it stays UTF-8.
         Ok(text) if text.is_ascii() => {
-            return Some((text, coding.map_or(Coding::Utf8, Coding::of)));
+            return Some((text, coding.and_then(Coding::of).unwrap_or(Coding::Utf8)));
         }
         Ok(text) => return Some((text, Coding::Utf8)),
         Err(error) => error.into_bytes(),
     };
-    if let Some(coding) = coding.map(Coding::of)
+    if let Some(coding) = coding.and_then(Coding::of)
         && let Some(text) = coding.decode(&bytes)
     {
         return Some((text, coding));
@@ -366,10 +386,11 @@ fn raw(bytes: &[u8]) -> Option<(String, Coding)> {
 }
 
 impl Coding {
-    fn of(declared: declared::Declared) -> Coding {
+    fn of(declared: Declared) -> Option<Coding> {
         match declared {
-            declared::Declared::Latin1 => Coding::Latin1,
-            declared::Declared::Other(encoding) => Coding::Declared(encoding),
+            Declared::Latin1 => Some(Coding::Latin1),
+            Declared::Other(encoding, _) => Some(Coding::Declared(encoding)),
+            Declared::Ascii | Declared::Unsupported(_) => None,
         }
     }
 

@@ -43,6 +43,16 @@ fn the_rest_of_the_bytes_stays() {
         "\u{30c6}",
         b"# coding: shift_jis\n\x83e\n\x83e\n",
     );
+    // Bytes of an encoding that cannot be written, and a declaration that is changed too.
+    check(b"# coding: cp437\n\x82\nx\n", "x", "y", b"# coding: cp437\n\x82\ny\n");
+    check(b"# coding: cp437\n\x82x\n", "\\x82x", "\\x82y", b"# coding: cp437\n\x82y\n");
+    check(
+        b"# coding: ascii\nx\n",
+        "ascii\nx",
+        "utf-8\n\u{e9}",
+        "# coding: utf-8\n\u{e9}\n".as_bytes(),
+    );
+    check(b"# coding: iso-8859-9\n\x80x\n", "x", "\u{11f}", b"# coding: iso-8859-9\n\x80\xf0\n");
     // A declaration that the text contradicts.
     check(
         "# coding: latin-1\n\u{e9}x\n".as_bytes(),
@@ -89,6 +99,13 @@ fn what_an_encoding_lacks_is_refused() {
     };
     check(b"# coding: latin-1\n\xe9", "\u{20ac}", "its encoding has no '\u{20ac}'");
     check(b"# coding: cp1251\n\xe9", "\u{3042}", "its encoding has no '\u{3042}'");
+    check(b"# coding: ascii\nx", "\u{e9}", "its encoding has no '\u{e9}'");
+    check(b"# coding: gb2312\nx", "\u{5586}", "its encoding has no '\u{5586}'");
+    check(b"# coding: shift_jis\nx", "\u{2460}", "its encoding has no '\u{2460}'");
+    check(b"# coding: euc-kr\nx", "\u{b620}", "its encoding has no '\u{b620}'");
+    check(b"# coding: iso-8859-9\nx", "\u{20ac}", "its encoding has no '\u{20ac}'");
+    let unsupported = "fixfly cannot write cp437, the encoding that it declares";
+    check(b"# coding: cp437\n\x82", "\u{e9}", unsupported);
     check(b"\xff", "\u{f7ff}", "it cannot contain '\\u{f7ff}'");
     let raw = Document::read(b"\xff".to_vec()).unwrap();
     assert!(raw.is_boundary(0) && !raw.is_boundary(1) && raw.is_boundary(4));
