@@ -95,7 +95,8 @@ fn every_text_is_shown_as_lines() {
 fn what_an_encoding_lacks_is_refused() {
     let check = |file: &[u8], new: &str, expected: &str| {
         let document = Document::read(file.to_vec()).unwrap();
-        assert_eq!(document.replaced(0, 0, new).unwrap_err(), expected);
+        let end = document.shown().len();
+        assert_eq!(document.replaced(end, end, new).unwrap_err(), expected);
     };
     check(b"# coding: latin-1\n\xe9", "\u{20ac}", "its encoding has no '\u{20ac}'");
     check(b"# coding: cp1251\n\xe9", "\u{3042}", "its encoding has no '\u{3042}'");
