@@ -125,7 +125,9 @@ pub(crate) fn encoding(bytes: &[u8]) -> Option<Declared> {
     let name = lines.find_map(|(at, line)| {
         let is_python = at < 2 && line.trim_start().starts_with('#');
         let is_xml = at == 0 && line.contains("<?xml");
-        match line.contains("charset=") {
+        // A page or a catalogue; in a program, these words may be any text.
+        let is_header = line.trim_start().starts_with(['<', '"']);
+        match is_header && line.contains("charset=") {
             true => after(line, "charset"),
             false if is_python || is_xml => after(line, "coding"),
             false => None,
@@ -246,6 +248,8 @@ mod tests {
         check("# coding: utf-8-sig\n", None);
         check("\"Content-Type: text/plain; charset=CHARSET\\n\"\n", None);
         check("def read(path, charset=None):\n", None);
+        check("import x\nKIND = 'text/html; charset=latin-1'\n", None);
+        check("<meta charset=\"koi8-r\">\n", Some("KOI8-R"));
         check("# coding: klingon\n", None);
         check("<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>\n", Some("latin-1"));
         check("msgid \"\"\n\"Content-Type: text/plain; charset=KOI8-R\\n\"\n", Some("KOI8-R"));

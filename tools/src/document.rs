@@ -108,8 +108,36 @@ impl Document {
         let (head, old, tail) = self.part(from, to)?;
         let new = self.with_endings(head, old, new);
         let text = [head, &new, tail].concat();
-        self.check(old, &new, &text)?;
-        self.encoded(&text)
+        let form = self.form_of(&text);
+        form.check(old, &new, &text)?;
+        form.encoded(&text)
+    }
+
+    /// The bytes of a new file, in the encoding that it declares.
+    ///
+    /// # Errors
+    /// One sentence, if the file's encoding lacks a character.
+    pub(crate) fn created(text: &str) -> Result<Vec<u8>, String> {
+        let ends = Ends::LineFeed;
+        let has_mark = text.starts_with('\u{feff}');
+        let empty = Document { text: String::new(), has_mark, coding: Coding::Utf8, ends };
+        let form = empty.form_of(text);
+        form.check("", text, text)?;
+        form.encoded(text.trim_start_matches('\u{feff}'))
+    }
+
+    /// How a changed text is encoded: bytes that are the same in each encoding do not
+    /// decide it, the changed text's declaration does.
+    fn form_of(&self, text: &str) -> Document {
+        let is_free = self.text.is_ascii() && !self.has_mark;
+        let coding = match self.coding {
+            Coding::Utf8 | Coding::Latin1 | Coding::Declared(_) if is_free => {
+                let declared = declared::encoding(text.as_bytes());
+                declared.and_then(Coding::of).unwrap_or(Coding::Utf8)
+            }
+            coding => coding,
+        };
+        Document { text: String::new(), has_mark: self.has_mark, coding, ends: self.ends }
     }
 
     /// Refuses new characters that cannot be read in the encoding that the changed file

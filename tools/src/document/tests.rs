@@ -113,6 +113,20 @@ fn what_an_encoding_lacks_is_refused() {
     assert!(raw.replaced(1, 2, "x").is_err());
 }
 
+#[test]
+fn new_files_are_in_the_encoding_that_they_declare() {
+    let check = |text: &str, expected: Result<&[u8], &str>| {
+        let bytes = Document::created(text);
+        assert_eq!(bytes.as_deref().map_err(String::as_str), expected, "{text:?}");
+    };
+    check("\u{e9}\r\n", Ok("\u{e9}\r\n".as_bytes()));
+    check("\u{feff}\u{e9}", Ok("\u{feff}\u{e9}".as_bytes()));
+    check("# coding: latin-1\n\u{e9}", Ok(b"# coding: latin-1\n\xe9"));
+    check("# coding: gb2312\n\u{4e2d}", Ok(b"# coding: gb2312\n\xd6\xd0"));
+    check("# coding: gb2312\n\u{5586}", Err("its encoding has no '\u{5586}'"));
+    check("# coding: ascii\n\u{e9}", Err("its encoding has no '\u{e9}'"));
+}
+
 proptest::proptest! {
     /// A change touches what it names, and nothing else.
     #[test]
