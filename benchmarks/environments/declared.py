@@ -17,6 +17,7 @@ import shutil
 import sys
 import sysconfig
 import tomllib
+from urllib.parse import quote
 
 PACKAGES = sysconfig.get_path("purelib")
 FOR_TESTS = ("test", "tests", "testing", "unittest", "unittests", "pytest")
@@ -72,7 +73,7 @@ def pyproject(source):
         return None
 
 
-def installable(source):
+def installable(source, built):
     """A pyproject.toml that only configures tools makes no package, nor does one
     that says so itself; what such a project needs is installed without it."""
     has_setup = os.path.exists(os.path.join(source, "setup.py"))
@@ -82,13 +83,123 @@ def installable(source):
         return {"installable": has_setup or has_pyproject, "why": "the project has no pyproject.toml or setup.py"}
     project, tool = said.get("project", {}), said.get("tool", {})
     poetry = tool.get("poetry", {})
-    needs = list(project.get("dependencies", []))
-    needs = needs or [name for name in poetry.get("dependencies", {}) if name != "python"]
-    if tool.get("uv", {}).get("package") is False or poetry.get("package-mode") is False:
-        return {"installable": False, "why": "the project's pyproject.toml says that it is no package", "needs": needs}
-    declared = has_setup or "project" in said or "build-system" in said or has_metadata(source)
+    is_backed = has_setup or "build-system" in said
+    declared = is_backed or "project" in said or has_metadata(source)
     why = "the project's pyproject.toml has neither [project] nor [build-system], and there is no setup.py"
-    return {"installable": declared, "why": why, "needs": needs}
+    if tool.get("uv", {}).get("package") is False or poetry.get("package-mode") is False:
+        declared, why = False, "the project's pyproject.toml says that it is no package"
+    elif not is_backed and is_virtual(source):
+        declared, why = False, "the project's uv.lock says that it is no package"
+    needs = list(project.get("dependencies", []))
+    if not needs and not declared:
+        needs = of_poetry(poetry.get("dependencies", {}), source, built)
+    return {"installable": declared, "why": why, "needs": needs, "backed": is_backed}
+
+
+def is_virtual(source):
+    """Whether uv locked the project as one that is never built."""
+    try:
+        with open(os.path.join(source, "uv.lock"), "rb") as file:
+            packages = tomllib.load(file).get("package", [])
+    except (OSError, ValueError):
+        return False
+    return any(one.get("source", {}).get("virtual") == "." for one in packages)
+
+
+def of_poetry(dependencies, source, built, optional=None):
+    """PEP 508 requirements from a table of Poetry's: those that are not optional,
+    or the optional ones of these names."""
+    found = []
+    for name, said in dependencies.items():
+        if plain(name) == "python":
+            continue
+        for one in said if isinstance(said, list) else [said]:
+            one = {"version": one} if isinstance(one, str) else one
+            if plain(name) in optional if optional is not None else not one.get("optional"):
+                found.append(of_poetry_one(name, one, source, built))
+    return found
+
+
+def of_poetry_one(name, said, source, built):
+    extras = ",".join(said.get("extras", []))
+    name = f"{name}[{extras}]" if extras else name
+    address, part = None, said.get("subdirectory")
+    if "git" in said:
+        git = re.sub(r"^([^/:@]+@[^/:]+):", r"ssh://\1/", said["git"])
+        at = said.get("rev") or said.get("tag") or said.get("branch")
+        address = "git+" * (not git.startswith("git+")) + git + (f"@{at}" if at else "")
+    elif "url" in said:
+        address = said["url"]
+    elif path := said.get("path", said.get("file")):
+        address = "file://" + quote(seen(os.path.normpath(os.path.join(source, path)), source, built))
+    if address:
+        line = f"{name} @ {address}" + (f"#subdirectory={part}" if part else "")
+    else:
+        line = name + limits(said.get("version", "*"))
+    markers = [f"({said['markers']})"] if said.get("markers") else []
+    if said.get("python", "*") != "*":
+        markers.append(of_python(said["python"]))
+    if platform := said.get("platform"):
+        sign, platform = ("!=", platform[2:]) if platform.startswith("!=") else ("==", platform)
+        markers.append(f'sys_platform {sign} "{platform.strip()}"')
+    return line + (" ; " + " and ".join(markers) if markers else "")
+
+
+def seen(path, source, built):
+    """A path of the source in the copy that builds may leave files in."""
+    if not path.startswith(source + os.sep):
+        return path
+    if not os.path.exists(built):
+        shutil.copytree(source, built, symlinks=True)
+    return built + path[len(source):]
+
+
+def limits(text):
+    """PEP 440's specifiers for a constraint of Poetry's. Of alternatives (`^1 || ^2`)
+    the last is taken: PEP 440 has none."""
+    return ",".join(specifiers(text.split("|")[-1]))
+
+
+def specifiers(text):
+    text = re.sub(r"([\^~=!<>])\s+", r"\1", text.strip())
+    return [one for part in re.split(r"[\s,]+", text) if part for one in specifier(part)]
+
+
+def specifier(text):
+    sign, version = re.fullmatch(r"([\^~=!<>]*)[vV]?(.*)", text).groups()
+    if version in ("*", "x", "X"):
+        return []
+    version = re.sub(r"(\.[*xX])+$", ".*", version)
+    release = re.match(r"(?:\d+!)?(\d+(?:\.\d+)*)", version)
+    if sign not in ("^", "~") or release is None:
+        if version.endswith(".*") and sign not in ("", "=", "==", "!="):  # `>=1.2.*`
+            version = version[:-2]
+        return [("==" if sign in ("", "=") else sign) + version]
+    version = version.removesuffix(".*")
+    numbers = [int(number) for number in release[1].split(".")]
+    if sign == "~":
+        last = min(1, len(numbers) - 1)
+    else:
+        last = next((at for at, number in enumerate(numbers) if number), len(numbers) - 1)
+    epoch = version[:release.start(1)]
+    above = ".".join(map(str, [*numbers[:last], numbers[last] + 1]))
+    return [f">={version}", f"<{epoch}{above}"]
+
+
+def of_python(text):
+    """A marker for the versions of Python that a requirement is for."""
+    either = []
+    for alternative in re.split(r"\|+", text):
+        each = []
+        for one in specifiers(alternative):
+            sign, version = re.fullmatch(r"([~=!<>]+)(.*)", one).groups()
+            is_short = version.removesuffix(".*").count(".") < 2
+            if sign in ("==", "!=") and version.endswith(".*") and version.count(".") == 2:
+                version = version[:-2]
+            name = "python_version" if is_short and "." in version else "python_full_version"
+            each.append(f'{name} {sign} "{version}"')
+        either.append(" and ".join(each) or 'python_version >= "3"')
+    return "(" + " or ".join(either) + ")"
 
 
 def has_metadata(source):
@@ -100,23 +211,35 @@ def has_metadata(source):
     return parser.has_section("metadata") or parser.has_section("options")
 
 
-def groups_of(source):
-    """PEP 735 dependency groups, and Poetry's by name only: its ranges are its own."""
+def groups_of(source, built):
+    """PEP 735 dependency groups, and Poetry's."""
     said = pyproject(source) or {}
     poetry = said.get("tool", {}).get("poetry", {})
-    groups = {name: list(group.get("dependencies", {})) for name, group in poetry.get("group", {}).items()}
-    groups.setdefault("dev", list(poetry.get("dev-dependencies", {})))
+    groups = {}
+    for name, group in {"dev": {}, **poetry.get("group", {})}.items():
+        inner = [{"include-group": one} for one in group.get("include-groups", [])]
+        groups[name] = inner + of_poetry(group.get("dependencies", {}), source, built)
+    groups["dev"] += of_poetry(poetry.get("dev-dependencies", {}), source, built)
     return {plain(name): group for name, group in {**groups, **said.get("dependency-groups", {})}.items()}
 
 
+def extras_of(source, built):
+    """The extras of a project that is not installed."""
+    said = pyproject(source) or {}
+    poetry = said.get("tool", {}).get("poetry", {})
+    extras = {}
+    for name, names in poetry.get("extras", {}).items():
+        extras[name] = of_poetry(poetry.get("dependencies", {}), source, built, [plain(one) for one in names])
+    return {**extras, **said.get("project", {}).get("optional-dependencies", {})}
+
+
 def wanted(source, built, names):
-    project, groups = installed(built), groups_of(source)
+    project, groups = installed(built), groups_of(source, built)
     extras = project.metadata.get_all("Provides-Extra") or [] if project else []
     declared = {f"group {name}": of_group(groups, name, (name,)) for name in groups}
     declared |= {f"extra {plain(name)}": of_extra(project, name) for name in extras}
     if project is None:
-        optional = (pyproject(source) or {}).get("project", {}).get("optional-dependencies", {})
-        declared |= {f"extra {plain(name)}": lines for name, lines in optional.items()}
+        declared |= {f"extra {plain(name)}": lines for name, lines in extras_of(source, built).items()}
     declared = {label: lines for label, lines in declared.items() if lines}
     unknown = [name for name in names if plain(name) not in map(name_of, declared)]
     if unknown:
@@ -191,6 +314,6 @@ def import_root(source, files):
 
 if __name__ == "__main__":
     command, source, built, *rest = sys.argv[1:]
-    said = (installable(source) if command == "installable" else wanted(source, built, rest) if command == "wanted"
+    said = (installable(source, built) if command == "installable" else wanted(source, built, rest) if command == "wanted"
             else settle(source, built, rest[0]))
     print(json.dumps(said))

@@ -6,7 +6,7 @@
 
 use encoding_rs::Encoding;
 
-use crate::declared;
+use crate::declared::{self, Declared};
 
 /// The decoded text of a file.
 #[derive(Debug)]
@@ -107,7 +107,55 @@ impl Document {
         let (from, to, new) = self.changed(&shown, (from, to), &new);
         let (head, old, tail) = self.part(from, to)?;
         let new = self.with_endings(head, old, new);
-        self.encoded(&[head, &new, tail].concat())
+        let text = [head, &new, tail].concat();
+        let form = self.form_of(&text);
+        form.check(old, &new, &text)?;
+        form.encoded(&text)
+    }
+
+    /// The bytes of a new file, in the encoding that it declares.
+    ///
+    /// # Errors
+    /// One sentence, if the file's encoding lacks a character.
+    pub(crate) fn created(text: &str) -> Result<Vec<u8>, String> {
+        let ends = Ends::LineFeed;
+        let has_mark = text.starts_with('\u{feff}');
+        let empty = Document { text: String::new(), has_mark, coding: Coding::Utf8, ends };
+        let form = empty.form_of(text);
+        form.check("", text, text)?;
+        form.encoded(text.trim_start_matches('\u{feff}'))
+    }
+
+    /// How a changed text is encoded: bytes that are the same in each encoding do not
+    /// decide it, the changed text's declaration does.
+    fn form_of(&self, text: &str) -> Document {
+        let is_free = self.text.is_ascii() && !self.has_mark;
+        let coding = match self.coding {
+            Coding::Utf8 | Coding::Latin1 | Coding::Declared(_) if is_free => {
+                let declared = declared::encoding(text.as_bytes());
+                declared.and_then(Coding::of).unwrap_or(Coding::Utf8)
+            }
+            coding => coding,
+        };
+        Document { text: String::new(), has_mark: self.has_mark, coding, ends: self.ends }
+    }
+
+    /// Refuses new characters that cannot be read in the encoding that the changed file
+    /// declares. Text that is UTF-8 in spite of its declaration stays UTF-8.
+    fn check(&self, old: &str, new: &str, text: &str) -> Result<(), String> {
+        let Some(declared) = declared::encoding(text.as_bytes()) else {
+            return Ok(());
+        };
+        let is_checked = match (&declared, self.coding) {
+            (_, Coding::Utf16(_)) => false,
+            (Declared::Ascii | Declared::Unsupported(_), _) => !self.has_mark,
+            (Declared::Latin1 | Declared::Other(..), coding) => {
+                matches!(coding, Coding::Declared(_))
+            }
+        };
+        let is_new = |letter: &char| !old.contains(*letter) && !self.is_raw(*letter);
+        let lacking = new.chars().filter(is_new).find_map(|letter| declared.lacks(letter));
+        lacking.filter(|_| is_checked).map_or(Ok(()), Err)
     }
 
     /// The file's own text before, in and after a part of the shown text.
@@ -337,12 +385,12 @@ fn decoded(bytes: Vec<u8>) -> Option<(String, Coding)> {
         // A declaration decides how new characters are written. Text that is UTF-8 in spite
         // of it stays UTF-8.
         Ok(text) if text.is_ascii() => {
-            return Some((text, coding.map_or(Coding::Utf8, Coding::of)));
+            return Some((text, coding.and_then(Coding::of).unwrap_or(Coding::Utf8)));
         }
         Ok(text) => return Some((text, Coding::Utf8)),
         Err(error) => error.into_bytes(),
     };
-    if let Some(coding) = coding.map(Coding::of)
+    if let Some(coding) = coding.and_then(Coding::of)
         && let Some(text) = coding.decode(&bytes)
     {
         return Some((text, coding));
@@ -366,10 +414,11 @@ fn raw(bytes: &[u8]) -> Option<(String, Coding)> {
 }
 
 impl Coding {
-    fn of(declared: declared::Declared) -> Coding {
+    fn of(declared: Declared) -> Option<Coding> {
         match declared {
-            declared::Declared::Latin1 => Coding::Latin1,
-            declared::Declared::Other(encoding) => Coding::Declared(encoding),
+            Declared::Latin1 => Some(Coding::Latin1),
+            Declared::Other(encoding, _) => Some(Coding::Declared(encoding)),
+            Declared::Ascii | Declared::Unsupported(_) => None,
         }
     }
 

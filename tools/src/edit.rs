@@ -142,7 +142,9 @@ impl Arguments {
             return Err("`file_text` holds a zero byte, which no text has".into());
         }
         let lines = text.lines().count();
-        Ok(Change { bytes: text.into_bytes(), line: 1, lines })
+        let bytes = Document::created(&text)
+            .map_err(|why| format!("the file cannot be made so: {why}; nothing was changed"))?;
+        Ok(Change { bytes, line: 1, lines })
     }
 
     fn insert(&self, name: &str, document: &Document) -> Result<Change, String> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host};
+use fixfly_runtime::{BenchmarkError, Host, printable};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -61,7 +61,8 @@ pub(super) async fn collect(
         }
         (true, Some((_, why))) => Err(BenchmarkError::Broken(format!(
             "{framework} can import none of the project's tests: {why}; \
-             what they need is named by --extra or --install"
+             what they need is named by --extra or --install{}",
+            requirements(&project.folder.join("source"))
         ))),
         (false, _) => {
             for (name, why) in &broken {
@@ -78,6 +79,26 @@ pub(super) async fn collect(
     }
 }
 
+/// How the files of requirements that a project has are named: `, as --install=-rPATH`.
+fn requirements(source: &Path) -> String {
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let files = entries.map(|entry| entry.path()).filter(|path| path.is_file());
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "txt")).collect()
+    };
+    let is_named = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().contains("requirements"))
+    };
+    let mut files: Vec<_> = names(source).into_iter().filter(is_named).collect();
+    files.extend(names(&source.join("requirements")));
+    files.sort();
+    let flag = |path: &PathBuf| format!("`--install=-r{}`", printable(&path.to_string_lossy()));
+    match files.iter().map(flag).collect::<Vec<_>>().join(", ") {
+        flags if flags.is_empty() => String::new(),
+        flags => format!(", as {flags}"),
+    }
+}
+
 /// The parts of Django's tests: their folders.
 pub(super) fn labels(project: &Project) -> BTreeMap<String, Part> {
     let aside = ["data", "import_error_package", "test_runner_apps", "gis_tests"];
@@ -89,4 +110,33 @@ pub(super) fn labels(project: &Project) -> BTreeMap<String, Part> {
         .filter(|label| !aside.contains(&label.as_str()))
         .map(|label| (label, Part::default()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_requirements_are_named() {
+        let check = |files: &[&str], expected: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("requirements")).unwrap();
+            for file in files {
+                fs::write(folder.path().join(file), "six\n").unwrap();
+            }
+            let shown = folder.path().display();
+            let flags: Vec<_> =
+                expected.iter().map(|name| format!("`--install=-r{shown}/{name}`")).collect();
+            let expected = match flags.is_empty() {
+                true => String::new(),
+                false => format!(", as {}", flags.join(", ")),
+            };
+            assert_eq!(requirements(folder.path()), expected, "{files:?}");
+        };
+        check(&[], &[]);
+        check(&["pyproject.toml", "notes.txt", "requirements.in"], &[]);
+        check(&["requirements.txt"], &["requirements.txt"]);
+        let several = ["requirements-dev.txt", "requirements/base.txt", "test-requirements.txt"];
+        check(&several, &["requirements/base.txt", "requirements-dev.txt", several[2]]);
+    }
 }

@@ -100,6 +100,9 @@ struct Installable {
     /// The requirements of a project that is no package.
     #[serde(default)]
     needs: Vec<String>,
+    /// Whether it names what builds it. If not, it may be no package: `uv init` makes such.
+    #[serde(default)]
+    backed: bool,
 }
 
 /// The output of `declared.py wanted`.
@@ -157,18 +160,21 @@ impl Installer<'_> {
         let built = self.folder.join("built-project");
         let source = self.folder.join("source");
         let project: Installable = self.ask("installable", &[&source, &built], &[])?;
-        if project.installable {
-            copy(&source, &built).map_err(|e| unwritable(&built, &e))?;
-            let mut install = self.pip();
-            install.arg("install").arg(&built).envs(PRETEND.map(|name| (name, "0.0.0")));
-            run(install, "the project could not be installed")?;
-        } else if project.needs.is_empty() {
-            let rest = "only its tests' own requirements (--install) are there";
-            notes.push(format!("{}; {rest}", project.why));
-        } else {
-            self.requirements(&project.needs)?;
-            let needs = some(&project.needs);
-            notes.push(format!("{}; its own requirements are installed: {needs}", project.why));
+        let without = match project.installable {
+            true => self.project(&project, &source, &built)?,
+            false => Some(project.why),
+        };
+        match without {
+            None => {}
+            Some(why) if project.needs.is_empty() => {
+                let rest = "only its tests' own requirements (--install) are there";
+                notes.push(format!("{why}; {rest}"));
+            }
+            Some(why) => {
+                self.requirements(&project.needs)?;
+                let needs = some(&project.needs);
+                notes.push(format!("{why}; its own requirements are installed: {needs}"));
+            }
         }
         notes.extend(self.test_requirements(&source, &built, extras)?);
         let paths = [source.as_path(), &built, Path::new(SOURCE)];
@@ -182,6 +188,28 @@ impl Installer<'_> {
         let file = self.folder.join("installed.txt");
         fs::write(&file, stdout_of(freeze)?).map_err(|e| unwritable(&file, &e))?;
         Ok(notes)
+    }
+
+    /// Installs the project. Returns why it cannot be one package, if it does not say what
+    /// builds it.
+    fn project(
+        &self,
+        project: &Installable,
+        source: &Path,
+        built: &Path,
+    ) -> Result<Option<String>, BenchmarkError> {
+        copy(source, built).map_err(|e| unwritable(built, &e))?;
+        let mut install = self.pip();
+        install.arg("install").arg(built).envs(PRETEND.map(|name| (name, "0.0.0")));
+        match run(install, "the project could not be installed") {
+            Err(BenchmarkError::Broken(why))
+                if !project.backed && why.contains("Multiple top-level") =>
+            {
+                let rest = "its pyproject.toml has no [build-system]";
+                Ok(Some(format!("{}, and {rest}", why.trim_end_matches('.'))))
+            }
+            installed => installed.map(|()| None),
+        }
     }
 
     /// Installs what the project declares for its tests. Requirements that were not named
@@ -321,18 +349,32 @@ const GENERIC: [&str; 9] = [
 ];
 
 /// The last line that states a reason, without pip's prefix: pip prints the reason of a
-/// build back end first, and what the failure means to pip after it.
+/// build back end first, and what the failure means to pip after it. What a back end adds
+/// to its exception follows it.
 fn last_words(stderr: &[u8]) -> String {
+    const MOST: usize = 300;
     let text = String::from_utf8_lossy(stderr);
-    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let reason = |line: &str| {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let reason = |line: &&str| {
         let bare = without_prefix(line);
-        let stated = bare != line || is_exception(line);
+        let stated = bare != *line || is_exception(line);
         stated && !bare.is_empty() && !GENERIC.iter().any(|words| bare.starts_with(words))
     };
-    let end_of_output = lines().skip_while(|line| *line != "[end of output]").nth(1);
-    let words = lines().find(|line| reason(line)).or(end_of_output).or(lines().next());
-    without_prefix(words.unwrap_or("no reason given")).to_string()
+    let is_end = |line: &&str| *line == "[end of output]";
+    let before_end = || lines.iter().rposition(is_end)?.checked_sub(1);
+    let at = lines.iter().rposition(reason).or_else(before_end).or(lines.len().checked_sub(1));
+    let Some((line, rest)) = at.and_then(|at| lines[at..].split_first()) else {
+        return "no reason given".to_string();
+    };
+    let more = match rest.iter().position(is_end) {
+        Some(end) if is_exception(line) => &rest[..end],
+        _ => &[],
+    };
+    let words = [&[without_prefix(line)], more].concat().join(" ");
+    match words.char_indices().nth(MOST) {
+        Some((end, _)) if !more.is_empty() => format!("{}…", &words[..end]),
+        _ => words,
+    }
 }
 
 /// A line without `error:` before it.
@@ -385,6 +427,14 @@ mod tests {
             let raised = "Traceback (most recent call last):\n  File \"<string>\", line 1\n\
                           RuntimeError: why not\n";
             check(&backend(raised, ends), "RuntimeError: why not");
+            let added = "ValueError: invalid pyproject.toml config: `project`.\nconfiguration \
+                         error: `project` must contain ['version'] properties\n";
+            let expected = "ValueError: invalid pyproject.toml config: `project`. configuration \
+                            error: `project` must contain ['version'] properties";
+            check(&backend(added, ends), expected);
+            let long = format!("ValueError: why\n{}\n", "\u{e9}".repeat(400));
+            let expected = format!("ValueError: why {}…", "\u{e9}".repeat(284));
+            check(&backend(&long, ends), &expected);
             let missing = "Collecting setuptools\nERROR: Could not find a version\nERROR: No \
                            matching distribution found for nosuchpkg\n";
             check(&backend(missing, ends), "No matching distribution found for nosuchpkg");
@@ -399,5 +449,57 @@ mod tests {
         );
         check("[Errno 28] No space left on device\n", "[Errno 28] No space left on device");
         check("", "no reason given");
+    }
+
+    /// What a project needs that pip does not install, by `declared.py`.
+    #[test]
+    fn poetrys_constraints_become_pips() {
+        let check = |pyproject: &str, lock: &str, expected: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            let source = folder.path().join("source");
+            fs::create_dir(&source).unwrap();
+            fs::write(source.join("pyproject.toml"), pyproject).unwrap();
+            fs::write(source.join("uv.lock"), lock).unwrap();
+            let mut command = Command::new(python().unwrap());
+            let paths = [source.as_path(), &folder.path().join("built")];
+            command.args(["-c", DECLARED, "installable"]).args(paths);
+            let said: Installable = serde_json::from_str(&stdout_of(command).unwrap()).unwrap();
+            assert!(!said.installable, "{pyproject}");
+            assert_eq!(said.needs, expected, "{pyproject}");
+        };
+        let poetry = |line: &str, expected: &str| {
+            let start = "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]";
+            let text = format!("{start}\npython = '^3.11'\n{line}\n");
+            let expected: Vec<_> = expected.lines().collect();
+            check(&text, "", &expected);
+        };
+        poetry("six = '1.15.0'", "six==1.15.0");
+        poetry("six = '^1.2.3'", "six>=1.2.3,<2");
+        poetry("six = '^0.2.3'", "six>=0.2.3,<0.3");
+        poetry("six = '^0.0.3'", "six>=0.0.3,<0.0.4");
+        poetry("six = '~1.2'", "six>=1.2,<1.3");
+        poetry("six = '~1'", "six>=1,<2");
+        poetry("six = '*'", "six");
+        poetry("six = '1.2.*'", "six==1.2.*");
+        poetry("six = '>= 1.0 <2'", "six>=1.0,<2");
+        poetry("six = '^1 || ^2'", "six>=2,<3");
+        poetry("six = {version = '^1', optional = true}", "");
+        poetry("six = {version = '^1', extras = ['a', 'b']}", "six[a,b]>=1,<2");
+        poetry(
+            "six = {version = '1.0', markers = \"os_name == 'nt'\", python = '<3.9'}",
+            "six==1.0 ; (os_name == 'nt') and (python_version < \"3.9\")",
+        );
+        poetry(
+            "six = {git = 'git@example.com:a/six.git', tag = 'v1', subdirectory = 'x'}",
+            "six @ git+ssh://git@example.com/a/six.git@v1#subdirectory=x",
+        );
+        poetry("six = {url = 'https://x/six.whl'}", "six @ https://x/six.whl");
+        poetry(
+            "six = [{version = '1', platform = 'win32'}, {version = '2', platform = 'linux'}]",
+            "six==1 ; sys_platform == \"win32\"\nsix==2 ; sys_platform == \"linux\"",
+        );
+        let project = "[project]\nname = 'x'\nversion = '1'\ndependencies = ['six<2']\n";
+        let lock = "[[package]]\nname = 'x'\nsource = { virtual = '.' }\n";
+        check(project, lock, &["six<2"]);
     }
 }

@@ -43,6 +43,16 @@ fn the_rest_of_the_bytes_stays() {
         "\u{30c6}",
         b"# coding: shift_jis\n\x83e\n\x83e\n",
     );
+    // Bytes of an encoding that cannot be written, and a declaration that is changed too.
+    check(b"# coding: cp437\n\x82\nx\n", "x", "y", b"# coding: cp437\n\x82\ny\n");
+    check(b"# coding: cp437\n\x82x\n", "\\x82x", "\\x82y", b"# coding: cp437\n\x82y\n");
+    check(
+        b"# coding: ascii\nx\n",
+        "ascii\nx",
+        "utf-8\n\u{e9}",
+        "# coding: utf-8\n\u{e9}\n".as_bytes(),
+    );
+    check(b"# coding: iso-8859-9\n\x80x\n", "x", "\u{11f}", b"# coding: iso-8859-9\n\x80\xf0\n");
     // A declaration that the text contradicts.
     check(
         "# coding: latin-1\n\u{e9}x\n".as_bytes(),
@@ -85,14 +95,36 @@ fn every_text_is_shown_as_lines() {
 fn what_an_encoding_lacks_is_refused() {
     let check = |file: &[u8], new: &str, expected: &str| {
         let document = Document::read(file.to_vec()).unwrap();
-        assert_eq!(document.replaced(0, 0, new).unwrap_err(), expected);
+        let end = document.shown().len();
+        assert_eq!(document.replaced(end, end, new).unwrap_err(), expected);
     };
     check(b"# coding: latin-1\n\xe9", "\u{20ac}", "its encoding has no '\u{20ac}'");
     check(b"# coding: cp1251\n\xe9", "\u{3042}", "its encoding has no '\u{3042}'");
+    check(b"# coding: ascii\nx", "\u{e9}", "its encoding has no '\u{e9}'");
+    check(b"# coding: gb2312\nx", "\u{5586}", "its encoding has no '\u{5586}'");
+    check(b"# coding: shift_jis\nx", "\u{2460}", "its encoding has no '\u{2460}'");
+    check(b"# coding: euc-kr\nx", "\u{b620}", "its encoding has no '\u{b620}'");
+    check(b"# coding: iso-8859-9\nx", "\u{20ac}", "its encoding has no '\u{20ac}'");
+    let unsupported = "fixfly cannot write cp437, the encoding that it declares";
+    check(b"# coding: cp437\n\x82", "\u{e9}", unsupported);
     check(b"\xff", "\u{f7ff}", "it cannot contain '\\u{f7ff}'");
     let raw = Document::read(b"\xff".to_vec()).unwrap();
     assert!(raw.is_boundary(0) && !raw.is_boundary(1) && raw.is_boundary(4));
     assert!(raw.replaced(1, 2, "x").is_err());
+}
+
+#[test]
+fn new_files_are_in_the_encoding_that_they_declare() {
+    let check = |text: &str, expected: Result<&[u8], &str>| {
+        let bytes = Document::created(text);
+        assert_eq!(bytes.as_deref().map_err(String::as_str), expected, "{text:?}");
+    };
+    check("\u{e9}\r\n", Ok("\u{e9}\r\n".as_bytes()));
+    check("\u{feff}\u{e9}", Ok("\u{feff}\u{e9}".as_bytes()));
+    check("# coding: latin-1\n\u{e9}", Ok(b"# coding: latin-1\n\xe9"));
+    check("# coding: gb2312\n\u{4e2d}", Ok(b"# coding: gb2312\n\xd6\xd0"));
+    check("# coding: gb2312\n\u{5586}", Err("its encoding has no '\u{5586}'"));
+    check("# coding: ascii\n\u{e9}", Err("its encoding has no '\u{e9}'"));
 }
 
 proptest::proptest! {
