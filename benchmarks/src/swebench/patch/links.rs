@@ -3,18 +3,23 @@
 use super::{FilePatch, LeftOut, name};
 
 /// Why a part is left out that leads through one of `links`; `None` if it leads through none,
-/// or if it only takes a file out of the folder whose place the link takes.
+/// if it only takes a file out of the folder whose place the link takes, or if the link is
+/// deleted.
 pub(super) fn behind(
     part: &FilePatch<'_>,
     links: &[&FilePatch<'_>],
     is_test: &dyn Fn(&[u8]) -> bool,
 ) -> Option<LeftOut> {
     for link in links.iter().filter(|link| part.is_behind(link)) {
-        if !leaves(part, link) {
+        let is_removed = link.is_deleted && !link.is_new && link.new.is_none();
+        let targets = match leaves(part, link) {
+            true => Some(link.targets(b'+').unwrap_or_default()),
+            false => link.targets(b'-').filter(|_| is_removed && link.removes_only()),
+        };
+        let Some(targets) = targets else {
             return Some(LeftOut::Unreadable("a path through a symbolic link"));
-        }
-        // patch(1) follows the link if it makes it first.
-        let targets = link.targets().unwrap_or_default();
+        };
+        // patch(1) follows a link that it makes first, or deletes last.
         let rests = part.names.iter().flat_map(|name| {
             link.names.iter().filter_map(|link| name.strip_prefix(link.as_slice()))
         });

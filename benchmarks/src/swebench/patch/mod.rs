@@ -85,14 +85,14 @@ impl FilePatch<'_> {
         self.content != Content::Text || self.changes.iter().all(|line| line.starts_with(b"-"))
     }
 
-    /// The paths that its symbolic link may lead to; `None` if one is not in the tree or
-    /// cannot be read.
-    fn targets(&self) -> Option<Vec<Vec<u8>>> {
+    /// The paths that its symbolic link may lead to by the lines with this sign; `None` if
+    /// one is not in the tree or cannot be read.
+    fn targets(&self, sign: u8) -> Option<Vec<Vec<u8>>> {
         if self.content != Content::Text {
             return None;
         }
         let mut targets = Vec::new();
-        for target in self.changes.iter().filter_map(|line| line.strip_prefix(b"+")) {
+        for target in self.changes.iter().filter_map(|line| line.strip_prefix(&[sign])) {
             let before = targets.len();
             targets.extend(self.names.iter().filter_map(|name| name::followed(name, target)));
             if targets.len() == before {
@@ -165,7 +165,7 @@ fn left_out(
         return Some(why);
     }
     if part.is_link {
-        let Some(targets) = part.targets() else {
+        let Some(targets) = part.targets(b'+') else {
             return Some(LeftOut::Unreadable("a symbolic link out of the tree"));
         };
         let inside = |path: &Vec<u8>| [path.as_slice(), b"/"].concat();

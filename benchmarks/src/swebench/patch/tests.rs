@@ -305,8 +305,21 @@ fn a_folder_may_become_a_link() {
         "diff --git a/lib/e.py b/lib/e.py\ndeleted file mode 100644\nindex e69de29..0000000\n";
     let new = "diff --git a/lib2/x.py b/lib2/x.py\nnew file mode 100644\n--- /dev/null\n+++ b/lib2/x.py\n@@ -0,0 +1 @@\n+x\n";
     let moved = "diff --git a/lib/y.py b/lib2/y.py\nsimilarity index 100%\nrename from lib/y.py\nrename to lib2/y.py\n";
-    let fix = "--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n";
+    let fix = "diff --git a/demo.py b/demo.py\n--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n";
+    let unlink = link
+        .replace("new file", "deleted file")
+        .replace("--- /dev/null\n+++ b/lib", "--- a/lib\n+++ /dev/null")
+        .replace("-0,0 +1", "-1 +0,0")
+        .replace("+lib2", "-lib2");
+    let in_place = new.replace("lib2", "lib");
+    let into_tests = [&unlink.replace("lib2", "tests"), &*in_place].concat();
+    let (dropped, any) = left_out(&into_tests);
+    assert_eq!(
+        (dropped.concat().as_str(), any),
+        ("lib: a symbolic link before a path that is left outtests/x.py: a test", false)
+    );
     for patch in [
+        [&unlink, &*in_place, fix].concat(),
         [link, delete, empty, new, fix].concat(),
         [link, moved, fix].concat(),
         [delete, moved, new, link, fix].concat(),
