@@ -68,6 +68,8 @@ pub enum LeftOutReason {
     RefusedPath,
     /// It is a link to a path that is not UTF-8, which no patch in UTF-8 can contain.
     LinkTarget,
+    /// It is a new source file that the base commit's ignore rules exclude.
+    Ignored,
 }
 
 impl LeftOutReason {
@@ -81,6 +83,7 @@ impl LeftOutReason {
             LeftOutReason::ChangedWhileRead => "it changed while it was read",
             LeftOutReason::RefusedPath => "git refuses its path",
             LeftOutReason::LinkTarget => "it is a link to a path that is not UTF-8",
+            LeftOutReason::Ignored => "the ignore rules of the base commit exclude it",
         }
     }
 }

@@ -29,6 +29,10 @@ const MAX_CHANGE: u64 = 16 << 20;
 const PER_FILE: u64 = 1 << 10;
 /// Maximum number of paths that are listed as left out for one reason.
 const MAX_LISTED: usize = 200;
+/// Maximum number of ignored files that are listed.
+const MAX_IGNORED: usize = 20;
+/// How the names of source files end.
+const SOURCES: [&[u8]; 7] = [b".py", b".pyi", b".pyx", b".pxd", b".cfg", b".toml", b".ini"];
 
 /// A path below the root of the work tree: any bytes but zero.
 type TreePath = Vec<u8>;
@@ -132,14 +136,17 @@ impl Selected {
 /// Removes what the base commit ignores, and what is beyond the limits.
 fn select(base: &Base, found: Vec<Found>) -> Result<Selected, BenchmarkError> {
     let ignored = ignored(base, &found)?;
-    let mut found: Vec<Found> =
-        found.into_iter().filter(|found| !ignored.contains(&found.path)).collect();
+    let (ignored, mut found): (Vec<Found>, Vec<Found>) =
+        found.into_iter().partition(|found| ignored.contains(&found.path));
+    let mut selected = Selected::default();
+    for path in sources(base, ignored) {
+        selected.leave(path, LeftOutReason::Ignored, None);
+    }
     // Files of the base commit first, then small ones: a large file takes no other's place.
     found.sort_by_cached_key(|found| {
         let size = found.size().or(base.size(&found.path)).unwrap_or_default();
         (!base.contains(&found.path), size, found.path.clone())
     });
-    let mut selected = Selected::default();
     let mut total = 0;
     for Found { path, entry } in found {
         let (mode, size) = match entry {
@@ -181,6 +188,25 @@ fn ignored(base: &Base, found: &[Found]) -> Result<HashSet<TreePath>, BenchmarkE
     Ok(others.iter().filter(is_ignored).map(|found| found.path.clone()).collect())
 }
 
+/// Those of the ignored files that may be work of the agent: source files, but no caches and
+/// packages of tools, and no copies of files of the base commit, as a build makes them.
+fn sources(base: &Base, ignored: Vec<Found>) -> Vec<TreePath> {
+    let known = base.names_and_sizes();
+    let is_of_tool = |part: &[u8]| {
+        part.starts_with(b".")
+            || [&b"__pycache__"[..], b"node_modules", b"site-packages"].contains(&part)
+            || part.ends_with(b".egg-info")
+    };
+    let is_source = |found: &Found| {
+        let Entry::New { size, .. } = found.entry else { return false };
+        let name = base::name(&found.path);
+        SOURCES.iter().any(|end| name.ends_with(end))
+            && !known.contains(&(name, size))
+            && !found.path.split(|byte| *byte == b'/').any(is_of_tool)
+    };
+    ignored.into_iter().filter(is_source).map(|found| found.path).collect()
+}
+
 /// Whether git refuses a path: one bad path would make it refuse the whole patch.
 fn is_refused(path: &[u8], is_link: bool) -> bool {
     path.split(|byte| b"/\\".contains(byte)).any(|part| {
@@ -202,7 +228,9 @@ fn listed(mut left: Vec<Left>) -> Vec<LeftOut> {
     left.sort_by(|one, other| (one.reason, &one.path).cmp(&(other.reason, &other.path)));
     let groups = left.chunk_by(|one, other| one.reason == other.reason);
     let shown = groups.flat_map(|group| {
-        let more = group.len().saturating_sub(MAX_LISTED);
+        let is_ignored = group.first().is_some_and(|left| left.reason == LeftOutReason::Ignored);
+        let most = if is_ignored { MAX_IGNORED } else { MAX_LISTED };
+        let more = group.len().saturating_sub(most);
         let count = group.len() - more;
         group[..count].iter().enumerate().map(move |(at, left)| LeftOut {
             path: shown(&left.path),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Change, Entry, GradingRules, GroundTruth, History, Issue,
     Observation, Outcome, Sandbox, Split, Statement, Status, Task, TestOutcome, TestReport,
-    TestResult, Verdict, WorkTree,
+    TestResult, Verdict, WorkTree, printable,
 };
 
 use super::Instance;
@@ -35,7 +35,7 @@ struct Issues {
 
 /// Maximum length of a log for the policy, in characters. Only its end is shown.
 const LOG: usize = 8_000;
-/// Maximum number of failing tests that are named.
+/// Maximum number of failing tests, or of paths, that are named.
 const NAMED: usize = 30;
 
 impl Issues {
@@ -87,6 +87,9 @@ impl Benchmark for Issues {
     ) -> Result<Verdict, BenchmarkError> {
         let instance = self.instance(task)?;
         let cleaned = self.grader.cleaned(instance, patch)?;
+        if let Some(dropped) = named(&cleaned.dropped) {
+            tracing::warn!(task = task.id, "left out of what is graded: {dropped}");
+        }
         let mut verdict = Verdict {
             exact_match: changes(&cleaned.patch) == changes(&instance.patch),
             graded: Some(cleaned.patch.clone()).filter(|graded| graded != patch),
@@ -171,6 +174,14 @@ impl GroundTruth for Issues {
     }
 }
 
+/// The first of these paths with their reasons, for the log; `None` if there is none.
+fn named(dropped: &[String]) -> Option<String> {
+    let more = dropped.len().saturating_sub(NAMED);
+    let named = printable(&dropped[..dropped.len() - more].join("; ")).into_owned();
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!dropped.is_empty()).then(|| named + &more)
+}
+
 /// The changed lines of a patch.
 fn changes(patch: &str) -> Vec<&[u8]> {
     files(patch.as_bytes()).into_iter().flat_map(|file| file.changes).collect()
@@ -223,4 +234,24 @@ fn told(report: &TestReport, outcome: Outcome, log: &str) -> String {
         text += &format!("\nThe end of what was printed:\n{cut}{}", log[start..].trim_end());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_not_graded_are_named() {
+        let check = |dropped: &[String], expected: Option<&str>| {
+            assert_eq!(named(dropped).as_deref(), expected);
+        };
+        check(&[], None);
+        check(
+            &["a.py: no text".into(), "t.py: a test".into()],
+            Some("a.py: no text; t.py: a test"),
+        );
+        check(&["a\u{202e}.py: no text".into()], Some("a\\u202e.py: no text"));
+        let many = named(&vec!["x: no text".to_string(); NAMED + 3]).unwrap();
+        assert!(many.ends_with("; x: no text; and 3 more"), "{many}");
+    }
 }

@@ -86,6 +86,11 @@ impl Base {
         self.get(path).map(|file| file.size)
     }
 
+    /// The names and sizes of all files, without their folders.
+    pub(super) fn names_and_sizes(&self) -> HashSet<(&[u8], u64)> {
+        self.files.iter().map(|(path, file)| (name(path), file.size)).collect()
+    }
+
     /// The bytes of a file as an agent finds them, or the target of a link.
     pub(super) fn content(&self, path: &[u8]) -> Result<Vec<u8>, BenchmarkError> {
         let place = self.place(path);
@@ -169,10 +174,7 @@ impl Base {
     }
 
     fn write_rules(&self) -> std::io::Result<()> {
-        let is_rule = |path: &[u8]| {
-            let name = path.rsplit(|byte| *byte == b'/').next();
-            name == Some(b".gitignore") || name == Some(b".gitattributes")
-        };
+        let is_rule = |path: &[u8]| [&b".gitignore"[..], b".gitattributes"].contains(&name(path));
         let rules = self.files.iter().filter(|(path, file)| {
             // git does not follow such a link either.
             is_rule(path) && file.mode != Mode::Link
@@ -186,6 +188,11 @@ impl Base {
         }
         Ok(())
     }
+}
+
+/// The last component of a path.
+pub(super) fn name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// Makes a git directory without `git init`, which copies templates and looks around.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::swebench::git::git_alone;
+use crate::swebench::patch::{cleaned, is_test_by_custom};
 use fixture::{Fixture, Here, parts, shell};
 
 const EDIT: &str = "sed -i 's/VALUE = 1/VALUE = 2/' demo.py\n";
@@ -213,11 +214,29 @@ async fn every_kind_of_file_is_taken() {
 }
 
 #[tokio::test]
+async fn all_of_a_change_is_graded_when_a_link_and_a_folder_change_places() {
+    let fixture = Fixture::new();
+    for deed in [
+        "mv pkg away; ln -s away pkg",
+        "rm folder; mkdir folder; echo x > folder/a.py",
+        "rm folder; cp -r pkg folder",
+    ] {
+        let patch = fixture.check(&format!("{EDIT}{deed}"), &[]).await.patch.unwrap();
+        let cleaned = cleaned(&patch, &is_test_by_custom);
+        assert_eq!((cleaned.patch, cleaned.dropped), (patch, Vec::new()), "{deed}");
+    }
+}
+
+#[tokio::test]
 async fn the_base_commit_s_ignore_rules_hold() {
     let fixture = Fixture::new();
     let check = async |deed: &str, apart: &[&str], expected: &[&str]| {
         let change = fixture.check(deed, apart).await;
-        assert_eq!(change.left_out, [], "{deed}");
+        // Source files are listed.
+        let left = change.left_out.iter().map(|out| (out.path.as_str(), out.reason));
+        let sources = apart.iter().filter(|path| path.ends_with(".py"));
+        let sources: Vec<_> = sources.map(|path| (*path, LeftOutReason::Ignored)).collect();
+        assert_eq!(left.collect::<Vec<_>>(), sources, "{deed}");
         let found = parts(change.patch.as_deref().unwrap_or_default());
         let found: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(found, expected, "{deed}");
@@ -239,6 +258,30 @@ async fn the_base_commit_s_ignore_rules_hold() {
         &["kept.log", "pkg/kept.log"],
     )
     .await;
+    let val = "mkdir build; echo x > build/val.py; echo 'import val' >> demo.py; ";
+    check(&format!("{val} git add -f ."), &["build/val.py"], &["demo.py"]).await;
+    let unignored = format!("{val} sed -i /build/d .gitignore");
+    check(&unignored, &["build/val.py"], &[".gitignore", "demo.py"]).await;
+}
+
+#[tokio::test]
+async fn products_of_tools_that_are_ignored_are_not_listed() {
+    let fixture = Fixture::new();
+    let check = async |deed: &str, expected: &[(&str, u64)]| {
+        let (change, _) = fixture.change(&format!("{EDIT}mkdir build; {deed}")).await;
+        let found = change.left_out.iter().map(|out| (out.path.as_str(), out.more));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{deed}");
+    };
+    check("mkdir build/lib; cp pkg/a.py build/lib; : > build/lib/__init__.py", &[]).await;
+    check("mkdir build/lib; echo more > build/lib/a.py", &[("build/lib/a.py", 0)]).await;
+    for folder in ["__pycache__", ".cache", "x.egg-info", "v/site-packages", "node_modules"] {
+        check(&format!("mkdir -p build/{folder}; echo xyz > build/{folder}/x.py"), &[]).await;
+    }
+    check("echo x > build/x.c; echo x > build/x.html; ln -s /nowhere build/l", &[]).await;
+    let names: Vec<String> = (10..30).map(|at| format!("build/{at}.toml")).collect();
+    let mut expected: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+    expected[19].1 = 6;
+    check("for n in {10..35}; do echo x > build/$n.toml; done", &expected).await;
 }
 
 #[tokio::test]

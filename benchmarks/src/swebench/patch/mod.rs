@@ -7,8 +7,10 @@
 
 mod binary;
 mod hunk;
+mod links;
 mod name;
 mod reader;
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -23,9 +25,9 @@ pub struct FilePatch<'a> {
     pub text: &'a [u8],
     /// Whether it names no file: text after the last file, for example.
     pub is_prose: bool,
-    /// Path before, as git reads it; `None` if the file is new.
+    /// Path before, as git reads it; `None` if the file is new, or if git reads no name.
     pub old: Option<Vec<u8>>,
-    /// Path after, as git reads it; `None` if the file is deleted.
+    /// Path after, as git reads it; `None` if the file is deleted, or if git reads no name.
     pub new: Option<Vec<u8>>,
     /// What it changes.
     pub content: Content,
@@ -33,6 +35,10 @@ pub struct FilePatch<'a> {
     pub names: Vec<Vec<u8>>,
     /// The lines that its hunks remove and add, with their signs and without their ends.
     pub changes: Vec<&'a [u8]>,
+    /// Whether its headers state that the file is new.
+    pub is_new: bool,
+    /// Whether its headers state that the file is deleted.
+    pub is_deleted: bool,
     /// Whether it makes or changes a symbolic link.
     pub is_link: bool,
     /// Why it cannot be read as one change of one file, if that is so.
@@ -63,22 +69,30 @@ impl FilePatch<'_> {
         self.old.iter().chain(new).map(Vec::as_slice)
     }
 
-    /// Whether a path leads through a symbolic link that is one of `links`.
-    fn is_behind(&self, links: &[&[u8]]) -> bool {
-        let behind = |name: &[u8], link: &[u8]| {
-            name.strip_prefix(link).is_some_and(|rest| rest.starts_with(b"/"))
-        };
-        self.names.iter().any(|name| links.iter().any(|link| behind(name, link)))
+    /// Whether a path of it leads through the symbolic link that `link` is about.
+    fn is_behind(&self, link: &FilePatch<'_>) -> bool {
+        self.names.iter().any(|name| link.is_before(name))
     }
 
-    /// The paths that its symbolic link may lead to; `None` if one is not in the tree or
-    /// cannot be read.
-    fn targets(&self) -> Option<Vec<Vec<u8>>> {
+    /// Whether a path leads through its file.
+    fn is_before(&self, path: &[u8]) -> bool {
+        let mut rests = self.names.iter().filter_map(|name| path.strip_prefix(name.as_slice()));
+        rests.any(|rest| rest.starts_with(b"/"))
+    }
+
+    /// Whether no hunk of it adds a line.
+    fn removes_only(&self) -> bool {
+        self.content != Content::Text || self.changes.iter().all(|line| line.starts_with(b"-"))
+    }
+
+    /// The paths that its symbolic link may lead to by the lines with this sign; `None` if
+    /// one is not in the tree or cannot be read.
+    fn targets(&self, sign: u8) -> Option<Vec<Vec<u8>>> {
         if self.content != Content::Text {
             return None;
         }
         let mut targets = Vec::new();
-        for target in self.changes.iter().filter_map(|line| line.strip_prefix(b"+")) {
+        for target in self.changes.iter().filter_map(|line| line.strip_prefix(&[sign])) {
             let before = targets.len();
             targets.extend(self.names.iter().filter_map(|name| name::followed(name, target)));
             if targets.len() == before {
@@ -127,16 +141,16 @@ pub fn split<'a>(
     is_test: &dyn Fn(&str) -> bool,
 ) -> Vec<(FilePatch<'a>, Option<LeftOut>)> {
     let parts = reader::parts(patch);
-    let links: Vec<Vec<u8>> =
-        parts.iter().filter(|part| part.is_link).flat_map(|part| part.names.clone()).collect();
-    let links: Vec<&[u8]> = links.iter().map(Vec::as_slice).collect();
-    let reasons: Vec<_> = parts.iter().map(|part| left_out(part, &links, is_test)).collect();
+    let links: Vec<&FilePatch<'_>> = parts.iter().filter(|part| part.is_link).collect();
+    let mut reasons: Vec<_> = parts.iter().map(|part| left_out(part, &links, is_test)).collect();
+    links::agree(&parts, &mut reasons);
+    script::keep_used(&parts, &mut reasons);
     parts.into_iter().zip(reasons).collect()
 }
 
 fn left_out(
     part: &FilePatch<'_>,
-    links: &[&[u8]],
+    links: &[&FilePatch<'_>],
     is_test: &dyn Fn(&str) -> bool,
 ) -> Option<LeftOut> {
     let is_test = |path: &[u8]| is_test(&String::from_utf8_lossy(path));
@@ -147,11 +161,11 @@ fn left_out(
     if let Some(why) = part.unreadable {
         return Some(LeftOut::Unreadable(why));
     }
-    if part.is_behind(links) {
-        return Some(LeftOut::Unreadable("a path through a symbolic link"));
+    if let Some(why) = links::behind(part, links, &is_test) {
+        return Some(why);
     }
     if part.is_link {
-        let Some(targets) = part.targets() else {
+        let Some(targets) = part.targets(b'+') else {
             return Some(LeftOut::Unreadable("a symbolic link out of the tree"));
         };
         let inside = |path: &Vec<u8>| [path.as_slice(), b"/"].concat();
@@ -165,7 +179,7 @@ fn left_out(
     if part.content == Content::Binary {
         return Some(LeftOut::Binary);
     }
-    let is_script = part.old.is_none() && is_reproduction(&String::from_utf8_lossy(part.path()));
+    let is_script = part.is_new && script::is_reproduction(&String::from_utf8_lossy(part.path()));
     is_script.then_some(LeftOut::Script)
 }
 
@@ -208,16 +222,6 @@ pub fn cleaned(patch: &str, is_test: &dyn Fn(&str) -> bool) -> Cleaned {
         cleaned.patch.push('\n');
     }
     cleaned
-}
-
-/// Whether a path is a reproduction script that an agent left at the root.
-fn is_reproduction(path: &str) -> bool {
-    let known = [
-        "repro", "test_", "test.", "debug", "check_", "verify", "demo", "tmp", "temp", "scratch",
-        "bug", "issue", "minimal", "example.",
-    ];
-    let name = path.to_lowercase();
-    !path.contains('/') && known.iter().any(|known| name.starts_with(known))
 }
 
 /// Whether a path belongs to a test by the conventions of Python projects.

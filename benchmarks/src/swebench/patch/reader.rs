@@ -277,6 +277,11 @@ impl<'a> Reader<'a> {
         part.names.extend([&old, &new].into_iter().flatten().map(|name| paths(name)[0].clone()));
         part.names.retain(|name| !name.is_empty());
         let data = part.data.map(|start| &self.patch[start..self.at]);
+        let is_git = part.git.is_some();
+        let [is_new, is_deleted] = [0, 1].map(|side| {
+            let is_none = |text| is_null(text) || !is_git && name::is_epoch(text);
+            part.sides.is_some_and(|sides| is_none(sides[side]))
+        });
         let content = match data {
             Some(data) if binary::is_text(data) => Content::Encoded,
             Some(_) => Content::Binary,
@@ -300,6 +305,8 @@ impl<'a> Reader<'a> {
             content,
             names: part.names.into_iter().collect(),
             changes: part.changes,
+            is_new: part.is_new || is_new,
+            is_deleted: part.is_deleted || is_deleted,
             is_link: part.is_link,
             unreadable: part.unreadable,
         });

@@ -258,11 +258,143 @@ fn a_part_that_may_change_another_file_is_left_out_with_its_reason() {
         &[&format!("\"\\\"x\": {over}")],
     );
     check("Index: demo.py\n1d\n", &["demo.py: no unified diff"]);
-    let through = link("l", "src") + &add("l/tests/x.py");
-    assert_eq!(
-        left_out(&through),
-        (vec!["l/tests/x.py: a path through a symbolic link".into()], true)
+    let before = "l: a symbolic link before a path that is left out";
+    check(
+        &(link("l", "src") + &add("l/tests/x.py")),
+        &[before, "l/tests/x.py: a path through a symbolic link"],
     );
+    // A folder that a link replaces: with the link, or not at all.
+    let delete = |name: &str| {
+        format!(
+            "diff --git a/{name} b/{name}\ndeleted file mode 100644\n--- a/{name}\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        )
+    };
+    let through = "a path through a symbolic link";
+    check(&(link("lib", "tests") + &delete("lib/x.py")), &["tests/: a test", "tests/x.py: a test"]);
+    check(
+        &(link("lib", ".") + &delete("lib/tests/x.py")),
+        &["lib: a symbolic link before a path that is left out", "tests/x.py: a test"],
+    );
+    check(
+        &(link("lib", "/lib2") + &delete("lib/x.py")),
+        &[
+            "lib: a symbolic link out of the tree",
+            "lib/x.py: a path behind a symbolic link that is left out",
+        ],
+    );
+    check(
+        &(link("lib", "lib2")
+            + &delete("lib/x.py").replace("-x\n", "+x\n").replace("-1 +0,0", "-0,0 +1")),
+        &["lib: a symbolic link before a path that is left out", &format!("lib/x.py: {through}")],
+    );
+    check(
+        &(link("lib", "lib2") + &delete("lib/x.py") + &add("lib/y.py")),
+        &[
+            "lib: a symbolic link before a path that is left out",
+            "lib/x.py: a path behind a symbolic link that is left out",
+            &format!("lib/y.py: {through}"),
+        ],
+    );
+}
+
+#[test]
+fn a_folder_may_become_a_link() {
+    let link = "diff --git a/lib b/lib\nnew file mode 120000\n--- /dev/null\n+++ b/lib\n@@ -0,0 +1 @@\n+lib2\n\\ No newline at end of file\n";
+    let delete = "diff --git a/lib/x.py b/lib/x.py\ndeleted file mode 100644\nindex 1..0\n--- a/lib/x.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n";
+    let empty =
+        "diff --git a/lib/e.py b/lib/e.py\ndeleted file mode 100644\nindex e69de29..0000000\n";
+    let new = "diff --git a/lib2/x.py b/lib2/x.py\nnew file mode 100644\n--- /dev/null\n+++ b/lib2/x.py\n@@ -0,0 +1 @@\n+x\n";
+    let moved = "diff --git a/lib/y.py b/lib2/y.py\nsimilarity index 100%\nrename from lib/y.py\nrename to lib2/y.py\n";
+    let fix = "diff --git a/demo.py b/demo.py\n--- a/demo.py\n+++ b/demo.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n";
+    let unlink = link
+        .replace("new file", "deleted file")
+        .replace("--- /dev/null\n+++ b/lib", "--- a/lib\n+++ /dev/null")
+        .replace("-0,0 +1", "-1 +0,0")
+        .replace("+lib2", "-lib2");
+    let in_place = new.replace("lib2", "lib");
+    let into_tests = [&unlink.replace("lib2", "tests"), &*in_place].concat();
+    let (dropped, any) = left_out(&into_tests);
+    assert_eq!(
+        (dropped.concat().as_str(), any),
+        ("lib: a symbolic link before a path that is left outtests/x.py: a test", false)
+    );
+    for patch in [
+        [&unlink, &*in_place, fix].concat(),
+        [link, delete, empty, new, fix].concat(),
+        [link, moved, fix].concat(),
+        [delete, moved, new, link, fix].concat(),
+    ] {
+        let cleaned = cleaned(&patch, &|path| path.starts_with("tests/"));
+        assert_eq!((cleaned.patch, cleaned.dropped), (patch, Vec::new()));
+    }
+}
+
+#[test]
+fn only_new_scripts_that_nothing_uses_are_left_out() {
+    let new = |name: &str, line: &str| {
+        format!(
+            "diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+{line}\n"
+        )
+    };
+    let check = |patch: String, expected: &[&str]| {
+        let dropped = cleaned(&patch, &|path| path.starts_with("tests/")).dropped;
+        let expected: Vec<String> =
+            expected.iter().map(|path| format!("{path}: a script that shows the fault")).collect();
+        assert_eq!(dropped, expected, "{patch}");
+    };
+    for name in [
+        "repro.py",
+        "reproduce.py",
+        "reproduce_issue.py",
+        "Reproduction.py",
+        "debug_1.py",
+        "demo.py",
+        "tmp",
+        "temp2.txt",
+        "scratch-x.py",
+        "bug123.py",
+        "issue-12.py",
+        "minimal.py",
+        "verify_fix.py",
+        "check_x.py",
+        "test_x.py",
+        "test.sh",
+        "example.py",
+    ] {
+        check(new(name, "x"), &[name]);
+    }
+    for name in [
+        "template.py",
+        "issues.py",
+        "temperature.py",
+        "bugfix.py",
+        "demos.py",
+        "debugger.py",
+        "reproducible.py",
+        "minimalist.py",
+        "verifying.py",
+        "checker.py",
+        "examples.py",
+        "testing.py",
+        "src/temp.py",
+    ] {
+        check(new(name, "x"), &[]);
+    }
+    // An existing file, by headers from which nothing can be stripped.
+    let plain = "--- demo.py\n+++ demo.py\n@@ -1 +1 @@\n-x\n+y\n";
+    check(plain.into(), &[]);
+    check(format!("diff --git demo.py demo.py\nindex 1..2 100644\n{plain}"), &[]);
+    check(plain.replacen("--- demo.py", "--- /dev/null", 1), &["demo.py"]);
+    // Modules that a kept part imports.
+    let core = |line: &str| new("core.py", line);
+    check(new("temp.py", "x") + &core("from temp import x"), &[]);
+    check(new("temp.py", "x") + &core("    import os, temp as t"), &[]);
+    check(new("temp.py", "x") + &core("m = importlib.import_module('temp')"), &[]);
+    check(new("issue.json", "{}") + &core("open('issue.json')"), &[]);
+    check(new("temp.py", "import bug") + &new("bug.py", "x") + &core("import temp"), &[]);
+    check(new("temp.py", "x") + &core("temp = 1"), &["temp.py"]);
+    check(new("temp.py", "x") + &core("import temperature"), &["temp.py"]);
+    check(new("debug.py", "import bug") + &new("bug.py", "x"), &["debug.py", "bug.py"]);
 }
 
 #[test]
