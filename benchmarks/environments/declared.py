@@ -230,7 +230,22 @@ def extras_of(source, built):
     extras = {}
     for name, names in poetry.get("extras", {}).items():
         extras[name] = of_poetry(poetry.get("dependencies", {}), source, built, [plain(one) for one in names])
-    return {**extras, **said.get("project", {}).get("optional-dependencies", {})}
+    project = said.get("project", {})
+    extras |= project.get("optional-dependencies", {})
+    return {name: of_own_extra(project.get("name", ""), extras, name) for name in extras}
+
+
+def of_own_extra(project, extras, name, seen=()):
+    """The requirements of an extra, those of the project's other extras it names included."""
+    found = []
+    for line in next((lines for one, lines in extras.items() if plain(one) == plain(name)), []):
+        own = re.match(r"\s*([\w.-]+)\s*\[([^\]]*)\]", line)
+        if own and plain(own[1]) == plain(project):
+            inner = [one.strip() for one in own[2].split(",") if plain(one.strip()) not in (*seen, plain(name))]
+            found += [line for one in inner for line in of_own_extra(project, extras, one, (*seen, plain(name)))]
+        else:
+            found.append(line)
+    return found
 
 
 def wanted(source, built, names):

@@ -44,7 +44,7 @@ fn the_rest_of_the_bytes_stays() {
         b"# coding: shift_jis\n\x83e\n\x83e\n",
     );
     // Bytes of an encoding that cannot be written, and a declaration that is changed too.
-    check(b"# coding: cp437\n\x82\nx\n", "x", "y", b"# coding: cp437\n\x82\ny\n");
+    check(b"# coding: cp437\n\x82\nz\n", "z", "y", b"# coding: cp437\n\x82\ny\n");
     check(b"# coding: cp437\n\x82x\n", "\\x82x", "\\x82y", b"# coding: cp437\n\x82y\n");
     check(
         b"# coding: ascii\nx\n",
