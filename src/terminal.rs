@@ -185,6 +185,7 @@ impl Terminal {
     }
 
     /// Prints status lines that have colours. Their foreign parts are already escaped.
+    #[cfg(feature = "train")]
     pub(crate) fn status_styled(&self, lines: &str) {
         self.bars.suspend(|| eprintln!("{}", printable_styled(lines)));
     }
