@@ -21,6 +21,8 @@ use fixfly_runtime::{BenchmarkError, Change, LeftOut, LeftOutReason, Sandbox};
 use base::Base;
 use listing::{Entry, Found};
 
+use super::patch::{quoted, shown};
+
 /// Maximum size of one file, in bytes.
 const MAX_FILE: u64 = 8 << 20;
 /// Maximum size of all changed files, in bytes.
@@ -240,24 +242,4 @@ fn listed(mut left: Vec<Left>) -> Vec<LeftOut> {
         })
     });
     shown.collect()
-}
-
-fn shown(path: &[u8]) -> String {
-    match std::str::from_utf8(path) {
-        Ok(path) if !path.contains(char::is_control) => path.to_string(),
-        _ => quoted(path),
-    }
-}
-
-/// A path in quotes, as git writes and reads it.
-fn quoted(path: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for byte in path {
-        match byte {
-            b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
-            b' '..=b'~' => quoted.push(char::from(*byte)),
-            byte => quoted += &format!("\\{byte:03o}"),
-        }
-    }
-    quoted + "\""
 }

@@ -16,7 +16,7 @@ mod tests;
 
 use std::fmt;
 
-pub use name::shown;
+pub use name::{quoted, shown};
 
 /// The part of a patch that concerns one file, with the text before it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -47,24 +47,27 @@ fn unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((byte, rest))
 }
 
-/// A name as git prints it: in C's notation if it holds a control character or is no UTF-8.
+/// A name as git prints it: in quotes if it holds a control character or is no UTF-8.
 pub fn shown(name: &[u8]) -> String {
     match std::str::from_utf8(name) {
         Ok(name) if !name.contains(|c: char| c.is_control() || c == '"' || c == '\\') => {
             name.into()
         }
-        _ => {
-            let mut text = String::from("\"");
-            for byte in name {
-                match byte {
-                    b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
-                    b' '..=b'~' => text.push(char::from(*byte)),
-                    byte => text += &format!("\\{byte:03o}"),
-                }
-            }
-            text + "\""
+        _ => quoted(name),
+    }
+}
+
+/// A name in quotes, in C's notation, as git writes and reads it.
+pub fn quoted(name: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for byte in name {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => quoted.push(char::from(*byte)),
+            byte => quoted += &format!("\\{byte:03o}"),
         }
     }
+    quoted + "\""
 }
 
 /// Bytes at which git or patch(1) may end a name.
