@@ -249,7 +249,7 @@ class Suite:
         try:
             self.session.config.hook.pytest_runtestloop(session=self.session)
         except BaseException as error:
-            if not self.plugin.interrupted:  # else it is told of, as that of a test
+            if not self.plugin.interrupted:  # else the running test has it
                 recorder.silent = None
                 recorder.end_with(error)
 

@@ -277,8 +277,8 @@ fn a_flaky_instance_is_named() {
     assert!(!output.status.success());
 }
 
-/// Native calls of a lone shell: the model is told how to hand in, and again when it says
-/// in words that it is done.
+/// Native calls of a lone shell: the prompt states how to submit, and so does the answer
+/// to a message without a call.
 #[test]
 fn a_lone_shell_with_native_calls_can_hand_in() {
     let bench = Bench::of(&FIXTURES[1..2]);

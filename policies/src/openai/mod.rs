@@ -194,7 +194,7 @@ impl OpenAi {
     }
 
     fn halt(&self, why: String) -> PolicyError {
-        // Whoever waits for the server now would wait in vain.
+        // A wait for the server now has no purpose.
         self.waits.stop();
         let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
         PolicyError::Infrastructure(halted.get_or_insert(why).clone())

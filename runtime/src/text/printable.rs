@@ -18,8 +18,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same, but keeps colours and other styles that fixfly itself uses. Whoever adds a
-/// style to foreign text must escape that text first, with [`printable`].
+/// The same, but keeps colours and other styles that fixfly itself uses. If you add a
+/// style to foreign text, escape that text first, with [`printable`].
 pub fn printable_styled(text: &str) -> Cow<'_, str> {
     match text.contains(is_unprintable) {
         true => Cow::Owned(escaped(text, style)),
