@@ -22,15 +22,17 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 
-def checked(result):
+def checked(result, *names):
+    """Raises the error of a call that failed, with the files that it was about."""
     if result != 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+        first, second = (*names, None, None)[:2]
+        raise OSError(code, os.strerror(code), first, None, second)
 
 
 def mount(source, target, kind, flags, data=None):
     checked(libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags,
-                       data.encode() if data else None))
+                       data.encode() if data else None), source, target)
 
 
 class Isolation:

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::now;
+use super::queue::MAX_TRIES;
 use crate::attempt::{Attempt, attempt};
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::episode::Episode;
@@ -94,7 +95,7 @@ impl Verifier {
         Ok(Verification(all))
     }
 
-    /// Checks one task under every control.
+    /// Checks one task under every control. As in a run, infrastructure may fail twice.
     async fn check(self: Arc<Self>, mut task: Task) -> Vec<ControlResult> {
         task.budget.turns = 1;
         let mut all = Vec::new();
@@ -106,7 +107,14 @@ impl Verifier {
                 benchmark: &*self.benchmark,
                 templates: &self.templates,
             };
-            let episode = attempt(&with, &task, 0, 0, now()).await;
+            let mut episode = attempt(&with, &task, 0, 0, now()).await;
+            for _ in 1..MAX_TRIES {
+                if !episode.infrastructure_failure() {
+                    break;
+                }
+                tracing::warn!(id = task.id, end = ?episode.end, "infrastructure failed; the control is tried again");
+                episode = attempt(&with, &task, 0, 0, now()).await;
+            }
             all.push(ControlResult {
                 id: task.id.clone(),
                 control: control.name,

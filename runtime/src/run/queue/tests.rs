@@ -8,7 +8,7 @@ use crate::{
 use async_trait::async_trait;
 
 use super::*;
-use crate::run::Silent;
+use crate::run::{Control, Silent, Verifier};
 
 /// A policy that follows the task's id. It needs no sandbox.
 #[derive(Default)]
@@ -240,4 +240,26 @@ async fn a_run_without_usable_answers_stops_after_the_first_episodes() {
     let (ended, recorded) = run(&["empty", "a", "a", "a"], 0).await;
     assert_eq!((ended.recorded, recorded.len()), (4, 2));
     assert_eq!(ended.unusable, None);
+}
+
+#[tokio::test]
+async fn a_control_is_tried_again_after_an_infrastructure_failure() {
+    fn verifier() -> Verifier {
+        Verifier {
+            controls: vec![Control {
+                name: "null",
+                solves: false,
+                policy: Box::new(Scripted::default()),
+            }],
+            benchmark: Arc::new(Nowhere),
+            tools: Vec::new(),
+            host: Arc::new(Nowhere),
+            templates: Templates::load(TaskKind::Method, None).unwrap(),
+        }
+    }
+    for (id, failed) in [("fails first", 0), ("fails", 1)] {
+        let tasks = [Task::clone(&work(id).task)];
+        let found = verifier().verify(tasks, 1, |_| {}).await.unwrap();
+        assert_eq!(found.failed().len(), failed, "{id}: {found:?}");
+    }
 }
