@@ -39,15 +39,8 @@ const MARKS: &[&str] = &["កាន់តែពិសេសអាច e\u{301}te\
 
 /// Names of rules that llama.cpp cannot write, so that it cuts words with combining marks, or
 /// with capitals outside of ASCII, otherwise than the models do (docs/training.md).
-const OTHERWISE: [&str; 7] = [
-    "tekken",
-    "gpt-4o",
-    "llama4",
-    "kanana2",
-    "talkie",
-    "minimax-m2",
-    "granite-embed-multi-97m",
-];
+const OTHERWISE: [&str; 7] =
+    ["tekken", "gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2", "granite-embed-multi-97m"];
 
 /// Tokens with their types, and merges. Lines are trained on as they are, so that merges
 /// cross the words of every rule and a word that is cut otherwise has other tokens.
@@ -97,7 +90,11 @@ fn vocabulary() -> (Vec<(String, i32)>, Vec<String>) {
     (tokens, merges.collect())
 }
 
-fn write(folder: &Path, pre: &str, (tokens, merges): &(Vec<(String, i32)>, Vec<String>)) -> PathBuf {
+fn write(
+    folder: &Path,
+    pre: &str,
+    (tokens, merges): &(Vec<(String, i32)>, Vec<String>),
+) -> PathBuf {
     let id = |word: &str| {
         let at = tokens.iter().position(|(token, _)| token == word).unwrap();
         Value::U32(u32::try_from(at).unwrap())

@@ -11,7 +11,8 @@ use super::{ExportDtype, gguf_model};
 use crate::init::RandomInit;
 
 const PROBE: &str = include_str!("probe.txt");
-const CHAT: &str = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nok";
+const CHAT: &str =
+    "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nok";
 
 /// A model whose tokenizer was trained on the probe.
 fn base(folder: &Path) {

@@ -20,9 +20,8 @@ fn write(file: &Path, model: &str, texts: &[(&str, &str)]) {
         tokens.insert(id(&added["id"]), (added["content"].as_str().unwrap().into(), kind));
     }
     let merges = tokenizer["model"]["merges"].as_array().unwrap().iter();
-    let merges = merges.map(|pair| {
-        text(&format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
-    });
+    let merges = merges
+        .map(|pair| text(&format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())));
     let list = |kind: u32, elements: Vec<Vec<u8>>| {
         let head = [&9_u32.to_le_bytes()[..], &kind.to_le_bytes()].concat();
         [head, (elements.len() as u64).to_le_bytes().into(), elements.concat()].concat()
