@@ -98,4 +98,6 @@ pub(crate) fn beside_model(folder: &Path, base: &Path) -> Result<(), TrainError>
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;
