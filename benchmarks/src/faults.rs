@@ -9,6 +9,7 @@
 
 mod change;
 mod validate;
+mod wrong;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -432,6 +433,10 @@ impl GroundTruth for Faults {
             }
             Answer::Stub => self.methods.answer(&of(task), answer),
         }
+    }
+
+    fn wrong_answers(&self, task: &Task) -> Result<Vec<String>, BenchmarkError> {
+        self.wrong(task)
     }
 
     fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
