@@ -1,4 +1,4 @@
-//! `fixfly sweep`: datasets × methods × ranks × checkpoints × modes × repeats,
+//! `fixfly sweep`: datasets × methods × ranks × seeds × checkpoints × modes × repeats,
 //! trained, run and tabulated. Each stage is a command of fixfly, run in this process;
 //! its output is stored under a name that contains the hash of its inputs.
 
@@ -8,20 +8,23 @@ mod serve;
 mod smoke_test;
 mod stage;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use fixfly_datasets::Dataset;
 use fixfly_report::{Mode, set_text};
+use fixfly_runtime::{ThinkingMode, read_episodes};
+use fixfly_students::sweep::{Attempts, Checkpoints, Control, Data, Model, Sweep, VALIDATION};
 use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
+use crate::failure::Usage;
 use crate::report;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
 use artifacts::ArtifactStore;
-use file::{Checkpoints, Data, Model, Sweep};
 use stage::{Stage, Verb};
 
 #[derive(Debug, Args)]
@@ -52,9 +55,9 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let sweep = Sweep::open(&flags.file)?;
+    let sweep = Sweep::open(&flags.file).map_err(Usage)?;
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
-    sweep.check()?;
+    file::check(&sweep)?;
     require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
@@ -95,9 +98,18 @@ struct Served {
 /// A base model, in the formats that training and running need.
 struct Base<'a> {
     name: &'a str,
-    folder: PathBuf,
+    /// A folder, a GGUF file, or a model's name.
+    trained: PathBuf,
     whole: PathBuf,
+    tokenizer: PathBuf,
     labels: toml::Table,
+}
+
+/// Which runs of a student to make.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    splits: &'a [String],
+    control: Option<&'a Control>,
 }
 
 /// Adds the flag that turns reasoning on or off.
@@ -123,33 +135,55 @@ impl SweepRun<'_> {
     }
 
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
-        let folder = match (&model.base, &model.init) {
+        let trained = match (&model.base, &model.init) {
             (Some(base), _) => base.clone(),
             (None, flags) => self.pretrained(model, &flags.clone().unwrap_or_default())?,
         };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);
-        let whole = self.artifacts.make(
-            &Stage::new("models", &model.name, Verb::ExportGguf)
-                .path("from", &folder)
-                .of(&[&folder])
-                .with(&self.sweep.export)?
-                .file("gguf"),
-        )?;
-        let base = Base { name: &model.name, folder, whole, labels };
+        // A GGUF file is served as it is.
+        let (whole, tokenizer) = match trained.is_dir() {
+            true => {
+                let stage = Stage::new("models", &model.name, Verb::ExportGguf)
+                    .path("from", &trained)
+                    .of(&[&trained])
+                    .with(&self.sweep.export)?
+                    .file("gguf");
+                (self.artifacts.make(&stage)?, trained.join("tokenizer.json"))
+            }
+            false => (trained.clone(), trained.clone()),
+        };
+        let base = Base { name: &model.name, trained, whole, tokenizer, labels };
         let mut labels = base.labels.clone();
         labels.insert("method".into(), "base".into());
         let name = base.name.to_string();
-        self.run(&[Served { whole: base.whole.clone(), adapter: None, name, labels }])?;
+        let served = Served { whole: base.whole.clone(), adapter: None, name, labels };
+        let splits = match self.sweep.checkpoints {
+            // The base model has no checkpoints to choose from.
+            Checkpoints::Validated => self.splits(false),
+            Checkpoints::Chosen | Checkpoints::All => self.sweep.splits.clone(),
+        };
+        self.run(&[served], Wanted { splits: &splits, control: None })?;
         for data in &self.sweep.dataset {
             self.dataset(&base, data)?;
         }
         Ok(())
     }
 
+    /// The splits that choose checkpoints, or the others.
+    fn splits(&self, validation: bool) -> Vec<String> {
+        let splits = self.sweep.splits.iter();
+        splits.filter(|split| (*split == VALIDATION) == validation).cloned().collect()
+    }
+
+    /// The run that records tasks without attempts.
+    fn tasks(&self) -> anyhow::Result<PathBuf> {
+        let tasks = self.runs("tasks", "null", "train").set("turns", 0);
+        self.artifacts.make(&tasks.with(&self.sweep.tasks)?)
+    }
+
     /// A randomly initialised model, pretrained if the sweep has `pretrain`.
     fn pretrained(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
-        let tasks = self.runs("tasks", "null", "train").set("turns", 0);
-        let tasks = self.artifacts.make(&tasks.with(&self.sweep.tasks)?)?;
+        let tasks = self.tasks()?;
         let originals = |name: &str| {
             let stage = Stage::new("datasets", name, Verb::BuildDataset);
             stage.set("recipe", "originals").set("runs", vec![shown(&tasks)])
@@ -190,15 +224,23 @@ impl SweepRun<'_> {
         stage
     }
 
-    /// Runs of the model itself on the training split, in each mode.
-    fn attempts(&self, base: &Base<'_>) -> anyhow::Result<Vec<String>> {
+    /// The runs of attempts on the training split: the model's own in each mode.
+    fn attempts(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Vec<String>> {
         let mut runs = Vec::new();
-        for mode in self.modes() {
-            let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
-            let stage = self.runs(&format!("{}{said}-train", base.name), "llama", "train");
-            let stage =
-                thinking(stage.path("model", &base.whole), mode).with(&self.sweep.attempts)?;
-            runs.push(shown(&self.artifacts.make(&stage)?));
+        let wanted = |one: &&Attempts| data.attempts.is_empty() || data.attempts.contains(&one.name);
+        for Attempts { name, policy, flags } in self.sweep.attempts.iter().filter(wanted) {
+            if let Some(policy) = policy {
+                let stage = self.runs(&format!("{name}-train"), policy, "train").with(flags)?;
+                runs.push(shown(&self.artifacts.make(&stage)?));
+                continue;
+            }
+            for mode in self.modes() {
+                let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
+                let name = format!("{}{said}-{name}-train", base.name);
+                let stage = self.runs(&name, "llama", "train");
+                let stage = stage.path("model", &base.whole).of(&[&base.whole]);
+                runs.push(shown(&self.artifacts.make(&thinking(stage, mode).with(flags)?)?));
+            }
         }
         Ok(runs)
     }
@@ -206,8 +248,8 @@ impl SweepRun<'_> {
     /// The stage that builds a dataset from its recorded runs.
     fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Stage> {
         let mut stage = Stage::new("datasets", &data.name(), Verb::BuildDataset);
-        let runs = match (data.runs.is_empty(), self.smoke_test) {
-            (true, _) => self.attempts(base)?,
+        let mut runs = match (data.runs.is_empty(), self.smoke_test) {
+            (true, _) => self.attempts(base, data)?,
             (false, false) => {
                 for run in &data.runs {
                     stage = stage.of(&[&Data::run_folder(run)]);
@@ -219,11 +261,15 @@ impl SweepRun<'_> {
                 smoke_test::teachers(&data.recipe, &runs, self.artifacts)?
             }
         };
-        stage = stage.set("runs", runs).set("recipe", &*data.recipe);
-        if self.smoke_test {
-            stage = stage.with(&smoke_test::short())?;
+        if data.tasks {
+            runs.push(shown(&self.tasks()?));
         }
-        Ok(stage.of(&[Path::new(&data.recipe)]))
+        stage = stage.set("runs", runs).set("recipe", &*data.recipe);
+        let mut flags = data.flags.clone();
+        if self.smoke_test {
+            flags.extend(smoke_test::short());
+        }
+        Ok(stage.with(&flags)?.of(&[Path::new(&data.recipe)]))
     }
 
     /// The reasoning traces of a dataset.
@@ -240,13 +286,12 @@ impl SweepRun<'_> {
     }
 
     fn dataset(&mut self, base: &Base<'_>, data: &Data) -> anyhow::Result<()> {
-        let tokenizer = base.folder.join("tokenizer.json");
-        let mut stage = self.recorded(base, data)?.of(&[&tokenizer]);
+        let mut stage = self.recorded(base, data)?.of(&[&base.tokenizer]);
         for traces in self.traces(base, data)? {
             stage = stage.path("traces", &traces).of(&[&traces]);
         }
         let dataset =
-            self.artifacts.make(&stage.set("format", "tokens").path("tokenizer", &tokenizer))?;
+            self.artifacts.make(&stage.set("format", "tokens").path("tokenizer", &base.tokenizer))?;
         let mut labels = base.labels.clone();
         labels.extend(data.labels.clone());
         labels.entry("dataset").or_insert_with(|| data.name().into());
@@ -255,36 +300,52 @@ impl SweepRun<'_> {
         for method in &self.sweep.methods {
             let ranks: &[u32] = if *method == Method::Lora { &self.sweep.ranks } else { &[0] };
             for rank in ranks {
-                self.train(base, (&dataset, &labels), *method, *rank)?;
+                for seed in self.seeds() {
+                    let students = self.train(base, (&dataset, &labels), (*method, *rank, seed))?;
+                    self.run_trained(students, &data.name())?;
+                }
             }
         }
         Ok(())
     }
 
+    /// The seeds of trainings; `None`: the default.
+    fn seeds(&self) -> Vec<Option<u32>> {
+        match self.sweep.seeds.is_empty() {
+            true => vec![None],
+            false => self.sweep.seeds.iter().copied().map(Some).collect(),
+        }
+    }
+
+    /// The students of a training: one for each checkpoint to run.
     fn train(
-        &mut self,
+        &self,
         model: &Base<'_>,
         (dataset, labels): (&Path, &toml::Table),
-        method: Method,
-        rank: u32,
-    ) -> anyhow::Result<()> {
+        (method, rank, seed): (Method, u32, Option<u32>),
+    ) -> anyhow::Result<Vec<Served>> {
         let mut labels = labels.clone();
         labels.insert("method".into(), method.name().into());
-        let named = |key: &str| {
-            labels.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_string()
-        };
-        let mut name = format!("{}-{}-{}", model.name, named("dataset"), method.name());
-        let mut stage = Stage::new("students", &name, Verb::Train(method));
+        let dataset_name = labels.get("dataset").and_then(toml::Value::as_str).unwrap_or_default();
+        let mut name = format!("{}-{dataset_name}-{}", model.name, method.name());
         let flags = match method {
             Method::Full => &self.sweep.full,
             Method::Lora => {
                 name = format!("{name}-r{rank}");
-                stage = Stage::new("students", &name, Verb::Train(method)).set("rank", rank);
                 labels.insert("rank".into(), toml::Value::Integer(rank.into()));
                 &self.sweep.lora
             }
         };
-        let stage = stage.of(&[&model.folder]).path("base", &model.folder).path("dataset", dataset);
+        name.extend(seed.map(|seed| format!("-s{seed}")));
+        let mut stage = Stage::new("students", &name, Verb::Train(method));
+        if method == Method::Lora {
+            stage = stage.set("rank", rank);
+        }
+        if let Some(seed) = seed {
+            stage = stage.set("seed", seed);
+        }
+        let base = &model.trained;
+        let stage = stage.of(&[base]).path("base", base).path("dataset", dataset);
         let student = self.artifacts.make(&stage.with(&self.sweep.train)?.with(flags)?)?;
         let mut students = Vec::new();
         for checkpoint in self.wanted(&student)? {
@@ -293,7 +354,7 @@ impl SweepRun<'_> {
             let stage = Stage::new("adapters", &name, Verb::ExportGguf);
             let mut stage = stage.path("from", &checkpoint.folder);
             stage = match method {
-                Method::Lora => stage.path("base", &model.folder),
+                Method::Lora => stage.path("base", base),
                 Method::Full => stage.with(&self.sweep.export)?,
             };
             let made = self.artifacts.make(&stage.file("gguf"))?;
@@ -305,7 +366,34 @@ impl SweepRun<'_> {
             };
             students.push(Served { whole, adapter, name, labels });
         }
-        self.run(&students)
+        Ok(students)
+    }
+
+    /// Runs the students of one training, and the controls of the one that is chosen.
+    fn run_trained(&mut self, mut students: Vec<Served>, dataset: &str) -> anyhow::Result<()> {
+        let (mut splits, others) = (self.sweep.splits.clone(), self.splits(false));
+        if self.sweep.checkpoints == Checkpoints::Validated {
+            let validation = self.splits(true);
+            let mut solved = BTreeMap::<usize, usize>::new();
+            for (student, run) in self.run(&students, Wanted { splits: &validation, control: None })? {
+                let episodes = read_episodes(&run)?;
+                *solved.entry(student).or_default() += episodes.iter().filter(|e| e.solved()).count();
+            }
+            // Of equals the last, as in reports.
+            let best = solved.into_iter().max_by_key(|(_, solved)| *solved);
+            students = students.into_iter().skip(best.map_or(0, |(at, _)| at)).take(1).collect();
+            // Students of several seeds are one configuration, whatever their epochs.
+            students.iter_mut().for_each(|student| drop(student.labels.remove("epoch")));
+            splits = others.clone();
+        }
+        self.run(&students, Wanted { splits: &splits, control: None })?;
+        for control in &self.sweep.control {
+            let named = |name: &String| name == dataset;
+            if control.datasets.is_empty() || control.datasets.iter().any(named) {
+                self.run(&students, Wanted { splits: &others, control: Some(control) })?;
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoints of a training to run.
@@ -314,7 +402,7 @@ impl SweepRun<'_> {
         let ends = all.iter().filter(|one| one.facts.epoch.is_some());
         Ok(match self.sweep.checkpoints {
             Checkpoints::Chosen => choose(&all).into_iter().cloned().collect(),
-            Checkpoints::All => ends.cloned().collect(),
+            Checkpoints::All | Checkpoints::Validated => ends.cloned().collect(),
         })
     }
 
@@ -322,28 +410,40 @@ impl SweepRun<'_> {
     fn modes(&self) -> Vec<Option<Mode>> {
         match self.sweep.modes.is_empty() {
             true => vec![None],
-            false => self.sweep.modes.iter().copied().map(Some).collect(),
+            false => self.sweep.modes.iter().map(|mode| match mode {
+                ThinkingMode::Default => None,
+                ThinkingMode::Think => Some(Mode::Think),
+                ThinkingMode::NoThink => Some(Mode::Nothink),
+            }).collect(),
         }
     }
 
-    /// Runs each student in each mode on each split, `repeats` times. One engine
-    /// serves all adapters of a model.
-    fn run(&mut self, students: &[Served]) -> anyhow::Result<()> {
-        for mode in self.modes() {
+    /// Runs each student in each mode on each split, `repeats` times. One engine serves
+    /// all adapters of a model. Returns each run with the index of its student.
+    fn run(
+        &mut self,
+        students: &[Served],
+        Wanted { splits, control }: Wanted<'_>,
+    ) -> anyhow::Result<Vec<(usize, PathBuf)>> {
+        let mut made = Vec::new();
+        // An engine has one set of flags.
+        let at_once = if self.sweep.validation.is_empty() { splits.len() } else { 1 };
+        let groups: Vec<&[String]> = splits.chunks(at_once.max(1)).collect();
+        for (mode, splits) in self.modes().into_iter().flat_map(|mode| groups.iter().map(move |s| (mode, *s))) {
             let mut stages = Vec::new();
-            for served in students {
-                for split in &self.sweep.splits {
+            for student in students.iter().enumerate() {
+                for split in splits {
                     for repeat in 0..self.sweep.repeats {
-                        stages.push((served, self.once(served, mode, split, repeat)?));
+                        stages.push((student, self.once(student.1, mode, (split, control), repeat)?));
                     }
                 }
             }
             let mut to_do = Vec::new();
-            for (served, stage) in &stages {
+            for ((_, served), stage) in &stages {
                 to_do.extend(self.artifacts.to_do(stage)?.filter(|_| served.adapter.is_some()));
             }
             let mut swapped = serve::students(&to_do)?.into_iter();
-            for (served, stage) in stages {
+            for ((at, served), stage) in stages {
                 let run = match served.adapter {
                     None => self.artifacts.make(&stage)?,
                     Some(_) => self.artifacts.make_by(&stage, |_| match swapped.next() {
@@ -355,27 +455,38 @@ impl SweepRun<'_> {
                 if let Some(mode) = mode {
                     labels.insert("mode".into(), mode.label().into());
                 }
+                if let Some(control) = control {
+                    labels.insert("control".into(), control.name.clone().into());
+                }
                 labels.insert("path".into(), self.artifacts.within(&run).into());
                 self.runs.push(labels);
+                made.push((at, run));
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     fn once(
         &self,
         served: &Served,
         mode: Option<Mode>,
-        split: &str,
+        (split, control): (&str, Option<&Control>),
         repeat: u64,
     ) -> anyhow::Result<Stage> {
         let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
-        let name = format!("{}{said}-{split}-{repeat}", served.name);
-        let stage = self.runs(&name, "llama", split).path("model", &served.whole);
-        let mut stage = stage.set("seed", i64::try_from(repeat)?);
+        let of = control.map_or_else(String::new, |control| format!("-{}", control.name));
+        let name = format!("{}{said}{of}-{split}-{repeat}", served.name);
+        let stage = self.runs(&name.replace([' ', '/'], "-"), "llama", split);
+        let mut stage = stage.path("model", &served.whole).of(&[&served.whole]);
+        stage = stage.set("seed", i64::try_from(repeat)?);
         if let Some(adapter) = &served.adapter {
             stage = stage.path("lora", adapter);
         }
-        Ok(thinking(stage, mode).with(&self.sweep.run)?)
+        let mut flags = self.sweep.run.clone();
+        if split == VALIDATION {
+            flags.extend(self.sweep.validation.clone());
+        }
+        flags.extend(control.iter().flat_map(|control| control.flags.clone()));
+        Ok(thinking(stage, mode).with(&flags)?)
     }
 }

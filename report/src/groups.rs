@@ -88,7 +88,7 @@ impl<'m> Group<'m> {
     }
 }
 
-fn mean_of(values: &[f64]) -> Option<Estimate> {
+pub(crate) fn mean_of(values: &[f64]) -> Option<Estimate> {
     crate::metrics::mean_interval(values, SEED)
 }
 
@@ -162,15 +162,18 @@ impl<'m> RunSet<'m> {
         RunSet { groups, choice, no_truth }
     }
 
-    /// Groups to report. Omits validation groups whose configuration was also
-    /// evaluated on another split: they only choose the checkpoint.
+    /// Groups to report. Omits controls, which have a table of their own, and validation
+    /// groups whose training was also evaluated on another split: they only choose the
+    /// checkpoint.
     pub(crate) fn reported(&self) -> impl Iterator<Item = &Group<'m>> {
         let elsewhere = |group: &Group<'_>| {
-            let same =
-                |other: &Group<'_>| other.labels == group.labels && other.split != VALIDATION;
+            let same = |other: &Group<'_>| {
+                other.labels.any_epoch() == group.labels.any_epoch() && other.split != VALIDATION
+            };
             self.groups.iter().any(same)
         };
-        self.groups.iter().filter(move |group| group.split != VALIDATION || !elsewhere(group))
+        let usual = self.groups.iter().filter(|group| group.labels.control.is_none());
+        usual.filter(move |group| group.split != VALIDATION || !elsewhere(group))
     }
 
     /// One group per training run: the chosen checkpoint.

@@ -57,7 +57,7 @@ pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
     Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
 };
-pub use hash::{hex, sha256};
+pub use hash::{hex, input_hash, sha256};
 pub use home::home;
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;

@@ -4,6 +4,7 @@
 mod base_models;
 mod checkpoints;
 mod code_scores;
+mod controls;
 mod costs;
 mod datasets;
 mod errors;
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[Entry] = &[
     families::ENTRY,
     issues::ENTRY,
     checkpoints::ENTRY,
+    controls::ENTRY,
     repeats::ENTRY,
     errors::ENTRY,
     costs::ENTRY,

@@ -1,0 +1,147 @@
+//! What turns after the first add, beside controls: the same student with other flags, such
+//! as independent samples or no feedback.
+
+use std::collections::BTreeMap;
+
+use super::super::cells;
+use super::super::groups::{Group, RunSet, mean_of};
+use super::super::labels::Labels;
+use super::super::run_metrics::{Attempt, by_task};
+use super::{Entry, Filled, INTERVALS, header};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "controls",
+    number: None,
+    title: "Students and their controls: solved, %",
+    needs: "runs with the label control=…, and the runs without it",
+    fill,
+};
+
+const NOTE: &str = "First answer: solved at turn 1, or the mean over samples. All answers: solved \
+                    by the last turn, or by any sample. Differences are paired by task, in points.";
+
+fn fill(set: &RunSet<'_>) -> Filled {
+    let controls: Vec<&Group<'_>> =
+        set.groups.iter().filter(|group| group.labels.control.is_some()).collect();
+    let models: Vec<_> = controls.iter().map(|group| &group.labels.model).collect();
+    let beside = |group: &&Group<'_>| models.contains(&&group.labels.model);
+    let mut groups: Vec<&Group<'_>> =
+        set.chosen().into_iter().filter(beside).chain(controls.iter().copied()).collect();
+    groups.sort_by(|a, b| (&a.labels, a.split).cmp(&(&b.labels, b.split)));
+    let rows = groups.iter().map(|group| {
+        let (labels, all) = (&group.labels, solved(group, Answers::All));
+        let against = |other: Option<&Group<'_>>| {
+            let other = other.map(|other| solved(other, Answers::All));
+            cells::gain(&other.and_then(|other| difference(&all, &other)))
+        };
+        let base = set.find(&labels.base(), group).filter(|_| !labels.is_base());
+        let without = Labels { control: None, ..labels.clone() };
+        let without = set.find(&without, group).filter(|_| labels.control.is_some());
+        let first = solved(group, Answers::First);
+        let kind = match is_sampled(group) {
+            true => format!("{} samples", group.repeats.len()),
+            false => format!("{} turns", group.turns().len()),
+        };
+        let values = |map: &BTreeMap<&str, f64>| map.values().copied().collect::<Vec<_>>();
+        let whole = mean_of(&values(&all)).map_or(cells::NONE.into(), |mean| {
+            format!("{:.1} ({:.1}–{:.1})", mean.value, mean.low, mean.high)
+        });
+        vec![
+            format!("{} {}", labels.model_name(), labels.training()),
+            group.split.into(),
+            kind,
+            cells::number(crate::metrics::mean(&values(&first))),
+            whole,
+            cells::gain(&difference(&all, &first)),
+            against(base),
+            against(without),
+            format!("{} tasks", all.len()),
+        ]
+    });
+    let columns = [
+        "Student",
+        "Split",
+        "Episodes",
+        "First answer",
+        "All answers",
+        "Later answers add",
+        "Over the base model",
+        "Over the student without control",
+        "n",
+    ];
+    let notes = vec![NOTE.into(), INTERVALS.into()];
+    let rows = if controls.is_empty() { Vec::new() } else { rows.collect() };
+    Filled { header: header(&columns), rows, notes }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    First,
+    All,
+}
+
+/// Whether its repeats are independent samples of one turn.
+fn is_sampled(group: &Group<'_>) -> bool {
+    group.repeats.len() > 1 && group.turns().len() == 1
+}
+
+/// For each task, 100 if it is solved by these answers; a mean over repeats.
+fn solved<'g>(group: &Group<'g>, answers: Answers) -> BTreeMap<&'g str, f64> {
+    let last = match answers {
+        Answers::First => 1,
+        Answers::All => usize::MAX,
+    };
+    let by = |attempt: &Attempt| 100.0 * f64::from(attempt.solved_at.is_some_and(|at| at <= last));
+    let mut tasks = by_task(group.attempts(), by);
+    if answers == Answers::All && is_sampled(group) {
+        tasks.values_mut().filter(|share| **share > 0.0).for_each(|share| *share = 100.0);
+    }
+    tasks
+}
+
+fn difference(
+    one: &BTreeMap<&str, f64>,
+    other: &BTreeMap<&str, f64>,
+) -> Option<crate::metrics::Estimate> {
+    let differences: Vec<f64> =
+        one.iter().filter_map(|(task, value)| Some(value - other.get(task)?)).collect();
+    mean_of(&differences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture;
+    use super::super::super::groups::Checkpoint;
+    use super::super::super::labels::Method;
+    use super::*;
+
+    #[test]
+    fn samples_count_as_solved_by_any_and_turns_by_the_last() {
+        let attempt = |task: &str, sample, solved_at| Attempt {
+            sample,
+            ..fixture::attempt(task, solved_at)
+        };
+        let student = Labels { method: Some(Method::Lora), ..Labels::default() };
+        let control = Labels { control: Some("samples".into()), ..student.clone() };
+        let turns = vec![attempt("a", 0, Some(1)), attempt("b", 0, Some(3))];
+        let mut samples = vec![
+            attempt("a", 0, Some(1)),
+            attempt("b", 0, None),
+            attempt("a", 1, None),
+            attempt("b", 1, None),
+        ];
+        samples.iter_mut().for_each(|attempt| attempt.turns = 1);
+        let runs = [
+            fixture::run(student, "benchmark", turns),
+            fixture::run(control, "benchmark", samples),
+        ];
+        let table = fill(&RunSet::of(&runs, Checkpoint::Validation));
+        let cells: Vec<_> =
+            table.rows.iter().map(|row| [&row[2], &row[3], &row[4][..5].to_string()].map(String::clone)).collect();
+        let kinds: Vec<&str> = cells.iter().map(|row| &*row[0]).collect();
+        assert!(kinds[0].ends_with("turns") && kinds[1] == "2 samples", "{kinds:?}");
+        assert_eq!([&cells[0][1], &cells[0][2]], ["50.0", "100.0"]);
+        assert_eq!([&cells[1][1], &*cells[1][2].trim()], ["25.0", "50.0"]);
+        assert!(table.rows[1][7].starts_with("-50.0"), "{:?}", table.rows[1]);
+    }
+}
