@@ -390,7 +390,8 @@ impl SweepRun<'_> {
         for control in &self.sweep.control {
             let named = |name: &String| name == dataset;
             if control.datasets.is_empty() || control.datasets.iter().any(named) {
-                self.run(&students, Wanted { splits: &others, control: Some(control) })?;
+                let splits = if control.splits.is_empty() { &others } else { &control.splits };
+                self.run(&students, Wanted { splits, control: Some(control) })?;
             }
         }
         Ok(())

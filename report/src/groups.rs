@@ -162,7 +162,7 @@ impl<'m> RunSet<'m> {
         RunSet { groups, choice, no_truth }
     }
 
-    /// Groups to report. Omits controls, which have a table of their own, and validation
+    /// Groups to report. Omits controls, which only the table `students` shows, and validation
     /// groups whose training was also evaluated on another split: they only choose the
     /// checkpoint.
     pub(crate) fn reported(&self) -> impl Iterator<Item = &Group<'m>> {

@@ -4,7 +4,6 @@
 mod base_models;
 mod checkpoints;
 mod code_scores;
-mod controls;
 mod costs;
 mod datasets;
 mod errors;
@@ -14,6 +13,7 @@ mod lengths;
 mod reasoning;
 mod repeats;
 mod similarity;
+mod students;
 
 pub(crate) use errors::counted as counted_errors;
 pub(crate) use issues::BENCHMARK as ISSUES;
@@ -54,7 +54,7 @@ pub(crate) const ALL: &[Entry] = &[
     families::ENTRY,
     issues::ENTRY,
     checkpoints::ENTRY,
-    controls::ENTRY,
+    students::ENTRY,
     repeats::ENTRY,
     errors::ENTRY,
     costs::ENTRY,

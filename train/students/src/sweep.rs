@@ -217,6 +217,9 @@ pub struct Control {
     /// The datasets of the students, by name; if empty, all.
     #[serde(default)]
     pub datasets: Vec<String>,
+    /// The splits; if empty, those of the sweep except `validation`.
+    #[serde(default)]
+    pub splits: Vec<String>,
     /// Flags that replace those of `run`.
     #[serde(flatten)]
     pub flags: Table,

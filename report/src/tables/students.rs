@@ -1,19 +1,19 @@
-//! What turns after the first add, beside controls: the same student with other flags, such
-//! as independent samples or no feedback.
+//! Students beside their base models and their controls, which are the same students with
+//! other flags, such as independent samples or no feedback.
 
 use std::collections::BTreeMap;
 
 use super::super::cells;
 use super::super::groups::{Group, RunSet, mean_of};
-use super::super::labels::Labels;
+use super::super::labels::{Labels, Method};
 use super::super::run_metrics::{Attempt, by_task};
-use super::{Entry, Filled, INTERVALS, header};
+use super::{Entry, Filled, INTERVALS, header, methods};
 
 pub(super) const ENTRY: Entry = Entry {
-    name: "controls",
+    name: "students",
     number: None,
-    title: "Students and their controls: solved, %",
-    needs: "runs with the label control=…, and the runs without it",
+    title: "Students, their base models and controls: solved, %, and gains in points",
+    needs: "runs of students (method=lora or method=full)",
     fill,
 };
 
@@ -21,12 +21,18 @@ const NOTE: &str = "First answer: solved at turn 1, or the mean over samples. Al
                     by the last turn, or by any sample. Differences are paired by task, in points.";
 
 fn fill(set: &RunSet<'_>) -> Filled {
+    let chosen = methods(set);
+    let is_chosen = |group: &Group<'_>| chosen.iter().any(|one| std::ptr::eq(*one, group));
+    let trained = |group: &&Group<'_>| matches!(group.labels.method, Some(Method::Lora | Method::Full));
+    let models: Vec<_> = chosen.iter().copied().filter(trained).map(|g| &g.labels.model).collect();
     let controls: Vec<&Group<'_>> =
         set.groups.iter().filter(|group| group.labels.control.is_some()).collect();
-    let models: Vec<_> = controls.iter().map(|group| &group.labels.model).collect();
-    let beside = |group: &&Group<'_>| models.contains(&&group.labels.model);
-    let mut groups: Vec<&Group<'_>> =
-        set.chosen().into_iter().filter(beside).chain(controls.iter().copied()).collect();
+    let shown = |group: &&Group<'_>| {
+        (is_chosen(group) && models.contains(&&group.labels.model))
+            || group.labels.control.is_some()
+            || controls.iter().any(|control| is_without(group, control))
+    };
+    let mut groups: Vec<&Group<'_>> = set.groups.iter().filter(shown).collect();
     groups.sort_by(|a, b| (&a.labels, a.split).cmp(&(&b.labels, b.split)));
     let rows = groups.iter().map(|group| {
         let (labels, all) = (&group.labels, solved(group, Answers::All));
@@ -35,19 +41,20 @@ fn fill(set: &RunSet<'_>) -> Filled {
             cells::gain(&other.and_then(|other| difference(&all, &other)))
         };
         let base = set.find(&labels.base(), group).filter(|_| !labels.is_base());
-        let without = Labels { control: None, ..labels.clone() };
-        let without = set.find(&without, group).filter(|_| labels.control.is_some());
+        let without = set.groups.iter().rfind(|other| is_without(other, group));
         let first = solved(group, Answers::First);
         let kind = match is_sampled(group) {
             true => format!("{} samples", group.repeats.len()),
             false => format!("{} turns", group.turns().len()),
         };
         let values = |map: &BTreeMap<&str, f64>| map.values().copied().collect::<Vec<_>>();
-        let whole = mean_of(&values(&all)).map_or(cells::NONE.into(), |mean| {
-            format!("{:.1} ({:.1}–{:.1})", mean.value, mean.low, mean.high)
-        });
+        let whole = match (is_sampled(group), mean_of(&values(&all))) {
+            (true, Some(mean)) => format!("{:.1} ({:.1}–{:.1})", mean.value, mean.low, mean.high),
+            _ => cells::rate(&group.rate(None)),
+        };
         vec![
             format!("{} {}", labels.model_name(), labels.training()),
+            labels.mode_name().into(),
             group.split.into(),
             kind,
             cells::number(crate::metrics::mean(&values(&first))),
@@ -60,6 +67,7 @@ fn fill(set: &RunSet<'_>) -> Filled {
     });
     let columns = [
         "Student",
+        "Mode",
         "Split",
         "Episodes",
         "First answer",
@@ -70,8 +78,13 @@ fn fill(set: &RunSet<'_>) -> Filled {
         "n",
     ];
     let notes = vec![NOTE.into(), INTERVALS.into()];
-    let rows = if controls.is_empty() { Vec::new() } else { rows.collect() };
-    Filled { header: header(&columns), rows, notes }
+    Filled { header: header(&columns), rows: rows.collect(), notes }
+}
+
+/// Whether a group is the usual run of the student of this control.
+fn is_without(group: &Group<'_>, control: &Group<'_>) -> bool {
+    let usual = Labels { control: None, ..control.labels.any_epoch() };
+    control.labels.control.is_some() && group.labels.any_epoch() == usual && group.is_on(control)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +125,6 @@ fn difference(
 mod tests {
     use super::super::super::fixture;
     use super::super::super::groups::Checkpoint;
-    use super::super::super::labels::Method;
     use super::*;
 
     #[test]
@@ -137,11 +149,11 @@ mod tests {
         ];
         let table = fill(&RunSet::of(&runs, Checkpoint::Validation));
         let cells: Vec<_> =
-            table.rows.iter().map(|row| [&row[2], &row[3], &row[4][..5].to_string()].map(String::clone)).collect();
+            table.rows.iter().map(|row| [&row[3], &row[4], &row[5].split(' ').next().unwrap().to_string()].map(String::clone)).collect();
         let kinds: Vec<&str> = cells.iter().map(|row| &*row[0]).collect();
         assert!(kinds[0].ends_with("turns") && kinds[1] == "2 samples", "{kinds:?}");
         assert_eq!([&cells[0][1], &cells[0][2]], ["50.0", "100.0"]);
-        assert_eq!([&cells[1][1], &*cells[1][2].trim()], ["25.0", "50.0"]);
-        assert!(table.rows[1][7].starts_with("-50.0"), "{:?}", table.rows[1]);
+        assert_eq!([&cells[1][1], &cells[1][2]], ["25.0", "50.0"]);
+        assert!(table.rows[1][8].starts_with("-50.0"), "{:?}", table.rows[1]);
     }
 }
