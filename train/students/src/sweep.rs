@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fixfly_runtime::ThinkingMode;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
@@ -103,7 +104,7 @@ fn one() -> u64 {
 }
 
 fn own_attempts() -> Vec<Attempts> {
-    vec![Attempts::from(Table::new())]
+    vec![Attempts { name: "own".into(), policy: None, flags: Table::new() }]
 }
 
 /// A model before training.
@@ -181,16 +182,18 @@ pub struct Attempts {
     pub flags: Table,
 }
 
-impl From<Table> for Attempts {
-    fn from(mut flags: Table) -> Self {
-        let mut text = |key: &str| match flags.remove(key)? {
-            Value::String(text) => Some(text),
-            other => Some(other.to_string()),
+impl Attempts {
+    /// The attempts of a table of flags that may also name them and their policy.
+    fn of(mut flags: Table) -> Result<Self, String> {
+        let mut text = |key: &str| match flags.remove(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(format!("`{key}` of attempts must be a text")),
         };
-        let (name, policy) = (text("name"), text("policy"));
+        let (name, policy) = (text("name")?, text("policy")?);
         let policy = policy.filter(|policy| policy != "llama");
         let name = name.or(policy.clone()).unwrap_or_else(|| "own".into());
-        Attempts { name, policy, flags }
+        Ok(Attempts { name, policy, flags })
     }
 }
 
@@ -206,7 +209,7 @@ fn attempts<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<Attempts>, D::Error>
         OneOrMore::One(table) => vec![table],
         OneOrMore::More(tables) => tables,
     };
-    Ok(tables.into_iter().map(Attempts::from).collect())
+    tables.into_iter().map(|table| Attempts::of(table).map_err(Error::custom)).collect()
 }
 
 /// A run of each student with other flags, beside the usual one.

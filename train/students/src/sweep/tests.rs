@@ -44,6 +44,7 @@ fn faults_say_what_to_change() {
         "checkpoints = 'all'\n[[control]]\nname = 'x'\n",
         "set checkpoints to \"validated\" or \"chosen\"",
     );
+    check("[attempts]\nname = 3\n", "`name` of attempts must be a text");
     let two = "[[attempts]]\nturns = 1\n[[attempts]]\nturns = 2\n";
     check(two, "two attempts are named own; set another `name`");
     let data = "[[dataset]]\nrecipe = 'repairs'\n";
