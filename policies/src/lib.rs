@@ -48,7 +48,8 @@ pub use once::Once;
 pub use openai::{AnswerError, AnswerReader, Rates, Reply, ServerError, rates};
 
 use fixfly_runtime::{
-    Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, Split, find,
+    Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, Split,
+    find,
 };
 #[cfg(feature = "llama")]
 use fixfly_runtime::{CallForm, KvType};

@@ -4,18 +4,14 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use fixfly_runtime::{
-    Action, Benchmark, Call, Entry, Policy, PolicyError, Usage, View, sha256,
-};
+use fixfly_runtime::{Action, Benchmark, Call, Entry, Policy, PolicyError, Usage, View, sha256};
 
 use crate::{Open, answer};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "mutants",
     about: "wrong answers, for training data: one to three for each task of the training split",
-    open: Open::WrongAnswers(|benchmark| {
-        Box::new(Mutants { benchmark, halted: OnceLock::new() })
-    }),
+    open: Open::WrongAnswers(|benchmark| Box::new(Mutants { benchmark, halted: OnceLock::new() })),
 };
 
 /// Maximum number of wrong answers of an episode. How many it has, is drawn by its seed,

@@ -44,7 +44,11 @@ pub(super) fn check(sweep: &Sweep) -> Result<(), Usage> {
         parsed::<train::Native>("train full", &train, &flags)?;
     }
     #[cfg(feature = "train")]
-    parsed::<crate::export::Gguf>("export gguf", &[("from", "x"), ("output", "x")], &[&sweep.export])?;
+    parsed::<crate::export::Gguf>(
+        "export gguf",
+        &[("from", "x"), ("output", "x")],
+        &[&sweep.export],
+    )?;
     Ok(())
 }
 
@@ -90,7 +94,10 @@ mod tests {
             let Err(Usage(why)) = check(&sweep) else { panic!("accepted: {more}") };
             assert!(why.contains(expected), "{why}");
         }
-        wrong("[build]\nmax-charz = 9\n", "`max-charz` is not a flag of `fixfly bench build faults`");
+        wrong(
+            "[build]\nmax-charz = 9\n",
+            "`max-charz` is not a flag of `fixfly bench build faults`",
+        );
         wrong("[run]\nturnz = 9\n", "`turnz` is not a flag of `fixfly run`");
         wrong("[validation]\nlimit = 'x'\n", "invalid value 'x'");
         wrong("[[control]]\nname = 'c'\nsamplez = 5\n", "`samplez` is not a flag");

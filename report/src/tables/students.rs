@@ -23,7 +23,8 @@ const NOTE: &str = "First answer: solved at turn 1, or the mean over samples. Al
 fn fill(set: &RunSet<'_>) -> Filled {
     let chosen = methods(set);
     let is_chosen = |group: &Group<'_>| chosen.iter().any(|one| std::ptr::eq(*one, group));
-    let trained = |group: &&Group<'_>| matches!(group.labels.method, Some(Method::Lora | Method::Full));
+    let trained =
+        |group: &&Group<'_>| matches!(group.labels.method, Some(Method::Lora | Method::Full));
     let models: Vec<_> = chosen.iter().copied().filter(trained).map(|g| &g.labels.model).collect();
     let controls: Vec<&Group<'_>> =
         set.groups.iter().filter(|group| group.labels.control.is_some()).collect();
@@ -43,12 +44,12 @@ fn fill(set: &RunSet<'_>) -> Filled {
         let base = set.find(&labels.base(), group).filter(|_| !labels.is_base());
         let without = set.groups.iter().rfind(|other| is_without(other, group));
         let first = solved(group, Answers::First);
-        let kind = match is_sampled(group) {
-            true => format!("{} samples", group.repeats.len()),
-            false => format!("{} turns", group.turns().len()),
+        let kind = match samples(group) {
+            1 => format!("{} turns", group.turns().len()),
+            several => format!("{several} samples"),
         };
         let values = |map: &BTreeMap<&str, f64>| map.values().copied().collect::<Vec<_>>();
-        let whole = match (is_sampled(group), mean_of(&values(&all))) {
+        let whole = match (samples(group) > 1, mean_of(&values(&all))) {
             (true, Some(mean)) => format!("{:.1} ({:.1}–{:.1})", mean.value, mean.low, mean.high),
             _ => cells::rate(&group.rate(None)),
         };
@@ -93,23 +94,32 @@ enum Answers {
     All,
 }
 
-/// Whether its repeats are independent samples of one turn.
-fn is_sampled(group: &Group<'_>) -> bool {
-    group.repeats.len() > 1 && group.turns().len() == 1
+/// Independent samples of one turn in each run; 1 if the episodes have turns.
+fn samples(group: &Group<'_>) -> usize {
+    match group.turns().len() {
+        1 => (group.repeats.len() / group.runs.len().max(1)).max(1),
+        _ => 1,
+    }
 }
 
-/// For each task, 100 if it is solved by these answers; a mean over repeats.
+/// For each task, 100 if it is solved by these answers; a mean over runs.
 fn solved<'g>(group: &Group<'g>, answers: Answers) -> BTreeMap<&'g str, f64> {
-    let last = match answers {
-        Answers::First => 1,
-        Answers::All => usize::MAX,
+    let (last, at_once) = match answers {
+        Answers::First => (1, 1),
+        Answers::All => (usize::MAX, samples(group)),
     };
     let by = |attempt: &Attempt| 100.0 * f64::from(attempt.solved_at.is_some_and(|at| at <= last));
-    let mut tasks = by_task(group.attempts(), by);
-    if answers == Answers::All && is_sampled(group) {
-        tasks.values_mut().filter(|share| **share > 0.0).for_each(|share| *share = 100.0);
+    let mut runs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    // The samples of a run follow each other.
+    for repeats in group.repeats.chunks(at_once) {
+        let attempts = repeats.iter().flatten().copied();
+        for (task, share) in by_task(attempts, by) {
+            let any = if share > 0.0 { 100.0 } else { 0.0 };
+            runs.entry(task).or_default().push(any);
+        }
     }
-    tasks
+    let mean = |values: Vec<f64>| crate::metrics::mean(&values).unwrap_or_default();
+    runs.into_iter().map(|(task, values)| (task, mean(values))).collect()
 }
 
 fn difference(
@@ -129,10 +139,8 @@ mod tests {
 
     #[test]
     fn samples_count_as_solved_by_any_and_turns_by_the_last() {
-        let attempt = |task: &str, sample, solved_at| Attempt {
-            sample,
-            ..fixture::attempt(task, solved_at)
-        };
+        let attempt =
+            |task: &str, sample, solved_at| Attempt { sample, ..fixture::attempt(task, solved_at) };
         let student = Labels { method: Some(Method::Lora), ..Labels::default() };
         let control = Labels { control: Some("samples".into()), ..student.clone() };
         let turns = vec![attempt("a", 0, Some(1)), attempt("b", 0, Some(3))];
@@ -148,8 +156,14 @@ mod tests {
             fixture::run(control, "benchmark", samples),
         ];
         let table = fill(&RunSet::of(&runs, Checkpoint::Validation));
-        let cells: Vec<_> =
-            table.rows.iter().map(|row| [&row[3], &row[4], &row[5].split(' ').next().unwrap().to_string()].map(String::clone)).collect();
+        let cells: Vec<_> = table
+            .rows
+            .iter()
+            .map(|row| {
+                [&row[3], &row[4], &row[5].split(' ').next().unwrap().to_string()]
+                    .map(String::clone)
+            })
+            .collect();
         let kinds: Vec<&str> = cells.iter().map(|row| &*row[0]).collect();
         assert!(kinds[0].ends_with("turns") && kinds[1] == "2 samples", "{kinds:?}");
         assert_eq!([&cells[0][1], &cells[0][2]], ["50.0", "100.0"]);

@@ -249,8 +249,8 @@ impl Sweep {
     /// One sentence that names the file and the fault.
     pub fn open(file: &Path) -> Result<Sweep, String> {
         let shown = file.display();
-        let text = fixfly_runtime::read_text(file)
-            .map_err(|why| format!("cannot read {shown}: {why}"))?;
+        let text =
+            fixfly_runtime::read_text(file).map_err(|why| format!("cannot read {shown}: {why}"))?;
         // The canonical path, so that the paths in the file do not depend on its name.
         let file = file.canonicalize().unwrap_or(file.to_path_buf());
         let folder = file.parent().unwrap_or(Path::new("/"));

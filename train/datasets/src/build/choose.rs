@@ -123,8 +123,7 @@ impl Choice {
             Leaked::Drop => true,
             // A method begins with `def`, a change of one line with `-`.
             Leaked::DropMethods => {
-                audit.is_held_out(&item.task)
-                    || !code_block(&answer).trim_start().starts_with('-')
+                audit.is_held_out(&item.task) || !code_block(&answer).trim_start().starts_with('-')
             }
             Leaked::Keep => false,
         };
