@@ -71,6 +71,8 @@ fn with(flags: &Table, own: &[(&str, &str)]) -> Table {
 mod tests {
     use std::path::Path;
 
+    use fixfly_runtime::{TaskKind, Templates};
+
     use super::*;
 
     #[test]
@@ -80,8 +82,12 @@ mod tests {
         let files: Vec<_> = files.filter(|file| file.is_file()).collect();
         assert!(files.len() >= 4, "{} files", files.len());
         for file in files {
-            let checked = check(&Sweep::open(&file).unwrap()).map_err(|Usage(why)| why);
+            let sweep = Sweep::open(&file).unwrap();
+            let checked = check(&sweep).map_err(|Usage(why)| why);
             assert_eq!(checked, Ok(()), "{}", file.display());
+            if let Some(prompts) = &sweep.prompts {
+                Templates::load(TaskKind::Method, Some(prompts)).unwrap();
+            }
         }
     }
 
