@@ -212,10 +212,20 @@ impl<'m> RunSet<'m> {
         }
     }
 
+    /// Whether several checkpoints of one training ran on the validation split.
+    fn is_validated(&self) -> bool {
+        let usual = |group: &&Group<'_>| group.labels.control.is_none();
+        let of = || self.groups.iter().filter(usual).filter(|group| group.split == VALIDATION);
+        let same = |one: &Group<'_>, other: &Group<'_>| {
+            one.labels != other.labels && one.labels.any_epoch() == other.labels.any_epoch()
+        };
+        self.choice == Checkpoint::Validation && of().any(|one| of().any(|other| same(one, other)))
+    }
+
     /// A note on the choice of checkpoints, if there was a choice.
     pub(crate) fn how_chosen(&self) -> Option<String> {
         let reported = self.reported().count();
-        if self.chosen().len() == reported {
+        if self.chosen().len() == reported && !self.is_validated() {
             return None;
         }
         let validation = self.groups.iter().any(|group| group.split == VALIDATION);

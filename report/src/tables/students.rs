@@ -78,7 +78,8 @@ fn fill(set: &RunSet<'_>) -> Filled {
         "Over the student without control",
         "n",
     ];
-    let notes = vec![NOTE.into(), INTERVALS.into()];
+    let mut notes = vec![NOTE.into(), INTERVALS.into()];
+    notes.extend(set.how_chosen());
     Filled { header: header(&columns), rows: rows.collect(), notes }
 }
 
