@@ -9,6 +9,7 @@ mod smoke_test;
 mod stage;
 mod trained;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -61,8 +62,8 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
     let (smoke_test, runs) = (flags.smoke_test, Vec::new());
-    let mut bench =
-        SweepRun { folder: None, smoke_test, sweep: &sweep, artifacts: &artifacts, runs };
+    let (artifacts, trained) = (&artifacts, BTreeMap::new());
+    let mut bench = SweepRun { folder: None, smoke_test, sweep: &sweep, artifacts, runs, trained };
     bench.folder = bench.benchmark()?;
     for model in &sweep.model {
         bench.model(model)?;
@@ -83,6 +84,8 @@ struct SweepRun<'a> {
     artifacts: &'a ArtifactStore,
     /// The finished runs, as a report reads them.
     runs: Vec<toml::Table>,
+    /// The student of each dataset so far, as a model and its adapter.
+    trained: BTreeMap<String, (PathBuf, Option<PathBuf>)>,
 }
 
 /// A student, as `fixfly run` takes it.
@@ -162,6 +165,7 @@ impl SweepRun<'_> {
             Checkpoints::Chosen | Checkpoints::All => self.sweep.splits.clone(),
         };
         self.run(&[served], Wanted { splits: &splits, control: None })?;
+        self.trained.clear();
         for data in &self.sweep.dataset {
             self.dataset(&base, data)?;
         }
@@ -223,12 +227,11 @@ impl SweepRun<'_> {
         stage
     }
 
-    /// The runs of attempts on the training split: the model's own in each mode.
+    /// The runs of attempts on the training split: those of models in each mode.
     fn attempts(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Vec<String>> {
         let mut runs = Vec::new();
-        let wanted =
-            |one: &&Attempts| data.attempts.is_empty() || data.attempts.contains(&one.name);
-        for Attempts { name, policy, flags } in self.sweep.attempts.iter().filter(wanted) {
+        let taken = self.sweep.attempts.iter().filter(|one| data.takes(one));
+        for Attempts { name, policy, student, flags } in taken {
             if let Some(policy) = policy {
                 let stage = self.runs(&format!("{name}-train"), policy, "train").with(flags)?;
                 runs.push(shown(&self.artifacts.make(&stage)?));
@@ -237,8 +240,14 @@ impl SweepRun<'_> {
             for mode in self.modes() {
                 let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
                 let name = format!("{}{said}-{name}-train", base.name);
-                let stage = self.runs(&name, "llama", "train");
-                let stage = stage.path("model", &base.whole).of(&[&base.whole]);
+                let own = (base.whole.clone(), None);
+                let of = student.as_ref().and_then(|student| self.trained.get(student));
+                let (whole, adapter) = of.unwrap_or(&own);
+                let mut stage = self.runs(&name, "llama", "train");
+                stage = stage.path("model", whole).of(&[whole]);
+                if let Some(adapter) = adapter {
+                    stage = stage.path("lora", adapter);
+                }
                 runs.push(shown(&self.artifacts.make(&thinking(stage, mode).with(flags)?)?));
             }
         }

@@ -96,6 +96,10 @@ impl SweepRun<'_> {
             students.iter_mut().for_each(|student| drop(student.labels.remove("epoch")));
             splits = others.clone();
         }
+        for student in &students {
+            let student = (student.whole.clone(), student.adapter.clone());
+            self.trained.insert(dataset.into(), student);
+        }
         self.run(&students, Wanted { splits: &splits, control: None })?;
         for control in &self.sweep.control {
             let named = |name: &String| name == dataset;

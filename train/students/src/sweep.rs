@@ -104,7 +104,7 @@ fn one() -> u64 {
 }
 
 fn own_attempts() -> Vec<Attempts> {
-    vec![Attempts { name: "own".into(), policy: None, flags: Table::new() }]
+    vec![Attempts { name: "own".into(), policy: None, student: None, flags: Table::new() }]
 }
 
 /// A model before training.
@@ -133,7 +133,7 @@ pub struct Data {
     /// Recorded runs, as `fixfly dataset build` takes them; if empty, the sweep's attempts.
     #[serde(default)]
     pub runs: Vec<String>,
-    /// Which of the sweep's attempts, by name; if empty, all.
+    /// Which of the sweep's attempts, by name; if empty, all but those of students.
     #[serde(default)]
     pub attempts: Vec<String>,
     /// Whether the tasks that the sweep records without attempts are in it, too.
@@ -162,6 +162,14 @@ impl Data {
         }
     }
 
+    /// Whether these attempts are in it.
+    pub fn takes(&self, attempts: &Attempts) -> bool {
+        match self.attempts.is_empty() {
+            true => attempts.student.is_none(),
+            false => self.attempts.contains(&attempts.name),
+        }
+    }
+
     /// The folder of `[TEACHER=]RUN`.
     pub fn run_folder(run: &str) -> PathBuf {
         match run.split_once('=') {
@@ -178,6 +186,8 @@ pub struct Attempts {
     pub name: String,
     /// The policy; `None` for the model itself.
     pub policy: Option<String>,
+    /// The dataset whose student attempts, for a second round; `None` for the base model.
+    pub student: Option<String>,
     /// Flags of `fixfly run`.
     pub flags: Table,
 }
@@ -190,10 +200,10 @@ impl Attempts {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(format!("`{key}` of attempts must be a text")),
         };
-        let (name, policy) = (text("name")?, text("policy")?);
+        let (name, policy, student) = (text("name")?, text("policy")?, text("student")?);
         let policy = policy.filter(|policy| policy != "llama");
         let name = name.or(policy.clone()).unwrap_or_else(|| "own".into());
-        Ok(Attempts { name, policy, flags })
+        Ok(Attempts { name, policy, student, flags })
     }
 }
 
@@ -374,10 +384,21 @@ impl Sweep {
             let wrong = named.into_iter().find(|name| !datasets.contains(*name))?;
             Some(format!("no dataset is named {wrong}; there are: {}", datasets.join(", ")))
         };
+        let of_students = || {
+            let taken = |data| self.attempts.iter().filter(move |one| Data::takes(data, one));
+            self.dataset.iter().enumerate().find_map(|(at, data)| {
+                let student = |one: &Attempts| one.student.clone();
+                let mut students = taken(data).filter_map(student);
+                let late = students.find(|student| !datasets.iter().take(at).any(|d| d == student));
+                let (name, late) = (data.name(), late?);
+                Some(format!("the dataset {name} takes attempts of the student of {late}, which is no earlier dataset"))
+            })
+        };
         twice("attempts", &runs)
             .or_else(|| twice("controls", &controls))
             .or_else(attempts)
             .or_else(of_controls)
+            .or_else(of_students)
     }
 }
 

@@ -49,6 +49,11 @@ fn faults_say_what_to_change() {
     check(two, "two attempts are named own; set another `name`");
     let data = "[[dataset]]\nrecipe = 'repairs'\n";
     check(&format!("{data}attempts = ['other']\n"), "no attempts are named other; there are: own");
+    let second = "[[attempts]]\nname = 'second'\nstudent = 'repairs'\n";
+    check(
+        &format!("{second}[[dataset]]\nrecipe = 'own-passes'\nattempts = ['second']\n{data}"),
+        "the dataset own-passes takes attempts of the student of repairs, which is no earlier dataset",
+    );
     let control = "[[control]]\nname = 'x'\ndatasets = ['v4']\n";
     check(&format!("{data}{control}"), "no dataset is named v4; there are: repairs");
 }
