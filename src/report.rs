@@ -29,7 +29,7 @@ Examples:
   fixfly report sweep.toml --html report.html
 
 Labels: model, method (base, lora, full), dataset, rows, rank, epoch, mode
-(think, nothink), reasoning (the teacher), short, hybrid. Runs with the same
+(think, nothink), reasoning (the teacher), short, hybrid, control. Runs with the same
 labels are repeats of one configuration. A TOML file describes a set of runs:
 one [[run]] table for each, with `path` and labels.
 

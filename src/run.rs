@@ -88,8 +88,8 @@ pub(crate) struct Flags {
     #[arg(long, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
     allow_weak: bool,
 
-    /// Continue even if the first episodes hold no usable answer, such as text that was
-    /// not cut off
+    /// Continue even if none of the first episodes holds a usable answer: text outside the
+    /// reasoning that no limit cut off
     #[arg(long)]
     keep_going: bool,
 
@@ -199,7 +199,7 @@ async fn episodes(
     let host = host(spec)?;
     let benchmark = open(spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
-    let sources = Sources { episodes: &replayed, model: spec.model.as_ref() };
+    let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let policy = match policy {
         Some(policy) => policy,
         None => fixfly_policies::open(&spec.policy, &benchmark, sources).map_err(opening)?,

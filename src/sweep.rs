@@ -1,4 +1,4 @@
-//! `fixfly sweep`: datasets × methods × ranks × checkpoints × modes × repeats,
+//! `fixfly sweep`: datasets × methods × ranks × seeds × checkpoints × modes × repeats,
 //! trained, run and tabulated. Each stage is a command of fixfly, run in this process;
 //! its output is stored under a name that contains the hash of its inputs.
 
@@ -7,21 +7,24 @@ mod file;
 mod serve;
 mod smoke_test;
 mod stage;
+mod trained;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use fixfly_datasets::Dataset;
 use fixfly_report::{Mode, set_text};
-use fixfly_students::{Checkpoint, Method, checkpoints, choose};
+use fixfly_students::sweep::{Attempts, Checkpoints, Control, Data, Model, Sweep, VALIDATION};
+use fixfly_students::{Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
+use crate::failure::Usage;
 use crate::report;
 use crate::terminal::Terminal;
 use crate::train::interrupt;
 use artifacts::ArtifactStore;
-use file::{Checkpoints, Data, Model, Sweep};
 use stage::{Stage, Verb};
 
 #[derive(Debug, Args)]
@@ -52,15 +55,15 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let sweep = Sweep::open(&flags.file)?;
+    let sweep = Sweep::open(&flags.file).map_err(Usage)?;
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
-    sweep.check()?;
+    file::check(&sweep)?;
     require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
     let (smoke_test, runs) = (flags.smoke_test, Vec::new());
-    let mut bench =
-        SweepRun { folder: None, smoke_test, sweep: &sweep, artifacts: &artifacts, runs };
+    let (artifacts, trained) = (&artifacts, BTreeMap::new());
+    let mut bench = SweepRun { folder: None, smoke_test, sweep: &sweep, artifacts, runs, trained };
     bench.folder = bench.benchmark()?;
     for model in &sweep.model {
         bench.model(model)?;
@@ -81,6 +84,8 @@ struct SweepRun<'a> {
     artifacts: &'a ArtifactStore,
     /// The finished runs, as a report reads them.
     runs: Vec<toml::Table>,
+    /// The student of each dataset so far, as a model and its adapter.
+    trained: BTreeMap<String, (PathBuf, Option<PathBuf>)>,
 }
 
 /// A student, as `fixfly run` takes it.
@@ -95,9 +100,18 @@ struct Served {
 /// A base model, in the formats that training and running need.
 struct Base<'a> {
     name: &'a str,
-    folder: PathBuf,
+    /// A folder, a GGUF file, or a model's name.
+    trained: PathBuf,
     whole: PathBuf,
+    tokenizer: PathBuf,
     labels: toml::Table,
+}
+
+/// Which runs of a student to make.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    splits: &'a [String],
+    control: Option<&'a Control>,
 }
 
 /// Adds the flag that turns reasoning on or off.
@@ -123,33 +137,56 @@ impl SweepRun<'_> {
     }
 
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
-        let folder = match (&model.base, &model.init) {
+        let trained = match (&model.base, &model.init) {
             (Some(base), _) => base.clone(),
             (None, flags) => self.pretrained(model, &flags.clone().unwrap_or_default())?,
         };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);
-        let whole = self.artifacts.make(
-            &Stage::new("models", &model.name, Verb::ExportGguf)
-                .path("from", &folder)
-                .of(&[&folder])
-                .with(&self.sweep.export)?
-                .file("gguf"),
-        )?;
-        let base = Base { name: &model.name, folder, whole, labels };
+        // A GGUF file is served as it is.
+        let (whole, tokenizer) = match trained.is_dir() {
+            true => {
+                let stage = Stage::new("models", &model.name, Verb::ExportGguf)
+                    .path("from", &trained)
+                    .of(&[&trained])
+                    .with(&self.sweep.export)?
+                    .file("gguf");
+                (self.artifacts.make(&stage)?, trained.join("tokenizer.json"))
+            }
+            false => (trained.clone(), trained.clone()),
+        };
+        let base = Base { name: &model.name, trained, whole, tokenizer, labels };
         let mut labels = base.labels.clone();
         labels.insert("method".into(), "base".into());
         let name = base.name.to_string();
-        self.run(&[Served { whole: base.whole.clone(), adapter: None, name, labels }])?;
+        let served = Served { whole: base.whole.clone(), adapter: None, name, labels };
+        let splits = match self.sweep.checkpoints {
+            // The base model has no checkpoints to choose from.
+            Checkpoints::Validated => self.splits(false),
+            Checkpoints::Chosen | Checkpoints::All => self.sweep.splits.clone(),
+        };
+        self.run(&[served], Wanted { splits: &splits, control: None })?;
+        self.trained.clear();
         for data in &self.sweep.dataset {
             self.dataset(&base, data)?;
         }
         Ok(())
     }
 
+    /// The splits that choose checkpoints, or the others.
+    fn splits(&self, validation: bool) -> Vec<String> {
+        let splits = self.sweep.splits.iter();
+        splits.filter(|split| (*split == VALIDATION) == validation).cloned().collect()
+    }
+
+    /// The run that records tasks without attempts.
+    fn tasks(&self) -> anyhow::Result<PathBuf> {
+        let tasks = self.runs("tasks", "null", "train").set("turns", 0);
+        self.artifacts.make(&tasks.with(&self.sweep.tasks)?)
+    }
+
     /// A randomly initialised model, pretrained if the sweep has `pretrain`.
     fn pretrained(&self, model: &Model, flags: &toml::Table) -> anyhow::Result<PathBuf> {
-        let tasks = self.runs("tasks", "null", "train").set("turns", 0);
-        let tasks = self.artifacts.make(&tasks.with(&self.sweep.tasks)?)?;
+        let tasks = self.tasks()?;
         let originals = |name: &str| {
             let stage = Stage::new("datasets", name, Verb::BuildDataset);
             stage.set("recipe", "originals").set("runs", vec![shown(&tasks)])
@@ -190,15 +227,29 @@ impl SweepRun<'_> {
         stage
     }
 
-    /// Runs of the model itself on the training split, in each mode.
-    fn attempts(&self, base: &Base<'_>) -> anyhow::Result<Vec<String>> {
+    /// The runs of attempts on the training split: those of models in each mode.
+    fn attempts(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Vec<String>> {
         let mut runs = Vec::new();
-        for mode in self.modes() {
-            let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
-            let stage = self.runs(&format!("{}{said}-train", base.name), "llama", "train");
-            let stage =
-                thinking(stage.path("model", &base.whole), mode).with(&self.sweep.attempts)?;
-            runs.push(shown(&self.artifacts.make(&stage)?));
+        let taken = self.sweep.attempts.iter().filter(|one| data.takes(one));
+        for Attempts { name, policy, student, flags } in taken {
+            if let Some(policy) = policy {
+                let stage = self.runs(&format!("{name}-train"), policy, "train").with(flags)?;
+                runs.push(shown(&self.artifacts.make(&stage)?));
+                continue;
+            }
+            for mode in self.modes() {
+                let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
+                let name = format!("{}{said}-{name}-train", base.name);
+                let own = (base.whole.clone(), None);
+                let of = student.as_ref().and_then(|student| self.trained.get(student));
+                let (whole, adapter) = of.unwrap_or(&own);
+                let mut stage = self.runs(&name, "llama", "train");
+                stage = stage.path("model", whole).of(&[whole]);
+                if let Some(adapter) = adapter {
+                    stage = stage.path("lora", adapter);
+                }
+                runs.push(shown(&self.artifacts.make(&thinking(stage, mode).with(flags)?)?));
+            }
         }
         Ok(runs)
     }
@@ -206,8 +257,8 @@ impl SweepRun<'_> {
     /// The stage that builds a dataset from its recorded runs.
     fn recorded(&self, base: &Base<'_>, data: &Data) -> anyhow::Result<Stage> {
         let mut stage = Stage::new("datasets", &data.name(), Verb::BuildDataset);
-        let runs = match (data.runs.is_empty(), self.smoke_test) {
-            (true, _) => self.attempts(base)?,
+        let mut runs = match (data.runs.is_empty(), self.smoke_test) {
+            (true, _) => self.attempts(base, data)?,
             (false, false) => {
                 for run in &data.runs {
                     stage = stage.of(&[&Data::run_folder(run)]);
@@ -219,11 +270,15 @@ impl SweepRun<'_> {
                 smoke_test::teachers(&data.recipe, &runs, self.artifacts)?
             }
         };
-        stage = stage.set("runs", runs).set("recipe", &*data.recipe);
-        if self.smoke_test {
-            stage = stage.with(&smoke_test::short())?;
+        if data.tasks {
+            runs.push(shown(&self.tasks()?));
         }
-        Ok(stage.of(&[Path::new(&data.recipe)]))
+        stage = stage.set("runs", runs).set("recipe", &*data.recipe);
+        let mut flags = data.flags.clone();
+        if self.smoke_test {
+            flags.extend(smoke_test::short());
+        }
+        Ok(stage.with(&flags)?.of(&[Path::new(&data.recipe)]))
     }
 
     /// The reasoning traces of a dataset.
@@ -240,13 +295,13 @@ impl SweepRun<'_> {
     }
 
     fn dataset(&mut self, base: &Base<'_>, data: &Data) -> anyhow::Result<()> {
-        let tokenizer = base.folder.join("tokenizer.json");
-        let mut stage = self.recorded(base, data)?.of(&[&tokenizer]);
+        let mut stage = self.recorded(base, data)?.of(&[&base.tokenizer]);
         for traces in self.traces(base, data)? {
             stage = stage.path("traces", &traces).of(&[&traces]);
         }
-        let dataset =
-            self.artifacts.make(&stage.set("format", "tokens").path("tokenizer", &tokenizer))?;
+        let dataset = self
+            .artifacts
+            .make(&stage.set("format", "tokens").path("tokenizer", &base.tokenizer))?;
         let mut labels = base.labels.clone();
         labels.extend(data.labels.clone());
         labels.entry("dataset").or_insert_with(|| data.name().into());
@@ -255,127 +310,12 @@ impl SweepRun<'_> {
         for method in &self.sweep.methods {
             let ranks: &[u32] = if *method == Method::Lora { &self.sweep.ranks } else { &[0] };
             for rank in ranks {
-                self.train(base, (&dataset, &labels), *method, *rank)?;
+                for seed in self.seeds() {
+                    let students = self.train(base, (&dataset, &labels), (*method, *rank, seed))?;
+                    self.run_trained(students, &data.name())?;
+                }
             }
         }
         Ok(())
-    }
-
-    fn train(
-        &mut self,
-        model: &Base<'_>,
-        (dataset, labels): (&Path, &toml::Table),
-        method: Method,
-        rank: u32,
-    ) -> anyhow::Result<()> {
-        let mut labels = labels.clone();
-        labels.insert("method".into(), method.name().into());
-        let named = |key: &str| {
-            labels.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_string()
-        };
-        let mut name = format!("{}-{}-{}", model.name, named("dataset"), method.name());
-        let mut stage = Stage::new("students", &name, Verb::Train(method));
-        let flags = match method {
-            Method::Full => &self.sweep.full,
-            Method::Lora => {
-                name = format!("{name}-r{rank}");
-                stage = Stage::new("students", &name, Verb::Train(method)).set("rank", rank);
-                labels.insert("rank".into(), toml::Value::Integer(rank.into()));
-                &self.sweep.lora
-            }
-        };
-        let stage = stage.of(&[&model.folder]).path("base", &model.folder).path("dataset", dataset);
-        let student = self.artifacts.make(&stage.with(&self.sweep.train)?.with(flags)?)?;
-        let mut students = Vec::new();
-        for checkpoint in self.wanted(&student)? {
-            let epoch = checkpoint.facts.epoch.unwrap_or(0);
-            let name = format!("{name}-e{epoch}");
-            let stage = Stage::new("adapters", &name, Verb::ExportGguf);
-            let mut stage = stage.path("from", &checkpoint.folder);
-            stage = match method {
-                Method::Lora => stage.path("base", &model.folder),
-                Method::Full => stage.with(&self.sweep.export)?,
-            };
-            let made = self.artifacts.make(&stage.file("gguf"))?;
-            let mut labels = labels.clone();
-            labels.insert("epoch".into(), toml::Value::Integer(i64::try_from(epoch)?));
-            let (whole, adapter) = match method {
-                Method::Lora => (model.whole.clone(), Some(made)),
-                Method::Full => (made, None),
-            };
-            students.push(Served { whole, adapter, name, labels });
-        }
-        self.run(&students)
-    }
-
-    /// The checkpoints of a training to run.
-    fn wanted(&self, student: &Path) -> anyhow::Result<Vec<Checkpoint>> {
-        let all = checkpoints(student)?;
-        let ends = all.iter().filter(|one| one.facts.epoch.is_some());
-        Ok(match self.sweep.checkpoints {
-            Checkpoints::Chosen => choose(&all).into_iter().cloned().collect(),
-            Checkpoints::All => ends.cloned().collect(),
-        })
-    }
-
-    /// `None`: the model's default.
-    fn modes(&self) -> Vec<Option<Mode>> {
-        match self.sweep.modes.is_empty() {
-            true => vec![None],
-            false => self.sweep.modes.iter().copied().map(Some).collect(),
-        }
-    }
-
-    /// Runs each student in each mode on each split, `repeats` times. One engine
-    /// serves all adapters of a model.
-    fn run(&mut self, students: &[Served]) -> anyhow::Result<()> {
-        for mode in self.modes() {
-            let mut stages = Vec::new();
-            for served in students {
-                for split in &self.sweep.splits {
-                    for repeat in 0..self.sweep.repeats {
-                        stages.push((served, self.once(served, mode, split, repeat)?));
-                    }
-                }
-            }
-            let mut to_do = Vec::new();
-            for (served, stage) in &stages {
-                to_do.extend(self.artifacts.to_do(stage)?.filter(|_| served.adapter.is_some()));
-            }
-            let mut swapped = serve::students(&to_do)?.into_iter();
-            for (served, stage) in stages {
-                let run = match served.adapter {
-                    None => self.artifacts.make(&stage)?,
-                    Some(_) => self.artifacts.make_by(&stage, |_| match swapped.next() {
-                        Some(student) => student.run(self.artifacts.terminal()),
-                        None => anyhow::bail!("a student of {} is missing", served.name),
-                    })?,
-                };
-                let mut labels = served.labels.clone();
-                if let Some(mode) = mode {
-                    labels.insert("mode".into(), mode.label().into());
-                }
-                labels.insert("path".into(), self.artifacts.within(&run).into());
-                self.runs.push(labels);
-            }
-        }
-        Ok(())
-    }
-
-    fn once(
-        &self,
-        served: &Served,
-        mode: Option<Mode>,
-        split: &str,
-        repeat: u64,
-    ) -> anyhow::Result<Stage> {
-        let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
-        let name = format!("{}{said}-{split}-{repeat}", served.name);
-        let stage = self.runs(&name, "llama", split).path("model", &served.whole);
-        let mut stage = stage.set("seed", i64::try_from(repeat)?);
-        if let Some(adapter) = &served.adapter {
-            stage = stage.path("lora", adapter);
-        }
-        Ok(thinking(stage, mode).with(&self.sweep.run)?)
     }
 }

@@ -12,6 +12,7 @@ mod names;
 mod odd;
 mod rules;
 mod validate;
+mod wrong;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -426,6 +427,10 @@ impl GroundTruth for Faults {
             }
             Answer::Stub => self.methods.answer(&of(task), answer),
         }
+    }
+
+    fn wrong_answers(&self, task: &Task) -> Result<Vec<String>, BenchmarkError> {
+        self.wrong(task)
     }
 
     fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {

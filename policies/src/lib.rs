@@ -1,8 +1,9 @@
 //! The policies of fixfly: they decide what to do next.
 //!
 //! A policy reads a view of an attempt and returns the next action. Some need no
-//! model: `oracle` and `null` check a benchmark, `replay` repeats a recorded run, and
-//! `retrieval` is the baseline that every student must beat. Others use one: `openai`
+//! model: `oracle` and `null` check a benchmark, `replay` repeats a recorded run, `mutants`
+//! gives wrong answers for training data, and `retrieval` is the baseline that every
+//! student must beat. Others use one: `openai`
 //! calls a server, `llama` runs a GGUF file; each has a feature of that name. Nothing
 //! here runs code or judges it.
 //!
@@ -22,6 +23,7 @@ mod llama;
 #[cfg(not(feature = "llama"))]
 #[path = "llama/absent.rs"]
 mod llama;
+mod mutants;
 mod null;
 mod once;
 // Compiled in tests, so that what other builds contain is tested, too.
@@ -46,7 +48,8 @@ pub use once::Once;
 pub use openai::{AnswerError, AnswerReader, Rates, Reply, ServerError, rates};
 
 use fixfly_runtime::{
-    Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, find,
+    Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, Split,
+    find,
 };
 #[cfg(feature = "llama")]
 use fixfly_runtime::{CallForm, KvType};
@@ -63,6 +66,9 @@ pub enum Open {
     Examples(fn(Vec<Example>) -> Box<dyn Policy>),
     /// With the benchmark, including its answers: only to check the harness.
     Answers(fn(Arc<dyn Benchmark>) -> Box<dyn Policy>),
+    /// With the benchmark, for wrong answers: only for training data, so only on the
+    /// training split.
+    WrongAnswers(fn(Arc<dyn Benchmark>) -> Box<dyn Policy>),
     /// With recorded episodes.
     Episodes(fn(Vec<Episode>) -> Box<dyn Policy>),
     /// With the settings of a model, behind a server or in a file.
@@ -90,12 +96,14 @@ pub struct Sources<'a> {
     pub episodes: &'a [Episode],
     /// The model, for a policy that asks one.
     pub model: Option<&'a Settings>,
+    /// The split of the tasks, for a policy that may see one only.
+    pub split: Option<Split>,
 }
 
 impl<'a> Sources<'a> {
-    /// The model of a run; no recorded episodes.
+    /// The model and the split of a run; no recorded episodes.
     pub fn of(spec: &'a RunSpec) -> Sources<'a> {
-        Sources { episodes: &[], model: spec.model.as_ref() }
+        Sources { episodes: &[], model: spec.model.as_ref(), split: Some(spec.split) }
     }
 }
 
@@ -119,6 +127,12 @@ pub fn open(
             open(examples)
         }
         Open::Answers(open) => open(benchmark.clone()),
+        Open::WrongAnswers(open) if sources.split == Some(Split::Train) => open(benchmark.clone()),
+        Open::WrongAnswers(_) => {
+            return Err(OpenError::Usage(format!(
+                "the policy `{name}` makes training data from ground truth: run it with --split train"
+            )));
+        }
         Open::Episodes(open) => open(sources.episodes.to_vec()),
         Open::Model(open) => {
             open(sources.model.unwrap_or(&Settings::default())).map_err(OpenError::Usage)?
@@ -134,5 +148,6 @@ pub const ALL: &[Entry<Open>] = &[
     llama::ENTRY,
     oracle::ENTRY,
     null::ENTRY,
+    mutants::ENTRY,
     replay::ENTRY,
 ];

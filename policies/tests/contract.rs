@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fixfly_policies::{ALL, Open};
+use fixfly_policies::{ALL, Open, Sources};
 use fixfly_runtime::{
     Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
     Feedback, GroundTruth, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance,
@@ -102,6 +102,10 @@ impl GroundTruth for Shapes {
             Answer::Stub => STUB.into(),
         })
     }
+
+    fn wrong_answers(&self, _: &Task) -> Result<Vec<String>, BenchmarkError> {
+        Ok(["radius", "length", "width"].map(|name| TRUTH.replace("side", name)).to_vec())
+    }
 }
 
 fn recorded() -> Episode {
@@ -130,7 +134,7 @@ fn recorded() -> Episode {
 fn open(policy: &Open) -> Box<dyn Policy> {
     match policy {
         Open::Examples(open) => open(vec![example()]),
-        Open::Answers(open) => open(Arc::new(Shapes)),
+        Open::Answers(open) | Open::WrongAnswers(open) => open(Arc::new(Shapes)),
         Open::Episodes(open) => open(vec![recorded()]),
         Open::Model(_) => unreachable!("asks a model"),
     }
@@ -211,6 +215,37 @@ async fn a_replay_ends_with_its_recording_and_plays_no_other() {
     let error = act(&*policy, &[], 1).await.unwrap_err();
     assert!(matches!(error, PolicyError::Infrastructure(_)));
     assert!(error.to_string().contains("sample 1 of shapes.py::Square.__eq__"), "{error}");
+}
+
+#[tokio::test]
+async fn mutants_gives_different_wrong_answers_and_stops() {
+    let policy = open(&find("policy", ALL, "mutants").unwrap().open);
+    let (mut turns, mut codes): (Vec<Turn>, Vec<String>) = (Vec::new(), Vec::new());
+    loop {
+        let action = act(&*policy, &turns, 0).await.unwrap();
+        if action.call == Call::Submit {
+            break;
+        }
+        check_is_the_method(code(&action));
+        assert!(code(&action) != TRUTH && !codes.contains(&code(&action).to_string()));
+        codes.push(code(&action).to_string());
+        turns.push(failed(action));
+    }
+    assert!((1..=3).contains(&codes.len()), "{codes:?}");
+}
+
+#[test]
+fn mutants_is_for_the_training_split_only() {
+    let benchmark: Arc<dyn Benchmark> = Arc::new(Shapes);
+    let opened = |split| {
+        let sources = Sources { split, ..Sources::default() };
+        fixfly_policies::open("mutants", &benchmark, sources)
+    };
+    assert!(opened(Some(Split::Train)).is_ok());
+    for split in [None, Some(Split::Validation), Some(Split::Benchmark)] {
+        let why = opened(split).err().unwrap().to_string();
+        assert!(why.ends_with("run it with --split train"), "{why}");
+    }
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl<'m> Group<'m> {
     }
 }
 
-fn mean_of(values: &[f64]) -> Option<Estimate> {
+pub(crate) fn mean_of(values: &[f64]) -> Option<Estimate> {
     crate::metrics::mean_interval(values, SEED)
 }
 
@@ -162,15 +162,18 @@ impl<'m> RunSet<'m> {
         RunSet { groups, choice, no_truth }
     }
 
-    /// Groups to report. Omits validation groups whose configuration was also
-    /// evaluated on another split: they only choose the checkpoint.
+    /// Groups to report. Omits controls, which only the table `students` shows, and validation
+    /// groups whose training was also evaluated on another split: they only choose the
+    /// checkpoint.
     pub(crate) fn reported(&self) -> impl Iterator<Item = &Group<'m>> {
         let elsewhere = |group: &Group<'_>| {
-            let same =
-                |other: &Group<'_>| other.labels == group.labels && other.split != VALIDATION;
+            let same = |other: &Group<'_>| {
+                other.labels.any_epoch() == group.labels.any_epoch() && other.split != VALIDATION
+            };
             self.groups.iter().any(same)
         };
-        self.groups.iter().filter(move |group| group.split != VALIDATION || !elsewhere(group))
+        let usual = self.groups.iter().filter(|group| group.labels.control.is_none());
+        usual.filter(move |group| group.split != VALIDATION || !elsewhere(group))
     }
 
     /// One group per training run: the chosen checkpoint.
@@ -209,10 +212,20 @@ impl<'m> RunSet<'m> {
         }
     }
 
+    /// Whether several checkpoints of one training ran on the validation split.
+    fn is_validated(&self) -> bool {
+        let usual = |group: &&Group<'_>| group.labels.control.is_none();
+        let of = || self.groups.iter().filter(usual).filter(|group| group.split == VALIDATION);
+        let same = |one: &Group<'_>, other: &Group<'_>| {
+            one.labels != other.labels && one.labels.any_epoch() == other.labels.any_epoch()
+        };
+        self.choice == Checkpoint::Validation && of().any(|one| of().any(|other| same(one, other)))
+    }
+
     /// A note on the choice of checkpoints, if there was a choice.
     pub(crate) fn how_chosen(&self) -> Option<String> {
         let reported = self.reported().count();
-        if self.chosen().len() == reported {
+        if self.chosen().len() == reported && !self.is_validated() {
             return None;
         }
         let validation = self.groups.iter().any(|group| group.split == VALIDATION);

@@ -32,6 +32,8 @@ pub(crate) struct Labels {
     pub(crate) mode: Option<Mode>,
     /// The checkpoint, as the number of epochs.
     pub(crate) epoch: Option<u32>,
+    /// How the run differs from the student's usual one: `no feedback`.
+    pub(crate) control: Option<String>,
 }
 
 /// Training method.
@@ -271,6 +273,7 @@ impl Labels {
         }
         words.extend(self.hybrid.then(|| "hybrid".to_string()));
         words.extend(self.epoch.map(|epoch| format!("epoch {epoch}")));
+        words.extend(self.control.as_ref().map(|control| format!("({control})")));
         words.join(" ")
     }
 

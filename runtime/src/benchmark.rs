@@ -123,6 +123,18 @@ pub trait GroundTruth: Send + Sync {
     /// [`BenchmarkError`] if the task does not belong to the benchmark.
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError>;
 
+    /// Different wrong answers to a task of the training split, for training data; empty if
+    /// there are none for this task.
+    ///
+    /// # Errors
+    /// [`BenchmarkError`] if the benchmark has no wrong answers, or the task is held out.
+    fn wrong_answers(&self, task: &Task) -> Result<Vec<String>, BenchmarkError> {
+        let benchmark = &task.benchmark;
+        Err(BenchmarkError::Broken(format!(
+            "the benchmark `{benchmark}` has no wrong answers to give; `faults` has"
+        )))
+    }
+
     /// The reference that candidates are compared with: the whole method, even if the
     /// oracle's answer is only a part of it.
     ///

@@ -127,6 +127,7 @@ pub enum ThinkingMode {
     /// Reason first.
     Think,
     /// Answer at once.
+    #[serde(alias = "nothink")]
     NoThink,
 }
 

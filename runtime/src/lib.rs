@@ -61,7 +61,7 @@ pub use generation::{
 pub use gguf::{
     GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, PreRule, pre_rules, tokenizer_json,
 };
-pub use hash::{hex, sha256};
+pub use hash::{hex, input_hash, sha256};
 pub use home::home;
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
@@ -87,7 +87,7 @@ pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
     LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_styled, read_text,
-    replace_lone_surrogates,
+    replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -111,16 +111,15 @@ pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()
     }
 }
 
-/// Builds the benchmark of that name with flags by name.
-pub(crate) fn by_table(name: &str, flags: &toml::Table, terminal: &Terminal) -> anyhow::Result<()> {
+/// The command that builds the benchmark of that name, with flags by name.
+pub(crate) fn command(name: &str, flags: &toml::Table) -> Result<Command, Usage> {
     let verb = format!("bench build {name}");
-    let command = match name {
+    Ok(match name {
         "django" => Command::Django(config::flags(&verb, flags)?),
         "python" => Command::Python(config::flags(&verb, flags)?),
         "faults" => Command::Faults(config::flags(&verb, flags)?),
-        _ => return Err(Usage(format!("there is no `fixfly bench build {name}`")).into()),
-    };
-    build(&command, terminal)
+        _ => return Err(Usage(format!("there is no `fixfly bench build {name}`"))),
+    })
 }
 
 fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {

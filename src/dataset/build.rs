@@ -21,6 +21,7 @@ Examples:
   fixfly dataset build --recipe v5 --format sharegpt,openai,trl --tokenizer tokenizer.json runs/* -o datasets/v5
   fixfly dataset build --recipe v4 --format tokens --tokenizer qwen3/tokenizer.json runs/* -o datasets/v4
   fixfly dataset build --recipe v4-reasoning --traces traces.jsonl runs/* -o datasets/v4-reasoning
+  fixfly dataset build --recipe repairs-and-originals --max-total-tokens 200000 runs/* -o datasets/mine
   fixfly dataset recipe v4 > mine.toml
 
 The same input gives the same bytes. Rows that are too long or that leak are
@@ -75,6 +76,15 @@ pub(crate) struct Flags {
     /// Maximum length of a row, in tokens; longer rows are dropped [default: the recipe's]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
+
+    /// Maximum tokens of all rows together, so that datasets can be compared at equal tokens;
+    /// the rows are the first in the dataset's order
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_total_tokens: Option<u64>,
+
+    /// Maximum number of rows of a teacher, drawn by the recipe's seed; may be repeated
+    #[arg(long, value_name = "TEACHER=N", value_delimiter = ',')]
+    max_rows: Vec<String>,
 
     /// Maximum share of dropped rows, 0 to 1 [default: the recipe's]
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -132,6 +142,11 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         };
     }
     recipe.limits.tokens = flags.max_length.or(recipe.limits.tokens);
+    recipe.limits.total_tokens =
+        flags.max_total_tokens.map(|most| most as usize).or(recipe.limits.total_tokens);
+    for limit in &flags.max_rows {
+        recipe.limit_rows(limit).map_err(usage)?;
+    }
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
     let runs = flags.runs.iter().map(|name| Run::open(name, &recipe));
     let runs = runs.collect::<Result<Vec<_>, _>>().map_err(usage)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use fixfly_policies::Rates;
-use fixfly_runtime::{Benchmark, Cost, Estimate, RunSpec, Selection, Templates};
+use fixfly_runtime::{Benchmark, Cost, Estimate, RunSpec, Selection, Templates, thousands};
 
 use crate::failure::Usage;
 use crate::terminal::readable;
@@ -107,28 +107,4 @@ fn notes(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     };
     notes
         + "A model behind no rate limit takes as long as its server needs: that is not estimated.\n"
-}
-
-/// `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let all = [0, 999, 1000, 1_234_567].map(thousands);
-        assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
-    }
 }

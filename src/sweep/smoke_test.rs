@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use fixfly_datasets::{Dataset, Recipe};
+use fixfly_students::sweep::Sweep;
 
 use super::artifacts::ArtifactStore;
-use super::file::Sweep;
 use super::stage::Stage;
 
 /// Maximum length of lists.
@@ -23,6 +23,8 @@ const INIT: &str = "hidden-size = 64\nnum-hidden-layers = 2\nnum-attention-heads
 const SHORT: &str = "max-length = 8192\nmax-dropped = 1\n";
 const TRAIN: &str = "epochs = 2\nwarmup-steps = 1\n";
 const RUN: &str = "limit = 2\nturns = 2\nmax-tokens = 16\nkeep-going = true\n";
+/// The same, for policies that use no model.
+const FEW: &str = "limit = 2\nturns = 2\n";
 const TASKS: &str = "limit = 40\n";
 const BUILD: &str = "train-methods = 2\nper-method = 1\nmax-chars = 160\nrenamed-copies = 1\n";
 
@@ -48,6 +50,7 @@ pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
         }
     }
     sweep.ranks.truncate(MOST);
+    sweep.seeds.truncate(MOST);
     sweep.repeats = sweep.repeats.min(MOST as u64);
     for flags in [&mut sweep.train, &mut sweep.lora, &mut sweep.full] {
         flags.remove("gpu");
@@ -55,7 +58,16 @@ pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
     }
     over(&mut sweep.train, TRAIN);
     over(&mut sweep.run, RUN);
-    over(&mut sweep.attempts, RUN);
+    if !sweep.validation.is_empty() {
+        over(&mut sweep.validation, FEW);
+    }
+    for attempts in &mut sweep.attempts {
+        over(&mut attempts.flags, if attempts.policy.is_some() { FEW } else { RUN });
+    }
+    for data in &mut sweep.dataset {
+        data.flags.remove("max-rows");
+        data.flags.remove("max-total-tokens");
+    }
     over(&mut sweep.tasks, TASKS);
     if let Some(build) = &mut sweep.build {
         over(build, BUILD);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use fixfly_runtime::hex;
+use fixfly_runtime::{hex, input_hash};
 use fixfly_students::Method;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
@@ -12,9 +12,6 @@ use crate::failure::Usage;
 use crate::run;
 use crate::terminal::Terminal;
 use crate::{bench, config, dataset, train};
-
-/// Files that identify the content of a folder.
-const TELLING: [&str; 4] = ["config.json", "tokenizer.json", "run.json", "episodes.jsonl"];
 
 /// The command of a stage.
 #[derive(Clone, Debug)]
@@ -120,7 +117,9 @@ impl Stage {
     pub(super) fn execute(&self, terminal: &Terminal) -> anyhow::Result<()> {
         let verb = self.verb.words();
         match &self.verb {
-            Verb::BuildBenchmark(name) => bench::build::by_table(name, &self.flags, terminal),
+            Verb::BuildBenchmark(name) => {
+                bench::build::build(&bench::build::command(name, &self.flags)?, terminal)
+            }
             Verb::Run => run::record(&self.run_flags()?, None, terminal),
             Verb::BuildDataset => {
                 dataset::build::build(&config::flags(&verb, &self.flags)?, terminal)
@@ -163,7 +162,8 @@ impl Stage {
             hash.update([0]);
         }
         for input in &self.inputs {
-            hash_input(&mut hash, input)?;
+            let input = input_hash(input);
+            hash.update(input.with_context(|| format!("cannot read {}", self.name))?);
         }
         Ok(hex(&hash.finalize()[..5]))
     }
@@ -177,34 +177,6 @@ fn export(verb: &str, flags: &Table, terminal: &Terminal) -> anyhow::Result<()> 
 #[cfg(not(feature = "train"))]
 fn export(_: &str, _: &Table, _: &Terminal) -> anyhow::Result<()> {
     Ok(crate::built::require(&[crate::built::Feature::Train])?)
-}
-
-/// Hashes a file's content, or the identifying files of a folder. Skips missing
-/// files: the command itself reports them.
-fn hash_input(hash: &mut Sha256, path: &Path) -> anyhow::Result<()> {
-    let read = |file: &Path| {
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-    };
-    if path.is_file() {
-        hash.update(Sha256::digest(read(path)?));
-        return Ok(());
-    }
-    for name in TELLING {
-        let file = path.join(name);
-        if file.is_file() {
-            hash.update(Sha256::digest(read(&file)?));
-        }
-    }
-    let mut weights: Vec<(String, u64)> = Vec::new();
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".safetensors") {
-            weights.push((name, entry.metadata()?.len()));
-        }
-    }
-    weights.sort();
-    hash.update(format!("{weights:?}").as_bytes());
-    Ok(())
 }
 
 #[cfg(test)]

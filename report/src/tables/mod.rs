@@ -13,6 +13,7 @@ mod lengths;
 mod reasoning;
 mod repeats;
 mod similarity;
+mod students;
 
 pub(crate) use errors::counted as counted_errors;
 pub(crate) use issues::BENCHMARK as ISSUES;
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[Entry] = &[
     families::ENTRY,
     issues::ENTRY,
     checkpoints::ENTRY,
+    students::ENTRY,
     repeats::ENTRY,
     errors::ENTRY,
     costs::ENTRY,

@@ -185,13 +185,59 @@ fn untried_faults_are_there_with_other_names() {
     );
 }
 
+#[test]
+fn mutants_record_failing_attempts_to_train_on() {
+    let shop = shop();
+    let word = |name: &str| shop.path().join(name).display().to_string();
+    let (of, made, run) = (word(""), word("faults"), word("mutants"));
+    let build =
+        ["bench", "build", "faults", "--source", "python", "--source-dir", &of, "-o", &made];
+    printed(&build);
+    let asks = ["run", "faults", "--benchmark-dir", &made, "--policy", "mutants"];
+    let on = |split: &'static str| ["--split", split, "--task-id", "*#*", "-o"];
+    let (code, why) = refused(&[&asks[..], &on("benchmark"), &[&word("held-out")]].concat());
+    assert!(code == 2 && why.contains("run it with --split train"), "{why}");
+    runs::ended_well(command(&[&asks[..], &on("train"), &[&run]].concat()));
+    let episodes = read_episodes(run.as_ref()).unwrap();
+    let attempts: Vec<_> = episodes.iter().flat_map(|episode| &episode.turns).collect();
+    assert!(!attempts.is_empty() && episodes.iter().any(|episode| !episode.solved()));
+    for episode in &episodes {
+        let answers: std::collections::BTreeSet<_> =
+            episode.turns.iter().map(|turn| &turn.action.text).collect();
+        assert_eq!(answers.len(), episode.turns.len(), "{answers:?}");
+        assert!(episode.turns.iter().all(|turn| turn.observation.tests.is_some()));
+    }
+    // Whole trajectories, or the same answers without them.
+    let rows = |recipe: &str, more: &[&str]| {
+        let to = word(&format!("{recipe}{}", more.concat()));
+        let words = ["dataset", "build", "--recipe", recipe, &run, "-o", &to];
+        printed(&[&words[..], &["--max-dropped", "1"], more].concat());
+        let text = fs::read_to_string(shop.path().join(&to).join("rows.jsonl")).unwrap();
+        let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let messages = |row: serde_json::Value| row["messages"].as_array().unwrap().len();
+        text.lines().map(row).map(messages).collect::<Vec<_>>()
+    };
+    let whole = rows("repairs-and-originals", &[]);
+    assert!(whole.iter().any(|messages| *messages > 3), "{whole:?}");
+    assert!(rows("repairs-single-turn", &[]).iter().all(|messages| *messages == 3));
+    assert_eq!(rows("repairs-and-originals", &["--max-rows", "any=1"]).len(), 1);
+    let few = rows("repairs-and-originals", &["--max-total-tokens", "400"]).len();
+    assert!(few < whole.len() || whole.len() == 1, "{few} of {whole:?}");
+    let words = ["dataset", "build", "--recipe", "repairs", &run, "-o", &word("x")];
+    let (_, why) = refused(&[&words[..], &["--max-rows", "teacher=1"]].concat());
+    assert!(why.contains("the teachers of the recipe are any"), "{why}");
+}
+
 #[cfg(all(feature = "train", feature = "llama"))]
 const SWEEP: &str = r#"
 about = "The whole loop."
 benchmark = "faults"
 modes = ["nothink"]
 ranks = [4]
-tables = ["5.2"]
+checkpoints = "validated"
+splits = ["validation", "benchmark"]
+seeds = [7]
+tables = ["5.2", "students"]
 
 [build]
 source = "python"
@@ -212,13 +258,27 @@ vocab-size = 400
 epochs = 1
 
 [[dataset]]
-recipe = "originals"
+recipe = "repairs-and-originals"
+attempts = ["own", "mutants"]
+tasks = true
 
-[attempts]
+[dataset.flags]
+max-rows = ["tasks=4"]
+max-dropped = 1
+
+[[attempts]]
 limit = 2
 turns = 1
 max-tokens = 8
 keep-going = true
+
+[[attempts]]
+policy = "mutants"
+task-id = "*#*"
+
+[[control]]
+name = "two samples"
+samples = 2
 
 [train]
 epochs = 1
@@ -227,12 +287,32 @@ epochs = 1
 turns = 1
 max-tokens = 8
 keep-going = true
+
+[validation]
+limit = 1
 "#;
+
+/// Adds a method of the split validation.
+#[cfg(all(feature = "train", feature = "llama"))]
+fn add_validation(shop: &std::path::Path) {
+    let desk = TILL.replace("Till", "Desk");
+    fs::write(shop.join("source/shop/desk.py"), &desk).unwrap();
+    let test = "\n    def test_desk(self):\n        from shop.desk import Desk\n        \
+                desk = Desk()\n        self.assertIs(desk.pay(1), True)\n        \
+                self.assertIs(desk.pay(None), False)\n        self.assertEqual(desk.coins, [1])\n";
+    fs::write(shop.join("source/tests/test_all.py"), format!("{TESTS}{test}")).unwrap();
+    let file = shop.join("manifest.jsonl");
+    let mut manifest = Manifest::read(&file).unwrap();
+    let test = "tests.test_all.AllTests.test_desk";
+    manifest.items.push(item("shop/desk.py", &desk, "Desk.pay", Split::Validation, test));
+    fs::write(file, manifest.text()).unwrap();
+}
 
 #[cfg(all(feature = "train", feature = "llama"))]
 #[test]
 fn a_student_goes_through_the_whole_loop_from_nothing() {
     let shop = shop();
+    add_validation(shop.path());
     let word = |name: &str| shop.path().join(name).display().to_string();
     fs::write(shop.path().join("loop.toml"), SWEEP.replace("SHOP", &word(""))).unwrap();
     let (file, made) = (word("loop.toml"), word("made"));
@@ -241,7 +321,8 @@ fn a_student_goes_through_the_whole_loop_from_nothing() {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr));
     let stderr = stderr.unwrap();
     assert!(output.status.success(), "{stderr}");
-    assert!(stdout.contains("Tiny") && stdout.contains("originals"), "{stdout}");
+    assert!(stdout.contains("Tiny") && stdout.contains("repairs-and-originals"), "{stdout}");
+    assert!(stdout.contains("(two samples)"), "{stdout}");
     let steps = stderr.lines().filter_map(|line| line.strip_prefix("making "));
     let kinds: Vec<&str> = steps.filter_map(|step| step.split('/').next()).collect();
     let expected = [
@@ -253,10 +334,15 @@ fn a_student_goes_through_the_whole_loop_from_nothing() {
         "students",
         "models",
         "runs",
+        // The attempts of the model and of the policy `mutants`.
+        "runs",
         "runs",
         "datasets",
         "students",
         "adapters",
+        // Validation, the benchmark, the control.
+        "runs",
+        "runs",
         "runs",
     ];
     assert_eq!(kinds, expected, "{stderr}");

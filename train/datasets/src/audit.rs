@@ -90,8 +90,17 @@ impl<'a> Audit<'a> {
         Some(how)
     }
 
+    /// Whether a task is of the benchmark's own split.
+    pub(crate) fn is_held_out(&self, task: &str) -> bool {
+        self.position(task).is_some()
+    }
+
+    fn position(&self, task: &str) -> Option<usize> {
+        self.held_out.iter().position(|method| method.id == task)
+    }
+
     fn leak(&self, task: &str, code: &str) -> Option<(String, usize)> {
-        if let Some(at) = self.held_out.iter().position(|method| method.id == task) {
+        if let Some(at) = self.position(task) {
             return Some(("its task is of the benchmark's split".into(), at));
         }
         if let Some(at) = self.language.tree_hash(code).and_then(|tree| self.trees.get(&tree)) {

@@ -31,6 +31,9 @@ pub use runs::{benchmark_of, templates_of};
 /// Strings that a chat template treats as control tokens.
 const CONTROL: [&str; 4] = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "</think>"];
 
+/// Why a row is not used, for a table.
+const OVER_TOTAL: &str = "over the limit of tokens of all rows";
+
 /// A run whose episodes become rows.
 pub struct Run {
     /// Its name in the command.
@@ -81,6 +84,7 @@ impl Build<'_> {
         let folder = Folder::new(folder, self)?;
         let mut summary = self.summary(&choice);
         let mut lengths = Vec::new();
+        let mut total = Total { left: self.recipe.limits.total_tokens, tasks: HashSet::new() };
         let rows = self.order(&choice.items).into_iter().map(|(_, at, traced)| {
             let item = &choice.items[at];
             ((item.run, item.at), (item, traced))
@@ -88,7 +92,14 @@ impl Build<'_> {
         let rows: Vec<_> = rows.collect();
         let folder = folder.filled(|add| {
             ahead(&self.runs, &rows, |(item, traced), episode| {
+                if total.is_spent() {
+                    *summary.left_out.entry(OVER_TOTAL.into()).or_default() += 1;
+                    return Ok(());
+                }
                 match self.row(&choice, item, &episode, traced, &mut audit) {
+                    Ok(row) if !total.takes(&row) => {
+                        *summary.left_out.entry(OVER_TOTAL.into()).or_default() += 1;
+                    }
                     Ok(row) => {
                         lengths.push(u32::try_from(row.tokens).unwrap_or(u32::MAX));
                         summary.count(&row);
@@ -100,9 +111,12 @@ impl Build<'_> {
             })
         })?;
         self.enough(&summary)?;
+        if self.recipe.limits.total_tokens.is_some() {
+            summary.tasks = total.tasks.len();
+        }
         summary.lengths = Lengths::of(self.tokens.how(), lengths);
         summary.audit = audit.findings;
-        summary.audit.dropped = self.recipe.leaks.answers == Leaked::Drop;
+        summary.audit.dropped = self.recipe.leaks.answers != Leaked::Keep;
         summary.audit.masked = self.mask;
         folder.finish(summary)
     }
@@ -328,6 +342,30 @@ impl Build<'_> {
             }),
             files: Vec::new(),
         }
+    }
+}
+
+/// What is left of the limit of tokens of all rows, and the tasks of the rows so far.
+struct Total {
+    left: Option<usize>,
+    tasks: HashSet<String>,
+}
+
+impl Total {
+    fn is_spent(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Counts a row if it fits. Nothing fits after the first one that does not: otherwise
+    /// the last rows would be short ones.
+    fn takes(&mut self, row: &Row) -> bool {
+        let left = self.left.map(|left| left.checked_sub(row.tokens));
+        let fits = left != Some(None);
+        self.left = left.map(Option::unwrap_or_default);
+        if fits {
+            self.tasks.insert(row.origin.task.clone());
+        }
+        fits
     }
 }
 

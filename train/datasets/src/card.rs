@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use fixfly_runtime::{Role, SystemRole, printable};
 
-use crate::recipe::{Kind, Loss, Traced};
+use crate::recipe::{Kind, Leaked, Loss, Traced};
 use crate::row::{Line, Row};
 use crate::summary::{Summary, Tokenised};
 
@@ -169,7 +169,11 @@ fn filters(summary: &Summary) -> String {
 
 fn audit(summary: &Summary) -> String {
     let audit = &summary.audit;
-    let done = if audit.dropped { "they were dropped" } else { "they were kept" };
+    let done = match summary.recipe.leaks.answers {
+        Leaked::Keep => "they were kept",
+        Leaked::DropMethods => "whole methods were dropped, changes of one line kept",
+        Leaked::Drop => "they were dropped",
+    };
     let masked = match (audit.masked, audit.showing) {
         (_, 0) => "",
         (true, _) => "; those methods were removed from the prompts",

@@ -81,6 +81,7 @@ fn tried(episode: &Episode, recipe: &Recipe, teacher: &Teacher) -> Result<Vec<Le
 fn kept(mut failing: Vec<usize>, which: Failing) -> Vec<usize> {
     match which {
         Failing::All => {}
+        Failing::None => failing.clear(),
         Failing::First => failing.truncate(1),
         Failing::Last => drop(failing.drain(..failing.len().saturating_sub(1))),
     }
@@ -183,6 +184,7 @@ mod tests {
         assert_eq!(kept(all(), Failing::Last), [4]);
         assert_eq!(kept(all(), Failing::First), [1]);
         assert_eq!(kept(all(), Failing::All), [1, 2, 4]);
+        assert_eq!(kept(all(), Failing::None), [0; 0]);
         assert_eq!(kept(Vec::new(), Failing::Last), [0; 0]);
     }
 }

@@ -35,6 +35,10 @@ pub const RECIPES: &[Entry<Shipped>] = &[
     shipped!("v4-short-hybrid", "v4, each row with and without its short trace"),
     shipped!("v5-hybrid", "v5, each row with and without its trace"),
     shipped!("originals", "each task with the original method, whatever was tried"),
+    shipped!("repairs", "any runs: failing attempts with feedback, then the answer that passed"),
+    shipped!("repairs-and-originals", "repairs, failures with the original method, passes at once"),
+    shipped!("repairs-single-turn", "the same answers without failing attempts: a control"),
+    shipped!("own-passes", "any runs: what passed, at once or repaired (rejection sampling)"),
 ];
 
 /// States which episodes become which rows. `docs/distillation.md` documents the TOML
@@ -100,6 +104,8 @@ pub enum Failing {
     First,
     /// All of them, in order.
     All,
+    /// None: the row has the task, then the answer.
+    None,
 }
 
 /// A model to train.
@@ -126,6 +132,9 @@ pub struct Teacher {
     /// The licence of its output.
     #[serde(default)]
     pub licence: String,
+    /// Maximum number of its rows; which ones, is drawn by the recipe's seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
 }
 
 /// The kind of an episode in a dataset.
@@ -235,11 +244,15 @@ pub struct Limits {
     pub tokens: Option<usize>,
     /// Maximum share of rows that may be dropped, 0 to 1; the build fails above it.
     pub dropped: f64,
+    /// Maximum tokens of all rows together. The first rows that fit stay, in the dataset's
+    /// order; the rest is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { tokens: None, dropped: 0.1 }
+        Limits { tokens: None, dropped: 0.1, total_tokens: None }
     }
 }
 
@@ -267,6 +280,9 @@ pub enum Leaked {
     /// Drop and count it.
     #[default]
     Drop,
+    /// Drop and count it if it is a whole method; keep and count a change of one line, which
+    /// is like many others.
+    DropMethods,
     /// Keep and count it.
     Keep,
 }
@@ -331,6 +347,27 @@ impl Recipe {
             .or_else(|| share("limits.dropped", self.limits.dropped))
             .or_else(|| share("leaks.alike", self.leaks.alike))
             .or_else(|| (self.leaks.alike == 0.0).then(|| "`leaks.alike` must be above 0".into()))
+    }
+
+    /// Sets the maximum number of rows of a teacher, from `TEACHER=N`.
+    ///
+    /// # Errors
+    /// [`DatasetError::Usage`] if that is no number of rows, or the recipe has no such
+    /// teacher.
+    pub fn limit_rows(&mut self, limit: &str) -> Result<(), DatasetError> {
+        let wrong = |why: String| DatasetError::Usage(format!("--max-rows {limit}: {why}"));
+        let pair = limit.split_once('=');
+        let pair = pair.and_then(|(name, rows)| Some((name, rows.parse().ok()?)));
+        let Some((name, rows)) = pair.filter(|(_, rows)| *rows > 0) else {
+            return Err(wrong("it must be TEACHER=N, with N above 0".into()));
+        };
+        let names: Vec<&str> = self.teachers.iter().map(|teacher| &*teacher.name).collect();
+        let names = names.join(", ");
+        match self.teachers.iter_mut().find(|teacher| teacher.name == name) {
+            Some(teacher) => teacher.rows = Some(rows),
+            None => return Err(wrong(format!("the teachers of the recipe are {names}"))),
+        }
+        Ok(())
     }
 
     /// The teacher that a run with any of these names belongs to.

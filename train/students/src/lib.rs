@@ -2,7 +2,7 @@
 //! programs.
 //!
 //! Without features, this crate contains the settings, records and checkpoints of a
-//! training, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
+//! training, the file of a sweep, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
 //! LoRA and full fine-tunes of Qwen3, Llama 3.1, Mistral and Ministral.
 //!
 //! It is not an inference engine, and it builds no datasets: it reads the files that
@@ -64,6 +64,7 @@ mod save;
 mod settings;
 #[cfg(feature = "native")]
 mod show;
+pub mod sweep;
 #[cfg(all(test, feature = "native"))]
 mod tests;
 #[cfg(feature = "native")]

@@ -1,6 +1,6 @@
 //! A training as text: its estimated cost, and rows with their loss mask.
 
-use fixfly_runtime::printable;
+use fixfly_runtime::{printable, thousands};
 
 use crate::plan::{Plan, bytes_in_words};
 use crate::ready::Sample;
@@ -23,8 +23,8 @@ impl Plan {
              {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
              {} steps ({} per epoch)  about {} of memory",
             method.name(),
-            grouped(self.learned),
-            grouped(self.parameters),
+            thousands(self.learned as u64),
+            thousands(self.parameters as u64),
             self.longest,
             self.steps,
             self.steps_per_epoch,
@@ -50,17 +50,6 @@ impl Sample {
     }
 }
 
-/// `30,670,848`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, tail) = digits.split_at(first);
-    let threes = tail.as_bytes().chunks(3).filter_map(|three| std::str::from_utf8(three).ok());
-    let parts: Vec<&str> =
-        [head].into_iter().filter(|head| !head.is_empty()).chain(threes).collect();
-    parts.join(",")
-}
-
 fn middle_out(piece: &str) -> String {
     let count = piece.chars().count();
     if count <= 3 * SIDE {
@@ -74,12 +63,6 @@ fn middle_out(piece: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let all = [0, 12, 123, 1234, 30_670_848].map(grouped);
-        assert_eq!(all, ["0", "12", "123", "1,234", "30,670,848"]);
-    }
 
     #[test]
     fn tokens_with_loss_are_marked() {

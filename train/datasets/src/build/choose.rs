@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fixfly_runtime::{Episode, sha256};
+use fixfly_runtime::{Episode, code_block, sha256};
 
 use super::Build;
 use super::ahead::ahead;
@@ -10,6 +10,9 @@ use crate::audit::Audit;
 use crate::error::DatasetError;
 use crate::item::{Answer, Item, Lesson, lessons};
 use crate::recipe::{Leaked, Teacher};
+
+/// Why an episode or row is not used, for a table.
+const OVER_ROWS: &str = "over the teacher's limit of rows";
 
 /// The chosen rows, and counts of the rest.
 #[derive(Default)]
@@ -30,8 +33,12 @@ pub(super) fn choose(build: &Build<'_>, audit: &mut Audit<'_>) -> Result<Choice,
     let mut choice = Choice::default();
     for teacher in &build.recipe.teachers {
         let own = build.runs.iter().enumerate().filter(|(_, run)| run.teacher == teacher.name);
+        let first = choice.items.len();
         for (number, _) in own {
             choice.take_run(build, number, teacher, audit)?;
+        }
+        if let Some(most) = teacher.rows {
+            choice.limit(first, most, build.recipe.seed);
         }
     }
     Ok(choice)
@@ -67,6 +74,23 @@ impl Choice {
         Ok(())
     }
 
+    /// Keeps `most` of the items from `first` on, in their order. Which ones, is drawn by a
+    /// hash, so that it does not depend on the order of tasks.
+    fn limit(&mut self, first: usize, most: usize, seed: u64) {
+        let taken = self.items.len() - first;
+        if taken <= most {
+            return;
+        }
+        let hash = |item: &Item| sha256(format!("{seed}\0limit\0{}", item.id));
+        let mut hashes: Vec<String> = self.items[first..].iter().map(hash).collect();
+        hashes.sort_unstable();
+        let last = hashes[most..].first().cloned().unwrap_or_default();
+        let mut rest = self.items.split_off(first);
+        rest.retain(|item| hash(item) < last);
+        *self.left_out.entry(OVER_ROWS.into()).or_default() += taken - rest.len();
+        self.items.append(&mut rest);
+    }
+
     fn found(
         &mut self,
         build: &Build<'_>,
@@ -95,7 +119,15 @@ impl Choice {
             return;
         }
         let leak = audit.answer(&item.id, &item.task, &answer);
-        if let (Some(how), Leaked::Drop) = (leak, build.recipe.leaks.answers) {
+        let drops = match build.recipe.leaks.answers {
+            Leaked::Drop => true,
+            // A method begins with `def`, a change of one line with `-`.
+            Leaked::DropMethods => {
+                audit.is_held_out(&item.task) || !code_block(&answer).trim_start().starts_with('-')
+            }
+            Leaked::Keep => false,
+        };
+        if let (Some(how), true) = (leak, drops) {
             *self.dropped.entry(how).or_default() += 1;
             return;
         }

@@ -1,0 +1,102 @@
+use super::*;
+
+const LEAST: &str = "about = 'x'\nbenchmark = 'django'\nmodel = [{ name = 'Q', base = 'm/q' }]\n";
+
+#[test]
+fn paths_are_beside_the_file() {
+    let text = format!(
+        "{LEAST}[[dataset]]\nrecipe = 'mine.toml'\nruns = ['a', 'nano=b']\n[run]\nturns = 3\n"
+    );
+    let sweep = Sweep::read(&text, Path::new("/s")).unwrap();
+    let data = &sweep.dataset[0];
+    assert_eq!((&*data.recipe, &*data.name()), ("/s/mine.toml", "mine"));
+    assert_eq!(data.runs, ["/s/a", "nano=/s/b"]);
+    assert_eq!(sweep.model[0].base.as_deref(), Some(Path::new("/s/m/q")));
+    assert_eq!((sweep.ranks, sweep.repeats), (vec![32], 1));
+}
+
+#[test]
+fn a_plain_name_that_is_no_file_is_a_models_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = |name: &str| {
+        let text = LEAST.replace("m/q", name);
+        Sweep::read(&text, folder.path()).unwrap().model[0].base.clone().unwrap()
+    };
+    assert_eq!(base("qwen2.5-coder-0.5b"), Path::new("qwen2.5-coder-0.5b"));
+    std::fs::write(folder.path().join("q.gguf"), "").unwrap();
+    assert_eq!(base("q.gguf"), folder.path().join("q.gguf"));
+}
+
+#[track_caller]
+fn check(more: &str, expected: &str) {
+    let fault = Sweep::read(&format!("{LEAST}{more}"), Path::new(".")).unwrap_err();
+    assert!(fault.contains(expected), "{fault}");
+}
+
+#[test]
+fn faults_say_what_to_change() {
+    check("repeats = 0", "repeats is 0");
+    check("ranks = []", "ranks is empty; name at least one");
+    check("modes = ['loud']", "unknown variant `loud`");
+    check("rank = 3", "unknown field `rank`");
+    check("checkpoints = 'validated'", "needs `validation` and another split");
+    check(
+        "checkpoints = 'all'\n[[control]]\nname = 'x'\n",
+        "set checkpoints to \"validated\" or \"chosen\"",
+    );
+    check("[attempts]\nname = 3\n", "`name` of attempts must be a text");
+    let two = "[[attempts]]\nturns = 1\n[[attempts]]\nturns = 2\n";
+    check(two, "two attempts are named own; set another `name`");
+    let data = "[[dataset]]\nrecipe = 'repairs'\n";
+    check(&format!("{data}attempts = ['other']\n"), "no attempts are named other; there are: own");
+    let second = "[[attempts]]\nname = 'second'\nstudent = 'repairs'\n";
+    check(
+        &format!("{second}[[dataset]]\nrecipe = 'own-passes'\nattempts = ['second']\n{data}"),
+        "the dataset own-passes takes attempts of the student of repairs, which is no earlier dataset",
+    );
+    let control = "[[control]]\nname = 'x'\ndatasets = ['v4']\n";
+    check(&format!("{data}{control}"), "no dataset is named v4; there are: repairs");
+}
+
+#[test]
+fn attempts_are_one_table_or_several() {
+    #[track_caller]
+    fn check(more: &str, expected: &[(&str, Option<&str>, usize)]) {
+        let sweep = Sweep::read(&format!("{LEAST}{more}"), Path::new(".")).unwrap();
+        let found: Vec<_> = (sweep.attempts.iter())
+            .map(|one| (&*one.name, one.policy.as_deref(), one.flags.len()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+    check("", &[("own", None, 0)]);
+    check("[attempts]\nturns = 1\n", &[("own", None, 1)]);
+    check(
+        "[[attempts]]\nturns = 3\n[[attempts]]\npolicy = 'mutants'\n[[attempts]]\nname = 'hot'\npolicy = 'llama'\n",
+        &[("own", None, 1), ("mutants", Some("mutants"), 0), ("hot", None, 0)],
+    );
+}
+
+#[test]
+fn a_model_is_there_or_made() {
+    let fault = |model: &str| {
+        let text = format!("about = 'x'\nbenchmark = 'django'\nmodel = [{{ {model} }}]");
+        Sweep::read(&text, Path::new(".")).unwrap_err()
+    };
+    let both = "the model Q needs either `base` or `init`";
+    assert_eq!(fault("name = 'Q', base = 'q', init = {}"), both);
+    assert_eq!(fault("name = 'Q'"), both);
+    let pretrain = "the model Q has `pretrain`, which needs `init`";
+    assert_eq!(fault("name = 'Q', base = 'q', pretrain = {}"), pretrain);
+}
+
+#[test]
+fn flags_may_be_written_with_underscores() {
+    let text = "about = 'x'\nbenchmark = 'faults'\n[build]\nmax_chars = 9\n[[model]]\nname = 'Q'\n\
+                [model.init]\nhidden_size = 2\n[run]\nmax_tokens = 8\ntask-id = 'a'\n\
+                [[control]]\nname = 'c'\nmax_tokens = 2\n[[attempts]]\nmax_tokens = 3\n";
+    let sweep = Sweep::read(text, Path::new(".")).unwrap();
+    let (build, init) = (sweep.build.as_ref().unwrap(), sweep.model[0].init.as_ref().unwrap());
+    let all = [build, init, &sweep.run, &sweep.control[0].flags, &sweep.attempts[0].flags];
+    let keys: Vec<&str> = all.into_iter().flat_map(Table::keys).map(String::as_str).collect();
+    assert_eq!(keys.join(" "), "max-chars hidden-size max-tokens task-id max-tokens max-tokens");
+}
