@@ -44,6 +44,7 @@ fn method() -> Method {
         described_by: DescribedBy::Docstring,
         content: CONTENT.into(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     }
 }
 
@@ -64,6 +65,7 @@ fn example() -> Example {
         class_name: "Line".into(),
         content: String::new(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
         ..method()
     };
     let source = "def __eq__(self, other):\n    return self.length == other.length\n";

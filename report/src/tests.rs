@@ -82,6 +82,7 @@ fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Ve
         described_by: if id < "c" { DescribedBy::Docstring } else { DescribedBy::Class },
         content: String::new(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     };
     Episode {
         schema: SCHEMA,

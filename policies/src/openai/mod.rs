@@ -231,6 +231,7 @@ impl OpenAi {
                 tokens: Vec::new(),
                 native_calls: reply.calls,
                 repaired: Vec::new(),
+                resampled: 0,
             },
             text: reply.text,
             reasoning: reply.reasoning,

@@ -91,6 +91,7 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
         described_by: DescribedBy::Docstring,
         content: (0..lines).map(line).collect(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     };
     Task {
         id: id.into(),
