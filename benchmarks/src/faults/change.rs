@@ -19,7 +19,8 @@ impl Pair {
         let mut differing = is.zip(should).filter(|(is, should)| is != should);
         let (is, should) = differing.next()?;
         let answer = format!("- {}\n+ {}", is.trim(), should.trim());
-        let repairs = repaired(&self.faulty, &answer, EditForm::Line).is_ok_and(|text| text == self.truth);
+        let repairs =
+            repaired(&self.faulty, &answer, EditForm::Line).is_ok_and(|text| text == self.truth);
         (differing.next().is_none() && repairs).then_some(answer)
     }
 }

@@ -103,6 +103,16 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
     }
 }
 
+/// A task that shows a faulty method.
+pub(crate) fn faulty_task(id: &str, faulty: &str) -> Task {
+    let mut task = task(id, 3);
+    if let Statement::Method(method) = &mut task.statement {
+        method.faulty = Some(faulty.into());
+        method.content.clear();
+    }
+    task
+}
+
 /// The turn that followed an action.
 pub(crate) fn turn(action: Action, answer: &str) -> Turn {
     let observation = Observation::new(Outcome::Failed, answer);
