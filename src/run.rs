@@ -292,7 +292,7 @@ async fn select(
             show(0, reasons);
         }
         match error {
-            SelectError::Benchmark(_) | SelectError::NoTasks { .. } => error.into(),
+            SelectError::Benchmark(_) | SelectError::NoTasks { .. } => anyhow::Error::from(error),
             error => Usage(error.to_string()).into(),
         }
     })?;

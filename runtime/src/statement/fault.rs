@@ -88,7 +88,7 @@ mod tests {
     use crate::statement::{DescribedBy, Method, Statement, TaskKind};
     use crate::templates::Templates;
     use crate::test_report::TestDelta;
-    use crate::turn::{Action, Feedback, Observation, Outcome, Timings, Usage};
+    use crate::turn::{Action, Observation, Outcome, Timings, Usage};
 
     fn statement(options: FaultOptions) -> Statement {
         Statement::Method(Method {

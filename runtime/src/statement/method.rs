@@ -92,7 +92,7 @@ impl Asks for Method {
     fn context(&self) -> Value {
         context! {
             faulty => self.faulty.as_deref().unwrap_or_default(),
-            edit => self.options.edit,
+            edit => Value::from(minijinja::value::Serde(&self.options.edit)),
             ..Value::from(minijinja::value::Serde(self))
         }
     }

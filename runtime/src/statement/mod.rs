@@ -209,16 +209,17 @@ impl Statement {
             say(Role::User, templates.fill("first", context)),
         ];
         let shown = asks.shown(turns);
-        let feedback = asks.feedback_form();
+        let form = asks.feedback_form();
+        let feedback = Value::from(minijinja::value::Serde(&form));
         for (turn, observation) in shown.iter().zip(asks.observations(&shown)) {
             messages.push(say(Role::Assistant, turn.action.text.clone()));
             let change = turn.feedback.message.as_str();
             // Custom templates may not read `feedback`.
-            let observation = match feedback {
+            let observation = match form {
                 FeedbackForm::Full => observation.as_ref(),
                 FeedbackForm::None => "",
             };
-            let context = context! { change, observation, feedback };
+            let context = context! { change, observation, feedback => feedback.clone() };
             messages.push(say(Role::User, templates.fill("later", context)));
         }
         messages
