@@ -4,7 +4,7 @@
 //! model: `oracle` and `null` check a benchmark, `replay` repeats a recorded run, and
 //! `retrieval` is the baseline that every student must beat. Others use one: `openai`
 //! calls a server, `llama` runs a GGUF file; each has a feature of that name. Nothing
-//! here runs code or judges it.
+//! here runs code or judges it. [`models`] fetches GGUF files by name.
 //!
 //! ```
 //! use fixfly_policies::{ALL, Open};
@@ -22,6 +22,7 @@ mod llama;
 #[cfg(not(feature = "llama"))]
 #[path = "llama/absent.rs"]
 mod llama;
+pub mod models;
 mod null;
 mod once;
 // Compiled in tests, so that what other builds contain is tested, too.

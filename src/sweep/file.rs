@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fixfly_policies::models::beside;
 use fixfly_report::Mode;
 use fixfly_students::Method;
 use serde::Deserialize;
@@ -87,7 +88,7 @@ fn one() -> u64 {
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
     pub(super) name: String,
-    /// Its Hugging Face folder.
+    /// Its Hugging Face folder, or the name of a fetched model.
     pub(super) base: Option<PathBuf>,
     /// Or flags of `fixfly train init`, which creates a randomly initialised model.
     pub(super) init: Option<toml::Table>,
@@ -165,7 +166,7 @@ impl Sweep {
         sweep.benchmark_dir = sweep.benchmark_dir.map(|path| folder.join(path));
         sweep.prompts = sweep.prompts.map(|path| folder.join(path));
         for model in &mut sweep.model {
-            model.base = model.base.take().map(|base| folder.join(base));
+            model.base = model.base.take().map(|base| beside(folder, &base));
         }
         for data in &mut sweep.dataset {
             if data.recipe.ends_with(".toml") {
@@ -278,6 +279,12 @@ mod tests {
         assert_eq!(data.runs, ["/s/a", "nano=/s/b"]);
         assert_eq!(sweep.model[0].base.as_deref(), Some(Path::new("/s/q")));
         assert_eq!((sweep.ranks, sweep.repeats), (vec![32], 1));
+    }
+
+    #[test]
+    fn a_base_may_be_the_name_of_a_model() {
+        let sweep = Sweep::read(&LEAST.replace("'q'", "'smollm2-135m'"), Path::new("/s")).unwrap();
+        assert_eq!(sweep.model[0].base.as_deref(), Some(Path::new("smollm2-135m")));
     }
 
     #[track_caller]
