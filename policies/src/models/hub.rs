@@ -45,37 +45,39 @@ pub(super) fn fetch(
         size: model.size,
         sha256: model.sha256.clone(),
     };
+    transfer.run(progress).map_err(|why| explain(why, model, there, endpoint))?;
+    progress(FetchStep::Note("checking"));
+    place.finish(model, &format!("the file from {endpoint}/{repository}"))
+}
+
+fn explain(why: TransferError, model: &Model, there: &HubFile, endpoint: &str) -> ModelError {
+    let HubFile { repository, revision, file } = there;
     let shown = format!("{endpoint}/{repository}");
-    transfer.run(progress).map_err(|why| match why {
-        TransferError::Refused => ModelError::Hub(format!(
+    let others = others(model);
+    ModelError::Hub(match why {
+        TransferError::Refused => format!(
             "{shown} refuses access: it is gated or private, or the token is wrong; accept its \
-             licence there and set HF_TOKEN to a token of your account, or use {}",
-            others(model)
-        )),
-        TransferError::Missing => ModelError::Hub(format!(
-            "{shown} has no {file} at revision {revision}; use {}",
-            others(model)
-        )),
-        TransferError::Unreachable(why) => ModelError::Hub(format!(
-            "{endpoint} cannot be reached: {why}; try again, or use {}",
-            others(model)
-        )),
-        TransferError::Broken { received, why } => ModelError::Hub(format!(
+             licence there and set HF_TOKEN to a token of your account, or use {others}"
+        ),
+        TransferError::Missing => {
+            format!("{shown} has no {file} at revision {revision}; use {others}")
+        }
+        TransferError::Unreachable(why) => {
+            format!("{endpoint} cannot be reached: {why}; try again, or use {others}")
+        }
+        TransferError::Broken { received, why } => format!(
             "the connection to {endpoint} broke after {received} of {} bytes: {why}; run the \
              same command again to continue",
             model.size
-        )),
-        TransferError::Status(status) => ModelError::Hub(format!(
-            "{endpoint} answers {status}; try again later, or use {}",
-            others(model)
-        )),
-        TransferError::Redirect(why) => ModelError::Hub(format!("{shown}: {why}")),
-        TransferError::Other(Stated::Size(found)) => other_size(model, &shown, found),
-        TransferError::Other(Stated::Hash(found)) => other_hash(model, &shown, found),
-        TransferError::File(path, why) => ModelError::Io { path, doing: "written", why },
-    })?;
-    progress(FetchStep::Note("checking"));
-    place.finish(model, &format!("the file from {shown}"))
+        ),
+        TransferError::Status(status) => {
+            format!("{endpoint} answers {status}; try again later, or use {others}")
+        }
+        TransferError::Redirect(why) => format!("{shown}: {why}"),
+        TransferError::Other(Stated::Size(found)) => return other_size(model, &shown, found),
+        TransferError::Other(Stated::Hash(found)) => return other_hash(model, &shown, found),
+        TransferError::File(path, why) => return ModelError::Io { path, doing: "written", why },
+    })
 }
 
 /// The other ways to get a model.
