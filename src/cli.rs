@@ -12,7 +12,7 @@ use crate::config;
 use crate::export;
 use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
-    bench, dataset, grade, reason, report, run, sandbox, schema, sweep, train, trajectory,
+    bench, dataset, grade, model, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     #[cfg(not(feature = "train"))]
     #[command(disable_help_flag = true)]
     Export(train::Absent),
+    /// List, fetch and describe models
+    Model(model::Flags),
     /// Run an experiment file: train and evaluate every combination, and tabulate the results
     Sweep(sweep::Flags),
     /// Print the JSON Schema of a file that fixfly writes

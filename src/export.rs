@@ -34,7 +34,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Place {
     /// Folder written by fixfly train or peft, or a checkpoint
-    #[arg(value_name = "STUDENT")]
+    #[arg(value_name = "STUDENT", value_parser = crate::model::file)]
     from: PathBuf,
 
     /// Output path
@@ -42,7 +42,7 @@ struct Place {
     output: PathBuf,
 
     /// The adapter's base model folder [default: the one it was trained on]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::model::file)]
     base: Option<PathBuf>,
 }
 

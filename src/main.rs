@@ -10,6 +10,7 @@ mod export;
 mod failure;
 mod flags;
 mod grade;
+mod model;
 mod reason;
 mod report;
 mod run;
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(flags) => export::export(&flags, &terminal),
         #[cfg(not(feature = "train"))]
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
+        Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),

@@ -62,7 +62,7 @@ pub(crate) struct Flags {
     html: Option<PathBuf>,
 
     /// tokenizer.json or GGUF file of the model, used to count reasoning tokens
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::model::file)]
     tokenizer: Option<PathBuf>,
 
     /// Directory of the benchmark, if it has moved since the runs

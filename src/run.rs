@@ -21,6 +21,7 @@ use fixfly_sandboxes::{HostOptions, Pool};
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
+use crate::model::file;
 use crate::report;
 use crate::sandbox;
 use crate::swebench;
@@ -154,6 +155,12 @@ impl Flags {
             ))
             .into());
         }
+        let mut model = asks_model.then(|| self.model.settings(&self.output, jobs));
+        if self.policy == "llama"
+            && let Some(name) = model.as_mut().and_then(|model| model.model.as_mut())
+        {
+            *name = file(name)?.display().to_string();
+        }
         Ok(RunSpec {
             benchmark: self.benchmark.clone(),
             benchmark_dir: self.benchmark_dir.clone(),
@@ -164,7 +171,7 @@ impl Flags {
             turns: self.turns,
             policy: self.policy.clone(),
             replay: self.replay.clone(),
-            model: asks_model.then(|| self.model.settings(&self.output, jobs)),
+            model,
             sandbox: self.sandbox.clone(),
             seed: self.seed,
             issues: match kind {

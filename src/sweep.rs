@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use fixfly_datasets::Dataset;
+use fixfly_policies::models::resolve;
 use fixfly_report::{Mode, set_text};
 use fixfly_students::sweep::{Attempts, Checkpoints, Control, Data, Model, Sweep, VALIDATION};
 use fixfly_students::{Method, checkpoints, choose};
@@ -58,6 +59,9 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file).map_err(Usage)?;
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
     file::check(&sweep)?;
+    for base in sweep.model.iter().filter_map(|model| model.base.as_ref()) {
+        resolve(base)?;
+    }
     require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
@@ -138,7 +142,7 @@ impl SweepRun<'_> {
 
     fn model(&mut self, model: &Model) -> anyhow::Result<()> {
         let trained = match (&model.base, &model.init) {
-            (Some(base), _) => base.clone(),
+            (Some(base), _) => resolve(base)?,
             (None, flags) => self.pretrained(model, &flags.clone().unwrap_or_default())?,
         };
         let labels = toml::Table::from_iter([("model".to_string(), model.name.clone().into())]);

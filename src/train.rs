@@ -53,7 +53,7 @@ Examples:
 Ctrl-C saves a checkpoint and stops; run the same command again to resume. See docs/training.md.")]
 pub(crate) struct Native {
     /// Hugging Face model folder: config.json, safetensors, tokenizer.json
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::model::file)]
     base: PathBuf,
 
     /// Dataset folder that contains tokens/

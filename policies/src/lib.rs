@@ -5,7 +5,7 @@
 //! gives wrong answers for training data, and `retrieval` is the baseline that every
 //! student must beat. Others use one: `openai`
 //! calls a server, `llama` runs a GGUF file; each has a feature of that name. Nothing
-//! here runs code or judges it.
+//! here runs code or judges it. [`models`] fetches GGUF files by name.
 //!
 //! ```
 //! use fixfly_policies::{ALL, Open};
@@ -23,6 +23,7 @@ mod llama;
 #[cfg(not(feature = "llama"))]
 #[path = "llama/absent.rs"]
 mod llama;
+pub mod models;
 mod mutants;
 mod null;
 mod once;

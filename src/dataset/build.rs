@@ -47,7 +47,7 @@ pub(crate) struct Flags {
     loss: Option<LossName>,
 
     /// The student's tokenizer.json or GGUF file [default: estimate token counts]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::model::file)]
     tokenizer: Option<PathBuf>,
 
     /// The student's chat template, for --format tokens: a built-in one (qwen3), a Jinja

@@ -30,7 +30,7 @@ pub(crate) struct Show {
 
     /// The student's tokenizer.json or GGUF file: show the row as the student sees it,
     /// with its chat template and tokens
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::model::file)]
     tokenizer: Option<PathBuf>,
 
     /// The student's chat template [default: the tokenizer's]

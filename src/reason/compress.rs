@@ -26,7 +26,7 @@ pub(super) struct Flags {
     traces: PathBuf,
 
     /// The student's tokenizer.json or GGUF file, which counts tokens
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::model::file)]
     tokenizer: PathBuf,
 
     /// Maximum tokens of a trace

@@ -12,7 +12,7 @@ use fixfly_runtime::{
 #[command(next_help_heading = "Model options")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Model: the server's name for it, or a GGUF file
+    /// Model: the server's name for it, or a GGUF file or its name in `fixfly model list`
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 

@@ -12,6 +12,7 @@ mod faults;
 mod hostile;
 mod issues;
 mod library;
+mod models;
 mod project;
 mod reasons;
 mod recorded;
