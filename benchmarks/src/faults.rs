@@ -1,13 +1,16 @@
 //! Short methods of another benchmark, each with one fault to fix: a task that a student of
 //! a few million parameters can learn.
 //!
-//! A fault is a mutant of the method that its tests detect and that a change of one line
-//! fixes. An answer is the whole method, or the line as it is and the line as it should be.
+//! A fault is a change of one place of the method (`rules`) that its tests detect and that
+//! a change of one line fixes. An answer is the whole method, or the line as it is and the line as it should be.
 //! For training there are also untested faults, of methods with and without tests: their
 //! fix is known from how they were made. The manifest holds facts, never source text:
-//! mutants are made again from the user's own copy and checked against their hashes.
+//! faults are made again from the user's own copy and checked against their hashes.
 
 mod change;
+mod names;
+mod odd;
+mod rules;
 mod validate;
 mod wrong;
 
@@ -26,10 +29,11 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::{Item, line, short_hash, write_whole};
 use crate::methods::Methods;
 use crate::project::Place;
-use crate::source::{self, MutantKind, Words};
+use crate::source::{self, Words};
 use crate::{Open, django, python};
 use change::{Pair, repaired};
 
+pub use rules::FaultKind;
 pub use validate::{Amount, Validation};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
@@ -41,18 +45,14 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 /// The file name of the manifest.
 const MANIFEST: &str = "faults.jsonl";
 
-/// Version of the manifest's format.
-const SCHEMA: u32 = 1;
+/// Version of the manifest's format, and of the rules by which faults are made and renamed.
+const SCHEMA: u32 = 2;
 
-/// The seed that determines the mutants of a method, and their order.
-const SEED: u64 = 20;
+/// Maximum numbers of faults of a method to train on, and of another one.
+const MOST: [usize; 2] = [2, 8];
 
 /// Methods with at least this similarity count as the same.
 const ALIKE: f64 = 0.6;
-
-/// Kinds of mutants that lose no information: the rest of the method shows the fix.
-const KINDS: [MutantKind; 4] =
-    [MutantKind::Condition, MutantKind::Comparison, MutantKind::Connective, MutantKind::Constant];
 
 /// The first line of the manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub struct Fault {
     /// The split, which is that of the method.
     pub split: Split,
     /// What was changed.
-    pub kind: MutantKind,
+    pub kind: FaultKind,
     /// The first 16 hexadecimal digits of the SHA-256 of the method with the fault.
     pub hash: String,
 }
@@ -138,8 +138,8 @@ pub fn folder() -> PathBuf {
 }
 
 impl Faults {
-    /// All faults of the short methods of a benchmark, untested: the faults of each method
-    /// in an order drawn by a seed, items before other methods.
+    /// Faults of the short methods of a benchmark, untested: a few of each method, of each
+    /// kind in turn, items before other methods.
     ///
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
@@ -150,7 +150,9 @@ impl Faults {
         let rest = all.without_tests().into_iter().map(|id| (id, Split::Train));
         let mut faults = Vec::new();
         for (of, split) in items.chain(rest) {
-            for (kind, pair) in all.places.get(&of).into_iter().flat_map(|place| all.pairs(place)) {
+            let most = if split == Split::Train { MOST[0] } else { MOST[1] };
+            let truth = all.places.get(&of).map(Place::truth).unwrap_or_default();
+            for (kind, pair) in all.pairs(&truth).take(most) {
                 let hash = short_hash(pair.faulty.as_bytes());
                 let id = format!("{of}~{}", &hash[..6]);
                 faults.push(Fault { id, split, kind, hash });
@@ -273,9 +275,9 @@ impl Faults {
     }
 
     fn pair(&self, fault: &Fault) -> Result<Pair, BenchmarkError> {
-        let all = self.places.get(fault.of()).into_iter().flat_map(|place| self.pairs(place));
+        let truth = self.places.get(fault.of()).map(Place::truth).unwrap_or_default();
         let same = |pair: &Pair| short_hash(pair.faulty.as_bytes()) == fault.hash;
-        let found = all.map(|(_, pair)| pair).find(same);
+        let found = self.pairs(&truth).map(|(_, pair)| pair).find(same);
         let pair = found.ok_or_else(|| {
             let (id, of) = (&fault.id, &self.header.of);
             let remedy = "run `fixfly bench build faults` again";
@@ -303,18 +305,10 @@ impl Faults {
         })
     }
 
-    /// The faults of a method that a change of one line fixes.
-    fn pairs(&self, place: &Place) -> Vec<(MutantKind, Pair)> {
-        let truth = place.truth();
-        if truth.len() > self.header.longest {
-            return Vec::new();
-        }
-        let mutants = source::mutants(&place.text, &place.method, SEED, usize::MAX);
-        let mutants = mutants.into_iter().filter(|mutant| KINDS.contains(&mutant.kind));
-        mutants
-            .map(|mutant| (mutant.kind, Pair { faulty: mutant.source, truth: truth.clone() }))
-            .filter(|(_, pair)| pair.change().is_some())
-            .collect()
+    /// The faults of a short method that a change of one line fixes.
+    fn pairs(&self, truth: &str) -> impl Iterator<Item = (FaultKind, Pair)> {
+        let short = if truth.len() > self.header.longest { "" } else { truth };
+        rules::faults(short)
     }
 
     /// The task of fixing a fault.

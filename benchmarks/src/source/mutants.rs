@@ -81,25 +81,6 @@ impl Sites<'_> {
         self.add(MutantKind::Condition, span, negated);
     }
 
-    /// The bytes of the operator between two operands, whatever else is between them.
-    fn operator(&self, left: &Expr, right: &Expr) -> Option<Range<usize>> {
-        let between = TextRange::new(left.end(), right.start());
-        let is_operator = |kind| {
-            !matches!(
-                kind,
-                TokenKind::Lpar
-                    | TokenKind::Rpar
-                    | TokenKind::Comment
-                    | TokenKind::NonLogicalNewline
-            )
-        };
-        let tokens = self.parsed.tokens().in_range(between);
-        let mut operator = tokens.iter().filter(|token| is_operator(token.kind()));
-        let first = bytes(operator.next()?.range());
-        let last = operator.next_back().map_or(first.end, |token| bytes(token.range()).end);
-        Some(first.start..last)
-    }
-
     fn constant(&mut self, expression: &Expr) {
         let span = bytes(expression.range());
         let new = match expression {
@@ -163,14 +144,15 @@ impl<'p> Visitor<'p> for Sites<'p> {
             Expr::Compare(e) => {
                 let operands: Vec<_> = std::iter::once(&*e.left).chain(&e.comparators).collect();
                 for (pair, op) in operands.windows(2).zip(&e.ops) {
-                    if let Some(span) = self.operator(pair[0], pair[1]) {
+                    if let Some(span) = operator(self.parsed, pair[0], pair[1]) {
                         self.add(MutantKind::Comparison, span, opposite(*op));
                     }
                 }
             }
             Expr::BoolOp(e) => {
                 let other = if e.op == BoolOp::And { "or" } else { "and" };
-                let operators = e.values.windows(2).map(|pair| self.operator(&pair[0], &pair[1]));
+                let pairs = e.values.windows(2);
+                let operators = pairs.map(|pair| operator(self.parsed, &pair[0], &pair[1]));
                 let edits: Vec<_> = operators.flatten().map(|span| (span, other.into())).collect();
                 self.found.push(Site { kind: MutantKind::Connective, edits });
             }
@@ -178,6 +160,22 @@ impl<'p> Visitor<'p> for Sites<'p> {
         }
         visitor::walk_expr(self, expression);
     }
+}
+
+/// The bytes of the operator between two operands, whatever else is between them.
+pub(crate) fn operator(parsed: &Parsed<'_>, left: &Expr, right: &Expr) -> Option<Range<usize>> {
+    let between = TextRange::new(left.end(), right.start());
+    let is_operator = |kind| {
+        !matches!(
+            kind,
+            TokenKind::Lpar | TokenKind::Rpar | TokenKind::Comment | TokenKind::NonLogicalNewline
+        )
+    };
+    let tokens = parsed.tokens().in_range(between);
+    let mut operator = tokens.iter().filter(|token| is_operator(token.kind()));
+    let first = bytes(operator.next()?.range());
+    let last = operator.next_back().map_or(first.end, |token| bytes(token.range()).end);
+    Some(first.start..last)
 }
 
 fn opposite(op: CmpOp) -> &'static str {
@@ -197,7 +195,7 @@ fn opposite(op: CmpOp) -> &'static str {
 
 /// Applies edits to `source`. They are ordered and do not overlap. A space is inserted
 /// where two words would otherwise join.
-fn edited(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
+pub(crate) fn edited(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
     let mut out = String::with_capacity(source.len() + 16);
     let mut done = 0;
     for (span, new) in edits {
@@ -234,7 +232,7 @@ fn shuffled(sites: Vec<Site>, seed: u64) -> Vec<Site> {
 }
 
 /// SplitMix64: the same numbers on every machine and in every version.
-pub(super) fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -47,22 +47,22 @@ fn capitalised(text: &str) -> String {
 }
 
 /// A text that is valid Python.
-pub(super) struct Parsed<'t> {
-    pub(super) text: &'t str,
+pub(crate) struct Parsed<'t> {
+    pub(crate) text: &'t str,
     module: Module<ModModule>,
 }
 
 impl<'t> Parsed<'t> {
-    pub(super) fn of(text: &'t str) -> Result<Self, SyntaxError> {
+    pub(crate) fn of(text: &'t str) -> Result<Self, SyntaxError> {
         let module = parse_module(text).map_err(|error| SyntaxError::new(text, &error))?;
         Ok(Parsed { text, module })
     }
 
-    pub(super) fn statements(&self) -> &[Stmt] {
+    pub(crate) fn statements(&self) -> &[Stmt] {
         &self.module.syntax().body
     }
 
-    pub(super) fn tokens(&self) -> &Tokens {
+    pub(crate) fn tokens(&self) -> &Tokens {
         self.module.tokens()
     }
 
@@ -94,7 +94,7 @@ impl<'t> Parsed<'t> {
     }
 
     /// The function at the start of a text, after its decorators.
-    pub(super) fn function(&self) -> Option<Function<'_>> {
+    pub(crate) fn function(&self) -> Option<Function<'_>> {
         match self.statements() {
             [Stmt::FunctionDef(def), ..] => Some(self.parts(def)),
             _ => None,
@@ -127,7 +127,7 @@ impl<'t> Parsed<'t> {
 }
 
 /// The byte spans of a function's parts.
-pub(super) struct Function<'p> {
+pub(crate) struct Function<'p> {
     /// From `def` or `async` to the end of the last statement.
     pub(super) span: Range<usize>,
     /// Just after the colon that ends the declaration.
@@ -139,11 +139,11 @@ pub(super) struct Function<'p> {
     /// From the first statement after the docstring to the end; empty if there is none.
     pub(super) body: Range<usize>,
     /// The statements after the docstring.
-    pub(super) statements: &'p [Stmt],
+    pub(crate) statements: &'p [Stmt],
 }
 
 /// Converts a range of the parser to a range of bytes.
-pub(super) fn bytes(range: TextRange) -> Range<usize> {
+pub(crate) fn bytes(range: TextRange) -> Range<usize> {
     range.start().into()..range.end().into()
 }
 

@@ -123,9 +123,16 @@ fn faults_are_validated_and_fixed_by_one_line() {
     // Nothing is tried, and every task is there to learn from.
     let asked = run("null", "train", "0");
     assert!(asked.len() > 1 && asked.iter().all(|episode| episode.turns.is_empty()));
-    fs::write(shop.path().join("faults/faults.jsonl"), "{}\n").unwrap();
-    let (code, why) = refused(&["run", "faults", "--benchmark-dir", &made, "-o", &word("x")]);
-    assert!(code != 0 && why.contains("faults.jsonl, line 1: missing field `schema`"), "{why}");
+    let check = |manifest: &str, expected: &str| {
+        fs::write(shop.path().join("faults/faults.jsonl"), manifest).unwrap();
+        let (code, why) = refused(&["run", "faults", "--benchmark-dir", &made, "-o", &word("x")]);
+        assert!(code != 0 && why.contains(expected), "{why}");
+    };
+    check("{}\n", "faults.jsonl, line 1: missing field `schema`");
+    check(
+        "{\"schema\":1,\"of\":\"python\",\"of_dir\":null,\"longest\":480}\n",
+        "faults.jsonl is of version 1, not 2; run `fixfly bench build faults` again",
+    );
 }
 
 #[test]
