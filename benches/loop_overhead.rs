@@ -154,6 +154,7 @@ fn task(turns: u32) -> Task {
         described_by: DescribedBy::Docstring,
         content: "class A:\n    x = 1\n".repeat(700),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     };
     Task {
         id: "a.py::A.f".into(),

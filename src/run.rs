@@ -12,9 +12,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_policies::{Open, Sources};
+use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
-    Benchmark, Episode, ExecuteError, Host, Interrupts, Policy, Run, RunOutcome, RunSpec,
-    SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
+    Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
+    RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -98,6 +99,20 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DIR")]
     prompts: Option<PathBuf>,
 
+    /// What a change may remove from a faulty method: a line, or the text of a line or of a part
+    /// of it that occurs once
+    #[arg(long, value_name = "line|text", default_value = "line")]
+    edit: EditForm,
+
+    /// What follows an answer that did not pass: the tests' results, or only that it did not
+    /// pass (a control). For faulty methods
+    #[arg(long, value_name = "full|none", default_value = "full")]
+    feedback: FeedbackForm,
+
+    /// Mention in the feedback that an answer repeats an earlier one. For faulty methods
+    #[arg(long)]
+    mention_repeats: bool,
+
     /// Recorded run to replay, for policies that replay one
     #[arg(long, value_name = "RUN")]
     replay: Option<PathBuf>,
@@ -155,6 +170,11 @@ impl Flags {
             issues: match kind {
                 TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
                 TaskKind::Method => None,
+            },
+            fault_options: FaultOptions {
+                edit: self.edit,
+                feedback: self.feedback,
+                mention_repeats: self.mention_repeats,
             },
             output: self.output.clone(),
             prompts: self.prompts.clone(),
@@ -272,10 +292,8 @@ async fn select(
             show(0, reasons);
         }
         match error {
-            SelectError::NoMatch { .. } | SelectError::Unsupported { .. } => {
-                Usage(error.to_string()).into()
-            }
-            error => anyhow::Error::from(error),
+            SelectError::Benchmark(_) | SelectError::NoTasks { .. } => anyhow::Error::from(error),
+            error => Usage(error.to_string()).into(),
         }
     })?;
     show(selection.supported, &selection.unsupported);

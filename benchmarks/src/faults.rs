@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use fixfly_runtime::answer::repaired;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Entry, Evaluator, Example, GroundTruth, Observation,
     Sandbox, Split, Statement, Task, Verdict, home,
@@ -31,7 +32,7 @@ use crate::methods::Methods;
 use crate::project::Place;
 use crate::source::{self, Words};
 use crate::{Open, django, python};
-use change::{Pair, repaired};
+use change::Pair;
 
 pub use rules::FaultKind;
 pub use validate::{Amount, Validation};
@@ -403,9 +404,10 @@ impl Evaluator for Faults {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         let pair = self.pair(self.fault(task)?)?;
-        match repaired(&pair.faulty, candidate) {
+        let edit = task.statement.method().map_or_else(Default::default, |m| m.options.edit);
+        match repaired(&pair.faulty, candidate, edit) {
             Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
-            Err(text) => Ok(Observation::invalid(text)),
+            Err(why) => Ok(Observation::invalid(why.to_string())),
         }
     }
 

@@ -213,6 +213,7 @@ impl Project {
             described_by,
             content: source::removed(&place.text, &place.method),
             faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
         }
     }
 }

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use fixfly_policies::{ALL, Open, Sources};
 use fixfly_runtime::{
     Action, Answer, Benchmark, BenchmarkError, Budget, Call, DescribedBy, End, Episode, Example,
-    Feedback, GroundTruth, Limit, Method, Observation, Outcome, Policy, PolicyError, Provenance,
-    SCHEMA, Sandbox, SandboxSpec, Split, Statement, Task, TaskKind, Templates, TestDelta,
-    TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Verdict, View, find,
+    Feedback, GroundTruth, Limit, LocalModel, Method, Observation, Outcome, Policy, PolicyError,
+    Provenance, SCHEMA, Sandbox, SandboxSpec, Settings, Split, Statement, Task, TaskKind,
+    Templates, TestDelta, TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Verdict,
+    View, find,
 };
 use ruff_python_ast::{PySourceType, Stmt};
 
@@ -44,6 +45,7 @@ fn method() -> Method {
         described_by: DescribedBy::Docstring,
         content: CONTENT.into(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     }
 }
 
@@ -64,6 +66,7 @@ fn example() -> Example {
         class_name: "Line".into(),
         content: String::new(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
         ..method()
     };
     let source = "def __eq__(self, other):\n    return self.length == other.length\n";
@@ -270,4 +273,25 @@ async fn retrieval_puts_a_sibling_into_the_words_of_the_class() {
     let policy = open(&find("policy", ALL, "retrieval").unwrap().open);
     let action = act(&*policy, &[], 0).await.unwrap();
     assert_eq!(code(&action), TRUTH);
+}
+
+#[cfg(feature = "openai")]
+#[test]
+fn a_server_cannot_be_held_to_answers() {
+    let openai = find("policy", ALL, "openai").unwrap();
+    let Open::Model(open) = openai.open else { panic!("it asks a model") };
+    let local = |answer_grammar, distinct_answers| LocalModel {
+        answer_grammar,
+        distinct_answers,
+        ..LocalModel::default()
+    };
+    for (local, flag) in
+        [(local(true, false), "--answer-grammar"), (local(false, true), "--distinct-answers")]
+    {
+        let settings = Settings { model: Some("m".into()), local, ..Settings::default() };
+        let expected = format!(
+            "{flag} needs --policy llama, because a server chooses the tokens itself: remove {flag}"
+        );
+        assert_eq!(open(&settings).err(), Some(expected));
+    }
 }

@@ -18,6 +18,7 @@
 //! assert!(text.contains("This table is empty. It requires runs of base models"));
 //! ```
 
+mod answers;
 mod cells;
 mod claims;
 mod compare;

@@ -7,6 +7,7 @@ use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread}
 use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
 use serde::Serialize;
 
+use super::answers::{AnswersAt, answers};
 use super::costs::{Costs, Named};
 use super::inputs::Retained;
 
@@ -44,6 +45,9 @@ pub(crate) struct RunReport {
     pub(crate) ends: Vec<Named>,
     /// Over all turns.
     pub(crate) outcomes: Vec<Named>,
+    /// What answers to faulty methods do wrong, by turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) answers: Vec<AnswersAt>,
     /// Each failing turn under the exception of its first failing test.
     pub(crate) errors: Vec<ErrorRow>,
     pub(crate) times: Vec<TimeRow>,
@@ -138,6 +142,7 @@ impl RunReport {
             model_failures: share(&model_failure),
             ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
             outcomes: counted(turns().map(|t| outcome_name(t.observation.outcome).to_string())),
+            answers: answers(&episodes),
             errors: errors(&episodes),
             times: time_rows(&episodes),
             wall_seconds: wall_seconds(&episodes),

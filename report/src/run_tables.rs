@@ -6,6 +6,7 @@ use fixfly_runtime::printable;
 use crate::metrics::{Share, SolvedAt};
 use serde::Serialize;
 
+use super::answers::AnswersAt;
 use super::costs::{Costs, Named};
 use super::run_report::RunReport;
 
@@ -27,6 +28,7 @@ pub(crate) fn tables(report: &RunReport) -> Vec<Table> {
         samples(report),
         named("How episodes ended", "End", &report.ends),
         named("Turn outcomes", "Outcome", &report.outcomes),
+        answers(report),
         errors(report),
         named("Episodes a training set would keep", "Episodes", &report.retention),
         named("Solved episodes, by the idea of the solving turn", "Idea", &report.ideas),
@@ -158,6 +160,19 @@ fn samples(report: &RunReport) -> Table {
 fn named(title: &str, first: &str, rows: &[Named]) -> Table {
     let cells = |named: &Named| row(&named.name, share(&named.share).into_iter().take(3));
     table(title, header(first, &SHARE[..3]), rows.iter().map(cells))
+}
+
+fn answers(report: &RunReport) -> Table {
+    let cells = |at: &AnswersAt| {
+        let [repeated, n, repeated_percent, _] = share(&at.repeated);
+        let [missing, _, missing_percent, _] = share(&at.missing);
+        row(at.turn.to_string(), [n, repeated, repeated_percent, missing, missing_percent])
+    };
+    let header = header(
+        "Turn",
+        &["Answers", "Repeat an earlier one", "%", "Remove what is not in the method", "%"],
+    );
+    table("Answers to faulty methods, by turn", header, report.answers.iter().map(cells))
 }
 
 fn errors(report: &RunReport) -> Table {

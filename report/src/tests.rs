@@ -82,6 +82,7 @@ fn episode(id: &str, sample: u32, turns: Vec<Turn>, end: End, verdict: Option<Ve
         described_by: if id < "c" { DescribedBy::Docstring } else { DescribedBy::Class },
         content: String::new(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     };
     Episode {
         schema: SCHEMA,
@@ -193,6 +194,49 @@ fn text_formats() {
     let report = report_of(&episodes);
     insta::assert_snapshot!("table", report.text(Format::Table, None).unwrap());
     insta::assert_snapshot!("markdown", report.text(Format::Markdown, None).unwrap());
+}
+
+#[test]
+fn answers_to_faulty_methods_are_counted_by_turn() {
+    let answer = |code: &str| {
+        let mut turn = error("AssertionError");
+        let args = serde_json::json!({ "code": code });
+        turn.action.call = Call::Tool { name: "submit_method".into(), args };
+        turn
+    };
+    let faulty = |answers: &[&str]| {
+        let turns = answers.iter().map(|code| answer(code)).collect();
+        let mut episode = episode("a", 0, turns, SPENT, None);
+        if let Statement::Method(method) = &mut episode.task.statement {
+            method.faulty = Some("def f(self):\n    return 1\n".into());
+        }
+        episode
+    };
+    let [one, two, none] = ["- return 1\n+ return 2", "- return 1\n+ return 3", "- return 4\n+ a"];
+    let episodes = [
+        faulty(&[one, two, one]),
+        faulty(&[none, none]),
+        faulty(&[two]),
+        faulty(&[none, one, two]),
+    ];
+    let report = report_of(&episodes);
+    let found: Vec<_> = report.runs[0]
+        .answers
+        .iter()
+        .map(|at| (at.repeated.count, at.missing.count, at.repeated.of))
+        .collect();
+    assert_eq!(found, [(0, 2, 4), (1, 1, 3), (1, 0, 2)]);
+    let text = report.text(Format::Markdown, None).unwrap();
+    let table: Vec<_> = text
+        .lines()
+        .skip_while(|line| !line.contains("Answers to faulty methods"))
+        .take(6)
+        .collect();
+    assert!(
+        table.iter().any(|line| line.starts_with("| 2 ") && line.contains("| 33.3 |")),
+        "{table:?}"
+    );
+    assert!(report_of(&every_kind(0)).runs[0].answers.is_empty());
 }
 
 #[test]

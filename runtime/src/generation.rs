@@ -32,6 +32,15 @@ pub struct Generation {
     /// What fixfly repaired in order to read the call; empty if it was read as it was sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<Repair>,
+    /// How many answers were dropped before this one, because each repeated an earlier
+    /// answer of the episode. Their tokens count in the usage.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resampled: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A native tool call, as the model sent it.
@@ -106,6 +115,16 @@ pub struct Sampling {
     pub seed: Option<u64>,
 }
 
+impl Sampling {
+    /// These settings at a turn, counted from 0. `later` has the temperatures from the
+    /// second turn on; the last one repeats.
+    pub fn at_turn(&self, later: &[f64], turn: usize) -> Sampling {
+        let before = turn.checked_sub(1);
+        let later = before.and_then(|at| later.get(at).or(later.last())).copied();
+        Sampling { temperature: later.or(self.temperature), ..self.clone() }
+    }
+}
+
 /// Whether a model is asked to reason before it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Thinking {
@@ -167,4 +186,22 @@ pub struct Token {
     pub id: u32,
     /// Natural logarithm of its probability before sampling.
     pub logprob: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_turn_has_its_temperature_and_the_last_one_repeats() {
+        let sampling = Sampling { temperature: Some(0.6), ..Sampling::default() };
+        let at = |later: &[f64], turn| sampling.at_turn(later, turn).temperature.unwrap();
+        for (later, expected) in [
+            (&[][..], [0.6, 0.6, 0.6, 0.6]),
+            (&[0.8], [0.6, 0.8, 0.8, 0.8]),
+            (&[0.8, 1.0], [0.6, 0.8, 1.0, 1.0]),
+        ] {
+            assert_eq!([0, 1, 2, 3].map(|turn| at(later, turn)), expected);
+        }
+    }
 }

@@ -77,7 +77,9 @@ pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
 };
 pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
-pub use statement::{DescribedBy, History, Issue, Method, Statement, TaskKind};
+pub use statement::{
+    DescribedBy, FaultOptions, FeedbackForm, History, Issue, Method, Statement, TaskKind,
+};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};

@@ -289,6 +289,7 @@ mod tests {
             described_by: DescribedBy::Docstring,
             content: String::new(),
             faulty: None,
+            options: crate::FaultOptions::default(),
         };
         Episode {
             schema: SCHEMA,

@@ -13,6 +13,10 @@ pub struct Settings {
     pub model: Option<String>,
     /// How its answers are sampled.
     pub sampling: Sampling,
+    /// Temperatures from the second turn on, instead of the one in `sampling`; the last one
+    /// repeats.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub later_temperatures: Vec<f64>,
     /// Whether it is asked to reason first, and how.
     pub thinking: Thinking,
     /// How it calls tools.
@@ -85,6 +89,13 @@ pub struct LocalModel {
     pub chat_template: Option<PathBuf>,
     /// Whether token ids and log-probabilities are recorded.
     pub record_tokens: bool,
+    /// Whether a grammar holds answers to changes of a line of the faulty method.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub answer_grammar: bool,
+    /// Whether an answer that repeats an earlier one of the episode is sampled again,
+    /// without replacement.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub distinct_answers: bool,
     /// The program that runs llama.cpp: one that calls `llama_engine` of
     /// fixfly-policies if its first argument is `llama-engine`. This program if `None`.
     #[serde(skip)]

@@ -88,7 +88,7 @@ fn try_out(
 ) -> Result<(), minijinja::Error> {
     for some in ["", "x"] {
         let context = match name {
-            "later" => context! { change => some, observation => some },
+            "later" => context! { change => some, observation => some, feedback => "full" },
             _ => (prompts.sample)(some),
         };
         fill(environment, name, context)?;

@@ -66,6 +66,23 @@ pub enum Call {
     Malformed(String),
 }
 
+impl Call {
+    /// The code that it submits, without space around it, if it submits any.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Call::Tool { args, .. } => args.get("code")?.as_str().map(str::trim),
+            Call::Submit | Call::Malformed(_) => None,
+        }
+    }
+}
+
+impl Action {
+    /// What tells answers apart: the submitted code, or else the text, without space around.
+    pub fn answer(&self) -> &str {
+        self.call.code().unwrap_or(self.text.trim())
+    }
+}
+
 /// The cost of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {

@@ -182,6 +182,7 @@ fn method() -> Statement {
         described_by: DescribedBy::Nothing,
         content: String::new(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     })
 }
 

@@ -16,9 +16,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 
-    /// Sampling temperature; 0 is greedy decoding [default: 0.6]
-    #[arg(long, value_parser = temperature)]
-    temperature: Option<f64>,
+    /// Sampling temperature; 0 is greedy decoding. Several, such as 0.6,0.8,1, are one for each
+    /// turn; the last one repeats [default: 0.6]
+    #[arg(long, value_delimiter = ',', value_parser = temperature)]
+    temperature: Vec<f64>,
 
     /// Nucleus sampling: sample from the smallest set of tokens with this total probability
     #[arg(long, value_name = "P", value_parser = share)]
@@ -104,6 +105,14 @@ pub(crate) struct Flags {
     /// Record token ids and log-probabilities of a GGUF model's output
     #[arg(long)]
     record_tokens: bool,
+
+    /// Hold a GGUF model's answers to changes of one line of the faulty method, by a grammar
+    #[arg(long)]
+    answer_grammar: bool,
+
+    /// Sample an answer again that repeats an earlier one of the episode, at most 8 times
+    #[arg(long)]
+    distinct_answers: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -145,12 +154,13 @@ impl Flags {
         Settings {
             model: self.model.clone(),
             sampling: Sampling {
-                temperature: self.temperature,
+                temperature: self.temperature.first().copied(),
                 top_p: self.top_p,
                 top_k: self.top_k,
                 max_tokens: self.max_tokens,
                 seed: None,
             },
+            later_temperatures: self.temperature.iter().skip(1).copied().collect(),
             thinking: self.thinking(),
             calls: match self.tool_calls {
                 Calls::Text => CallForm::Text,
@@ -180,6 +190,8 @@ impl Flags {
                 },
                 chat_template: self.chat_template.clone(),
                 record_tokens: self.record_tokens,
+                answer_grammar: self.answer_grammar,
+                distinct_answers: self.distinct_answers,
                 engine: None,
                 episodes,
             },

@@ -80,6 +80,37 @@ fn a_benchmark_that_is_not_there() {
 }
 
 #[test]
+fn options_of_faulty_methods_are_refused_elsewhere() {
+    let bench = benchmark(0.0);
+    let bench = bench.path().to_str().unwrap();
+    let check = |policy: &str, flags: &str, expected: &str| {
+        let words = ["run", "python", "--benchmark-dir", bench, "-o", "/nonexistent/x"];
+        let more: Vec<&str> = policy.split(' ').chain(flags.split(' ')).collect();
+        let (code, stderr) = refused(&[&words[..], &more].concat());
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.starts_with(expected), "{stderr}");
+    };
+    for flags in ["--edit text", "--feedback none", "--mention-repeats"] {
+        let flag = flags.split(' ').next().unwrap();
+        let expected = format!("{flag} needs tasks that show a faulty method, and ");
+        check("--policy null", flags, &expected);
+    }
+    let model = "--policy openai --model m --base-url http://localhost:9/v1";
+    for flag in ["--answer-grammar", "--distinct-answers"] {
+        let expected = format!("{flag} needs tasks that show a faulty method, and ");
+        check(model, flag, &expected);
+        check("--policy null", flag, "the policy `null` uses no model: remove the flags");
+    }
+    check(
+        model,
+        "--answer-grammar --edit text",
+        "--answer-grammar makes changes of whole lines: remove --edit text or the grammar",
+    );
+    check("--policy null", "--edit part", "invalid value 'part' for '--edit <line|text>'");
+    check(model, "--temperature 0.6,3", "invalid value '3' for '--temperature <TEMPERATURE>'");
+}
+
+#[test]
 fn a_folder_that_cannot_hold_a_run() {
     let bench = benchmark(0.0);
     let bench = bench.path().to_str().unwrap();

@@ -181,6 +181,7 @@ mod tests {
             described_by: DescribedBy::Nothing,
             content: String::new(),
             faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
         })
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Fault {
         .0.display()
     )]
     NoSwitch(PathBuf),
+    #[error("--answer-grammar holds the answer to a block of code: remove --tool-calls native")]
+    GrammarOfCalls,
     #[error("{0}")]
     Engine(String),
 }

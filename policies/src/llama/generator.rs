@@ -2,27 +2,28 @@
 
 use std::time::Instant;
 
-use fixfly_runtime::{Finish, Sampling, Token};
+use fixfly_runtime::{Finish, Token};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
-use super::grammar;
-use super::protocol::{GenerateRequest, Generated, Refusal};
+use super::protocol::{Drawn, GenerateRequest, Generated, Refusal};
+use super::sampler::Sampler;
 
 /// An answer in progress.
 pub(super) struct Generator {
-    sampler: LlamaSampler,
+    sampler: Sampler,
     /// Maximum number of tokens to generate.
     max_tokens: usize,
     record_tokens: bool,
+    probabilities: bool,
     asked: Instant,
     first: Option<Instant>,
     prompt_tokens: usize,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     tokens: Vec<Token>,
+    drawn: Vec<Drawn>,
 }
 
 impl Generator {
@@ -37,20 +38,19 @@ impl Generator {
         if room == 0 {
             return Err(Refusal::TooLong);
         }
-        let grammar = grammar::of(&request.constraint).map_err(Refusal::Grammar)?;
-        let grammar = grammar.map(|text| LlamaSampler::grammar(model, &text, "root"));
-        let grammar = grammar.transpose().map_err(|error| Refusal::Grammar(error.to_string()))?;
         let requested = request.sampling.max_tokens.map_or(usize::MAX, |limit| limit as usize);
         Ok(Generator {
-            sampler: LlamaSampler::chain(grammar.into_iter().chain(chain(&request.sampling)), true),
+            sampler: Sampler::new(request, model)?,
             max_tokens: room.min(requested),
             record_tokens: request.record_tokens,
+            probabilities: request.probabilities,
             asked: Instant::now(),
             first: None,
             prompt_tokens,
             bytes: Vec::new(),
             ends: Vec::new(),
             tokens: Vec::new(),
+            drawn: Vec::new(),
         })
     }
 
@@ -62,13 +62,17 @@ impl Generator {
         context: &LlamaContext<'_>,
         row: i32,
     ) -> Result<LlamaToken, Finish> {
-        let token = self.sampler.sample(context, row);
+        let drawn = self.sampler.next(context, row).ok_or(Finish::Stop)?;
+        let token = LlamaToken(drawn.token);
         self.first.get_or_insert_with(Instant::now);
         let done = model.vocab().is_eog(token);
         if !done {
             self.bytes.extend(model.vocab().token_to_piece(token, true, None));
         }
         self.ends.push(self.bytes.len());
+        if self.probabilities {
+            self.drawn.push(drawn);
+        }
         if self.record_tokens {
             let logprob = logprob(context.get_logits_ith(row), token);
             self.tokens.push(Token { id: token.0.cast_unsigned(), logprob });
@@ -95,22 +99,9 @@ impl Generator {
             first_token_ms: u64::try_from((first - self.asked).as_millis()).unwrap_or(u64::MAX),
             tokens_per_second: (later > 0 && seconds > 0.0).then(|| later as f64 / seconds),
             tokens: self.tokens,
+            drawn: self.drawn,
         }
     }
-}
-
-/// Temperature comes first, as on the server of the paper's models.
-fn chain(sampling: &Sampling) -> Vec<LlamaSampler> {
-    let temperature = sampling.temperature.unwrap_or_default();
-    if temperature == 0.0 {
-        return vec![LlamaSampler::greedy()];
-    }
-    let mut chain = vec![LlamaSampler::temp(temperature as f32)];
-    let top_k = sampling.top_k.map(|k| LlamaSampler::top_k(i32::try_from(k).unwrap_or(i32::MAX)));
-    chain.extend(top_k);
-    chain.extend(sampling.top_p.map(|p| LlamaSampler::top_p(p as f32, 1)));
-    chain.push(LlamaSampler::dist(sampling.seed.unwrap_or_default() as u32));
-    chain
 }
 
 /// Decodes UTF-8. A character can take several tokens; an incomplete one at the end

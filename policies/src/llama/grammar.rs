@@ -1,4 +1,7 @@
-//! A grammar for tool calls: an answer that follows it is always a valid call.
+//! Grammars: an answer that follows one is always a valid tool call, or a change of one of
+//! the method's lines.
+
+pub(super) mod change;
 
 use std::collections::BTreeSet;
 
@@ -17,15 +20,13 @@ pub(super) fn of(constraint: &Constraint) -> Result<Option<String>, String> {
         Constraint::ToolCall(tools, reasoning, syntax) => {
             grammar(tools, *reasoning, *syntax).map(Some)
         }
+        Constraint::Change(lines, reasoning) => {
+            Ok(Some(after_reasoning(*reasoning, "change", &change::rules(lines))))
+        }
     }
 }
 
 fn grammar(tools: &[ToolSpec], reasoning: Reasoning, syntax: CallSyntax) -> Result<String, String> {
-    let before = match reasoning {
-        Reasoning::Started => format!("thought-0 \"{END}\\n\\n\""),
-        Reasoning::Optional => format!("(\"<think>\\n\" thought-0 \"{END}\\n\\n\")?"),
-        Reasoning::Forbidden => String::new(),
-    };
     let (answer, rules) = match syntax {
         CallSyntax::Json => {
             (r#""<tool_call>\n" call "\n</tool_call>""#, json_rules(tools, "arguments")?)
@@ -34,8 +35,18 @@ fn grammar(tools: &[ToolSpec], reasoning: Reasoning, syntax: CallSyntax) -> Resu
         CallSyntax::Elements => (r#""<tool_call>\n" call "\n</tool_call>""#, elements(tools)),
         CallSyntax::Pairs => (r#""<tool_call>" call "</tool_call>""#, pairs(tools)),
     };
-    let reasoning = without("thought", END);
-    Ok(format!("root ::= {before} {answer}\n{reasoning}\n{rules}\n"))
+    Ok(after_reasoning(reasoning, answer, &rules))
+}
+
+/// The grammar of an answer with these rules, after the reasoning.
+fn after_reasoning(reasoning: Reasoning, answer: &str, rules: &str) -> String {
+    let before = match reasoning {
+        Reasoning::Started => format!("thought-0 \"{END}\\n\\n\""),
+        Reasoning::Optional => format!("(\"<think>\\n\" thought-0 \"{END}\\n\\n\")?"),
+        Reasoning::Forbidden => String::new(),
+    };
+    let thought = without("thought", END);
+    format!("root ::= {before} {answer}\n{thought}\n{rules}\n")
 }
 
 /// A call in JSON, by the schemas of the tools.
@@ -167,7 +178,7 @@ fn without(name: &str, word: &str) -> String {
 fn in_class(letter: char) -> String {
     match letter {
         '\n' => "\\n".into(),
-        ']' | '[' | '\\' | '^' | '-' => format!("\\{letter}"),
+        ']' | '[' | '\\' | '-' => format!("\\{letter}"),
         letter => letter.to_string(),
     }
 }

@@ -4,11 +4,12 @@
 //! [`files`] and [`memory`] refuse what does not fit before llama.cpp loads it,
 //! [`Chat`] makes the prompt, and [`child`] sends it to the [`engine`]. There
 //! [`schedule`] puts all episodes into one context, and [`sequences`] counts its
-//! cells.
+//! cells. [`sampler`] draws the tokens; [`exclusion`] keeps answers from being repeated.
 
 mod child;
 mod compose;
 mod engine;
+mod exclusion;
 mod fault;
 mod files;
 mod generator;
@@ -16,6 +17,7 @@ mod gguf;
 mod grammar;
 mod memory;
 mod protocol;
+mod sampler;
 mod schedule;
 mod sequences;
 
@@ -36,7 +38,8 @@ use child::{CallError, Engine};
 pub use engine::llama_engine;
 use fault::Fault;
 use files::Model;
-use protocol::{CallSyntax, Constraint, GenerateRequest, Generated, Reasoning, Refusal};
+use grammar::change::removable;
+use protocol::{CallSyntax, Constraint, Drawn, GenerateRequest, Generated, Reasoning, Refusal};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "llama",
@@ -58,6 +61,8 @@ const TOKENS: [(&str, &str); 4] = [
     ("unk_token", "unknown"),
     ("pad_token", "padding"),
 ];
+/// How often one answer is generated at most, if it repeats an earlier one.
+const MAX_TRIES: usize = 8;
 /// The end of a prompt whose chat template starts the reasoning.
 const OPENED: &str = "<think>";
 
@@ -97,12 +102,46 @@ struct Llama {
     sampling: Sampling,
     thinking: Thinking,
     calls: CallForm,
+    later_temperatures: Vec<f64>,
+    local: LocalOptions,
+}
+
+/// Options of the answers.
+#[derive(Clone, Copy)]
+struct LocalOptions {
     record_tokens: bool,
+    answer_grammar: bool,
+    distinct_answers: bool,
+}
+
+/// What one generation is for.
+#[derive(Clone)]
+struct Ask {
+    messages: Vec<Message>,
+    form: Form,
+    episode: String,
+    sampling: Sampling,
+    /// Whole answers that are not to be generated again.
+    excluded: Vec<Vec<Drawn>>,
+    /// Whether the probability of each token is needed.
+    probabilities: bool,
+}
+
+/// The form of an answer.
+#[derive(Clone)]
+enum Form {
+    Text,
+    Calls(Vec<ToolSpec>),
+    /// A change of one of these lines.
+    Change(Vec<String>),
 }
 
 impl Llama {
     fn open(engine: &Path, settings: &Settings, students: &[Vec<Lora>]) -> Result<Self, Fault> {
         let file = PathBuf::from(settings.model.as_ref().ok_or(Fault::NoModel)?);
+        if settings.local.answer_grammar && settings.calls == CallForm::Native {
+            return Err(Fault::GrammarOfCalls);
+        }
         let model = Model::open(&file)?;
         let load = model.load(settings, students)?;
         let chat = chat(&model, settings.local.chat_template.as_deref())?;
@@ -113,7 +152,11 @@ impl Llama {
             max_tokens: settings.sampling.max_tokens.or(Some(MAX_TOKENS)),
             ..settings.sampling.clone()
         };
-        let (calls, record_tokens) = (settings.calls, settings.local.record_tokens);
+        let local = LocalOptions {
+            record_tokens: settings.local.record_tokens,
+            answer_grammar: settings.local.answer_grammar,
+            distinct_answers: settings.local.distinct_answers,
+        };
         Ok(Llama {
             model: model.name(),
             chat: Arc::new(chat),
@@ -121,8 +164,9 @@ impl Llama {
             student: 0,
             sampling,
             thinking,
-            calls,
-            record_tokens,
+            calls: settings.calls,
+            later_temperatures: settings.later_temperatures.clone(),
+            local,
         })
     }
 
@@ -154,6 +198,7 @@ impl Llama {
                 tokens: generated.tokens,
                 native_calls: Vec::new(),
                 repaired: Vec::new(),
+                resampled: 0,
             },
         }
     }
@@ -167,16 +212,15 @@ impl Llama {
         prompt.map_or(CallSyntax::Json, |prompt| CallSyntax::of(&prompt))
     }
 
-    /// Generates the model's next message in a conversation.
-    async fn generate(
-        &self,
-        messages: Vec<Message>,
-        tools: Vec<ToolSpec>,
-        episode: String,
-        seed: u64,
-    ) -> Result<Completion, PolicyError> {
-        let messages = with_thinking_switch(messages, self.thinking);
-        let prompt = self.chat.prompt(&messages, &tools, self.thinking);
+    /// Generates the model's next message in a conversation. Also returns its tokens, if
+    /// their probabilities are needed.
+    async fn generate(&self, ask: Ask) -> Result<(Completion, Vec<Drawn>), PolicyError> {
+        let messages = with_thinking_switch(ask.messages, self.thinking);
+        let tools: &[ToolSpec] = match &ask.form {
+            Form::Calls(tools) => tools,
+            Form::Text | Form::Change(_) => &[],
+        };
+        let prompt = self.chat.prompt(&messages, tools, self.thinking);
         let prompt = prompt.map_err(|why| PolicyError::Model(why.to_string()))?;
         let opened = prompt.trim_end().ends_with(OPENED);
         let reasoning = match (opened, self.thinking.mode) {
@@ -184,57 +228,125 @@ impl Llama {
             (false, ThinkingMode::NoThink) => Reasoning::Forbidden,
             (false, _) => Reasoning::Optional,
         };
-        let constraint = if tools.is_empty() {
-            Constraint::None
-        } else {
-            let syntax = self.syntax(&tools);
-            Constraint::ToolCall(tools, reasoning, syntax)
+        let constraint = match ask.form {
+            Form::Calls(tools) if !tools.is_empty() => {
+                let syntax = self.syntax(&tools);
+                Constraint::ToolCall(tools, reasoning, syntax)
+            }
+            Form::Calls(_) | Form::Text => Constraint::None,
+            Form::Change(lines) => Constraint::Change(lines, reasoning),
         };
-        let sampling = Sampling { seed: Some(seed), ..self.sampling.clone() };
-        let (sampled, record_tokens) = (sampling.clone(), self.record_tokens);
-        let student = self.student;
         let request = GenerateRequest {
             id: 0,
-            student,
-            episode,
+            student: self.student,
+            episode: ask.episode,
             prompt,
-            sampling,
+            sampling: ask.sampling.clone(),
             constraint,
-            record_tokens,
+            record_tokens: self.local.record_tokens,
+            excluded: ask.excluded,
+            probabilities: ask.probabilities,
         };
         match self.engine.generate(request).await {
-            Ok(generated) => Ok(self.completion(generated, opened, sampled)),
+            Ok(mut generated) => {
+                let drawn = std::mem::take(&mut generated.drawn);
+                Ok((self.completion(generated, opened, ask.sampling), drawn))
+            }
             Err(CallError::Refused(Refusal::TooLong)) => Err(PolicyError::Spent(Limit::Context)),
             Err(CallError::Refused(Refusal::Grammar(why))) => Err(PolicyError::Model(why)),
             Err(CallError::Ended(how)) => Err(PolicyError::Infrastructure(how)),
         }
+    }
+
+    /// The form of the answer to a task.
+    fn form(&self, view: &View<'_>) -> Result<Form, PolicyError> {
+        let faulty = view.task.statement.method().and_then(|method| method.faulty.as_deref());
+        match (self.calls, faulty) {
+            (CallForm::Native, _) => Ok(Form::Calls(view.specs())),
+            (CallForm::Text, Some(faulty)) if self.local.answer_grammar => {
+                let lines = removable(faulty);
+                match lines.is_empty() {
+                    false => Ok(Form::Change(lines)),
+                    true => Err(PolicyError::Model(
+                        "no line of the method occurs once, so --answer-grammar allows no answer"
+                            .into(),
+                    )),
+                }
+            }
+            (CallForm::Text, _) => Ok(Form::Text),
+        }
+    }
+
+    /// The action in a completion.
+    fn action(&self, mut completion: Completion, view: &View<'_>) -> Action {
+        let finish = completion.generation.finish;
+        let read = read(&completion.text, asked(view), &view.specs(), finish);
+        let ReadCall { call, repaired } = read;
+        completion.generation.repaired = repaired;
+        if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {
+            completion.generation.finish = Finish::ToolCall;
+        }
+        completion.action(call)
     }
 }
 
 #[async_trait]
 impl Policy for Llama {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let tools = match self.calls {
-            CallForm::Text => Vec::new(),
-            CallForm::Native => view.specs(),
+        let turn = view.turns.len();
+        let earlier: Vec<&str> = match self.local.distinct_answers {
+            true => view.turns.iter().map(|turn| turn.action.answer()).collect(),
+            false => Vec::new(),
         };
-        let episode = format!("{}#{}", view.task.id, view.sample);
-        let seed = seed(view.seed, view.turns.len());
-        let mut completion = self.generate(view.messages(), tools, episode, seed).await?;
-        let finish = completion.generation.finish;
-        let read = read(&completion.text, asked(&view), &view.specs(), finish);
-        let ReadCall { call, repaired } = read;
-        completion.generation.repaired = repaired;
-        if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {
-            completion.generation.finish = Finish::ToolCall;
+        let sampling = self.sampling.at_turn(&self.later_temperatures, turn);
+        let mut ask = Ask {
+            messages: view.messages(),
+            form: self.form(&view)?,
+            episode: format!("{}#{}", view.task.id, view.sample),
+            sampling,
+            excluded: Vec::new(),
+            probabilities: !earlier.is_empty(),
+        };
+        let mut spent = Usage::default();
+        loop {
+            let tries = ask.excluded.len();
+            ask.sampling.seed = Some(seed(view.seed, turn, tries));
+            let (completion, drawn) = self.generate(ask.clone()).await?;
+            let mut action = self.action(completion, &view);
+            spent = sum(&spent, &action.usage);
+            if tries + 1 == MAX_TRIES || !earlier.contains(&action.answer()) {
+                if let Some(generation) = &mut action.generation {
+                    generation.resampled = tries as u32;
+                }
+                action.usage = spent;
+                return Ok(action);
+            }
+            ask.excluded.push(drawn);
         }
-        Ok(completion.action(call))
     }
 
     async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
-        let episode = format!("{}#{}", request.name, request.sample);
-        let (messages, seed) = (request.messages.to_vec(), seed(request.seed, 0));
-        self.generate(messages, Vec::new(), episode, seed).await
+        let ask = Ask {
+            messages: request.messages.to_vec(),
+            form: Form::Text,
+            episode: format!("{}#{}", request.name, request.sample),
+            sampling: Sampling { seed: Some(seed(request.seed, 0, 0)), ..self.sampling.clone() },
+            excluded: Vec::new(),
+            probabilities: false,
+        };
+        self.generate(ask).await.map(|(completion, _)| completion)
+    }
+}
+
+/// The usage of both. What is counted in dollars does not occur here.
+fn sum(one: &Usage, other: &Usage) -> Usage {
+    Usage {
+        prompt_tokens: one.prompt_tokens + other.prompt_tokens,
+        completion_tokens: one.completion_tokens + other.completion_tokens,
+        cached_tokens: one.cached_tokens + other.cached_tokens,
+        reasoning_tokens: one.reasoning_tokens + other.reasoning_tokens,
+        calls: one.calls + other.calls,
+        ..Usage::default()
     }
 }
 
@@ -275,9 +387,10 @@ fn thinking(asked: Thinking, chat: &Chat, model: &Model) -> Result<Thinking, Fau
     Ok(Thinking { switch, ..asked })
 }
 
-/// A seed for each turn. llama.cpp's seeds have 32 bits, and the largest one means
+/// A seed for each turn and try. llama.cpp's seeds have 32 bits, and the largest one means
 /// "random".
-fn seed(seed: u64, turn: usize) -> u64 {
+fn seed(seed: u64, turn: usize, tries: usize) -> u64 {
+    let seed = seed.wrapping_add((tries as u64) << 32);
     let mixed = seed.wrapping_add(turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed >> 33
 }

@@ -56,6 +56,18 @@ pub(super) struct GenerateRequest {
     /// Constraint on the answer.
     pub(super) constraint: Constraint,
     pub(super) record_tokens: bool,
+    /// Whole answers that are not to be generated again.
+    pub(super) excluded: Vec<Vec<Drawn>>,
+    /// Whether the probability of each token is returned.
+    pub(super) probabilities: bool,
+}
+
+/// A token of an answer, and its probability under the sampler's final distribution with
+/// nothing excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Drawn {
+    pub(super) token: i32,
+    pub(super) probability: f64,
 }
 
 /// A constraint on an answer.
@@ -64,6 +76,8 @@ pub(super) enum Constraint {
     None,
     /// A call of one of these tools, after the reasoning.
     ToolCall(Vec<ToolSpec>, Reasoning, CallSyntax),
+    /// A block that changes one of these lines, after the reasoning.
+    Change(Vec<String>, Reasoning),
 }
 
 /// The form of a tool call, as a chat template teaches it.
@@ -119,6 +133,8 @@ pub(super) struct Generated {
     pub(super) first_token_ms: u64,
     pub(super) tokens_per_second: Option<f64>,
     pub(super) tokens: Vec<Token>,
+    /// All tokens with their probabilities, if requested.
+    pub(super) drawn: Vec<Drawn>,
 }
 
 /// Why a call cannot be answered.

@@ -100,6 +100,15 @@ pub fn rates(settings: &Settings) -> Result<Rates, String> {
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
+    let local = [
+        ("--answer-grammar", settings.local.answer_grammar),
+        ("--distinct-answers", settings.local.distinct_answers),
+    ];
+    if let Some((flag, _)) = local.iter().find(|(_, is)| *is) {
+        return Err(format!(
+            "{flag} needs --policy llama, because a server chooses the tokens itself: remove {flag}"
+        ));
+    }
     let remote = Resolved::of(settings)?;
     let (key_env, key) = key(settings, &remote)?;
     if remote.profile.price.is_none() {
@@ -152,14 +161,14 @@ impl Policy for OpenAi {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
         let paid = self.answer(self.action_call(&view)).await?;
         let ReadCall { call, repaired } = call(self.calls, &paid.reply, &view);
-        let mut completion = self.words(paid, view.seed);
+        let mut completion = self.words(paid, view.seed, view.turns.len());
         completion.generation.repaired = repaired;
         Ok(completion.action(call))
     }
 
     async fn complete(&self, request: Request<'_>) -> Result<Completion, PolicyError> {
         let paid = self.answer(self.completion_call(&request)).await?;
-        Ok(self.words(paid, request.seed))
+        Ok(self.words(paid, request.seed, 0))
     }
 
     fn halted(&self) -> Option<String> {
@@ -200,7 +209,7 @@ impl OpenAi {
         PolicyError::Infrastructure(halted.get_or_insert(why).clone())
     }
 
-    fn words(&self, paid: PaidReply, chance: u64) -> Completion {
+    fn words(&self, paid: PaidReply, chance: u64, turn: usize) -> Completion {
         let PaidReply { reply, usd, calls } = paid;
         let tokens = reply.tokens.unwrap_or_default();
         Completion {
@@ -221,7 +230,7 @@ impl OpenAi {
                 sampling: Sampling {
                     seed: seed(&self.remote, chance),
                     max_tokens: reply.max_tokens.or(self.remote.sampling.max_tokens),
-                    ..self.remote.sampling.clone()
+                    ..self.remote.sampling_at(turn)
                 },
                 thinking: self.remote.thinking,
                 finish: reply.finish.unwrap_or(Finish::Stop),
@@ -231,6 +240,7 @@ impl OpenAi {
                 tokens: Vec::new(),
                 native_calls: reply.calls,
                 repaired: Vec::new(),
+                resampled: 0,
             },
             text: reply.text,
             reasoning: reply.reasoning,

@@ -201,6 +201,8 @@ pub(crate) struct Resolved {
     pub(crate) model: String,
     pub(crate) base_url: String,
     pub(crate) sampling: Sampling,
+    /// Temperatures from the second turn on.
+    later_temperatures: Vec<f64>,
     pub(crate) thinking: Thinking,
     pub(crate) stream: bool,
 }
@@ -280,7 +282,13 @@ impl Resolved {
             model,
             base_url,
             sampling,
+            later_temperatures: settings.later_temperatures.clone(),
         })
+    }
+
+    /// The sampling of a turn, counted from 0.
+    pub(crate) fn sampling_at(&self, turn: usize) -> Sampling {
+        self.sampling.at_turn(&self.later_temperatures, turn)
     }
 
     /// Whether requests contain a seed.
@@ -415,6 +423,12 @@ mod tests {
         settings.thinking.mode = ThinkingMode::NoThink;
         let vllm = Resolved::of(&settings).unwrap();
         assert_eq!(vllm.sampling.temperature, Some(0.0));
+        settings.later_temperatures = vec![0.8];
+        let by_turn = Resolved::of(&settings).unwrap();
+        assert_eq!(
+            [0, 1, 2].map(|turn| by_turn.sampling_at(turn).temperature.unwrap()),
+            [0.0, 0.8, 0.8]
+        );
         assert_eq!(vllm.thinking.switch, ThinkingSwitch::Template);
     }
 }

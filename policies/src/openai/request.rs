@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use fixfly_runtime::{
-    Action, Call, CallForm, Message, NativeCall, Role, ThinkingMode, ThinkingSwitch, View,
-    with_thinking_switch,
+    Action, Call, CallForm, Message, NativeCall, Role, Sampling, ThinkingMode, ThinkingSwitch,
+    View, with_thinking_switch,
 };
 use serde_json::{Map, Value, json};
 
@@ -22,16 +22,23 @@ pub(crate) fn request(remote: &Resolved, calls: CallForm, view: &View<'_>) -> Va
     let messages = with_thinking_switch(view.messages(), remote.thinking);
     let tools = (calls == CallForm::Native).then(|| tools(view));
     let reasoning = remote.profile.send_reasoning.as_ref();
-    body(remote, conversation(messages, calls, reasoning, view), tools, view.seed)
+    let sampling = remote.sampling_at(view.turns.len());
+    body(remote, &sampling, conversation(messages, calls, reasoning, view), tools, view.seed)
 }
 
 /// The body of a request for a completion.
 pub(crate) fn words(remote: &Resolved, messages: &[Message], seed: u64) -> Value {
     let messages = with_thinking_switch(messages.to_vec(), remote.thinking);
-    body(remote, json!(messages), None, seed)
+    body(remote, &remote.sampling, json!(messages), None, seed)
 }
 
-fn body(remote: &Resolved, messages: Value, tools: Option<Value>, chance: u64) -> Value {
+fn body(
+    remote: &Resolved,
+    sampling: &Sampling,
+    messages: Value,
+    tools: Option<Value>,
+    chance: u64,
+) -> Value {
     let mut body = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -40,7 +47,6 @@ fn body(remote: &Resolved, messages: Value, tools: Option<Value>, chance: u64) -
     };
     put("model", Some(json!(remote.model)));
     put("messages", Some(messages));
-    let sampling = &remote.sampling;
     put("temperature", sampling.temperature.map(Value::from));
     put("top_p", sampling.top_p.map(Value::from));
     put("top_k", sampling.top_k.map(Value::from));

@@ -292,6 +292,7 @@ class Parser(Base):
             described_by: DescribedBy::Nothing,
             content: CONTENT.into(),
             faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
         }
     }
 

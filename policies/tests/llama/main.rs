@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 mod adapters;
+mod answers;
 mod calls;
 mod decoding;
 mod engine;

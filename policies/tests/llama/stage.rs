@@ -91,6 +91,7 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
         described_by: DescribedBy::Docstring,
         content: (0..lines).map(line).collect(),
         faulty: None,
+        options: fixfly_runtime::FaultOptions::default(),
     };
     Task {
         id: id.into(),
@@ -100,6 +101,16 @@ pub(crate) fn task(id: &str, lines: usize) -> Task {
         tools: vec!["submit_method".into()],
         budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
     }
+}
+
+/// A task that shows a faulty method.
+pub(crate) fn faulty_task(id: &str, faulty: &str) -> Task {
+    let mut task = task(id, 3);
+    if let Statement::Method(method) = &mut task.statement {
+        method.faulty = Some(faulty.into());
+        method.content.clear();
+    }
+    task
 }
 
 /// The turn that followed an action.

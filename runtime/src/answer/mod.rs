@@ -14,6 +14,7 @@
 //! assert_eq!(command("I look.\n```Bash\nls\n```\n").unwrap().text, "ls\n");
 //! ```
 
+mod change;
 mod fences;
 mod layout;
 mod lines;
@@ -27,6 +28,7 @@ mod tests;
 
 use std::ops::Range;
 
+pub use change::{ChangeError, EditForm, repaired};
 pub use method::{Asked, Code, NoMethod, method};
 pub use python::too_deep;
 pub use shell::{Command, NoCommand, command};

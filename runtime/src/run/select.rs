@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::glob::matches;
 use super::spec::{IssueSpec, RunSpec};
+use crate::answer::EditForm;
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::hash::hex;
 use crate::statement::Statement;
@@ -54,6 +55,22 @@ pub enum SelectError {
         /// The number of tasks by reason.
         reasons: BTreeMap<String, usize>,
     },
+    /// An option needs tasks that show a faulty method.
+    #[error(
+        "{option} needs tasks that show a faulty method, and {task} of {benchmark} shows none: \
+         remove {option}"
+    )]
+    NoFault {
+        /// The flag.
+        option: &'static str,
+        /// The benchmark.
+        benchmark: String,
+        /// The first such task.
+        task: String,
+    },
+    /// The grammar has no parts of lines.
+    #[error("--answer-grammar makes changes of whole lines: remove --edit text or the grammar")]
+    GrammarOfParts,
     /// The benchmark cannot be read.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
@@ -65,6 +82,10 @@ impl RunSpec {
     /// # Errors
     /// [`SelectError`] if there are none.
     pub async fn select(&self, benchmark: &dyn Benchmark) -> Result<Selection, SelectError> {
+        let grammar = self.model.as_ref().is_some_and(|model| model.local.answer_grammar);
+        if grammar && self.fault_options.edit == EditForm::Text {
+            return Err(SelectError::GrammarOfParts);
+        }
         let split = benchmark.tasks(self.split).await?;
         let facts = facts(benchmark, &split);
         let asked = self.matching(split)?;
@@ -80,7 +101,7 @@ impl RunSpec {
         let supported = tasks.len();
         let mut tasks = first(tasks, self.limit);
         for task in &mut tasks {
-            self.prepare(task);
+            self.prepare(task)?;
         }
         Ok(Selection { tasks, facts, supported, unsupported })
     }
@@ -100,12 +121,29 @@ impl RunSpec {
         }
     }
 
-    /// Sets a task's limits and tools.
-    fn prepare(&self, task: &mut Task) {
+    /// The flag of the first option that needs a faulty method.
+    fn fault_option(&self) -> Option<&'static str> {
+        let local = self.model.as_ref().map(|model| &model.local);
+        let set = [
+            ("--answer-grammar", local.is_some_and(|local| local.answer_grammar)),
+            ("--distinct-answers", local.is_some_and(|local| local.distinct_answers)),
+        ];
+        let of_model = set.iter().find(|(_, is)| *is).map(|(flag, _)| *flag);
+        of_model.or_else(|| self.fault_options.first_set())
+    }
+
+    /// Sets a task's options, limits and tools.
+    fn prepare(&self, task: &mut Task) -> Result<(), SelectError> {
+        if let Some(option) = self.fault_option()
+            && !task.statement.set_fault_options(self.fault_options)
+        {
+            let (benchmark, task) = (self.benchmark.clone(), task.id.clone());
+            return Err(SelectError::NoFault { option, benchmark, task });
+        }
         task.budget.turns = self.turns.unwrap_or(task.budget.turns);
         task.budget.usd = self.model.as_ref().and_then(|model| model.remote.episode_budget_usd);
         let (Statement::Issue(issue), Some(spec)) = (&mut task.statement, &self.issues) else {
-            return;
+            return Ok(());
         };
         let IssueSpec { tools, manual, history, tokens, seconds, .. } = spec;
         issue.history = *history;
@@ -113,6 +151,7 @@ impl RunSpec {
         task.tools.clone_from(tools);
         task.budget.tokens = *tokens;
         task.budget.seconds = *seconds;
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use super::instances::InstanceSpec;
 use crate::benchmark::Split;
 use crate::run_directory::read_run;
 use crate::settings::Settings;
-use crate::statement::{History, TaskKind};
+use crate::statement::{FaultOptions, History, TaskKind};
 use crate::templates::{TemplateError, Templates};
 
 /// The specification of a run. The flags of `fixfly run`, the runs of a sweep and
@@ -59,6 +59,8 @@ pub struct RunSpec {
     pub seed: u64,
     /// Settings for issues only.
     pub issues: Option<IssueSpec>,
+    /// Options of tasks that show a faulty method.
+    pub fault_options: FaultOptions,
     /// Run directory.
     pub output: PathBuf,
     /// Folder of prompts that replace the built-in ones.
@@ -87,6 +89,7 @@ impl Default for RunSpec {
             sandbox: "local".into(),
             seed: 0,
             issues: None,
+            fault_options: FaultOptions::default(),
             output: PathBuf::new(),
             prompts: None,
             jobs: None,
@@ -167,6 +170,9 @@ impl RunSpec {
             config["history"] = json!(issues.history.to_string());
             config["episode_tokens"] = json!(issues.tokens);
             config["episode_seconds"] = json!(issues.seconds);
+        }
+        if !self.fault_options.is_default() {
+            config["fault_options"] = json!(self.fault_options);
         }
         let Value::Object(config) = config else { return BTreeMap::new() };
         config.into_iter().collect()

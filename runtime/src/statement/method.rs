@@ -4,6 +4,7 @@ use minijinja::{Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fault::{FaultOptions, FeedbackForm};
 use super::{Asks, Kind};
 use crate::feedback::{changes, ran_before};
 use crate::templates::Prompts;
@@ -14,7 +15,10 @@ pub(super) const KIND: Kind = Kind {
     schema: 1,
     turns: 5,
     malformed: None,
-    earlier_prompts: &["d9545424da609d7687d832da9f55259a2a6d5c9965b6dc3f996cfdc0f04d815c"],
+    earlier_prompts: &[
+        "d9545424da609d7687d832da9f55259a2a6d5c9965b6dc3f996cfdc0f04d815c",
+        "98ac4a0024e5220d4f095b7beeb2a34a3f6f6dd7cd86f3963153eb99128196a3",
+    ],
     prompts: Prompts {
         texts: [
             ("system", include_str!("../../prompts/system.jinja")),
@@ -32,6 +36,7 @@ pub(super) const KIND: Kind = Kind {
                 described_by: DescribedBy::Nothing,
                 content: some.into(),
                 faulty: Some(some.into()),
+                options: FaultOptions::default(),
             };
             method.context()
         },
@@ -60,6 +65,9 @@ pub struct Method {
     /// The current method, dedented, if it exists and is faulty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faulty: Option<String>,
+    /// Options of a task with a faulty method.
+    #[serde(default, skip_serializing_if = "FaultOptions::is_default")]
+    pub options: FaultOptions,
 }
 
 /// Sources of a method's description, best first.
@@ -84,6 +92,7 @@ impl Asks for Method {
     fn context(&self) -> Value {
         context! {
             faulty => self.faulty.as_deref().unwrap_or_default(),
+            edit => Value::from(minijinja::value::Serde(&self.options.edit)),
             ..Value::from(minijinja::value::Serde(self))
         }
     }
@@ -92,15 +101,20 @@ impl Asks for Method {
         &self,
         delta: &TestDelta,
         turns: &[Turn],
-        _: &Call,
+        call: &Call,
         observation: &Observation,
     ) -> String {
-        if observation.tests.is_none() || !ran_before(turns) {
-            return String::new();
-        }
-        match changes(delta, usize::MAX).as_str() {
-            "" => String::new(),
-            changes => format!("Since the last attempt: {changes}."),
-        }
+        let compared = observation.tests.is_some() && ran_before(turns);
+        let changes = match self.options.feedback {
+            FeedbackForm::Full if compared => changes(delta, usize::MAX),
+            _ => String::new(),
+        };
+        let changes = (!changes.is_empty()).then(|| format!("Since the last attempt: {changes}."));
+        let parts: Vec<_> = self.options.mention(turns, call).into_iter().chain(changes).collect();
+        parts.join(" ")
+    }
+
+    fn feedback_form(&self) -> FeedbackForm {
+        self.options.feedback
     }
 }

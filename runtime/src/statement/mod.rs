@@ -4,6 +4,7 @@
 //! To add a kind, write a file with a `const KIND` and an [`Asks`], a variant of
 //! [`Statement`] and of [`TaskKind`], and an arm in each match of this file.
 
+mod fault;
 mod issue;
 mod method;
 
@@ -22,6 +23,7 @@ use crate::templates::{Prompts, TemplateError, Templates};
 use crate::test_report::TestDelta;
 use crate::turn::{Call, Feedback, Observation, Turn};
 
+pub use fault::{FaultOptions, FeedbackForm};
 pub use issue::{History, Issue};
 pub use method::{DescribedBy, Method};
 
@@ -72,6 +74,11 @@ trait Asks {
         call: &Call,
         observation: &Observation,
     ) -> String;
+
+    /// What follows an answer that did not pass.
+    fn feedback_form(&self) -> FeedbackForm {
+        FeedbackForm::Full
+    }
 
     /// The turns that the conversation shows.
     fn shown<'t>(&self, turns: &'t [Turn]) -> Vec<&'t Turn> {
@@ -127,6 +134,17 @@ impl Statement {
         match self {
             Statement::Method(method) => Some(method),
             Statement::Issue(_) => None,
+        }
+    }
+
+    /// Sets the options of a task that shows a faulty method. Returns whether this is one.
+    pub(crate) fn set_fault_options(&mut self, options: FaultOptions) -> bool {
+        match self {
+            Statement::Method(method) if method.faulty.is_some() => {
+                method.options = options;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -191,10 +209,17 @@ impl Statement {
             say(Role::User, templates.fill("first", context)),
         ];
         let shown = asks.shown(turns);
+        let form = asks.feedback_form();
+        let feedback = Value::from(minijinja::value::Serde(&form));
         for (turn, observation) in shown.iter().zip(asks.observations(&shown)) {
             messages.push(say(Role::Assistant, turn.action.text.clone()));
             let change = turn.feedback.message.as_str();
-            let context = context! { change, observation => observation.as_ref() };
+            // Custom templates may not read `feedback`.
+            let observation = match form {
+                FeedbackForm::Full => observation.as_ref(),
+                FeedbackForm::None => "",
+            };
+            let context = context! { change, observation, feedback => feedback.clone() };
             messages.push(say(Role::User, templates.fill("later", context)));
         }
         messages
@@ -281,7 +306,7 @@ mod tests {
     #[test]
     fn a_change_of_the_built_in_wording_adds_the_earlier_hash() {
         for (kind, expected) in [
-            (TaskKind::Method, "98ac4a0024e5220d4f095b7beeb2a34a3f6f6dd7cd86f3963153eb99128196a3"),
+            (TaskKind::Method, "f7b449859d01e99887bebd129aaaf57fe7b80d2ece35a2c25c883f855f388794"),
             (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
         ] {
             let hash = Templates::load(kind, None).unwrap().hash;

@@ -120,6 +120,21 @@ fn faults_are_validated_and_fixed_by_one_line() {
     let method = fixed[0].task.statement.method().unwrap();
     assert!(method.faulty.is_some() && method.content.is_empty());
     assert!(run("null", "benchmark", "1").iter().all(|episode| !episode.solved()));
+    // Options are recorded with the run and with its tasks; the oracle's answers pass all the same.
+    let words = ["run", "faults", "--benchmark-dir", &made, "--policy", "oracle", "--turns", "1"];
+    let options = ["--edit", "text", "--feedback", "none", "--mention-repeats"];
+    let kept = word("options");
+    runs::ended_well(command(&[&words[..], &options, &["-o", &kept]].concat()));
+    let options =
+        serde_json::json!({ "edit": "text", "feedback": "none", "mention_repeats": true });
+    let record = fixfly_runtime::read_run(kept.as_ref()).unwrap();
+    assert_eq!(record.config["fault_options"], options);
+    for episode in read_episodes(kept.as_ref()).unwrap() {
+        assert!(episode.solved());
+        assert_eq!(serde_json::json!(episode.task.statement)["options"], options);
+    }
+    let (_, why) = refused(&[&words[..], &["-o", &kept]].concat());
+    assert!(why.contains("fault_options"), "{why}");
     // Nothing is tried, and every task is there to learn from.
     let asked = run("null", "train", "0");
     assert!(asked.len() > 1 && asked.iter().all(|episode| episode.turns.is_empty()));

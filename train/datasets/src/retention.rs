@@ -109,6 +109,7 @@ mod tests {
             described_by: DescribedBy::Nothing,
             content: String::new(),
             faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
         };
         let verdict = (end == End::Solved).then(|| Verdict {
             solved: true,

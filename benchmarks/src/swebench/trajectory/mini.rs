@@ -249,5 +249,6 @@ fn generation(message: &Value) -> Option<Generation> {
         tokens: Vec::new(),
         native_calls: Vec::new(),
         repaired: Vec::new(),
+        resampled: 0,
     })
 }

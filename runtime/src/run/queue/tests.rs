@@ -46,6 +46,7 @@ impl Policy for Scripted {
             tokens: Vec::new(),
             native_calls: Vec::new(),
             repaired: Vec::new(),
+            resampled: 0,
         };
         Ok(Action {
             text: String::new(),
@@ -108,6 +109,7 @@ fn work(id: &str) -> Work {
         described_by: DescribedBy::Nothing,
         content: String::new(),
         faulty: None,
+        options: crate::FaultOptions::default(),
     };
     let task = Task {
         id: id.into(),

@@ -25,6 +25,7 @@ fn turn((text, reasoning, finish, called): Said<'_>) -> Turn {
         tokens: Vec::new(),
         native_calls: Vec::new(),
         repaired: Vec::new(),
+        resampled: 0,
     };
     Turn {
         action: Action {
@@ -51,6 +52,7 @@ fn episode(turns: &[Said<'_>], end: End) -> Episode {
         described_by: DescribedBy::Nothing,
         content: String::new(),
         faulty: None,
+        options: crate::FaultOptions::default(),
     };
     let task = Task {
         id: "a".into(),
