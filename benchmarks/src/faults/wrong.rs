@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use fixfly_runtime::answer::{EditForm, repaired};
 use fixfly_runtime::{BenchmarkError, Split, Task};
 
-use super::change::{Pair, repaired};
+use super::change::Pair;
 use super::{Fault, Faults};
 
 impl Faults {
@@ -24,9 +25,8 @@ impl Faults {
             return Ok(Vec::new());
         }
         let pair = self.pair(fault)?;
-        let others = self.places.get(fault.of()).into_iter().flat_map(|place| self.pairs(place));
         let mut seen = HashSet::new();
-        let answers = others.filter_map(|(_, other)| wrong(&pair, &other));
+        let answers = self.pairs(&pair.truth).filter_map(|(_, other)| wrong(&pair, &other));
         Ok(answers.filter(|answer| seen.insert(answer.clone())).collect())
     }
 }
@@ -39,7 +39,7 @@ fn wrong(pair: &Pair, other: &Pair) -> Option<String> {
     let is = pair.faulty.lines().nth(at)?.trim();
     let should = other.faulty.lines().nth(at)?.trim();
     let answer = format!("- {is}\n+ {should}");
-    let method = repaired(&pair.faulty, &answer).ok()?;
+    let method = repaired(&pair.faulty, &answer, EditForm::Line).ok()?;
     (method != pair.faulty && method != pair.truth).then_some(answer)
 }
 
