@@ -26,6 +26,7 @@ mod episode;
 mod feedback;
 mod files;
 mod generation;
+mod gguf;
 mod hash;
 mod home;
 mod message;
@@ -56,6 +57,9 @@ pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdic
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
     Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
+};
+pub use gguf::{
+    GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, PreRule, pre_rules, tokenizer_json,
 };
 pub use hash::{hex, sha256};
 pub use home::home;

@@ -1,8 +1,8 @@
-"""Makes `train/students/src/export/pre.json` from llama.cpp's source: how it splits words.
+"""Makes `runtime/src/gguf/pre.json` from llama.cpp's source: how it splits words.
 
 `python pre.py LLAMA_CPP` (a checkout, or the copy in the crate llama-cpp-sys-2). Needs
 `pip install tokenizers`. Of names with the same rule it takes the first of `ORDER`, or else the
-first. Then it checks that published pre-tokenizers and these rules cut a text into the same words.
+first; the others are its aliases. Then it checks that published pre-tokenizers and these rules cut a text into the same words.
 """
 
 import ast
@@ -14,13 +14,16 @@ import sys
 from tokenizers import Regex, pre_tokenizers
 
 SOURCE = (pathlib.Path(sys.argv[1]) / "src/llama-vocab.cpp").read_text()
-FOLDER = pathlib.Path(__file__).parents[2] / "train/students/src/export"
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "train/students/src/export"
 ORDER = ["gpt-2", "smollm", "qwen2", "llama-bpe", "smaug-bpe", "tekken", "gpt-4o", "deepseek-llm", "deepseek-v3", "bloom"]
 # llama.cpp names these rules for patterns that it cannot write: its own cut words with combining marks
 # or accented capitals otherwise. A tokenizer is compared with the pattern that is meant.
 MEANT = {"tekken": ["TEKKEN"], "gpt-4o": ["GPT4O"], "granite-embed-multi-97m": ["GPT4O"]}
 # llama.cpp replaces these properties by code, or by all letters.
 OTHERWISE = ("\\p{Han}", "\\p{AFMoE", "\\p{Lu}")
+# By these names llama.cpp also removes the spaces before a token `<mask>`.
+STRIPPED = ("jina-v2-de", "jina-v2-es")
 
 
 def rules():
@@ -39,18 +42,25 @@ def rules():
     start = SOURCE.index('tokenizer_pre == "default"')
     for names, body in re.findall(r"if \(([^{]*?)\) \{(.*?)\} else", SOURCE[start:], re.S):
         names, kind = re.findall(r'tokenizer_pre == "([^"]+)"', names), re.search(r"PRE_TYPE_(\w+)", body)
+        names = [name for name in names if name not in STRIPPED]
         if not names or not kind or kind[1] in raw or "add_sep = true" in body:
             continue
         patterns = splits.get(kind[1], [])
         if patterns and not any(word in pattern for word in OTHERWISE for pattern in patterns):
-            found += [(name, patterns, "ignore_merges = true" in body) for name in names]
+            found += [(name, patterns, "ignore_merges = true" in body, "add_bos = true" in body) for name in names]
     found.sort(key=lambda rule: ORDER.index(rule[0]) if rule[0] in ORDER else len(ORDER))
     distinct = {}
-    for name, patterns, ignore_merges in found:
-        distinct.setdefault((tuple(patterns), ignore_merges), name)
+    for name, patterns, ignore_merges, adds_bos in found:
+        distinct.setdefault((tuple(patterns), ignore_merges), []).append((name, adds_bos))
     return [
-        {"name": name, "splits": [globals()[one] for one in MEANT[name]] if name in MEANT else list(patterns), "ignore_merges": ignore_merges}
-        for (patterns, ignore_merges), name in distinct.items()
+        {
+            "name": names[0][0],
+            "splits": [globals()[one] for one in MEANT[names[0][0]]] if names[0][0] in MEANT else list(patterns),
+            "ignore_merges": ignore_merges,
+            "aliases": [name for name, _ in names[1:]],
+            "adds_bos": [name for name, adds_bos in names if adds_bos],
+        }
+        for (patterns, ignore_merges), names in distinct.items()
     ]
 
 
@@ -111,7 +121,7 @@ PROBE = (
 
 def main():
     all_rules = rules()
-    (FOLDER / "pre.json").write_text(json.dumps(all_rules, indent=1, ensure_ascii=False) + "\n")
+    (ROOT / "runtime/src/gguf/pre.json").write_text(json.dumps(all_rules, indent=1, ensure_ascii=False) + "\n")
     (FOLDER / "probe.txt").write_text(PROBE)
 
     def words(described):

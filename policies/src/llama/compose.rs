@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::gguf::{Head, Tensor};
+use fixfly_runtime::{GgmlType, GgufHeader, GgufTensor};
+
 use crate::Lora;
 
 const ALIGNMENT: usize = 32;
@@ -23,12 +24,12 @@ pub(super) fn compose(loras: &[Lora], file: &mut File) -> Result<(), String> {
     let mut architecture = String::new();
     for lora in loras {
         let cannot = |why: &dyn std::fmt::Display| format!("{}: {why}", lora.file.display());
-        let head = Head::read(&lora.file).map_err(|fault| fault.to_string())?;
-        head.text("general.architecture").unwrap_or_default().clone_into(&mut architecture);
-        for (name, a) in &head.tensors {
+        let header = GgufHeader::open(&lora.file).map_err(|fault| fault.to_string())?;
+        header.text("general.architecture").unwrap_or_default().clone_into(&mut architecture);
+        for (name, a) in header.tensors() {
             let Some(tensor) = name.strip_suffix(".lora_a") else { continue };
-            let Some(b) = head.tensors.get(&format!("{tensor}.lora_b")) else { continue };
-            let change = read(&lora.file, &head, (a, b), tensor == EMBEDDING, lora.scale);
+            let Some(b) = header.tensor(&format!("{tensor}.lora_b")) else { continue };
+            let change = read(&lora.file, &header, (a, b), tensor == EMBEDDING, lora.scale);
             let change =
                 change.map_err(|why| cannot(&format!("its change of `{tensor}`: {why}")))?;
             match changes.remove(tensor) {
@@ -59,8 +60,8 @@ impl Change {
 }
 
 /// The factor that llama.cpp applies to an adapter: `llama_adapter_lora_weight::get_scale`.
-fn scale(head: &Head, rank: u64, asked: f32) -> f32 {
-    match head.real("adapter.lora.alpha") {
+fn scale(header: &GgufHeader, rank: u64, asked: f32) -> f32 {
+    match header.real("adapter.lora.alpha") {
         Some(alpha) if alpha != 0.0 => asked * alpha as f32 / rank as f32,
         _ => asked,
     }
@@ -68,19 +69,19 @@ fn scale(head: &Head, rank: u64, asked: f32) -> f32 {
 
 fn read(
     path: &Path,
-    head: &Head,
-    (a, b): (&Tensor, &Tensor),
+    header: &GgufHeader,
+    (a, b): (&GgufTensor, &GgufTensor),
     swapped: bool,
     asked: f32,
 ) -> io::Result<Change> {
     let mut file = File::open(path)?;
-    let (left, right) = (numbers(&mut file, head, a)?, numbers(&mut file, head, b)?);
-    let rank = b.sizes[0];
+    let (left, right) = (numbers(&mut file, header, a)?, numbers(&mut file, header, b)?);
+    let rank = b.dimensions[0];
     let a = match swapped {
-        true => columns(&left, a.sizes[0]),
-        false => rows(&left, a.sizes[0]),
+        true => columns(&left, a.dimensions[0]),
+        false => rows(&left, a.dimensions[0]),
     };
-    let scale = scale(head, rank, asked);
+    let scale = scale(header, rank, asked);
     let mut b = columns(&right, rank);
     b.iter_mut().flatten().for_each(|number| *number *= scale);
     Ok(Change { swapped, a, b })
@@ -95,27 +96,27 @@ fn columns(numbers: &[f32], count: u64) -> Vec<Vec<f32>> {
     (0..count as usize).map(column).collect()
 }
 
-fn numbers(file: &mut File, head: &Head, tensor: &Tensor) -> io::Result<Vec<f32>> {
+fn numbers(file: &mut File, header: &GgufHeader, tensor: &GgufTensor) -> io::Result<Vec<f32>> {
     let odd = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-    if tensor.sizes.len() != 2 {
+    if tensor.dimensions.len() != 2 {
         return Err(odd("only matrices can be added to another adapter's".into()));
     }
     let (bytes_each, number): (usize, fn(&[u8]) -> f32) = match tensor.kind {
-        0 => (4, |bytes| {
+        GgmlType::F32 => (4, |bytes| {
             f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         }),
-        1 => (2, |bytes| half(u16::from_le_bytes([bytes[0], bytes[1]]))),
-        30 => {
+        GgmlType::F16 => (2, |bytes| half(u16::from_le_bytes([bytes[0], bytes[1]]))),
+        GgmlType::BF16 => {
             (2, |bytes| f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16))
         }
         kind => {
             return Err(odd(format!(
-                "numbers of kind {kind} cannot be added to another adapter's: write it in 16 or 32 bits"
+                "numbers of the type {kind} cannot be added to another adapter's: write it in 16 or 32 bits"
             )));
         }
     };
-    file.seek(SeekFrom::Start(head.data + tensor.offset))?;
-    let mut bytes = vec![0; tensor.sizes.iter().product::<u64>() as usize * bytes_each];
+    file.seek(SeekFrom::Start(header.data_offset().saturating_add(tensor.offset)))?;
+    let mut bytes = vec![0; tensor.dimensions.iter().product::<u64>() as usize * bytes_each];
     file.read_exact(&mut bytes)?;
     Ok(bytes.chunks(bytes_each).map(number).collect())
 }

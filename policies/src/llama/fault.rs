@@ -2,23 +2,17 @@
 
 use std::path::PathBuf;
 
+use fixfly_runtime::GgufError;
+
 /// Why a student cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("the policy `llama` needs --model FILE.gguf")]
     NoModel,
-    #[error("{}: there is no such file", .0.display())]
-    Missing(PathBuf),
-    #[error("{}: it cannot be read: {}", .0.display(), .1)]
-    Unreadable(PathBuf, String),
-    #[error("{}: it is not a GGUF file", .0.display())]
-    NotGguf(PathBuf),
-    #[error("{}: it ends in its head: was it copied or fetched in part?", .0.display())]
-    CutOff(PathBuf),
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
     #[error("{}: it is an adapter: give it by --lora, and its model by --model", .0.display())]
     NotAModel(PathBuf),
-    #[error("{}: its head has no `{}`", .0.display(), .1)]
-    Lacks(PathBuf, String),
     #[error("{}: it is not a LoRA adapter", .0.display())]
     NotAnAdapter(PathBuf),
     #[error("{}: it is an activated LoRA, which changes the model only after certain tokens: train an ordinary one", .0.display())]

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use fixfly_runtime::{GgufHeader, GgufTensor};
+
 use super::fault::Fault;
-use super::gguf::{Head, Tensor};
 use super::protocol::Load;
 use crate::{KvType, Lora, Settings};
 
 /// A model whose header has been read.
 pub(super) struct Model {
     pub(super) file: PathBuf,
-    pub(super) head: Head,
+    pub(super) header: GgufHeader,
     architecture: String,
 }
 
@@ -20,15 +21,12 @@ impl Model {
     /// # Errors
     /// [`Fault`] if it is not a model.
     pub(super) fn open(file: &Path) -> Result<Self, Fault> {
-        let head = Head::read(file)?;
-        if head.text("general.type") == Some("adapter") {
+        let header = whole(file)?;
+        if header.text("general.type") == Some("adapter") {
             return Err(Fault::NotAModel(file.to_path_buf()));
         }
-        let key = "general.architecture";
-        let architecture = head.text(key).map(str::to_string);
-        let architecture =
-            architecture.ok_or_else(|| Fault::Lacks(file.to_path_buf(), key.to_string()))?;
-        Ok(Model { file: file.to_path_buf(), head, architecture })
+        let architecture = header.architecture()?.to_string();
+        Ok(Model { file: file.to_path_buf(), header, architecture })
     }
 
     /// The model's name in records.
@@ -62,7 +60,7 @@ impl Model {
     }
 
     fn context_length(&self, asked: Option<u32>) -> Result<u32, Fault> {
-        let limit = self.fact("context_length")?;
+        let limit = self.header.context_length()?;
         match asked {
             Some(asked) if u64::from(asked) > limit => {
                 Err(Fault::Context { file: self.file.clone(), asked, window: limit })
@@ -74,18 +72,18 @@ impl Model {
 
     /// Bytes of one token in the KV cache.
     fn token_bytes(&self, kv_type: KvType) -> Result<u64, Fault> {
-        let layers = self.fact("block_count")?;
-        let heads = self.fact("attention.head_count")?.max(1);
-        let size = self.fact("embedding_length")? / heads;
-        let key = self.fact("attention.key_length").unwrap_or(size);
-        let value = self.fact("attention.value_length").unwrap_or(size);
+        let layers = self.header.fact("block_count")?;
+        let heads = self.header.fact("attention.head_count")?.max(1);
+        let size = self.header.fact("embedding_length")? / heads;
+        let key = self.header.fact("attention.key_length").unwrap_or(size);
+        let value = self.header.fact("attention.value_length").unwrap_or(size);
         let blocks = matches!(kv_type, KvType::Q8_0 | KvType::Q4_0);
         for size in [key, value] {
             if blocks && !size.is_multiple_of(32) {
                 return Err(Fault::Blocks { file: self.file.clone(), size });
             }
         }
-        let kept = self.head.numbers(&self.key("attention.head_count_kv"));
+        let kept = self.header.numbers(&format!("{}.attention.head_count_kv", self.architecture));
         let kept = match kept.as_deref() {
             None => layers * heads,
             Some([all]) => layers * all,
@@ -102,26 +100,26 @@ impl Model {
     }
 
     fn check_adapter(&self, file: &Path) -> Result<(), Fault> {
-        let head = Head::read(file)?;
+        let header = whole(file)?;
         let file = file.to_path_buf();
-        if (head.text("general.type"), head.text("adapter.type")) != (Some("adapter"), Some("lora"))
-        {
+        let kinds = (header.text("general.type"), header.text("adapter.type"));
+        if kinds != (Some("adapter"), Some("lora")) {
             return Err(Fault::NotAnAdapter(file));
         }
-        if head.numbers("adapter.alora.invocation_tokens").is_some() {
+        if header.numbers("adapter.alora.invocation_tokens").is_some() {
             return Err(Fault::Activated(file));
         }
-        let architecture = head.text("general.architecture").unwrap_or_default();
+        let architecture = header.text("general.architecture").unwrap_or_default();
         if architecture != self.architecture {
             let (adapter, model) = (architecture.to_string(), self.architecture.clone());
             return Err(Fault::OtherArchitecture { file, adapter, model });
         }
-        for (name, a) in &head.tensors {
+        for (name, a) in header.tensors() {
             if let Some(tensor) = name.strip_suffix(".lora_a") {
-                let b = head.tensors.get(&format!("{tensor}.lora_b"));
+                let b = header.tensor(&format!("{tensor}.lora_b"));
                 self.check_change(&file, tensor, a, b)?;
             } else if let Some(tensor) = name.strip_suffix(".lora_b")
-                && !head.tensors.contains_key(&format!("{tensor}.lora_a"))
+                && header.tensor(&format!("{tensor}.lora_a")).is_none()
             {
                 return Err(Fault::Half { file, tensor: tensor.to_string() });
             }
@@ -133,16 +131,16 @@ impl Model {
         &self,
         file: &Path,
         tensor: &str,
-        a: &Tensor,
-        b: Option<&Tensor>,
+        a: &GgufTensor,
+        b: Option<&GgufTensor>,
     ) -> Result<(), Fault> {
         let (file, tensor) = (file.to_path_buf(), tensor.to_string());
-        let Some(base) = self.head.tensors.get(&tensor) else {
+        let Some(base) = self.header.tensor(&tensor) else {
             return Err(Fault::NoSuchTensor { file, tensor });
         };
         let Some(b) = b else { return Err(Fault::Half { file, tensor }) };
         let (&[columns, rows, ..], &[a0, a1, ..], &[b0, b1, ..]) =
-            (&base.sizes[..], &a.sizes[..], &b.sizes[..])
+            (&base.dimensions[..], &a.dimensions[..], &b.dimensions[..])
         else {
             return Err(Fault::OtherShape { file, tensor });
         };
@@ -157,13 +155,13 @@ impl Model {
             (true, true) => Ok(()),
         }
     }
+}
 
-    fn fact(&self, name: &str) -> Result<u64, Fault> {
-        let key = self.key(name);
-        self.head.number(&key).ok_or_else(|| Fault::Lacks(self.file.clone(), key))
+/// The header of a file that has all of its tensors.
+fn whole(file: &Path) -> Result<GgufHeader, Fault> {
+    let header = GgufHeader::open(file)?;
+    if let Ok(about) = file.metadata() {
+        header.check_tensors(about.len())?;
     }
-
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture)
-    }
+    Ok(header)
 }

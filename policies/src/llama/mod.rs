@@ -12,7 +12,6 @@ mod engine;
 mod fault;
 mod files;
 mod generator;
-mod gguf;
 mod grammar;
 mod memory;
 mod protocol;
@@ -51,13 +50,6 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 /// Default sampling: the paper's.
 const TEMPERATURE: f64 = 0.6;
 const MAX_TOKENS: u32 = 10_000;
-/// Named special tokens of templates, and the part of their key in a GGUF file.
-const TOKENS: [(&str, &str); 4] = [
-    ("bos_token", "bos"),
-    ("eos_token", "eos"),
-    ("unk_token", "unknown"),
-    ("pad_token", "padding"),
-];
 /// The end of a prompt whose chat template starts the reasoning.
 const OPENED: &str = "<think>";
 
@@ -242,21 +234,11 @@ impl Policy for Llama {
 fn chat(model: &Model, own: Option<&Path>) -> Result<Chat, Fault> {
     let templates = match own {
         Some(file) => ChatTemplates::open(file).map_err(Fault::NoChat)?,
-        None => {
-            let text = |key| model.head.text(key).map(String::from);
-            let default = text("tokenizer.chat_template");
-            ChatTemplates {
-                place: model.file.display().to_string(),
-                default: default.ok_or_else(|| Fault::NoTemplate(model.file.clone()))?,
-                tool_use: text("tokenizer.chat_template.tool_use"),
-            }
-        }
+        None => ChatTemplates::of_gguf(&model.header)
+            .map_err(Fault::NoChat)?
+            .ok_or_else(|| Fault::NoTemplate(model.file.clone()))?,
     };
-    let token = |(name, key): (&str, &str)| {
-        let token = model.head.token(&format!("tokenizer.ggml.{key}_token_id"))?;
-        Some((name.to_string(), token.to_string()))
-    };
-    let tokens = TOKENS.into_iter().filter_map(token).collect();
+    let tokens = model.header.named_tokens();
     let file = own.unwrap_or(&model.file);
     Chat::open(&templates, tokens)
         .map_err(|why| Fault::Template(file.to_path_buf(), why.to_string()))

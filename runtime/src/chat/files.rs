@@ -1,11 +1,14 @@
 //! The files of a Hugging Face tokenizer, read as transformers reads them: its chat
 //! templates, its named special tokens, and the tokens that `tokenizer_config.json` adds.
+//! A GGUF file stands for all of them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
+
+use crate::gguf::{GgufHeader, tokenizer_json};
 
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
@@ -35,20 +38,39 @@ impl ChatTemplates {
         ChatTemplates { place: place.into(), default: text.into(), tool_use: None }
     }
 
-    /// Reads a file: Jinja, or a `tokenizer_config.json`.
+    /// Reads a file: Jinja, a `tokenizer_config.json`, or a GGUF file.
     ///
     /// # Errors
     /// One sentence, if the file cannot be read or has no template.
     pub fn open(file: &Path) -> Result<Self, String> {
         let shown = file.display().to_string();
+        let lacking = || format!("{shown} has no chat template; name another file");
+        if is_gguf(file) {
+            let header = GgufHeader::open(file).map_err(|why| why.to_string())?;
+            return ChatTemplates::of_gguf(&header)?.ok_or_else(lacking);
+        }
         if file.extension().is_none_or(|extension| extension != "json") {
             let text = fs::read_to_string(file);
             let text = text.map_err(|why| format!("{shown}: it cannot be read: {why}"))?;
-            return Ok(ChatTemplates::one(shown, text));
+            return Ok(ChatTemplates::one(shown.clone(), text));
         }
         let found = named(&read(file)?["chat_template"]);
-        ChatTemplates::of(shown.clone(), found)?
-            .ok_or_else(|| format!("{shown} has no chat template"))
+        ChatTemplates::of(shown.clone(), found)?.ok_or_else(lacking)
+    }
+
+    /// The templates of a GGUF file; `None` if there are none.
+    ///
+    /// # Errors
+    /// One sentence, if no template is the default.
+    pub fn of_gguf(header: &GgufHeader) -> Result<Option<Self>, String> {
+        const KEY: &str = "tokenizer.chat_template";
+        let name = |key: &str| match key.strip_prefix(KEY)? {
+            "" => Some("default".to_string()),
+            name => name.strip_prefix('.').map(String::from),
+        };
+        let one = |key: &String| Some((name(key)?, header.text(key)?.to_string()));
+        let all = header.values().keys().filter_map(one).collect();
+        ChatTemplates::of(header.file().display().to_string(), all)
     }
 
     /// Chooses by name. `None` if there are no templates at all.
@@ -93,20 +115,33 @@ fn read(file: &Path) -> Result<Json, String> {
     serde_json::from_str(&text).map_err(|why| format!("{shown} is not JSON: {why}"))
 }
 
-/// The files beside a `tokenizer.json`.
+/// Whether a file is a GGUF file, or is named as one.
+fn is_gguf(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "gguf") || GgufHeader::is_gguf(file)
+}
+
+/// A `tokenizer.json` and the files beside it, or a GGUF file.
 #[derive(Debug)]
 pub struct TokenizerFiles {
     tokenizer: PathBuf,
     config: Json,
     named: BTreeMap<String, String>,
+    gguf: Option<GgufHeader>,
 }
 
 impl TokenizerFiles {
-    /// Reads them; each may be missing.
+    /// Reads the files beside a `tokenizer.json`, each of which may be missing, or the
+    /// header of a GGUF file.
     ///
     /// # Errors
     /// One sentence, if a file cannot be read, or has a setting that fixfly does not apply.
     pub fn beside(tokenizer: &Path) -> Result<Self, String> {
+        if is_gguf(tokenizer) {
+            let header = GgufHeader::open(tokenizer).map_err(|why| why.to_string())?;
+            let named = header.named_tokens();
+            let gguf = Some(header);
+            return Ok(TokenizerFiles { tokenizer: tokenizer.into(), config: Json::Null, named, gguf });
+        }
         let file = tokenizer.with_file_name(CONFIG);
         let config = if file.exists() { read(&file)? } else { Json::Null };
         let old = tokenizer.with_file_name(OLD_TOKENS);
@@ -122,7 +157,28 @@ impl TokenizerFiles {
             Some((name.to_string(), token))
         };
         let named = NAMED.iter().filter_map(token).collect();
-        Ok(TokenizerFiles { tokenizer: tokenizer.into(), config, named })
+        Ok(TokenizerFiles { tokenizer: tokenizer.into(), config, named, gguf: None })
+    }
+
+    /// Whether all comes from a GGUF file.
+    pub fn is_gguf(&self) -> bool {
+        self.gguf.is_some()
+    }
+
+    /// The bytes of `tokenizer.json`. Of a GGUF file, those of one that gives the same
+    /// tokens: they depend on the file's tokenizer alone.
+    ///
+    /// # Errors
+    /// One sentence, if there is no tokenizer, or if it cannot be read.
+    pub fn text(&self) -> Result<Vec<u8>, String> {
+        match &self.gguf {
+            Some(header) => {
+                let made = tokenizer_json(header).map_err(|why| why.to_string())?;
+                Ok(made.to_string().into_bytes())
+            }
+            None => fs::read(&self.tokenizer)
+                .map_err(|why| format!("cannot read {}: {why}", self.tokenizer.display())),
+        }
     }
 
     /// `tokenizer_config.json`; null if there is none.
@@ -141,6 +197,9 @@ impl TokenizerFiles {
     /// # Errors
     /// One sentence, if a file cannot be read or no template is the default.
     pub fn templates(&self) -> Result<Option<ChatTemplates>, String> {
+        if let Some(header) = &self.gguf {
+            return ChatTemplates::of_gguf(header);
+        }
         let beside = |name| self.tokenizer.with_file_name(name);
         let (config, own, old) = (beside(CONFIG), beside(TEMPLATE), beside(OLD_TEMPLATE));
         let mut all = named(&self.config["chat_template"]);
@@ -164,11 +223,14 @@ impl TokenizerFiles {
     }
 
     /// `tokenizer.json` with the changes that transformers makes to it when it loads the
-    /// folder; `None` if there are none.
+    /// folder; `None` if there are none, as for a GGUF file.
     ///
     /// # Errors
     /// One sentence that names the setting that fixfly does not apply.
     pub fn changed(&self, tokenizer: &Json) -> Result<Option<Json>, String> {
+        if self.gguf.is_some() {
+            return Ok(None);
+        }
         let shown = self.tokenizer.display();
         if tokenizer["model"]["dropout"].as_f64().is_some_and(|dropout| dropout != 0.0) {
             return Err(format!(

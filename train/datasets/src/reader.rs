@@ -7,7 +7,6 @@
 //! removes an empty reasoning block from the history), the message becomes its own
 //! sequence; otherwise the student would train on prompts that it never gets.
 
-use std::fs;
 use std::path::Path;
 
 use fixfly_runtime::{
@@ -42,7 +41,7 @@ pub struct Reader {
 /// Facts that determine a student's tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReaderFacts {
-    /// SHA-256 of the tokenizer's file.
+    /// SHA-256 of its `tokenizer.json`, which is made from a GGUF file if it is one.
     pub tokenizer_sha256: String,
     /// The chat template: a built-in name, or the file that contains it.
     pub chat_template: String,
@@ -70,8 +69,8 @@ pub struct Special {
 }
 
 impl Reader {
-    /// Opens a student's `tokenizer.json`. The chat template is a built-in one or a file;
-    /// if `None`, the one beside the tokenizer.
+    /// Opens a student's `tokenizer.json` or GGUF file. The chat template is a built-in one
+    /// or a file; if `None`, the one beside the tokenizer or in the GGUF file.
     ///
     /// # Errors
     /// [`DatasetError::Input`] if one of them is missing or cannot be used.
@@ -81,8 +80,8 @@ impl Reader {
         told_by: Option<ThinkingSwitch>,
     ) -> Result<Self, DatasetError> {
         let wrong = |why: String| DatasetError::Input(why);
-        let bytes = fs::read(tokenizer).map_err(DatasetError::io("read", tokenizer))?;
         let files = TokenizerFiles::beside(tokenizer).map_err(wrong)?;
+        let bytes = files.text().map_err(wrong)?;
         let opened = opened(tokenizer, &bytes, &files)?;
         let templates = templates(template, tokenizer, &files)?;
         let ChatTemplates { place, default: text, .. } = &templates;
@@ -220,11 +219,15 @@ impl Reader {
 
 /// The tokenizer as transformers loads it. Truncation and padding of its file apply only
 /// where they are asked for, which is not the case here.
-fn opened(file: &Path, bytes: &[u8], files: &TokenizerFiles) -> Result<Tokenizer, DatasetError> {
+pub(crate) fn opened(
+    file: &Path,
+    bytes: &[u8],
+    files: &TokenizerFiles,
+) -> Result<Tokenizer, DatasetError> {
     let shown = file.display();
     let invalid = |why: &dyn std::fmt::Display| {
         DatasetError::Input(format!(
-            "{shown} is not a tokenizer ({why}); name the tokenizer.json that comes with the student"
+            "{shown} is not a tokenizer ({why}); name the tokenizer.json or the GGUF file of the student"
         ))
     };
     let text: Value = serde_json::from_slice(bytes).map_err(|why| invalid(&why))?;
@@ -268,9 +271,13 @@ fn templates(
         }
         Some(file) => ChatTemplates::open(Path::new(file)).map_err(wrong),
         None => files.templates().map_err(wrong)?.ok_or_else(|| {
+            let place = match files.is_gguf() {
+                true => tokenizer.to_path_buf(),
+                false => tokenizer.with_file_name(CONFIG),
+            };
             wrong(format!(
                 "{} has no chat template: name one with --chat-template, {} or a file",
-                tokenizer.with_file_name(CONFIG).display(),
+                place.display(),
                 CHATS[0].name
             ))
         }),

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use fixfly_runtime::TokenizerFiles;
 use tokenizers::Tokenizer;
 
 use crate::error::DatasetError;
+use crate::reader::opened;
 use crate::row::Line;
 
 /// Tokens that a chat template adds to a message. In ChatML: `<|im_start|>`, role, line
@@ -23,20 +25,16 @@ pub enum Tokens {
 }
 
 impl Tokens {
-    /// Opens a `tokenizer.json`; estimates if `None`.
+    /// Opens a `tokenizer.json` or a GGUF file; estimates if `None`.
     ///
     /// # Errors
     /// [`DatasetError::Input`] if the file is not a tokenizer.
     pub fn open(file: Option<&Path>) -> Result<Self, DatasetError> {
         let Some(file) = file else { return Ok(Tokens::Estimated) };
         let shown = file.display().to_string();
-        let wrong = |e| {
-            let what = "name the tokenizer.json that comes with the student";
-            DatasetError::Input(format!("{shown} is not a tokenizer ({e}); {what}"))
-        };
-        let mut tokenizer = Tokenizer::from_file(file).map_err(wrong)?;
-        // A file can have a length to cut or fill each text to, which would count wrongly.
-        tokenizer.with_padding(None).with_truncation(None).map_err(wrong)?;
+        let files = TokenizerFiles::beside(file).map_err(DatasetError::Input)?;
+        let bytes = files.text().map_err(DatasetError::Input)?;
+        let tokenizer = opened(file, &bytes, &files)?;
         Ok(Tokens::Counted(Box::new(tokenizer), shown))
     }
 

@@ -7,26 +7,14 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use fixfly_runtime::{PreRule, pre_rules};
 use serde_json::{Value, json};
 use tokenizers::{
     OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper, Tokenizer,
 };
 
-/// llama.cpp's rules, by `scripts/goldens/pre.py`.
-const RULES: &str = include_str!("pre.json");
 /// Words of code and prose, digits, spaces and line ends in many scripts.
 const PROBE: &str = include_str!("probe.txt");
-
-/// A rule of llama.cpp.
-#[derive(Deserialize)]
-struct Rule {
-    name: String,
-    /// Patterns, one after the other.
-    splits: Vec<String>,
-    /// Whether a word of the vocabulary is one token, whatever the merges make of it.
-    ignore_merges: bool,
-}
 
 /// The value of `tokenizer.ggml.pre` for a tokenizer.
 ///
@@ -35,40 +23,25 @@ struct Rule {
 pub(super) fn pre(tokenizer: &Value) -> Result<String, String> {
     let pre_tokenizer = &tokenizer["pre_tokenizer"];
     let own = words(pre_tokenizer)?;
-    let rules: Vec<Rule> = serde_json::from_str(RULES).map_err(|why| why.to_string())?;
-    let same = |rule: &Rule| words(&rule.pre_tokenizer()).is_ok_and(|words| words == own);
-    let mut same: Vec<Rule> = rules.into_iter().filter(same).collect();
-    if same.is_empty() {
+    let same = |rule: &&PreRule| words(&rule.pre_tokenizer()).is_ok_and(|words| words == own);
+    let same: Vec<_> = pre_rules().iter().filter(same).collect();
+    let Some(first) = same.first() else {
         return Err(format!(
             "llama.cpp has no rule that cuts words as its pre_tokenizer does ({})",
             kinds(pre_tokenizer)
         ));
-    }
+    };
     let ignores = tokenizer["model"]["ignore_merges"] == Value::Bool(true);
-    let named = same.iter().position(|rule| rule.ignore_merges == ignores);
+    let named = same.iter().find(|rule| rule.ignore_merges == ignores);
     if named.is_none()
         && let Some(word) = unmerged(tokenizer)?
     {
         return Err(format!(
             "its model has ignore_merges {ignores}, but llama.cpp's rule `{}` has {}, and the word {word:?} would get other tokens",
-            same[0].name, same[0].ignore_merges
+            first.name, first.ignore_merges
         ));
     }
-    Ok(same.swap_remove(named.unwrap_or(0)).name)
-}
-
-impl Rule {
-    /// The rule as a pre-tokenizer of Hugging Face.
-    fn pre_tokenizer(&self) -> Value {
-        let split = |pattern: &String| {
-            json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
-                "invert": false})
-        };
-        let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
-            "use_regex": false});
-        let parts: Vec<_> = self.splits.iter().map(split).chain([bytes]).collect();
-        json!({"type": "Sequence", "pretokenizers": parts})
-    }
+    Ok(named.unwrap_or(first).name.clone())
 }
 
 /// The words of the probe, as a pre-tokenizer cuts them.
@@ -119,6 +92,8 @@ fn unmerged(tokenizer: &Value) -> Result<Option<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     /// A tokenizer of single bytes and a few merged words.
@@ -151,7 +126,7 @@ mod tests {
 
     #[test]
     fn each_rule_cuts_the_probe() {
-        let rules: Vec<Rule> = serde_json::from_str(RULES).unwrap();
+        let rules = pre_rules();
         let cuts: HashSet<_> =
             rules.iter().map(|rule| words(&rule.pre_tokenizer()).unwrap()).collect();
         // Some differ in `ignore_merges` only, or in how a pattern is written.
