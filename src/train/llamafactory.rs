@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fixfly_students::{
-    LlamaFactory, Method, Precision, Record, ShareGpt, TrainError, folder_hash,
-};
+use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError, folder_hash};
 
 use super::hyper::Hyper;
 use super::progress::Progress;

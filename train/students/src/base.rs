@@ -179,7 +179,11 @@ impl Base {
 
     fn json(&self) -> Result<Value, TrainError> {
         let shown = self.path.display();
-        let fault = |why| TrainError::Base(format!("{shown}: {why}; use fixfly train lora, and export its adapter without --merge"));
+        let fault = |why| {
+            TrainError::Base(format!(
+                "{shown}: {why}; use fixfly train lora, and export its adapter without --merge"
+            ))
+        };
         self.config.to_json().map_err(fault)
     }
 
@@ -208,9 +212,7 @@ impl Base {
         let Some(ChatTemplates { default, tool_use, .. }) = templates else { return Ok(()) };
         put("chat_template.jinja", default.as_bytes())?;
         match tool_use {
-            Some(template) => {
-                put("additional_chat_templates/tool_use.jinja", template.as_bytes())
-            }
+            Some(template) => put("additional_chat_templates/tool_use.jinja", template.as_bytes()),
             None => Ok(()),
         }
     }

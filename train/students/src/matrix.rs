@@ -230,8 +230,7 @@ mod tests {
         let plain = QTensor::quantize(&random(&[rows, width], 3), kind).unwrap();
         let bytes = plain.data().unwrap();
         let device = &Device::Cpu;
-        let mut matrix =
-            Quantised::new(&bytes, (rows, width), kind, DType::F32, device).unwrap();
+        let mut matrix = Quantised::new(&bytes, (rows, width), kind, DType::F32, device).unwrap();
         if height < rows {
             let row = row_bytes(kind, width);
             let block = |bytes: &[u8]| {

@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::chance::{self, Dropout};
 use crate::base::Base;
+use crate::chance::{self, Dropout};
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};
 use crate::linear::{Linear, Lora};

@@ -277,8 +277,7 @@ impl Llama3 {
 fn plain(config: &Value, family: Family) -> Result<(), String> {
     for name in ["attention_bias", "mlp_bias"] {
         // transformers reads neither for Qwen2, whose biases are always the same.
-        if family != Family::Qwen2
-            && config.get(name).and_then(Value::as_bool) == Some(true) {
+        if family != Family::Qwen2 && config.get(name).and_then(Value::as_bool) == Some(true) {
             return Err(format!("{name} is true, and biases are not supported"));
         }
     }

@@ -405,8 +405,7 @@ mod tests {
         };
         let seconds = |length| {
             let plan = plan(&Settings::of(Method::Lora), length);
-            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32, HELD)
-                .unwrap()
+            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32, HELD).unwrap()
         };
         let (short, long) = (seconds(64), seconds(4096));
         assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");

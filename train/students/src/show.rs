@@ -18,7 +18,10 @@ impl Plan {
         };
         let base = match self.stored {
             None => String::new(),
-            Some(bytes) => format!("; frozen weights take {} and are dequantised block by block", bytes_in_words(bytes)),
+            Some(bytes) => format!(
+                "; frozen weights take {} and are dequantised block by block",
+                bytes_in_words(bytes)
+            ),
         };
         let (train, validation) = self.rows;
         let (tokens, learned) = self.tokens;

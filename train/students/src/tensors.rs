@@ -67,7 +67,8 @@ impl ModelConfig {
             ("post_attention_layernorm", self.hidden_size),
         ];
         if self.family.norms_heads() {
-            norms.extend([("self_attn.q_norm", self.head_dim), ("self_attn.k_norm", self.head_dim)]);
+            norms
+                .extend([("self_attn.q_norm", self.head_dim), ("self_attn.k_norm", self.head_dim)]);
         }
         for layer in 0..self.num_hidden_layers {
             let norm = |(part, size): &(&str, usize)| {

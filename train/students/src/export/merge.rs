@@ -6,8 +6,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, safetensors};
 
-use super::adapter::{Adapter, Change, base_of};
 use super::ExportDtype;
+use super::adapter::{Adapter, Change, base_of};
 use crate::base::Base;
 use crate::error::TrainError;
 use crate::tensors::module;

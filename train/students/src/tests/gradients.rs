@@ -77,7 +77,8 @@ fn sixteen_bits_come_close() {
     let exact = model(&base, &settings, Chunks::default());
     let (opened, held) = (Base::open(&base).unwrap(), BaseDtype::F32);
     let mut coarse =
-        Model::load(&opened, &settings, Chunks::default(), held, &Device::Cpu, DType::BF16).unwrap();
+        Model::load(&opened, &settings, Chunks::default(), held, &Device::Cpu, DType::BF16)
+            .unwrap();
     for at in 0..coarse.params.all().len() {
         coarse.params.set(at, exact.params.all()[at].value.clone()).unwrap();
     }
