@@ -61,7 +61,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// tokenizer.json of the model, used to count reasoning tokens
+    /// tokenizer.json or GGUF file of the model, used to count reasoning tokens
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 

@@ -45,12 +45,12 @@ pub(crate) struct Flags {
     #[arg(long)]
     loss: Option<LossName>,
 
-    /// The student's tokenizer.json [default: estimate token counts]
+    /// The student's tokenizer.json or GGUF file [default: estimate token counts]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// The student's chat template, for --format tokens: a built-in one (qwen3), a
-    /// Jinja file or a tokenizer_config.json [default: the one beside the tokenizer]
+    /// The student's chat template, for --format tokens: a built-in one (qwen3), a Jinja
+    /// file, a tokenizer_config.json or a GGUF file [default: the tokenizer's]
     #[arg(long, value_name = "NAME|FILE")]
     chat_template: Option<String>,
 
@@ -171,7 +171,7 @@ fn student(flags: &Flags) -> anyhow::Result<Option<Reader>> {
         };
     }
     let Some(tokenizer) = &flags.tokenizer else {
-        let why = "--format tokens needs the student's tokenizer: name its tokenizer.json with --tokenizer";
+        let why = "--format tokens needs the student's tokenizer: name its tokenizer.json or its GGUF file with --tokenizer";
         return Err(Usage(why.into()).into());
     };
     let switch = flags.thinking_switch.map(|switch| match switch {

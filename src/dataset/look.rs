@@ -28,12 +28,12 @@ pub(crate) struct Show {
     #[arg(long, value_name = "ID", conflicts_with = "rows")]
     row: Option<String>,
 
-    /// The student's tokenizer.json: show the row as the student sees it, with its chat
-    /// template and tokens
+    /// The student's tokenizer.json or GGUF file: show the row as the student sees it,
+    /// with its chat template and tokens
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// The student's chat template [default: the one beside the tokenizer]
+    /// The student's chat template [default: the tokenizer's]
     #[arg(long, value_name = "NAME|FILE", requires = "tokenizer")]
     chat_template: Option<String>,
 

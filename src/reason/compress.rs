@@ -25,7 +25,7 @@ pub(super) struct Flags {
     #[arg(value_name = "TRACES")]
     traces: PathBuf,
 
-    /// The student's tokenizer.json, which counts tokens
+    /// The student's tokenizer.json or GGUF file, which counts tokens
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
 

@@ -30,8 +30,12 @@ fn a_model_must_be_one() {
     check(&file("empty.gguf", b""), "it is not a GGUF file");
     check(&file("text.gguf", b"<html>Not found</html>"), "it is not a GGUF file");
     let bytes = fs::read(&good).unwrap();
-    check(&file("head.gguf", &bytes[..1000]), "it ends in its head");
-    check(&file("half.gguf", &bytes[..bytes.len() / 2]), "llama.cpp cannot load it");
+    check(&file("header.gguf", &bytes[..1000]), "it ends in its header");
+    check(&file("half.gguf", &bytes[..bytes.len() / 2]), "it is cut off");
+    let mut other = bytes.clone();
+    let named = bytes.windows(5).enumerate().filter(|(_, word)| word == b"qwen3");
+    named.for_each(|(at, _)| other[at + 4] = b'x');
+    check(&file("other.gguf", &other), "llama.cpp cannot load it");
     check(&file("old.gguf", b"GGUF\x01\0\0\0"), "version 1 of GGUF is not known");
     let mut many = bytes.clone();
     many[16..24].copy_from_slice(&u64::MAX.to_le_bytes());

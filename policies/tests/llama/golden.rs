@@ -4,13 +4,12 @@
 use fixfly_runtime::{
     CHATS, Chat, Task, TaskKind, Templates, Thinking, ThinkingMode, ThinkingSwitch, Turn, View,
 };
-use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::stage::{Folder, act, open, settings};
+use crate::stage::{Folder, act, backend, open, settings};
 use crate::tiny::{Kind, TINY, worded};
 
 const GOLDEN: &str = include_str!("../../../runtime/tests/chat/tokens.json");
@@ -61,9 +60,8 @@ fn vocabulary() -> (Vec<String>, Vec<String>) {
 async fn training_tokens_are_inference_tokens() {
     let folder = Folder::new();
     let file = worded(&folder, Kind::Qwen3, TINY, Some(CHATS[0].open), vocabulary());
-    let backend = LlamaBackend::init().unwrap();
     let params = LlamaModelParams::default().with_vocab_only(true);
-    let model = LlamaModel::load_from_file(&backend, &file, &params).unwrap();
+    let model = LlamaModel::load_from_file(backend(), &file, &params).unwrap();
     let ids = |text: &str| -> Vec<i32> {
         let tokens = model.vocab().tokenize(text.as_bytes(), false, true);
         tokens.into_iter().map(|token| token.0).collect()

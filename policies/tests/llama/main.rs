@@ -9,5 +9,7 @@ mod engine;
 mod files;
 mod gguf;
 mod golden;
+mod peer;
 mod stage;
 mod tiny;
+mod tokens;

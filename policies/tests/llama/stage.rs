@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, process};
 
@@ -13,11 +14,22 @@ use fixfly_runtime::{
     ToolContext, ToolError, ToolSpec, Turn, View,
 };
 use fixfly_runtime::{KvType, LocalModel, Settings};
+use llama_cpp_2::llama_backend::LlamaBackend;
 use serde_json::{Value, json};
 
 /// The executable that is the engine.
 pub(crate) const ENGINE: &str = env!("CARGO_BIN_EXE_llama-engine");
 pub(crate) const QWEN3: &str = fixfly_runtime::CHATS[0].open;
+
+/// llama.cpp in the tests' own process, which has one for all tests.
+pub(crate) fn backend() -> &'static LlamaBackend {
+    static BACKEND: LazyLock<LlamaBackend> = LazyLock::new(|| {
+        let mut backend = LlamaBackend::init().unwrap();
+        backend.void_logs();
+        backend
+    });
+    &BACKEND
+}
 
 /// A folder of a test's own, gone with it.
 pub(crate) struct Folder(PathBuf);

@@ -140,7 +140,12 @@ impl TokenizerFiles {
             let header = GgufHeader::open(tokenizer).map_err(|why| why.to_string())?;
             let named = header.named_tokens();
             let gguf = Some(header);
-            return Ok(TokenizerFiles { tokenizer: tokenizer.into(), config: Json::Null, named, gguf });
+            return Ok(TokenizerFiles {
+                tokenizer: tokenizer.into(),
+                config: Json::Null,
+                named,
+                gguf,
+            });
         }
         let file = tokenizer.with_file_name(CONFIG);
         let config = if file.exists() { read(&file)? } else { Json::Null };

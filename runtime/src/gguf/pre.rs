@@ -71,7 +71,10 @@ mod tests {
     #[track_caller]
     fn check(name: &str, expected: &str, adds_bos: bool) {
         let rule = PreRule::find(name).unwrap();
-        assert_eq!((&*rule.name, rule.adds_bos.iter().any(|one| one == name)), (expected, adds_bos));
+        assert_eq!(
+            (&*rule.name, rule.adds_bos.iter().any(|one| one == name)),
+            (expected, adds_bos)
+        );
     }
 
     #[test]
@@ -89,6 +92,9 @@ mod tests {
     fn an_unknown_name_is_refused_with_the_names_that_there_are() {
         let why = PreRule::find("kimi-k2").unwrap_err();
         assert!(why.starts_with("its pre-tokenizer is `kimi-k2`"), "{why}");
-        assert!(why.contains("gpt-2, mpt") && why.contains("qwen2") && !why.contains('\n'), "{why}");
+        assert!(
+            why.contains("gpt-2, mpt") && why.contains("qwen2") && !why.contains('\n'),
+            "{why}"
+        );
     }
 }

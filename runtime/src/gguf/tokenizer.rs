@@ -200,7 +200,9 @@ fn merges(header: &GgufHeader, vocab: &Map<String, Json>) -> Result<Vec<Json>, S
         let (left, right) = space.map_or((&**merge, ""), |(at, _)| merge.split_at(at));
         let right = right.strip_prefix(' ').unwrap_or(right);
         let whole = format!("{left}{right}");
-        if let Some(lacking) = [left, right, &whole].into_iter().find(|one| !vocab.contains_key(*one)) {
+        if let Some(lacking) =
+            [left, right, &whole].into_iter().find(|one| !vocab.contains_key(*one))
+        {
             return Err(format!(
                 "its merge {at} ({merge:?}) needs the token {lacking:?}, which its vocabulary lacks; convert the model again"
             ));
@@ -259,9 +261,7 @@ fn around(header: &GgufHeader, adds_bos: bool) -> Result<Json, String> {
         return Ok(json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
             "use_regex": true}));
     }
-    let special = |kind: u64| {
-        move |(_, token): (u64, &str)| json!({"SpecialToken": {"id": token, "type_id": kind}})
-    };
+    let special = |kind: u64| move |(_, token): (u64, &str)| json!({"SpecialToken": {"id": token, "type_id": kind}});
     let text = |name: &str, kind: u64| {
         let sequence = json!({"Sequence": {"id": name, "type_id": kind}});
         let begin = before.map(special(kind)).into_iter();

@@ -39,8 +39,14 @@ fn check(kind: &str, format: &str) {
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
     printed(&[&places[..], &settings, &steps].concat());
     printed(&["export", "gguf", &student, "-o", &lora]);
+    let again = bench.word("again");
+    let more = ["--format", "tokens", "--tokenizer", &whole];
+    printed(&[&bench.build(&taught, &again, &recipe)[..], &more].concat());
+    let rows = fs::read_to_string(rows).unwrap();
+    let same = fs::read_to_string(bench.path("again/tokens/rows.jsonl")).unwrap();
+    assert_eq!(same, rows, "{kind}: tokens by the exported file's tokenizer and template");
 
-    let row: Value = serde_json::from_str(&fs::read_to_string(rows).unwrap()).unwrap();
+    let row: Value = serde_json::from_str(&rows).unwrap();
     let [from, to] = [0, 1].map(|at| row["loss"][0][at].as_u64().unwrap() as usize);
     let learned: Vec<_> = row["tokens"].as_array().unwrap()[from..to].to_vec();
     let run = |name: &str, more: &[&str]| {

@@ -227,7 +227,7 @@ pub(crate) fn opened(
     let shown = file.display();
     let invalid = |why: &dyn std::fmt::Display| {
         DatasetError::Input(format!(
-            "{shown} is not a tokenizer ({why}); name the tokenizer.json or the GGUF file of the student"
+            "{shown} is not a tokenizer ({why}); name the tokenizer.json that comes with the student, or its GGUF file"
         ))
     };
     let text: Value = serde_json::from_slice(bytes).map_err(|why| invalid(&why))?;

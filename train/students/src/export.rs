@@ -74,4 +74,6 @@ pub(crate) fn adapter_config(
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;

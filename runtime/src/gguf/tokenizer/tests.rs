@@ -81,9 +81,8 @@ fn check_refused(key: &str, value: Option<GgufValue>, expected: &str) {
 #[test]
 fn what_cannot_be_expressed_is_refused_by_name() {
     let text = |text: &str| Some(GgufValue::Text(text.into()));
-    let texts = |all: &[&str]| {
-        Some(GgufValue::Texts(all.iter().map(ToString::to_string).collect()))
-    };
+    let texts =
+        |all: &[&str]| Some(GgufValue::Texts(all.iter().map(ToString::to_string).collect()));
     check_refused(TOKENS, None, "it has no tokenizer");
     check_refused(TOKENS, texts(&[]), "it has no tokenizer");
     check_refused(MODEL, None, "its header has no `tokenizer.ggml.model`");

@@ -1,4 +1,7 @@
+mod gguf;
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
