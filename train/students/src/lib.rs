@@ -21,7 +21,7 @@
 //! ```
 
 #[cfg(feature = "native")]
-mod base;
+mod base_model;
 #[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
@@ -88,7 +88,7 @@ pub use settings::{BaseDtype, Method, Precision, Schedule, Settings, Target};
 
 #[cfg(feature = "native")]
 pub use {
-    base::is_gguf,
+    base_model::is_gguf,
     export::{ExportDtype, Student, gguf_adapter, gguf_model, merge, peft},
     init::RandomInit,
     job::Job,

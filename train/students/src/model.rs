@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::chance::{self, Dropout};
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use tokenizers::Tokenizer;
 
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::job::Job;

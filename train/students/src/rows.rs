@@ -8,7 +8,7 @@ use fixfly_runtime::sha256;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::error::TrainError;
 
 /// A tokenised row.

@@ -18,7 +18,7 @@ use layers::{Sizes, layers};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::chance::Dropout;
 use crate::model::{Chunks, Model};
 use crate::ops::tests::random;

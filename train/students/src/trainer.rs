@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::chance::{self, Dropout};
 use crate::checkpoint::{Checkpoint, EvalResult, Facts, checkpoints};
 use crate::copies::Copies;

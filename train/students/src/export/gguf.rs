@@ -11,7 +11,7 @@ use fixfly_runtime::WholeFile;
 
 use super::adapter::{Adapter, Change, base_of};
 use super::{ExportDtype, tokenizer};
-use crate::base::{Base, is_gguf};
+use crate::base_model::{Base, is_gguf};
 use crate::error::TrainError;
 use crate::model_config::ModelConfig;
 use crate::tensors::{gguf_name, module};

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor, safetensors};
 
 use super::ExportDtype;
 use super::adapter::{Adapter, Change, base_of};
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::error::TrainError;
 use crate::tensors::module;
 use crate::weights::shards;

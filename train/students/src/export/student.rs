@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{ExportDtype, gguf_adapter, gguf_model, merge};
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::checkpoint::{checkpoints, choose};
 use crate::error::TrainError;
 use crate::record::Record;

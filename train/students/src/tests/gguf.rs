@@ -13,7 +13,7 @@ use super::layers::Sizes;
 use super::{
     KINDS, dataset, job, learn, loaded, numbers, rows, run, settings, sized, with_adapter,
 };
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::matrix::Matrix;
 use crate::model::Chunks;
 use crate::model_config::RopeScaling;

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use tempfile::TempDir;
 
 use super::{KINDS, base, learn, model, rows, settings};
-use crate::base::Base;
+use crate::base_model::Base;
 use crate::model::{Chunks, Model};
 use crate::ops::tests::check_close;
 use crate::settings::{BaseDtype, Method};
