@@ -33,7 +33,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Folder written by fixfly train or peft, or a checkpoint
+    /// Folder written by fixfly train or peft, a checkpoint, or a model
     #[arg(value_name = "STUDENT", value_parser = crate::model::file)]
     from: PathBuf,
 
@@ -41,8 +41,8 @@ struct Place {
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
 
-    /// The adapter's base model folder [default: the one it was trained on]
-    #[arg(long, value_name = "DIR", value_parser = crate::model::file)]
+    /// The adapter's base model, a folder or a GGUF file [default: the one it was trained on]
+    #[arg(long, value_name = "MODEL", value_parser = crate::model::file)]
     base: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ struct Merged {
     #[command(flatten)]
     place: Place,
 
-    /// Dtype of the weights [default: the model's]
+    /// Dtype of the weights [default: the model's; of a GGUF file f16]
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<Dtype>,
 }

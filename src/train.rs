@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use fixfly_students::{Method, Precision, checkpoints, choose};
+use fixfly_students::{BaseDtype, Method, Precision, checkpoints, choose};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -48,12 +48,13 @@ Examples:
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/r64 --rank 64 --target all
   fixfly train lora --base models/Qwen3-8B --dataset datasets/v4 -o students/v4 --eval fifty.toml
+  fixfly train lora --base models/smollm2.Q4_1.gguf --dataset datasets/v4 -o students/smollm2
   fixfly train full --base models/Qwen3-0.6B --dataset datasets/v4 -o students/full --epochs 3
 
 Ctrl-C saves a checkpoint and stops; run the same command again to resume. See docs/training.md.")]
 pub(crate) struct Native {
-    /// Hugging Face model folder: config.json, safetensors, tokenizer.json
-    #[arg(long, value_name = "DIR", value_parser = crate::model::file)]
+    /// Hugging Face model folder (config.json, safetensors, tokenizer.json), or a GGUF file
+    #[arg(long, value_name = "MODEL", value_parser = crate::model::file)]
     base: PathBuf,
 
     /// Dataset folder that contains tokens/
@@ -100,9 +101,15 @@ pub(crate) struct Native {
     /// Dtype of computation; trained parameters are always f32 [default: f32, on a GPU bf16]
     #[arg(long, value_name = "DTYPE", value_parser = named::<Precision>(DTYPES), help_heading = "Memory and speed")]
     dtype: Option<Precision>,
+
+    /// How frozen weights are held: in the dtype of computation (f32), rounded to bf16, or as
+    /// a GGUF file stores them [default: a GGUF file's quantized, others f32]
+    #[arg(long, value_name = "DTYPE", value_parser = named::<BaseDtype>(BASE_DTYPES), help_heading = "Memory and speed")]
+    base_dtype: Option<BaseDtype>,
 }
 
 const DTYPES: &[&str] = &["f32", "bf16"];
+const BASE_DTYPES: &[&str] = &["f32", "bf16", "quantized"];
 
 /// A parser of the values that `T` has in files; `names` are all of them.
 fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
@@ -177,8 +184,14 @@ fn after(output: &Path, base: &Path, method: Method) -> anyhow::Result<String> {
         let solved = solved.unwrap_or_default();
         table.add_row([epoch, facts.step.to_string(), loss, validation, solved, mark.into()]);
     }
+    // An adapter is served on the GGUF file that it was trained on.
+    let served = base.extension().is_some_and(|end| end == "gguf");
     let (output, base) = (output.display(), base.display());
     let next = match method {
+        Method::Lora if served => format!(
+            "fixfly export gguf {output} -o student.gguf\n\
+             fixfly run django --policy llama --model {base} --lora student.gguf -o runs/student"
+        ),
         Method::Lora => format!(
             "fixfly export gguf {base} -o base.gguf\nfixfly export gguf {output} -o student.gguf\n\
              fixfly run django --policy llama --model base.gguf --lora student.gguf -o runs/student"

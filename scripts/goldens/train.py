@@ -1,10 +1,11 @@
 """Makes the goldens of train/students/src/goldens with PyTorch, transformers and peft.
 
     python3 -m venv /tmp/goldens && /tmp/goldens/bin/pip install torch transformers peft safetensors numpy
-    /tmp/goldens/bin/python scripts/goldens/train.py train/students/src/goldens
+    /tmp/goldens/bin/python -P scripts/goldens/train.py train/students/src/goldens [KIND...]
 
 The models, adapters and rows are those of train/students/src/tests.rs: numbers come from
-the same generator on both sides, so that no weights need to be stored.
+the same generator on both sides, so that no weights need to be stored. With kinds, only
+their goldens are made anew.
 """
 
 import json
@@ -20,6 +21,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
 OUT = Path(sys.argv[1])
+KINDS = sys.argv[2:] or ["qwen3", "llama", "mistral", "qwen2", "smollm2"]
+TIED = ["qwen3", "qwen2", "smollm2"]
 WORDS, WIDTH, HEADS, KEPT, HEAD, INNER, LAYERS = 64, 32, 4, 2, 16, 48, 2
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RANK, ALPHA, STEPS, WARMUP, RATE, DECAY = 4, 8, 20, 2, 1e-2, 0.001
@@ -46,7 +49,7 @@ def config(kind):
     common = dict(
         hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KEPT,
         head_dim=HEAD, intermediate_size=INNER, vocab_size=WORDS, max_position_embeddings=256,
-        rms_norm_eps=1e-6, tie_word_embeddings=kind == "qwen3", use_cache=False, attn_implementation="eager",
+        rms_norm_eps=1e-6, tie_word_embeddings=kind in TIED, use_cache=False, attn_implementation="eager",
     )
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     if kind == "llama":
@@ -55,16 +58,21 @@ def config(kind):
             "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
         }
     common["rope_parameters"] = rope
+    if kind == "smollm2":
+        rope["rope_theta"] = 100000.0
     if kind == "mistral":
         common["sliding_window"] = 5
-    made = {"qwen3": transformers.Qwen3Config, "llama": transformers.LlamaConfig, "mistral": transformers.MistralConfig}
+    made = {
+        "qwen3": transformers.Qwen3Config, "qwen2": transformers.Qwen2Config, "mistral": transformers.MistralConfig,
+        "llama": transformers.LlamaConfig, "smollm2": transformers.LlamaConfig,
+    }
     return made[kind](**common)
 
 
 def names(kind):
     yield "model.embed_tokens.weight", [WORDS, WIDTH]
     yield "model.norm.weight", [WIDTH]
-    if kind != "qwen3":
+    if kind not in TIED:
         yield "lm_head.weight", [WORDS, WIDTH]
     for layer in range(LAYERS):
         part = f"model.layers.{layer}."
@@ -73,9 +81,10 @@ def names(kind):
         if kind == "qwen3":
             yield part + "self_attn.q_norm.weight", [HEAD]
             yield part + "self_attn.k_norm.weight", [HEAD]
-        yield part + "self_attn.q_proj.weight", [HEADS * HEAD, WIDTH]
-        yield part + "self_attn.k_proj.weight", [KEPT * HEAD, WIDTH]
-        yield part + "self_attn.v_proj.weight", [KEPT * HEAD, WIDTH]
+        for name, rows in [("q_proj", HEADS * HEAD), ("k_proj", KEPT * HEAD), ("v_proj", KEPT * HEAD)]:
+            yield part + f"self_attn.{name}.weight", [rows, WIDTH]
+            if kind == "qwen2":
+                yield part + f"self_attn.{name}.bias", [rows]
         yield part + "self_attn.o_proj.weight", [WIDTH, HEADS * HEAD]
         yield part + "mlp.gate_proj.weight", [INNER, WIDTH]
         yield part + "mlp.up_proj.weight", [INNER, WIDTH]
@@ -87,7 +96,7 @@ def model(kind):
     state = {}
     for seed, (name, sizes) in enumerate(names(kind), 101):
         numbers = random(sizes, seed)
-        state[name] = numbers * 0.2 + 1 if len(sizes) == 1 else numbers * 0.25
+        state[name] = numbers * 0.2 + 1 if "norm" in name else numbers * 0.25
     missing, unexpected = made.load_state_dict(state, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     made.tie_weights()
@@ -117,8 +126,9 @@ def learn(made):
     return total
 
 
-goldens = {"made_by": f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"}
-for kind in ["qwen3", "llama", "mistral"]:
+goldens = json.loads((OUT / "goldens.json").read_text()) if sys.argv[2:] else {}
+made_by = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
+for kind in KINDS:
     whole = model(kind)
     loss = learn(whole)
     full = {}
@@ -152,5 +162,5 @@ for kind in ["qwen3", "llama", "mistral"]:
         steps.append([step_loss, norm, schedule.get_last_lr()[0]])
         optimiser.step()
         schedule.step()
-    goldens[kind] = {"full_loss": loss, "full": full, "lora_loss": lora_loss, "steps": steps}
+    goldens[kind] = {"made_by": made_by, "full_loss": loss, "full": full, "lora_loss": lora_loss, "steps": steps}
 (OUT / "goldens.json").write_text(json.dumps(goldens, indent=1) + "\n")

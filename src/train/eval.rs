@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fixfly_runtime::read_episodes;
-use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
+use fixfly_students::{
+    Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model, is_gguf,
+};
 
 use crate::built::{Feature, require};
 use crate::failure::Usage;
@@ -129,8 +131,11 @@ impl<'a> Evaluation<'a> {
         Ok(result)
     }
 
-    /// The base model of the adapters, exported once.
+    /// The base model of the adapters: a GGUF file, or a folder that is exported once.
     fn whole(&self) -> anyhow::Result<PathBuf> {
+        if is_gguf(&self.base) {
+            return Ok(self.base.clone());
+        }
         let file = self.folder.join("base.gguf");
         if !file.is_file() {
             gguf_model(&self.base, &file, ExportDtype::F16)?;

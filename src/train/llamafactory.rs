@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError};
+use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError, folder_hash};
 
 use super::hyper::Hyper;
 use super::progress::Progress;
@@ -97,8 +97,8 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let data = ShareGpt::open(&flags.dataset).map_err(usage)?;
     let base = flags.base.canonicalize();
     let base = base.with_context(|| format!("cannot read {}", flags.base.display()))?;
-    let folders = (&*base, &*flags.dataset);
-    let record = Record::new("llamafactory", folders, &data.hash, flags.dtype, &settings)?;
+    let (model, rows) = ((&*base, folder_hash(&base)?), (&*flags.dataset, &*data.hash));
+    let record = Record::new("llamafactory", model, rows, flags.dtype, &settings);
     record.keep(&flags.output)?;
     let job = LlamaFactory {
         base,

@@ -104,6 +104,7 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         },
         gpus: flags.gpu.clone(),
         precision: flags.dtype,
+        base_dtype: flags.base_dtype,
     })
 }
 

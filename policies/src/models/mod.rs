@@ -18,7 +18,7 @@ mod show;
 #[cfg(feature = "hub")]
 mod transfer;
 
-pub use catalogue::{HubFile, Model, WheelFile, beside, model, models, resolve};
+pub use catalogue::{HubFile, Model, WheelFile, model, models, resolve};
 pub use error::ModelError;
 pub use fetch::{FetchProgress, FetchStep, Fetched, Source, fetch};
 pub use list::list;

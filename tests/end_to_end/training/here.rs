@@ -28,7 +28,7 @@ fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f32> {
 fn weights(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     let (mut head, mut body) = (serde_json::Map::new(), Vec::new());
     for (seed, (name, sizes)) in tensors.iter().enumerate() {
-        let (from, norm) = (body.len(), sizes.len() == 1);
+        let (from, norm) = (body.len(), name.contains("norm"));
         for number in numbers(sizes.iter().product(), seed as u64) {
             let number = if norm { 1.0 + 0.2 * number } else { 0.2 * number };
             body.extend(number.to_le_bytes());
@@ -40,7 +40,7 @@ fn weights(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     [&(head.len() as u64).to_le_bytes(), head.as_bytes(), &body].concat()
 }
 
-/// A model folder of Hugging Face with random weights: `qwen3`, or `llama`.
+/// A model folder of Hugging Face with random weights: `qwen3`, `qwen2` or `llama`.
 pub(super) fn base(folder: &Path, kind: &str) -> PathBuf {
     let folder = folder.join(kind);
     fs::create_dir_all(&folder).unwrap();
@@ -61,7 +61,7 @@ pub(super) fn base(folder: &Path, kind: &str) -> PathBuf {
         ("model.norm.weight".to_string(), vec![width]),
     ];
     for layer in 0..2 {
-        let parts: [(&str, &[usize]); 11] = [
+        let parts: [(&str, &[usize]); 14] = [
             ("input_layernorm", &[width]),
             ("post_attention_layernorm", &[width]),
             ("self_attn.q_norm", &[head]),
@@ -69,13 +69,22 @@ pub(super) fn base(folder: &Path, kind: &str) -> PathBuf {
             ("self_attn.q_proj", &[heads * head, width]),
             ("self_attn.k_proj", &[kept * head, width]),
             ("self_attn.v_proj", &[kept * head, width]),
+            ("self_attn.q_proj.bias", &[heads * head]),
+            ("self_attn.k_proj.bias", &[kept * head]),
+            ("self_attn.v_proj.bias", &[kept * head]),
             ("self_attn.o_proj", &[width, heads * head]),
             ("mlp.gate_proj", &[inner, width]),
             ("mlp.up_proj", &[inner, width]),
             ("mlp.down_proj", &[width, inner]),
         ];
-        let named = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        let there = |part: &str| kind == "qwen3" || !part.ends_with("_norm");
+        let named = |part: &str| match part.ends_with(".bias") {
+            true => format!("model.layers.{layer}.{part}"),
+            false => format!("model.layers.{layer}.{part}.weight"),
+        };
+        let there = |part: &str| match part {
+            "self_attn.q_norm" | "self_attn.k_norm" => kind == "qwen3",
+            part => kind == "qwen2" || !part.ends_with(".bias"),
+        };
         let parts = parts.into_iter().filter(|(part, _)| there(part));
         tensors.extend(parts.map(|(part, sizes)| (named(part), sizes.to_vec())));
     }
@@ -192,6 +201,41 @@ fn a_student_is_made_and_exported() {
     assert_eq!((code, &*why), (2, "-o student.bin: name a file that ends in .gguf"));
     let (code, why) = refused(&["export", "peft", &student, "-o", &peft]);
     assert!(code == 2 && why.contains("already exists"), "{why}");
+}
+
+#[test]
+fn a_gguf_file_is_a_base() {
+    let stage = Stage::new();
+    let (base, student) = (stage.path("base.gguf"), stage.path("student"));
+    printed(&["export", "gguf", &stage.base, "-o", &base]);
+    let words = stage.words("lora", &student, "2");
+    let words: Vec<&str> =
+        words.into_iter().map(|word| if word == stage.base { &*base } else { word }).collect();
+    let dry = stage.path("dry");
+    let tried: Vec<&str> =
+        words.iter().map(|word| if *word == student { &*dry } else { *word }).collect();
+    let output = fixfly(&[&tried[..], &["--dry-run"]].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let held = "frozen weights take 0 MB and are dequantised block by block";
+    assert!(output.status.success() && stderr.contains(held), "{stderr}");
+    let out = printed(&words);
+    let next = format!("fixfly run django --policy llama --model {base} --lora student.gguf");
+    assert!(out.contains(&next) && !out.contains("-o base.gguf"), "{out}");
+    let (lora, merged, folder) = (stage.path("s.gguf"), stage.path("m.gguf"), stage.path("folder"));
+    printed(&["export", "gguf", &student, "-o", &lora]);
+    printed(&["export", "gguf", &student, "--merge", "-o", &merged]);
+    printed(&["export", "safetensors", &base, "-o", &folder]);
+    let read = |file: &str| fs::read(Path::new(&folder).join(file)).unwrap();
+    let config: Value = serde_json::from_slice(&read("config.json")).unwrap();
+    assert_eq!((&config["model_type"], &config["vocab_size"]), (&json!("qwen3"), &json!(WORDS)));
+    assert!(String::from_utf8(read("chat_template.jinja")).unwrap() == TEMPLATE);
+    let size = |file: &str| fs::metadata(file).unwrap().len();
+    assert!(size(&merged).abs_diff(size(&base)) < 4096, "both are whole models in f16");
+    let (code, why) = refused(&[&words[..], &["--base-dtype", "bf16"]].concat());
+    assert!(code == 1 && why.contains("its base dtype is as it is, not bf16"), "{why}");
+    fs::write(&base, &fs::read(&base).unwrap()[..40_000]).unwrap();
+    let (code, why) = refused(&tried);
+    assert!(code == 1 && why.contains("base.gguf: it is cut off"), "{why}");
 }
 
 #[test]

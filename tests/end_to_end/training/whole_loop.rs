@@ -14,14 +14,19 @@ use crate::datasets::Bench;
 use crate::{command, fixfly, library, printed, refused, runs};
 
 /// Learns one method by heart, and must then write it in a run: with each
-/// token the probability that its training had.
+/// token the probability that its training had. The base is a folder or, with the same
+/// numbers, the GGUF file that the student is served on.
 #[track_caller]
-fn check(kind: &str) {
+fn check(kind: &str, format: &str) {
     let bench = Bench::new();
     let [recipe, data, student] = ["mine.toml", "data", "student"].map(|name| bench.word(name));
     let [whole, lora] = ["base.gguf", "student.gguf"].map(|name| bench.word(name));
-    let base = here::base(&bench.path("models"), kind).display().to_string();
-    let tokenizer = format!("{base}/tokenizer.json");
+    let folder = here::base(&bench.path("models"), kind).display().to_string();
+    printed(&["export", "gguf", &folder, "--dtype", "f32", "-o", &whole]);
+    let (base, tokenizer) = match format {
+        "gguf" => (whole.clone(), whole.clone()),
+        _ => (folder.clone(), format!("{folder}/tokenizer.json")),
+    };
     let taught = bench.run("train", "oracle");
     let more = ["--format", "tokens", "--tokenizer", &tokenizer];
     printed(&[&bench.build(&taught, &data, &recipe)[..], &more].concat());
@@ -33,7 +38,6 @@ fn check(kind: &str) {
         ["--target", "all", "--rank", "32", "--dropout", "0", "--gradient-accumulation-steps", "1"];
     let steps = ["--lr", "0.01", "--warmup-steps", "5", "--epochs", "60"];
     printed(&[&places[..], &settings, &steps].concat());
-    printed(&["export", "gguf", &base, "--dtype", "f32", "-o", &whole]);
     printed(&["export", "gguf", &student, "-o", &lora]);
     let again = bench.word("again");
     let more = ["--format", "tokens", "--tokenizer", &whole];
@@ -106,8 +110,10 @@ fn chosen_loss(student: &Path) -> f64 {
 
 #[test]
 fn a_student_does_at_work_what_it_learned() {
-    check("qwen3");
-    check("llama");
+    check("qwen3", "folder");
+    check("llama", "folder");
+    check("llama", "gguf");
+    check("qwen2", "gguf");
 }
 
 /// Flags of a try: the one task of the validation split, and what the student needs to say

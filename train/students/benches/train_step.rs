@@ -66,6 +66,7 @@ fn side(folder: &Path) {
         means: ComputeConfig::default(),
         gpus: Vec::new(),
         precision: None,
+        base_dtype: None,
     };
     let mut trainer = job.ready().unwrap().load().unwrap();
     let base = memory("VmRSS");
@@ -108,7 +109,7 @@ fn stage(folder: &Path, tokens: usize, rows: usize) {
     put("model.norm.weight".into(), &[width]);
     layers(
         count,
-        true,
+        "qwen3",
         &Sizes {
             hidden_size: width,
             num_attention_heads: heads,

@@ -73,30 +73,6 @@ pub(crate) fn adapter_config(
     fs::write(&file, text + "\n").map_err(TrainError::io("write", &file))
 }
 
-/// Files of a model folder, other than its weights.
-const BESIDE: [&str; 9] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-];
-
-/// Copies the files that turn weights into a model folder.
-pub(crate) fn beside_model(folder: &Path, base: &Path) -> Result<(), TrainError> {
-    for name in BESIDE {
-        let (from, to) = (base.join(name), folder.join(name));
-        if from.is_file() {
-            fs::copy(&from, &to).map_err(TrainError::io("copy to", &to))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

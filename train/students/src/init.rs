@@ -348,7 +348,7 @@ mod tests {
         let shape = ModelConfig::open(&one).unwrap();
         assert!((261..=300).contains(&shape.vocab_size), "{}", shape.vocab_size);
         let sizes = [shape.vocab_size, 32];
-        let weights = Weights::open(&one).unwrap();
+        let weights = Weights::folder(&one).unwrap();
         let embedding = weights.get("model.embed_tokens.weight", &sizes, DType::F32, &Device::Cpu);
         let square = embedding.unwrap().sqr().unwrap().mean_all().unwrap();
         let square = square.to_scalar::<f32>().unwrap();

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use crate::plan::ComputeConfig;
-use crate::settings::{Precision, Settings};
+use crate::settings::{BaseDtype, Precision, Settings};
 
 /// What to train, on which dataset, and where to write it.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// A Hugging Face model folder.
+    /// A Hugging Face model folder, or a GGUF file.
     pub base: PathBuf,
     /// A dataset folder with `tokens/`.
     pub dataset: PathBuf,
@@ -22,4 +22,7 @@ pub struct Job {
     pub gpus: Vec<usize>,
     /// The dtype that the model computes in; if `None`, f32 on the CPU and bf16 on a GPU.
     pub precision: Option<Precision>,
+    /// How frozen matrices are held; if `None`, those of a GGUF file as they are stored, and
+    /// others in the dtype of computation.
+    pub base_dtype: Option<BaseDtype>,
 }

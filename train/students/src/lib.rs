@@ -2,15 +2,17 @@
 //! programs.
 //!
 //! Without features, this crate contains the settings, records and checkpoints of a
-//! training, the file of a sweep, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
-//! LoRA and full fine-tunes of Qwen3, Llama 3.1, Mistral and Ministral.
+//! training, reads the file of a sweep, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
+//! LoRA and full fine-tunes of Qwen2, Qwen3, Llama, Mistral and Ministral, from Hugging Face
+//! folders and from GGUF files, whose weights stay quantised.
 //!
 //! It is not an inference engine, and it builds no datasets: it reads the files that
 //! `fixfly dataset build` writes.
 //!
 //! candle is the tensor library, but its autograd is not used. Each function of a layer has
 //! its backward pass beside it (`ops`), layers are recomputed in the backward pass
-//! (`layer`), and trained parameters are kept in f32 (`params`).
+//! (`layer`), quantised matrices are dequantised block by block (`matrix`), and trained
+//! parameters are kept in f32 (`params`).
 //!
 //! ```
 //! use fixfly_students::{Method, Settings};
@@ -18,6 +20,8 @@
 //! assert_eq!((settings.rank, settings.steps_per_epoch(5300)), (32, 663));
 //! ```
 
+#[cfg(feature = "native")]
+mod base_model;
 #[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
@@ -40,6 +44,8 @@ mod linear;
 mod llamafactory;
 #[cfg(feature = "native")]
 mod log;
+#[cfg(feature = "native")]
+mod matrix;
 #[cfg(feature = "native")]
 mod model;
 #[cfg(feature = "native")]
@@ -65,6 +71,8 @@ mod settings;
 #[cfg(feature = "native")]
 mod show;
 pub mod sweep;
+#[cfg(feature = "native")]
+mod tensors;
 #[cfg(all(test, feature = "native"))]
 mod tests;
 #[cfg(feature = "native")]
@@ -76,11 +84,12 @@ pub use checkpoint::{Checkpoint, EvalResult, Facts, checkpoints, choose};
 pub use error::TrainError;
 pub use line::{Line, Step};
 pub use llamafactory::{LlamaFactory, News, Running, ShareGpt};
-pub use record::Record;
-pub use settings::{Method, Precision, Schedule, Settings, Target};
+pub use record::{Record, folder_hash};
+pub use settings::{BaseDtype, Method, Precision, Schedule, Settings, Target};
 
 #[cfg(feature = "native")]
 pub use {
+    base_model::is_gguf,
     export::{ExportDtype, Student, gguf_adapter, gguf_model, merge, peft},
     init::RandomInit,
     job::Job,

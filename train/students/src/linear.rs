@@ -1,13 +1,15 @@
 //! A matrix of a layer, with its adapter.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::chance::Dropout;
+use crate::matrix::Matrix;
 use crate::params::{Grads, Params, Weight};
 
-/// `y = x Wᵀ + scale · drop(x) Aᵀ Bᵀ`.
+/// `y = x Wᵀ + bias + scale · drop(x) Aᵀ Bᵀ`.
 pub(crate) struct Linear {
-    pub(crate) weight: Weight,
+    pub(crate) weight: Matrix,
+    pub(crate) bias: Option<Weight>,
     pub(crate) lora: Option<Lora>,
 }
 
@@ -24,7 +26,10 @@ pub(crate) struct Lora {
 
 impl Linear {
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, out: &Dropout) -> Result<Tensor> {
-        let y = x.matmul(&params.weight(&self.weight).t()?)?;
+        let mut y = self.weight.forward(params, x)?;
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(params.weight(bias))?;
+        }
         let Some(lora) = &self.lora else { return Ok(y) };
         let thin = out.apply(x, lora.site)?.matmul(&params.used(lora.a).t()?)?;
         y + (thin * lora.scale)?.matmul(&params.used(lora.b).t()?)?
@@ -40,11 +45,14 @@ impl Linear {
         grads: &mut Grads,
         wanted: bool,
     ) -> Result<Option<Tensor>> {
-        if let Weight::Learned(at) = self.weight {
+        if let Some(at) = self.weight.learned() {
             grads.add(at, &dy.t()?.matmul(x)?)?;
         }
+        if let Some(Weight::Learned(at)) = self.bias {
+            grads.add(at, &dy.to_dtype(DType::F32)?.sum(0)?)?;
+        }
         let dx = match wanted {
-            true => Some(dy.matmul(params.weight(&self.weight))?),
+            true => Some(self.weight.back(params, dy)?),
             false => None,
         };
         let Some(lora) = &self.lora else { return Ok(dx) };

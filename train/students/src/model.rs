@@ -1,19 +1,20 @@
 //! The decoder with its trained parameters: forward pass for the loss, backward pass
 //! for the gradients.
 
-use std::path::Path;
-
 use candle_core::{DType, Device, Tensor};
 
+use crate::base_model::Base;
 use crate::chance::{self, Dropout};
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};
 use crate::linear::{Linear, Lora};
+use crate::matrix::Matrix;
 use crate::model_config::ModelConfig;
 use crate::ops::Head;
 use crate::params::{Grads, Params, Weight};
 use crate::pass::Pass;
-use crate::settings::{Method, Settings, Target};
+use crate::settings::{BaseDtype, Method, Settings, Target};
+use crate::tensors::module;
 use crate::weights::Weights;
 
 /// How much is computed at once; affects memory and speed, never results.
@@ -46,11 +47,11 @@ pub(crate) struct Model {
     pub(crate) params: Params,
     device: Device,
     dtype: DType,
-    embedding: Weight,
+    embedding: Matrix,
     layers: Vec<Layer>,
     norm: Weight,
     /// `None` if it is the embedding.
-    output: Option<Weight>,
+    output: Option<Matrix>,
     frequencies: Tensor,
     chunks: Chunks,
 }
@@ -61,6 +62,7 @@ struct Loader<'a> {
     weights: &'a Weights,
     settings: &'a Settings,
     params: Params,
+    held: BaseDtype,
     device: &'a Device,
     dtype: DType,
 }
@@ -76,10 +78,16 @@ impl Loader<'_> {
         })
     }
 
+    fn matrix(&mut self, name: &str, sizes: (usize, usize)) -> Result<Matrix, TrainError> {
+        if self.settings.method == Method::Full {
+            return Ok(Matrix::Plain(self.weight(name, &[sizes.0, sizes.1], true)?));
+        }
+        self.weights.matrix(name, sizes, self.held, self.dtype, self.device)
+    }
+
     fn layer(&mut self, at: usize) -> Result<Layer, TrainError> {
         let name = |part: &str| format!("model.layers.{at}.{part}.weight");
         let (width, head) = (self.shape.hidden_size, self.shape.head_dim);
-        let norms = self.shape.family == crate::model_config::Family::Qwen3;
         let mut linears = Vec::new();
         for target in Target::ALL {
             linears.push(self.linear(at, target)?);
@@ -87,7 +95,7 @@ impl Loader<'_> {
         let linears = linears
             .try_into()
             .map_err(|_| TrainError::Base("a layer has too few matrices".into()))?;
-        let heads = match norms {
+        let heads = match self.shape.family.norms_heads() {
             true => Some((
                 self.weight(&name("self_attn.q_norm"), &[head], false)?,
                 self.weight(&name("self_attn.k_norm"), &[head], false)?,
@@ -105,11 +113,15 @@ impl Loader<'_> {
 
     fn linear(&mut self, layer: usize, target: Target) -> Result<Linear, TrainError> {
         let (out, input) = self.shape.sizes(target);
-        let name = format!("model.layers.{layer}.{}.{}", target.part(), target.name());
-        let weight = self.weight(&format!("{name}.weight"), &[out, input], true)?;
+        let name = module(layer, target);
+        let weight = self.matrix(&format!("{name}.weight"), (out, input))?;
+        let bias = match self.shape.family.has_bias(target) {
+            true => Some(self.weight(&format!("{name}.bias"), &[out], false)?),
+            false => None,
+        };
         let settings = self.settings;
         if settings.method == Method::Full || !settings.targets.contains(&target) {
-            return Ok(Linear { weight, lora: None });
+            return Ok(Linear { weight, bias, lora: None });
         }
         // As in peft: A is uniform within 1/√in, B is zero.
         let site = (layer * Target::ALL.len() + target as usize) as u64;
@@ -125,45 +137,34 @@ impl Loader<'_> {
         let a = self.params.add(file("A"), &a, true)?;
         let b = self.params.add(file("B"), &b, true)?;
         let scale = settings.alpha / rank as f64;
-        Ok(Linear { weight, lora: Some(Lora { a, b, scale, site }) })
-    }
-}
-
-impl ModelConfig {
-    /// Rows and columns of a matrix of a layer.
-    pub(crate) fn sizes(&self, target: Target) -> (usize, usize) {
-        match target {
-            Target::QProj => (self.queries(), self.hidden_size),
-            Target::KProj | Target::VProj => (self.keys(), self.hidden_size),
-            Target::OProj => (self.hidden_size, self.queries()),
-            Target::GateProj | Target::UpProj => (self.intermediate_size, self.hidden_size),
-            Target::DownProj => (self.hidden_size, self.intermediate_size),
-        }
+        Ok(Linear { weight, bias, lora: Some(Lora { a, b, scale, site }) })
     }
 }
 
 impl Model {
-    /// Loads a model folder and initialises the adapters.
+    /// Loads a base model, whose frozen matrices are held as `held`, and initialises the
+    /// adapters.
     pub(crate) fn load(
-        folder: &Path,
+        base: &Base,
         settings: &Settings,
         chunks: Chunks,
+        held: BaseDtype,
         device: &Device,
         dtype: DType,
     ) -> Result<Model, TrainError> {
-        let shape = ModelConfig::open(folder)?;
-        let weights = Weights::open(folder)?;
+        let shape = base.config().clone();
+        let weights = base.weights()?;
         let params = Params::new(dtype);
         let mut loader =
-            Loader { shape: &shape, weights: &weights, settings, params, device, dtype };
+            Loader { shape: &shape, weights: &weights, settings, params, held, device, dtype };
         let (words, width) = (shape.vocab_size, shape.hidden_size);
-        let embedding = loader.weight("model.embed_tokens.weight", &[words, width], true)?;
+        let embedding = loader.matrix("model.embed_tokens.weight", (words, width))?;
         let layers =
             (0..shape.num_hidden_layers).map(|at| loader.layer(at)).collect::<Result<_, _>>()?;
         let norm = loader.weight("model.norm.weight", &[width], false)?;
         let output = match shape.tie_word_embeddings {
             true => None,
-            false => Some(loader.weight("lm_head.weight", &[words, width], true)?),
+            false => Some(loader.matrix("lm_head.weight", (words, width))?),
         };
         let frequencies: Vec<f32> = shape.frequencies().iter().map(|f| *f as f32).collect();
         let frequencies = Tensor::from_vec(frequencies, (1, shape.head_dim / 2), device)?;
@@ -191,7 +192,8 @@ impl Model {
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         Head {
             norm: self.params.weight(&self.norm),
-            output: self.params.weight(output),
+            output,
+            params: &self.params,
             epsilon: self.shape.rms_norm_eps,
             chunk: self.chunks.scored(self.shape.vocab_size),
             learned: matches!(self.norm, Weight::Learned(_)),
@@ -226,7 +228,7 @@ impl Model {
         let [tokens, learned, targets] = self.tensors(pass)?;
         let dropout = Dropout::none();
         let scene = self.scene(pass, &dropout)?;
-        let mut x = self.params.weight(&self.embedding).index_select(&tokens, 0)?;
+        let mut x = self.embedding.rows(&self.params, &tokens)?;
         for layer in &self.layers {
             x = layer.forward(&scene, &x)?.0;
         }
@@ -243,7 +245,7 @@ impl Model {
     ) -> candle_core::Result<f64> {
         let [tokens, learned, targets] = self.tensors(pass)?;
         let scene = self.scene(pass, dropout)?;
-        let mut x = self.params.weight(&self.embedding).index_select(&tokens, 0)?;
+        let mut x = self.embedding.rows(&self.params, &tokens)?;
         let mut way = Vec::new();
         for (at, layer) in self.layers.iter().enumerate() {
             let (y, kept, steps) = layer.forward(&scene, &x)?;
@@ -255,7 +257,7 @@ impl Model {
         drop(x);
         self.learn_head(back.learned, grads)?;
         let mut dx = Some(back.x);
-        let embedding_learned = matches!(self.embedding, Weight::Learned(_));
+        let embedding_learned = self.embedding.learned().is_some();
         for (at, layer) in self.layers.iter().enumerate().rev() {
             let (Some((kept, steps)), Some(dy)) = (way.pop(), dx.take()) else { break };
             let steps = match steps {
@@ -264,9 +266,9 @@ impl Model {
             };
             dx = layer.back(&scene, &kept.x, steps, &dy, grads, at > 0 || embedding_learned)?;
         }
-        if let (Weight::Learned(at), Some(dx)) = (&self.embedding, dx) {
-            let all = self.params.all()[*at].value.zeros_like()?;
-            grads.add(*at, &all.index_add(&tokens, &dx.to_dtype(DType::F32)?, 0)?)?;
+        if let (Some(at), Some(dx)) = (self.embedding.learned(), dx) {
+            let all = self.params.all()[at].value.zeros_like()?;
+            grads.add(at, &all.index_add(&tokens, &dx.to_dtype(DType::F32)?, 0)?)?;
         }
         Ok(loss)
     }
@@ -278,10 +280,11 @@ impl Model {
     ) -> candle_core::Result<()> {
         let Some((norm, matrix)) = learned else { return Ok(()) };
         let output = self.output.as_ref().unwrap_or(&self.embedding);
-        for (weight, grad) in [(&self.norm, norm), (output, matrix)] {
-            if let Weight::Learned(at) = weight {
-                grads.add(*at, &grad)?;
-            }
+        if let Weight::Learned(at) = self.norm {
+            grads.add(at, &norm)?;
+        }
+        if let Some(at) = output.learned() {
+            grads.add(at, &matrix)?;
         }
         Ok(())
     }

@@ -1,19 +1,22 @@
-//! Reads a Hugging Face `config.json`. Qwen3, Llama 3.1, Mistral and Ministral are one
-//! decoder with options.
+//! Reads and writes a Hugging Face `config.json`. Qwen2, Qwen3, Llama, Mistral and Ministral
+//! are one decoder with options.
 
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::TrainError;
+use crate::settings::Target;
 
 /// The supported architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
+    /// Has biases of queries, keys and values (Qwen2 and Qwen2.5).
+    Qwen2,
     /// Has norms of queries and keys.
     Qwen3,
-    /// Has no such norms; Llama 3.1 scales its rotary position embedding.
+    /// Has neither; Llama 3.1 scales its rotary position embedding. SmolLM2 is one.
     Llama,
     /// Llama with a sliding window.
     Mistral,
@@ -23,15 +26,46 @@ impl Family {
     /// llama.cpp's name for the architecture.
     pub fn gguf(self) -> &'static str {
         match self {
+            Family::Qwen2 => "qwen2",
             Family::Qwen3 => "qwen3",
             Family::Llama | Family::Mistral => "llama",
         }
     }
+
+    /// Hugging Face's `model_type`, and the class of a model with this architecture.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Family::Qwen2 => ("qwen2", "Qwen2ForCausalLM"),
+            Family::Qwen3 => ("qwen3", "Qwen3ForCausalLM"),
+            Family::Llama => ("llama", "LlamaForCausalLM"),
+            Family::Mistral => ("mistral", "MistralForCausalLM"),
+        }
+    }
+
+    /// Whether each head of queries and keys has a norm.
+    pub(crate) fn norms_heads(self) -> bool {
+        self == Family::Qwen3
+    }
+
+    /// Whether a matrix of a layer has a bias.
+    pub(crate) fn has_bias(self, target: Target) -> bool {
+        let qkv = matches!(target, Target::QProj | Target::KProj | Target::VProj);
+        self == Family::Qwen2 && qkv
+    }
 }
 
-/// Llama 3.1's scaling of slow rotations.
+/// How a rotary position embedding is slowed down.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// Llama 3.1's scaling of slow rotations.
+    Llama3(Llama3),
+    /// The factor of each pair of a head, as GGUF files have them.
+    Factors(Vec<f64>),
+}
+
+/// The parameters of Llama 3.1's scaling.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RopeScaling {
+pub struct Llama3 {
     pub(crate) factor: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
@@ -81,7 +115,7 @@ impl ModelConfig {
         let shown = file.display();
         let text = fs::read_to_string(&file).map_err(|why| {
             TrainError::Base(format!(
-                "cannot read {shown} ({why}); name a Hugging Face model folder"
+                "cannot read {shown} ({why}); name a Hugging Face model folder or a GGUF file"
             ))
         })?;
         let config: Value = serde_json::from_str(&text)
@@ -92,16 +126,17 @@ impl ModelConfig {
     fn read(config: &Value) -> Result<ModelConfig, String> {
         let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let family = match kind {
+            "qwen2" => Family::Qwen2,
             "qwen3" => Family::Qwen3,
             "llama" => Family::Llama,
             "mistral" | "ministral" => Family::Mistral,
             other => {
                 return Err(format!(
-                    "unsupported model_type `{other}`; supported: qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
+                    "unsupported model_type `{other}`; supported: qwen2, qwen3, llama, mistral, ministral; train other models with fixfly train llamafactory"
                 ));
             }
         };
-        plain(config)?;
+        plain(config, family)?;
         let size = |name: &str| whole(config, name)?.ok_or_else(|| format!("`{name}` is missing"));
         let hidden_size = size("hidden_size")?;
         let num_attention_heads = size("num_attention_heads")?;
@@ -132,14 +167,53 @@ impl ModelConfig {
                 .unwrap_or(false),
             windows: windows(config, family, num_hidden_layers)?,
         };
-        let groups = shape.num_attention_heads.is_multiple_of(shape.num_key_value_heads);
-        match groups && shape.head_dim.is_multiple_of(2) {
-            true => Ok(shape),
+        shape.whole_heads()
+    }
+
+    /// The model, if its heads can be computed.
+    pub(crate) fn whole_heads(self) -> Result<ModelConfig, String> {
+        let groups = self.num_attention_heads.is_multiple_of(self.num_key_value_heads);
+        match groups && self.head_dim.is_multiple_of(2) {
+            true => Ok(self),
             false => Err(
                 "num_attention_heads is not a multiple of num_key_value_heads, or head_dim is odd"
                     .into(),
             ),
         }
+    }
+
+    /// `config.json` of a model with all of these options.
+    ///
+    /// # Errors
+    /// One sentence, if Hugging Face's format cannot express them.
+    pub(crate) fn to_json(&self) -> Result<Value, String> {
+        let (kind, class) = self.family.names();
+        let mut config = json!({
+            "architectures": [class], "model_type": kind, "hidden_act": "silu",
+            "hidden_size": self.hidden_size, "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads, "head_dim": self.head_dim,
+            "intermediate_size": self.intermediate_size, "vocab_size": self.vocab_size,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps, "rope_theta": self.rope_theta,
+            "tie_word_embeddings": self.tie_word_embeddings,
+        });
+        if self.windows.iter().any(Option::is_some) {
+            return Err("its sliding windows cannot be written to a config.json".into());
+        }
+        match &self.rope_scaling {
+            None => {}
+            Some(RopeScaling::Llama3(Llama3 { factor, low, high, window })) => {
+                config["rope_scaling"] = json!({
+                    "rope_type": "llama3", "factor": factor, "low_freq_factor": low,
+                    "high_freq_factor": high, "original_max_position_embeddings": window,
+                });
+            }
+            Some(RopeScaling::Factors(_)) => {
+                return Err("the factors of its rotary position embedding (rope_freqs.weight) are not those of a known Llama, and cannot be written to a config.json".into());
+            }
+        }
+        Ok(config)
     }
 
     /// The longest sequence in which no window hides a token.
@@ -163,10 +237,19 @@ impl ModelConfig {
     /// Rotation per token of each pair of a head, in radians.
     pub(crate) fn frequencies(&self) -> Vec<f64> {
         let plain = rotations(self.rope_theta, self.head_dim / 2);
-        match self.rope_scaling {
+        match self.rope_factors() {
             None => plain.collect(),
-            Some(scaling) => plain.map(|frequency| frequency / scaling.of(frequency)).collect(),
+            Some(factors) => plain.zip(factors).map(|(one, factor)| one / factor).collect(),
         }
+    }
+
+    /// The factor by which each rotation is slowed down; `None` if none is.
+    pub(crate) fn rope_factors(&self) -> Option<Vec<f64>> {
+        let plain = rotations(self.rope_theta, self.head_dim / 2);
+        self.rope_scaling.as_ref().map(|scaling| match scaling {
+            RopeScaling::Llama3(scaling) => plain.map(|one| scaling.of(one)).collect(),
+            RopeScaling::Factors(factors) => factors.clone(),
+        })
     }
 }
 
@@ -175,7 +258,7 @@ pub(crate) fn rotations(theta: f64, pairs: usize) -> impl Iterator<Item = f64> {
     (0..pairs).map(move |at| theta.powf(-(at as f64) / pairs as f64))
 }
 
-impl RopeScaling {
+impl Llama3 {
     /// The factor by which a rotation is slowed down.
     pub(crate) fn of(&self, frequency: f64) -> f64 {
         let wave = std::f64::consts::TAU / frequency;
@@ -191,9 +274,10 @@ impl RopeScaling {
 }
 
 /// Rejects options that this decoder does not support.
-fn plain(config: &Value) -> Result<(), String> {
+fn plain(config: &Value, family: Family) -> Result<(), String> {
     for name in ["attention_bias", "mlp_bias"] {
-        if config.get(name).and_then(Value::as_bool) == Some(true) {
+        // transformers reads neither for Qwen2, whose biases are always the same.
+        if family != Family::Qwen2 && config.get(name).and_then(Value::as_bool) == Some(true) {
             return Err(format!("{name} is true, and biases are not supported"));
         }
     }
@@ -251,12 +335,12 @@ fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
                     .and_then(Value::as_f64)
                     .ok_or_else(|| format!("`{name}` of the rope parameters is missing"))
             };
-            Ok(Some(RopeScaling {
+            Ok(Some(RopeScaling::Llama3(Llama3 {
                 factor: of("factor")?,
                 low: of("low_freq_factor")?,
                 high: of("high_freq_factor")?,
                 window: of("original_max_position_embeddings")?,
-            }))
+            })))
         }
         Some(other) => Err(format!("unsupported rope_type `{other}`; supported: default, llama3")),
     }
@@ -265,10 +349,14 @@ fn rope_scaling(rope: &Value) -> Result<Option<RopeScaling>, String> {
 fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<usize>>, String> {
     let window = match family {
         Family::Llama => None,
-        Family::Qwen3 if config.get("use_sliding_window") != Some(&Value::Bool(true)) => None,
+        Family::Qwen2 | Family::Qwen3
+            if config.get("use_sliding_window") != Some(&Value::Bool(true)) =>
+        {
+            None
+        }
         // transformers' default.
         Family::Mistral if config.get("sliding_window").is_none() => Some(4096),
-        Family::Qwen3 | Family::Mistral => whole(config, "sliding_window")?,
+        Family::Qwen2 | Family::Qwen3 | Family::Mistral => whole(config, "sliding_window")?,
     };
     let Some(window) = window else { return Ok(vec![None; layers]) };
     if let Some(kinds) = config.get("layer_types").and_then(Value::as_array) {
@@ -281,7 +369,7 @@ fn windows(config: &Value, family: Family, layers: usize) -> Result<Vec<Option<u
     }
     // Qwen's first layers have no window; the default is transformers'.
     let first = match family {
-        Family::Qwen3 => {
+        Family::Qwen2 | Family::Qwen3 => {
             config.get("max_window_layers").and_then(Value::as_u64).unwrap_or(28) as usize
         }
         _ => 0,
@@ -371,6 +459,27 @@ mod tests {
         said["rope_parameters"]["rope_theta"] = json!(1e6);
         let fault = ModelConfig::read(&said).unwrap_err();
         assert!(fault.contains("rope_theta is 10000, but 1000000"), "{fault}");
+    }
+
+    #[test]
+    fn a_written_configuration_is_read_as_the_same_model() {
+        for kind in ["qwen2", "qwen3", "llama"] {
+            let mut said = config(kind);
+            said["tie_word_embeddings"] = json!(true);
+            said["rope_theta"] = json!(5e5);
+            if kind == "llama" {
+                said["rope_scaling"] = json!({
+                    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                    "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+                });
+            }
+            let shape = ModelConfig::read(&said).unwrap();
+            assert_eq!(ModelConfig::read(&shape.to_json().unwrap()), Ok(shape));
+        }
+        let factors = Some(RopeScaling::Factors(vec![1.0; 8]));
+        let shape = ModelConfig::read(&config("llama")).unwrap();
+        let fault = ModelConfig { rope_scaling: factors, ..shape }.to_json().unwrap_err();
+        assert!(fault.contains("rope_freqs.weight"), "{fault}");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::fs;
 use std::time::Instant;
 
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::TrainError;
+use crate::matrix::{BLOCK, seconds_per_element};
 use crate::model::Chunks;
 use crate::model_config::ModelConfig;
 use crate::ops::{Attention, RowSpan};
@@ -29,12 +31,25 @@ pub struct Plan {
     pub steps_per_epoch: usize,
     /// Steps of all epochs.
     pub steps: usize,
+    /// Micro-batches of all epochs, roughly.
+    pub micro_batches: usize,
+    /// Bytes of frozen matrices that stay quantised or rounded; `None` if none do.
+    pub stored: Option<u64>,
     /// Peak memory in bytes, estimated.
     pub memory: u64,
     /// Floating-point operations of all epochs without attention, estimated.
     pub operations: f64,
     /// Pairs of tokens that attention compares in all epochs.
     pub pairs: f64,
+}
+
+/// How a base model is held in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// Bytes of a number that the model computes with.
+    pub(crate) bytes: usize,
+    /// Bytes and format of frozen matrices that are dequantised block by block.
+    pub(crate) stored: Option<(u64, GgmlDType)>,
 }
 
 /// Settings that determine memory and speed, but never the result.
@@ -68,7 +83,7 @@ impl Plan {
         rows: &Rows,
         settings: &Settings,
         means: &ComputeConfig,
-        bytes: usize,
+        held: Held,
     ) -> Plan {
         let lengths: Vec<usize> = rows.train.iter().map(|row| row.tokens.len()).collect();
         let tokens: usize = lengths.iter().sum();
@@ -79,6 +94,9 @@ impl Plan {
             |length: &usize| means.attention(&[RowSpan { from: 0, length: *length }]).pairs();
         let pairs: f64 = lengths.iter().map(pairs).sum();
         let epochs = settings.epochs as f64;
+        let steps = steps_per_epoch * settings.epochs;
+        let of_step = tokens.div_ceil(steps_per_epoch.max(1));
+        let stored = held.stored.filter(|_| settings.method == Method::Lora);
         Plan {
             parameters: shape.parameters(),
             learned: learned_by(shape, settings),
@@ -86,13 +104,15 @@ impl Plan {
             tokens: (tokens, learned),
             longest,
             steps_per_epoch,
-            steps: steps_per_epoch * settings.epochs,
+            steps,
+            micro_batches: steps * of_step.div_ceil(means.micro_batch_tokens.max(1)),
+            stored: stored.map(|(bytes, _)| bytes),
             memory: memory(
                 shape,
                 settings,
                 means,
                 longest.max(means.micro_batch_tokens.min(tokens)),
-                bytes,
+                held,
             ),
             operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
             pairs: pairs * epochs,
@@ -107,6 +127,7 @@ impl Plan {
         means: &ComputeConfig,
         device: &Device,
         dtype: DType,
+        held: Held,
     ) -> candle_core::Result<f64> {
         let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
         let (width, intermediate) =
@@ -127,7 +148,24 @@ impl Plan {
         })?;
         let layers = self.pairs / attention.pairs() * shape.num_hidden_layers as f64;
         // Norms, gates and rotations take about a third of the time without attention.
-        Ok(matrices * 1.5 + layers * layer)
+        let dequantised = match held.stored.filter(|_| self.stored.is_some()) {
+            None => 0.0,
+            Some((_, format)) => {
+                self.dequantised(shape, means) * seconds_per_element(format, device)?
+            }
+        };
+        Ok(matrices * 1.5 + layers * layer + dequantised)
+    }
+
+    /// Elements that are dequantised: of layers in the forward pass, its recomputation and the
+    /// backward pass; of the output matrix twice for each chunk of logits.
+    fn dequantised(&self, shape: &ModelConfig, means: &ComputeConfig) -> f64 {
+        let (passes, learned) = (self.micro_batches as f64, self.tokens.1 as f64);
+        let layers = 3.0 * (shape.num_hidden_layers * shape.matrices()) as f64;
+        let epochs = self.steps as f64 / self.steps_per_epoch.max(1) as f64;
+        let chunk = means.chunks.scored(shape.vocab_size) as f64;
+        let chunks = (learned * epochs / passes.max(1.0) / chunk).ceil();
+        passes * (layers + 2.0 * chunks * (shape.vocab_size * shape.hidden_size) as f64)
     }
 }
 
@@ -151,12 +189,7 @@ fn quickest(
 impl ModelConfig {
     /// Parameters of the whole model.
     pub(crate) fn parameters(&self) -> usize {
-        let table = self.vocab_size * self.hidden_size;
-        let heads =
-            if self.family == crate::model_config::Family::Qwen3 { 2 * self.head_dim } else { 0 };
-        let tables = if self.tie_word_embeddings { table } else { 2 * table };
-        let layer = self.matrices() + 2 * self.hidden_size + heads;
-        tables + self.num_hidden_layers * layer + self.hidden_size
+        self.tensors().iter().map(|(_, sizes)| sizes.iter().product::<usize>()).sum()
     }
 
     /// Elements of a layer's matrices.
@@ -191,12 +224,13 @@ fn memory(
     settings: &Settings,
     means: &ComputeConfig,
     pass: usize,
-    bytes: usize,
+    held: Held,
 ) -> u64 {
-    let (all, learned) = (shape.parameters(), learned_by(shape, settings));
-    let weights = match settings.method {
+    let (all, learned, bytes) = (shape.parameters(), learned_by(shape, settings), held.bytes);
+    let weights = match (settings.method, held.stored) {
         // A copy beside the f32 values exists only if the model computes in another dtype.
-        Method::Full if bytes == 4 => 0,
+        (Method::Full, _) if bytes == 4 => 0,
+        (Method::Lora, Some((stored, _))) => stored as usize + block(shape, bytes),
         _ => all * bytes,
     };
     let state = learned * 4 * 5;
@@ -208,6 +242,13 @@ fn memory(
     let scored = means.chunks.scored(shape.vocab_size).min(pass);
     let logits = 4 * scored * shape.vocab_size * 4;
     (weights + state + inputs + layer + scores.max(logits)) as u64
+}
+
+/// Bytes of the largest block of a quantised matrix that is dequantised at once, in f32 and in
+/// the model's dtype.
+fn block(shape: &ModelConfig, bytes: usize) -> usize {
+    let largest = shape.vocab_size.max(shape.intermediate_size) * shape.hidden_size;
+    largest.min(BLOCK) * if bytes == 4 { 4 } else { 4 + bytes }
 }
 
 /// Free memory of this machine in bytes, within the limits of its cgroups.
@@ -239,14 +280,14 @@ pub(crate) fn check_memory(
     shape: &ModelConfig,
     settings: &Settings,
     means: &ComputeConfig,
-    bytes: usize,
+    held: Held,
     free: u64,
 ) -> Result<(), TrainError> {
     if plan.memory <= free {
         return Ok(());
     }
     let fits = |settings: &Settings, means: &ComputeConfig, pass| {
-        memory(shape, settings, means, pass, bytes) <= free
+        memory(shape, settings, means, pass, held) <= free
     };
     let smaller = ComputeConfig { micro_batch_tokens: plan.longest, ..*means };
     let chunks = Chunks { queries: 64, no_recompute_layers: 0, ..means.chunks };
@@ -265,9 +306,9 @@ pub(crate) fn check_memory(
             plan.longest
         )
     } else {
-        let held = memory(shape, settings, &chunked, 0, bytes);
-        let each = memory(shape, settings, &chunked, plan.longest, bytes) - held;
-        match free.saturating_sub(held) as f64 / each.max(1) as f64 * plan.longest as f64 {
+        let fixed = memory(shape, settings, &chunked, 0, held);
+        let each = memory(shape, settings, &chunked, plan.longest, held) - fixed;
+        match free.saturating_sub(fixed) as f64 / each.max(1) as f64 * plan.longest as f64 {
             most if most >= 64.0 => format!(
                 "build the dataset with --max-length {}, use a smaller model, or train on a larger machine with fixfly train llamafactory",
                 most as usize / 64 * 64
@@ -314,6 +355,9 @@ mod tests {
         }
     }
 
+    /// Weights in 16 bits, as on a GPU.
+    const HELD: Held = Held { bytes: 2, stored: None };
+
     fn plan(settings: &Settings, length: usize) -> Plan {
         let row =
             crate::rows::Row { id: "a".into(), tokens: vec![1; length], loss: vec![[1, length]] };
@@ -323,7 +367,7 @@ mod tests {
             hash: String::new(),
             about: serde_json::Value::Null,
         };
-        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), 2)
+        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), HELD)
     }
 
     #[test]
@@ -361,7 +405,7 @@ mod tests {
         };
         let seconds = |length| {
             let plan = plan(&Settings::of(Method::Lora), length);
-            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32).unwrap()
+            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32, HELD).unwrap()
         };
         let (short, long) = (seconds(64), seconds(4096));
         assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");
@@ -371,7 +415,7 @@ mod tests {
     fn check(settings: &Settings, length: usize, gigabytes: u64, expected: &str) {
         let plan = plan(settings, length);
         let free = gigabytes * 1_000_000_000;
-        let said = check_memory(&plan, &shape(), settings, &ComputeConfig::default(), 2, free);
+        let said = check_memory(&plan, &shape(), settings, &ComputeConfig::default(), HELD, free);
         let said = said.map_or_else(|why| why.to_string(), |()| "fits".into());
         assert!(said.contains(expected), "{said}");
     }

@@ -3,17 +3,17 @@
 use candle_core::{DType, Device};
 use tokenizers::Tokenizer;
 
+use crate::base_model::Base;
 use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::job::Job;
 use crate::model::Model;
-use crate::model_config::ModelConfig;
 use crate::optimiser::AdamW;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Held, Plan};
 use crate::record::Record;
 use crate::rows::{Row, Rows};
 use crate::save;
-use crate::settings::Precision;
+use crate::settings::{BaseDtype, Method, Precision};
 use crate::trainer::{Trainer, learned_file, order};
 
 /// A row as text.
@@ -30,7 +30,9 @@ pub struct Ready {
     job: Job,
     record: Record,
     rows: Rows,
-    shape: ModelConfig,
+    base: Base,
+    base_dtype: BaseDtype,
+    held: Held,
     /// At least one; the optimiser runs on the first.
     pub(crate) devices: Vec<Device>,
     precision: Precision,
@@ -46,12 +48,13 @@ impl Job {
         if let Some(fault) = self.settings.fault() {
             return Err(TrainError::Settings(fault));
         }
-        let shape = ModelConfig::open(&self.base)?;
+        let base = Base::open(&self.base)?;
+        let shape = base.config();
         let mut rows = Rows::open(&self.dataset, shape.vocab_size)?;
         if self.settings.train_on_prompt {
             rows.learn_prompts();
         }
-        rows.check_tokenizer(&self.base)?;
+        rows.check_tokenizer(&base)?;
         let most = self.settings.max_length.min(shape.max_position_embeddings);
         if let Some(row) = rows.too_long(most) {
             let tokens = row.tokens.len();
@@ -70,16 +73,38 @@ impl Job {
             true => Precision::F32,
             false => Precision::Bf16,
         });
-        let bytes = dtype(precision).size_in_bytes();
-        let plan = Plan::new(&shape, &rows, &self.settings, &self.means, bytes);
+        let base_dtype = self.base_dtype(&base)?;
+        let held = Held {
+            bytes: dtype(precision).size_in_bytes(),
+            stored: base.stored(base_dtype, precision),
+        };
+        let plan = Plan::new(shape, &rows, &self.settings, &self.means, held);
         let free = self.means.memory.or_else(|| free_memory(&devices));
         if let Some(free) = free {
-            plan::check_memory(&plan, &shape, &self.settings, &self.means, bytes, free)?;
+            plan::check_memory(&plan, shape, &self.settings, &self.means, held, free)?;
         }
-        let folders = (&*self.base, &*self.dataset);
-        let record = Record::new("fixfly", folders, &rows.hash, precision, &self.settings)?;
+        let (model, rows_of) = ((&*self.base, base.hash()?), (&*self.dataset, &*rows.hash));
+        let rounded = (base_dtype, precision) == (BaseDtype::Bf16, Precision::F32);
+        let record = Record {
+            base_dtype: rounded.then_some(base_dtype),
+            ..Record::new("fixfly", model, rows_of, precision, &self.settings)
+        };
         record.is_in(&self.output)?;
-        Ok(Ready { job: self, record, rows, shape, devices, precision, plan })
+        Ok(Ready { job: self, record, rows, base, base_dtype, held, devices, precision, plan })
+    }
+
+    /// How frozen matrices are held. A full fine-tune has none.
+    fn base_dtype(&self, base: &Base) -> Result<BaseDtype, TrainError> {
+        if self.settings.method == Method::Lora {
+            return base.held(self.base_dtype);
+        }
+        base.check_as_folder()?;
+        match self.base_dtype {
+            None | Some(BaseDtype::F32) => Ok(BaseDtype::F32),
+            Some(_) => Err(TrainError::Settings(
+                "--base-dtype is for frozen weights, and a full fine-tune trains all of them in f32; remove it, or use fixfly train lora".into(),
+            )),
+        }
     }
 }
 
@@ -147,7 +172,8 @@ impl Ready {
     /// [`TrainError::Tensor`] if the device fails.
     pub fn seconds(&self) -> Result<f64, TrainError> {
         let (means, dtype) = (&self.job.means, dtype(self.precision));
-        let one = self.plan.seconds(&self.shape, means, &self.devices[0], dtype)?;
+        let (shape, device) = (self.base.config(), &self.devices[0]);
+        let one = self.plan.seconds(shape, means, device, dtype, self.held)?;
         Ok(one / self.devices.len() as f64)
     }
 
@@ -156,9 +182,9 @@ impl Ready {
     /// # Errors
     /// [`TrainError::Base`] if the model's tokenizer cannot be read.
     pub fn samples(&self, count: usize) -> Result<Vec<Sample>, TrainError> {
-        let file = self.job.base.join("tokenizer.json");
+        let file = self.base.tokenizer_file();
         let fault = |why| TrainError::Base(format!("cannot read {}: {why}", file.display()));
-        let tokenizer = Tokenizer::from_file(&file).map_err(fault)?;
+        let tokenizer = Tokenizer::from_bytes(self.base.tokenizer()?).map_err(fault)?;
         let order = order(self.rows.train.len(), self.job.settings.seed, 0);
         let rows = order.iter().take(count).map(|at| &self.rows.train[*at]);
         rows.map(|row| Sample::of(row, &tokenizer).map_err(fault)).collect()
@@ -169,17 +195,18 @@ impl Ready {
     /// # Errors
     /// [`TrainError`] if either cannot be used.
     pub fn load(self) -> Result<Trainer, TrainError> {
-        let Ready { job, record, rows, devices, precision, plan, .. } = self;
+        let Ready { job, record, rows, base, base_dtype, devices, precision, plan, .. } = self;
         record.keep(&job.output)?;
         let mut copies = Copies::load(&devices, |device| {
-            Model::load(&job.base, &job.settings, job.means.chunks, device, dtype(precision))
+            let (chunks, dtype) = (job.means.chunks, dtype(precision));
+            Model::load(&base, &job.settings, chunks, base_dtype, device, dtype)
         })?;
         let params = &mut copies.first.params;
         let mut optimiser = AdamW::new(params)?;
         let file = learned_file(job.settings.method);
         let done = save::resume(&job.output, params, &mut optimiser, file, &devices[0])?;
         copies.follow()?;
-        Ok(Trainer::new(job, rows, (copies, optimiser), plan, done))
+        Ok(Trainer::new(job, base, rows, (copies, optimiser), plan, done))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::TrainError;
-use crate::settings::{Precision, Settings};
+use crate::settings::{BaseDtype, Precision, Settings};
 
 /// The unfinished record of a training by an older version that was killed.
 const PARTIAL: &str = "train.json.partial";
@@ -22,15 +22,19 @@ pub struct Record {
     pub engine: String,
     /// The version of fixfly.
     pub fixfly: String,
-    /// The model folder.
+    /// The model folder or GGUF file.
     pub base: String,
-    /// SHA-256 of its `config.json`.
+    /// SHA-256 of its `config.json`; of a GGUF file, of its header and the first 4,096 bytes
+    /// of each tensor.
     pub base_config: String,
     /// SHA-256 of the token rows.
     pub rows: String,
     /// The dtype that the model computes in.
     #[serde(alias = "precision")]
     pub dtype: Precision,
+    /// The dtype that frozen matrices were rounded to, if that is not `dtype`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_dtype: Option<BaseDtype>,
     /// Settings that determine the result.
     #[serde(deserialize_with = "settings")]
     pub settings: Settings,
@@ -45,30 +49,43 @@ fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::E
     serde_json::from_value(table.into()).map_err(D::Error::custom)
 }
 
+/// Identifies a Hugging Face folder: SHA-256 of its `config.json`.
+///
+/// # Errors
+/// [`TrainError::Base`] if it is a GGUF file, [`TrainError::Io`] if the file cannot be read.
+pub fn folder_hash(base: &Path) -> Result<String, TrainError> {
+    if base.is_file() {
+        return Err(TrainError::Base(format!(
+            "{} is no folder; name a Hugging Face model folder, or train on a GGUF file with fixfly train lora",
+            base.display()
+        )));
+    }
+    let config = base.join("config.json");
+    let text = fs::read(&config).map_err(TrainError::io("read", &config))?;
+    Ok(sha256(&text))
+}
+
 impl Record {
-    /// Creates the record of a training; `rows` is the hash of its rows.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] if the model's `config.json` cannot be read.
+    /// Creates the record of a training. `hash` identifies the model, as [`folder_hash`] does;
+    /// `rows` is the hash of the rows.
     pub fn new(
         engine: &str,
-        (base, dataset): (&Path, &Path),
-        rows: &str,
+        (base, hash): (&Path, String),
+        (dataset, rows): (&Path, &str),
         dtype: Precision,
         settings: &Settings,
-    ) -> Result<Record, TrainError> {
-        let config = base.join("config.json");
-        let text = fs::read(&config).map_err(TrainError::io("read", &config))?;
-        Ok(Record {
+    ) -> Record {
+        Record {
             engine: engine.into(),
             fixfly: env!("CARGO_PKG_VERSION").into(),
             base: base.display().to_string(),
-            base_config: sha256(&text),
+            base_config: hash,
             rows: rows.into(),
             dtype,
+            base_dtype: None,
             settings: settings.clone(),
             dataset: dataset.display().to_string(),
-        })
+        }
     }
 
     /// Reads the record of a training.
@@ -136,11 +153,18 @@ impl Record {
             let (mine, kept) = (mine.pointer(place)?, kept.pointer(place)?);
             (mine != kept).then(|| format!("its {name} is {kept}, not {mine}"))
         };
+        let base_dtypes = [&mine, &kept].map(|of| of["base_dtype"].as_str().unwrap_or("as it is"));
         let settings = mine.pointer("/settings")?.as_object()?;
         differs("engine", "/engine")
-            .or_else(|| differs("model's config.json", "/base_config"))
+            .or_else(|| differs("base model, by its hash,", "/base_config"))
             .or_else(|| differs("rows of tokens", "/rows"))
             .or_else(|| differs("dtype", "/dtype"))
+            .or_else(|| match base_dtypes {
+                [mine, kept] if mine != kept => {
+                    Some(format!("its base dtype is {kept}, not {mine}"))
+                }
+                _ => None,
+            })
             .or_else(|| settings.keys().find_map(|key| differs(key, &format!("/settings/{key}"))))
     }
 }
@@ -155,8 +179,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.json"), "{}").unwrap();
         let (output, settings) = (folder.path().join("student"), Settings::of(Method::Lora));
-        let places = (folder.path(), folder.path());
-        let record = Record::new("fixfly", places, "rows", Precision::F32, &settings).unwrap();
+        let base = (folder.path(), folder_hash(folder.path()).unwrap());
+        let rows = (folder.path(), "rows");
+        let record = Record::new("fixfly", base, rows, Precision::F32, &settings);
         let text = serde_json::to_string(&record).unwrap();
         let text = text.replace("\"dtype\"", "\"precision\"");
         let text = text.replace("\"warmup_steps\"", "\"warmup\"");

@@ -8,6 +8,7 @@ use fixfly_runtime::sha256;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::base_model::Base;
 use crate::error::TrainError;
 
 /// A tokenised row.
@@ -70,11 +71,16 @@ impl Rows {
     /// known.
     ///
     /// # Errors
-    /// [`TrainError::Rows`] if they were not.
-    pub(crate) fn check_tokenizer(&self, base: &Path) -> Result<(), TrainError> {
-        let file = base.join("tokenizer.json");
+    /// [`TrainError::Rows`] if they were not; [`TrainError::Base`] if the model's tokenizer
+    /// cannot be used.
+    pub(crate) fn check_tokenizer(&self, base: &Base) -> Result<(), TrainError> {
+        let file = base.tokenizer_file();
+        if !file.is_file() {
+            return Ok(());
+        }
+        let bytes = base.tokenizer()?;
         let said = self.about.get("tokenizer_sha256").and_then(Value::as_str);
-        let (Some(said), Ok(bytes)) = (said, fs::read(&file)) else { return Ok(()) };
+        let Some(said) = said else { return Ok(()) };
         match said == sha256(&bytes) {
             true => Ok(()),
             false => Err(TrainError::Rows(format!(

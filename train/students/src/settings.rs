@@ -92,6 +92,18 @@ pub enum Precision {
     Bf16,
 }
 
+/// How the frozen matrices of a base model are held while an adapter is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseDtype {
+    /// In the dtype that the model computes in, which is f32 on a CPU.
+    F32,
+    /// Rounded to bf16; each block is converted when it is used.
+    Bf16,
+    /// As a GGUF file stores them; each block is dequantised when it is used.
+    Quantized,
+}
+
 /// Learning rate schedule after the warmup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

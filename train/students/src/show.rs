@@ -16,10 +16,17 @@ impl Plan {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
         };
+        let base = match self.stored {
+            None => String::new(),
+            Some(bytes) => format!(
+                "; frozen weights take {} and are dequantised block by block",
+                bytes_in_words(bytes)
+            ),
+        };
         let (train, validation) = self.rows;
         let (tokens, learned) = self.tokens;
         format!(
-            "{}: {} of {} parameters are trained, in {dtype}\n\
+            "{}: {} of {} parameters are trained, in {dtype}{base}\n\
              {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
              {} steps ({} per epoch)  about {} of memory",
             method.name(),

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod beside_pytorch;
+mod gguf;
 mod gradients;
 mod layers;
+mod served;
 mod tried;
 
 use std::collections::HashMap;
@@ -16,27 +18,47 @@ use layers::{Sizes, layers};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::base_model::Base;
 use crate::chance::Dropout;
 use crate::model::{Chunks, Model};
 use crate::ops::tests::random;
 use crate::params::Grads;
 use crate::pass::Pass;
 use crate::rows::Row;
-use crate::settings::{Method, Settings, Target};
+use crate::settings::{BaseDtype, Method, Settings, Target};
 use crate::{ComputeConfig, Job, Line, Outcome, TrainError, checkpoints};
 
 const WORDS: usize = 64;
 
-/// A model folder of two layers with random weights.
+/// Sizes of the model that PyTorch's goldens are about.
+const SMALL: Sizes = Sizes {
+    hidden_size: 32,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 16,
+    intermediate_size: 48,
+};
+
 fn base(folder: &Path, kind: &str) -> PathBuf {
+    sized(folder, kind, &SMALL)
+}
+
+/// A model folder of two layers with random weights.
+fn sized(folder: &Path, kind: &str, sizes: &Sizes) -> PathBuf {
     let folder = folder.join(kind);
     fs::create_dir_all(&folder).unwrap();
-    let (width, heads, kept, head, intermediate) = (32, 4, 2, 16, 48);
+    let Sizes { hidden_size: width, num_attention_heads, num_key_value_heads, .. } = *sizes;
+    let tied = ["qwen3", "qwen2", "smollm2"].contains(&kind);
+    let (model_type, theta) = match kind {
+        "smollm2" => ("llama", 100_000.0),
+        _ => (kind, 10_000.0),
+    };
     let mut config = json!({
-        "model_type": kind, "hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": heads,
-        "num_key_value_heads": kept, "head_dim": head, "intermediate_size": intermediate,
+        "model_type": model_type, "hidden_size": width, "num_hidden_layers": 2,
+        "num_attention_heads": num_attention_heads, "num_key_value_heads": num_key_value_heads,
+        "head_dim": sizes.head_dim, "intermediate_size": sizes.intermediate_size,
         "vocab_size": WORDS, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0, "tie_word_embeddings": kind == "qwen3",
+        "rope_theta": theta, "tie_word_embeddings": tied,
     });
     if kind == "mistral" {
         config["sliding_window"] = json!(5);
@@ -52,24 +74,17 @@ fn base(folder: &Path, kind: &str) -> PathBuf {
     let mut seed = 100;
     let mut put = |name: String, sizes: &[usize]| {
         seed += 1;
-        let norm = sizes.len() == 1;
+        let norm = name.contains("norm");
         let numbers = random(sizes, seed);
         let numbers = if norm { (numbers * 0.2).unwrap() + 1.0 } else { numbers * 0.25 };
         tensors.insert(name, numbers.unwrap());
     };
     put("model.embed_tokens.weight".into(), &[WORDS, width]);
     put("model.norm.weight".into(), &[width]);
-    if kind != "qwen3" {
+    if !tied {
         put("lm_head.weight".into(), &[WORDS, width]);
     }
-    let sizes = Sizes {
-        hidden_size: width,
-        num_attention_heads: heads,
-        num_key_value_heads: kept,
-        head_dim: head,
-        intermediate_size: intermediate,
-    };
-    layers(2, kind == "qwen3", &sizes, &mut put);
+    layers(2, kind, sizes, &mut put);
     safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
     folder
 }
@@ -115,8 +130,16 @@ fn settings(method: Method) -> Settings {
     }
 }
 
+fn loaded(base: &Path, settings: &Settings, chunks: Chunks, held: BaseDtype) -> Model {
+    let base = Base::open(base).unwrap();
+    Model::load(&base, settings, chunks, held, &Device::Cpu, DType::F32).unwrap()
+}
+
 fn model(base: &Path, settings: &Settings, chunks: Chunks) -> Model {
-    let mut model = Model::load(base, settings, chunks, &Device::Cpu, DType::F32).unwrap();
+    with_adapter(loaded(base, settings, chunks, BaseDtype::F32), settings)
+}
+
+fn with_adapter(mut model: Model, settings: &Settings) -> Model {
     if settings.method == Method::Lora {
         // A new adapter changes nothing, and half of its gradients are zero.
         for at in 0..model.params.all().len() {
@@ -143,7 +166,7 @@ fn learn(model: &Model, rows: &[Row], pass: usize, rate: f64) -> (f64, Vec<Tenso
     (loss / learned as f64, all)
 }
 
-const KINDS: [&str; 3] = ["qwen3", "llama", "mistral"];
+const KINDS: [&str; 5] = ["qwen3", "llama", "mistral", "qwen2", "smollm2"];
 
 fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -> Job {
     Job {
@@ -158,6 +181,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
         },
         gpus: Vec::new(),
         precision: None,
+        base_dtype: None,
     }
 }
 
@@ -328,7 +352,7 @@ fn several_devices_learn_what_one_does() {
 #[test]
 fn a_merged_model_is_the_model_with_its_adapter() {
     let folder = TempDir::new().unwrap();
-    for kind in ["qwen3", "llama"] {
+    for kind in ["qwen3", "llama", "qwen2"] {
         let base = base(folder.path(), kind);
         let dataset = dataset(folder.path(), &rows());
         let job = job(folder.path(), &base, &dataset, Method::Lora, &format!("student-{kind}"));
@@ -343,15 +367,10 @@ fn a_merged_model_is_the_model_with_its_adapter() {
             let value = learned[&beside.params.all()[at].name].clone();
             beside.params.set(at, value).unwrap();
         }
-        let merged = Model::load(
-            &merged,
-            &Settings::of(Method::Full),
-            Chunks::default(),
-            &Device::Cpu,
-            DType::F32,
-        );
+        let full = Settings::of(Method::Full);
+        let merged = loaded(&merged, &full, Chunks::default(), BaseDtype::F32);
         let loss = |model: &Model| model.loss(&Pass::pack(&rows(), 1000)[0]).unwrap();
-        let (one, other) = (loss(&beside), loss(&merged.unwrap()));
+        let (one, other) = (loss(&beside), loss(&merged));
         assert!((one / other - 1.0).abs() < 1e-5, "{one} is not {other}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::base_model::Base;
 use crate::chance::{self, Dropout};
 use crate::checkpoint::{Checkpoint, EvalResult, Facts, checkpoints};
 use crate::copies::Copies;
@@ -68,6 +69,7 @@ pub(crate) fn order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
 /// A training with its model loaded.
 pub struct Trainer {
     job: Job,
+    base: Base,
     rows: Rows,
     copies: Copies,
     optimiser: AdamW,
@@ -138,12 +140,13 @@ impl Trainer {
     /// A training that has taken `done` steps.
     pub(crate) fn new(
         job: Job,
+        base: Base,
         rows: Rows,
         (copies, optimiser): (Copies, AdamW),
         plan: Plan,
         done: usize,
     ) -> Trainer {
-        Trainer { job, rows, copies, optimiser, plan, done, saved: done }
+        Trainer { job, base, rows, copies, optimiser, plan, done, saved: done }
     }
 
     /// The estimated cost.
@@ -277,10 +280,10 @@ impl Trainer {
             Line::Step(_) | Line::Eval { .. } => None,
         });
         let facts = Facts { step: self.done, epoch, loss, validation };
-        let (base, settings) = (&self.job.base, &self.job.settings);
+        let (base, settings) = (&self.base, &self.job.settings);
         let beside = |folder: &Path| match settings.method {
-            Method::Lora => export::adapter_config(folder, base, settings),
-            Method::Full => export::beside_model(folder, base),
+            Method::Lora => export::adapter_config(folder, base.path(), settings),
+            Method::Full => base.write_beside(folder),
         };
         let file = learned_file(settings.method);
         self.saved = self.done;

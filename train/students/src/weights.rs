@@ -1,52 +1,41 @@
-//! Reads the tensors of a model folder, from one file or from several shards.
+//! Reads the tensors of a base model, by their names in Hugging Face folders.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod folder;
+mod gguf;
 
-use candle_core::safetensors::MmapedSafetensors;
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
-use serde_json::Value;
+use fixfly_runtime::GgufHeader;
 
 use crate::error::TrainError;
+use crate::matrix::{Matrix, Quantised};
+use crate::model_config::ModelConfig;
+use crate::params::Weight;
+use crate::settings::BaseDtype;
+use folder::Folder;
+use gguf::Gguf;
 
-/// The tensors of a model folder. Each is read on request.
-pub(crate) struct Weights {
-    folder: PathBuf,
-    files: MmapedSafetensors,
-}
+pub(crate) use folder::shards;
+pub(crate) use gguf::{check, format, rope_factors};
 
-/// The safetensors files of a model folder: the shards in its index, or else the only file.
-pub(crate) fn shards(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
-    let index = folder.join("model.safetensors.index.json");
-    let Ok(text) = fs::read_to_string(&index) else {
-        let one = folder.join("model.safetensors");
-        return match one.is_file() {
-            true => Ok(vec![one]),
-            false => Err(TrainError::Base(format!(
-                "{} has no model.safetensors; name a Hugging Face model folder",
-                folder.display()
-            ))),
-        };
-    };
-    let fault = |why: String| TrainError::Base(format!("{}: {why}", index.display()));
-    let index: Value = serde_json::from_str(&text).map_err(|why| fault(why.to_string()))?;
-    let map = index.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| fault("`weight_map` is missing".into()))?;
-    let names: BTreeMap<_, _> = map.values().filter_map(|v| Some((v.as_str()?, ()))).collect();
-    Ok(names.into_keys().map(|name| folder.join(name)).collect())
+/// The tensors of a base model. Each is read on request.
+pub(crate) enum Weights {
+    /// Those of a Hugging Face folder.
+    Folder(Folder),
+    /// Those of a GGUF file.
+    Gguf(Gguf),
 }
 
 impl Weights {
     /// Maps the files of a folder into memory.
-    #[expect(unsafe_code, reason = "candle maps files; they are read and not written meanwhile")]
-    pub(crate) fn open(folder: &Path) -> Result<Weights, TrainError> {
-        let shards = shards(folder)?;
-        // SAFETY: as with every mapped file, nobody may write to it at the same time.
-        let files = unsafe { MmapedSafetensors::multi(&shards) }.map_err(|why| {
-            TrainError::Base(format!("cannot read the weights in {}: {why}", folder.display()))
-        })?;
-        Ok(Weights { folder: folder.into(), files })
+    pub(crate) fn folder(folder: &Path) -> Result<Weights, TrainError> {
+        Folder::open(folder).map(Weights::Folder)
+    }
+
+    /// Opens the tensors of a GGUF file that passed [`check`].
+    pub(crate) fn gguf(header: &GgufHeader, shape: &ModelConfig) -> Weights {
+        Weights::Gguf(Gguf { header: header.clone(), shape: shape.clone() })
     }
 
     /// Reads a tensor and checks its sizes.
@@ -57,16 +46,29 @@ impl Weights {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor, TrainError> {
-        let of = self.folder.display();
-        let found = self.files.get(name).map_err(|_| {
-            TrainError::Base(format!("the weights in {of} lack {name}, which config.json requires"))
-        })?;
-        if found.shape() != sizes {
-            return Err(TrainError::Base(format!(
-                "{name} in {of} has shape {:?}, but config.json requires {sizes:?}",
-                found.shape()
-            )));
+        match self {
+            Weights::Folder(folder) => folder.get(name, sizes, dtype, device),
+            Weights::Gguf(gguf) => gguf.get(name, sizes, dtype, device),
         }
-        Ok(self.files.load(name, device)?.to_dtype(dtype)?)
+    }
+
+    /// Reads a frozen matrix, to be held as `held` and computed with in `dtype`.
+    pub(crate) fn matrix(
+        &self,
+        name: &str,
+        (rows, width): (usize, usize),
+        held: BaseDtype,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Matrix, TrainError> {
+        let sizes = [rows, width];
+        match (held, self) {
+            (BaseDtype::Quantized, Weights::Gguf(gguf)) => gguf.matrix(name, sizes, dtype, device),
+            (BaseDtype::Bf16, _) if dtype != DType::BF16 => {
+                let matrix = self.get(name, &sizes, DType::F32, &Device::Cpu)?;
+                Ok(Matrix::Quantised(Quantised::bf16(&matrix, dtype, device)?))
+            }
+            _ => Ok(Matrix::Plain(Weight::Fixed(self.get(name, &sizes, dtype, device)?))),
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::lora_config::LoraConfig;
 use crate::error::TrainError;
 use crate::model_config::ModelConfig;
 use crate::settings::Target;
+use crate::tensors;
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// What peft writes before a module's path.
@@ -22,7 +23,7 @@ pub(super) struct Adapter {
     tensors: HashMap<String, Tensor>,
 }
 
-/// The given model folder, or else the one that the adapter names.
+/// The given model, or else the one that the adapter names.
 pub(super) fn base_of<'a>(
     base: Option<&'a Path>,
     adapter: Option<&'a Adapter>,
@@ -65,7 +66,7 @@ impl Adapter {
         let mut unused: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
         for layer in 0..shape.num_hidden_layers {
             for target in Target::ALL {
-                let module = format!("model.layers.{layer}.{}.{}", target.part(), target.name());
+                let module = tensors::module(layer, target);
                 let [a, b] = ["A", "B"].map(|half| {
                     self.tensors.get_key_value(&format!("{PREFIX}{module}.lora_{half}.weight"))
                 });

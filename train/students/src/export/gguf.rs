@@ -11,9 +11,10 @@ use fixfly_runtime::WholeFile;
 
 use super::adapter::{Adapter, Change, base_of};
 use super::{ExportDtype, tokenizer};
+use crate::base_model::{Base, is_gguf};
 use crate::error::TrainError;
-use crate::model_config::{Family, ModelConfig};
-use crate::settings::Target;
+use crate::model_config::ModelConfig;
+use crate::tensors::{gguf_name, module};
 use crate::weights::Weights;
 
 /// llama.cpp's codes for the dtype of a tensor, and for the type of a file.
@@ -25,31 +26,17 @@ fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
     }
 }
 
-/// llama.cpp's name for a matrix of a layer.
-fn name(layer: usize, target: Target) -> String {
-    let part = match target {
-        Target::QProj => "attn_q",
-        Target::KProj => "attn_k",
-        Target::VProj => "attn_v",
-        Target::OProj => "attn_output",
-        Target::GateProj => "ffn_gate",
-        Target::UpProj => "ffn_up",
-        Target::DownProj => "ffn_down",
-    };
-    format!("blk.{layer}.{part}.weight")
-}
-
-/// llama.cpp's architecture `llama` rotates pairs of neighbouring elements; Hugging Face
-/// rotates pairs that are half a head apart. This reorders the rows of queries and keys.
-fn placed(shape: &ModelConfig, target: Target, tensor: Tensor) -> candle_core::Result<Tensor> {
-    let heads = match (shape.family, target) {
-        (Family::Llama | Family::Mistral, Target::QProj) => shape.num_attention_heads,
-        (Family::Llama | Family::Mistral, Target::KProj) => shape.num_key_value_heads,
-        _ => return Ok(tensor),
-    };
+/// A tensor with its rows in llama.cpp's order.
+fn placed(shape: &ModelConfig, name: &str, tensor: Tensor) -> candle_core::Result<Tensor> {
+    let Some(heads) = shape.reordered_heads(name) else { return Ok(tensor) };
     let (out, columns) = tensor.dims2()?;
     let halves = tensor.reshape((heads, 2, shape.head_dim / 2, columns))?;
     halves.transpose(1, 2)?.reshape((out, columns))
+}
+
+/// The name of a tensor in a GGUF file.
+fn place(name: &str) -> Result<String, TrainError> {
+    gguf_name(name).ok_or_else(|| TrainError::Base(format!("llama.cpp has no name for {name}")))
 }
 
 /// Tensors and values of a file that is not written yet.
@@ -109,69 +96,53 @@ fn scaled(change: &Change, alpha: f64) -> candle_core::Result<Tensor> {
     }
 }
 
-/// Writes an adapter for llama.cpp, in f32. `base` overrides the model folder that the
-/// adapter names.
+/// Writes an adapter for llama.cpp, in f32. `base` overrides the model that the adapter
+/// names: a folder or a GGUF file, which the adapter is then served on.
 ///
 /// # Errors
 /// [`TrainError`] if the adapter cannot be read or does not match its model.
 pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result<(), TrainError> {
     let adapter = Adapter::open(adapter)?;
-    let shape = ModelConfig::open(base_of(base, Some(&adapter))?)?;
+    let base = Base::open(base_of(base, Some(&adapter))?)?;
+    let shape = base.config();
     let mut gguf = Gguf::new(ExportDtype::F32, shape.family.gguf(), "adapter");
     gguf.value("adapter.type", Value::String("lora".into()));
     let alpha = file_alpha(adapter.config.alpha);
     gguf.value("adapter.lora.alpha", Value::F32(alpha as f32));
-    for change in adapter.changes(&shape)? {
-        let name = name(change.layer, change.target);
-        let b = scaled(&change, alpha)?;
-        gguf.tensor(format!("{name}.lora_a"), &change.a)?;
-        gguf.tensor(format!("{name}.lora_b"), &placed(&shape, change.target, b)?)?;
+    for change in adapter.changes(shape)? {
+        let name = format!("{}.weight", module(change.layer, change.target));
+        let (b, place) = (scaled(&change, alpha)?, place(&name)?);
+        gguf.tensor(format!("{place}.lora_a"), &change.a)?;
+        gguf.tensor(format!("{place}.lora_b"), &placed(shape, &name, b)?)?;
     }
     gguf.write(file)
 }
 
-/// Writes a whole model for llama.cpp, with its tokenizer and chat template.
+/// Writes a whole model for llama.cpp, with its tokenizer and chat template. A GGUF file is
+/// copied as it is.
 ///
 /// # Errors
 /// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
+    if is_gguf(base) {
+        let copied = fs::copy(base, file).map(drop);
+        return copied.map_err(TrainError::io("copy to", file));
+    }
     let shape = ModelConfig::open(base)?;
-    let weights = Weights::open(base)?;
+    let weights = Weights::folder(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
     let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
     gguf.value("general.name", Value::String(called.into_owned()));
     sizes(&mut gguf, &shape);
     gguf.values.extend(tokenizer::values(base, shape.vocab_size)?);
-    let get = |name: &str, sizes: &[usize]| weights.get(name, sizes, DType::F32, &Device::Cpu);
-    let table = [shape.vocab_size, shape.hidden_size];
-    gguf.tensor("token_embd.weight".into(), &get("model.embed_tokens.weight", &table)?)?;
-    gguf.tensor("output_norm.weight".into(), &get("model.norm.weight", &[shape.hidden_size])?)?;
-    if !shape.tie_word_embeddings {
-        gguf.tensor("output.weight".into(), &get("lm_head.weight", &table)?)?;
-    }
-    if let Some(scaling) = shape.rope_scaling {
-        let plain = ModelConfig { rope_scaling: None, ..shape.clone() }.frequencies();
-        let factors: Vec<f32> = plain.iter().map(|one| scaling.of(*one) as f32).collect();
+    if let Some(factors) = shape.rope_factors() {
+        let factors: Vec<f32> = factors.iter().map(|factor| *factor as f32).collect();
         gguf.tensor("rope_freqs.weight".into(), &Tensor::new(factors, &Device::Cpu)?)?;
     }
-    for layer in 0..shape.num_hidden_layers {
-        for target in Target::ALL {
-            let (out, input) = shape.sizes(target);
-            let from = format!("model.layers.{layer}.{}.{}.weight", target.part(), target.name());
-            let tensor = placed(&shape, target, get(&from, &[out, input])?)?;
-            gguf.tensor(name(layer, target), &tensor)?;
-        }
-        let norms = [
-            ("input_layernorm", "attn_norm", shape.hidden_size),
-            ("post_attention_layernorm", "ffn_norm", shape.hidden_size),
-            ("self_attn.q_norm", "attn_q_norm", shape.head_dim),
-            ("self_attn.k_norm", "attn_k_norm", shape.head_dim),
-        ];
-        let count = if shape.family == Family::Qwen3 { 4 } else { 2 };
-        for (from, to, size) in &norms[..count] {
-            let tensor = get(&format!("model.layers.{layer}.{from}.weight"), &[*size])?;
-            gguf.tensor(format!("blk.{layer}.{to}.weight"), &tensor)?;
-        }
+    for (name, sizes) in shape.tensors() {
+        let tensor = weights.get(&name, &sizes, DType::F32, &Device::Cpu)?;
+        let tensor = if sizes.len() == 2 { placed(&shape, &name, tensor)? } else { tensor };
+        gguf.tensor(place(&name)?, &tensor)?;
     }
     gguf.write(file)
 }

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{ExportDtype, gguf_adapter, gguf_model, merge};
+use crate::base_model::Base;
 use crate::checkpoint::{checkpoints, choose};
 use crate::error::TrainError;
 use crate::record::Record;
+use crate::settings::Method;
 
 /// A student to export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Student {
     Adapter {
         /// Its folder.
         folder: PathBuf,
-        /// The folder of its base model, if it is known.
+        /// Its base model, if it is known: a folder or a GGUF file.
         base: Option<PathBuf>,
     },
     /// The folder of a whole model.
@@ -40,8 +42,11 @@ impl Student {
                     "{shown} has no checkpoint yet; finish its training first"
                 )));
             };
-            base = base.or(Some(PathBuf::from(record.base)));
             folder = chosen.folder.clone();
+            if base.is_none() && record.settings.method == Method::Lora {
+                check_same(&record)?;
+            }
+            base = base.or(Some(PathBuf::from(record.base)));
         }
         Ok(match folder.join("adapter_config.json").is_file() {
             true => Student::Adapter { folder, base },
@@ -80,6 +85,19 @@ impl Student {
                 merge(base.as_deref(), Some(folder), output, dtype)
             }
         }
+    }
+}
+
+/// Refuses a base model that is no longer the one of a training. One that cannot be read is
+/// refused where it is needed.
+fn check_same(record: &Record) -> Result<(), TrainError> {
+    let base = Path::new(&record.base);
+    match Base::open(base).and_then(|base| base.hash()) {
+        Ok(hash) if hash != record.base_config => Err(TrainError::Export(format!(
+            "{} is another model than the one that the adapter was trained on; name that one with --base",
+            base.display()
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -5,11 +5,14 @@ use candle_core::{DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::{norm, norm_back};
+use crate::matrix::Matrix;
+use crate::params::Params;
 
 /// The last norm and the output matrix.
 pub(crate) struct Head<'a> {
     pub(crate) norm: &'a Tensor,
-    pub(crate) output: &'a Tensor,
+    pub(crate) output: &'a Matrix,
+    pub(crate) params: &'a Params,
     pub(crate) epsilon: f64,
     /// Tokens per chunk.
     pub(crate) chunk: usize,
@@ -55,7 +58,7 @@ impl Head<'_> {
                 from,
                 self.norm,
                 self.epsilon,
-                &slopes.matmul(self.output)?,
+                &self.output.back(self.params, &slopes)?,
                 self.learned,
             )?;
             dx = dx.index_add(at, &slope, 0)?;
@@ -87,8 +90,8 @@ impl Head<'_> {
             let places = places.narrow(0, at, size)?;
             let targets = targets.narrow(0, at, size)?.unsqueeze(1)?;
             let from = x.index_select(&places, 0)?;
-            let logits = norm(&from, self.norm, self.epsilon)?.matmul(&self.output.t()?)?;
-            let logits = logits.to_dtype(DType::F32)?;
+            let hidden = norm(&from, self.norm, self.epsilon)?;
+            let logits = self.output.forward(self.params, &hidden)?.to_dtype(DType::F32)?;
             let most = logits.max_keepdim(1)?;
             let chosen = (logits.gather(&targets, 1)? - &most)?;
             let shares = softmax_last_dim(&logits)?;
@@ -105,6 +108,11 @@ impl Head<'_> {
 mod tests {
     use super::super::tests::{check_close, check_slope, random};
     use super::*;
+    use crate::params::Weight;
+
+    fn fixed(matrix: &Tensor) -> Matrix {
+        Matrix::Plain(Weight::Fixed(matrix.clone()))
+    }
 
     fn column(numbers: &[u32]) -> Tensor {
         Tensor::new(numbers, &candle_core::Device::Cpu).unwrap()
@@ -114,24 +122,33 @@ mod tests {
     fn a_head_runs_back_whatever_the_chunk() {
         let (x, weight, output) = (random(&[9, 8], 1), random(&[8], 2), random(&[30, 8], 3));
         let (places, targets) = (column(&[0, 2, 3, 7, 8]), column(&[29, 0, 4, 4, 11]));
-        let head =
-            |chunk| Head { norm: &weight, output: &output, epsilon: 1e-6, chunk, learned: true };
+        let (matrix, params) = (fixed(&output), Params::new(DType::F32));
+        let head = |chunk| Head {
+            norm: &weight,
+            output: &matrix,
+            params: &params,
+            epsilon: 1e-6,
+            chunk,
+            learned: true,
+        };
         let (loss, back) = head(100).back(&x, &places, &targets, 0.2).unwrap();
-        let (norm_slope, matrix) = back.learned.unwrap();
+        let (norm_slope, matrix_slope) = back.learned.unwrap();
         for chunk in [1, 2, 5] {
             let (part, parts) = head(chunk).back(&x, &places, &targets, 0.2).unwrap();
             assert!((part / loss - 1.0).abs() < 1e-6);
             check_close(&parts.x, &back.x, 2e-6);
-            check_close(&parts.learned.unwrap().1, &matrix, 2e-6);
+            check_close(&parts.learned.unwrap().1, &matrix_slope, 2e-6);
         }
         let one = Tensor::new(&[1_f32], x.device()).unwrap();
         let value = |x: &Tensor, weight: &Tensor, output: &Tensor| {
-            let head = Head { norm: weight, output, epsilon: 1e-6, chunk: 2, learned: false };
+            let (output, epsilon) = (&fixed(output), 1e-6);
+            let head =
+                Head { norm: weight, output, params: &params, epsilon, chunk: 2, learned: false };
             Tensor::new(&[(head.loss(x, &places, &targets).unwrap() * 0.2) as f32], x.device())
                 .unwrap()
         };
         check_slope(&x, &one, |x| value(x, &weight, &output), &back.x);
         check_slope(&weight, &one, |weight| value(&x, weight, &output), &norm_slope);
-        check_slope(&output, &one, |output| value(&x, &weight, output), &matrix);
+        check_slope(&output, &one, |output| value(&x, &weight, output), &matrix_slope);
     }
 }

@@ -10,10 +10,11 @@ pub(crate) struct Sizes {
 }
 
 /// Calls `put` with the name and sizes of every tensor of `layers` layers, always in the
-/// same order. `norms` adds Qwen3's norms of queries and keys.
+/// same order. `kind` is `qwen3` if queries and keys have norms, and `qwen2` if queries,
+/// keys and values have biases.
 pub(crate) fn layers(
     layers: usize,
-    norms: bool,
+    kind: &str,
     sizes: &Sizes,
     put: &mut dyn FnMut(String, &[usize]),
 ) {
@@ -30,13 +31,16 @@ pub(crate) fn layers(
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
         put(name("input_layernorm"), &[hidden_size]);
         put(name("post_attention_layernorm"), &[hidden_size]);
-        if norms {
+        if kind == "qwen3" {
             put(name("self_attn.q_norm"), &[head_dim]);
             put(name("self_attn.k_norm"), &[head_dim]);
         }
-        put(name("self_attn.q_proj"), &[queries, hidden_size]);
-        put(name("self_attn.k_proj"), &[keys, hidden_size]);
-        put(name("self_attn.v_proj"), &[keys, hidden_size]);
+        for (part, rows) in [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)] {
+            put(name(&format!("self_attn.{part}")), &[rows, hidden_size]);
+            if kind == "qwen2" {
+                put(format!("model.layers.{layer}.self_attn.{part}.bias"), &[rows]);
+            }
+        }
         put(name("self_attn.o_proj"), &[hidden_size, queries]);
         put(name("mlp.gate_proj"), &[intermediate_size, hidden_size]);
         put(name("mlp.up_proj"), &[intermediate_size, hidden_size]);
