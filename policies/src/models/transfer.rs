@@ -95,7 +95,7 @@ impl Transfer {
                 if !why.may_pass() || failures >= FAILURES {
                     return Err(why);
                 }
-                progress(FetchStep::Note("the connection broke; trying again"));
+                progress(FetchStep::Note("the transfer stopped; trying again"));
                 tokio::time::sleep(WAIT * failures).await;
             }
         })
@@ -139,7 +139,9 @@ impl Transfer {
         let mut done = start;
         progress(FetchStep::Received(done));
         let unwritable = |why| TransferError::File(self.partial.clone(), why);
-        while let Some(chunk) = response.chunk().await.map_err(|why| self.broken(&causes(&why)))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|why| self.broken(&causes(&why.without_url())))?
+        {
             done += chunk.len() as u64;
             if done > self.size {
                 let _ = fs::remove_file(&self.partial);
@@ -205,7 +207,8 @@ impl Transfer {
                 get = get.header(RANGE, format!("bytes={bytes}-")).header(IF_RANGE, etag);
             }
             let sent = get.send().await;
-            let response = sent.map_err(|why| TransferError::Unreachable(causes(&why)))?;
+            let response =
+                sent.map_err(|why| TransferError::Unreachable(causes(&why.without_url())))?;
             self.check(&response)?;
             if !response.status().is_redirection() {
                 return Ok(response);
