@@ -447,7 +447,7 @@ fn a_table_of_one_s_own_adds_models_and_is_checked() {
         assert!(why.starts_with(&place) && why.contains(expected), "{why}");
     };
     check("tiny\"", "smollm2-135m\"", "`smollm2-135m` is there twice; rename it");
-    check("sha256", "sha", "line 9");
+    check("sha256", "sha", "line 11");
 }
 
 #[test]
