@@ -95,7 +95,7 @@ impl Transfer {
                 if !why.may_pass() || failures >= FAILURES {
                     return Err(why);
                 }
-                progress(FetchStep::Note("the connection broke; trying again"));
+                progress(FetchStep::Note("the transfer stopped; trying again"));
                 tokio::time::sleep(WAIT * failures).await;
             }
         })
@@ -135,27 +135,37 @@ impl Transfer {
             (StatusCode::NOT_FOUND | StatusCode::GONE, _) => return Err(TransferError::Missing),
             _ => return Err(TransferError::Status(status)),
         };
+        // Once the body is read, this is what is left of it.
+        let stated = response.content_length();
+        if let Some(bytes) = stated.filter(|bytes| start == 0 && *bytes != self.size) {
+            return Err(self.other_size(bytes));
+        }
         let mut file = self.open(start, strong(&response))?;
         let mut done = start;
         progress(FetchStep::Received(done));
         let unwritable = |why| TransferError::File(self.partial.clone(), why);
-        while let Some(chunk) = response.chunk().await.map_err(|why| self.broken(&causes(&why)))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|why| self.broken(&causes(&why.without_url())))?
+        {
             done += chunk.len() as u64;
             if done > self.size {
-                let _ = fs::remove_file(&self.partial);
-                return Err(TransferError::Other(Stated::Size(done)));
+                return Err(self.other_size(done));
             }
             file.write_all(&chunk).map_err(unwritable)?;
             progress(FetchStep::Received(done));
         }
         match done == self.size {
             true => Ok(()),
-            false if start == 0 && response.content_length().is_none_or(|said| said == done) => {
-                let _ = fs::remove_file(&self.partial);
-                Err(TransferError::Other(Stated::Size(done)))
-            }
+            false if start == 0 && stated.is_none() => Err(self.other_size(done)),
             false => Err(self.broken("it ended early")),
         }
+    }
+
+    /// Removes what was received of a file of another size.
+    fn other_size(&self, bytes: u64) -> TransferError {
+        let _ = fs::remove_file(&self.partial);
+        let _ = fs::remove_file(&self.etag);
+        TransferError::Other(Stated::Size(bytes))
     }
 
     fn broken(&self, why: &str) -> TransferError {
@@ -205,7 +215,8 @@ impl Transfer {
                 get = get.header(RANGE, format!("bytes={bytes}-")).header(IF_RANGE, etag);
             }
             let sent = get.send().await;
-            let response = sent.map_err(|why| TransferError::Unreachable(causes(&why)))?;
+            let response =
+                sent.map_err(|why| TransferError::Unreachable(causes(&why.without_url())))?;
             self.check(&response)?;
             if !response.status().is_redirection() {
                 return Ok(response);

