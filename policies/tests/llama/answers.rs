@@ -38,7 +38,8 @@ async fn an_answer_by_grammar_changes_a_line_that_is_there() {
     let mut removed = BTreeSet::new();
     for seed in 0..6 {
         let action = act(&*policy, &faulty_task("a", FAULTY), &[], seed).await.unwrap();
-        let begins = action.text.strip_prefix("```python\n- ").expect(&action.text);
+        let begins = action.text.strip_prefix("```python\n- ");
+        let begins = begins.unwrap_or_else(|| panic!("{:?}", action.text));
         let Some((is, should)) = begins.split_once("\n+ ") else {
             assert_eq!(action.generation.unwrap().finish, Finish::Length);
             continue;
