@@ -59,10 +59,10 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = Sweep::open(&flags.file).map_err(Usage)?;
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
     file::check(&sweep)?;
+    require(&[Feature::Train, Feature::Llama])?;
     for base in sweep.model.iter().filter_map(|model| model.base.as_ref()) {
         resolve(base)?;
     }
-    require(&[Feature::Train, Feature::Llama])?;
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
     let (smoke_test, runs) = (flags.smoke_test, Vec::new());

@@ -17,7 +17,7 @@ fn names_that_do_not_exist() {
     check(
         "run django --policy nul -o /nonexistent/x",
         2,
-        "unknown policy `nul`; available: retrieval, openai, llama, oracle, null, replay",
+        "unknown policy `nul`; available: retrieval, openai, llama, oracle, null, mutants, replay",
     );
     check(
         "run djnago --policy null -o /nonexistent/x",

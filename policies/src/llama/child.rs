@@ -182,7 +182,9 @@ fn receive(
             Some(FromEngine::Ready) | None => break,
         };
         let waiting = lock(calls).as_mut().ok().and_then(|calls| calls.remove(&id));
-        waiting.map(|waiting| waiting.send(response));
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(response);
+        }
     }
     drop(messages);
     let how = why.unwrap_or_else(|| ended(&words.join().unwrap_or_default()));
