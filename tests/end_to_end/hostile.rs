@@ -202,8 +202,14 @@ fn tables_and_trajectories_are_shown_safely() {
         for predictions in ["gold", &table] {
             let words = ["grade", "swebench", "--instances", &table, "--predictions", predictions];
             let repos = ["--repos", "/nonexistent", "--instance-id", HOSTILE];
-            shown_escaped(command(&[&words[..], &repos].concat()));
-            shown_escaped(command(&words));
+            // The report goes to the current directory.
+            let graded = |words: &[&str]| {
+                let mut grade = command(words);
+                grade.current_dir(folder.path());
+                shown_escaped(grade)
+            };
+            graded(&[&words[..], &repos].concat());
+            graded(&words);
         }
     }
     let mini = json!({ "trajectory_format": HOSTILE }).to_string();
