@@ -185,7 +185,7 @@ fn after(output: &Path, base: &Path, method: Method) -> anyhow::Result<String> {
         table.add_row([epoch, facts.step.to_string(), loss, validation, solved, mark.into()]);
     }
     // An adapter is served on the GGUF file that it was trained on.
-    let served = base.extension().is_some_and(|end| end == "gguf");
+    let served = fixfly_runtime::GgufHeader::is_gguf(base);
     let (output, base) = (output.display(), base.display());
     let next = match method {
         Method::Lora if served => format!(

@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use fixfly_runtime::read_episodes;
-use fixfly_students::{
-    Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model, is_gguf,
-};
+use fixfly_runtime::{GgufHeader, read_episodes};
+use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
 use crate::failure::Usage;
@@ -133,7 +131,7 @@ impl<'a> Evaluation<'a> {
 
     /// The base model of the adapters: a GGUF file, or a folder that is exported once.
     fn whole(&self) -> anyhow::Result<PathBuf> {
-        if is_gguf(&self.base) {
+        if GgufHeader::is_gguf(&self.base) {
             return Ok(self.base.clone());
         }
         let file = self.folder.join("base.gguf");

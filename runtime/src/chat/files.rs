@@ -45,7 +45,7 @@ impl ChatTemplates {
     pub fn open(file: &Path) -> Result<Self, String> {
         let shown = file.display().to_string();
         let lacking = || format!("{shown} has no chat template; name another file");
-        if is_gguf(file) {
+        if GgufHeader::is_gguf(file) {
             let header = GgufHeader::open(file).map_err(|why| why.to_string())?;
             return ChatTemplates::of_gguf(&header)?.ok_or_else(lacking);
         }
@@ -115,11 +115,6 @@ fn read(file: &Path) -> Result<Json, String> {
     serde_json::from_str(&text).map_err(|why| format!("{shown} is not JSON: {why}"))
 }
 
-/// Whether a file is a GGUF file, or is named as one.
-fn is_gguf(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "gguf") || GgufHeader::is_gguf(file)
-}
-
 /// A `tokenizer.json` and the files beside it, or a GGUF file.
 #[derive(Debug)]
 pub struct TokenizerFiles {
@@ -136,7 +131,7 @@ impl TokenizerFiles {
     /// # Errors
     /// One sentence, if a file cannot be read, or has a setting that fixfly does not apply.
     pub fn beside(tokenizer: &Path) -> Result<Self, String> {
-        if is_gguf(tokenizer) {
+        if GgufHeader::is_gguf(tokenizer) {
             let header = GgufHeader::open(tokenizer).map_err(|why| why.to_string())?;
             let named = header.named_tokens();
             let gguf = Some(header);

@@ -43,7 +43,7 @@ pub enum GgufError {
     #[error("{}: its header has no `{}`", .0.display(), .1)]
     Lacks(PathBuf, String),
     /// The header has no tokenizer.
-    #[error("{}: it has no tokenizer (`tokenizer.ggml.tokens`); name the model's tokenizer.json", .0.display())]
+    #[error("{}: it has no tokenizer (`tokenizer.ggml.tokens`); name the model's tokenizer.json, or its Hugging Face folder as the base", .0.display())]
     NoTokenizer(PathBuf),
     /// The tokenizer is of a kind that fixfly does not apply, or is broken.
     #[error("{}: {}", .file.display(), .why)]

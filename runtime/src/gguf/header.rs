@@ -76,8 +76,11 @@ impl GgufHeader {
         Ok(GgufHeader { file: file.into(), ..header })
     }
 
-    /// Whether a file begins as GGUF files do. `false` if it cannot be read.
+    /// Whether a file is named as GGUF files are, or begins as they do.
     pub fn is_gguf(file: &Path) -> bool {
+        if file.extension().is_some_and(|extension| extension == "gguf") {
+            return true;
+        }
         let mut magic = [0; 4];
         let read = File::open(file).and_then(|mut file| file.read_exact(&mut magic));
         read.is_ok() && &magic == MAGIC

@@ -40,7 +40,7 @@ impl PreRule {
         pre_rules().iter().find(called).ok_or_else(|| {
             let names: Vec<_> = pre_rules().iter().flat_map(PreRule::names).collect();
             format!(
-                "its pre-tokenizer is `{name}` (`tokenizer.ggml.pre`), and fixfly applies only {}; use the model's tokenizer.json",
+                "its pre-tokenizer is `{name}` (`tokenizer.ggml.pre`), and fixfly applies only {}; use the model's tokenizer.json, or its Hugging Face folder as the base",
                 names.join(", ")
             )
         })

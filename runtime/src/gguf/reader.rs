@@ -1,5 +1,5 @@
-//! Reads the bytes of a header. Whatever they are, memory stays within a few times the
-//! bytes that were read, and those within [`LONGEST`].
+//! Reads the bytes of a header. Whatever they are, at most [`LONGEST`] are read, and memory
+//! stays within 16 times the bytes that were read (a list of bytes becomes one of f64).
 
 use std::io::{self, Read};
 

@@ -120,7 +120,7 @@ impl GgufHeader {
 }
 
 fn made(header: &GgufHeader) -> Result<Json, String> {
-    let convert = "use the model's tokenizer.json";
+    let convert = "use the model's tokenizer.json, or its Hugging Face folder as the base";
     match header.text(MODEL) {
         Some("gpt2") => {}
         Some(kind) => {

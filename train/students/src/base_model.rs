@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::error::TrainError;
 use crate::model_config::ModelConfig;
 use crate::record::folder_hash;
-use crate::settings::{BaseDtype, Precision};
+use crate::settings::{BaseDtype, Method, Precision};
 use crate::weights::{self, Weights};
 
 /// Files of a model folder, other than its weights.
@@ -37,9 +37,18 @@ pub(crate) struct Base {
     gguf: Option<GgufHeader>,
 }
 
-/// Whether a base model is a GGUF file, and not a Hugging Face folder.
-pub fn is_gguf(base: &Path) -> bool {
-    base.extension().is_some_and(|end| end == "gguf") || GgufHeader::is_gguf(base)
+/// Refuses a model that cannot be trained by this method: one that is missing, that is not
+/// supported, or a GGUF file that is broken or has no tokenizer. Reads no weights.
+///
+/// # Errors
+/// [`TrainError::Base`] in one sentence.
+pub fn check_base(path: &Path, method: Method) -> Result<(), TrainError> {
+    let base = Base::open(path)?;
+    match (method, base.is_gguf()) {
+        (Method::Full, _) => base.check_as_folder(),
+        (Method::Lora, true) => base.tokenizer().map(drop),
+        (Method::Lora, false) => Ok(()),
+    }
 }
 
 impl Base {
@@ -49,7 +58,7 @@ impl Base {
     /// # Errors
     /// [`TrainError::Base`] if the model is not supported, or lacks something.
     pub(crate) fn open(path: &Path) -> Result<Base, TrainError> {
-        if !is_gguf(path) {
+        if !GgufHeader::is_gguf(path) {
             let config = ModelConfig::open(path)?;
             return Ok(Base { path: path.into(), config, gguf: None });
         }
@@ -60,7 +69,8 @@ impl Base {
         let fault = |why: String| wrong(format!("{}: {why}", path.display()));
         let mut config = config::read(&header).map_err(fault)?;
         let factors = weights::rope_factors(&header, config.head_dim / 2)?;
-        config.rope_scaling = factors.map(|factors| config::rope_scaling(&config, factors));
+        let scaling = factors.map(|factors| config::rope_scaling(&config, factors));
+        config.rope_scaling = scaling.transpose().map_err(fault)?;
         weights::check(&header, &config)?;
         Ok(Base { path: path.into(), config, gguf: Some(header) })
     }

@@ -2,9 +2,9 @@
 //! programs.
 //!
 //! Without features, this crate contains the settings, records and checkpoints of a
-//! training, reads the file of a sweep, and runs LLaMA-Factory. With the feature `native`, it trains in this process:
-//! LoRA and full fine-tunes of Qwen2, Qwen3, Llama, Mistral and Ministral, from Hugging Face
-//! folders and from GGUF files, whose weights stay quantised.
+//! training, reads the file of a sweep, and runs LLaMA-Factory. With the feature `native`, it
+//! trains in this process: LoRA and full fine-tunes of Qwen2, Qwen3, Llama, Mistral and
+//! Ministral, from Hugging Face folders and from GGUF files, whose weights stay quantised.
 //!
 //! It is not an inference engine, and it builds no datasets: it reads the files that
 //! `fixfly dataset build` writes.
@@ -89,13 +89,13 @@ pub use settings::{BaseDtype, Method, Precision, Schedule, Settings, Target};
 
 #[cfg(feature = "native")]
 pub use {
-    base_model::is_gguf,
+    base_model::check_base,
     export::{ExportDtype, Student, gguf_adapter, gguf_model, merge, peft},
     init::RandomInit,
     job::Job,
     model::Chunks,
     model_config::{Family, ModelConfig},
-    plan::{ComputeConfig, Plan},
+    plan::{ComputeConfig, Plan, lora_memory},
     ready::{Ready, Sample},
     rows::{Row, Rows},
     trainer::{Outcome, Trainer, Watch},

@@ -1,18 +1,20 @@
 //! Estimates the cost of a training.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
+use crate::base_model::Base;
 use crate::error::TrainError;
 use crate::matrix::{BLOCK, seconds_per_element};
 use crate::model::Chunks;
 use crate::model_config::ModelConfig;
 use crate::ops::{Attention, RowSpan};
 use crate::rows::Rows;
-use crate::settings::{Method, Settings, Target};
+use crate::settings::{Method, Precision, Settings, Target};
 
 /// The estimated cost of a training.
 #[derive(Clone, Debug, PartialEq)]
@@ -249,6 +251,19 @@ fn memory(
 fn block(shape: &ModelConfig, bytes: usize) -> usize {
     let largest = shape.vocab_size.max(shape.intermediate_size) * shape.hidden_size;
     largest.min(BLOCK) * if bytes == 4 { 4 } else { 4 + bytes }
+}
+
+/// Peak memory in bytes, estimated, of a LoRA on all matrices of a model with the defaults of
+/// `fixfly train lora` and full micro-batches. Reads no weights.
+///
+/// # Errors
+/// [`TrainError::Base`] if the model cannot be trained.
+pub fn lora_memory(base: &Path) -> Result<u64, TrainError> {
+    let base = Base::open(base)?;
+    let settings = Settings { targets: Target::ALL.to_vec(), ..Settings::of(Method::Lora) };
+    let (means, precision) = (ComputeConfig::default(), Precision::F32);
+    let held = Held { bytes: 4, stored: base.stored(base.held(None)?, precision) };
+    Ok(memory(base.config(), &settings, &means, means.micro_batch_tokens, held))
 }
 
 /// Free memory of this machine in bytes, within the limits of its cgroups.

@@ -7,6 +7,9 @@ use crate::model_config::{Family, Llama3, ModelConfig, RopeScaling};
 /// Length of the texts that Llama 3 was trained on, in tokens.
 const LLAMA3_WINDOW: f64 = 8192.0;
 
+/// The largest size that is read: the products of two sizes are numbers, too.
+const LARGEST: usize = i32::MAX as usize;
+
 /// The values of one architecture.
 struct Values<'a> {
     header: &'a GgufHeader,
@@ -22,12 +25,13 @@ impl Values<'_> {
     fn size(&self, name: &str) -> Result<Option<usize>, String> {
         let key = self.key(name);
         let Some(all) = self.header.numbers(&key) else { return Ok(None) };
-        match all.first().and_then(|first| usize::try_from(*first).ok()) {
-            _ if all.windows(2).any(|two| two[0] != two[1]) => {
+        let first = all.first().copied().unwrap_or_default();
+        match usize::try_from(first) {
+            _ if all.iter().any(|other| *other != first) => {
                 Err(format!("`{key}` differs between layers, which is not supported"))
             }
-            Some(size @ 1..) => Ok(Some(size)),
-            _ => Err(format!("`{key}` is 0; it must be a whole number above 0")),
+            Ok(size @ 1..=LARGEST) => Ok(Some(size)),
+            _ => Err(format!("`{key}` is {first}; it must be a number from 1 to {LARGEST}")),
         }
     }
 
@@ -65,6 +69,14 @@ pub(super) fn read(header: &GgufHeader) -> Result<ModelConfig, String> {
     let values = Values { header, architecture };
     plain(&values)?;
     let num_hidden_layers = values.needed("block_count")?;
+    // Each layer has several. Without this, a wrong number would take all memory below.
+    if num_hidden_layers > header.tensors().len() {
+        return Err(format!(
+            "`{}` is {num_hidden_layers}, but it has only {} tensors",
+            values.key("block_count"),
+            header.tensors().len()
+        ));
+    }
     let (hidden_size, num_attention_heads) =
         (values.needed("embedding_length")?, values.needed("attention.head_count")?);
     let table = header.tensor("token_embd.weight").and_then(|table| table.dimensions.get(1));
@@ -105,26 +117,43 @@ fn plain(values: &Values<'_>) -> Result<(), String> {
     if let Some(experts) = values.size("expert_count").ok().flatten() {
         return Err(format!("it has {experts} experts, and mixtures are not supported"));
     }
-    let kind = values.header.text(&values.key("rope.scaling.type")).unwrap_or("none");
+    // As llama.cpp reads them: a missing type is `linear`, and a factor of 0 is none.
+    let kind = values.header.text(&values.key("rope.scaling.type")).unwrap_or("linear");
     let factor = values.real("rope.scaling.factor").or_else(|| values.real("rope.scale_linear"));
-    match (kind, factor) {
-        ("none", None) => Ok(()),
-        (_, Some(1.0)) => Ok(()),
-        (kind, _) => Err(format!(
+    let plain = match (kind, factor) {
+        ("none", _) | (_, Some(1.0)) | ("linear", None | Some(0.0)) => true,
+        (_, _) => false,
+    };
+    let attention = values.real("rope.scaling.attn_factor").unwrap_or(1.0);
+    match plain && attention == 1.0 {
+        true => Ok(()),
+        false => Err(format!(
             "its rotary position embedding is scaled (`{kind}`); supported: none, and Llama 3's factors"
         )),
     }
 }
 
 /// The scaling that these factors express.
-pub(super) fn rope_scaling(config: &ModelConfig, factors: Vec<f64>) -> RopeScaling {
+///
+/// # Errors
+/// One sentence, if one of them cannot be a factor.
+pub(super) fn rope_scaling(
+    config: &ModelConfig,
+    factors: Vec<f64>,
+) -> Result<RopeScaling, String> {
+    let is_factor = |factor: &&f64| factor.is_finite() && **factor > 0.0;
+    if let Some(wrong) = factors.iter().find(|factor| !is_factor(factor)) {
+        return Err(format!(
+            "a factor of its rotary position embedding (rope_freqs.weight) is {wrong}; it must be above 0"
+        ));
+    }
     let factor = factors.iter().copied().fold(1.0, f64::max);
     let llama3 = Llama3 { factor, low: 1.0, high: 4.0, window: LLAMA3_WINDOW };
     let rope_scaling = Some(RopeScaling::Llama3(llama3));
     let made = ModelConfig { rope_scaling, ..config.clone() }.rope_factors().unwrap_or_default();
     let same = |(one, other): (&f64, &f64)| (one / other - 1.0).abs() < 1e-4;
-    match made.iter().zip(&factors).all(same) {
+    Ok(match made.iter().zip(&factors).all(same) {
         true => RopeScaling::Llama3(llama3),
         false => RopeScaling::Factors(factors),
-    }
+    })
 }

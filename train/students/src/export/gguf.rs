@@ -7,11 +7,11 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
-use fixfly_runtime::WholeFile;
+use fixfly_runtime::{GgufHeader, WholeFile};
 
 use super::adapter::{Adapter, Change, base_of};
 use super::{ExportDtype, tokenizer};
-use crate::base_model::{Base, is_gguf};
+use crate::base_model::Base;
 use crate::error::TrainError;
 use crate::model_config::ModelConfig;
 use crate::tensors::{gguf_name, module};
@@ -118,15 +118,16 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
     gguf.write(file)
 }
 
-/// Writes a whole model for llama.cpp, with its tokenizer and chat template. A GGUF file is
-/// copied as it is.
+/// Writes a whole model for llama.cpp, with its tokenizer and chat template.
 ///
 /// # Errors
 /// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
-    if is_gguf(base) {
-        let copied = fs::copy(base, file).map(drop);
-        return copied.map_err(TrainError::io("copy to", file));
+    if GgufHeader::is_gguf(base) {
+        return Err(TrainError::Export(format!(
+            "{} is a GGUF file already, and the policy llama takes it as it is; for another dtype, write its folder first: fixfly export safetensors",
+            base.display()
+        )));
     }
     let shape = ModelConfig::open(base)?;
     let weights = Weights::folder(base)?;

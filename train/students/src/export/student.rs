@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fixfly_runtime::GgufHeader;
+
+use super::adapter::{Adapter, base_of};
 use super::{ExportDtype, gguf_adapter, gguf_model, merge};
 use crate::base_model::Base;
 use crate::checkpoint::{checkpoints, choose};
@@ -64,9 +67,13 @@ impl Student {
             Student::Adapter { folder, base } if !whole => {
                 gguf_adapter(folder, base.as_deref(), file)
             }
-            Student::Adapter { .. } => {
+            Student::Adapter { folder, base } => {
                 let merged = file.with_extension("merging");
-                self.safetensors(&merged, None)?;
+                let adapter = Adapter::open(folder)?;
+                let base = base_of(base.as_deref(), Some(&adapter))?;
+                // Dequantised weights are rounded once, when the file is written.
+                let exact = GgufHeader::is_gguf(base).then_some(ExportDtype::F32);
+                self.safetensors(&merged, exact)?;
                 let made = gguf_model(&merged, file, dtype);
                 fs::remove_dir_all(&merged).map_err(TrainError::io("remove", &merged))?;
                 made
