@@ -63,7 +63,11 @@ pub(crate) fn model(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             let all = models::models()?;
             let file = models::resolve(file)?;
             let listed = all.iter().find(|model| model.path() == file);
-            print(&models::show(&file, listed, fixfly_runtime::cpus() as u64)?)
+            #[cfg(feature = "train")]
+            let memory = Some(fixfly_students::lora_memory(&file).map_err(|why| why.to_string()));
+            #[cfg(not(feature = "train"))]
+            let memory = None;
+            print(&models::show(&file, listed, fixfly_runtime::cpus() as u64, memory)?)
         }
         Command::Fetch { name, source, from } => {
             let model = models::model(name).map_err(|why| Usage(why.to_string()))?;

@@ -175,6 +175,8 @@ impl Place {
         }
         let partial = self.partial();
         let _ = fs::remove_file(&partial);
+        // The hub's source must not continue what is copied here.
+        let _ = fs::remove_file(self.etag());
         fs::copy(file, &partial).map_err(ModelError::writing(&partial))?;
         self.finish(model, &what)
     }

@@ -4,35 +4,30 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::{GgufHeader, GgufTensor};
+use fixfly_runtime::GgufHeader;
 
 use super::catalogue::Model;
 use super::error::ModelError;
 
 /// Width of the labels.
 const LABEL: usize = 15;
-/// Bytes of a number of the key-value cache (f16), and of activations in training (f32).
+/// Bytes of a number of the key-value cache (f16).
 const CACHED: u64 = 2;
-const FLOAT: u64 = 4;
-/// The training that the estimate is for.
-const RANK: u64 = 32;
-const TOKENS: u64 = 4096;
-/// Defaults of `fixfly train`: queries per chunk of attention, logits per chunk, layers
-/// that are not recomputed.
-const QUERIES: u64 = 256;
-const LOGITS: u64 = 1 << 24;
-const NOT_RECOMPUTED: u64 = 1;
-/// The matrices that `--target all` trains, as GGUF names them.
-const MATRICES: [&str; 7] =
-    ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
 const NAMED: [&str; 4] = ["bos", "eos", "unknown", "padding"];
 
 /// Describes a file in lines of a label and a value. `model` is the file's entry in the
-/// table of models, if it has one; `episodes` share one loaded model.
+/// table of models, if it has one; `episodes` share one loaded model. `training` is what
+/// `fixfly train` says: bytes of memory, or why it refuses the model; `None` in builds
+/// without it.
 ///
 /// # Errors
 /// [`ModelError::Gguf`] if the file is not GGUF or is cut off; [`ModelError::Io`].
-pub fn show(file: &Path, model: Option<&Model>, episodes: u64) -> Result<String, ModelError> {
+pub fn show(
+    file: &Path,
+    model: Option<&Model>,
+    episodes: u64,
+    training: Option<Result<u64, String>>,
+) -> Result<String, ModelError> {
     let broken = |why: &dyn std::fmt::Display| ModelError::Gguf(why.to_string());
     let header = GgufHeader::open(file).map_err(|why| broken(&why))?;
     let size = fs::metadata(file).map_err(ModelError::reading(file))?.len();
@@ -68,10 +63,7 @@ pub fn show(file: &Path, model: Option<&Model>, episodes: u64) -> Result<String,
                 ("to serve", text)
             },
         ));
-        lines.extend(facts.training().map(|all| {
-            let text = format!("about {} for LoRA of rank {RANK} on all matrices and {TOKENS} tokens at once, weights as stored", bytes(all));
-            ("to train", text)
-        }));
+        lines.push(("to train", to_train(training)));
     }
     // A text of the file must not look like a line of its own.
     let one_line = |value: &str| value.replace('\n', "\\n").replace('\r', "\\r");
@@ -79,14 +71,20 @@ pub fn show(file: &Path, model: Option<&Model>, episodes: u64) -> Result<String,
     Ok(lines.iter().map(line).collect())
 }
 
+fn to_train(memory: Option<Result<u64, String>>) -> String {
+    match memory {
+        Some(Ok(all)) => {
+            format!("about {} with `fixfly train lora --target all` and its defaults", bytes(all))
+        }
+        Some(Err(why)) => format!("not possible here: {why}"),
+        None => "unknown: this fixfly was built without train".into(),
+    }
+}
+
 /// The sizes of a model.
 #[derive(Debug, Default)]
 struct Facts {
     parameters: u64,
-    /// Bytes of all weights, as stored.
-    weights: u64,
-    /// Values of the largest matrix.
-    largest: u64,
     layers: Option<u64>,
     hidden: Option<u64>,
     intermediate: Option<u64>,
@@ -95,9 +93,6 @@ struct Facts {
     kv_heads: Option<Vec<u64>>,
     key: Option<u64>,
     value: Option<u64>,
-    vocabulary: Option<u64>,
-    /// Parameters of the adapter.
-    adapter: u64,
 }
 
 impl Facts {
@@ -108,13 +103,9 @@ impl Facts {
         let head = head.map(|(hidden, heads)| hidden / heads);
         let architecture = header.architecture().unwrap_or_default();
         let kv_heads = header.numbers(&format!("{architecture}.attention.head_count_kv"));
-        let all = || header.tensors().values();
-        let values = |tensor: &GgufTensor| tensor.elements().unwrap_or(0);
-        let table = header.tensor("token_embd.weight");
+        let values = header.tensors().values().map(|tensor| tensor.elements().unwrap_or(0));
         Facts {
-            parameters: all().map(values).fold(0, u64::saturating_add),
-            weights: all().filter_map(GgufTensor::bytes).fold(0, u64::saturating_add),
-            largest: all().map(values).max().unwrap_or(0),
+            parameters: values.fold(0, u64::saturating_add),
             layers: fact("block_count"),
             hidden,
             intermediate: fact("feed_forward_length"),
@@ -122,13 +113,6 @@ impl Facts {
             query_heads,
             key: fact("attention.key_length").or(head),
             value: fact("attention.value_length").or(head),
-            vocabulary: table.and_then(|table| table.dimensions.get(1).copied()),
-            adapter: header
-                .tensors()
-                .iter()
-                .filter(|(name, _)| is_adapted(name))
-                .map(|(_, tensor)| tensor.dimensions.iter().sum::<u64>() * RANK)
-                .sum(),
         }
     }
 
@@ -137,57 +121,24 @@ impl Facts {
         let mut kept = self.kv_heads.clone()?;
         kept.sort_unstable();
         kept.dedup();
-        let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
-        Some(format!("{heads} of size {size}; for keys and values {}", kept.join(" or ")))
+        let kept = match kept[..] {
+            [] => return None,
+            [one] => one.to_string(),
+            [first, .., last] => format!("{first} to {last}"),
+        };
+        Some(format!("{heads} of size {size}; for keys and values {kept}"))
     }
 
     /// Bytes of one token in the key-value cache, and of all.
     fn serving(&self, size: u64, context: u64, episodes: u64) -> Option<(u64, u64)> {
         let heads = match self.kv_heads.as_deref()? {
             [all] => self.layers?.checked_mul(*all)?,
-            each => each.iter().sum(),
+            each => each.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one))?,
         };
         let cell = heads.checked_mul(self.key?.checked_add(self.value?)?)?.checked_mul(CACHED)?;
         let all = cell.checked_mul(context)?.checked_mul(episodes)?.checked_add(size)?;
         cell.checked_mul(1000).map(|_| (cell, all))
     }
-
-    /// Estimated peak memory of a training, by the formula of `fixfly train`: weights as
-    /// stored and one of them dequantised; the adapter with its gradients and AdamW's
-    /// state; layer inputs; the activations of the layers that are not recomputed and of
-    /// one more; the largest chunk.
-    fn training(&self) -> Option<u64> {
-        let (layers, hidden) = (self.layers?, self.hidden?);
-        let (heads, key) = (self.query_heads?, self.key?);
-        let vocabulary = self.vocabulary?.max(1);
-        let intermediate = self.intermediate?;
-        let kept = self.kv_heads.as_deref()?.iter().copied().max()?;
-        if self.adapter == 0 {
-            return None;
-        }
-        let all = |parts: &[u64]| parts.iter().try_fold(1_u64, |all, one| all.checked_mul(*one));
-        let queries = heads.checked_mul(key)?;
-        let keys = kept.checked_mul(key)?;
-        let inputs = all(&[layers, TOKENS, hidden.checked_add(queries)?, FLOAT])?;
-        let each =
-            [all(&[8, hidden])?, all(&[6, queries])?, all(&[4, keys])?, all(&[6, intermediate])?];
-        let each = each.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one))?;
-        let layer = all(&[TOKENS, each, FLOAT, 1 + NOT_RECOMPUTED.min(layers)])?;
-        let scores = all(&[2, heads, QUERIES, TOKENS, 2 * FLOAT])?;
-        let scored = (LOGITS / vocabulary).clamp(16, 1024);
-        let logits = all(&[4, scored, vocabulary, FLOAT])?;
-        let state = all(&[self.adapter, FLOAT, 5])?;
-        let parts =
-            [self.weights, all(&[self.largest, FLOAT])?, state, inputs, layer, scores.max(logits)];
-        parts.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one))
-    }
-}
-
-/// Whether `--target all` trains this tensor.
-fn is_adapted(name: &str) -> bool {
-    let of_layer = name.strip_prefix("blk.").and_then(|name| name.split_once('.'));
-    let matrix = of_layer.and_then(|(_, name)| name.strip_suffix(".weight"));
-    matrix.is_some_and(|matrix| MATRICES.contains(&matrix))
 }
 
 /// The types of the tensors, from the one with the most bytes.
@@ -267,11 +218,8 @@ mod tests {
 
     /// SmolLM2-135M.
     fn facts() -> Facts {
-        let sides = 576 + 576 + 576 + 192 + 576 + 192 + 576 + 576 + 3 * (576 + 1536);
         Facts {
             parameters: 134_515_008,
-            weights: 96_600_000,
-            largest: 576 * 49_152,
             layers: Some(30),
             hidden: Some(576),
             intermediate: Some(1536),
@@ -279,8 +227,6 @@ mod tests {
             kv_heads: Some(vec![3]),
             key: Some(64),
             value: Some(64),
-            vocabulary: Some(49_152),
-            adapter: 30 * RANK * sides,
         }
     }
 
@@ -292,28 +238,18 @@ mod tests {
         let each = Facts { kv_heads: Some([1, 2].repeat(15)), ..facts() };
         assert_eq!(each.serving(0, 1, 1), Some((45 * 128 * 2, 45 * 128 * 2)));
         assert_eq!(facts().serving(1, u64::MAX, 2), None);
+        let huge = Facts { kv_heads: Some(vec![u64::MAX, 1]), ..facts() };
+        assert_eq!(huge.serving(1, 1, 1), None);
         assert_eq!(Facts { layers: None, ..facts() }.serving(1, 1, 1), None);
     }
 
-    /// Peak memory of peft with checkpointing was 2.27 GB, of fixfly at 2,048 tokens 1.36 GB
-    /// with weights in f32 (0.54 GB instead of 0.1).
     #[test]
-    fn training_takes_weights_adapter_and_activations() {
-        let memory = facts().training().unwrap();
-        assert!((1_000_000_000..2_000_000_000).contains(&memory), "{memory}");
-        assert_eq!(Facts { adapter: 0, ..facts() }.training(), None);
-        let huge = Facts { hidden: Some(u64::MAX / 2), ..facts() };
-        assert_eq!(huge.training(), None);
-    }
-
-    #[test]
-    fn the_matrices_of_layers_get_an_adapter() {
-        let check = |name, expected| assert_eq!(is_adapted(name), expected, "{name}");
-        check("blk.0.attn_q.weight", true);
-        check("blk.11.ffn_down.weight", true);
-        check("blk.0.attn_q.bias", false);
-        check("blk.0.attn_norm.weight", false);
-        check("token_embd.weight", false);
+    fn heads_that_differ_between_layers_are_a_range() {
+        let heads = |kv_heads: &[u64]| Facts { kv_heads: Some(kv_heads.into()), ..facts() }.heads();
+        let said = |kept: &str| Some(format!("9 of size 64; for keys and values {kept}"));
+        assert_eq!(heads(&[3]), said("3"));
+        assert_eq!(heads(&[4, 1, 2, 4]), said("1 to 4"));
+        assert_eq!(heads(&[]), None);
     }
 
     #[test]

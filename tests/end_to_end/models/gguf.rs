@@ -27,6 +27,12 @@ impl Writer {
         self.u32(4);
         self.u32(value);
     }
+
+    fn float(&mut self, key: &str, value: f32) {
+        self.text(key);
+        self.u32(6);
+        self.u32(value.to_bits());
+    }
 }
 
 const STRINGS: [(&str, &str); 6] = [
@@ -56,6 +62,7 @@ pub(super) fn tiny() -> Vec<u8> {
     for layer in 0..2 {
         let of = |name: &str| format!("blk.{layer}.{name}.weight");
         tensors.push((of("attn_norm"), vec![32]));
+        tensors.push((of("ffn_norm"), vec![32]));
         tensors.push((of("attn_q"), vec![32, 32]));
         tensors.push((of("attn_k"), vec![32, 16]));
         tensors.push((of("attn_v"), vec![32, 16]));
@@ -67,13 +74,14 @@ pub(super) fn tiny() -> Vec<u8> {
     let mut file = Writer(b"GGUF".to_vec());
     file.u32(3);
     file.u64(tensors.len() as u64);
-    file.u64((STRINGS.len() + NUMBERS.len() + 1) as u64);
+    file.u64((STRINGS.len() + NUMBERS.len() + 2) as u64);
     for (key, value) in STRINGS {
         file.string(key, value);
     }
     for (key, value) in NUMBERS {
         file.number(key, value);
     }
+    file.float("llama.attention.layer_norm_rms_epsilon", 1e-5);
     file.text("tokenizer.ggml.tokens");
     file.u32(9);
     file.u32(8);

@@ -392,15 +392,29 @@ fn a_file_is_described() {
         stdout.replace(file.to_str().unwrap(), "FILE")
     };
     let text = shown(&file);
-    // The number of episodes is the machine's.
-    let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("to serve")).collect();
-    insta::assert_snapshot!(text.join("\n"));
+    // The number of episodes is the machine's, and the memory to train the trainer's.
+    let (memory, facts): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("to "));
+    insta::assert_snapshot!(facts.join("\n"));
+    let to_train = match cfg!(feature = "train") {
+        true => "MB with `fixfly train lora --target all` and its defaults",
+        false => "unknown: this fixfly was built without train",
+    };
+    assert!(memory.len() == 2 && memory[1].ends_with(to_train), "{text}");
 
     let words = ["model", "fetch", "tiny", "--from", file.to_str().unwrap()];
     done(home.command(&words).output().unwrap());
     let (stdout, _) = done(home.command(&["model", "show", "tiny"]).output().unwrap());
     assert!(stdout.contains("tiny: A model") && stdout.contains("MIT (in the list"), "{stdout}");
 
+    let mut gemma = bytes.clone();
+    let at = bytes.windows(5).position(|five| five == b"llama").unwrap();
+    gemma[at..at + 5].copy_from_slice(b"gemma");
+    fs::write(&file, &gemma).unwrap();
+    if cfg!(feature = "train") {
+        let text = shown(&file);
+        assert!(text.contains("not possible here: FILE: unsupported architecture `gemma`"), "{text}");
+    }
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     let words = ["model", "show", file.to_str().unwrap()];
     let (_, why) = sentence(home.command(&words).output().unwrap());
