@@ -18,6 +18,8 @@ use fixfly_datasets::Dataset;
 use fixfly_policies::models::resolve;
 use fixfly_report::{Mode, set_text};
 use fixfly_students::sweep::{Attempts, Checkpoints, Control, Data, Model, Sweep, VALIDATION};
+#[cfg(feature = "train")]
+use fixfly_students::check_base;
 use fixfly_students::{Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
@@ -61,7 +63,11 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     file::check(&sweep)?;
     require(&[Feature::Train, Feature::Llama])?;
     for base in sweep.model.iter().filter_map(|model| model.base.as_ref()) {
-        resolve(base)?;
+        let base = resolve(base)?;
+        #[cfg(feature = "train")]
+        for method in sweep.methods.iter().filter(|_| !sweep.dataset.is_empty()) {
+            check_base(&base, *method).map_err(|why| Usage(why.to_string()))?;
+        }
     }
     let stop = interrupt::listen(terminal)?;
     let artifacts = ArtifactStore::open(&flags.output, stop, terminal)?;
@@ -245,8 +251,11 @@ impl SweepRun<'_> {
                 let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
                 let name = format!("{}{said}-{name}-train", base.name);
                 let own = (base.whole.clone(), None);
-                let of = student.as_ref().and_then(|student| self.trained.get(student));
-                let (whole, adapter) = of.unwrap_or(&own);
+                let of = student.as_ref().map(|student| {
+                    let trained = self.trained.get(student);
+                    trained.with_context(|| format!("no student of {student} was trained"))
+                });
+                let (whole, adapter) = of.transpose()?.unwrap_or(&own);
                 let mut stage = self.runs(&name, "llama", "train");
                 stage = stage.path("model", whole).of(&[whole]);
                 if let Some(adapter) = adapter {

@@ -53,8 +53,9 @@ pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
     sweep.seeds.truncate(MOST);
     sweep.repeats = sweep.repeats.min(MOST as u64);
     for flags in [&mut sweep.train, &mut sweep.lora, &mut sweep.full] {
-        flags.remove("gpu");
-        flags.remove("epochs");
+        for flag in ["gpu", "epochs", "warmup-steps"] {
+            flags.remove(flag);
+        }
     }
     over(&mut sweep.train, TRAIN);
     over(&mut sweep.run, RUN);

@@ -1,5 +1,7 @@
 //! The file of a sweep: many trainings, and the runs before and after each.
 
+mod own_flags;
+
 use std::path::{Path, PathBuf};
 
 use fixfly_runtime::ThinkingMode;
@@ -277,6 +279,9 @@ impl Sweep {
             return Err(fault);
         }
         sweep.with_hyphens();
+        if let Some(fault) = sweep.own_flag() {
+            return Err(fault);
+        }
         sweep.benchmark_dir = sweep.benchmark_dir.map(|path| folder.join(path));
         sweep.prompts = sweep.prompts.map(|path| folder.join(path));
         for model in &mut sweep.model {
@@ -367,6 +372,7 @@ impl Sweep {
     /// A name that stands for nothing in the file, or for two things.
     fn unknown_name(&self) -> Option<String> {
         let runs: Vec<&str> = self.attempts.iter().map(|attempts| &*attempts.name).collect();
+        let models: Vec<&str> = self.model.iter().map(|model| &*model.name).collect();
         let datasets: Vec<String> = self.dataset.iter().map(Data::name).collect();
         let controls: Vec<&str> = self.control.iter().map(|control| &*control.name).collect();
         let twice = |kind: &str, names: &[&str]| {
@@ -394,7 +400,14 @@ impl Sweep {
                 Some(format!("the dataset {name} takes attempts of the student of {late}, which is no earlier dataset"))
             })
         };
+        let of_both = || {
+            let both = |one: &&Attempts| one.policy.is_some() && one.student.is_some();
+            let name = &self.attempts.iter().find(both)?.name;
+            Some(format!("the attempts {name} have a policy and a student; keep one of them"))
+        };
         twice("attempts", &runs)
+            .or_else(|| twice("models", &models))
+            .or_else(of_both)
             .or_else(|| twice("controls", &controls))
             .or_else(attempts)
             .or_else(of_controls)

@@ -56,6 +56,37 @@ fn faults_say_what_to_change() {
     );
     let control = "[[control]]\nname = 'x'\ndatasets = ['v4']\n";
     check(&format!("{data}{control}"), "no dataset is named v4; there are: repairs");
+    let both = "[[attempts]]\npolicy = 'mutants'\nstudent = 'repairs'\n";
+    check(both, "the attempts mutants have a policy and a student; keep one of them");
+    let two = LEAST.replace("}]", "}, { name = 'Q', base = 'other' }]");
+    let fault = Sweep::read(&two, Path::new(".")).unwrap_err();
+    assert_eq!(fault, "two models are named Q; set another `name`");
+}
+
+#[test]
+fn a_flag_that_the_sweep_sets_is_refused_in_every_table() {
+    let data = "[[dataset]]\nrecipe = 'repairs'\n";
+    for (more, flag, table) in [
+        ("[run]\nmodel = 'x'\n", "model", "run"),
+        ("[validation]\nsplit = 'train'\n", "split", "validation"),
+        ("[[control]]\nname = 'c'\nseed = 3\n", "seed", "control"),
+        ("modes = ['think']\n[run]\nthink = 'no'\n", "think", "run"),
+        ("prompts = 'p'\n[tasks]\nprompts = 'q'\n", "prompts", "tasks"),
+        ("[build]\n[attempts]\nbenchmark_dir = 'b'\n", "benchmark-dir", "attempts"),
+        ("[[attempts]]\nmodel = 'x'\n", "model", "attempts"),
+        ("[lora]\nrank = 3\n", "rank", "lora"),
+        ("seeds = [1]\n[train]\nseed = 3\n", "seed", "train"),
+        ("[export]\nfrom = 'x'\n", "from", "export"),
+        (&format!("{data}[dataset.flags]\ntokenizer = 'x'\n"), "tokenizer", "dataset.flags"),
+        (&format!("{data}[run]\nlora = 'x'\n"), "lora", "run"),
+    ] {
+        check(more, &format!("remove `{flag}` from [{table}]: the sweep sets it itself"));
+    }
+    let twice = "[train]\nlr = 1e-4\n[lora]\nlr = 1e-3\n";
+    check(twice, "`lr` is in [train] and in [lora]; keep one of them");
+    for fine in ["[run]\nthink = 'no'\nlora = 'x'\n", "methods = ['full']\n[full]\nseed = 3\n"] {
+        assert!(Sweep::read(&format!("{LEAST}{fine}"), Path::new(".")).is_ok(), "{fine}");
+    }
 }
 
 #[test]
