@@ -2,10 +2,11 @@
 //! a few million parameters can learn.
 //!
 //! A fault is a change of one place of the method (`rules`) that its tests detect and that
-//! a change of one line fixes. An answer is the whole method, or the line as it is and the line as it should be.
-//! For training there are also untested faults, of methods with and without tests: their
-//! fix is known from how they were made. The manifest holds facts, never source text:
-//! faults are made again from the user's own copy and checked against their hashes.
+//! a change of one line fixes. An answer is the whole method, or the line as it is and the
+//! line as it should be. For training there are also untested faults, of methods with and
+//! without tests: their fix is known from how they were made. The manifest holds facts,
+//! never source text: faults are made again from the user's own copy and checked against
+//! their hashes.
 
 mod change;
 mod names;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use fixfly_runtime::answer::repaired;
+use fixfly_runtime::answer::{EditForm, repaired};
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Entry, Evaluator, Example, GroundTruth, Observation,
     Sandbox, Split, Statement, Task, Verdict, home,
@@ -339,6 +340,11 @@ impl Faults {
     }
 }
 
+/// What a change in an answer to a task may remove.
+fn edit_form(task: &Task) -> EditForm {
+    task.statement.method().map_or_else(EditForm::default, |method| method.options.edit)
+}
+
 /// The file of a method, by its id.
 fn file(id: &str) -> Option<&str> {
     id.split_once("::").map(|(file, _)| file)
@@ -404,8 +410,7 @@ impl Evaluator for Faults {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         let pair = self.pair(self.fault(task)?)?;
-        let edit = task.statement.method().map_or_else(Default::default, |m| m.options.edit);
-        match repaired(&pair.faulty, candidate, edit) {
+        match repaired(&pair.faulty, candidate, edit_form(task)) {
             Ok(method) => self.methods.evaluate(&of(task), &method, sandbox).await,
             Err(why) => Ok(Observation::invalid(why.to_string())),
         }

@@ -6,7 +6,7 @@ use fixfly_runtime::answer::{EditForm, repaired};
 use fixfly_runtime::{BenchmarkError, Split, Task};
 
 use super::change::Pair;
-use super::{Fault, Faults};
+use super::{Fault, Faults, edit_form};
 
 impl Faults {
     /// The changes of one line that lead from the method with this fault to another
@@ -25,21 +25,22 @@ impl Faults {
             return Ok(Vec::new());
         }
         let pair = self.pair(fault)?;
+        let edit = edit_form(task);
         let mut seen = HashSet::new();
-        let answers = self.pairs(&pair.truth).filter_map(|(_, other)| wrong(&pair, &other));
+        let answers = self.pairs(&pair.truth).filter_map(|(_, other)| wrong(&pair, &other, edit));
         Ok(answers.filter(|answer| seen.insert(answer.clone())).collect())
     }
 }
 
 /// The change of the one line in which another mutant of the same method differs, made in
 /// the method with the fault; `None` if that changes nothing or fixes the fault.
-fn wrong(pair: &Pair, other: &Pair) -> Option<String> {
+fn wrong(pair: &Pair, other: &Pair, edit: EditForm) -> Option<String> {
     let lines = other.faulty.lines().zip(other.truth.lines());
     let at = lines.clone().position(|(mutant, truth)| mutant != truth)?;
     let is = pair.faulty.lines().nth(at)?.trim();
     let should = other.faulty.lines().nth(at)?.trim();
     let answer = format!("- {is}\n+ {should}");
-    let method = repaired(&pair.faulty, &answer, EditForm::Line).ok()?;
+    let method = repaired(&pair.faulty, &answer, edit).ok()?;
     (method != pair.faulty && method != pair.truth).then_some(answer)
 }
 
@@ -54,7 +55,9 @@ mod tests {
         #[track_caller]
         fn check(fault: &str, other: &str, expected: Option<&str>) {
             let pair = |faulty: &str| Pair { faulty: faulty.into(), truth: TRUTH.into() };
-            assert_eq!(wrong(&pair(fault), &pair(other)).as_deref(), expected);
+            for edit in [EditForm::Line, EditForm::Text] {
+                assert_eq!(wrong(&pair(fault), &pair(other), edit).as_deref(), expected);
+            }
         }
         let fault = TRUTH.replace("if a", "if not a");
         // Another change of the same line, one of another line, and the fault itself.
