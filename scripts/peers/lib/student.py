@@ -4,7 +4,7 @@ import json
 import pathlib
 import sys
 
-runs, tasks, turns = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+runs, tasks, turns, real = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 
 
 def episodes(run):
@@ -36,20 +36,56 @@ for run in ["streamed", "again", "whole", "file"]:
 words = [[action["text"] for action in actions_of(run)] for run in ("streamed", "again")]
 assert words[0] == words[1], "an answer that was kept is another one"
 
-served, own = [[episode["turns"][0]["action"] for episode in episodes(run)] for run in ("whole", "file")]
-sizes = [[action["usage"]["prompt_tokens"] for action in actions] for actions in (served, own)]
-assert sizes[0] == sizes[1], f"the server and the policy llama do not read the same prompts: {sizes}"
-
 
 def readable(action):
     return action["text"].replace("\ufffd", "")[:6]
 
 
-# Caches of other numbers round apart in the end, but not at once.
-same = sum(readable(one) == readable(other) for one, other in zip(served, own))
-print(f"the same first words from the server and from the file: {same} of {tasks}")
-assert same == tasks, [(one["text"], other["text"]) for one, other in zip(served, own)]
+def check_same(whole, file):
+    """The server and the policy llama read the same prompts, and begin their answers alike."""
+    served, own = [[episode["turns"][0]["action"] for episode in episodes(run)] for run in (whole, file)]
+    sizes = [[action["usage"]["prompt_tokens"] for action in actions] for actions in (served, own)]
+    assert sizes[0] == sizes[1], f"the server and the policy llama do not read the same prompts: {sizes}"
+    # Caches of other numbers round apart in the end, but not at once.
+    same = sum(readable(one) == readable(other) for one, other in zip(served, own))
+    print(f"the same first words from the server ({whole}) and from the file: {same} of {tasks}")
+    assert same == tasks, [(one["text"], other["text"]) for one, other in zip(served, own)]
 
+
+check_same("whole", "file")
 ends = {json.dumps(episode["end"]) for episode in episodes("narrow")}
 print("a window of 512 tokens ends episodes as", *ends)
 assert ends == {'{"kind": "budget_spent", "limit": "context"}'}, ends
+
+
+def check_held(run):
+    """Each answer changes a line that occurs once in the method, and none is given twice."""
+    held = resampled = 0
+    for episode in episodes(run):
+        faulty = [line.strip() for line in episode["task"]["statement"]["faulty"].split("\n")]
+        earlier = set()
+        for action in (turn["action"] for turn in episode["turns"]):
+            generation, text = action["generation"], action["text"].strip()
+            resampled += generation.get("resampled", 0)
+            # After eight tries, an answer may be an earlier one.
+            assert text not in earlier or generation.get("resampled", 0) == 7, (run, text)
+            earlier.add(text)
+            if generation["finish"] != "stop":
+                continue
+            start, removed, added, end = text.split("\n")
+            assert (start, end, removed[:2], added[:2]) == ("```python", "```", "- ", "+ "), (run, text)
+            assert faulty.count(removed[2:].strip()) == 1, (run, text)
+            assert removed[2:].strip() != added[2:].strip(), (run, text)
+            held += 1
+    print(f"{run}: {held} answers change a line of the method, {resampled} were dropped as repeats")
+    assert held, f"{run}: no answer ended"
+
+
+for name in real:
+    for run in (f"{name}-whole", f"{name}-file"):
+        actions = actions_of(run)
+        assert tasks <= len(actions) <= tasks * turns, f"{run}: {len(actions)} turns"
+        for action in actions:
+            assert action["usage"]["prompt_tokens"] > 100 and action["text"], (run, action["usage"])
+    check_same(f"{name}-whole", f"{name}-file")
+    check_held(f"{name}-held")
