@@ -241,6 +241,10 @@ fn mutants_record_failing_attempts_to_train_on() {
     let words = ["dataset", "build", "--recipe", "repairs", &run, "-o", &word("x")];
     let (_, why) = refused(&[&words[..], &["--max-rows", "teacher=1"]].concat());
     assert!(why.contains("the teachers of the recipe are any"), "{why}");
+    let words = ["dataset", "build", "--recipe", "repairs-and-originals", &run, "-o", &word("x")];
+    let (_, why) = refused(&[&words[..], &["--max-total-tokens", "1"]].concat());
+    let expected = "the first row has more than 1 tokens, the limit of all rows together";
+    assert!(why.contains(expected), "{why}");
 }
 
 #[cfg(all(feature = "train", feature = "llama"))]

@@ -23,7 +23,7 @@ use crate::tokens::Tokens;
 use crate::traces::{Traces, reasoned};
 use crate::write::Format;
 use ahead::ahead;
-use choose::{Choice, choose};
+use choose::{Choice, OVER_ROWS, choose};
 use folder::Folder;
 
 pub use runs::{benchmark_of, templates_of};
@@ -278,7 +278,8 @@ impl Build<'_> {
     /// Fails if more rows were dropped than the recipe allows, or all of them.
     fn enough(&self, summary: &Summary) -> Result<(), DatasetError> {
         let dropped: usize = summary.dropped.values().sum();
-        let all = summary.rows() + dropped;
+        let limited = limited(&summary.left_out);
+        let all = summary.rows() + limited + dropped;
         let said = |counts: &BTreeMap<String, usize>| {
             let counts = counts.iter().map(|(reason, count)| format!("{count}: {reason}"));
             counts.collect::<Vec<_>>().join("; ")
@@ -288,6 +289,11 @@ impl Build<'_> {
                 "the recipe {} selects no rows from these runs ({}); name other runs, or another teacher with TEACHER=RUN",
                 self.recipe_name,
                 said(&summary.left_out),
+            )));
+        }
+        if let (Some(tokens), 0, 1..) = (self.recipe.limits.total_tokens, summary.rows(), limited) {
+            return Err(DatasetError::Dropped(format!(
+                "the first row has more than {tokens} tokens, the limit of all rows together; raise --max-total-tokens"
             )));
         }
         let most = self.recipe.limits.dropped;
@@ -345,6 +351,12 @@ impl Build<'_> {
     }
 }
 
+/// Rows that could be used, but are beyond a limit of the recipe. They count where the share of
+/// dropped rows is found: those were dropped before a limit applied.
+fn limited(left_out: &BTreeMap<String, usize>) -> usize {
+    [OVER_ROWS, OVER_TOTAL].iter().filter_map(|reason| left_out.get(*reason)).sum()
+}
+
 /// What is left of the limit of tokens of all rows, and the tasks of the rows so far.
 struct Total {
     left: Option<usize>,
@@ -371,4 +383,17 @@ impl Total {
 
 fn text(value: Option<&serde_json::Value>) -> String {
     value.and_then(serde_json::Value::as_str).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_beyond_a_limit_are_not_lost_rows() {
+        let left_out =
+            [("solved", 5), (OVER_ROWS, 20), (OVER_TOTAL, 3)].map(|(why, n)| (why.to_string(), n));
+        assert_eq!(limited(&left_out.into()), 23);
+        assert_eq!(limited(&BTreeMap::new()), 0);
+    }
 }

@@ -12,7 +12,7 @@ use crate::item::{Answer, Item, Lesson, lessons};
 use crate::recipe::{Leaked, Teacher};
 
 /// Why an episode or row is not used, for a table.
-const OVER_ROWS: &str = "over the teacher's limit of rows";
+pub(super) const OVER_ROWS: &str = "over the teacher's limit of rows";
 
 /// The chosen rows, and counts of the rest.
 #[derive(Default)]
