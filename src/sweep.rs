@@ -18,8 +18,6 @@ use fixfly_datasets::Dataset;
 use fixfly_policies::models::resolve;
 use fixfly_report::{Mode, set_text};
 use fixfly_students::sweep::{Attempts, Checkpoints, Control, Data, Model, Sweep, VALIDATION};
-#[cfg(feature = "train")]
-use fixfly_students::check_base;
 use fixfly_students::{Method, checkpoints, choose};
 
 use crate::built::{Feature, require};
@@ -66,7 +64,7 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         let base = resolve(base)?;
         #[cfg(feature = "train")]
         for method in sweep.methods.iter().filter(|_| !sweep.dataset.is_empty()) {
-            check_base(&base, *method).map_err(|why| Usage(why.to_string()))?;
+            fixfly_students::check_base(&base, *method).map_err(|why| Usage(why.to_string()))?;
         }
     }
     let stop = interrupt::listen(terminal)?;

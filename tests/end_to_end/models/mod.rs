@@ -413,7 +413,10 @@ fn a_file_is_described() {
     fs::write(&file, &gemma).unwrap();
     if cfg!(feature = "train") {
         let text = shown(&file);
-        assert!(text.contains("not possible here: FILE: unsupported architecture `gemma`"), "{text}");
+        assert!(
+            text.contains("not possible here: FILE: unsupported architecture `gemma`"),
+            "{text}"
+        );
     }
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     let words = ["model", "show", file.to_str().unwrap()];

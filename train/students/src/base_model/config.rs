@@ -137,10 +137,7 @@ fn plain(values: &Values<'_>) -> Result<(), String> {
 ///
 /// # Errors
 /// One sentence, if one of them cannot be a factor.
-pub(super) fn rope_scaling(
-    config: &ModelConfig,
-    factors: Vec<f64>,
-) -> Result<RopeScaling, String> {
+pub(super) fn rope_scaling(config: &ModelConfig, factors: Vec<f64>) -> Result<RopeScaling, String> {
     let is_factor = |factor: &&f64| factor.is_finite() && **factor > 0.0;
     if let Some(wrong) = factors.iter().find(|factor| !is_factor(factor)) {
         return Err(format!(

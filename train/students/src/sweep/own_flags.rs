@@ -39,9 +39,10 @@ impl Sweep {
             ("attempts", &one.flags, own)
         }));
         let train = self.own_of_trainings();
-        tables.extend([("train", &self.train), ("lora", &self.lora), ("full", &self.full)].map(
-            |(name, flags)| (name, flags, &train[..]),
-        ));
+        tables.extend(
+            [("train", &self.train), ("lora", &self.lora), ("full", &self.full)]
+                .map(|(name, flags)| (name, flags, &train[..])),
+        );
         tables.extend(self.dataset.iter().map(|one| ("dataset.flags", &one.flags, &DATASET[..])));
         for model in &self.model {
             let init = model.init.iter().map(|flags| ("model.init", flags, &TRAIN[1..]));
