@@ -6,10 +6,13 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::gguf::GgufHeader;
+use crate::home::home;
+
 /// Files that identify the content of a folder.
 const TELLING: [&str; 4] = ["config.json", "tokenizer.json", "run.json", "episodes.jsonl"];
 
-/// Bytes of a file of weights that are hashed: its metadata and first tensors.
+/// Bytes of a GGUF file that are hashed together.
 const BEGINNING: u64 = 4 << 20;
 
 /// Bytes in lower-case hexadecimal digits.
@@ -22,8 +25,8 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(Sha256::digest(bytes))
 }
 
-/// A hash of what identifies an input: a file's content; of a GGUF file its beginning and
-/// its size; of a folder the identifying files and the sizes of its weights. Missing files
+/// A hash of what identifies an input: a file's content; of a GGUF file its size, its beginning
+/// and the beginning of each tensor; of a folder the identifying files and the sizes of its weights. Missing files
 /// are skipped: the command that needs them reports them.
 ///
 /// # Errors
@@ -36,6 +39,12 @@ pub fn input_hash(path: &Path) -> io::Result<String> {
         let mut beginning = Vec::new();
         file.take(BEGINNING).read_to_end(&mut beginning)?;
         hash.update(beginning);
+        // Files of `fixfly model fetch` never change, and other files may be written again.
+        if let Ok(header) = GgufHeader::open(path)
+            && !path.starts_with(home().join("models"))
+        {
+            hash.update(header.fingerprint()?);
+        }
     } else if path.is_file() {
         hash.update(Sha256::digest(fs::read(path)?));
     }
@@ -76,6 +85,30 @@ mod tests {
         fs::write(at("model/config.json"), "{}").unwrap();
         assert_ne!(input_hash(&at("model")).unwrap(), empty);
         assert_eq!(input_hash(&at("missing")).unwrap(), empty);
+    }
+
+    /// A file that was trained again has the same size, metadata and first tensors.
+    #[test]
+    fn every_tensor_of_a_gguf_file_counts() {
+        let tensor = |name: &str, values: u64, offset: u64| {
+            let name = [&(name.len() as u64).to_le_bytes()[..], name.as_bytes()].concat();
+            let sizes = [&1_u32.to_le_bytes()[..], &values.to_le_bytes()].concat();
+            [name, sizes, 0_u32.to_le_bytes().to_vec(), offset.to_le_bytes().to_vec()].concat()
+        };
+        let (first, last) = (BEGINNING, 32);
+        let start = [&b"GGUF"[..], &3_u32.to_le_bytes(), &2_u64.to_le_bytes(), &[0; 8]].concat();
+        let header = [start, tensor("a", first / 4, 0), tensor("b", last / 4, first)].concat();
+        let folder = tempfile::tempdir().unwrap();
+        let hash = |value: u8| {
+            let mut bytes = header.clone();
+            bytes.resize(header.len().next_multiple_of(32) + first as usize, 0);
+            bytes.resize(bytes.len() + last as usize, value);
+            let file = folder.path().join("model.gguf");
+            fs::write(&file, &bytes).unwrap();
+            input_hash(&file).unwrap()
+        };
+        assert_eq!(hash(1), hash(1));
+        assert_ne!(hash(1), hash(2));
     }
 
     #[test]

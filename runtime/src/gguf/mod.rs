@@ -4,6 +4,7 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod error;
+mod fingerprint;
 mod header;
 mod pre;
 mod reader;

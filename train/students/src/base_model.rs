@@ -1,7 +1,6 @@
 //! A base model: a Hugging Face folder, or a GGUF file.
 
 mod config;
-mod fingerprint;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,7 +122,7 @@ impl Base {
     pub(crate) fn hash(&self) -> Result<String, TrainError> {
         match &self.gguf {
             None => folder_hash(&self.path),
-            Some(header) => fingerprint::of(header),
+            Some(header) => header.fingerprint().map_err(TrainError::io("read", &self.path)),
         }
     }
 
