@@ -153,17 +153,20 @@ impl Record {
             let (mine, kept) = (mine.pointer(place)?, kept.pointer(place)?);
             (mine != kept).then(|| format!("its {name} is {kept}, not {mine}"))
         };
-        let base_dtypes = [&mine, &kept].map(|of| of["base_dtype"].as_str().unwrap_or("as it is"));
+        let rounded = |of: &Value| match of["base_dtype"].as_str() {
+            None => "not rounded".to_string(),
+            Some(dtype) => format!("rounded to {dtype}"),
+        };
+        let [mine_rounded, kept_rounded] = [&mine, &kept].map(rounded);
         let settings = mine.pointer("/settings")?.as_object()?;
         differs("engine", "/engine")
             .or_else(|| differs("base model, by its hash,", "/base_config"))
             .or_else(|| differs("rows of tokens", "/rows"))
             .or_else(|| differs("dtype", "/dtype"))
-            .or_else(|| match base_dtypes {
-                [mine, kept] if mine != kept => {
-                    Some(format!("its base dtype is {kept}, not {mine}"))
-                }
-                _ => None,
+            .or_else(|| {
+                (mine_rounded != kept_rounded).then(|| {
+                    format!("its frozen weights are {kept_rounded}, and these are {mine_rounded}")
+                })
             })
             .or_else(|| settings.keys().find_map(|key| differs(key, &format!("/settings/{key}"))))
     }
