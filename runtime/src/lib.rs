@@ -59,7 +59,8 @@ pub use generation::{
     Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
 };
 pub use gguf::{
-    GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, PreRule, pre_rules, tokenizer_json,
+    GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, KvSizes, PreRule, pre_rules,
+    tokenizer_json,
 };
 pub use hash::{hex, input_hash, sha256};
 pub use home::home;

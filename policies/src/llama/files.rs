@@ -72,23 +72,13 @@ impl Model {
 
     /// Bytes of one token in the KV cache.
     fn token_bytes(&self, kv_type: KvType) -> Result<u64, Fault> {
-        let layers = self.header.fact("block_count")?;
-        let heads = self.header.fact("attention.head_count")?.max(1);
-        let size = self.header.fact("embedding_length")? / heads;
-        let key = self.header.fact("attention.key_length").unwrap_or(size);
-        let value = self.header.fact("attention.value_length").unwrap_or(size);
+        let sizes = self.header.kv_sizes()?;
         let blocks = matches!(kv_type, KvType::Q8_0 | KvType::Q4_0);
-        for size in [key, value] {
+        for size in [sizes.key, sizes.value] {
             if blocks && !size.is_multiple_of(32) {
                 return Err(Fault::Blocks { file: self.file.clone(), size });
             }
         }
-        let kept = self.header.numbers(&format!("{}.attention.head_count_kv", self.architecture));
-        let kept = match kept.as_deref() {
-            None => layers * heads,
-            Some([all]) => layers * all,
-            Some(each) => each.iter().sum(),
-        };
         // A block has a scale besides its numbers; rounded up.
         let bits = match kv_type {
             KvType::F32 => 32,
@@ -96,7 +86,7 @@ impl Model {
             KvType::Q8_0 => 9,
             KvType::Q4_0 => 5,
         };
-        Ok(kept * (key + value) * bits / 8)
+        Ok(sizes.numbers().saturating_mul(bits) / 8)
     }
 
     fn check_adapter(&self, file: &Path) -> Result<(), Fault> {

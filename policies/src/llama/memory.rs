@@ -19,13 +19,14 @@ pub(super) fn cells(load: &Load) -> Result<u32, String> {
 fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<u32, String> {
     let (window, all) = (u64::from(load.context_length), load.episodes.max(1) as u64);
     let free = free.unwrap_or(u64::MAX);
-    if model + window * load.token_bytes > free {
+    let cache = window.saturating_mul(load.token_bytes);
+    if model.saturating_add(cache) > free {
         return Err(format!(
             "{} takes {} and its cache for {window} tokens takes {}, but {} are free: \
              give a smaller --ctx-size or another --kv-cache-dtype",
             load.model.display(),
             gibibytes(model),
-            gibibytes(window * load.token_bytes),
+            gibibytes(cache),
             gibibytes(free),
         ));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::GgufHeader;
+use fixfly_runtime::{GgufHeader, KvSizes};
 
 use super::catalogue::Model;
 use super::error::ModelError;
@@ -91,33 +91,29 @@ struct Facts {
     query_heads: Option<u64>,
     /// Key-value heads of each layer, or of all if there is one number.
     kv_heads: Option<Vec<u64>>,
-    key: Option<u64>,
-    value: Option<u64>,
+    kv: Option<KvSizes>,
 }
 
 impl Facts {
     fn of(header: &GgufHeader) -> Facts {
         let fact = |name: &str| header.fact(name).ok();
-        let (hidden, query_heads) = (fact("embedding_length"), fact("attention.head_count"));
-        let head = hidden.zip(query_heads.filter(|heads| *heads > 0));
-        let head = head.map(|(hidden, heads)| hidden / heads);
+        let query_heads = fact("attention.head_count");
         let architecture = header.architecture().unwrap_or_default();
         let kv_heads = header.numbers(&format!("{architecture}.attention.head_count_kv"));
         let values = header.tensors().values().map(|tensor| tensor.elements().unwrap_or(0));
         Facts {
             parameters: values.fold(0, u64::saturating_add),
             layers: fact("block_count"),
-            hidden,
+            hidden: fact("embedding_length"),
             intermediate: fact("feed_forward_length"),
             kv_heads: kv_heads.or_else(|| query_heads.map(|heads| vec![heads])),
             query_heads,
-            key: fact("attention.key_length").or(head),
-            value: fact("attention.value_length").or(head),
+            kv: header.kv_sizes().ok(),
         }
     }
 
     fn heads(&self) -> Option<String> {
-        let (heads, size) = (self.query_heads?, self.key?);
+        let (heads, size) = (self.query_heads?, self.kv?.key);
         let mut kept = self.kv_heads.clone()?;
         kept.sort_unstable();
         kept.dedup();
@@ -131,11 +127,7 @@ impl Facts {
 
     /// Bytes of one token in the key-value cache, and of all.
     fn serving(&self, size: u64, context: u64, episodes: u64) -> Option<(u64, u64)> {
-        let heads = match self.kv_heads.as_deref()? {
-            [all] => self.layers?.checked_mul(*all)?,
-            each => each.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one))?,
-        };
-        let cell = heads.checked_mul(self.key?.checked_add(self.value?)?)?.checked_mul(CACHED)?;
+        let cell = self.kv?.numbers().checked_mul(CACHED)?;
         let all = cell.checked_mul(context)?.checked_mul(episodes)?.checked_add(size)?;
         cell.checked_mul(1000).map(|_| (cell, all))
     }
@@ -225,8 +217,7 @@ mod tests {
             intermediate: Some(1536),
             query_heads: Some(9),
             kv_heads: Some(vec![3]),
-            key: Some(64),
-            value: Some(64),
+            kv: Some(KvSizes { heads: 90, key: 64, value: 64 }),
         }
     }
 
@@ -235,12 +226,10 @@ mod tests {
         // 30 layers, 3 heads, 64 numbers of a key and 64 of a value, 2 bytes each.
         let cell = 30 * 3 * 128 * 2;
         assert_eq!(facts().serving(100, 8192, 2), Some((cell, cell * 8192 * 2 + 100)));
-        let each = Facts { kv_heads: Some([1, 2].repeat(15)), ..facts() };
-        assert_eq!(each.serving(0, 1, 1), Some((45 * 128 * 2, 45 * 128 * 2)));
         assert_eq!(facts().serving(1, u64::MAX, 2), None);
-        let huge = Facts { kv_heads: Some(vec![u64::MAX, 1]), ..facts() };
-        assert_eq!(huge.serving(1, 1, 1), None);
-        assert_eq!(Facts { layers: None, ..facts() }.serving(1, 1, 1), None);
+        let huge = KvSizes { heads: u64::MAX, key: 64, value: 64 };
+        assert_eq!(Facts { kv: Some(huge), ..facts() }.serving(1, 1, 1), None);
+        assert_eq!(Facts { kv: None, ..facts() }.serving(1, 1, 1), None);
     }
 
     #[test]

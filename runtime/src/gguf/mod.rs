@@ -3,6 +3,7 @@
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod cache;
 mod error;
 mod fingerprint;
 mod header;
@@ -11,6 +12,7 @@ mod reader;
 mod tensor;
 mod tokenizer;
 
+pub use cache::KvSizes;
 pub use error::GgufError;
 pub use header::{GgufHeader, GgufValue};
 pub use pre::{PreRule, pre_rules};

@@ -208,21 +208,7 @@ pub(crate) fn seconds_per_element(kind: GgmlDType, device: &Device) -> Result<f6
 mod tests {
     use super::*;
     use crate::ops::tests::{check_close, random};
-
-    /// The formats that are read, all of them.
-    const KINDS: [GgmlDType; 11] = [
-        GgmlDType::F32,
-        GgmlDType::F16,
-        GgmlDType::BF16,
-        GgmlDType::Q8_0,
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
-    ];
+    use crate::tests::gguf::FORMATS;
 
     #[track_caller]
     fn check(kind: GgmlDType, height: usize) {
@@ -260,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_quantised_matrix_computes_as_the_dequantised_one() {
-        for kind in KINDS {
+        for kind in FORMATS {
             check(kind, 37);
             check(kind, 10);
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod beside_pytorch;
-mod gguf;
+pub(crate) mod gguf;
 mod gradients;
 mod layers;
 mod served;

@@ -33,7 +33,8 @@ const WIDE: Sizes = Sizes {
     intermediate_size: 256,
 };
 
-pub(super) const FORMATS: [GgmlDType; 11] = [
+/// The formats that are read, all of them.
+pub(crate) const FORMATS: [GgmlDType; 11] = [
     GgmlDType::F32,
     GgmlDType::F16,
     GgmlDType::BF16,
