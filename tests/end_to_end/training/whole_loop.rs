@@ -239,4 +239,14 @@ fn a_sweep_makes_everything_once_and_tabulates_it() {
     fs::write(bench.path("sweep.toml"), SWEEP.replace("[2, 4]", "[]")).unwrap();
     let (code, why) = refused(&["sweep", &file, "-o", &made]);
     assert!(code == 2 && why.ends_with("ranks is empty; name at least one"), "{why}");
+    let other = bench.word("other");
+    for (from, to, expected) in [
+        ("models/qwen3", "models/none", "models/none/config.json"),
+        ("turns = 1", "turns = 1\nmodel = \"x\"", "remove `model` from [run]: the sweep sets it"),
+    ] {
+        fs::write(bench.path("sweep.toml"), SWEEP.replace(from, to)).unwrap();
+        let (code, why) = refused(&["sweep", &file, "-o", &other]);
+        assert!(code == 2 && why.contains(expected), "{why}");
+        assert!(!bench.path("other").exists(), "a stage was run");
+    }
 }

@@ -115,7 +115,7 @@ impl ModelConfig {
         let shown = file.display();
         let text = fs::read_to_string(&file).map_err(|why| {
             TrainError::Base(format!(
-                "cannot read {shown} ({why}); name a Hugging Face model folder or a GGUF file"
+                "cannot read {shown} ({why}); name a Hugging Face model folder, a GGUF file or a model of `fixfly model list`"
             ))
         })?;
         let config: Value = serde_json::from_str(&text)
