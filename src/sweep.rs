@@ -60,9 +60,9 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let sweep = if flags.smoke_test { smoke_test::reduced(sweep) } else { sweep };
     file::check(&sweep)?;
     require(&[Feature::Train, Feature::Llama])?;
+    #[cfg(feature = "train")]
     for base in sweep.model.iter().filter_map(|model| model.base.as_ref()) {
         let base = resolve(base)?;
-        #[cfg(feature = "train")]
         for method in sweep.methods.iter().filter(|_| !sweep.dataset.is_empty()) {
             fixfly_students::check_base(&base, *method).map_err(|why| Usage(why.to_string()))?;
         }
