@@ -400,6 +400,16 @@ impl Sweep {
                 Some(format!("the dataset {name} takes attempts of the student of {late}, which is no earlier dataset"))
             })
         };
+        let unused = || {
+            let is_asked = |one: &&Attempts| {
+                one.policy.is_some() || one.student.is_some() || !one.flags.is_empty()
+            };
+            let own = || self.dataset.iter().filter(|data| data.runs.is_empty());
+            let is_taken = |one: &&Attempts| own().any(|data| data.takes(one));
+            let mut all = self.attempts.iter().filter(|_| !self.dataset.is_empty());
+            let name = &all.find(|one| is_asked(one) && !is_taken(one))?.name;
+            Some(format!("no dataset takes the attempts {name}; add them to its `attempts`"))
+        };
         let of_both = || {
             let both = |one: &&Attempts| one.policy.is_some() && one.student.is_some();
             let name = &self.attempts.iter().find(both)?.name;
@@ -412,6 +422,7 @@ impl Sweep {
             .or_else(attempts)
             .or_else(of_controls)
             .or_else(of_students)
+            .or_else(unused)
     }
 }
 

@@ -56,6 +56,9 @@ fn faults_say_what_to_change() {
     );
     let control = "[[control]]\nname = 'x'\ndatasets = ['v4']\n";
     check(&format!("{data}{control}"), "no dataset is named v4; there are: repairs");
+    let unused = "[[attempts]]\npolicy = 'mutants'\n";
+    let named = "[[dataset]]\nrecipe = 'v4'\nruns = ['a']\n";
+    check(&format!("{unused}{named}"), "no dataset takes the attempts mutants");
     let both = "[[attempts]]\npolicy = 'mutants'\nstudent = 'repairs'\n";
     check(both, "the attempts mutants have a policy and a student; keep one of them");
     let two = LEAST.replace("}]", "}, { name = 'Q', base = 'other' }]");
