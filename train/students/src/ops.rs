@@ -5,13 +5,18 @@
 
 mod attention;
 mod cpu;
+mod dropout;
+mod heads;
 mod loss;
+mod rotary;
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{rms_norm, sigmoid};
 
 pub(crate) use attention::{Attention, RowSpan};
+pub(crate) use dropout::Dropout;
 pub(crate) use loss::Head;
+pub(crate) use rotary::{join, rotate, rotated_join, split, split_rotated};
 
 /// Root-mean-square norm (Zhang and Sennrich 2019).
 pub(crate) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
@@ -65,24 +70,6 @@ pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Ten
     let silu = (gate * &share)?;
     let slope = (&share + (&silu * (1.0 - &share)?)?)?;
     Ok((((dy * up)? * slope)?, (dy * silu)?))
-}
-
-/// Rotates each pair of a head's elements by its token's angle. `x` is heads × tokens ×
-/// head_dim, and the elements of a pair are half a head apart.
-pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    candle_nn::rotary_emb::rope(&x.unsqueeze(0)?, cos, sin)?.squeeze(0)
-}
-
-/// Reshapes tokens × (heads · head_dim) to heads × tokens × head_dim.
-pub(crate) fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (tokens, all) = x.dims2()?;
-    x.reshape((tokens, heads, all / heads))?.transpose(0, 1)?.contiguous()
-}
-
-/// The inverse of [`split`].
-pub(crate) fn join(x: &Tensor) -> Result<Tensor> {
-    let (heads, tokens, numbers) = x.dims3()?;
-    x.transpose(0, 1)?.reshape((tokens, heads * numbers))
 }
 
 #[cfg(test)]
@@ -154,14 +141,5 @@ pub(crate) mod tests {
         check_slope(&gate, &dy, |gate| gated(gate, &up).unwrap(), &dgate);
         check_slope(&up, &dy, |up| gated(&gate, up).unwrap(), &dup);
         check_close(&gated(&gate, &up).unwrap(), &(gate.silu().unwrap() * up).unwrap(), 1e-6);
-    }
-
-    #[test]
-    fn a_rotation_runs_back() {
-        let angles = random(&[7, 4], 7);
-        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
-        let (x, dy) = (random(&[2, 7, 8], 8), random(&[2, 7, 8], 9));
-        let dx = rotate(&dy, &cos, &sin.neg().unwrap()).unwrap();
-        check_slope(&x, &dy, |x| rotate(x, &cos, &sin).unwrap(), &dx);
     }
 }
