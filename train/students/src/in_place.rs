@@ -4,7 +4,9 @@
 //! Functions that take a tensor by value change it: nothing else may hold its memory. On
 //! other devices, in other dtypes, and for tensors with gaps they make a new tensor.
 
-use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::{
+    CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Storage, Tensor, bail,
+};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -37,22 +39,44 @@ pub(crate) fn elements_mut<'a>(
     }
 }
 
+/// Calls `run` with the elements of f32 tensors on the CPU.
+pub(crate) fn with_elements<const N: usize, T>(
+    tensors: [&Tensor; N],
+    run: impl FnOnce([&[f32]; N]) -> Result<T>,
+) -> Result<T> {
+    let tensors: Vec<Tensor> =
+        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+    let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [&[][..]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        match &**storage {
+            Storage::Cpu(storage) => *slice = elements(storage, layout)?,
+            _ => bail!("the CPU kernel needs a tensor on the CPU"),
+        }
+    }
+    run(slices)
+}
+
 /// Whether kernels of our own compute with this tensor.
 pub(crate) fn is_f32_on_cpu(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
-/// Calls `run` for parts of two tensors of the same size, with the index of a part's first
-/// element.
-struct Zipped<F> {
-    run: F,
-    /// Elements of a part.
-    part: usize,
+/// `sum + other`, in the memory of `sum`.
+pub(crate) fn add(sum: Tensor, other: &Tensor) -> Result<Tensor> {
+    let is_fast = is_f32_on_cpu(&sum) && sum.is_contiguous() && is_f32_on_cpu(other);
+    if !is_fast || sum.shape() != other.shape() {
+        return sum + other;
+    }
+    sum.inplace_op2(&other.contiguous()?, &Add)?;
+    Ok(sum)
 }
 
-impl<F: Fn(usize, &mut [f32], &[f32]) + Sync> InplaceOp2 for Zipped<F> {
+struct Add;
+
+impl InplaceOp2 for Add {
     fn name(&self) -> &'static str {
-        "zipped"
+        "add-in-place"
     }
 
     fn cpu_fwd(
@@ -62,57 +86,20 @@ impl<F: Fn(usize, &mut [f32], &[f32]) + Sync> InplaceOp2 for Zipped<F> {
         other: &CpuStorage,
         other_layout: &Layout,
     ) -> Result<()> {
-        let changed = elements_mut(storage, layout)?;
-        let other = elements(other, other_layout)?;
-        if changed.len() != other.len() {
-            bail!("tensors have {} and {} elements", changed.len(), other.len());
-        }
-        let each = |(at, (changed, other)): (usize, (&mut [f32], &[f32]))| {
-            (self.run)(at * self.part, changed, other);
+        let (sum, other) = (elements_mut(storage, layout)?, elements(other, other_layout)?);
+        let add = |(sum, other): (&mut [f32], &[f32])| {
+            wide(|| {
+                for (sum, other) in sum.iter_mut().zip(other) {
+                    *sum += other;
+                }
+            });
         };
-        match changed.len() < WORTH_SHARING {
-            true => {
-                changed
-                    .chunks_mut(self.part)
-                    .zip(other.chunks(self.part))
-                    .enumerate()
-                    .for_each(each);
-            }
-            false => changed
-                .par_chunks_mut(self.part)
-                .zip(other.par_chunks(self.part))
-                .enumerate()
-                .for_each(each),
+        match sum.len() < WORTH_SHARING {
+            true => add((sum, other)),
+            false => sum.par_chunks_mut(PART).zip(other.par_chunks(PART)).for_each(add),
         }
         Ok(())
     }
-}
-
-/// Changes a contiguous f32 tensor on the CPU by another of the same size. `run` gets parts of
-/// `part` elements, and the index of the first one.
-pub(crate) fn zip(
-    changed: &Tensor,
-    other: &Tensor,
-    part: usize,
-    run: impl Fn(usize, &mut [f32], &[f32]) + Sync,
-) -> Result<()> {
-    changed.inplace_op2(&other.contiguous()?, &Zipped { run, part })
-}
-
-/// `sum + other`, in the memory of `sum`.
-pub(crate) fn add(sum: Tensor, other: &Tensor) -> Result<Tensor> {
-    let is_fast = is_f32_on_cpu(&sum) && sum.is_contiguous() && is_f32_on_cpu(other);
-    if !is_fast || sum.shape() != other.shape() {
-        return sum + other;
-    }
-    zip(&sum, other, PART, |_, sum, other| {
-        wide(|| {
-            for (sum, other) in sum.iter_mut().zip(other) {
-                *sum += other;
-            }
-        });
-    })?;
-    Ok(sum)
 }
 
 /// Adds a vector to each row of a matrix, in its memory.

@@ -48,7 +48,7 @@ impl Linear {
             y = add_to_rows(y, params.weight(bias))?;
         }
         let Some(lora) = &self.lora else { return Ok((y, None)) };
-        let thin = dropout.apply(x, lora.site)?.matmul(&params.used(lora.a).t()?)?;
+        let thin = dropout.product(x, params.used(lora.a), lora.site)?;
         let y = add_product(y, lora.scale, &thin, &params.used(lora.b).t()?)?;
         Ok((y, Some(thin)))
     }
@@ -79,11 +79,10 @@ impl Linear {
         let (a, b) = (params.used(lora.a), params.used(lora.b));
         let dthin = (dy.matmul(b)? * lora.scale)?;
         grads.add_product(lora.b, lora.scale, &dy.t()?, thin)?;
-        grads.add_product(lora.a, 1.0, &dthin.t()?, &dropout.apply(x, lora.site)?)?;
+        grads.add(lora.a, &dropout.gradient(&dthin, x, lora.site)?)?;
         match dx {
             None => Ok(None),
-            Some(dx) if dropout.rate == 0.0 => add_product(dx, 1.0, &dthin, a).map(Some),
-            Some(dx) => dropout.add(dx, &dthin.matmul(a)?, lora.site).map(Some),
+            Some(dx) => dropout.add_back(dx, &dthin, a, lora.site).map(Some),
         }
     }
 }

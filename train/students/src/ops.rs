@@ -20,7 +20,10 @@ pub(crate) use rotary::{join, rotate, rotated_join, split, split_rotated};
 
 /// Root-mean-square norm (Zhang and Sennrich 2019).
 pub(crate) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    rms_norm(x, weight, epsilon as f32)
+    match x.device().is_cpu() && x.dtype() == DType::F32 {
+        true => cpu::norm(x, weight, epsilon),
+        false => rms_norm(x, weight, epsilon as f32),
+    }
 }
 
 /// Returns the gradient of `x`, and that of the weight if it is `learned`.
@@ -66,6 +69,10 @@ pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Ten
     if gate.device().is_cpu() && gate.dtype() == DType::F32 {
         return cpu::gated_back(gate, up, dy);
     }
+    gated_back_composed(gate, up, dy)
+}
+
+fn gated_back_composed(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     let share = sigmoid(gate)?;
     let silu = (gate * &share)?;
     let slope = (&share + (&silu * (1.0 - &share)?)?)?;
@@ -129,6 +136,7 @@ pub(crate) mod tests {
         let (fast, _) = norm_back(&x, &weight, 1e-5, &dy, false).unwrap();
         let (dx, dw) = norm_back(&x, &weight, 1e-5, &dy, true).unwrap();
         check_close(&fast, &dx, 1e-6);
+        check_close(&f(&x), &rms_norm(&x, &weight, 1e-5).unwrap(), 1e-6);
         check_slope(&x, &dy, f, &dx);
         check_slope(&weight, &dy, |weight| norm(&x, weight, 1e-5).unwrap(), &dw.unwrap());
     }
@@ -140,6 +148,11 @@ pub(crate) mod tests {
         let (dgate, dup) = gated_back(&gate, &up, &dy).unwrap();
         check_slope(&gate, &dy, |gate| gated(gate, &up).unwrap(), &dgate);
         check_slope(&up, &dy, |up| gated(&gate, up).unwrap(), &dup);
+        let [gate, up, dy] = [4, 5, 6].map(|seed| random(&[90, 100], seed));
+        let composed = gated_back_composed(&gate, &up, &dy).unwrap();
+        let (dgate, dup) = gated_back(&gate, &up, &dy).unwrap();
+        check_close(&dgate, &composed.0, 2e-6);
+        check_close(&dup, &composed.1, 2e-6);
         check_close(&gated(&gate, &up).unwrap(), &(gate.silu().unwrap() * up).unwrap(), 1e-6);
     }
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::in_place::{PART, WORTH_SHARING, elements, elements_mut, wide};
+use crate::in_place::{PART, WORTH_SHARING, elements, elements_mut, wide, with_elements};
 
 /// e^x to 2 ulp (Cephes' polynomial), written so that compilers vectorise it.
 #[inline(always)]
@@ -208,29 +208,11 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Calls `run` with the elements of f32 tensors on the CPU.
-pub(super) fn with_elements<const N: usize, T>(
-    tensors: [&Tensor; N],
-    run: impl FnOnce([&[f32]; N]) -> Result<T>,
-) -> Result<T> {
-    let tensors: Vec<Tensor> =
-        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
-    let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
-    let mut slices = [&[][..]; N];
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        match &**storage {
-            candle_core::Storage::Cpu(storage) => *slice = elements(storage, layout)?,
-            _ => bail!("the CPU kernel needs a tensor on the CPU"),
-        }
-    }
-    run(slices)
-}
-
-/// Applies a function to parts of `part` elements of tensors of the same shape. It also gets
-/// the index of a part's first element. Returns a tensor of that shape.
-pub(super) fn mapped<const N: usize>(
+/// Applies a function to parts of `part` elements of tensors of the same shape. Returns a
+/// tensor of that shape.
+fn mapped<const N: usize>(
     inputs: [&Tensor; N],
-    run: impl Fn(usize, [&[f32]; N], &mut [f32]) + Sync,
+    run: impl Fn([&[f32]; N], &mut [f32]) + Sync,
     part: usize,
 ) -> Result<Tensor> {
     let made = with_elements(inputs, |slices| {
@@ -240,7 +222,7 @@ pub(super) fn mapped<const N: usize>(
         }
         let each = |(at, made): (usize, &mut [f32])| {
             let from = at * part;
-            run(from, slices.map(|slice| &slice[from..from + made.len()]), made);
+            run(slices.map(|slice| &slice[from..from + made.len()]), made);
         };
         match made.len() < WORTH_SHARING {
             true => made.chunks_mut(part).enumerate().for_each(each),
@@ -251,13 +233,8 @@ pub(super) fn mapped<const N: usize>(
     Tensor::from_vec(made, inputs[0].shape(), inputs[0].device())
 }
 
-/// Elements of a part that consists of whole rows.
-pub(super) fn whole_rows(width: usize) -> usize {
-    width * (PART / width).max(1)
-}
-
 pub(super) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    let run = |_, [gate, up]: [&[f32]; 2], made: &mut [f32]| {
+    let run = |[gate, up]: [&[f32]; 2], made: &mut [f32]| {
         wide(|| {
             for ((made, gate), up) in made.iter_mut().zip(gate).zip(up) {
                 *made = gate / (1.0 + exp(-gate)) * up;
@@ -268,21 +245,51 @@ pub(super) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-    let dgate = |_, [gate, up, dy]: [&[f32]; 3], made: &mut [f32]| {
-        wide(|| {
-            for (((made, gate), up), dy) in made.iter_mut().zip(gate).zip(up).zip(dy) {
-                let share = 1.0 / (1.0 + exp(-gate));
-                *made = dy * up * share * (1.0 + gate * (1.0 - share));
-            }
+    let (shape, count) = (gate.shape(), gate.elem_count());
+    let (dgate, dup) = with_elements([gate, up, dy], |[gate, up, dy]| {
+        if up.len() != count || dy.len() != count {
+            bail!("the CPU kernel needs tensors of one size");
+        }
+        let (mut dgate, mut dup) = (vec![0.0_f32; count], vec![0.0_f32; count]);
+        let made = dgate.par_chunks_mut(PART).zip(dup.par_chunks_mut(PART));
+        let inputs = gate.par_chunks(PART).zip(up.par_chunks(PART)).zip(dy.par_chunks(PART));
+        made.zip(inputs).for_each(|((dgate, dup), ((gate, up), dy))| {
+            wide(|| {
+                let made = dgate.iter_mut().zip(dup);
+                for (((dgate, dup), gate), (up, dy)) in made.zip(gate).zip(up.iter().zip(dy)) {
+                    let e = exp(-gate);
+                    let share = 1.0 / (1.0 + e);
+                    *dgate = dy * up * share * (1.0 + gate * (1.0 - share));
+                    *dup = gate / (1.0 + e) * dy;
+                }
+            });
         });
+        Ok((dgate, dup))
+    })?;
+    let tensor = |made| Tensor::from_vec(made, shape, gate.device());
+    Ok((tensor(dgate)?, tensor(dup)?))
+}
+
+pub(super) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let weight: Vec<f32> = weight.to_vec1()?;
+    let width = weight.len();
+    let run = |[x]: [&[f32]; 1], made: &mut [f32]| {
+        for (x, made) in x.chunks(width).zip(made.chunks_mut(width)) {
+            wide(|| {
+                let r = 1.0 / (dot(x, x) / width as f32 + epsilon as f32).sqrt();
+                for ((made, x), weight) in made.iter_mut().zip(x).zip(&weight) {
+                    *made = x * r * weight;
+                }
+            });
+        }
     };
-    Ok((mapped([gate, up, dy], dgate, PART)?, gated(gate, dy)?))
+    mapped([x], run, width * (PART / width).max(1))
 }
 
 pub(super) fn norm_back(x: &Tensor, weight: &Tensor, epsilon: f64, dy: &Tensor) -> Result<Tensor> {
     let weight: Vec<f32> = weight.to_vec1()?;
     let width = weight.len();
-    let run = |_, [x, dy]: [&[f32]; 2], made: &mut [f32]| {
+    let run = |[x, dy]: [&[f32]; 2], made: &mut [f32]| {
         for ((x, dy), made) in x.chunks(width).zip(dy.chunks(width)).zip(made.chunks_mut(width)) {
             wide(|| {
                 for ((made, dy), weight) in made.iter_mut().zip(dy).zip(&weight) {
@@ -296,7 +303,7 @@ pub(super) fn norm_back(x: &Tensor, weight: &Tensor, epsilon: f64, dy: &Tensor) 
             });
         }
     };
-    mapped([x, dy], run, whole_rows(width))
+    mapped([x, dy], run, width * (PART / width).max(1))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::attention::{Attention, RowSpan};
-use super::cpu::{masked_softmax, softmax_back, with_elements};
-use crate::in_place::{Shape, View, multiply};
+use super::cpu::{masked_softmax, softmax_back};
+use crate::in_place::{Shape, View, multiply, with_elements};
 
 /// Queries whose scores are computed together: those of 1,000 keys are 512 kB.
 const QUERIES: usize = 128;

@@ -4,8 +4,7 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::with_elements;
-use crate::in_place::{is_f32_on_cpu, wide};
+use crate::in_place::{is_f32_on_cpu, wide, with_elements};
 
 /// Rotates each pair of a head's elements by its token's angle. `x` is heads × tokens ×
 /// head_dim, and the elements of a pair are half a head apart.
