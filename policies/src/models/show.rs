@@ -17,8 +17,8 @@ const FLOAT: u64 = 4;
 /// The training that the estimate is for.
 const RANK: u64 = 32;
 const TOKENS: u64 = 4096;
-/// Defaults of `fixfly train`: queries per chunk of attention, logits per chunk, layers
-/// that are not recomputed.
+/// Defaults of `fixfly train`: queries per chunk of attention, logits per chunk; and layers
+/// that are not recomputed, of which it chooses more where memory is free.
 const QUERIES: u64 = 256;
 const LOGITS: u64 = 1 << 24;
 const NOT_RECOMPUTED: u64 = 1;

@@ -20,7 +20,7 @@ use crate::weights::Weights;
 /// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
-    /// Attention queries per chunk.
+    /// Attention queries per chunk; in f32 on a CPU at most 128.
     pub queries: usize,
     /// Logits per chunk.
     pub logits: usize,
