@@ -86,9 +86,9 @@ pub(crate) struct Native {
           value_parser = clap::value_parser!(u32).range(1..))]
     attention_chunk: u32,
 
-    /// Layers whose activations are kept instead of recomputed in the backward pass
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Memory and speed")]
-    no_recompute_layers: usize,
+    /// Layers whose activations are not recomputed [default: as many as half of the free memory holds]
+    #[arg(long, value_name = "N", help_heading = "Memory and speed")]
+    no_recompute_layers: Option<usize>,
 
     /// Memory limit, such as 40GB [default: the free memory of this machine or its GPU]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Memory and speed")]

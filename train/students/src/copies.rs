@@ -6,9 +6,9 @@ use std::thread::{self, ScopedJoinHandle};
 
 use candle_core::{Device, Result};
 
-use crate::chance::Dropout;
 use crate::error::TrainError;
 use crate::model::Model;
+use crate::ops::Dropout;
 use crate::params::Grads;
 use crate::pass::Pass;
 

@@ -10,9 +10,9 @@
 //! `fixfly dataset build` writes.
 //!
 //! candle is the tensor library, but its autograd is not used. Each function of a layer has
-//! its backward pass beside it (`ops`), layers are recomputed in the backward pass
-//! (`layer`), quantised matrices are dequantised block by block (`matrix`), and trained
-//! parameters are kept in f32 (`params`).
+//! its backward pass beside it (`ops`), layers are recomputed in the backward pass if memory is
+//! short (`layer`), sums reuse memory (`in_place`), quantised matrices are dequantised block by
+//! block (`matrix`), and trained parameters are kept in f32 (`params`).
 //!
 //! ```
 //! use fixfly_students::{Method, Settings};
@@ -32,6 +32,8 @@ pub mod cuda;
 mod error;
 #[cfg(feature = "native")]
 mod export;
+#[cfg(feature = "native")]
+mod in_place;
 #[cfg(feature = "native")]
 mod init;
 #[cfg(feature = "native")]

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::chance::Dropout;
+use crate::in_place::{add_product, add_to_rows};
 use crate::matrix::Matrix;
+use crate::ops::Dropout;
 use crate::params::{Grads, Params, Weight};
 
 /// `y = x Wᵀ + bias + scale · drop(x) Aᵀ Bᵀ`.
@@ -24,49 +25,64 @@ pub(crate) struct Lora {
     pub(crate) site: u64,
 }
 
-impl Linear {
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor, out: &Dropout) -> Result<Tensor> {
-        let mut y = self.weight.forward(params, x)?;
-        if let Some(bias) = &self.bias {
-            y = y.broadcast_add(params.weight(bias))?;
-        }
-        let Some(lora) = &self.lora else { return Ok(y) };
-        let thin = out.apply(x, lora.site)?.matmul(&params.used(lora.a).t()?)?;
-        y + (thin * lora.scale)?.matmul(&params.used(lora.b).t()?)?
-    }
+/// What happens to the gradient of the input.
+pub(crate) enum InputGradient {
+    Unwanted,
+    /// It becomes a tensor.
+    Wanted,
+    /// It is added to this tensor, in its memory.
+    Added(Tensor),
+}
 
-    /// Adds the gradients of trained weights; returns the gradient of `x` if `wanted`.
-    pub(crate) fn back(
+impl Linear {
+    /// The output, and `drop(x) Aᵀ` for the backward pass: tokens × rank, if there is an
+    /// adapter.
+    pub(crate) fn forward(
         &self,
         params: &Params,
         x: &Tensor,
+        dropout: &Dropout,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let mut y = self.weight.forward(params, x)?;
+        if let Some(bias) = &self.bias {
+            y = add_to_rows(y, params.weight(bias))?;
+        }
+        let Some(lora) = &self.lora else { return Ok((y, None)) };
+        let thin = dropout.product(x, params.used(lora.a), lora.site)?;
+        let y = add_product(y, lora.scale, &thin, &params.used(lora.b).t()?)?;
+        Ok((y, Some(thin)))
+    }
+
+    /// Adds the gradients of trained weights; returns the gradient of `x` if it is wanted.
+    /// `thin` comes from the forward pass.
+    pub(crate) fn back(
+        &self,
+        params: &Params,
+        (x, thin): (&Tensor, Option<&Tensor>),
         dy: &Tensor,
-        out: &Dropout,
+        dropout: &Dropout,
         grads: &mut Grads,
-        wanted: bool,
+        gradient: InputGradient,
     ) -> Result<Option<Tensor>> {
         if let Some(at) = self.weight.learned() {
-            grads.add(at, &dy.t()?.matmul(x)?)?;
+            grads.add_product(at, 1.0, &dy.t()?, x)?;
         }
         if let Some(Weight::Learned(at)) = self.bias {
             grads.add(at, &dy.to_dtype(DType::F32)?.sum(0)?)?;
         }
-        let dx = match wanted {
-            true => Some(self.weight.back(params, dy)?),
-            false => None,
+        let dx = match gradient {
+            InputGradient::Unwanted => None,
+            InputGradient::Wanted => Some(self.weight.back(params, dy, None)?),
+            InputGradient::Added(sum) => Some(self.weight.back(params, dy, Some(sum))?),
         };
-        let Some(lora) = &self.lora else { return Ok(dx) };
-        let dropped = out.apply(x, lora.site)?;
-        let thin = (dropped.matmul(&params.used(lora.a).t()?)? * lora.scale)?;
-        let dthin = (dy.matmul(params.used(lora.b))? * lora.scale)?;
-        grads.add(lora.b, &dy.t()?.matmul(&thin)?)?;
-        grads.add(lora.a, &dthin.t()?.matmul(&dropped)?)?;
+        let (Some(lora), Some(thin)) = (&self.lora, thin) else { return Ok(dx) };
+        let (a, b) = (params.used(lora.a), params.used(lora.b));
+        let dthin = (dy.matmul(b)? * lora.scale)?;
+        grads.add_product(lora.b, lora.scale, &dy.t()?, thin)?;
+        grads.add(lora.a, &dropout.gradient(&dthin, x, lora.site)?)?;
         match dx {
             None => Ok(None),
-            Some(dx) => {
-                let beside = out.apply(&dthin.matmul(params.used(lora.a))?, lora.site)?;
-                Ok(Some((dx + beside)?))
-            }
+            Some(dx) => dropout.add_back(dx, &dthin, a, lora.site).map(Some),
         }
     }
 }

@@ -7,6 +7,7 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::in_place::add_product;
 use crate::params::{Params, Weight};
 
 /// Elements of a block: 64 MB in f32.
@@ -48,11 +49,11 @@ impl Matrix {
         }
     }
 
-    /// `dy W`, the gradient of `x`.
-    pub(crate) fn back(&self, params: &Params, dy: &Tensor) -> Result<Tensor> {
+    /// `dy W`, the gradient of `x`; added to `sum`, in its memory, if there is one.
+    pub(crate) fn back(&self, params: &Params, dy: &Tensor, sum: Option<Tensor>) -> Result<Tensor> {
         match self {
-            Matrix::Plain(weight) => dy.matmul(params.weight(weight)),
-            Matrix::Quantised(matrix) => matrix.back(dy),
+            Matrix::Plain(weight) => added(sum, dy, params.weight(weight)),
+            Matrix::Quantised(matrix) => matrix.back(dy, sum),
         }
     }
 
@@ -102,19 +103,14 @@ impl Quantised {
         }
     }
 
-    fn back(&self, dy: &Tensor) -> Result<Tensor> {
+    fn back(&self, dy: &Tensor, mut sum: Option<Tensor>) -> Result<Tensor> {
         if let [one] = &self.blocks[..] {
-            return dy.matmul(&dequantised(one, self.dtype)?);
+            return added(sum, dy, &dequantised(one, self.dtype)?);
         }
-        let mut sum: Option<Tensor> = None;
         for (at, block) in self.blocks.iter().enumerate() {
             let (height, _) = block.shape().dims2()?;
             let dy = dy.narrow(1, at * self.height, height)?.contiguous()?;
-            let part = dy.matmul(&dequantised(block, self.dtype)?)?;
-            sum = Some(match sum {
-                None => part,
-                Some(sum) => (sum + part)?,
-            });
+            sum = Some(added(sum, &dy, &dequantised(block, self.dtype)?)?);
         }
         sum.ok_or_else(|| candle_core::Error::Msg("a matrix has no rows".into()))
     }
@@ -149,6 +145,14 @@ impl Quantised {
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.blocks.iter().map(QTensor::storage_size_in_bytes).sum()
+    }
+}
+
+/// `a b`, added to `sum` if there is one.
+fn added(sum: Option<Tensor>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match sum {
+        None => a.matmul(b),
+        Some(sum) => add_product(sum, 1.0, a, b),
     }
 }
 
@@ -235,7 +239,8 @@ mod tests {
         let all = |matrix: &Matrix| {
             [
                 matrix.forward(&params, &x).unwrap(),
-                matrix.back(&params, &dy).unwrap(),
+                matrix.back(&params, &dy, None).unwrap(),
+                matrix.back(&params, &dy, Some(random(&[5, width], 4))).unwrap(),
                 matrix.rows(&params, &numbers).unwrap(),
             ]
         };

@@ -4,13 +4,13 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::base_model::Base;
-use crate::chance::{self, Dropout};
+use crate::chance;
 use crate::error::TrainError;
 use crate::layer::{ForwardContext, Layer};
 use crate::linear::{Linear, Lora};
 use crate::matrix::Matrix;
 use crate::model_config::ModelConfig;
-use crate::ops::Head;
+use crate::ops::{Dropout, Head};
 use crate::params::{Grads, Params, Weight};
 use crate::pass::Pass;
 use crate::settings::{BaseDtype, Method, Settings, Target};
@@ -20,17 +20,18 @@ use crate::weights::Weights;
 /// How much is computed at once; affects memory and speed, never results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
-    /// Attention queries per chunk.
+    /// Attention queries per chunk; in f32 on a CPU at most 128.
     pub queries: usize,
     /// Logits per chunk.
     pub logits: usize,
-    /// Layers, from the last, whose activations are kept instead of recomputed.
-    pub no_recompute_layers: usize,
+    /// Layers, from the last, whose activations are kept instead of recomputed. If `None`,
+    /// [`Job::ready`](crate::Job::ready) finds out how many fit in half of the free memory.
+    pub no_recompute_layers: Option<usize>,
 }
 
 impl Default for Chunks {
     fn default() -> Chunks {
-        Chunks { queries: 256, logits: 1 << 24, no_recompute_layers: 1 }
+        Chunks { queries: 256, logits: 1 << 24, no_recompute_layers: None }
     }
 }
 
@@ -38,6 +39,11 @@ impl Chunks {
     /// Tokens whose logits are computed together.
     pub(crate) fn scored(&self, vocab_size: usize) -> usize {
         (self.logits / vocab_size).clamp(16, 1024)
+    }
+
+    /// How many of so many layers are not recomputed.
+    pub(crate) fn not_recomputed(&self, layers: usize) -> usize {
+        self.no_recompute_layers.unwrap_or(1).min(layers)
     }
 }
 
@@ -207,13 +213,15 @@ impl Model {
     ) -> candle_core::Result<ForwardContext<'a>> {
         let places = Tensor::new(pass.places(), &self.device)?.unsqueeze(1)?;
         let angles = places.broadcast_mul(&self.frequencies)?;
+        let sin = angles.sin()?.to_dtype(self.dtype)?;
         Ok(ForwardContext {
             shape: &self.shape,
             params: &self.params,
             rows: &pass.rows,
             dropout,
             cos: angles.cos()?.to_dtype(self.dtype)?,
-            sin: angles.sin()?.to_dtype(self.dtype)?,
+            back_sin: sin.neg()?,
+            sin,
             chunk: self.chunks.queries,
         })
     }
@@ -246,10 +254,10 @@ impl Model {
         let [tokens, learned, targets] = self.tensors(pass)?;
         let scene = self.scene(pass, dropout)?;
         let mut x = self.embedding.rows(&self.params, &tokens)?;
-        let mut way = Vec::new();
+        let (mut way, keeping) = (Vec::new(), self.chunks.not_recomputed(self.layers.len()));
         for (at, layer) in self.layers.iter().enumerate() {
             let (y, kept, steps) = layer.forward(&scene, &x)?;
-            let keeps = at + self.chunks.no_recompute_layers >= self.layers.len();
+            let keeps = at + keeping >= self.layers.len();
             way.push((kept, keeps.then_some(steps)));
             x = y;
         }

@@ -5,17 +5,25 @@
 
 mod attention;
 mod cpu;
+mod dropout;
+mod heads;
 mod loss;
+mod rotary;
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{rms_norm, sigmoid};
 
 pub(crate) use attention::{Attention, RowSpan};
+pub(crate) use dropout::Dropout;
 pub(crate) use loss::Head;
+pub(crate) use rotary::{join, rotate, rotated_join, split, split_rotated};
 
 /// Root-mean-square norm (Zhang and Sennrich 2019).
 pub(crate) fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    rms_norm(x, weight, epsilon as f32)
+    match x.device().is_cpu() && x.dtype() == DType::F32 {
+        true => cpu::norm(x, weight, epsilon),
+        false => rms_norm(x, weight, epsilon as f32),
+    }
 }
 
 /// Returns the gradient of `x`, and that of the weight if it is `learned`.
@@ -61,28 +69,14 @@ pub(crate) fn gated_back(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Ten
     if gate.device().is_cpu() && gate.dtype() == DType::F32 {
         return cpu::gated_back(gate, up, dy);
     }
+    gated_back_composed(gate, up, dy)
+}
+
+fn gated_back_composed(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     let share = sigmoid(gate)?;
     let silu = (gate * &share)?;
     let slope = (&share + (&silu * (1.0 - &share)?)?)?;
     Ok((((dy * up)? * slope)?, (dy * silu)?))
-}
-
-/// Rotates each pair of a head's elements by its token's angle. `x` is heads × tokens ×
-/// head_dim, and the elements of a pair are half a head apart.
-pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    candle_nn::rotary_emb::rope(&x.unsqueeze(0)?, cos, sin)?.squeeze(0)
-}
-
-/// Reshapes tokens × (heads · head_dim) to heads × tokens × head_dim.
-pub(crate) fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (tokens, all) = x.dims2()?;
-    x.reshape((tokens, heads, all / heads))?.transpose(0, 1)?.contiguous()
-}
-
-/// The inverse of [`split`].
-pub(crate) fn join(x: &Tensor) -> Result<Tensor> {
-    let (heads, tokens, numbers) = x.dims3()?;
-    x.transpose(0, 1)?.reshape((tokens, heads * numbers))
 }
 
 #[cfg(test)]
@@ -142,6 +136,7 @@ pub(crate) mod tests {
         let (fast, _) = norm_back(&x, &weight, 1e-5, &dy, false).unwrap();
         let (dx, dw) = norm_back(&x, &weight, 1e-5, &dy, true).unwrap();
         check_close(&fast, &dx, 1e-6);
+        check_close(&f(&x), &rms_norm(&x, &weight, 1e-5).unwrap(), 1e-6);
         check_slope(&x, &dy, f, &dx);
         check_slope(&weight, &dy, |weight| norm(&x, weight, 1e-5).unwrap(), &dw.unwrap());
     }
@@ -153,15 +148,11 @@ pub(crate) mod tests {
         let (dgate, dup) = gated_back(&gate, &up, &dy).unwrap();
         check_slope(&gate, &dy, |gate| gated(gate, &up).unwrap(), &dgate);
         check_slope(&up, &dy, |up| gated(&gate, up).unwrap(), &dup);
+        let [gate, up, dy] = [4, 5, 6].map(|seed| random(&[90, 100], seed));
+        let composed = gated_back_composed(&gate, &up, &dy).unwrap();
+        let (dgate, dup) = gated_back(&gate, &up, &dy).unwrap();
+        check_close(&dgate, &composed.0, 2e-6);
+        check_close(&dup, &composed.1, 2e-6);
         check_close(&gated(&gate, &up).unwrap(), &(gate.silu().unwrap() * up).unwrap(), 1e-6);
-    }
-
-    #[test]
-    fn a_rotation_runs_back() {
-        let angles = random(&[7, 4], 7);
-        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
-        let (x, dy) = (random(&[2, 7, 8], 8), random(&[2, 7, 8], 9));
-        let dx = rotate(&dy, &cos, &sin.neg().unwrap()).unwrap();
-        check_slope(&x, &dy, |x| rotate(x, &cos, &sin).unwrap(), &dx);
     }
 }

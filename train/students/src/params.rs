@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use crate::in_place::{add, add_product};
+
 /// A trained tensor.
 pub(crate) struct Param {
     /// Its name in files.
@@ -75,8 +77,24 @@ impl Grads {
         let grad = grad.to_dtype(DType::F32)?;
         self.0[at] = Some(match self.0[at].take() {
             None => grad,
-            Some(sum) => (sum + grad)?,
+            Some(sum) => add(sum, &grad)?,
         });
+        Ok(())
+    }
+
+    /// Adds `scale · a b`.
+    pub(crate) fn add_product(
+        &mut self,
+        at: usize,
+        scale: f64,
+        a: &Tensor,
+        b: &Tensor,
+    ) -> Result<()> {
+        let Some(sum) = self.0[at].take() else {
+            let product = a.matmul(b)?;
+            return self.add(at, &if scale == 1.0 { product } else { (product * scale)? });
+        };
+        self.0[at] = Some(add_product(sum, scale, a, b)?);
         Ok(())
     }
 

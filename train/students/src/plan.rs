@@ -39,6 +39,8 @@ pub struct Plan {
     pub stored: Option<u64>,
     /// Peak memory in bytes, estimated.
     pub memory: u64,
+    /// Layers whose activations are kept instead of recomputed, of all layers.
+    pub no_recompute_layers: (usize, usize),
     /// Floating-point operations of all epochs without attention, estimated.
     pub operations: f64,
     /// Pairs of tokens that attention compares in all epochs.
@@ -98,6 +100,8 @@ impl Plan {
         let epochs = settings.epochs as f64;
         let steps = steps_per_epoch * settings.epochs;
         let of_step = tokens.div_ceil(steps_per_epoch.max(1));
+        let layers = shape.num_hidden_layers;
+        let not_recomputed = means.chunks.not_recomputed(layers);
         let stored = held.stored.filter(|_| settings.method == Method::Lora);
         Plan {
             parameters: shape.parameters(),
@@ -109,14 +113,10 @@ impl Plan {
             steps,
             micro_batches: steps * of_step.div_ceil(means.micro_batch_tokens.max(1)),
             stored: stored.map(|(bytes, _)| bytes),
-            memory: memory(
-                shape,
-                settings,
-                means,
-                longest.max(means.micro_batch_tokens.min(tokens)),
-                held,
-            ),
-            operations: operations(shape, settings, tokens as f64, learned as f64) * epochs,
+            memory: memory(shape, settings, means, largest_pass(rows, means), held),
+            no_recompute_layers: (not_recomputed, layers),
+            operations: epochs
+                * operations(shape, settings, not_recomputed, tokens as f64, learned as f64),
             pairs: pairs * epochs,
         }
     }
@@ -159,11 +159,12 @@ impl Plan {
         Ok(matrices * 1.5 + layers * layer + dequantised)
     }
 
-    /// Elements that are dequantised: of layers in the forward pass, its recomputation and the
-    /// backward pass; of the output matrix twice for each chunk of logits.
+    /// Elements that are dequantised: of layers in the forward pass, its recomputation if there
+    /// is one, and the backward pass; of the output matrix twice for each chunk of logits.
     fn dequantised(&self, shape: &ModelConfig, means: &ComputeConfig) -> f64 {
         let (passes, learned) = (self.micro_batches as f64, self.tokens.1 as f64);
-        let layers = 3.0 * (shape.num_hidden_layers * shape.matrices()) as f64;
+        let (kept, layers) = self.no_recompute_layers;
+        let layers = (3 * layers - kept) as f64 * shape.matrices() as f64;
         let epochs = self.steps as f64 / self.steps_per_epoch.max(1) as f64;
         let chunk = means.chunks.scored(shape.vocab_size) as f64;
         let chunks = (learned * epochs / passes.max(1.0) / chunk).ceil();
@@ -210,17 +211,64 @@ fn learned_by(shape: &ModelConfig, settings: &Settings) -> usize {
 }
 
 /// Floating-point operations without attention.
-fn operations(shape: &ModelConfig, settings: &Settings, tokens: f64, learned: f64) -> f64 {
-    // Forward, recomputation, and gradients of the inputs; for full fine-tunes also of the
-    // weights.
-    let times = if settings.method == Method::Full { 4.0 } else { 3.0 };
-    let matrices = 2.0 * (shape.num_hidden_layers * shape.matrices()) as f64 * tokens;
+fn operations(
+    shape: &ModelConfig,
+    settings: &Settings,
+    not_recomputed: usize,
+    tokens: f64,
+    learned: f64,
+) -> f64 {
+    // Forward, and gradients of the inputs; for full fine-tunes also of the weights.
+    let times = if settings.method == Method::Full { 3.0 } else { 2.0 };
+    let layers = shape.num_hidden_layers;
+    let recomputed = (layers - not_recomputed.min(layers)) as f64;
+    let layer = 2.0 * shape.matrices() as f64 * tokens;
     let head = 2.0 * (shape.vocab_size * shape.hidden_size) as f64 * learned;
-    times * (matrices + head)
+    layer * (times * layers as f64 + recomputed) + times * head
+}
+
+/// Tokens of the largest micro-batch.
+fn largest_pass(rows: &Rows, means: &ComputeConfig) -> usize {
+    let tokens: usize = rows.train.iter().map(|row| row.tokens.len()).sum();
+    let longest = rows.all().map(|row| row.tokens.len()).max().unwrap_or(0);
+    longest.max(means.micro_batch_tokens.min(tokens))
+}
+
+/// As many layers as can keep their activations in half of the memory that is free beyond
+/// everything else; one if it is not known what is free.
+pub(crate) fn no_recompute_layers(
+    shape: &ModelConfig,
+    rows: &Rows,
+    settings: &Settings,
+    means: &ComputeConfig,
+    held: Held,
+    free: Option<u64>,
+) -> usize {
+    let Some(free) = free else { return 1 };
+    let pass = largest_pass(rows, means);
+    let chunks = Chunks { no_recompute_layers: Some(0), ..means.chunks };
+    let without = memory(shape, settings, &ComputeConfig { chunks, ..*means }, pass, held);
+    let each = activations(shape, settings, pass, held) as u64;
+    let most = free.saturating_sub(without) / 2 / each.max(1);
+    usize::try_from(most).unwrap_or(usize::MAX).min(shape.num_hidden_layers)
+}
+
+/// Bytes of the activations that a layer keeps, without its input and the output of attention.
+fn activations(shape: &ModelConfig, settings: &Settings, pass: usize, held: Held) -> usize {
+    let (width, intermediate) = (shape.hidden_size, shape.intermediate_size);
+    // Those before the norms of heads too.
+    let heads = if shape.family.norms_heads() { 2 } else { 1 };
+    let thin = match settings.method {
+        Method::Lora => settings.rank * settings.targets.len(),
+        Method::Full => 0,
+    };
+    let kept = 3 * width + heads * (shape.queries() + shape.keys()) + shape.keys();
+    pass * (kept + 2 * intermediate + thin) * held.bytes
 }
 
 /// Peak memory in bytes: weights, trained parameters with their gradients and AdamW's
-/// state, layer inputs, the activations of one layer, and the largest chunk.
+/// state, layer inputs, the activations of one layer and of those that are not recomputed, and
+/// the largest chunk.
 fn memory(
     shape: &ModelConfig,
     settings: &Settings,
@@ -239,11 +287,13 @@ fn memory(
     let inputs = shape.num_hidden_layers * pass * (shape.hidden_size + shape.queries()) * bytes;
     let (width, intermediate) = (shape.hidden_size, shape.intermediate_size);
     let steps = pass * (8 * width + 6 * shape.queries() + 4 * shape.keys() + 6 * intermediate);
-    let layer = steps * bytes * (1 + means.chunks.no_recompute_layers.min(shape.num_hidden_layers));
+    let layer = steps * bytes;
+    let kept = means.chunks.not_recomputed(shape.num_hidden_layers)
+        * activations(shape, settings, pass, held);
     let scores = 2 * shape.num_attention_heads * means.chunks.queries.min(pass) * pass * (4 + 4);
     let scored = means.chunks.scored(shape.vocab_size).min(pass);
     let logits = 4 * scored * shape.vocab_size * 4;
-    (weights + state + inputs + layer + scores.max(logits)) as u64
+    (weights + state + inputs + layer + kept + scores.max(logits)) as u64
 }
 
 /// Bytes of the largest block of a quantised matrix that is dequantised at once, in f32 and in
@@ -305,7 +355,7 @@ pub(crate) fn check_memory(
         memory(shape, settings, means, pass, held) <= free
     };
     let smaller = ComputeConfig { micro_batch_tokens: plan.longest, ..*means };
-    let chunks = Chunks { queries: 64, no_recompute_layers: 0, ..means.chunks };
+    let chunks = Chunks { queries: 64, no_recompute_layers: Some(0), ..means.chunks };
     let chunked = ComputeConfig { chunks, ..smaller };
     let lora = Settings { method: Method::Lora, ..settings.clone() };
     let remedy = if fits(settings, &smaller, plan.longest) {
@@ -373,16 +423,37 @@ mod tests {
     /// Weights in 16 bits, as on a GPU.
     const HELD: Held = Held { bytes: 2, stored: None };
 
-    fn plan(settings: &Settings, length: usize) -> Plan {
+    fn rows(length: usize) -> Rows {
         let row =
             crate::rows::Row { id: "a".into(), tokens: vec![1; length], loss: vec![[1, length]] };
-        let rows = Rows {
+        Rows {
             train: vec![row; 16],
             validation: vec![],
             hash: String::new(),
             about: serde_json::Value::Null,
+        }
+    }
+
+    fn plan(settings: &Settings, length: usize) -> Plan {
+        Plan::new(&shape(), &rows(length), settings, &ComputeConfig::default(), HELD)
+    }
+
+    #[test]
+    fn kept_activations_take_half_of_what_is_free() {
+        let (lora, means) = (Settings::of(Method::Lora), ComputeConfig::default());
+        let chosen = |free| no_recompute_layers(&shape(), &rows(1000), &lora, &means, HELD, free);
+        assert_eq!((chosen(None), chosen(Some(0)), chosen(Some(1 << 40))), (1, 0, 36));
+        let needed = |layers| {
+            let chunks = Chunks { no_recompute_layers: Some(layers), ..means.chunks };
+            memory(&shape(), &lora, &ComputeConfig { chunks, ..means }, 4096, HELD)
         };
-        Plan::new(&shape(), &rows, settings, &ComputeConfig::default(), HELD)
+        for gigabytes in [22, 25, 30, 35] {
+            let free = gigabytes * 1_000_000_000;
+            let layers = chosen(Some(free));
+            assert!(0 < layers && layers < 36, "{layers} of 36 in {gigabytes} GB");
+            assert!(2 * needed(layers) - needed(0) <= free, "{layers} in {gigabytes} GB");
+            assert!(2 * needed(layers + 1) - needed(0) > free, "{layers} in {gigabytes} GB");
+        }
     }
 
     #[test]

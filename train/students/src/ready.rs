@@ -44,7 +44,7 @@ impl Job {
     ///
     /// # Errors
     /// [`TrainError`] if the training is not possible.
-    pub fn ready(self) -> Result<Ready, TrainError> {
+    pub fn ready(mut self) -> Result<Ready, TrainError> {
         if let Some(fault) = self.settings.fault() {
             return Err(TrainError::Settings(fault));
         }
@@ -78,8 +78,12 @@ impl Job {
             bytes: dtype(precision).size_in_bytes(),
             stored: base.stored(base_dtype, precision),
         };
-        let plan = Plan::new(shape, &rows, &self.settings, &self.means, held);
         let free = self.means.memory.or_else(|| free_memory(&devices));
+        let layers = self.means.chunks.no_recompute_layers.unwrap_or_else(|| {
+            plan::no_recompute_layers(shape, &rows, &self.settings, &self.means, held, free)
+        });
+        self.means.chunks.no_recompute_layers = Some(layers);
+        let plan = Plan::new(shape, &rows, &self.settings, &self.means, held);
         if let Some(free) = free {
             plan::check_memory(&plan, shape, &self.settings, &self.means, held, free)?;
         }

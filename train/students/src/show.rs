@@ -25,10 +25,11 @@ impl Plan {
         };
         let (train, validation) = self.rows;
         let (tokens, learned) = self.tokens;
+        let (kept, layers) = self.no_recompute_layers;
         format!(
             "{}: {} of {} parameters are trained, in {dtype}{base}\n\
              {train} training rows ({tokens} tokens, {learned} with loss; the longest row has {}), {validation} validation rows\n\
-             {} steps ({} per epoch)  about {} of memory",
+             {} steps ({} per epoch)  about {} of memory, {kept} of {layers} layers not recomputed",
             method.name(),
             thousands(self.learned as u64),
             thousands(self.parameters as u64),

@@ -19,8 +19,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::base_model::Base;
-use crate::chance::Dropout;
 use crate::model::{Chunks, Model};
+use crate::ops::Dropout;
 use crate::ops::tests::random;
 use crate::params::Grads;
 use crate::pass::Pass;

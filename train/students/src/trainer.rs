@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::base_model::Base;
-use crate::chance::{self, Dropout};
+use crate::chance;
 use crate::checkpoint::{Checkpoint, EvalResult, Facts, checkpoints};
 use crate::copies::Copies;
 use crate::error::TrainError;
@@ -13,6 +13,7 @@ use crate::export;
 use crate::job::Job;
 use crate::line::{Line, Step};
 use crate::log::Log;
+use crate::ops::Dropout;
 use crate::optimiser::{AdamW, clipped};
 use crate::pass::Pass;
 use crate::plan::Plan;

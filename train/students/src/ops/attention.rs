@@ -4,7 +4,8 @@
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-use super::cpu;
+use super::{cpu, heads};
+use crate::in_place::is_f32_on_cpu;
 
 /// The span of a row in a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,14 @@ impl Attention<'_> {
     /// `q` is heads × tokens × head_dim; `k` and `v` have fewer heads. Returns tokens ×
     /// (heads · head_dim).
     pub(crate) fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        match [q, k, v].into_iter().all(is_f32_on_cpu) {
+            true => heads::forward(self, q, k, v),
+            false => self.composed(q, k, v),
+        }
+    }
+
+    /// The same, composed of operations that every device has.
+    fn composed(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
         let mut parts = Vec::new();
         for chunk in self.chunks() {
             let seen = v.narrow(1, chunk.keys, chunk.seen)?;
@@ -66,6 +75,18 @@ impl Attention<'_> {
 
     /// Returns the gradients of `q`, `k` and `v`.
     pub(crate) fn back(
+        &self,
+        (q, k, v): (&Tensor, &Tensor, &Tensor),
+        dy: &Tensor,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        match [q, k, v, dy].into_iter().all(is_f32_on_cpu) {
+            true => heads::back(self, (q, k, v), dy),
+            false => self.composed_back((q, k, v), dy),
+        }
+    }
+
+    /// The same, composed of operations that every device has.
+    fn composed_back(
         &self,
         (q, k, v): (&Tensor, &Tensor, &Tensor),
         dy: &Tensor,
@@ -229,6 +250,11 @@ mod tests {
                 check_close(&parts.0, &whole.0, 3e-6);
                 check_close(&parts.1, &whole.1, 3e-6);
                 check_close(&parts.2, &whole.2, 3e-6);
+                check_close(&attention.composed(&q, &k, &v).unwrap(), &expected, 2e-6);
+                let composed = attention.composed_back((&q, &k, &v), &dy).unwrap();
+                check_close(&composed.0, &whole.0, 3e-6);
+                check_close(&composed.1, &whole.1, 3e-6);
+                check_close(&composed.2, &whole.2, 3e-6);
             }
         }
     }

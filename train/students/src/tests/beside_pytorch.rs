@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor, safetensors};
 use tempfile::TempDir;
 
 use super::{KINDS, base, learn, model, rows, settings};
-use crate::chance::Dropout;
 use crate::model::Chunks;
+use crate::ops::Dropout;
 use crate::ops::tests::{check_close, random};
 use crate::optimiser::{AdamW, clipped};
 use crate::params::Grads;

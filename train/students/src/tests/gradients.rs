@@ -50,9 +50,10 @@ fn how_much_at_a_time_changes_nothing() {
             let rows = rows();
             let plain = model(&base, &settings, Chunks::default());
             let (loss, grads) = learn(&plain, &rows, 1, rate);
-            for (pass, queries, logits, no_recompute_layers) in
+            for (pass, queries, logits, layers) in
                 [(30, 256, 1 << 20, 0), (1000, 3, 16, 1), (1000, 1, 1 << 10, 2), (1, 4, 1, 0)]
             {
+                let no_recompute_layers = Some(layers);
                 let other =
                     model(&base, &settings, Chunks { queries, logits, no_recompute_layers });
                 let (other_loss, other_grads) = learn(&other, &rows, pass, rate);
@@ -64,6 +65,28 @@ fn how_much_at_a_time_changes_nothing() {
                     .iter()
                     .zip(&other_grads)
                     .for_each(|(one, other)| check_close(other, one, 2e-5));
+            }
+        }
+    }
+}
+
+#[test]
+fn recomputed_layers_give_the_same_bits() {
+    let folder = TempDir::new().unwrap();
+    for kind in KINDS {
+        let base = base(folder.path(), kind);
+        for (method, rate) in [(Method::Lora, 0.2), (Method::Full, 0.0)] {
+            let bits = |layers| {
+                let chunks = Chunks { no_recompute_layers: Some(layers), ..Chunks::default() };
+                let model = model(&base, &settings(method), chunks);
+                let (loss, grads) = learn(&model, &rows(), 40, rate);
+                let all = |grad: &Tensor| grad.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let grads: Vec<u32> = grads.iter().flat_map(all).map(f32::to_bits).collect();
+                (loss.to_bits(), grads)
+            };
+            let expected = bits(0);
+            for layers in [1, 2, 100] {
+                assert!(bits(layers) == expected, "{kind} {method:?}: {layers} layers differ");
             }
         }
     }
