@@ -16,16 +16,14 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::compose::compose;
 use super::generator::Generator;
-use super::memory;
+use super::memory::{self, CacheSize};
 use super::protocol::{FromEngine, GenerateRequest, Load, Refusal, ToEngine};
 use super::schedule::{Row, Schedule};
-use super::sequences::{Cache, Sequences};
+use super::sequences::{Cache, Layout, Sequences};
 use crate::{KvType, Lora};
 
 /// Maximum tokens of one batch.
 const BATCH: u32 = 512;
-/// Maximum sequences of one context; llama.cpp's own limit.
-const SEQUENCES: usize = 256;
 /// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
 /// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
@@ -67,7 +65,7 @@ fn send(answer: &FromEngine) {
 fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
     let mut backend = LlamaBackend::init().map_err(|error| format!("llama.cpp: {error}"))?;
     backend.void_logs();
-    let cells = memory::cells(load)?;
+    let size = memory::cache_size(load)?;
     let layers = load.gpu_layers.unwrap_or(i32::MAX.cast_unsigned());
     let params = LlamaModelParams::default().with_n_gpu_layers(layers);
     let file = load.model.display();
@@ -75,14 +73,15 @@ fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
         .map_err(|error| format!("{file}: llama.cpp cannot load it: {error}"))?;
     let adapters = load.students.iter().map(|loras| adapter(loras, &mut model));
     let adapters = adapters.collect::<Result<Vec<_>, _>>()?;
-    let sequences = (load.episodes + 2).min(SEQUENCES);
-    let params = context_params(load, cells, sequences)?;
+    let cuts = !model.is_recurrent() && !model.is_hybrid();
+    let size = if cuts { size } else { size.unified(load) };
+    let params = context_params(load, size)?;
     let context = model
         .new_context(&backend, params)
         .map_err(|error| format!("{file}: llama.cpp makes no context of it: {error}"))?;
-    let cuts = !model.is_recurrent() && !model.is_hybrid();
-    let sequences = Sequences::new(sequences, context.n_ctx() as usize, cuts);
-    let mut cache = ContextCache { context, adapters };
+    let cells = context.n_ctx() as usize;
+    let sequences = Sequences::new(size.layout, size.sequences, cells, cuts);
+    let mut cache = ContextCache { context, layout: size.layout, adapters };
     for student in (0..load.students.len()).rev() {
         cache.activate(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
     }
@@ -124,7 +123,7 @@ fn adapter(loras: &[Lora], model: &mut LlamaModel) -> Result<Adapter, String> {
     }
 }
 
-fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaContextParams, String> {
+fn context_params(load: &Load, size: CacheSize) -> Result<LlamaContextParams, String> {
     let threads = match load.threads {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -139,18 +138,17 @@ fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaCont
     // A cache of f32 means that exact results matter.
     let flash = if load.kv_type == KvType::F32 { NO_FLASH } else { FLASH };
     Ok(LlamaContextParams::default()
-        .with_n_ctx(NonZeroU32::new(cells))
+        .with_n_ctx(NonZeroU32::new(size.cells))
         .with_n_batch(BATCH)
         .with_n_ubatch(BATCH)
-        .with_n_seq_max(sequences as u32)
+        .with_n_seq_max(size.sequences as u32)
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
         .with_type_k(cache_type)
         .with_type_v(cache_type)
         .with_flash_attention_policy(flash)
         .with_swa_full(true)
-        // Otherwise each sequence gets its own cells, and no prefix can be shared.
-        .with_kv_unified(true))
+        .with_kv_unified(size.layout == Layout::Unified))
 }
 
 struct Engine<'m> {
@@ -238,11 +236,11 @@ impl Engine<'_> {
     }
 }
 
-/// A context and its KV cache. The cache is unified, so any range can be shared. The
-/// sequence ids must be below the number it was made for: llama.cpp would abort the
-/// process otherwise.
+/// A context and its KV cache. The sequence ids must be below the number it was made
+/// for: llama.cpp would abort the process otherwise.
 struct ContextCache<'m> {
     context: LlamaContext<'m>,
+    layout: Layout,
     /// The adapter of each student.
     adapters: Vec<Adapter>,
 }
@@ -250,7 +248,7 @@ struct ContextCache<'m> {
 impl ContextCache<'_> {
     /// Makes the context use this student's adapter.
     fn activate(&mut self, student: usize) -> Result<(), String> {
-        let ContextCache { context, adapters } = self;
+        let ContextCache { context, adapters, .. } = self;
         // llama.cpp removes all adapters, whichever one is given.
         if let Some((any, _)) = adapters.iter_mut().flatten().next() {
             context.lora_adapter_remove(any).map_err(|error| error.to_string())?;
@@ -270,9 +268,17 @@ impl Cache for ContextCache<'_> {
     }
 
     fn share(&mut self, from: usize, to: usize, length: usize) {
-        let all = (Some(0), Some(length as u32));
-        let shared = self.context.kv_cache_seq_cp(from as i32, to as i32, all.0, all.1);
+        // llama.cpp shares any range within a unified cache, and aborts if it is asked to
+        // copy a part of a stream to another one.
+        let end = match self.layout {
+            Layout::Unified => Some(length as u32),
+            Layout::Streams => None,
+        };
+        let shared = self.context.kv_cache_seq_cp(from as i32, to as i32, Some(0), end);
         assert!(shared.is_ok(), "the cache cannot be shared up to {length}: {shared:?}");
+        if self.layout == Layout::Streams {
+            self.cut(to, length);
+        }
     }
 
     fn switch_to(&mut self, student: usize) {

@@ -3,7 +3,9 @@
 //! Each step decodes one batch: one token of every generation in progress, plus as
 //! much of new prompts as fits. If cells run out, idle sequences are dropped, then
 //! prompts wait, and finally the youngest generation starts over from the tokens it
-//! has. The oldest one therefore always continues, and all of them end.
+//! has. The oldest one therefore always continues, and all of them end. Where each
+//! sequence has its own stream of cells, a stream holds a whole context, so that only
+//! sequences run out.
 //!
 //! Students take turns, because a context has the adapters of one. A call waits for
 //! every earlier call of another student, so none waits for ever.
@@ -147,8 +149,10 @@ impl Schedule {
     fn soon_known(&self, job: &Job) -> bool {
         let wanted = &job.tokens[..job.tokens.len() - 1];
         let shared = self.running.iter().map(|other| common(&other.tokens, wanted)).max();
-        self.sequences.can_cut()
-            && shared.is_some_and(|shared| shared > self.sequences.known(wanted))
+        let is_better = |shared| {
+            self.sequences.is_worth_sharing(shared) && shared > self.sequences.known(wanted)
+        };
+        self.sequences.can_cut() && shared.is_some_and(is_better)
     }
 
     /// Generations come first: each needs one token, and somebody waits for it.
@@ -159,8 +163,8 @@ impl Schedule {
         for at in generating.into_iter().chain(reading) {
             let job = &mut self.running[at];
             let wanted = job.pending().min(self.batch - rows.len());
-            self.sequences.make_room(wanted, cache);
-            for _ in 0..wanted.min(self.sequences.free()) {
+            self.sequences.make_room(job.sequence, wanted, cache);
+            for _ in 0..wanted.min(self.sequences.free(job.sequence)) {
                 let (position, token) = (job.decoded, job.tokens[job.decoded]);
                 self.sequences.push(job.sequence, token);
                 job.decoded += 1;
@@ -168,6 +172,8 @@ impl Schedule {
                 rows.push(Row { job: job.id, sequence: job.sequence, token, position, last });
             }
         }
+        // llama.cpp decodes neighbouring streams in one pass.
+        rows.sort_by_key(|row| row.sequence);
         rows
     }
 
@@ -185,7 +191,10 @@ impl Schedule {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::sequences::Layout;
     use super::*;
+
+    const LAYOUTS: [Layout; 2] = [Layout::Unified, Layout::Streams];
 
     /// A cache that ignores every change.
     struct NoCache;
@@ -203,8 +212,13 @@ mod tests {
         steps: usize,
     }
 
-    fn schedule(sequences: usize, cells: usize, batch: usize) -> Schedule {
-        Schedule::new(Sequences::new(sequences, cells, true), batch)
+    /// A schedule of so many sequences; each stream has as many cells as a unified cache.
+    fn schedule(layout: Layout, sequences: usize, cells: usize, batch: usize) -> Schedule {
+        let cells = match layout {
+            Layout::Unified => cells,
+            Layout::Streams => cells * sequences,
+        };
+        Schedule::new(Sequences::new(layout, sequences, cells, true), batch)
     }
 
     fn work_off(schedule: &mut Schedule, words: usize) -> Counts {
@@ -237,33 +251,38 @@ mod tests {
 
     #[test]
     fn a_common_beginning_is_decoded_once() {
-        let mut schedule = schedule(8, 1000, 32);
-        for id in 0..8 {
-            schedule.add(id, 0, id.to_string(), prompt(60, 1 + id as i32, 70));
+        for layout in LAYOUTS {
+            let mut schedule = schedule(layout, 8, 1000, 32);
+            for id in 0..8 {
+                schedule.add(id, 0, id.to_string(), prompt(60, 1 + id as i32, 70));
+            }
+            let counts = work_off(&mut schedule, 5);
+            let decoded: Vec<_> = counts.decoded.values().copied().collect();
+            assert_eq!(decoded, [74, 14, 14, 14, 14, 14, 14, 14]);
+            let cached: Vec<_> = counts.cached.values().copied().collect();
+            assert_eq!(cached, [0, 60, 60, 60, 60, 60, 60, 60]);
         }
-        let counts = work_off(&mut schedule, 5);
-        let decoded: Vec<_> = counts.decoded.values().copied().collect();
-        assert_eq!(decoded, [74, 14, 14, 14, 14, 14, 14, 14]);
-        let cached: Vec<_> = counts.cached.values().copied().collect();
-        assert_eq!(cached, [0, 60, 60, 60, 60, 60, 60, 60]);
     }
 
     #[test]
     fn the_next_turn_decodes_only_what_is_new() {
-        let mut schedule = schedule(2, 1000, 32);
-        schedule.add(0, 0, "a".into(), prompt(0, 1, 50));
-        work_off(&mut schedule, 3);
-        let mut longer = prompt(0, 1, 50);
-        longer.extend([1001, 1002, 7, 8]);
-        schedule.add(1, 0, "a".into(), longer);
-        let counts = work_off(&mut schedule, 1);
-        assert_eq!((counts.decoded[&1], counts.cached[&1]), (2, 52));
+        for layout in LAYOUTS {
+            let mut schedule = schedule(layout, 2, 1000, 32);
+            schedule.add(0, 0, "a".into(), prompt(0, 1, 50));
+            work_off(&mut schedule, 3);
+            let mut longer = prompt(0, 1, 50);
+            longer.extend([1001, 1002, 7, 8]);
+            schedule.add(1, 0, "a".into(), longer);
+            let counts = work_off(&mut schedule, 1);
+            assert_eq!((counts.decoded[&1], counts.cached[&1]), (2, 52));
+        }
     }
 
     #[test]
     fn all_end_though_cells_run_out() {
-        for cells in [40, 41, 50, 64, 100] {
-            let mut schedule = schedule(4, cells, 16);
+        let sizes = [40, 41, 50, 64, 100];
+        for (layout, cells) in LAYOUTS.iter().flat_map(|layout| sizes.map(|size| (*layout, size))) {
+            let mut schedule = schedule(layout, 4, cells, 16);
             for id in 0..6 {
                 schedule.add(id, 0, id.to_string(), prompt(5, 1 + id as i32, 20));
             }
@@ -275,24 +294,28 @@ mod tests {
 
     #[test]
     fn students_speak_one_after_the_other_and_share_nothing() {
-        let mut schedule = schedule(8, 1000, 32);
-        for (id, student) in [(0, 0), (1, 1), (2, 0), (3, 1), (4, 1)] {
-            schedule.add(id, student, format!("{id}"), prompt(60, 1, 70));
+        for layout in LAYOUTS {
+            let mut schedule = schedule(layout, 8, 1000, 32);
+            for (id, student) in [(0, 0), (1, 1), (2, 0), (3, 1), (4, 1)] {
+                schedule.add(id, student, format!("{id}"), prompt(60, 1, 70));
+            }
+            let counts = work_off(&mut schedule, 5);
+            let cached: Vec<_> = counts.cached.values().copied().collect();
+            // 3 and 4 come after 2, which waited for its student.
+            assert_eq!(cached, [0, 0, 0, 0, 69]);
         }
-        let counts = work_off(&mut schedule, 5);
-        let cached: Vec<_> = counts.cached.values().copied().collect();
-        // 3 and 4 come after 2, which waited for its student.
-        assert_eq!(cached, [0, 0, 0, 0, 69]);
     }
 
     #[test]
     fn what_nobody_waits_for_any_more_is_ended() {
-        let mut schedule = schedule(1, 100, 16);
-        schedule.add(0, 0, "a".into(), prompt(0, 1, 20));
-        schedule.add(1, 0, "b".into(), prompt(0, 2, 20));
-        assert_eq!(schedule.next(&mut NoCache).len(), 16);
-        schedule.end(0);
-        schedule.end(1);
-        assert!(schedule.idle() && schedule.next(&mut NoCache).is_empty());
+        for layout in LAYOUTS {
+            let mut schedule = schedule(layout, 1, 100, 16);
+            schedule.add(0, 0, "a".into(), prompt(0, 1, 20));
+            schedule.add(1, 0, "b".into(), prompt(0, 2, 20));
+            assert_eq!(schedule.next(&mut NoCache).len(), 16);
+            schedule.end(0);
+            schedule.end(1);
+            assert!(schedule.idle() && schedule.next(&mut NoCache).is_empty());
+        }
     }
 }
