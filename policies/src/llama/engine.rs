@@ -24,6 +24,8 @@ use crate::{KvType, Lora};
 
 /// Maximum tokens of one batch.
 const BATCH: u32 = 512;
+/// Maximum tokens of a draft on a CPU, if no other number is asked for.
+const DRAFT: u32 = 8;
 /// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
 /// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
@@ -85,12 +87,14 @@ fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
     for student in (0..load.students.len()).rev() {
         cache.activate(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
     }
+    // A GPU has other answers to decode in the time that a draft takes.
+    let draft = load.speculation.unwrap_or(if memory::is_on_gpu(load) { 0 } else { DRAFT });
     send(&FromEngine::Ready);
     Engine {
         model: &model,
         cache,
         context_length: load.context_length as usize,
-        schedule: Schedule::new(sequences, BATCH as usize),
+        schedule: Schedule::new(sequences, BATCH as usize, draft as usize),
         generators: HashMap::new(),
     }
     .work(messages)
@@ -220,14 +224,23 @@ impl Engine<'_> {
                 .map_err(|error| broken(&error))?;
         }
         self.cache.context.decode(batch).map_err(|error| broken(&error))?;
+        // The generation whose further rows follow a draft that was rejected. The rows of a
+        // generation are neighbours.
+        let mut rejected = None;
         for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.last) {
+            if rejected == Some(row.job) {
+                continue;
+            }
             let Some(generator) = self.generators.get_mut(&row.job) else { continue };
             match generator.next_token(self.model, &self.cache.context, at as i32) {
-                Ok(token) => self.schedule.push_token(row.job, token.0),
+                Ok(token) => {
+                    let is_accepted = self.schedule.push_token(row.job, token.0);
+                    rejected = (!is_accepted).then_some(row.job);
+                }
                 Err(finish) => {
-                    let cached = self.schedule.end(row.job);
+                    let counts = self.schedule.end(row.job);
                     if let Some(generator) = self.generators.remove(&row.job) {
-                        send(&FromEngine::Generated(row.job, generator.finish(finish, cached)));
+                        send(&FromEngine::Generated(row.job, generator.finish(finish, counts)));
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Checks how much fits into memory before llama.cpp allocates it.
 
-use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
+use llama_cpp_2::{LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 
 use super::protocol::Load;
 use super::sequences::Layout;
@@ -66,11 +66,19 @@ fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<CacheSize, String> 
     Ok(if layout == Layout::Streams { size } else { size.unified(load) })
 }
 
+/// Whether a GPU runs the model, or a part of it.
+pub(super) fn is_on_gpu(load: &Load) -> bool {
+    load.gpu_layers != Some(0) && gpus().next().is_some()
+}
+
+fn gpus() -> impl Iterator<Item = LlamaBackendDevice> {
+    let devices = list_llama_ggml_backend_devices().into_iter();
+    devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu)
+}
+
 /// Free bytes on the device that runs the model, if they are known.
 fn free(on_gpu: bool) -> Option<u64> {
-    let devices = list_llama_ggml_backend_devices().into_iter();
-    let gpus = devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu);
-    match gpus.map(|device| device.memory_free as u64).sum() {
+    match gpus().map(|device| device.memory_free as u64).sum() {
         bytes if on_gpu && bytes > 0 => Some(bytes),
         _ => available(&std::fs::read_to_string("/proc/meminfo").ok()?),
     }
@@ -103,6 +111,7 @@ mod tests {
             context_length,
             episodes,
             token_bytes: 1 << 10,
+            speculation: None,
         }
     }
 

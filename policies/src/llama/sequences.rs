@@ -101,6 +101,21 @@ impl Sequences {
         }
     }
 
+    /// How many passes over the weights decode equally many tokens of each of these
+    /// sequences: llama.cpp decodes streams together only if they are neighbours.
+    pub(super) fn passes(&self, mut sequences: Vec<usize>) -> usize {
+        sequences.sort_unstable();
+        match self.cells {
+            Cells::Unified { .. } => 1,
+            Cells::Streams(_) => sequences.chunk_by(|one, next| one + 1 == *next).count(),
+        }
+    }
+
+    /// Whether each sequence has a stream of its own.
+    pub(super) fn has_streams(&self) -> bool {
+        matches!(self.cells, Cells::Streams(_))
+    }
+
     /// Takes an idle sequence and fills it with what the cache has of these tokens.
     /// Returns the sequence and the number of cached tokens: never the last one,
     /// because it must be decoded. `None` if all sequences are busy.
@@ -169,6 +184,11 @@ impl Sequences {
     pub(super) fn clear(&mut self, sequence: usize, cache: &mut dyn Cache) {
         self.cut(sequence, 0, cache);
         self.release(sequence);
+    }
+
+    /// Removes what a sequence holds beyond its first tokens.
+    pub(super) fn keep(&mut self, sequence: usize, length: usize, cache: &mut dyn Cache) {
+        self.cut(sequence, length, cache);
     }
 
     /// Removes the contents of all sequences.
@@ -335,6 +355,17 @@ mod tests {
         assert_eq!(world.mirror.0, [vec![], vec![40, 1], vec![30, 1, 2]]);
         world.sequences.make_room(1, 5, &mut world.mirror);
         assert_eq!(world.sequences.free(1), 4, "what is busy stays");
+    }
+
+    #[test]
+    fn neighbouring_streams_are_decoded_in_one_pass() {
+        for (sequences, streams) in
+            [(vec![], 0), (vec![3], 1), (vec![2, 0, 1], 1), (vec![0, 2, 3, 5], 3)]
+        {
+            let passes = |layout| Sequences::new(layout, 8, 80, true).passes(sequences.clone());
+            assert_eq!(passes(Layout::Streams), streams, "{sequences:?}");
+            assert_eq!(passes(Layout::Unified), 1);
+        }
     }
 
     #[test]
