@@ -275,7 +275,7 @@ struct Setup {
 }
 
 impl Setup {
-    async fn fixfly(&self, count: usize, speculation: u32) -> Took {
+    async fn fixfly(&self, count: usize, speculation: u32, unified_cache: bool) -> Took {
         let mut ours = settings(&self.file, self.tokens);
         ours.local.threads = None;
         ours.local.kv_type = KvType::F16;
@@ -283,6 +283,7 @@ impl Setup {
         ours.local.episodes = count;
         ours.local.record_tokens = false;
         ours.local.speculation = Some(speculation);
+        ours.local.unified_cache = unified_cache;
         episodes(open(&ours).into(), self.workload, count, self.turns).await
     }
 
@@ -296,11 +297,13 @@ impl Setup {
     /// Compares all sides with so many episodes. Ratios are to fixfly with speculation.
     async fn compare(&self, count: usize, speculation: u32, port: u16) {
         println!("{count} episodes, {} turns, {} tokens a turn", self.turns, self.tokens);
-        let took = self.fixfly(count, speculation).await;
+        let took = self.fixfly(count, speculation, false).await;
         let seconds = Some(took.seconds);
         print("fixfly", &took, took.prompt - took.cached, None);
-        let took = self.fixfly(count, 0).await;
+        let took = self.fixfly(count, 0, false).await;
         print("fixfly, --speculation off", &took, took.prompt - took.cached, seconds);
+        let took = self.fixfly(count, 0, true).await;
+        print("fixfly, off, one cache for all", &took, took.prompt - took.cached, seconds);
         let python: PathBuf = flag("--python", PathBuf::new());
         for (at, name) in (0_u16..).zip(["llama-cpp-python", "llama-cpp-python with its cache"]) {
             if !python.as_os_str().is_empty() {

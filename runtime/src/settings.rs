@@ -106,6 +106,9 @@ pub struct LocalModel {
     /// Number of episodes to decode in parallel.
     #[serde(skip)]
     pub episodes: usize,
+    /// Whether all episodes share one cache even if each could have its own.
+    #[serde(skip)]
+    pub unified_cache: bool,
 }
 
 impl LocalModel {

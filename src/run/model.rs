@@ -197,8 +197,8 @@ impl Flags {
                 answer_grammar: self.answer_grammar,
                 distinct_answers: self.distinct_answers,
                 speculation: self.speculation,
-                engine: None,
                 episodes,
+                ..LocalModel::default()
             },
         }
     }

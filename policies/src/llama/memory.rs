@@ -57,7 +57,7 @@ fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<CacheSize, String> 
     let limit = u64::from(i32::MAX.cast_unsigned());
     let most = fits.min(limit);
     let streams = window.next_multiple_of(STREAM_UNIT) * sequences as u64;
-    let (layout, cells) = match streams <= most {
+    let (layout, cells) = match streams <= most && !load.unified_cache {
         true => (Layout::Streams, streams),
         false => (Layout::Unified, (window * load.episodes.max(1) as u64).min(most).max(window)),
     };
@@ -111,6 +111,7 @@ mod tests {
             context_length,
             episodes,
             token_bytes: 1 << 10,
+            unified_cache: false,
             speculation: None,
         }
     }
@@ -128,6 +129,9 @@ mod tests {
         check(1 << 20, 8, Some(5 * GIB), (Layout::Unified, 10, 2 << 20));
         check(1 << 20, 8, Some(2 * GIB), (Layout::Unified, 10, 1 << 20));
         check(1 << 24, 300, None, (Layout::Unified, 256, i32::MAX.cast_unsigned()));
+        let shared = Load { unified_cache: true, ..load(1000, 2) };
+        let size = CacheSize { layout: Layout::Unified, sequences: 4, cells: 2000 };
+        assert_eq!(fit(&shared, GIB, None), Ok(size));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Load {
     pub(super) episodes: usize,
     /// Bytes of one token in the KV cache.
     pub(super) token_bytes: u64,
+    /// Whether the episodes share one cache even if each could have its own.
+    pub(super) unified_cache: bool,
     /// Maximum tokens of a draft, 0 for none; if `None`, the engine chooses.
     pub(super) speculation: Option<u32>,
 }

@@ -83,8 +83,9 @@ async fn greedy_answers_are_the_same_with_speculation() {
     let folder = Folder::new();
     let mut accepted = 0;
     for kind in [Kind::Qwen3, Kind::Llama] {
-        let settings = settings(&model(&folder, kind, Some(QWEN3)), 150);
-        for count in [1, 4] {
+        let mut settings = settings(&model(&folder, kind, Some(QWEN3)), 150);
+        for (count, unified_cache) in [(1, false), (4, false), (4, true)] {
+            settings.local.unified_cache = unified_cache;
             let plain = episodes(&with(&settings, 0), count, false).await;
             let drafting = episodes(&with(&settings, 8), count, false).await;
             assert_eq!(drafted(&plain), (0, 0));
