@@ -20,6 +20,11 @@ pub(crate) struct Costs {
     pub(crate) cached_tokens: u64,
     pub(crate) completion_tokens: u64,
     pub(crate) reasoning_tokens: u64,
+    /// Tokens that speculation drafted; with those that are part of an answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) drafted_tokens: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) accepted_tokens: u64,
     /// API calls, including failed ones. Cached answers make no call.
     pub(crate) calls: u64,
     /// US dollars of the turns with a known price.
@@ -29,13 +34,22 @@ pub(crate) struct Costs {
     pub(crate) finishes: Vec<Named>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Costs {
     pub(crate) fn of(episodes: &[&Episode]) -> Self {
         let turns = episodes.iter().flat_map(|episode| &episode.turns);
         let asked: Vec<&Action> =
             turns.map(|turn| &turn.action).filter(|action| action.generation.is_some()).collect();
         let mut costs = Costs { turns: asked.len(), ..Costs::default() };
-        for Action { usage, .. } in &asked {
+        for Action { usage, generation, .. } in &asked {
+            if let Some(drafts) = generation.as_ref().and_then(|one| one.speculation) {
+                costs.drafted_tokens += drafts.drafted_tokens;
+                costs.accepted_tokens += drafts.accepted_tokens;
+            }
             costs.prompt_tokens += usage.prompt_tokens;
             costs.cached_tokens += usage.cached_tokens;
             costs.completion_tokens += usage.completion_tokens;

@@ -202,7 +202,7 @@ fn errors(report: &RunReport) -> Table {
 fn costs(costs: &Costs) -> Table {
     let of = |turns: usize| format!("{turns} turns");
     let line = |what: &str, sum: String, turns| row(what, [sum, of(turns)]);
-    let rows = match costs.turns {
+    let mut rows = match costs.turns {
         0 => Vec::new(),
         turns => vec![
             line("input tokens", costs.prompt_tokens.to_string(), turns),
@@ -221,6 +221,10 @@ fn costs(costs: &Costs) -> Table {
             ),
         ],
     };
+    if costs.drafted_tokens > 0 {
+        let accepted = format!("{} of {}", costs.accepted_tokens, costs.drafted_tokens);
+        rows.push(line("drafted tokens that were accepted", accepted, costs.turns));
+    }
     table("Model usage", header("Usage", &["Total", "n"]), rows)
 }
 

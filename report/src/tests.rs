@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use fixfly_runtime::{
-    Action, Boundary, Budget, Call, DescribedBy, End, Episode, FailureKind, Feedback, Limit,
-    Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA, SandboxSpec, Statement,
-    Task, TestDelta, TestFailure, TestOutcome, TestReport, TestResult, Timings, Turn, Usage,
-    Verdict, Wording,
+    Action, Boundary, Budget, Call, DescribedBy, End, Episode, FailureKind, Feedback, Finish,
+    Generation, Limit, Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA,
+    Sampling, SandboxSpec, Speculation, Statement, Task, TestDelta, TestFailure, TestOutcome,
+    TestReport, TestResult, Thinking, Timings, Turn, Usage, Verdict, Wording,
 };
 
 use super::run_report::RunReport;
@@ -194,6 +194,39 @@ fn text_formats() {
     let report = report_of(&episodes);
     insta::assert_snapshot!("table", report.text(Format::Table, None).unwrap());
     insta::assert_snapshot!("markdown", report.text(Format::Markdown, None).unwrap());
+}
+
+#[test]
+fn drafted_tokens_are_summed_where_there_are_any() {
+    let asked = |speculation: Option<(u64, u64)>| {
+        let mut turn = error("AssertionError");
+        turn.action.generation = Some(Generation {
+            model: "m".into(),
+            sampling: Sampling::default(),
+            thinking: Thinking::default(),
+            finish: Finish::Stop,
+            finish_reason: None,
+            first_token_ms: None,
+            tokens_per_second: None,
+            tokens: Vec::new(),
+            native_calls: Vec::new(),
+            repaired: Vec::new(),
+            resampled: 0,
+            speculation: speculation.map(|(drafted_tokens, accepted_tokens)| Speculation {
+                drafted_tokens,
+                accepted_tokens,
+            }),
+        });
+        turn
+    };
+    let row = |turns: Vec<Turn>| {
+        let text = report_of(&[episode("a", 0, turns, SPENT, None)]).text(Format::Table, None);
+        let text = text.unwrap();
+        text.lines().find(|line| line.contains("drafted")).map(str::to_string)
+    };
+    assert_eq!(row(vec![asked(None)]), None);
+    let row = row(vec![asked(Some((8, 5))), asked(None), asked(Some((4, 4)))]).unwrap();
+    assert!(row.contains("9 of 12") && row.contains("3 turns"), "{row}");
 }
 
 #[test]

@@ -36,6 +36,18 @@ pub struct Generation {
     /// answer of the episode. Their tokens count in the usage.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resampled: u32,
+    /// What speculation drafted for it; `None` if nothing was drafted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<Speculation>,
+}
+
+/// Counts of speculative decoding: tokens that were guessed and verified together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Speculation {
+    /// Tokens that were drafted.
+    pub drafted_tokens: u64,
+    /// Drafted tokens that are part of the answer.
+    pub accepted_tokens: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

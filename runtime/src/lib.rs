@@ -56,7 +56,8 @@ pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thin
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
-    Finish, Generation, NativeCall, Repair, Sampling, Thinking, ThinkingMode, ThinkingSwitch, Token,
+    Finish, Generation, NativeCall, Repair, Sampling, Speculation, Thinking, ThinkingMode,
+    ThinkingSwitch, Token,
 };
 pub use gguf::{
     GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, KvSizes, PreRule, pre_rules,

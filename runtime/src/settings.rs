@@ -96,6 +96,9 @@ pub struct LocalModel {
     /// without replacement.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distinct_answers: bool,
+    /// Maximum tokens of a draft, 0 for no speculation; if `None`, 8 on a CPU and 0 on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<u32>,
     /// The program that runs llama.cpp: one that calls `llama_engine` of
     /// fixfly-policies if its first argument is `llama-engine`. This program if `None`.
     #[serde(skip)]
@@ -103,6 +106,26 @@ pub struct LocalModel {
     /// Number of episodes to decode in parallel.
     #[serde(skip)]
     pub episodes: usize,
+    /// Whether all episodes share one cache even if each could have its own.
+    #[serde(skip)]
+    pub unified_cache: bool,
+}
+
+impl LocalModel {
+    /// Reads a maximum of drafted tokens: a number from 1 to 64, or `off`.
+    ///
+    /// # Errors
+    /// What it must be, in one sentence.
+    pub fn parse_speculation(text: &str) -> Result<u32, String> {
+        match text {
+            "off" => Ok(0),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|count| (1..=64).contains(count))
+                .ok_or_else(|| "it must be a number of tokens from 1 to 64, or `off`".into()),
+        }
+    }
 }
 
 /// An adapter and its weight.
@@ -127,4 +150,19 @@ pub enum KvType {
     Q8_0,
     /// 4-bit blocks.
     Q4_0,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speculation_is_a_number_of_tokens_or_off() {
+        for (text, expected) in [("off", Some(0)), ("1", Some(1)), ("64", Some(64))] {
+            assert_eq!(LocalModel::parse_speculation(text).ok(), expected, "{text}");
+        }
+        for text in ["0", "65", "-1", "on", ""] {
+            assert!(LocalModel::parse_speculation(text).is_err(), "{text}");
+        }
+    }
 }

@@ -106,6 +106,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     record_tokens: bool,
 
+    /// Maximum tokens that a GGUF model drafts from its prompt, or `off` [default: 8 on a CPU]
+    #[arg(long, value_name = "N|off", value_parser = LocalModel::parse_speculation)]
+    speculation: Option<u32>,
+
     /// Hold a GGUF model's answers to changes of one line of the faulty method, by a grammar
     #[arg(long)]
     answer_grammar: bool,
@@ -192,8 +196,9 @@ impl Flags {
                 record_tokens: self.record_tokens,
                 answer_grammar: self.answer_grammar,
                 distinct_answers: self.distinct_answers,
-                engine: None,
+                speculation: self.speculation,
                 episodes,
+                ..LocalModel::default()
             },
         }
     }

@@ -16,16 +16,16 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::compose::compose;
 use super::generator::Generator;
-use super::memory;
+use super::memory::{self, CacheSize};
 use super::protocol::{FromEngine, GenerateRequest, Load, Refusal, ToEngine};
 use super::schedule::{Row, Schedule};
-use super::sequences::{Cache, Sequences};
+use super::sequences::{Cache, Layout, Sequences};
 use crate::{KvType, Lora};
 
 /// Maximum tokens of one batch.
 const BATCH: u32 = 512;
-/// Maximum sequences of one context; llama.cpp's own limit.
-const SEQUENCES: usize = 256;
+/// Maximum tokens of a draft on a CPU, if no other number is asked for.
+const DRAFT: u32 = 8;
 /// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
 /// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
@@ -67,7 +67,7 @@ fn send(answer: &FromEngine) {
 fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
     let mut backend = LlamaBackend::init().map_err(|error| format!("llama.cpp: {error}"))?;
     backend.void_logs();
-    let cells = memory::cells(load)?;
+    let size = memory::cache_size(load)?;
     let layers = load.gpu_layers.unwrap_or(i32::MAX.cast_unsigned());
     let params = LlamaModelParams::default().with_n_gpu_layers(layers);
     let file = load.model.display();
@@ -75,23 +75,26 @@ fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
         .map_err(|error| format!("{file}: llama.cpp cannot load it: {error}"))?;
     let adapters = load.students.iter().map(|loras| adapter(loras, &mut model));
     let adapters = adapters.collect::<Result<Vec<_>, _>>()?;
-    let sequences = (load.episodes + 2).min(SEQUENCES);
-    let params = context_params(load, cells, sequences)?;
+    let cuts = !model.is_recurrent() && !model.is_hybrid();
+    let size = if cuts { size } else { size.unified(load) };
+    let params = context_params(load, size)?;
     let context = model
         .new_context(&backend, params)
         .map_err(|error| format!("{file}: llama.cpp makes no context of it: {error}"))?;
-    let cuts = !model.is_recurrent() && !model.is_hybrid();
-    let sequences = Sequences::new(sequences, context.n_ctx() as usize, cuts);
-    let mut cache = ContextCache { context, adapters };
+    let cells = context.n_ctx() as usize;
+    let sequences = Sequences::new(size.layout, size.sequences, cells, cuts);
+    let mut cache = ContextCache { context, layout: size.layout, adapters };
     for student in (0..load.students.len()).rev() {
         cache.activate(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
     }
+    // A GPU has other answers to decode in the time that a draft takes.
+    let draft = load.speculation.unwrap_or(if memory::is_on_gpu(load) { 0 } else { DRAFT });
     send(&FromEngine::Ready);
     Engine {
         model: &model,
         cache,
         context_length: load.context_length as usize,
-        schedule: Schedule::new(sequences, BATCH as usize),
+        schedule: Schedule::new(sequences, BATCH as usize, draft as usize),
         generators: HashMap::new(),
     }
     .work(messages)
@@ -124,7 +127,7 @@ fn adapter(loras: &[Lora], model: &mut LlamaModel) -> Result<Adapter, String> {
     }
 }
 
-fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaContextParams, String> {
+fn context_params(load: &Load, size: CacheSize) -> Result<LlamaContextParams, String> {
     let threads = match load.threads {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -139,18 +142,17 @@ fn context_params(load: &Load, cells: u32, sequences: usize) -> Result<LlamaCont
     // A cache of f32 means that exact results matter.
     let flash = if load.kv_type == KvType::F32 { NO_FLASH } else { FLASH };
     Ok(LlamaContextParams::default()
-        .with_n_ctx(NonZeroU32::new(cells))
+        .with_n_ctx(NonZeroU32::new(size.cells))
         .with_n_batch(BATCH)
         .with_n_ubatch(BATCH)
-        .with_n_seq_max(sequences as u32)
+        .with_n_seq_max(size.sequences as u32)
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
         .with_type_k(cache_type)
         .with_type_v(cache_type)
         .with_flash_attention_policy(flash)
         .with_swa_full(true)
-        // Otherwise each sequence gets its own cells, and no prefix can be shared.
-        .with_kv_unified(true))
+        .with_kv_unified(size.layout == Layout::Unified))
 }
 
 struct Engine<'m> {
@@ -222,14 +224,23 @@ impl Engine<'_> {
                 .map_err(|error| broken(&error))?;
         }
         self.cache.context.decode(batch).map_err(|error| broken(&error))?;
+        // The generation whose further rows follow a draft that was rejected. The rows of a
+        // generation are neighbours.
+        let mut rejected = None;
         for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.last) {
+            if rejected == Some(row.job) {
+                continue;
+            }
             let Some(generator) = self.generators.get_mut(&row.job) else { continue };
             match generator.next_token(self.model, &self.cache.context, at as i32) {
-                Ok(token) => self.schedule.push_token(row.job, token.0),
+                Ok(token) => {
+                    let is_accepted = self.schedule.push_token(row.job, token.0);
+                    rejected = (!is_accepted).then_some(row.job);
+                }
                 Err(finish) => {
-                    let cached = self.schedule.end(row.job);
+                    let counts = self.schedule.end(row.job);
                     if let Some(generator) = self.generators.remove(&row.job) {
-                        send(&FromEngine::Generated(row.job, generator.finish(finish, cached)));
+                        send(&FromEngine::Generated(row.job, generator.finish(finish, counts)));
                     }
                 }
             }
@@ -238,11 +249,11 @@ impl Engine<'_> {
     }
 }
 
-/// A context and its KV cache. The cache is unified, so any range can be shared. The
-/// sequence ids must be below the number it was made for: llama.cpp would abort the
-/// process otherwise.
+/// A context and its KV cache. The sequence ids must be below the number it was made
+/// for: llama.cpp would abort the process otherwise.
 struct ContextCache<'m> {
     context: LlamaContext<'m>,
+    layout: Layout,
     /// The adapter of each student.
     adapters: Vec<Adapter>,
 }
@@ -250,7 +261,7 @@ struct ContextCache<'m> {
 impl ContextCache<'_> {
     /// Makes the context use this student's adapter.
     fn activate(&mut self, student: usize) -> Result<(), String> {
-        let ContextCache { context, adapters } = self;
+        let ContextCache { context, adapters, .. } = self;
         // llama.cpp removes all adapters, whichever one is given.
         if let Some((any, _)) = adapters.iter_mut().flatten().next() {
             context.lora_adapter_remove(any).map_err(|error| error.to_string())?;
@@ -270,9 +281,17 @@ impl Cache for ContextCache<'_> {
     }
 
     fn share(&mut self, from: usize, to: usize, length: usize) {
-        let all = (Some(0), Some(length as u32));
-        let shared = self.context.kv_cache_seq_cp(from as i32, to as i32, all.0, all.1);
+        // llama.cpp shares any range within a unified cache, and aborts if it is asked to
+        // copy a part of a stream to another one.
+        let end = match self.layout {
+            Layout::Unified => Some(length as u32),
+            Layout::Streams => None,
+        };
+        let shared = self.context.kv_cache_seq_cp(from as i32, to as i32, Some(0), end);
         assert!(shared.is_ok(), "the cache cannot be shared up to {length}: {shared:?}");
+        if self.layout == Layout::Streams {
+            self.cut(to, length);
+        }
     }
 
     fn switch_to(&mut self, student: usize) {

@@ -56,6 +56,8 @@ impl Model {
             context_length: self.context_length(local.context_length)?,
             episodes: local.episodes.max(1),
             token_bytes: self.token_bytes(local.kv_type)?,
+            unified_cache: local.unified_cache,
+            speculation: local.speculation,
         })
     }
 

@@ -9,6 +9,7 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::protocol::{Drawn, GenerateRequest, Generated, Refusal};
 use super::sampler::Sampler;
+use super::schedule::Counts;
 
 /// An answer in progress.
 pub(super) struct Generator {
@@ -85,7 +86,7 @@ impl Generator {
     }
 
     /// Ends the answer and returns it.
-    pub(super) fn finish(self, finish: Finish, cached_tokens: usize) -> Generated {
+    pub(super) fn finish(self, finish: Finish, counts: Counts) -> Generated {
         let now = Instant::now();
         let first = self.first.unwrap_or(now);
         let seconds = (now - first).as_secs_f64();
@@ -94,7 +95,9 @@ impl Generator {
             text: text(&self.bytes),
             finish,
             prompt_tokens: self.prompt_tokens as u64,
-            cached_tokens: cached_tokens as u64,
+            cached_tokens: counts.cached as u64,
+            drafted_tokens: counts.drafted as u64,
+            accepted_tokens: counts.accepted as u64,
             ends: self.ends,
             first_token_ms: u64::try_from((first - self.asked).as_millis()).unwrap_or(u64::MAX),
             tokens_per_second: (later > 0 && seconds > 0.0).then(|| later as f64 / seconds),

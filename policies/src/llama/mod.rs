@@ -4,7 +4,8 @@
 //! [`files`] and [`memory`] refuse what does not fit before llama.cpp loads it,
 //! [`Chat`] makes the prompt, and [`child`] sends it to the [`engine`]. There
 //! [`schedule`] puts all episodes into one context, and [`sequences`] counts its
-//! cells. [`sampler`] draws the tokens; [`exclusion`] keeps answers from being repeated.
+//! cells; [`speculation`] guesses the tokens that a prompt already has. [`sampler`] draws
+//! the tokens; [`exclusion`] keeps answers from being repeated.
 
 mod child;
 mod compose;
@@ -19,6 +20,7 @@ mod protocol;
 mod sampler;
 mod schedule;
 mod sequences;
+mod speculation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +28,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Chat, ChatTemplates, Completion, Entry, Finish, Generation, Limit, Message, Policy,
-    PolicyError, Request, Role, Sampling, Thinking, ThinkingMode, ThinkingSwitch, ToolSpec, Usage,
-    View, with_thinking_switch,
+    PolicyError, Request, Role, Sampling, Speculation, Thinking, ThinkingMode, ThinkingSwitch,
+    ToolSpec, Usage, View, with_thinking_switch,
 };
 
 use crate::answer::{asked, read, split_reasoning};
@@ -191,6 +193,10 @@ impl Llama {
                 native_calls: Vec::new(),
                 repaired: Vec::new(),
                 resampled: 0,
+                speculation: (generated.drafted_tokens > 0).then_some(Speculation {
+                    drafted_tokens: generated.drafted_tokens,
+                    accepted_tokens: generated.accepted_tokens,
+                }),
             },
         }
     }

@@ -42,6 +42,10 @@ pub(super) struct Load {
     pub(super) episodes: usize,
     /// Bytes of one token in the KV cache.
     pub(super) token_bytes: u64,
+    /// Whether the episodes share one cache even if each could have its own.
+    pub(super) unified_cache: bool,
+    /// Maximum tokens of a draft, 0 for none; if `None`, the engine chooses.
+    pub(super) speculation: Option<u32>,
 }
 
 /// One call to the model.
@@ -128,6 +132,8 @@ pub(super) struct Generated {
     pub(super) finish: Finish,
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
+    pub(super) drafted_tokens: u64,
+    pub(super) accepted_tokens: u64,
     /// Byte offset of the end of each token in the text.
     pub(super) ends: Vec<usize>,
     pub(super) first_token_ms: u64,

@@ -63,11 +63,9 @@ impl Sampler {
     /// Greedy decoding has the probabilities of temperature 1. `None` if the grammar
     /// allows no token.
     pub(super) fn next(&mut self, context: &LlamaContext<'_>, row: i32) -> Option<Drawn> {
-        let mut candidates = self.allowed(context.token_data_array_ith(row));
-        self.shape.apply(&mut candidates);
-        let drawn = match self.exclusions.is_empty() {
-            true => self.free(candidates),
-            false => self.restricted(&candidates),
+        let drawn = match self.is_plain() {
+            true => most_likely(context.get_logits_ith(row)),
+            false => self.draw(context.token_data_array_ith(row)),
         }?;
         if let Some(grammar) = &mut self.grammar {
             grammar.accept(LlamaToken(drawn.token));
@@ -75,6 +73,21 @@ impl Sampler {
         self.exclusions.advance(drawn.token);
         self.position += 1;
         Some(drawn)
+    }
+
+    /// Whether the token with the largest logit is taken, whichever it is. Then the other
+    /// tokens, of which there are often more than 100,000, need not be listed.
+    fn is_plain(&self) -> bool {
+        self.greedy && self.grammar.is_none() && self.exclusions.is_empty() && !self.probabilities
+    }
+
+    fn draw(&mut self, all: LlamaTokenDataArray) -> Option<Drawn> {
+        let mut candidates = self.allowed(all);
+        self.shape.apply(&mut candidates);
+        match self.exclusions.is_empty() {
+            true => self.free(candidates),
+            false => self.restricted(&candidates),
+        }
     }
 
     /// The tokens that the grammar allows.
@@ -134,6 +147,13 @@ fn shape(sampling: &Sampling) -> Vec<LlamaSampler> {
     chain
 }
 
+/// The first token with the largest logit, as llama.cpp's greedy sampler takes it.
+fn most_likely(logits: &[f32]) -> Option<Drawn> {
+    let larger = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
+    let (token, _) = logits.iter().copied().enumerate().reduce(larger)?;
+    Some(Drawn { token: i32::try_from(token).ok()?, probability: 0.0 })
+}
+
 fn likeliest_logit(candidates: &LlamaTokenDataArray) -> f32 {
     candidates.data.iter().map(LlamaTokenData::logit).fold(f32::NEG_INFINITY, f32::max)
 }
@@ -147,4 +167,23 @@ fn probabilities(candidates: &LlamaTokenDataArray) -> Vec<Candidate> {
         probability: weight(token) / sum,
     };
     candidates.data.iter().map(probability).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_logit_is_taken_as_llama_cpp_takes_it() {
+        for logits in [&[0.5, -1.0, 2.0, 2.0, 1.0][..], &[-3.0], &[f32::NEG_INFINITY, -9.0]] {
+            let data = (0..)
+                .zip(logits)
+                .map(|(at, logit)| LlamaTokenData::new(LlamaToken(at), *logit, 0.0));
+            let mut all = LlamaTokenDataArray::from_iter(data, false);
+            LlamaSampler::greedy().apply(&mut all);
+            let expected = all.selected_token().map(|token| token.0);
+            assert_eq!(most_likely(logits).map(|drawn| drawn.token), expected);
+        }
+        assert_eq!(most_likely(&[]), None);
+    }
 }

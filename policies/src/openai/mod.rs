@@ -241,6 +241,7 @@ impl OpenAi {
                 native_calls: reply.calls,
                 repaired: Vec::new(),
                 resampled: 0,
+                speculation: None,
             },
             text: reply.text,
             reasoning: reply.reasoning,

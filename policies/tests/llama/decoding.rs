@@ -63,7 +63,9 @@ async fn together_or_alone_the_same_is_generated() {
     let folder = Folder::new();
     for kind in [Kind::Qwen3, Kind::Llama] {
         let settings = settings(&model(&folder, kind, Some(QWEN3)), 40);
-        for settings in [settings.clone(), sampled(settings)] {
+        let mut unified = settings.clone();
+        unified.local.unified_cache = true;
+        for settings in [settings.clone(), sampled(settings), unified] {
             let tasks = tasks(6, 8);
             let alone = alone(&*open(&settings), &tasks).await;
             let together = together(&open(&settings).into(), &tasks).await;
@@ -109,14 +111,17 @@ async fn a_later_turn_reads_only_what_is_new() {
 #[tokio::test]
 async fn episodes_share_what_they_have_in_common() {
     let folder = Folder::new();
-    let settings = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 5);
-    let actions = together(&open(&settings).into(), &tasks(4, 20)).await;
-    let read = |action: &Action| action.usage.prompt_tokens - action.usage.cached_tokens;
-    let (first, others) = actions.split_first().unwrap();
-    assert_eq!(first.usage.cached_tokens, 0);
-    for other in others {
-        assert!(other.usage.cached_tokens > 20, "{:?}", other.usage);
-        assert!(read(other) < read(first), "{:?}", other.usage);
+    let mut settings = settings(&model(&folder, Kind::Qwen3, Some(QWEN3)), 5);
+    for unified_cache in [false, true] {
+        settings.local.unified_cache = unified_cache;
+        let actions = together(&open(&settings).into(), &tasks(4, 20)).await;
+        let read = |action: &Action| action.usage.prompt_tokens - action.usage.cached_tokens;
+        let (first, others) = actions.split_first().unwrap();
+        assert_eq!(first.usage.cached_tokens, 0);
+        for other in others {
+            assert!(other.usage.cached_tokens > 20, "{:?}", other.usage);
+            assert!(read(other) < read(first), "{:?}", other.usage);
+        }
     }
 }
 
@@ -131,9 +136,12 @@ async fn what_is_forgotten_is_read_again() {
     narrow.local.context_length = Some(u32::try_from(longest).unwrap());
     // One window for all: the cells of one episode.
     narrow.local.episodes = 1;
-    let policy: Arc<dyn Policy> = open(&narrow).into();
-    for _ in 0..2 {
-        assert_eq!(words(&together(&policy, &tasks).await), words(&expected));
+    for unified_cache in [false, true] {
+        narrow.local.unified_cache = unified_cache;
+        let policy: Arc<dyn Policy> = open(&narrow).into();
+        for _ in 0..2 {
+            assert_eq!(words(&together(&policy, &tasks).await), words(&expected));
+        }
     }
 }
 

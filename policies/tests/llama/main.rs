@@ -11,6 +11,7 @@ mod files;
 mod gguf;
 mod golden;
 mod peer;
+mod speculation;
 mod stage;
 mod tiny;
 mod tokens;

@@ -250,5 +250,6 @@ fn generation(message: &Value) -> Option<Generation> {
         native_calls: Vec::new(),
         repaired: Vec::new(),
         resampled: 0,
+        speculation: None,
     })
 }

@@ -47,6 +47,7 @@ impl Policy for Scripted {
             native_calls: Vec::new(),
             repaired: Vec::new(),
             resampled: 0,
+            speculation: None,
         };
         Ok(Action {
             text: String::new(),

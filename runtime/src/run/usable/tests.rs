@@ -26,6 +26,7 @@ fn turn((text, reasoning, finish, called): Said<'_>) -> Turn {
         native_calls: Vec::new(),
         repaired: Vec::new(),
         resampled: 0,
+        speculation: None,
     };
     Turn {
         action: Action {
