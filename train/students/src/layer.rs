@@ -19,6 +19,9 @@ pub(crate) struct Layer {
     pub(crate) window: Option<usize>,
 }
 
+/// Queries and keys before their norms, where heads have norms.
+type Plain = Option<(Tensor, Tensor)>;
+
 const Q: usize = 0;
 const K: usize = 1;
 const V: usize = 2;
@@ -53,7 +56,7 @@ pub(crate) struct Kept {
 pub(crate) struct Steps {
     normed: Tensor,
     /// Queries and keys before the norms of heads.
-    plain: Option<(Tensor, Tensor)>,
+    plain: Plain,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -108,7 +111,7 @@ impl Layer {
         scene: &ForwardContext<'_>,
         q: &Tensor,
         k: &Tensor,
-    ) -> Result<(Tensor, Tensor, Option<(Tensor, Tensor)>)> {
+    ) -> Result<(Tensor, Tensor, Plain)> {
         let ForwardContext { shape, cos, sin, .. } = scene;
         let (heads, kept) = (shape.num_attention_heads, shape.num_key_value_heads);
         let Some((q_weight, k_weight)) = &self.heads else {
