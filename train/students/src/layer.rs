@@ -19,9 +19,6 @@ pub(crate) struct Layer {
     pub(crate) window: Option<usize>,
 }
 
-/// Queries and keys before their norms, where heads have norms.
-type Plain = Option<(Tensor, Tensor)>;
-
 const Q: usize = 0;
 const K: usize = 1;
 const V: usize = 2;
@@ -52,11 +49,14 @@ pub(crate) struct Kept {
     thin: Option<Tensor>,
 }
 
+/// Queries and keys.
+type Pair = (Tensor, Tensor);
+
 /// Activations that the backward pass of a layer needs.
 pub(crate) struct Steps {
     normed: Tensor,
     /// Queries and keys before the norms of heads.
-    plain: Plain,
+    plain: Option<Pair>,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -111,18 +111,18 @@ impl Layer {
         scene: &ForwardContext<'_>,
         q: &Tensor,
         k: &Tensor,
-    ) -> Result<(Tensor, Tensor, Plain)> {
+    ) -> Result<(Pair, Option<Pair>)> {
         let ForwardContext { shape, cos, sin, .. } = scene;
         let (heads, kept) = (shape.num_attention_heads, shape.num_key_value_heads);
         let Some((q_weight, k_weight)) = &self.heads else {
             let turned = |x: &Tensor, heads| ops::split_rotated(x, heads, cos, sin);
-            return Ok((turned(q, heads)?, turned(k, kept)?, None));
+            return Ok(((turned(q, heads)?, turned(k, kept)?), None));
         };
         let plain = (ops::split(q, heads)?, ops::split(k, kept)?);
         let turned = |plain: &Tensor, weight: &Weight| {
             ops::rotate(&self.norm(weight, scene, plain)?, cos, sin)
         };
-        Ok((turned(&plain.0, q_weight)?, turned(&plain.1, k_weight)?, Some(plain)))
+        Ok(((turned(&plain.0, q_weight)?, turned(&plain.1, k_weight)?), Some(plain)))
     }
 
     fn steps(
@@ -135,7 +135,7 @@ impl Layer {
         let (q, q_thin) = self.linear(Q, scene, &normed)?;
         let (k, k_thin) = self.linear(K, scene, &normed)?;
         let (v, v_thin) = self.linear(V, scene, &normed)?;
-        let (q, k, plain) = self.turned(scene, &q, &k)?;
+        let ((q, k), plain) = self.turned(scene, &q, &k)?;
         let v = ops::split(&v, scene.shape.num_key_value_heads)?;
         let attended = match attended {
             Some(attended) => attended.clone(),
@@ -232,12 +232,7 @@ impl Back<'_, '_> {
 
     /// The backward pass of queries and keys through the rotation and, if present, the norms
     /// of heads.
-    fn turned(
-        &mut self,
-        plain: Option<&(Tensor, Tensor)>,
-        dq: &Tensor,
-        dk: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
+    fn turned(&mut self, plain: Option<&Pair>, dq: &Tensor, dk: &Tensor) -> Result<Pair> {
         let (layer, scene) = (self.layer, self.scene);
         let (cos, sin) = (&scene.cos, &scene.back_sin);
         let (Some((q, k)), Some((q_weight, k_weight))) = (plain, &layer.heads) else {
