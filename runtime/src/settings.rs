@@ -96,7 +96,7 @@ pub struct LocalModel {
     /// without replacement.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distinct_answers: bool,
-    /// Maximum tokens of a draft, 0 for no speculation; if `None`, 8 on a CPU and 0 on a GPU.
+    /// Maximum tokens of a draft; 0 or `None` for no speculation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speculation: Option<u32>,
     /// The program that runs llama.cpp: one that calls `llama_engine` of

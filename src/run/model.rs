@@ -106,7 +106,7 @@ pub(crate) struct Flags {
     #[arg(long)]
     record_tokens: bool,
 
-    /// Maximum tokens that a GGUF model drafts from its prompt, or `off` [default: 8 on a CPU]
+    /// Maximum tokens that a GGUF model drafts from its prompt, or `off` [default: off]
     #[arg(long, value_name = "N|off", value_parser = LocalModel::parse_speculation)]
     speculation: Option<u32>,
 

@@ -24,8 +24,6 @@ use crate::{KvType, Lora};
 
 /// Maximum tokens of one batch.
 const BATCH: u32 = 512;
-/// Maximum tokens of a draft on a CPU, if no other number is asked for.
-const DRAFT: u32 = 8;
 /// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
 /// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
@@ -87,8 +85,7 @@ fn serve(load: &Load, messages: &Receiver<ToEngine>) -> Result<(), String> {
     for student in (0..load.students.len()).rev() {
         cache.activate(student).map_err(|why| format!("the adapter does not fit {file}: {why}"))?;
     }
-    // A GPU has other answers to decode in the time that a draft takes.
-    let draft = load.speculation.unwrap_or(if memory::is_on_gpu(load) { 0 } else { DRAFT });
+    let draft = load.speculation.unwrap_or(0);
     send(&FromEngine::Ready);
     Engine {
         model: &model,

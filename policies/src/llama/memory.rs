@@ -67,11 +67,6 @@ fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<CacheSize, String> 
     Ok(if layout == Layout::Streams { size } else { size.unified(load) })
 }
 
-/// Whether a GPU runs the model, or a part of it.
-pub(super) fn is_on_gpu(load: &Load) -> bool {
-    load.gpu_layers != Some(0) && gpus().next().is_some()
-}
-
 fn gpus() -> impl Iterator<Item = LlamaBackendDevice> {
     let devices = list_llama_ggml_backend_devices().into_iter();
     devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu)
