@@ -1,7 +1,7 @@
 //! Models by name: a table of GGUF files, and how to fetch them.
 //!
 //! A model comes from the Hugging Face hub, from wheels of PyPI, or from a file of the
-//! user's. Its SHA-256 is what is trusted, whoever hosts it. It is stored in the folder
+//! user's. fixfly trusts its SHA-256, not its host. It is stored in the folder
 //! `models` of fixfly's home.
 
 mod catalogue;

@@ -1,5 +1,5 @@
-//! Options of tasks that show a faulty method: how it may be changed, and what the policy
-//! is told after an answer that did not pass.
+//! Options of tasks that show a faulty method: how an answer may change it, and what the
+//! feedback contains after an answer that did not pass.
 
 use std::str::FromStr;
 
