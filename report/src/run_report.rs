@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::metrics::errors::{ErrorRow, errors, outcome_name};
+use crate::metrics::errors::{ErrorRow, errors};
 use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
-use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Limit, Outcome, RunRecord, Turn};
+use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Outcome, RunRecord, Turn};
 use serde::Serialize;
 
 use super::answers::{AnswersAt, answers};
@@ -140,8 +140,8 @@ impl RunReport {
             to_review: Share::new(solved.iter().filter(needs_review).count(), solved.len()),
             tampered: share(&tampered),
             model_failures: share(&model_failure),
-            ends: counted(episodes.iter().map(|e| end_name(&e.end).to_string())),
-            outcomes: counted(turns().map(|t| outcome_name(t.observation.outcome).to_string())),
+            ends: counted(episodes.iter().map(|e| e.end.name().to_string())),
+            outcomes: counted(turns().map(|t| t.observation.outcome.name().to_string())),
             answers: answers(&episodes),
             errors: errors(&episodes),
             times: time_rows(&episodes),
@@ -280,19 +280,4 @@ fn samples(episodes: &[&Episode]) -> Option<Samples> {
 fn idea(turn: &Turn) -> Option<String> {
     let idea = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
     idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
-}
-
-fn end_name(end: &End) -> &'static str {
-    match end {
-        End::Solved => "solved",
-        End::Submitted => "submitted",
-        End::BudgetSpent { limit: Limit::Turns } => "turn limit",
-        End::BudgetSpent { limit: Limit::Tokens } => "token limit",
-        End::BudgetSpent { limit: Limit::Seconds } => "time limit",
-        End::BudgetSpent { limit: Limit::Context } => "context limit",
-        End::BudgetSpent { limit: Limit::Malformed } => "malformed calls",
-        End::BudgetSpent { limit: Limit::Usd } => "cost limit",
-        End::Failed { kind: FailureKind::Model, .. } => "model failed",
-        End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
-    }
 }

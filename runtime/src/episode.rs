@@ -101,6 +101,24 @@ pub enum End {
     },
 }
 
+impl End {
+    /// Its name in tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            End::Solved => "solved",
+            End::Submitted => "submitted",
+            End::BudgetSpent { limit: Limit::Turns } => "turn limit",
+            End::BudgetSpent { limit: Limit::Tokens } => "token limit",
+            End::BudgetSpent { limit: Limit::Seconds } => "time limit",
+            End::BudgetSpent { limit: Limit::Context } => "context limit",
+            End::BudgetSpent { limit: Limit::Malformed } => "malformed calls",
+            End::BudgetSpent { limit: Limit::Usd } => "cost limit",
+            End::Failed { kind: FailureKind::Model, .. } => "model failed",
+            End::Failed { kind: FailureKind::Infrastructure, .. } => "infrastructure failed",
+        }
+    }
+}
+
 /// The component that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

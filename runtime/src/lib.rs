@@ -39,6 +39,7 @@ mod run_directory;
 mod sandbox;
 mod settings;
 mod statement;
+mod summary;
 mod task;
 mod templates;
 mod test_report;
@@ -86,6 +87,7 @@ pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
 pub use statement::{
     DescribedBy, FaultOptions, FeedbackForm, History, Issue, Method, Statement, TaskKind,
 };
+pub use summary::{EpisodeSummary, ModelTurn, TurnSummary, VerdictSummary};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};

@@ -198,6 +198,25 @@ pub enum Outcome {
     Submitted,
 }
 
+impl Outcome {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Invalid => "invalid",
+            Outcome::TimedOut => "timed out",
+            Outcome::Crashed => "crashed",
+            Outcome::OutOfMemory => "out of memory",
+            Outcome::Exited => "exited",
+            Outcome::Tampered => "tampered",
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+            Outcome::Submitted => "submitted",
+        }
+    }
+}
+
 /// Changes since the last turn, and the remaining budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Feedback {

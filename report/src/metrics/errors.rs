@@ -53,7 +53,7 @@ pub(crate) fn error(turn: &Turn) -> Option<String> {
     match turn.observation.outcome {
         Outcome::Passed | Outcome::Done | Outcome::Submitted => None,
         Outcome::Failed => Some(first_failure(turn)),
-        outcome => Some(outcome_name(outcome).to_string()),
+        outcome => Some(outcome.name().to_string()),
     }
 }
 
@@ -65,21 +65,4 @@ fn first_failure(turn: &Turn) -> String {
         .map(|failure| failure.exception.clone())
         .next()
         .unwrap_or_else(|| "no exception reported".to_string())
-}
-
-/// The name of an outcome.
-pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Invalid => "invalid",
-        Outcome::TimedOut => "timed out",
-        Outcome::Crashed => "crashed",
-        Outcome::OutOfMemory => "out of memory",
-        Outcome::Exited => "exited",
-        Outcome::Tampered => "tampered",
-        Outcome::Done => "done",
-        Outcome::Refused => "refused",
-        Outcome::Submitted => "submitted",
-    }
 }

@@ -38,7 +38,8 @@ pub enum Statement {
 }
 
 /// A kind of task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     /// Write one method of a class.
     Method,
