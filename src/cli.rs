@@ -11,6 +11,8 @@ use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
 use crate::terminal::{one_line, print_error, print_usage};
+#[cfg(feature = "view")]
+use crate::view;
 use crate::{
     bench, dataset, grade, model, reason, report, run, sandbox, schema, sweep, train, trajectory,
 };
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Trajectory(trajectory::Flags),
     /// Report the results of recorded runs
     Report(report::Flags),
+    /// Show runs, episodes, datasets and trainings in a browser
+    #[cfg(feature = "view")]
+    View(view::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers

@@ -23,6 +23,8 @@ mod terminal;
 mod threads;
 mod train;
 mod trajectory;
+#[cfg(feature = "view")]
+mod view;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
+        #[cfg(feature = "view")]
+        Command::View(flags) => view::view(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),

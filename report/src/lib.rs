@@ -5,8 +5,10 @@
 //! configurations, as text, JSON, CSV or Markdown. [`page()`] renders them as one HTML
 //! page. Metrics that exist in a reference package agree with it.
 //!
-//! This crate opens no run directory, benchmark or tokenizer: the caller reads the runs and
-//! passes the rest as [`Inputs`]. It runs nothing and prints nothing.
+//! Reports open no run directory, benchmark or tokenizer: the caller reads the runs and
+//! passes the rest as [`Inputs`]. With the feature `view`, a `Site` reads runs and makes
+//! their pages, and a `Server` answers browsers with them. Nothing here runs anything or
+//! prints anything.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -39,6 +41,8 @@ mod run_tables;
 mod selection;
 mod tables;
 mod truth;
+#[cfg(feature = "view")]
+mod view;
 
 pub use error::ReportError;
 pub use groups::Checkpoint;
@@ -47,6 +51,8 @@ pub use labels::{Labelled, Mode, labelled_runs, set_text};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+#[cfg(feature = "view")]
+pub use view::{DatasetRows, Prompt, Server, Site, Sources, ViewError, export_pages};
 
 #[cfg(test)]
 mod tests;
