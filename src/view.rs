@@ -53,7 +53,8 @@ pub(crate) fn view(flags: &Flags) -> anyhow::Result<()> {
         return print(&format!("{pages} pages: {}\n", folder.join("index.html").display()));
     }
     on_threads(async {
-        let server = Server::bind(site, flags.host.as_deref(), flags.port).await.map_err(failure)?;
+        let server =
+            Server::bind(site, flags.host.as_deref(), flags.port).await.map_err(failure)?;
         let url = server.url();
         print(&format!("{url}\nPress Ctrl-C to stop.\n"))?;
         if flags.open {

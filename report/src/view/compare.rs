@@ -182,11 +182,8 @@ pub(crate) fn page(site: &Site, asked: &str, export: bool) -> Result<Page, ViewE
         return Ok(Page { title: format!("{task}, compared"), crumbs, main, ..Page::default() });
     }
     let all: Vec<Arc<Pairs>> = runs[1..].iter().map(|other| pairs(site, runs[0], other)).collect();
-    let contrasts: Vec<Contrast> = all
-        .iter()
-        .enumerate()
-        .map(|(at, pairs)| contrast(&names, at + 1, pairs, export))
-        .collect();
+    let contrasts: Vec<Contrast> =
+        all.iter().enumerate().map(|(at, pairs)| contrast(&names, at + 1, pairs, export)).collect();
     let (rows, pages) = rows(&runs, &names, &all[0], &asked, export);
     let main = site.engine.get_template("compare.html")?.render(context! {
         runs => value(runs.iter().map(|run| named(run)).collect::<Vec<_>>()),
@@ -248,8 +245,11 @@ fn rows(
     export: bool,
 ) -> (Vec<Row>, Pages) {
     let wanted = CELLS.iter().position(|cell| *cell == asked.cell);
-    let selected: Vec<&(String, u32, usize)> =
-        pairs.pairs.iter().filter(|(_, _, cell)| wanted.is_none_or(|wanted| wanted == *cell)).collect();
+    let selected: Vec<&(String, u32, usize)> = pairs
+        .pairs
+        .iter()
+        .filter(|(_, _, cell)| wanted.is_none_or(|wanted| wanted == *cell))
+        .collect();
     let (pages, range) = Pages::of(selected.len(), asked.page, |page| {
         link(&Address::Compare, &query(names, &asked.cell, page, None))
     });
@@ -262,7 +262,7 @@ fn rows(
         task: task.clone(),
         sample: *sample,
         beside: (!export).then(|| {
-            link(&Address::Compare, &query(names, &asked.cell, 1, Some((task, *sample))))
+            link(&Address::Compare, &query(names, &asked.cell, 1, Some((task.as_str(), *sample))))
         }),
         runs: runs.iter().map(|run| cell(run, task, *sample)).collect(),
     };
@@ -322,12 +322,15 @@ fn neighbours(
     (task, sample): (&str, &str),
 ) -> (Option<Value>, Option<Value>) {
     let wanted = CELLS.iter().position(|cell| *cell == asked.cell);
-    let listed: Vec<&(String, u32, usize)> =
-        pairs.pairs.iter().filter(|(_, _, cell)| wanted.is_none_or(|wanted| wanted == *cell)).collect();
+    let listed: Vec<&(String, u32, usize)> = pairs
+        .pairs
+        .iter()
+        .filter(|(_, _, cell)| wanted.is_none_or(|wanted| wanted == *cell))
+        .collect();
     let at = listed.iter().position(|(one, at, _)| one == task && at.to_string() == sample);
     let to = |at: Option<usize>| {
         let (task, sample, _) = listed.get(at?)?;
-        Some(link(&Address::Compare, &query(names, &asked.cell, 1, Some((task, *sample)))))
+        Some(link(&Address::Compare, &query(names, &asked.cell, 1, Some((task.as_str(), *sample)))))
     };
     (to(at.and_then(|at| at.checked_sub(1))), to(at.map(|at| at + 1)))
 }
@@ -335,8 +338,13 @@ fn neighbours(
 /// HTML with a prefix on all its ids, so that two contents have different ones.
 fn prefixed(html: &str, prefix: &str) -> String {
     let attributes = [
-        " id=\"", " href=\"#", " for=\"", " aria-labelledby=\"", " aria-describedby=\"",
-        " aria-controls=\"", " name=\"",
+        " id=\"",
+        " href=\"#",
+        " for=\"",
+        " aria-labelledby=\"",
+        " aria-describedby=\"",
+        " aria-controls=\"",
+        " name=\"",
     ];
     // Texts have no quotes: they are escaped.
     attributes.iter().fold(html.to_string(), |html, attribute| {
@@ -352,7 +360,10 @@ mod tests {
     fn a_query_names_the_runs_in_order() {
         let asked = Asked::parse("b=two&a=one&cell=first&page=2");
         assert_eq!(asked.runs, ["one", "two"]);
-        assert_eq!(query(&["one", "two"], &asked.cell, asked.page, None), "?a=one&b=two&cell=first&page=2");
+        assert_eq!(
+            query(&["one", "two"], &asked.cell, asked.page, None),
+            "?a=one&b=two&cell=first&page=2"
+        );
         let chosen = Asked::parse("run=x%2Fy&run=z&run=z&cell=nonsense");
         assert_eq!((&*chosen.runs, &*chosen.cell), (&["x/y".into(), "z".into()][..], ""));
         let beside = beside(&["x", "y"], "a.py::f", 2);
@@ -363,7 +374,8 @@ mod tests {
     #[test]
     fn ids_differ_between_the_sides() {
         let html = r##"<h2 id="x">&quot; id=&quot;</h2><a href="#x">y</a><a href="/run">z</a>"##;
-        let expected = r##"<h2 id="b-x">&quot; id=&quot;</h2><a href="#b-x">y</a><a href="/run">z</a>"##;
+        let expected =
+            r##"<h2 id="b-x">&quot; id=&quot;</h2><a href="#b-x">y</a><a href="/run">z</a>"##;
         assert_eq!(prefixed(html, "b"), expected);
     }
 }

@@ -29,8 +29,6 @@ pub(crate) const SCRIPT: &str = include_str!("assets/view.js");
 pub(crate) fn engine() -> Result<Environment<'static>, ViewError> {
     let mut engine = Environment::new();
     engine.set_auto_escape_callback(|_| AutoEscape::Html);
-    engine.set_trim_blocks(true);
-    engine.set_lstrip_blocks(true);
     for (name, text) in TEMPLATES {
         engine.add_template(name, text)?;
     }

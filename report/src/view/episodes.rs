@@ -44,8 +44,13 @@ pub(crate) fn page(
     let filter = Filter::parse(query).without_page();
     let original = !export && has(query, "original");
     let episode = run.episode(place)?;
-    let content =
-        EpisodePage { run: &run.path, record: &run.record, episode: &episode, sources: &*site.sources, original };
+    let content = EpisodePage {
+        run: &run.path,
+        record: &run.record,
+        episode: &episode,
+        sources: &*site.sources,
+        original,
+    };
     let content = content.html(&site.engine)?;
     let summary = &run.summaries()[place];
     let own = Address::episode(&run.name, task, summary.sample);

@@ -48,7 +48,9 @@ pub enum ViewError {
         name: String,
     },
     /// An episode that the run does not have.
-    #[error("the run {run} has no episode of {task:?}, sample {sample}; the run's page lists its episodes")]
+    #[error(
+        "the run {run} has no episode of {task:?}, sample {sample}; the run's page lists its episodes"
+    )]
     NoEpisode {
         /// The run.
         run: String,
@@ -67,7 +69,9 @@ pub enum ViewError {
     #[error("{0}")]
     Dataset(String),
     /// The address is in use.
-    #[error("port {0} is in use by another program; name another one with --port, or 0 for any free one")]
+    #[error(
+        "port {0} is in use by another program; name another one with --port, or 0 for any free one"
+    )]
     PortInUse(u16),
     /// The address cannot be opened.
     #[error("cannot listen on {address}: {source}; name another one with --host and --port")]
@@ -91,13 +95,13 @@ pub enum ViewError {
 impl ViewError {
     /// True if the arguments are the cause, and not the machine.
     pub fn is_usage(&self) -> bool {
-        match self {
+        matches!(
+            self,
             ViewError::Foreign(_)
-            | ViewError::Missing(_)
-            | ViewError::PortInUse(_)
-            | ViewError::NotEmpty(_) => true,
-            _ => false,
-        }
+                | ViewError::Missing(_)
+                | ViewError::PortInUse(_)
+                | ViewError::NotEmpty(_)
+        )
     }
 
     /// True if an address names something that does not exist.

@@ -192,7 +192,9 @@ mod tests {
     /// The local links of a page.
     fn links(html: &str) -> Vec<&str> {
         let parts = html.split(['"']).collect::<Vec<_>>();
-        let named = parts.windows(2).filter(|pair| pair[0].ends_with(" href=") || pair[0].ends_with(" src="));
+        let named = parts
+            .windows(2)
+            .filter(|pair| pair[0].ends_with(" href=") || pair[0].ends_with(" src="));
         named.map(|pair| pair[1]).filter(|link| !link.starts_with("data:")).collect()
     }
 
@@ -239,7 +241,9 @@ mod tests {
     #[test]
     fn names_of_files_are_safe_and_differ() {
         let mut files = Files::default();
-        let mut file = |task: &str| files.file(Target { address: Address::episode("r", task, 0), query: String::new() });
+        let mut file = |task: &str| {
+            files.file(Target { address: Address::episode("r", task, 0), query: String::new() })
+        };
         assert_eq!(file("a/b.py::C.f"), "run/r/episode/a-b.py--C.f-0.html");
         assert_eq!(file("a/b.py::C F"), "run/r/episode/a-b.py--C-F-0.html");
         assert_eq!(file("a/b.py::C/f"), "run/r/episode/a-b.py--C-f-0-2.html");

@@ -89,7 +89,8 @@ impl Guard {
             });
         }
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut cookies = cookies.flat_map(|line| line.split(';')).filter_map(|one| one.trim().split_once('='));
+        let mut cookies =
+            cookies.flat_map(|line| line.split(';')).filter_map(|one| one.trim().split_once('='));
         let known = cookies.any(|(name, value)| name == self.cookie() && self.is_token(value));
         if known { Ok(Admission::Page) } else { Err(Refusal::Token) }
     }

@@ -109,7 +109,7 @@ const COMPARISONS: usize = 45;
 /// All pairs of runs of one benchmark, with their addresses.
 fn comparisons(rows: &[Row]) -> Vec<(String, String, Value)> {
     let pairs = rows.iter().enumerate().flat_map(|(at, one)| {
-        let others = rows[at + 1..].iter().filter(|other| other.benchmark == one.benchmark);
+        let others = rows[at + 1..].iter().filter(move |other| other.benchmark == one.benchmark);
         others.map(move |other| {
             let query = compare::of_two(&one.name, &other.name);
             (one.name.clone(), other.name.clone(), link(&Address::Compare, &query))

@@ -123,7 +123,8 @@ impl Search {
 
     fn add(&mut self, folder: &Path, name: &str, kind: Kind) {
         let same = |place: &Place| {
-            place.path == folder || fs::canonicalize(&place.path).ok() == fs::canonicalize(folder).ok()
+            place.path == folder
+                || fs::canonicalize(&place.path).ok() == fs::canonicalize(folder).ok()
         };
         let mut name = name.to_string();
         // Two given paths can end alike.
@@ -172,7 +173,7 @@ mod tests {
             "sweep/store/t1/train.json",
             "sweep/store/r1/run.json",
             "other/a/run.json",
-            "1/2/3/4/5/6/7/run.json",
+            "1/2/3/4/5/6/7/8/run.json",
         ]);
         let folder = folder.path();
         check_names(folder, &["runs"], &["a run", "deep/er/b run"]);

@@ -71,7 +71,7 @@ struct Column {
 struct Choice {
     key: &'static str,
     label: &'static str,
-    values: Vec<(String, bool)>,
+    options: Vec<(String, bool)>,
 }
 
 /// Pages of a list.
@@ -119,8 +119,9 @@ pub(crate) fn page(
     let (all, facts) = (run.summaries(), &*run.facts);
     let address = Address::Run(run.name.clone());
     let selected = filter.select(all);
-    let (pages, rows) =
-        Pages::of(selected.len(), filter.page, |page| link(&address, &filter.at_page(page).query()));
+    let (pages, rows) = Pages::of(selected.len(), filter.page, |page| {
+        link(&address, &filter.at_page(page).query())
+    });
     let of_list = filter.without_page().query();
     let rows: Vec<Row> =
         selected[rows].iter().map(|at| Row::of(&run.name, &all[*at], &of_list)).collect();
@@ -196,7 +197,10 @@ fn fact_list(site: &Site, run: &Recorded, export: bool) -> Vec<(&'static str, St
         ("Tokens", tokens),
         ("Money", priced),
         ("Time", median),
-        ("Infrastructure failures", count(facts.failures).map(|n| format!("{n}, counted nowhere else"))),
+        (
+            "Infrastructure failures",
+            count(facts.failures).map(|n| format!("{n}, counted nowhere else")),
+        ),
         ("Without a verdict", count(facts.unjudged)),
         ("To review", count(facts.to_review)),
         ("Tampering", count(facts.tampering)),
@@ -281,7 +285,8 @@ fn choices(filter: &Filter, facts: &Facts) -> Vec<Choice> {
     let strings = |names: &std::collections::BTreeSet<&'static str>| {
         names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>()
     };
-    let owned = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
+    let owned =
+        |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
     let lists = [
         ("solved", "Solved", SOLVED.map(String::from).to_vec(), &filter.solved),
         ("end", "End", strings(&choices.ends), &filter.end),
@@ -297,11 +302,11 @@ fn choices(filter: &Filter, facts: &Facts) -> Vec<Choice> {
             names.push(chosen.clone());
         }
         let values = names.into_iter().map(|name| (name == *chosen, name));
-        Choice { key, label, values: values.map(|(is, name)| (name, is)).collect() }
+        Choice { key, label, options: values.map(|(is, name)| (name, is)).collect() }
     };
     // One value is no choice, unless it is chosen.
     let offers = |choice: &Choice| {
-        choice.values.len() > 1 || choice.values.iter().any(|(_, chosen)| *chosen)
+        choice.options.len() > 1 || choice.options.iter().any(|(_, chosen)| *chosen)
     };
     lists.into_iter().map(choice).filter(offers).collect()
 }
@@ -313,8 +318,11 @@ fn columns(address: &Address, filter: &Filter, export: bool) -> Vec<Column> {
             true => Value::UNDEFINED,
             false => link(address, &filter.sorted_by(sort).query()),
         },
-        sorted: (filter.sort == sort)
-            .then_some(if filter.descending { "descending" } else { "ascending" }),
+        sorted: (filter.sort == sort).then_some(if filter.descending {
+            "descending"
+        } else {
+            "ascending"
+        }),
         number: sort != Sort::Task,
     };
     let all = [

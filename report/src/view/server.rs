@@ -48,7 +48,7 @@ impl Server {
         Ok(Server { listener, guard, site: Arc::new(site) })
     }
 
-    /// The address to open, with the token. `query` starts at the home page.
+    /// The address to open, with the token.
     pub fn url(&self) -> String {
         let name = match (&self.guard.host, self.listener.local_addr()) {
             (Some(host), Ok(SocketAddr::V6(_))) if host.contains(':') => format!("[{host}]"),

@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(age(started, now), expected);
         }
         check(now, "2026-01-09T23:59:30Z", "just now");
-        check(now, "2026-01-09T23:18:00.5Z", "41 min ago");
+        check(now, "2026-01-09T23:18:00.5Z", "42 min ago");
         check(now, "2026-01-08T23:00:00Z", "25 h ago");
         check(now, "2026-01-01T00:00:00Z", "9 days ago");
         check(now, "2026-02-01T00:00:00Z", "just now");

@@ -151,7 +151,8 @@ impl Site {
         let main = self.engine.get_template("frame.html").and_then(|template| {
             template.render(minijinja::context! { heading => "Not here", sentence => error })
         });
-        let page = Page { title: "Not here".into(), main: main.unwrap_or_default(), ..Page::default() };
+        let page =
+            Page { title: "Not here".into(), main: main.unwrap_or_default(), ..Page::default() };
         engine::framed(&self.engine, &page, &Address::Home, false).unwrap_or_default()
     }
 

@@ -36,7 +36,7 @@ async fn ask(request: axum::http::request::Builder) -> Answer {
 }
 
 fn request(path: &str) -> axum::http::request::Builder {
-    Request::builder().uri(path).header("host", "127.0.0.1:7337")
+    axum::http::Request::builder().uri(path).header("host", "127.0.0.1:7337")
 }
 
 async fn page(path: &str) -> Answer {
@@ -73,12 +73,12 @@ async fn the_token_moves_from_the_address_into_a_cookie() {
 #[tokio::test]
 async fn a_name_that_was_rebound_to_this_machine_is_refused() {
     for host in ["evil.example:7337", "evil.example", "127.0.0.1:1"] {
-        let request = Request::builder().uri("/?token=0123").header("host", host);
+        let request = axum::http::Request::builder().uri("/?token=0123").header("host", host);
         let answer = ask(request).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{host}");
         assert!(answer.text.contains("does not name this machine"));
     }
-    let none = ask(Request::builder().uri("/?token=0123")).await;
+    let none = ask(axum::http::Request::builder().uri("/?token=0123")).await;
     assert_eq!(none.status, StatusCode::FORBIDDEN);
 }
 
@@ -96,9 +96,14 @@ async fn nothing_is_writable() {
 
 #[tokio::test]
 async fn pages_answer_with_a_strict_policy() {
-    for path in ["/", "/run/a", "/run/deep%2Fb?sort=-turns", "/compare?a=a&b=deep%2Fb",
-        "/compare?run=a&run=deep/b&cell=first", "/run/a/episode/app%2Fa.py%3A%3AA.f/0"]
-    {
+    for path in [
+        "/",
+        "/run/a",
+        "/run/deep%2Fb?sort=-turns",
+        "/compare?a=a&b=deep%2Fb",
+        "/compare?run=a&run=deep/b&cell=first",
+        "/run/a/episode/app%2Fa.py%3A%3AA.f/0",
+    ] {
         let answer = page(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
         assert_eq!(answer.headers["content-security-policy"], crate::view::guard::POLICY);
@@ -122,8 +127,16 @@ async fn what_is_not_there_is_told_in_one_sentence() {
     }
     let (missing, bad) = (StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST);
     let unknown = page("/run/c").await;
-    check(&unknown, missing, "there is no run &quot;c&quot; here; the home page lists what there is");
-    check(&page("/run/a/episode/x/0").await, missing, "the run a has no episode of &quot;x&quot;, sample 0");
+    check(
+        &unknown,
+        missing,
+        "there is no run &quot;c&quot; here; the home page lists what there is",
+    );
+    check(
+        &page("/run/a/episode/x/0").await,
+        missing,
+        "the run a has no episode of &quot;x&quot;, sample 0",
+    );
     check(&page("/run/a/episode/app%2Fa.py%3A%3AA.f/x").await, missing, "sample x");
     check(&page("/nowhere").await, missing, "there is no page");
     check(&page("/dataset/a").await, missing, "there is no dataset");
@@ -133,7 +146,8 @@ async fn what_is_not_there_is_told_in_one_sentence() {
 #[tokio::test]
 async fn texts_of_models_and_tests_are_escaped() {
     let address = Address::episode("deep/b", &hostile().task.id, 0).path();
-    for path in ["/run/deep%2Fb", "/run/deep%2Fb?error=%3Cscript%3Ealert(1)%3C/script%3E", &address] {
+    for path in ["/run/deep%2Fb", "/run/deep%2Fb?error=%3Cscript%3Ealert(1)%3C/script%3E", &address]
+    {
         let answer = page(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         assert!(!answer.text.contains("<script>"), "{path}");
