@@ -25,6 +25,7 @@ pub fn export_pages(site: &Site, folder: &Path) -> Result<usize, ViewError> {
     if entries.unwrap_or(folder.exists()) {
         return Err(ViewError::NotEmpty(folder.into()));
     }
+    site.freeze();
     write(folder, STYLE_FILE, STYLE)?;
     write(folder, SCRIPT_FILE, SCRIPT)?;
     let mut files = Files::default();

@@ -154,8 +154,9 @@ impl Filter {
     /// The indices of the selected episodes, in order.
     pub(crate) fn select(&self, all: &[EpisodeSummary]) -> Vec<usize> {
         let words: Vec<String> = self.text.split_whitespace().map(str::to_lowercase).collect();
+        let every = self.active().is_empty();
         let mut selected: Vec<usize> =
-            (0..all.len()).filter(|at| self.matches(&all[*at], &words)).collect();
+            (0..all.len()).filter(|at| every || self.matches(&all[*at], &words)).collect();
         let ordered = |one: Ordering| if self.descending { one.reverse() } else { one };
         match self.sort {
             Sort::Recorded if self.descending => selected.reverse(),

@@ -6,15 +6,17 @@ use fixfly_runtime::{Episode, EpisodeSummary, RunError, read_episodes};
 
 pub(crate) struct Recording {
     path: PathBuf,
+    length: u64,
     episodes: Vec<Episode>,
     summaries: Vec<EpisodeSummary>,
 }
 
 impl Recording {
     pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
+        let length = std::fs::metadata(path.join("episodes.jsonl")).map_or(0, |it| it.len());
         let episodes = read_episodes(path)?;
         let summaries = episodes.iter().map(EpisodeSummary::of).collect();
-        Ok(Recording { path: path.into(), episodes, summaries })
+        Ok(Recording { path: path.into(), length, episodes, summaries })
     }
 
     pub(crate) fn summaries(&self) -> &[EpisodeSummary] {
@@ -26,6 +28,10 @@ impl Recording {
     }
 
     pub(crate) fn refresh(&mut self) -> Result<bool, RunError> {
+        let length = std::fs::metadata(self.path.join("episodes.jsonl")).map_or(0, |it| it.len());
+        if length == self.length {
+            return Ok(false);
+        }
         let fresh = Recording::open(&self.path)?;
         let changed = fresh.summaries != self.summaries;
         *self = fresh;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -40,6 +41,8 @@ pub struct Site {
     pub(crate) comparisons: Mutex<Comparisons>,
     /// Pages are made one after the other, so that none waits for a run that another holds.
     turn: Mutex<()>,
+    /// Whether runs stay as they were read: an export shows one moment.
+    frozen: AtomicBool,
 }
 
 impl Site {
@@ -59,6 +62,7 @@ impl Site {
             runs: Mutex::default(),
             comparisons: Mutex::default(),
             turn: Mutex::default(),
+            frozen: AtomicBool::new(false),
             roots,
         };
         for (name, place) in site.places_now() {
@@ -67,6 +71,11 @@ impl Site {
             }
         }
         Ok(site)
+    }
+
+    /// Leaves runs as they are read from now on.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
     }
 
     /// What is there now.
@@ -98,6 +107,9 @@ impl Site {
     pub(crate) fn run(&self, name: &str) -> Result<Kept, ViewError> {
         let kept = locked(&self.runs).get(name).cloned();
         if let Some(kept) = kept {
+            if self.frozen.load(Ordering::Relaxed) {
+                return Ok(kept);
+            }
             let refreshed = kept.write().unwrap_or_else(PoisonError::into_inner).refresh();
             match refreshed {
                 Ok(()) => return Ok(kept),
