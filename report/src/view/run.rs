@@ -173,11 +173,14 @@ fn fact_list(site: &Site, run: &Recorded, export: bool) -> Vec<(&'static str, St
         )
     });
     let priced = (facts.priced_turns > 0).then(|| {
-        let turns = match facts.turns - facts.priced_turns {
-            0 => String::new(),
-            n => format!(", {} turns have no known price", thousands(n as u64)),
+        let known = match facts.priced_turns == facts.turns {
+            true => String::new(),
+            false => {
+                let [priced, all] = [facts.priced_turns, facts.turns].map(|n| thousands(n as u64));
+                format!(" for the {priced} of {all} turns with a known price")
+            }
         };
-        format!("{}{turns}", show::money(Some(facts.usd)))
+        format!("{}{known}", show::money(Some(facts.usd)))
     });
     let median = facts.median_seconds.map(|median| {
         let total = show::seconds(facts.total_seconds);
