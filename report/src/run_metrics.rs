@@ -76,9 +76,8 @@ impl RunMetrics {
         let config = |key: &str| {
             record.config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().into()
         };
-        let counts = |episode: &EpisodeSummary| {
-            !episode.infrastructure_failure() && !episode.unjudged()
-        };
+        let counts =
+            |episode: &EpisodeSummary| !episode.infrastructure_failure() && !episode.unjudged();
         let summaries = episodes.summaries().iter().enumerate();
         let counted: Vec<usize> =
             summaries.filter(|(_, one)| counts(one)).map(|(at, _)| at).collect();

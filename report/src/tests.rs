@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use fixfly_runtime::{
-    Action, Boundary, Budget, Call, DescribedBy, End, Episode, EpisodeSummary, FailureKind, Feedback, Finish,
-    Generation, Limit, Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA,
-    Sampling, SandboxSpec, Speculation, Statement, Task, TestDelta, TestFailure, TestOutcome,
-    TestReport, TestResult, Thinking, Timings, Turn, TurnSummary, Usage, Verdict, Wording,
+    Action, Boundary, Budget, Call, DescribedBy, End, Episode, EpisodeSummary, FailureKind,
+    Feedback, Finish, Generation, Limit, Machine, Method, Observation, Outcome, Provenance,
+    RunRecord, SCHEMA, Sampling, SandboxSpec, Speculation, Statement, Task, TestDelta, TestFailure,
+    TestOutcome, TestReport, TestResult, Thinking, Timings, Turn, TurnSummary, Usage, Verdict,
+    Wording,
 };
 
 use super::run_report::RunReport;

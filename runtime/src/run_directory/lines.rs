@@ -49,11 +49,7 @@ pub(super) fn lines(file: &File, bytes: Range<u64>) -> Vec<Result<Vec<Line>, Lin
 }
 
 /// The lines whose first byte is in `part`, which is a part of `all`.
-fn lines_within(
-    file: &File,
-    part: Range<u64>,
-    all: &Range<u64>,
-) -> Result<Vec<Line>, LineError> {
+fn lines_within(file: &File, part: Range<u64>, all: &Range<u64>) -> Result<Vec<Line>, LineError> {
     // A line starts after the end of the previous one, so this first looks for that end.
     let mut start = part.start.saturating_sub(1).max(all.start);
     let cursor = Cursor { file, at: start, end: all.end };

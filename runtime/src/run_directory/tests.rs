@@ -90,8 +90,7 @@ fn what_is_written_is_read_back_and_continued() {
     let (mut run, recorded) = RunDirectory::open(folder.path(), &record()).unwrap();
     assert_eq!(recorded.summaries(), episodes.each_ref().map(EpisodeSummary::of));
     run.append(&episode("b", 0, End::Submitted)).unwrap();
-    let ends: Vec<_> =
-        read_episodes(folder.path()).unwrap().into_iter().map(|e| e.end).collect();
+    let ends: Vec<_> = read_episodes(folder.path()).unwrap().into_iter().map(|e| e.end).collect();
     assert_eq!(ends, [End::Submitted, End::Submitted, End::Solved], "the later line wins");
     assert_eq!(one_by_one(folder.path()).unwrap(), read_episodes(folder.path()).unwrap());
 }

@@ -1,10 +1,10 @@
 use super::*;
 use crate::generation::{Finish, Generation, Sampling, Thinking};
-use crate::{
-    Boundary, Budget, DescribedBy, Feedback, Method, Observation, Provenance, SandboxSpec,
-    Call, Statement, Task, TestDelta, Timings, Turn, Usage, Verdict,
-};
 use crate::unusable::unusable;
+use crate::{
+    Boundary, Budget, Call, DescribedBy, Feedback, Method, Observation, Provenance, SandboxSpec,
+    Statement, Task, TestDelta, Timings, Turn, Usage, Verdict,
+};
 
 /// A turn: text, reasoning, finish, and whether a call could be read from it.
 type Said<'a> = (&'a str, &'a str, Finish, bool);

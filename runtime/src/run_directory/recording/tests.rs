@@ -87,7 +87,10 @@ fn check_same(found: &Result<Recording, RunError>, expected: Option<&[Episode]>)
 }
 
 fn made(task: &str, sample: u32) -> Episode {
-    Episode { policy: format!("x{}", "é".repeat(sample as usize)), ..episode(task, sample, End::Solved) }
+    Episode {
+        policy: format!("x{}", "é".repeat(sample as usize)),
+        ..episode(task, sample, End::Solved)
+    }
 }
 
 fn line(task: &str, sample: u32) -> Vec<u8> {
@@ -102,7 +105,10 @@ fn plainly(bytes: &[u8]) -> Option<Vec<Episode>> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
         let last = lines.peek().is_none();
-        if last && (!line.ends_with(b"\n") || serde_json::from_slice::<serde_json::Value>(line).is_err()) {
+        if last
+            && (!line.ends_with(b"\n")
+                || serde_json::from_slice::<serde_json::Value>(line).is_err())
+        {
             break;
         }
         let episode: Episode = serde_json::from_slice(line).ok()?;
@@ -251,7 +257,9 @@ fn an_index_that_matches_is_trusted() {
     let recording = folder.open().unwrap();
     assert_eq!(recording.summaries()[0].task, "a");
     let error = recording.episode(0).unwrap_err().to_string();
-    assert!(error.ends_with("episodes.jsonl:1 changed while it was read; run the same command again"));
+    assert!(
+        error.ends_with("episodes.jsonl:1 changed while it was read; run the same command again")
+    );
     assert!(recording.episode(1).is_ok());
     // An edit has its own time, and is found.
     folder.change(|_| ());
