@@ -41,8 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) reasons: bool,
     /// The reasoning of the first turn, if texts are kept.
     pub(crate) first_reasoning: Option<String>,
-    /// Whether there is a submitted method, if somebody looked. If the references cannot be
-    /// read, at most one attempt of a run has this.
+    /// Whether there is a submitted method, as far as the report needs it. If the references
+    /// cannot be read, it is enough to find one in a run.
     pub(crate) has_method: bool,
     /// The last submitted method, if texts are kept.
     pub(crate) method: Option<String>,

@@ -35,7 +35,8 @@ pub(crate) fn errors(episodes: &[&EpisodeSummary]) -> Vec<ErrorRow> {
     let last = count(unsolved.iter().copied().filter_map(last_error));
     let ends = count(episodes.iter().filter_map(last_error));
     let of = all.values().sum();
-    let counted = |counts: &BTreeMap<&str, usize>, name| counts.get(name).copied().unwrap_or(0);
+    let counted =
+        |counts: &BTreeMap<&str, usize>, name: &str| counts.get(name).copied().unwrap_or(0);
     let mut rows: Vec<ErrorRow> = all
         .iter()
         .map(|(name, turns)| ErrorRow {

@@ -109,12 +109,15 @@ pub(super) struct Loaded {
 }
 
 /// Reads an index and passes on its entries. `None`: there is none, or it cannot be used,
-/// and neither can the entries so far.
+/// and neither can the entries so far. An empty file covers nothing: its run has begun.
 pub(super) fn load(file: &Path, mut add: impl FnMut(Place, EpisodeSummary)) -> Option<Loaded> {
     let mut lines = Lines { reader: BufReader::new(File::open(file).ok()?), text: Vec::new() };
     let mut loaded: Option<Loaded> = None;
     loop {
         let head = match lines.next::<Head<Covered>>() {
+            Read::End if loaded.is_none() => {
+                return Some(Loaded { covered: Covered::default(), complete: true });
+            }
             Read::End => return loaded,
             Read::Value(head) if head.index == VERSION => head,
             Read::Value(_) | Read::Damaged => return cut(loaded),
@@ -194,6 +197,12 @@ pub(super) struct Appender {
 }
 
 impl Appender {
+    /// Makes an index that covers nothing.
+    pub(super) fn create(file: &Path) -> io::Result<Self> {
+        File::create(file)?;
+        Self::open(file, Covered::default())
+    }
+
     /// Opens an index that covers exactly this.
     pub(super) fn open(file: &Path, covered: Covered) -> io::Result<Self> {
         Ok(Appender { file: OpenOptions::new().append(true).open(file)?, covered })

@@ -166,6 +166,11 @@ impl Recording {
     /// Extends the index in the run directory by the episodes that follow. `None` if it
     /// cannot be written. Only the holder of the run's lock may call this.
     pub(super) fn appender(&mut self, episodes: &File) -> Option<Appender> {
+        let index = self.folder.join(INDEX);
+        if self.covered.bytes == 0 {
+            // The first episode needs the last of the disk more than the index does.
+            return Appender::create(&index).ok();
+        }
         let now = modified(&episodes.metadata().ok()?);
         if self.covered.modified != now {
             self.covered.modified = now;
@@ -174,7 +179,6 @@ impl Recording {
         if !self.stored {
             self.store();
         }
-        let index = self.folder.join(INDEX);
         self.stored.then(|| Appender::open(&index, self.covered.clone()).ok()).flatten()
     }
 
@@ -194,12 +198,19 @@ impl Recording {
     fn load(&mut self) -> Result<(), RunError> {
         self.forget();
         let Some(file) = self.opened()? else { return Ok(()) };
-        let matches = self.read_index(&self.folder.join(INDEX), &file, true)?
-            || self.read_index(&self.cached(), &file, false)?;
+        let (own, cached) = (self.folder.join(INDEX), self.cached());
+        let matches =
+            self.read_index(&own, &file, true)? || self.read_index(&cached, &file, false)?;
         let before = self.covered.bytes;
-        self.extend(&file)?;
+        let read = self.extend(&file).map(|()| self.covered.bytes - before);
+        if !matches && read.is_err() {
+            // An index that does not match could seem to match when new lines follow.
+            for index in [own, cached] {
+                let _ = fs::remove_file(index);
+            }
+        }
+        let read = read?;
         self.file = Some(file);
-        let read = self.covered.bytes - before;
         if read > MANY || (!matches && read > 0) {
             self.store();
         }
@@ -220,14 +231,12 @@ impl Recording {
     /// Whether this index matches the episodes. Nothing is kept of one that does not.
     fn read_index(&mut self, index: &Path, file: &File, own: bool) -> Result<bool, RunError> {
         let loaded = index::load(index, |place, summary| self.take(place, summary));
-        if let Some(loaded) = loaded {
-            if self.matches(&loaded.covered, file)? {
-                self.covered = loaded.covered;
-                self.stored = own && loaded.complete;
-                return Ok(true);
-            }
-            // If new lines follow, it could seem to match.
-            let _ = fs::remove_file(index);
+        if let Some(loaded) = loaded
+            && self.matches(&loaded.covered, file)?
+        {
+            self.covered = loaded.covered;
+            self.stored = own && loaded.complete;
+            return Ok(true);
         }
         self.forget();
         Ok(false)
