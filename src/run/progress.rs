@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fixfly_runtime::{Episode, Observer};
+use fixfly_runtime::{Episode, EpisodeSummary, Observer};
 
 use crate::terminal::{Bar, Terminal, readable};
 
@@ -38,10 +38,10 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, total: usize, finished: &[Episode]) {
+    fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
         self.tally = Tally { total, ..Tally::default() };
         for episode in finished {
-            self.tally.count(episode);
+            self.tally.count(episode.infrastructure_failure(), episode.solved_at());
         }
         self.tally.earlier = self.tally.done;
         self.started = Instant::now();
@@ -56,7 +56,7 @@ impl Observer for Progress {
     }
 
     fn recorded(&mut self, episode: &Episode) {
-        self.tally.count(episode);
+        self.tally.count(episode.infrastructure_failure(), episode.solved_at());
         self.tick();
     }
 
@@ -107,12 +107,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, episode: &Episode) {
+    fn count(&mut self, failed: bool, solved_at: Option<usize>) {
         self.done += 1;
-        if episode.infrastructure_failure() {
+        if failed {
             self.failed += 1;
         }
-        if let Some(turn) = episode.solved_at() {
+        if let Some(turn) = solved_at {
             self.solved_at.resize(self.solved_at.len().max(turn), 0);
             self.solved_at[turn - 1] += 1;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fixfly_report::Mode;
-use fixfly_runtime::{ThinkingMode, read_episodes};
+use fixfly_runtime::{Recording, ThinkingMode};
 use fixfly_students::sweep::{Checkpoints, Control, VALIDATION};
 use fixfly_students::{Checkpoint, Method, checkpoints, choose};
 
@@ -85,9 +85,9 @@ impl SweepRun<'_> {
             for (student, run) in
                 self.run(&students, Wanted { splits: &validation, control: None })?
             {
-                let episodes = read_episodes(&run)?;
+                let recorded = Recording::open(&run)?;
                 *solved.entry(student).or_default() +=
-                    episodes.iter().filter(|e| e.solved()).count();
+                    recorded.summaries().iter().filter(|e| e.solved()).count();
             }
             // Of equals the last, as in reports.
             let best = solved.into_iter().max_by_key(|(_, solved)| *solved);
