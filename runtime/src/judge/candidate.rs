@@ -13,6 +13,8 @@ use crate::turn::{Observation, Outcome};
 
 /// The result of a candidate.
 pub(super) struct Judged {
+    /// The code that was found in the answer.
+    pub(super) code: String,
     pub(super) observation: Observation,
     /// The benchmark's verdict, if it judged the candidate.
     pub(super) verdict: Option<Verdict>,
@@ -26,7 +28,7 @@ impl Judged {
 
 /// The code in an answer, as a policy reads it; the whole answer if there is none, so that
 /// the benchmark explains what is wrong with it.
-pub(super) fn code(task: &Task, answer: &str) -> String {
+fn code(task: &Task, answer: &str) -> String {
     let asked = task.statement.method().map_or(Asked::default(), |asked| Asked {
         name: Some(&asked.name),
         change: asked.faulty.is_some(),
@@ -42,14 +44,15 @@ pub(super) fn code(task: &Task, answer: &str) -> String {
 pub(super) async fn judged(
     judge: &Judge,
     task: &Task,
-    code: &str,
+    answer: &str,
 ) -> (Result<Judged, BenchmarkError>, f64) {
     let clock = Instant::now();
-    let mut judged = once(judge, task, code).await;
+    let code = code(task, answer);
+    let mut judged = once(judge, task, &code).await;
     for _ in 1..MAX_TRIES {
         let Err(error) = &judged else { break };
         tracing::info!("{}: {error}; retrying the candidate", task.id);
-        judged = once(judge, task, code).await;
+        judged = once(judge, task, &code).await;
     }
     (judged, clock.elapsed().as_secs_f64())
 }
@@ -71,7 +74,7 @@ async fn once(judge: &Judge, task: &Task, code: &str) -> Result<Judged, Benchmar
         Some(verdict) if passed => show_rejection(&mut observation, verdict),
         _ => {}
     }
-    Ok(Judged { observation, verdict })
+    Ok(Judged { code: code.to_owned(), observation, verdict })
 }
 
 async fn evaluated(

@@ -110,7 +110,8 @@ impl fmt::Display for JudgeCounts {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let JudgeCounts { solved, unsolved, unknown, bad, aborted, .. } = self;
         let candidates = solved + unsolved + unknown;
-        write!(to, "{candidates} candidates: {solved} solved, {unsolved} not solved")?;
+        let noun = if candidates == 1 { "candidate" } else { "candidates" };
+        write!(to, "{candidates} {noun}: {solved} solved, {unsolved} not solved")?;
         for (count, what) in [(unknown, "unknown"), (bad, "bad lines"), (aborted, "aborted")] {
             if *count > 0 {
                 write!(to, ", {count} {what}")?;

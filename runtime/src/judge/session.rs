@@ -28,7 +28,6 @@ struct Started {
     line: u64,
     id: Option<Value>,
     task: Arc<Task>,
-    code: String,
     /// The line of the same task that is compared first.
     before: Option<u64>,
 }
@@ -97,12 +96,13 @@ impl Session {
         }
         self.outbox.expect(self.lines);
         match self.asked(line) {
-            Ok(started) => self.start(started),
+            Ok((started, candidate)) => self.start(started, candidate),
             Err(bad) => self.answer(bad.answer(self.lines)),
         }
     }
 
-    fn asked(&mut self, line: &[u8]) -> Result<Started, BadLine> {
+    /// The candidate of a line, and its text.
+    fn asked(&mut self, line: &[u8]) -> Result<(Started, String), BadLine> {
         let number = self.lines;
         let asked = request(number, line)?;
         let id = asked.id;
@@ -110,16 +110,14 @@ impl Session {
             Ok(task) => task,
             Err(why) => return Err(BadLine { id, why: format!("line {number} {why}") }),
         };
-        let code = candidate::code(&task, &asked.candidate);
         let before = self.chains.add(number, &task.id);
-        Ok(Started { line: number, id, task, code, before })
+        Ok((Started { line: number, id, task, before }, asked.candidate))
     }
 
-    fn start(&mut self, started: Started) {
+    fn start(&mut self, started: Started, answer: String) {
         let (judge, task) = (self.judge.clone(), started.task.clone());
-        let code = started.code.clone();
-        let handle =
-            self.running.spawn(async move { candidate::judged(&judge, &task, &code).await });
+        let judged = async move { candidate::judged(&judge, &task, &answer).await };
+        let handle = self.running.spawn(judged);
         self.started.insert(handle.id(), started);
     }
 
@@ -144,7 +142,7 @@ impl Session {
 
     /// The answer to a candidate, whose tests are compared with those before it.
     fn compared(&mut self, Done { started, result, seconds }: Done) -> JudgeAnswer {
-        let Started { line, id, task, code, .. } = started;
+        let Started { line, id, task, .. } = started;
         let mut answer = JudgeAnswer {
             line,
             id,
@@ -158,7 +156,8 @@ impl Session {
         };
         let solved = judged.solved();
         let previous = self.previous.get(&task.id);
-        let turn = turn(&task, code, judged.observation, previous.map_or(&[], slice::from_ref));
+        let turn =
+            turn(&task, judged.code, judged.observation, previous.map_or(&[], slice::from_ref));
         if previous.is_some() && turn.observation.tests.is_some() {
             answer.fixed = Some(turn.feedback.delta.fixed.clone());
             answer.broken = Some(turn.feedback.delta.broken.clone());

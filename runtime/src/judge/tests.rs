@@ -360,7 +360,7 @@ async fn a_bad_line_is_answered_and_the_next_one_is_judged() {
     assert_eq!(errors, expected);
     assert_eq!((&all[3].id, all[3].solved), (&Some(json!(5)), None));
     assert_eq!((all[4].line, all[4].solved), (6, Some(true)));
-    assert_eq!(counts.to_string(), "1 candidates: 1 solved, 0 not solved, 4 bad lines");
+    assert_eq!(counts.to_string(), "1 candidate: 1 solved, 0 not solved, 4 bad lines");
 }
 
 #[tokio::test]
