@@ -12,7 +12,8 @@ use crate::config;
 use crate::export;
 use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
-    bench, dataset, grade, model, reason, report, run, sandbox, schema, sweep, train, trajectory,
+    bench, dataset, grade, judge, model, reason, report, run, sandbox, schema, sweep, train,
+    trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Run(Box<run::Flags>),
     /// Grade patches by a benchmark's rules
     Grade(grade::Flags),
+    /// Judge candidates for another program, line by line
+    Judge(judge::Flags),
     /// Exchange recorded episodes with other agents
     Trajectory(trajectory::Flags),
     /// Report the results of recorded runs

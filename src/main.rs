@@ -10,6 +10,7 @@ mod export;
 mod failure;
 mod flags;
 mod grade;
+mod judge;
 mod model;
 mod reason;
 mod report;
@@ -47,6 +48,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
+        Command::Judge(flags) => judge::judge(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),

@@ -265,7 +265,7 @@ async fn episodes(
 }
 
 /// Opens the sandboxes' host, in the run's name.
-fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
+pub(crate) fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
     let options = HostOptions { run: spec.output.display().to_string() };
     Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
 }
@@ -315,7 +315,8 @@ fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
     })
 }
 
-async fn open(
+/// Opens the benchmark of a run.
+pub(crate) async fn open(
     spec: &RunSpec,
     host: &dyn Host,
     terminal: &Terminal,

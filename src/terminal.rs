@@ -17,12 +17,17 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Prints a result. A closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_if_read(text).map(drop)
+}
+
+/// Prints a result. Returns false if nobody reads it, because the pipe is closed.
+pub(crate) fn print_if_read(text: &str) -> anyhow::Result<bool> {
     write_out(&printable(text))
 }
 
 /// Prints a result that has colours. Its foreign parts are already escaped.
 pub(crate) fn print_styled(text: &str) -> anyhow::Result<()> {
-    write_out(&printable_styled(text))
+    write_out(&printable_styled(text)).map(drop)
 }
 
 /// Prints a line to standard error, for example why a command failed.
@@ -44,12 +49,12 @@ pub(crate) fn print_usage(error: &clap::Error) {
     }
 }
 
-fn write_out(text: &str) -> anyhow::Result<()> {
+/// Returns whether anybody reads it.
+fn write_out(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
-    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match printed {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot write standard output"),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true).context("cannot write standard output"),
     }
 }
 

@@ -29,6 +29,7 @@ mod generation;
 mod gguf;
 mod hash;
 mod home;
+mod judge;
 mod message;
 mod parallel;
 mod policy;
@@ -67,6 +68,9 @@ pub use gguf::{
 };
 pub use hash::{hex, input_hash, sha256};
 pub use home::home;
+pub use judge::{
+    Judge, JudgeAnswer, JudgeCounts, JudgeError, JudgeLine, JudgeOptions, JudgeRequest, JudgeTests,
+};
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};

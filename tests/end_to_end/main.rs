@@ -11,6 +11,7 @@ mod editing;
 mod faults;
 mod hostile;
 mod issues;
+mod judge;
 mod library;
 mod models;
 mod project;

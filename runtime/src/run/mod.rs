@@ -24,6 +24,7 @@ pub use instances::{GradingRules, InstanceSpec};
 pub use interrupts::Interrupts;
 pub use machine::{cpus, now};
 pub use observer::{Observer, Silent};
+pub(crate) use queue::MAX_TRIES;
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
@@ -144,7 +145,8 @@ impl Run {
     }
 }
 
-fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
+/// Refuses a sandbox that lacks a required protection.
+pub(crate) fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
     let Some(missing) = all.iter().find(|one| one.is_missing()) else { return Ok(()) };
     Err(ExecuteError::Unprotected {
         sandbox: sandbox.into(),
