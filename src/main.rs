@@ -10,6 +10,8 @@ mod export;
 mod failure;
 mod flags;
 mod grade;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod model;
 mod reason;
 mod report;
@@ -58,6 +60,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

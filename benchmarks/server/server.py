@@ -52,7 +52,7 @@ class Server:
         if request["op"] == "census":
             return self.census(request)
         if request["op"] == "collect":
-            return self.collect()
+            return self.collect(request.get("files"))
         if request["op"] == "preload":
             return self.preload()
         if not self.isolation.full:
@@ -149,10 +149,10 @@ class Server:
 
     # -- census --------------------------------------------------------------
 
-    def collect(self):
-        """The tests that are there, by the part of the suite they are in."""
+    def collect(self, files=None):
+        """The tests that are there, or those of these files, by the part of the suite they are in."""
         def body(recorder, canary):
-            self.suite.load(None)
+            self.suite.load(files)
             groups, broken = self.suite.groups()
             recorder.say("collected", groups=groups, broken=broken)
 

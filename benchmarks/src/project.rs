@@ -92,6 +92,7 @@ impl Project {
             framework: self.framework.clone(),
             preload: self.preload.clone(),
             probe,
+            python: format!("{ENVIRONMENT}/bin/python"),
         }
     }
 

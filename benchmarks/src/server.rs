@@ -68,6 +68,9 @@ pub(crate) struct Config {
     pub(crate) framework: String,
     pub(crate) preload: Vec<String>,
     pub(crate) probe: bool,
+    /// The interpreter that runs the server: its path in the sandbox.
+    #[serde(skip)]
+    pub(crate) python: String,
 }
 
 /// A candidate to run.
@@ -170,9 +173,8 @@ impl Server<'_> {
         timeout: Duration,
     ) -> Result<T, BenchmarkError> {
         let config = serde_json::to_string(self.config).map_err(garbled)?;
-        let python = format!("{ENVIRONMENT}/bin/python");
         let server = format!("{SERVER}/start.py");
-        let command = Command::new([python.as_str(), "-B", &server, &config]);
+        let command = Command::new([self.config.python.as_str(), "-B", &server, &config]);
         let name = if self.config.probe { "census server" } else { NAME };
         let process = self.sandbox.spawn(name, &command).await?;
         let answer = process.ask(&request.to_string(), timeout).await?;

@@ -12,6 +12,8 @@ mod faults;
 mod hostile;
 mod issues;
 mod library;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod models;
 mod project;
 mod reasons;

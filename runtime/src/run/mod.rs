@@ -139,7 +139,11 @@ impl Run {
     }
 }
 
-fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
+/// Refuses a sandbox that lacks a required protection.
+///
+/// # Errors
+/// [`ExecuteError::Unprotected`] with the first that is missing.
+pub fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
     let Some(missing) = all.iter().find(|one| one.is_missing()) else { return Ok(()) };
     Err(ExecuteError::Unprotected {
         sandbox: sandbox.into(),
