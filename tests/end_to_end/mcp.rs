@@ -68,7 +68,11 @@ impl Session {
         Session { client: ().serve(transport).await.unwrap(), temporary }
     }
 
-    async fn try_call(&self, name: &'static str, args: Value) -> Result<CallToolResult, ServiceError> {
+    async fn try_call(
+        &self,
+        name: &'static str,
+        args: Value,
+    ) -> Result<CallToolResult, ServiceError> {
         let args = args.as_object().unwrap().clone();
         self.client.call_tool(CallToolRequestParams::new(name).with_arguments(args)).await
     }
@@ -189,10 +193,7 @@ async fn a_wrong_call_is_a_result_and_an_unknown_tool_an_error_of_the_protocol()
         assert!(why.ends_with("is no label of a test"), "{why}");
     }
     let why = session.error("run_tests", json!({ "framework": "nose" })).await;
-    assert_eq!(
-        why,
-        "`run_tests`: there is no framework `nose`; it is one of pytest, unittest"
-    );
+    assert_eq!(why, "`run_tests`: there is no framework `nose`; it is one of pytest, unittest");
     let why = session.error("run_tests", json!({})).await;
     assert!(why.contains("has no pytest; install it there"), "{why}");
     let why = session.error("view", json!({ "path": 3 })).await;

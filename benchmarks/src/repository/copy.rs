@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use fixfly_runtime::BenchmarkError;
 
 use crate::swebench::git::no_git;
-use crate::swebench::tree::commit;
+use crate::swebench::tree::commit_all;
 
 /// Maximum bytes of all files together. A sandbox holds its own copy in memory.
 const MAX_BYTES: u64 = 1 << 30;
@@ -50,7 +50,7 @@ pub(super) fn copy(repository: &Path, to: &Path) -> Result<(), BenchmarkError> {
         let why = "has no files that git does not ignore; name another folder with --repo";
         return Err(BenchmarkError::Broken(format!("{} {why}", repository.display())));
     }
-    commit(to)
+    commit_all(to)
 }
 
 /// Paths that git lists. The user's own settings count, such as a global ignore file.

@@ -231,10 +231,8 @@ async fn run_command(
 fn sandbox(tree: &Path, server: &Path, python: &Python) -> SandboxSpec {
     let mount =
         |from: &Path, to: &str, mode| Mount { from: from.to_path_buf(), to: to.to_string(), mode };
-    let mut mounts = vec![
-        mount(tree, ROOT, MountMode::Private),
-        mount(server, SERVER, MountMode::ReadOnly),
-    ];
+    let mut mounts =
+        vec![mount(tree, ROOT, MountMode::Private), mount(server, SERVER, MountMode::ReadOnly)];
     mounts.extend(python.mounts.iter().cloned());
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", python.folder());
     let imports = match tree.join("src").is_dir() {

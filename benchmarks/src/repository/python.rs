@@ -53,11 +53,10 @@ fn executable(python: &Path) -> Result<PathBuf, BenchmarkError> {
     let shown = python.display();
     let other = "name another interpreter with --python";
     let code = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)";
-    let output = Command::new(python)
-        .args(["-I", "-S", "-c", code])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| BenchmarkError::Broken(format!("`{shown}` cannot be run: {e}; {other}")))?;
+    let output =
+        Command::new(python).args(["-I", "-S", "-c", code]).stdin(Stdio::null()).output().map_err(
+            |e| BenchmarkError::Broken(format!("`{shown}` cannot be run: {e}; {other}")),
+        )?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines = printed.lines();
     let version = lines.next().unwrap_or_default();

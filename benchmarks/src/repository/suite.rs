@@ -103,7 +103,8 @@ impl Suite {
     }
 
     async fn require_framework(&self, sandbox: &dyn Sandbox) -> Result<(), BenchmarkError> {
-        let code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)";
+        let code =
+            "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)";
         let Suite { framework, python, .. } = self;
         let check = Command::new([self.config.python.as_str(), "-I", "-c", code, framework]);
         match sandbox.exec(&check).await?.status {
@@ -258,8 +259,7 @@ async fn existing(
         return Ok(None);
     }
     let code = r#"for file; do [ -e "./$file" ] || exit 1; done"#;
-    let mut check =
-        Command::new(["sh", "-c", code, "sh"].into_iter().chain(files.iter().copied()));
+    let mut check = Command::new(["sh", "-c", code, "sh"].into_iter().chain(files.iter().copied()));
     check.workdir = Some(ROOT.into());
     let found = sandbox.exec(&check).await?.status == Status::Exited(0);
     Ok(found.then(|| files.into_iter().map(str::to_string).collect()))

@@ -54,7 +54,8 @@ impl Server {
         if let Some(recorded) = self.recorded.clone().filter(|_| recorded::TOOLS.contains(&name)) {
             let name = name.to_string();
             let read = tokio::task::spawn_blocking(move || recorded.call(&name, args)).await;
-            return read.unwrap_or_else(|e| Err(ToolError::Refused(format!("reading failed: {e}"))));
+            return read
+                .unwrap_or_else(|e| Err(ToolError::Refused(format!("reading failed: {e}"))));
         }
         match self.workspace.lock().await.as_mut() {
             Some(workspace) => workspace.call(name, args).await,

@@ -164,8 +164,11 @@ impl Workspace {
                 usage: Usage::default(),
                 generation: None,
             };
-            let feedback =
-                Feedback { delta: Default::default(), left: budget.clone(), message: String::new() };
+            let feedback = Feedback {
+                delta: Default::default(),
+                left: budget.clone(),
+                message: String::new(),
+            };
             Turn { action, observation, feedback, timings: Timings::default() }
         });
         self.task.statement.feedback(&Vec::from_iter(before), call, seen, budget.clone())
