@@ -21,6 +21,7 @@ import time
 import traceback
 
 import forked
+import fresh
 import isolate
 import report
 from zygote import Line, Zygote
@@ -37,6 +38,7 @@ class Server:
         self.suite = importlib.import_module("suite_" + config["framework"]).Suite(self.root.rstrip("/"))
         self.isolation = isolate.Isolation()
         self.probing = config.get("probe", False)
+        fresh.MORE[:] = config.get("paths", [])
         self.base = None
         for name in config.get("preload", []):
             try:

@@ -92,7 +92,8 @@ impl Project {
             framework: self.framework.clone(),
             preload: self.preload.clone(),
             probe,
-            python: format!("{ENVIRONMENT}/bin/python"),
+            paths: Vec::new(),
+            python: vec![format!("{ENVIRONMENT}/bin/python")],
         }
     }
 

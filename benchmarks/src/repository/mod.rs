@@ -122,13 +122,20 @@ impl Repository {
         }
         let python = repository.python.host.display().to_string();
         for framework in ["pytest", "unittest"] {
-            let suite = Suite::new(framework, &repository.python.program, python.clone());
+            let program = &repository.python.program;
+            let suite = Suite::new(framework, &repository.paths(), program, python.clone());
             runners.push((framework, Runner::Suite(suite)));
         }
         let framework = |(name, runner)| -> (&'static str, Arc<dyn Benchmark>) {
             (name, Arc::new(Framework { repository: Arc::clone(&repository), runner }))
         };
         runners.into_iter().map(framework).collect()
+    }
+
+    /// Folders that modules are imported from, besides the root.
+    fn paths(&self) -> Vec<String> {
+        let has_source = self.tree().join("src").is_dir();
+        has_source.then(|| format!("{ROOT}/src")).into_iter().collect()
     }
 
     fn tree(&self) -> PathBuf {

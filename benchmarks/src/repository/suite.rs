@@ -31,7 +31,8 @@ const NAMED: usize = 3;
 pub(super) struct Suite {
     framework: &'static str,
     config: Config,
-    /// The interpreter, as the user knows it.
+    /// The interpreter in the sandbox, and as the user knows it.
+    program: String,
     python: String,
     /// The tests of each part when it was last collected. A part that can no longer be
     /// imported has none, and its tests are then reported as failing.
@@ -60,15 +61,24 @@ struct Chosen {
 }
 
 impl Suite {
-    pub(super) fn new(framework: &'static str, program: &str, python: String) -> Suite {
+    pub(super) fn new(
+        framework: &'static str,
+        paths: &[String],
+        program: &str,
+        python: String,
+    ) -> Suite {
+        // The server must not import the repository's modules instead of Python's own.
+        let alone = ["env", "-u", "PYTHONPATH", program];
         let config = Config {
             root: ROOT,
             framework: framework.to_string(),
             preload: Vec::new(),
             probe: false,
-            python: program.to_string(),
+            paths: paths.to_vec(),
+            python: alone.map(str::to_string).to_vec(),
         };
-        Suite { framework, config, python, known: Mutex::default() }
+        let program = program.to_string();
+        Suite { framework, config, program, python, known: Mutex::default() }
     }
 
     /// Runs the tests with these ids, or all tests if there are none.
@@ -106,7 +116,7 @@ impl Suite {
         let code =
             "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)";
         let Suite { framework, python, .. } = self;
-        let check = Command::new([self.config.python.as_str(), "-I", "-c", code, framework]);
+        let check = Command::new([self.program.as_str(), "-I", "-c", code, framework]);
         match sandbox.exec(&check).await?.status {
             Status::Exited(0) => Ok(()),
             Status::Exited(1) => Err(BenchmarkError::Broken(format!(
@@ -322,7 +332,7 @@ mod tests {
     use super::*;
 
     fn suite(framework: &'static str) -> Suite {
-        Suite::new(framework, "/env/bin/python", "python3".into())
+        Suite::new(framework, &[], "/env/bin/python", "python3".into())
     }
 
     fn collected(groups: &[(&str, &[&str])], broken: &[(&str, &str)]) -> Collected {
