@@ -49,6 +49,9 @@ struct Collected {
 
 #[derive(Debug, Default, Deserialize)]
 struct Part {
+    /// Its file below the root; empty if it is not known.
+    #[serde(default)]
+    file: String,
     tests: Vec<String>,
 }
 
@@ -91,7 +94,7 @@ impl Suite {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         self.require_framework(sandbox).await?;
-        let ids: Vec<String> = ids.iter().map(|id| self.normal(id)).collect();
+        let ids: Vec<String> = ids.iter().map(|id| normal(id)).collect();
         let collected = self.collect(&ids, sandbox).await?;
         let chosen = self.choose(&ids, collected)?;
         let (mut outcome, mut results) = (Outcome::Passed, Vec::new());
@@ -129,18 +132,14 @@ impl Suite {
         }
     }
 
-    /// An id as the framework writes it: below the root, without `./`; for unittest with dots.
-    fn normal(&self, id: &str) -> String {
-        let id = id.trim();
-        let id = id.strip_prefix(&format!("{ROOT}/")).unwrap_or(id);
-        let id = id.trim_start_matches("./").trim_end_matches('/');
-        let id = if id == "." { "" } else { id };
-        match self.framework {
-            "unittest" if id.contains('/') || id.ends_with(".py") => {
-                id.trim_end_matches(".py").replace('/', ".")
-            }
-            _ => id.to_string(),
+    /// An id as the framework writes it: unittest names files as modules.
+    fn own(&self, id: &str, groups: &BTreeMap<String, Part>) -> String {
+        let is_path = id.contains('/') || id.ends_with(".py");
+        if self.framework != "unittest" || !is_path {
+            return id.to_string();
         }
+        let module = groups.iter().find(|(_, part)| part.file == id).map(|(name, _)| name.clone());
+        module.unwrap_or_else(|| id.trim_end_matches(".py").replace('/', "."))
     }
 
     /// Whether a test or a part has this id, or is in the folder, file, class or function that
@@ -184,6 +183,7 @@ impl Suite {
 
     fn choose(&self, ids: &[String], collected: Collected) -> Result<Chosen, BenchmarkError> {
         let Collected { groups, broken } = collected;
+        let ids: Vec<String> = ids.iter().map(|id| self.own(id, &groups)).collect();
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut all: Vec<String> = Vec::new();
         for (name, part) in groups {
@@ -252,6 +252,14 @@ impl Suite {
         let server = Server { sandbox, config: &self.config };
         server.ask(&request, Duration::from_secs(WALL + 180)).await
     }
+}
+
+/// An id below the root, without `./`.
+fn normal(id: &str) -> String {
+    let id = id.trim();
+    let id = id.strip_prefix(&format!("{ROOT}/")).unwrap_or(id);
+    let id = id.trim_start_matches("./").trim_end_matches('/');
+    if id == "." { String::new() } else { id.to_string() }
 }
 
 /// The files and folders that ids of pytest name, if all of them exist; `None` if the whole
@@ -336,7 +344,10 @@ mod tests {
     }
 
     fn collected(groups: &[(&str, &[&str])], broken: &[(&str, &str)]) -> Collected {
-        let part = |tests: &[&str]| Part { tests: tests.iter().map(ToString::to_string).collect() };
+        let part = |tests: &[&str]| Part {
+            file: "lib/test_u.py".to_string(),
+            tests: tests.iter().map(ToString::to_string).collect(),
+        };
         Collected {
             groups: groups.iter().map(|(name, tests)| (name.to_string(), part(tests))).collect(),
             broken: broken.iter().map(|(one, two)| (one.to_string(), two.to_string())).collect(),
@@ -351,7 +362,7 @@ mod tests {
     #[track_caller]
     fn check(id: &str, expected: Result<&[&str], &str>) {
         let suite = suite("pytest");
-        let chosen = suite.choose(&[suite.normal(id)], collected(GROUPS, &[]));
+        let chosen = suite.choose(&[normal(id)], collected(GROUPS, &[]));
         match (chosen, expected) {
             (Ok(chosen), Ok(expected)) => assert_eq!(chosen.tests, expected, "{id}"),
             (Err(why), Err(expected)) => assert_eq!(why.to_string(), expected),
@@ -403,9 +414,11 @@ mod tests {
             ("tests/test_a.py", "tests.test_a"),
             ("test_a.py", "test_a"),
             ("tests.test_a.C.test_x", "tests.test_a.C.test_x"),
-            ("tests/", "tests"),
+            ("tests/a", "tests.a"),
+            ("lib/test_u.py", "test_u"),
         ] {
-            assert_eq!(suite.normal(id), expected);
+            let groups = collected(&[("test_u", &[])], &[]).groups;
+            assert_eq!(suite.own(id, &groups), expected);
         }
     }
 
