@@ -10,6 +10,8 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
+#[cfg(feature = "mcp")]
+use crate::mcp;
 use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
     bench, dataset, grade, judge, model, reason, report, run, sandbox, schema, sweep, train,
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     Model(model::Flags),
     /// Run an experiment file: train and evaluate every combination, and tabulate the results
     Sweep(sweep::Flags),
+    /// Serve the tools to other programs over the Model Context Protocol
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Check this machine's isolation, build images, clean up after dead runs

@@ -11,6 +11,8 @@ mod failure;
 mod flags;
 mod grade;
 mod judge;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod model;
 mod reason;
 mod report;
@@ -60,6 +62,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
         #[cfg(feature = "llama")]

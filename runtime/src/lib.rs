@@ -80,7 +80,7 @@ pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
     RunOutcome, RunSpec, SelectError, Selection, Silent, Unfinished, Unusable, Verification,
-    Verifier, cpus, episode_seed, first, now, split_supported,
+    Verifier, cpus, episode_seed, first, now, require_protections, split_supported,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,

@@ -13,6 +13,8 @@ mod hostile;
 mod issues;
 mod judge;
 mod library;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod models;
 mod project;
 mod reasons;

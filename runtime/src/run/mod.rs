@@ -146,7 +146,10 @@ impl Run {
 }
 
 /// Refuses a sandbox that lacks a required protection.
-pub(crate) fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
+///
+/// # Errors
+/// [`ExecuteError::Unprotected`] with the first that is missing.
+pub fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
     let Some(missing) = all.iter().find(|one| one.is_missing()) else { return Ok(()) };
     Err(ExecuteError::Unprotected {
         sandbox: sandbox.into(),
