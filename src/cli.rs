@@ -101,6 +101,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "the tests in tests/ use the rest")]
+#[path = "../tests/end_to_end/docs/blocks.rs"]
+mod blocks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -142,5 +147,30 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// A command is understood, or it asks for help.
+    fn understood(words: &[String]) -> Result<(), String> {
+        let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+        match Cli::try_parse_from(words) {
+            Err(error) if !help.contains(&error.kind()) => {
+                Err(config::sentence(&error.render().to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_no_command_that_is_refused() {
+        let blocks = super::blocks::all();
+        let shell = blocks.iter().filter(|block| block.language == "sh");
+        let commands: Vec<_> = shell.flat_map(|b| b.commands().into_iter().map(|c| (b, c))).collect();
+        assert!(commands.len() > 50, "{} commands", commands.len());
+        let wrong = commands.iter().filter_map(|(block, words)| {
+            let why = understood(words).err()?;
+            Some(format!("{}: {}: {why}", block.place(), words.join(" ")))
+        });
+        let wrong: Vec<String> = wrong.collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
