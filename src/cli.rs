@@ -149,9 +149,13 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// A command is understood, or it asks for help.
-    fn understood(words: &[String]) -> Result<(), String> {
+    /// A command is accepted, or it asks for help.
+    fn accept(words: &[String]) -> Result<(), String> {
         let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+        let needs_wasm = words.get(1..3).is_some_and(|verbs| verbs == ["sandbox", "wasm"]);
+        if needs_wasm && !cfg!(feature = "wasm") {
+            return Ok(());
+        }
         match Cli::try_parse_from(words) {
             Err(error) if !help.contains(&error.kind()) => {
                 Err(config::sentence(&error.render().to_string()))
@@ -164,13 +168,16 @@ mod tests {
     fn the_documentation_has_no_command_that_is_refused() {
         let blocks = super::blocks::all();
         let shell = blocks.iter().filter(|block| block.language == "sh");
-        let commands: Vec<_> = shell.flat_map(|b| b.commands().into_iter().map(|c| (b, c))).collect();
-        assert!(commands.len() > 50, "{} commands", commands.len());
-        let wrong = commands.iter().filter_map(|(block, words)| {
-            let why = understood(words).err()?;
-            Some(format!("{}: {}: {why}", block.place(), words.join(" ")))
-        });
-        let wrong: Vec<String> = wrong.collect();
+        let (mut count, mut wrong) = (0, vec![]);
+        for block in shell {
+            for words in block.commands() {
+                count += 1;
+                if let Err(why) = accept(&words) {
+                    wrong.push(format!("{}: {}: {why}", block.place(), words.join(" ")));
+                }
+            }
+        }
+        assert!(count > 50, "{count} commands");
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -62,21 +62,21 @@ pub(super) fn files() -> String {
     ] {
         page += &format!("\n## {file}\n\n{about}\n\n");
         let schema: Value = serde_json::from_str(&printed(&["schema", name])).unwrap();
-        add_keys(&schema, &mut page);
+        add_keys(file, &schema, &mut page);
         for (kind, definition) in schema["$defs"].as_object().unwrap() {
             page += &format!("\n### {file}: {kind}\n\n");
             let about = cell(definition["description"].as_str().unwrap_or_default());
             if !about.is_empty() {
                 page += &format!("{about}\n\n");
             }
-            add_keys(definition, &mut page);
+            add_keys(file, definition, &mut page);
         }
     }
     page
 }
 
 /// A table of an object's keys, or of an enumeration's values.
-fn add_keys(schema: &Value, page: &mut String) {
+fn add_keys(file: &str, schema: &Value, page: &mut String) {
     if let Some(keys) = schema["properties"].as_object() {
         *page += "| Key | Type | Required | Meaning |\n|---|---|---|---|\n";
         let required = schema["required"].as_array();
@@ -84,7 +84,7 @@ fn add_keys(schema: &Value, page: &mut String) {
             let is_required = required.is_some_and(|keys| keys.iter().any(|other| other == key));
             let required = if is_required { "yes" } else { "" };
             let about = cell(value["description"].as_str().unwrap_or_default());
-            *page += &format!("| `{key}` | {} | {required} | {about} |\n", type_of(value));
+            *page += &format!("| `{key}` | {} | {required} | {about} |\n", type_of(file, value));
         }
     }
     let variants = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
@@ -92,23 +92,24 @@ fn add_keys(schema: &Value, page: &mut String) {
         *page += "| Value | Meaning |\n|---|---|\n";
         for variant in variants {
             let about = cell(variant["description"].as_str().unwrap_or_default());
-            *page += &format!("| {} | {about} |\n", type_of(variant));
+            *page += &format!("| {} | {about} |\n", type_of(file, variant));
         }
     }
     if let (None, None, false) = (schema["properties"].as_object(), variants, schema["type"].is_null())
     {
-        *page += &format!("{}\n", type_of(schema));
+        *page += &format!("{}\n", type_of(file, schema));
     }
 }
 
-/// The type of a value, in a few words.
-fn type_of(schema: &Value) -> String {
+/// The type of a value, in a few words; a type of its own is a link within the page.
+fn type_of(file: &str, schema: &Value) -> String {
     let texts = |values: &Value| -> Vec<String> {
         let values = values.as_array().into_iter().flatten();
         values.map(|value| format!("`{}`", value.as_str().unwrap_or("null"))).collect()
     };
     if let Some(name) = schema["$ref"].as_str() {
-        return name.rsplit('/').next().unwrap_or(name).to_owned();
+        let name = name.rsplit('/').next().unwrap_or(name);
+        return format!("[{name}](#{}-{})", file.replace('.', ""), name.to_lowercase());
     }
     if let Some(value) = schema["const"].as_str() {
         return format!("`{value}`");
@@ -117,13 +118,13 @@ fn type_of(schema: &Value) -> String {
         return texts(&schema["enum"]).join(", ");
     }
     if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
-        return choices.iter().map(type_of).collect::<Vec<_>>().join(" or ");
+        return choices.iter().map(|choice| type_of(file, choice)).collect::<Vec<_>>().join(" or ");
     }
     if schema["type"] == "array" {
-        return format!("list of {}", type_of(&schema["items"]));
+        return format!("list of {}", type_of(file, &schema["items"]));
     }
     if let Some(keys) = schema["properties"].as_object() {
-        let pairs = keys.iter().map(|(key, value)| format!("`{key}`: {}", type_of(value)));
+        let pairs = keys.iter().map(|(key, value)| format!("`{key}`: {}", type_of(file, value)));
         return format!("object with {}", pairs.collect::<Vec<_>>().join(", "));
     }
     match &schema["type"] {
