@@ -31,7 +31,7 @@ fn every_command_is_run_or_marked_with_why_not() {
         if !is_shell && !is_output && !block.commands().is_empty() {
             wrong.push(format!("{}: commands in a block that is not `sh`", block.place()));
         }
-        match block.mark {
+        match &block.mark {
             Mark::Missing if is_shell => {
                 let comment = "<!-- run --> or <!-- not run: WHY -->";
                 wrong.push(format!("{}: the line above has to be {comment}", block.place()));
@@ -72,7 +72,7 @@ fn place() -> tempfile::TempDir {
     fs::rename(&made, &bench).unwrap();
 
     let program = env!("CARGO_BIN_EXE_fixfly");
-    let bench = bench.display();
+    let bench = bench.display().to_string();
     let script = format!(
         "#!/bin/bash\n\
          case \"$1 $2\" in\n\
@@ -87,10 +87,11 @@ fn place() -> tempfile::TempDir {
 
     for (run, policy) in [("first", "oracle"), ("a", "null"), ("b", "oracle")] {
         let to = at("runs").join(run).display().to_string();
-        let words = ["run", "python", "--benchmark-dir", &bench.to_string(), "-o", &to];
+        let words = ["run", "python", "--benchmark-dir", &bench, "-o", &to];
         ended_well(command(&[&words[..], &["--policy", policy]].concat()));
     }
-    let runs = "[[run]]\npath = 'runs/a'\nmodel = 'A-1B'\n[[run]]\npath = 'runs/b'\nmodel = 'B-1B'\n";
+    let runs =
+        "[[run]]\npath = 'runs/a'\nmodel = 'A-1B'\n[[run]]\npath = 'runs/b'\nmodel = 'B-1B'\n";
     fs::write(at("sweep.toml"), runs).unwrap();
     folder
 }
@@ -126,12 +127,15 @@ fn the_commands_that_are_marked_run() {
 #[test]
 fn the_summary_lists_every_page_once() {
     let summary = contents("docs/SUMMARY.md");
-    let mut listed: Vec<&str> =
-        summary.lines().filter_map(|line| Some(line.split_once("](")?.1.split_once(')')?.0)).collect();
+    let mut listed: Vec<&str> = summary
+        .lines()
+        .filter_map(|line| Some(line.split_once("](")?.1.split_once(')')?.0))
+        .collect();
     listed.sort_unstable();
     let pages = pages();
     let pages = pages.iter().filter_map(|page| page.strip_prefix("docs/"));
-    let expected: Vec<&str> = pages.filter(|page| *page != "SUMMARY.md").collect();
+    let mut expected: Vec<&str> = pages.filter(|page| *page != "SUMMARY.md").collect();
+    expected.sort_unstable();
     assert_eq!(listed, expected, "docs/SUMMARY.md beside the files of docs");
     for part in ["# Tutorial", "# How-to", "# Reference", "# Explanation"] {
         assert!(summary.lines().any(|line| line == part), "docs/SUMMARY.md lacks {part}");

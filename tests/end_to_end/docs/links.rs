@@ -19,7 +19,9 @@ pub(super) fn broken(
         let file = if path.is_empty() { page.to_owned() } else { joined(folder, path) };
         let why = if !exists(&file) {
             "no such file"
-        } else if !anchor.is_empty() && !anchors(&read(&file).unwrap_or_default()).contains(&anchor.to_owned()) {
+        } else if !anchor.is_empty()
+            && !anchors(&read(&file).unwrap_or_default()).contains(&anchor.to_owned())
+        {
             "no such heading"
         } else {
             continue;

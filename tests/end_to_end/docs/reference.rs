@@ -27,10 +27,11 @@ pub(super) fn check(page: &str, expected: &str) {
 
 /// The help of each command.
 pub(super) fn commands() -> String {
-    let mut page = "# Commands\n\nThis page is generated from `fixfly --help` and the help of each \
+    let mut page =
+        "# Commands\n\nThis page is generated from `fixfly --help` and the help of each \
                     command, of a build with the features `llama`, `train` and `wasm`. `-h` is \
                     shorter than `--help`.\n"
-        .to_owned();
+            .to_owned();
     add_command(&[], &mut page);
     page
 }
@@ -41,7 +42,7 @@ fn add_command(verbs: &[&str], page: &mut String) {
         return;
     }
     let help = String::from_utf8(output.stdout).unwrap();
-    let name = [&["fixfly"], verbs].concat().join(" ");
+    let name = [&["fixfly"][..], verbs].concat().join(" ");
     let help_lines: Vec<&str> = help.lines().map(str::trim_end).collect();
     *page += &format!("\n## {name}\n\n```text\n{}\n```\n", help_lines.join("\n").trim_end());
     for verb in verbs_of(&help) {
@@ -95,7 +96,8 @@ fn add_keys(file: &str, schema: &Value, page: &mut String) {
             *page += &format!("| {} | {about} |\n", type_of(file, variant));
         }
     }
-    if let (None, None, false) = (schema["properties"].as_object(), variants, schema["type"].is_null())
+    if let (None, None, false) =
+        (schema["properties"].as_object(), variants, schema["type"].is_null())
     {
         *page += &format!("{}\n", type_of(file, schema));
     }
