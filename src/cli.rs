@@ -109,6 +109,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "the tests in tests/ use the rest")]
+#[path = "../tests/end_to_end/docs/blocks.rs"]
+mod blocks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -150,5 +155,37 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// A command is accepted, or it asks for help.
+    fn accept(words: &[String]) -> Result<(), String> {
+        let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+        let needs_wasm = words.get(1..3).is_some_and(|verbs| verbs == ["sandbox", "wasm"]);
+        if needs_wasm && !cfg!(feature = "wasm") {
+            return Ok(());
+        }
+        match Cli::try_parse_from(words) {
+            Err(error) if !help.contains(&error.kind()) => {
+                Err(config::sentence(&error.render().to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_no_command_that_is_refused() {
+        let blocks = super::blocks::all();
+        let shell = blocks.iter().filter(|block| block.language == "sh");
+        let (mut count, mut wrong) = (0, vec![]);
+        for block in shell {
+            for words in block.commands() {
+                count += 1;
+                if let Err(why) = accept(&words) {
+                    wrong.push(format!("{}: {}: {why}", block.place(), words.join(" ")));
+                }
+            }
+        }
+        assert!(count > 50, "{count} commands");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

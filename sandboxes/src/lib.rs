@@ -5,7 +5,7 @@
 //! protects the machine from a candidate's mistakes and attacks, but shares its kernel: it
 //! is not a virtual machine.
 //!
-//! ```no_run
+//! ```
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
 //! use fixfly_runtime::{Command, SandboxSpec};
 //! use fixfly_sandboxes::{ALL, HostOptions};
@@ -16,6 +16,9 @@
 //! assert_eq!(output.stdout, b"hello\n");
 //! sandbox.close().await
 //! # }
+//! # let result = tokio::runtime::Runtime::new().unwrap().block_on(example());
+//! # // A machine without user namespaces opens no sandbox.
+//! # assert!(matches!(result, Ok(()) | Err(fixfly_runtime::SandboxError::Open(_))), "{result:?}");
 //! ```
 
 #[cfg(feature = "docker")]

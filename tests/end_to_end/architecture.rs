@@ -3,7 +3,7 @@
 mod cycles;
 mod names;
 mod sources;
-mod texts;
+pub(crate) mod texts;
 mod tokens;
 mod words;
 
@@ -18,7 +18,7 @@ const LONGEST: usize = 450;
 /// Lines of the binary before tests: more belongs into a library.
 const BINARY: usize = 7000;
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -7,6 +7,7 @@ mod benches;
 mod changes;
 mod contributing;
 mod datasets;
+mod docs;
 mod editing;
 mod faults;
 mod hostile;

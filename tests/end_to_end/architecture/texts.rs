@@ -78,7 +78,7 @@ fn flags(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The verbs that a help text lists.
-fn verbs_of(help: &str) -> Vec<&str> {
+pub(crate) fn verbs_of(help: &str) -> Vec<&str> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let lines = lines.take_while(|line| line.starts_with(' ') || line.is_empty());
     let verbs = lines.filter(|line| line.starts_with("  ") && !line[2..].starts_with(' '));
