@@ -61,7 +61,7 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     let stop = interrupt::listen(terminal)?;
-    let stages = Stages { stop, terminal: terminal.quiet() };
+    let stages = Stages { stop, terminal: terminal.without_results() };
     let runs = sweep.execute(&flags.output, flags.smoke_test, &stages).map_err(concluded)?;
     let set = flags.output.join("runs.toml");
     std::fs::write(&set, set_text(&runs)?)

@@ -22,6 +22,7 @@ mod schemas;
 mod server;
 mod tables;
 mod teachers;
+mod terminal;
 mod tools;
 mod training;
 mod trajectories;
