@@ -108,8 +108,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
     })?;
     let mut command = command();
     let given = command.try_get_matches_from_mut(words);
-    let cli = given.and_then(|given| Cli::from_arg_matches(&given));
-    cli.map_err(|error| error.format(&mut command)).map_err(|error| match error.kind() {
+    let cli = given.and_then(|given| {
+        Cli::from_arg_matches(&given).map_err(|error| error.format(&mut command))
+    });
+    cli.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print_usage(&error);
             ExitCode::SUCCESS

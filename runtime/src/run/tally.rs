@@ -159,7 +159,7 @@ mod tests {
         check(Tally { total: 2, done: 2, failed: 2, ..none() }, "2/2  infrastructure failed 2");
         check(
             Tally { total: 9, done: 3, solved_at: vec![3], ..none() },
-            "3/9  3.0/min  ETA 2m 0s  solved 3 of 3 (100.0 %, 43.8 to 100.0)  @1 3",
+            "3/9  3.0/min  ETA 2m 0s  solved 3 of 3 (100.0 %, 43.9 to 100.0)  @1 3",
         );
     }
 
