@@ -9,7 +9,9 @@ mod dataset;
 mod export;
 mod failure;
 mod flags;
+mod generate;
 mod grade;
+mod help;
 mod judge;
 #[cfg(feature = "mcp")]
 mod mcp;
@@ -37,15 +39,15 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match dispatch(cli) {
+    let terminal = Terminal::new(cli.verbose, cli.quiet, cli.log_format);
+    match dispatch(cli, terminal.clone()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::end(&error),
+        Err(error) => failure::end(&error, &terminal),
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
-    let terminal = Terminal::default();
-    terminal.log(cli.verbose);
+fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
+    terminal.log().map_err(failure::Usage)?;
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
@@ -66,6 +68,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
+        Command::Generate(flags) => generate::generate(&flags, cli::command(), &terminal),
         #[cfg(feature = "llama")]
         Command::LlamaEngine => {
             fixfly_policies::llama_engine(find_gpus);

@@ -79,8 +79,9 @@ pub use render::render;
 pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Silent, Unfinished, Unusable, Verification,
-    Verifier, cpus, episode_seed, first, now, require_protections, split_supported,
+    RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
+    Verification, Verifier, cpus, episode_line, episode_seed, first, now, require_protections,
+    split_supported, wilson,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
@@ -98,7 +99,7 @@ pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
     LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, parse_json, printable,
-    printable_styled, read_text, replace_lone_surrogates, thousands,
+    printable_styled, read_text, readable, replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -26,6 +26,7 @@ mod schemas;
 mod server;
 mod tables;
 mod teachers;
+mod terminal;
 mod tools;
 mod training;
 mod trajectories;
