@@ -13,6 +13,8 @@ use crate::export;
 #[cfg(feature = "mcp")]
 use crate::mcp;
 use crate::terminal::{LogFormat, one_line, print_error, print_usage};
+#[cfg(feature = "view")]
+use crate::view;
 use crate::{
     bench, dataset, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
     sweep, train, trajectory,
@@ -69,6 +71,9 @@ pub(crate) enum Command {
     Trajectory(trajectory::Flags),
     /// Report the results of recorded runs
     Report(report::Flags),
+    /// Show runs, episodes, datasets and trainings in a browser
+    #[cfg(feature = "view")]
+    View(view::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers

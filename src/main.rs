@@ -28,6 +28,8 @@ mod terminal;
 mod threads;
 mod train;
 mod trajectory;
+#[cfg(feature = "view")]
+mod view;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         Command::Judge(flags) => judge::judge(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
+        #[cfg(feature = "view")]
+        Command::View(flags) => view::view(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),

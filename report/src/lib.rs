@@ -5,9 +5,11 @@
 //! configurations, as text, JSON, CSV or Markdown. [`page()`] renders them as one HTML
 //! page. Metrics that exist in a reference package agree with it.
 //!
-//! This crate opens no run directory, benchmark or tokenizer: the caller opens the runs and
-//! passes the rest as [`Inputs`]. It runs nothing and prints nothing. It needs the summaries
-//! of episodes, and reads an episode only for values of its texts.
+//! Reports open no run directory, benchmark or tokenizer: the caller opens the runs and
+//! passes the rest as [`Inputs`]. They need the summaries of episodes, and read an episode
+//! only for values of its texts. With the feature `view`, a `Site` reads runs and makes
+//! their pages, and a `Server` answers browsers with them. Nothing here runs anything or
+//! prints anything.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -41,6 +43,8 @@ mod selection;
 mod tables;
 mod texts;
 mod truth;
+#[cfg(feature = "view")]
+mod view;
 
 pub use error::ReportError;
 pub use groups::Checkpoint;
@@ -49,6 +53,8 @@ pub use labels::{Labelled, Mode, labelled_runs, set_text};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+#[cfg(feature = "view")]
+pub use view::{DatasetRows, Prompt, Server, Site, Sources, ViewError, export_pages};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::metrics::Bin;
 use minijinja::HtmlEscape;
 
 /// Number of colours.
-pub(super) const COLOURS: usize = 8;
+pub(crate) const COLOURS: usize = 8;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 290.0;
@@ -17,31 +17,31 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 42.0;
 
 /// A line chart's series.
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// A bar: position and height.
-pub(super) type Bar = (f64, f64);
+pub(crate) type Bar = (f64, f64);
 
 /// The axes of a chart.
-pub(super) struct Axes {
-    pub(super) x_label: &'static str,
-    pub(super) y_label: &'static str,
+pub(crate) struct Axes {
+    pub(crate) x_label: &'static str,
+    pub(crate) y_label: &'static str,
     /// Positions and labels.
-    pub(super) x_ticks: Vec<(f64, String)>,
-    pub(super) y: (f64, f64),
+    pub(crate) x_ticks: Vec<(f64, String)>,
+    pub(crate) y: (f64, f64),
     /// A dashed horizontal reference line.
-    pub(super) level: Option<f64>,
+    pub(crate) level: Option<f64>,
 }
 
-pub(super) fn class(number: usize) -> String {
+pub(crate) fn class(number: usize) -> String {
     format!("c{}", number % COLOURS)
 }
 
 /// Draws lines over bars. Either may be empty.
-pub(super) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
+pub(crate) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
     let mut svg = start(HEIGHT, axes.y_label);
     let span = x_span(axes, bars);
     let scale = Scale { x: span, y: axes.y };
@@ -102,7 +102,7 @@ fn draw(svg: &mut String, scale: &Scale, line: &Line, class: &str) {
 }
 
 /// Draws a histogram.
-pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
+pub(crate) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
     let width = bins.first().map_or(1, |bin| bin.to - bin.from) as f64;
     let middle = |bin: &Bin| bin.from as f64 / width + 0.5;
@@ -122,7 +122,7 @@ pub(super) fn histogram(bins: &[Bin], x_label: &'static str) -> String {
 
 /// Draws horizontal bars: for each name, one pair per group, with the second value
 /// in front of the fainter first.
-pub(super) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
+pub(crate) fn stacked(rows: &[(String, Vec<(usize, usize)>)]) -> String {
     const NAME: f64 = 150.0;
     const BAR: f64 = 17.0;
     let per_row = rows.first().map_or(1, |(_, bars)| bars.len()) as f64;
