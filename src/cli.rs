@@ -12,7 +12,8 @@ use crate::config;
 use crate::export;
 use crate::terminal::{one_line, print_error, print_usage};
 use crate::{
-    bench, dataset, grade, model, reason, report, run, sandbox, schema, sweep, train, trajectory,
+    bench, dataset, grade, model, reason, report, run, sandbox, schema, show, sweep, train,
+    trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Trajectory(trajectory::Flags),
     /// Report the results of recorded runs
     Report(report::Flags),
+    /// Show recorded episodes in the terminal
+    Show(show::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers

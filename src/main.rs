@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod sandbox;
 mod schema;
+mod show;
 mod swebench;
 mod sweep;
 mod tasks;
@@ -23,6 +24,8 @@ mod terminal;
 mod threads;
 mod train;
 mod trajectory;
+#[cfg(feature = "view")]
+mod view;
 
 use std::process::ExitCode;
 
@@ -49,6 +52,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
+        Command::Show(flags) => show::show(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),

@@ -23,6 +23,7 @@ mod cells;
 mod claims;
 mod compare;
 mod costs;
+mod diff;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -32,13 +33,17 @@ mod inputs;
 mod labels;
 mod metrics;
 mod print;
+mod recorded;
 mod report;
 mod run_metrics;
 mod run_report;
 mod run_tables;
 mod selection;
+mod show;
 mod tables;
 mod truth;
+#[cfg(feature = "view")]
+mod view;
 
 pub use error::ReportError;
 pub use groups::Checkpoint;
@@ -47,6 +52,9 @@ pub use labels::{Labelled, Mode, labelled_runs, set_text};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+pub use show::{Shown, nearest, run_text};
+#[cfg(feature = "view")]
+pub use view::{DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Sources, ViewError};
 
 #[cfg(test)]
 mod tests;

@@ -92,8 +92,8 @@ pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
-    LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_styled, read_text,
-    replace_lone_surrogates, thousands,
+    LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_pieces,
+    printable_styled, read_text, replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -1,7 +1,7 @@
 //! The report as a self-contained HTML page.
 
 mod plots;
-mod svg;
+pub(crate) mod svg;
 
 use fixfly_runtime::printable;
 use minijinja::value::Serde;

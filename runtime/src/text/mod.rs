@@ -8,4 +8,4 @@ mod printable;
 pub use encoding::{NotText, decode_utf8, read_text};
 pub use json::{LONE_SURROGATE, parse_json, replace_lone_surrogates};
 pub use number::thousands;
-pub use printable::{printable, printable_styled};
+pub use printable::{printable, printable_pieces, printable_styled};
