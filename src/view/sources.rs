@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fixfly_datasets::{Answer, Reader, Row, RowIndex};
+use fixfly_datasets::{Reader, Row, RowIndex};
 use fixfly_report::{DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Sources};
 use fixfly_runtime::{
     CallForm, Episode, Message, RunRecord, Settings, Task, Templates, Thinking, render,
@@ -102,9 +102,12 @@ impl DatasetRows for Rows {
         self.0.row(at).map(shown).map_err(|why| why.to_string())
     }
 
+    fn rule(&self, at: usize) -> Option<String> {
+        self.0.rule(at).map(String::from)
+    }
+
     fn facts(&self) -> Vec<(String, String)> {
-        let facts = self.0.summary().facts().into_iter();
-        facts.map(|(name, value)| (name.to_string(), value)).collect()
+        self.0.summary().facts()
     }
 
     fn audit(&self) -> Vec<String> {
@@ -122,10 +125,6 @@ impl DatasetRows for Rows {
 
 fn shown(row: Row) -> DatasetRow {
     let (rule, origin) = (row.rule(), row.origin);
-    let (answer, answer_turn) = match origin.answer {
-        Answer::Turn(turn) => (format!("turn {turn}"), Some(turn)),
-        Answer::Original => ("the original method".into(), None),
-    };
     let segments = row.messages.into_iter().map(|line| Segment {
         role: line.role.name().into(),
         text: line.content,
@@ -142,8 +141,8 @@ fn shown(row: Row) -> DatasetRow {
             task: origin.task,
             sample: origin.sample,
             turns: origin.failing_turns,
-            answer,
-            answer_turn,
+            answer: origin.answer.to_string(),
+            answer_turn: origin.answer.turn(),
         },
     }
 }

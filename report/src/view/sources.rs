@@ -68,6 +68,9 @@ pub trait DatasetRows: Send + Sync {
     /// The reason why it cannot be read.
     fn row(&self, at: usize) -> Result<DatasetRow, String>;
 
+    /// The rule of the recipe that made a row; `None` if the row cannot be read.
+    fn rule(&self, at: usize) -> Option<String>;
+
     /// Facts about the dataset: names and values.
     fn facts(&self) -> Vec<(String, String)>;
 

@@ -1,14 +1,16 @@
 //! Reads single rows of a dataset, in any order, and describes the whole.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use crate::audit::Findings;
 use crate::dataset::{Dataset, ROWS};
 use crate::error::DatasetError;
+use crate::recipe::Kind;
 use crate::row::Row;
 use crate::summary::Summary;
 
@@ -21,6 +23,21 @@ pub struct RowIndex {
     name: String,
     /// The first byte and the length of each row.
     places: Vec<(u64, usize)>,
+    /// The rule of each row, as an index into `rules`; `None` if the row cannot be read.
+    rule_of: Vec<Option<usize>>,
+    rules: Vec<String>,
+}
+
+/// The part of a row that names its rule.
+#[derive(Deserialize)]
+struct Ruled {
+    kind: Kind,
+    origin: Taught,
+}
+
+#[derive(Deserialize)]
+struct Taught {
+    teacher: String,
 }
 
 impl RowIndex {
@@ -35,6 +52,7 @@ impl RowIndex {
         let file = File::open(&path).map_err(io)?;
         let mut reader = BufReader::new(File::open(&path).map_err(io)?);
         let (mut places, mut at, mut line) = (Vec::new(), 0, Vec::new());
+        let (mut rule_of, mut rules) = (Vec::new(), Vec::new());
         loop {
             line.clear();
             let length = reader.read_until(b'\n', &mut line).map_err(io)?;
@@ -42,9 +60,17 @@ impl RowIndex {
                 break;
             }
             places.push((at, length));
+            let ruled: Option<Ruled> = serde_json::from_slice(&line).ok();
+            let rule = ruled.map(|ruled| rule(ruled.kind, &ruled.origin.teacher));
+            rule_of.push(rule.map(|rule| {
+                rules.iter().position(|one| *one == rule).unwrap_or_else(|| {
+                    rules.push(rule);
+                    rules.len() - 1
+                })
+            }));
             at += length as u64;
         }
-        Ok(RowIndex { dataset, file, name: path.display().to_string(), places })
+        Ok(RowIndex { dataset, file, name: path.display().to_string(), places, rule_of, rules })
     }
 
     /// The description and the statistics of the dataset.
@@ -65,11 +91,14 @@ impl RowIndex {
     /// The rules of the recipe by which rows were made, with the number of rows. Rows that
     /// cannot be read are left out.
     pub fn rules(&self) -> Vec<(String, usize)> {
-        let mut rules: BTreeMap<String, usize> = BTreeMap::new();
-        for row in (0..self.len()).filter_map(|at| self.row(at).ok()) {
-            *rules.entry(row.rule()).or_default() += 1;
-        }
-        rules.into_iter().collect()
+        let count = |at: usize| self.rule_of.iter().filter(|rule| **rule == Some(at)).count();
+        self.rules.iter().enumerate().map(|(at, rule)| (rule.clone(), count(at))).collect()
+    }
+
+    /// The rule of a row; `None` if the row cannot be read.
+    pub fn rule(&self, at: usize) -> Option<&str> {
+        let rule = self.rule_of.get(at).copied().flatten()?;
+        self.rules.get(rule).map(String::as_str)
     }
 
     /// The row at an index below [`RowIndex::len`].
@@ -93,13 +122,17 @@ impl RowIndex {
 impl Row {
     /// The rule of the recipe that made it: the kind of the episode, and the teacher.
     pub fn rule(&self) -> String {
-        format!("{} of {}", self.kind.name(), self.origin.teacher)
+        rule(self.kind, &self.origin.teacher)
     }
+}
+
+fn rule(kind: Kind, teacher: &str) -> String {
+    format!("{} of {teacher}", kind.name())
 }
 
 impl Summary {
     /// What identifies the dataset, as names and values.
-    pub fn facts(&self) -> Vec<(&'static str, String)> {
+    pub fn facts(&self) -> Vec<(String, String)> {
         let parts: Vec<String> =
             self.parts.iter().map(|(part, rows)| format!("{rows} {}", part.name())).collect();
         let runs: Vec<&str> = self.sources.iter().map(|source| source.run.as_str()).collect();
@@ -129,7 +162,7 @@ impl Summary {
         if !dropped.is_empty() {
             facts.push(("not used", dropped.join("; ")));
         }
-        facts
+        facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     }
 }
 
@@ -176,7 +209,7 @@ mod tests {
         assert_eq!((index.len(), index.is_empty()), (all.len(), false));
         for (at, row) in all.iter().enumerate().rev() {
             assert_eq!(&index.row(at).unwrap(), row);
-            assert!(row.rule().starts_with(row.kind.name()));
+            assert_eq!(index.rule(at), Some(&*row.rule()));
         }
         let why = index.row(all.len()).unwrap_err().to_string();
         assert!(why.contains("there is no such row"), "{why}");

@@ -143,17 +143,13 @@ impl DatasetPage<'_> {
         let (rule, text) = (filter(&self.query.rule), filter(&self.query.text));
         let text = text.map(|text| text.to_lowercase());
         let mut fault = None;
-        if rule.is_none() && text.is_none() {
-            return (all.collect(), fault);
-        }
+        let of_rule = |at: &usize| rule.is_none() || self.rows.rule(*at) == rule;
+        let all = all.filter(of_rule);
+        let Some(text) = text else { return (all.collect(), fault) };
         let mut found = Vec::new();
         for at in all {
             match self.rows.row(at) {
-                Ok(row) => {
-                    let of_rule = rule.as_ref().is_none_or(|rule| *rule == row.rule);
-                    let has_text = text.as_ref().is_none_or(|text| contains(&row, text));
-                    found.extend((of_rule && has_text).then_some(at));
-                }
+                Ok(row) => found.extend(contains(&row, &text).then_some(at)),
                 Err(why) => fault = fault.or(Some(why)),
             }
         }

@@ -21,7 +21,7 @@ impl DatasetRows for Made {
         Ok(DatasetRow {
             id: format!("shop/cart.py::Cart.total#{at}"),
             part: "train".into(),
-            rule: if at % 2 == 0 { "repaired".into() } else { "at once".into() },
+            rule: self.rule(at).unwrap(),
             tokens: (at != 1).then_some(1200 + at),
             segments: vec![
                 segment("user", format!("Write row {at}. {}", self.words), false),
@@ -36,6 +36,10 @@ impl DatasetRows for Made {
                 answer_turn: Some(2),
             },
         })
+    }
+
+    fn rule(&self, at: usize) -> Option<String> {
+        Some(if at % 2 == 0 { "repaired".into() } else { "at once".into() })
     }
 
     fn facts(&self) -> Vec<(String, String)> {
