@@ -8,6 +8,7 @@ mod changes;
 mod contributing;
 mod datasets;
 mod editing;
+mod episodes;
 mod faults;
 mod hostile;
 mod issues;

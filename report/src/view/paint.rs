@@ -134,6 +134,15 @@ pub(crate) fn python(source: &str, marked: Range<usize>) -> String {
     html + "</pre>"
 }
 
+/// A few lines of Python without numbers.
+pub(crate) fn snippet(source: &str) -> String {
+    let html = match cut(source) {
+        Some(_) => long(source),
+        None => painted(source, &classes(source), &[]),
+    };
+    format!(r#"<pre tabindex="0" class="code">{html}</pre>"#)
+}
+
 /// The difference of two texts of Python; `None` if there is none.
 pub(crate) fn difference(old: &str, new: &str) -> Option<String> {
     let too_long = [old, new].into_iter().any(|text| cut(text).is_some());

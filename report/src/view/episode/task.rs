@@ -53,7 +53,7 @@ fn of_method(method: &Method) -> TaskView {
             DescribedBy::Class => "the docstring of the class",
             DescribedBy::Nothing => "nothing: there are only the name and the code around it",
         },
-        declaration_html: paint::python(&declaration.join("\n"), 0..0),
+        declaration_html: paint::snippet(&declaration.join("\n")),
         faulty_html: method.faulty.as_ref().map(|faulty| paint::python(faulty, 0..0)),
         file_name_html: paint::text(&method.file),
         marked: !marked.is_empty(),
