@@ -17,7 +17,7 @@ use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 use crate::view;
 use crate::{
     bench, dataset, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
-    sweep, train, trajectory,
+    show, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     /// Show runs, episodes, datasets and trainings in a browser
     #[cfg(feature = "view")]
     View(view::Flags),
+    /// Show recorded episodes in the terminal
+    Show(show::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers

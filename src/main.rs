@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod sandbox;
 mod schema;
+mod show;
 mod swebench;
 mod sweep;
 mod tasks;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         Command::Report(flags) => report::report(&flags),
         #[cfg(feature = "view")]
         Command::View(flags) => view::view(&flags),
+        Command::Show(flags) => show::show(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),

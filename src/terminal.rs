@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "the only module that prints")]
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -49,6 +50,30 @@ pub(crate) fn print_usage(error: &clap::Error) {
     } else {
         // If standard output is closed, nobody reads the help.
         let _ = print_styled(&text(is_output_colored()));
+    }
+}
+
+/// Prints a result that has colours; on a terminal through `$PAGER`, or else `less`.
+pub(crate) fn page(text: &str) -> anyhow::Result<()> {
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less -R".into());
+    if !io::stdout().is_terminal() || pager.trim().is_empty() {
+        return print_styled(text);
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", &pager]).stdin(Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // Passes colours on, and ends at once where the text fits the screen.
+        command.env("LESS", "FRX");
+    }
+    let Ok(mut child) = command.spawn() else { return print_styled(text) };
+    if let Some(mut input) = child.stdin.take() {
+        // A reader may close the pager before the end.
+        let _ = input.write_all(printable_styled(text).as_bytes());
+    }
+    match child.wait().context("cannot wait for the pager")?.code() {
+        // The shell found no such program.
+        Some(127) => print_styled(text),
+        _ => Ok(()),
     }
 }
 

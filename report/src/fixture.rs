@@ -1,5 +1,7 @@
 //! Fixtures for tests.
 
+pub(crate) mod episodes;
+
 use super::labels::Labels;
 use super::run_metrics::{Attempt, RunMetrics};
 

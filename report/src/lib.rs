@@ -26,6 +26,7 @@ mod cells;
 mod claims;
 mod compare;
 mod costs;
+mod diff;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -35,11 +36,13 @@ mod inputs;
 mod labels;
 mod metrics;
 mod print;
+mod recorded;
 mod report;
 mod run_metrics;
 mod run_report;
 mod run_tables;
 mod selection;
+mod show;
 mod tables;
 mod texts;
 mod truth;
@@ -53,8 +56,12 @@ pub use labels::{Labelled, Mode, labelled_runs, set_text};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+pub use show::{Shown, nearest, run_text};
 #[cfg(feature = "view")]
-pub use view::{DatasetRows, Prompt, Server, Site, Sources, ViewError, export_pages};
+pub use view::{
+    DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Server, Site, Sources, ViewError,
+    export_pages,
+};
 
 #[cfg(test)]
 mod tests;

@@ -99,7 +99,7 @@ pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
     LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, parse_json, printable,
-    printable_styled, read_text, readable, replace_lone_surrogates, thousands,
+    printable_pieces, printable_styled, read_text, readable, replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

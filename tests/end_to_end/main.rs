@@ -9,6 +9,7 @@ mod contributing;
 mod datasets;
 mod docs;
 mod editing;
+mod episodes;
 mod faults;
 mod hostile;
 mod issues;

@@ -9,7 +9,7 @@ use fixfly_runtime::{Episode, EpisodeSummary, RunRecord, read_run};
 
 use super::error::ViewError;
 use super::facts::Facts;
-use super::shim::Recording;
+use fixfly_runtime::Recording;
 use super::state::State;
 
 /// A run that is kept open.

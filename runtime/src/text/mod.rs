@@ -9,5 +9,5 @@ mod shared;
 pub use encoding::{NotText, decode_utf8, read_text};
 pub use json::{LONE_SURROGATE, parse_json, replace_lone_surrogates};
 pub use number::{readable, thousands};
-pub use printable::{printable, printable_styled};
+pub use printable::{printable, printable_pieces, printable_styled};
 pub use shared::{SharedStr, StrPool};

@@ -16,6 +16,7 @@
 //! ```
 
 mod audit;
+mod browse;
 mod build;
 mod card;
 mod dataset;
@@ -36,6 +37,7 @@ mod traces;
 mod write;
 
 pub use audit::{Finding, Findings, HeldOut};
+pub use browse::RowIndex;
 pub use build::{Build, Run, benchmark_of, templates_of};
 pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
