@@ -6,7 +6,8 @@
 //! page. Metrics that exist in a reference package agree with it.
 //!
 //! This crate opens no run directory, benchmark or tokenizer: the caller reads the runs and
-//! passes the rest as [`Inputs`]. It runs nothing and prints nothing.
+//! passes the rest as [`Inputs`]. It runs nothing and prints nothing. With the feature `otlp`
+//! it also makes spans of episodes, while a run records them, and sends them to a collector.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -31,6 +32,8 @@ mod html;
 mod inputs;
 mod labels;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod print;
 mod report;
 mod run_metrics;
@@ -44,6 +47,8 @@ pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
 pub use labels::{Labelled, Mode, labelled_runs, set_text};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpError};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
