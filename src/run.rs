@@ -3,6 +3,7 @@
 mod estimate;
 pub(crate) mod issues;
 pub(crate) mod model;
+mod otlp;
 mod progress;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,9 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     model: model::Flags,
+
+    #[command(flatten)]
+    otlp: otlp::Flags,
 }
 
 impl Flags {
@@ -198,7 +202,7 @@ pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         let text = on_threads(dry_run(&spec, terminal))?;
         return terminal::print(&text);
     }
-    let outcome = on_threads(episodes(&spec, None, terminal))?;
+    let outcome = on_threads(episodes(&spec, None, &flags.otlp, terminal))?;
     if !outcome.stopped {
         report::summary(&flags.output)?;
     }
@@ -212,13 +216,14 @@ pub(crate) fn record(
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let outcome = on_threads(episodes(&flags.spec()?, policy, terminal))?;
+    let outcome = on_threads(episodes(&flags.spec()?, policy, &flags.otlp, terminal))?;
     conclude(outcome, &flags.output)
 }
 
 async fn episodes(
     spec: &RunSpec,
     policy: Option<Box<dyn Policy>>,
+    otlp: &otlp::Flags,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let replayed = recording(spec)?;
@@ -249,7 +254,7 @@ async fn episodes(
     };
     let mut progress = Progress::new(terminal, &pool, spec.model.is_some());
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
-    let outcome = run.execute(&mut progress, &mut interrupts).await;
+    let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
     }

@@ -8,8 +8,9 @@
 //! Reports open no run directory, benchmark or tokenizer: the caller opens the runs and
 //! passes the rest as [`Inputs`]. They need the summaries of episodes, and read an episode
 //! only for values of its texts. With the feature `view`, a `Site` reads runs and makes
-//! their pages, and a `Server` answers browsers with them. Nothing here runs anything or
-//! prints anything.
+//! their pages, and a `Server` answers browsers with them. With the feature `otlp`, spans of
+//! episodes go to a collector while a run records them. Nothing here runs anything or prints
+//! anything.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -35,6 +36,8 @@ mod html;
 mod inputs;
 mod labels;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod print;
 mod recorded;
 mod report;
@@ -53,6 +56,8 @@ pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
 pub use labels::{Labelled, Mode, labelled_runs, set_text};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpError};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
