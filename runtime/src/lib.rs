@@ -74,7 +74,7 @@ pub use render::render;
 pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Silent, Tally, Unfinished, Unusable,
+    RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
     UnusableReason, Verification, Verifier, cpus, episode_line, episode_seed, first, now,
     split_supported, wilson,
 };

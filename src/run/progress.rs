@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fixfly_runtime::{Episode, Observer, Tally, episode_line};
+use fixfly_runtime::{Episode, Observer, RunTally, episode_line};
 use fixfly_sandboxes::Pool;
 
 use crate::terminal::{Bar, Terminal};
@@ -11,7 +11,7 @@ use crate::terminal::{Bar, Terminal};
 /// Shows a run's progress.
 pub(super) struct Progress {
     terminal: Terminal,
-    tally: Tally,
+    tally: RunTally,
     started: Instant,
     shown: Shown,
     waiting: Option<String>,
@@ -37,7 +37,7 @@ impl Progress {
         };
         Progress {
             terminal: terminal.clone(),
-            tally: Tally::default(),
+            tally: RunTally::default(),
             started: now,
             shown,
             waiting: None,
@@ -68,7 +68,7 @@ fn first(asks_model: bool, opening: usize, opened: usize) -> &'static str {
 
 impl Observer for Progress {
     fn started(&mut self, total: usize, finished: &[Episode]) {
-        self.tally = Tally { total, ..Tally::default() };
+        self.tally = RunTally { total, ..RunTally::default() };
         for episode in finished {
             self.tally.count(episode);
         }

@@ -28,7 +28,7 @@ pub use observer::{Observer, Silent};
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
-pub use tally::{Tally, episode_line, wilson};
+pub use tally::{RunTally, episode_line, wilson};
 pub use unfinished::Unfinished;
 use usable::FirstEpisodes;
 pub use usable::{Unusable, UnusableReason};

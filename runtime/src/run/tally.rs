@@ -7,7 +7,7 @@ use crate::text::{readable, thousands};
 
 /// The counts of a run's episodes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
+pub struct RunTally {
     /// Episodes of the run.
     pub total: usize,
     /// Episodes that are recorded.
@@ -26,7 +26,7 @@ pub struct Tally {
     pub unpriced: bool,
 }
 
-impl Tally {
+impl RunTally {
     /// Counts an episode.
     pub fn count(&mut self, episode: &Episode) {
         self.done += 1;
@@ -130,35 +130,35 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(tally: Tally, expected: &str) {
+    fn check(tally: RunTally, expected: &str) {
         assert_eq!(tally.line(Duration::from_secs(60)), expected);
     }
 
     #[test]
     fn a_line_shows_progress_results_cost_and_eta() {
-        let none = Tally::default;
-        check(Tally { total: 397, ..none() }, "0/397");
-        let some = Tally { total: 397, done: 121, failed: 1, earlier: 1, ..none() };
-        let some = Tally { solved_at: vec![60, 0, 25], ..some };
+        let none = RunTally::default;
+        check(RunTally { total: 397, ..none() }, "0/397");
+        let some = RunTally { total: 397, done: 121, failed: 1, earlier: 1, ..none() };
+        let some = RunTally { solved_at: vec![60, 0, 25], ..some };
         check(
             some.clone(),
             "121/397  2.0/s  ETA 2m 18s  solved 85 of 120 (70.8 %, 62.2 to 78.2)  \
              infrastructure failed 1  @1 60 @3 25",
         );
         check(
-            Tally { tokens: 812_004, usd: 1.204, ..some.clone() },
+            RunTally { tokens: 812_004, usd: 1.204, ..some.clone() },
             "121/397  2.0/s  ETA 2m 18s  solved 85 of 120 (70.8 %, 62.2 to 78.2)  \
              812,004 tokens  $1.20  infrastructure failed 1  @1 60 @3 25",
         );
-        let unpriced = Tally { total: 2, done: 2, tokens: 9, unpriced: true, ..none() };
+        let unpriced = RunTally { total: 2, done: 2, tokens: 9, unpriced: true, ..none() };
         check(unpriced.clone(), "2/2  solved 0 of 2 (0.0 %, 0.0 to 65.8)  9 tokens");
         check(
-            Tally { usd: 0.5, ..unpriced },
+            RunTally { usd: 0.5, ..unpriced },
             "2/2  solved 0 of 2 (0.0 %, 0.0 to 65.8)  9 tokens  at least $0.50",
         );
-        check(Tally { total: 2, done: 2, failed: 2, ..none() }, "2/2  infrastructure failed 2");
+        check(RunTally { total: 2, done: 2, failed: 2, ..none() }, "2/2  infrastructure failed 2");
         check(
-            Tally { total: 9, done: 3, solved_at: vec![3], ..none() },
+            RunTally { total: 9, done: 3, solved_at: vec![3], ..none() },
             "3/9  3.0/min  ETA 2m 0s  solved 3 of 3 (100.0 %, 43.9 to 100.0)  @1 3",
         );
     }
