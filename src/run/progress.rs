@@ -70,7 +70,7 @@ impl Observer for Progress {
     fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
         self.tally = RunTally { total, ..RunTally::default() };
         for episode in finished {
-            self.tally.count(episode.infrastructure_failure(), episode.solved_at());
+            self.tally.count(episode);
         }
         self.tally.earlier = self.tally.done;
         self.started = Instant::now();
