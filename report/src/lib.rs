@@ -5,8 +5,9 @@
 //! configurations, as text, JSON, CSV or Markdown. [`page()`] renders them as one HTML
 //! page. Metrics that exist in a reference package agree with it.
 //!
-//! This crate opens no run directory, benchmark or tokenizer: the caller reads the runs and
-//! passes the rest as [`Inputs`]. It runs nothing and prints nothing.
+//! This crate opens no run directory, benchmark or tokenizer: the caller opens the runs and
+//! passes the rest as [`Inputs`]. It runs nothing and prints nothing. It needs the summaries
+//! of episodes, and reads an episode only for values of its texts.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -38,6 +39,7 @@ mod run_report;
 mod run_tables;
 mod selection;
 mod tables;
+mod texts;
 mod truth;
 
 pub use error::ReportError;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use fixfly_policies::Rates;
-use fixfly_runtime::{Benchmark, Cost, Estimate, RunSpec, Selection, Templates, thousands};
+use fixfly_runtime::{
+    Benchmark, Cost, Estimate, RunSpec, Selection, Templates, readable, thousands,
+};
 
 use crate::failure::Usage;
-use crate::terminal::readable;
 
 /// Tokens of an answer at most, if no flag and no profile has another limit.
 const MAX_TOKENS: u64 = 10_000;

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use fixfly_runtime::readable;
 use fixfly_students::{Line, Step};
 
-use crate::terminal::{Bar, Terminal, readable};
+use crate::terminal::{Bar, Terminal};
 
 /// Shows the progress of a training.
 pub(super) struct Progress {

@@ -169,6 +169,23 @@ fn no_word_comes_back_that_the_glossary_replaced() {
 }
 
 #[test]
+fn the_program_needs_no_checkout() {
+    let mut wrong = Vec::new();
+    let is_part = |file: &&PathBuf| {
+        let shown = relative(file);
+        shown.contains("src/") && !shown.ends_with("tests.rs") && !shown.contains("/tests/")
+    };
+    for file in files().iter().filter(is_part) {
+        let text = fs::read_to_string(file).unwrap();
+        let program = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+        if program.into_iter().any(|line| line.contains("CARGO_MANIFEST_DIR")) {
+            wrong.push(relative(file));
+        }
+    }
+    assert!(wrong.is_empty(), "an installed fixfly has no source tree: {wrong:?}");
+}
+
+#[test]
 fn no_file_has_a_space_in_its_name() {
     let spaced: Vec<_> = listed().into_iter().filter(|name| name.contains(' ')).collect();
     assert!(spaced.is_empty(), "{spaced:#?}");

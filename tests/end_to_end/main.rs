@@ -12,7 +12,10 @@ mod editing;
 mod faults;
 mod hostile;
 mod issues;
+mod judge;
 mod library;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod models;
 mod project;
 mod reasons;
@@ -23,6 +26,7 @@ mod schemas;
 mod server;
 mod tables;
 mod teachers;
+mod terminal;
 mod tools;
 mod training;
 mod trajectories;

@@ -144,7 +144,7 @@ fn of_report(snapshot: &str) -> Vec<(usize, String)> {
 /// Keys of the files that fixfly records.
 fn recorded(texts: &mut Vec<Found>) {
     let mut keys = BTreeSet::new();
-    for file in ["episode", "run"] {
+    for file in ["episode", "judge", "run"] {
         schema_keys(&serde_json::from_str(&printed(&["schema", file])).unwrap(), &mut keys);
     }
     let mut add = |at: &str, keys: BTreeSet<String>| {

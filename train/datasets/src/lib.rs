@@ -52,7 +52,7 @@ pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
     Scope, Shipped, Student, Teacher, TraceSource, Traced,
 };
-pub use retention::{Retention, retention};
+pub use retention::{Retention, retention, retention_of_summary};
 pub use row::{Line, Origin, Part, Row, Sequence, Verdict};
 pub use show::{row_text, summary_text};
 pub use summary::{Lengths, Source, Summary, Tokenised};
