@@ -42,6 +42,17 @@ fn repository() -> TempDir {
     folder
 }
 
+/// A folder with one recorded run. Readers write an index beside its episodes.
+fn recorded() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded/run");
+    fs::create_dir(folder.path().join("run")).unwrap();
+    for name in ["run.json", "episodes.jsonl"] {
+        fs::copy(fixture.join(name), folder.path().join("run").join(name)).unwrap();
+    }
+    folder
+}
+
 /// All files of a folder with their contents, without git's own.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
@@ -158,7 +169,8 @@ async fn an_agent_repairs_a_copy_and_gets_the_change() {
 #[tokio::test]
 async fn the_tools_describe_themselves() {
     let folder = repository();
-    let runs = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recorded");
+    let runs = recorded();
+    let runs = runs.path().to_str().unwrap();
     let repo = folder.path().to_str().unwrap();
     let session = Session::start(&["--repo", repo, "--runs", runs]).await;
     insta::assert_json_snapshot!("list_tools", session.client.list_all_tools().await.unwrap());

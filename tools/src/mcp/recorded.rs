@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fixfly_runtime::{
-    Call, Episode, EpisodeSummary, RunRecord, ToolError, ToolSpec, Turn, printable, read_episodes,
+    Call, Episode, EpisodeSummary, Recording, RunRecord, ToolError, ToolSpec, Turn, printable,
     read_run,
 };
 use schemars::JsonSchema;
@@ -177,15 +177,14 @@ fn walk(folder: &Path, below: &Path, names: &mut Vec<String>) -> std::io::Result
 }
 
 fn summaries(run: &Path) -> Result<Vec<EpisodeSummary>, ToolError> {
-    let episodes = read_episodes(run).map_err(|e| refused(&e))?;
-    Ok(episodes.iter().map(EpisodeSummary::of).collect())
+    Ok(Recording::open(run).map_err(|e| refused(&e))?.into_summaries())
 }
 
 fn episode(run: &Path, task: &str, sample: u32) -> Result<Option<Episode>, ToolError> {
-    let episodes = read_episodes(run).map_err(|e| refused(&e))?;
-    let is_meant =
-        |episode: &Episode| episode.task.id == task && episode.provenance.sample == sample;
-    Ok(episodes.into_iter().find(is_meant))
+    let recording = Recording::open(run).map_err(|e| refused(&e))?;
+    let is_meant = |summary: &EpisodeSummary| *summary.task == *task && summary.sample == sample;
+    let at = recording.summaries().iter().position(is_meant);
+    at.map(|at| recording.episode(at)).transpose().map_err(|e| refused(&e))
 }
 
 fn refused(error: &dyn std::error::Error) -> ToolError {
