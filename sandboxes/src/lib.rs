@@ -11,7 +11,8 @@
 //! use fixfly_sandboxes::{ALL, HostOptions};
 //!
 //! let host = (ALL[0].open)(&HostOptions::default())?;
-//! let sandbox = host.open(&SandboxSpec::default()).await?;
+//! let spec = SandboxSpec { workdir: "/".into(), ..SandboxSpec::default() };
+//! let sandbox = host.open(&spec).await?;
 //! let output = sandbox.exec(&Command::new(["echo", "hello"])).await?;
 //! assert_eq!(output.stdout, b"hello\n");
 //! sandbox.close().await
