@@ -256,3 +256,16 @@ fn removes_missing(method: Option<&Method>, turn: &Turn) -> bool {
     let code = turn.action.call.code();
     code.is_some_and(|code| repaired(faulty, code, options.edit).is_err_and(|why| why.is_missing()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasoning_is_measured_in_words_and_characters() {
+        let cases = [(" a  b\nc ", Some((3, 6))), (" añ b\n", Some((2, 4))), (" \n", None)];
+        for (text, expected) in cases {
+            assert_eq!(reasoning_length(text), expected, "{text:?}");
+        }
+    }
+}

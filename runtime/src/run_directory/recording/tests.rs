@@ -140,13 +140,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let lines = || prop::collection::vec((0..4u8, 0..3u32), 0..4);
     let event = prop_oneof![
         4 => lines().prop_map(Event::Append),
-        any::<usize>().prop_map(Event::Torn),
-        any::<usize>().prop_map(Event::Cut),
-        any::<usize>().prop_map(Event::Edit),
-        any::<usize>().prop_map(Event::Damage),
-        lines().prop_map(Event::Replace),
-        Just(Event::NoIndex),
-        any::<usize>().prop_map(Event::TornIndex),
+        1 => any::<usize>().prop_map(Event::Torn),
+        1 => any::<usize>().prop_map(Event::Cut),
+        1 => any::<usize>().prop_map(Event::Edit),
+        1 => any::<usize>().prop_map(Event::Damage),
+        1 => lines().prop_map(Event::Replace),
+        1 => Just(Event::NoIndex),
+        1 => any::<usize>().prop_map(Event::TornIndex),
     ];
     prop::collection::vec(event, 1..12)
 }
