@@ -61,7 +61,7 @@ pub use otlp::{Otlp, OtlpError};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
-pub use show::{Shown, nearest, run_text};
+pub use show::{Shown, find_episode, run_text};
 #[cfg(feature = "view")]
 pub use view::{
     DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Server, Site, Sources, ViewError,

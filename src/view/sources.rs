@@ -1,23 +1,18 @@
 //! What the viewer shows besides runs: originals of installed benchmarks, prompts by the
 //! model's own files, and datasets.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
 
-use fixfly_datasets::{Reader, Row, RowIndex};
+use fixfly_datasets::{RecordedPrompts, Row, RowIndex};
 use fixfly_report::{DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Sources};
-use fixfly_runtime::{
-    CallForm, Episode, Message, RunRecord, Settings, Task, Templates, Thinking, render,
-};
+use fixfly_runtime::{Episode, RunRecord, Task, Templates, render};
 
 use crate::dataset::known;
 
 /// Installed benchmarks, and model files that are where the runs recorded them.
 #[derive(Default)]
 pub(crate) struct Installed {
-    /// Tokenizers and chat templates, or the reason why there is none, by their files.
-    readers: Mutex<HashMap<(PathBuf, Option<PathBuf>), Result<Arc<Reader>, String>>>,
+    prompts: RecordedPrompts,
 }
 
 impl Sources for Installed {
@@ -41,7 +36,7 @@ impl Sources for Installed {
         let action = episode.turns.get(turn).map(|turn| &turn.action);
         let generation = action.and_then(|action| action.generation.as_ref());
         let thinking = generation.map(|generation| generation.thinking).unwrap_or_default();
-        Ok(match self.exact(record, messages.clone(), thinking) {
+        Ok(match self.prompts.exact(record, messages.clone(), thinking) {
             Ok((text, tokens)) => Prompt { text, tokens: Some(tokens), missing: None },
             Err(missing) => Prompt::of_messages(&messages, missing),
         })
@@ -50,44 +45,6 @@ impl Sources for Installed {
     fn dataset(&self, path: &Path) -> Result<Box<dyn DatasetRows>, String> {
         let index = RowIndex::open(path).map_err(|why| why.to_string())?;
         Ok(Box::new(Rows(index)))
-    }
-}
-
-impl Installed {
-    /// The prompt by the model's own chat template, with its tokens; or what is missing.
-    fn exact(
-        &self,
-        record: &RunRecord,
-        messages: Vec<Message>,
-        thinking: Thinking,
-    ) -> Result<(String, usize), String> {
-        let settings = record.config.get("model").cloned().unwrap_or_default();
-        let settings: Settings = serde_json::from_value(settings)
-            .map_err(|_| "the run does not record the settings of a model".to_string())?;
-        let model = settings.model.ok_or("the run used no model")?;
-        let file = PathBuf::from(&model);
-        if !file.is_file() {
-            return Err(format!(
-                "the chat template and the tokenizer of {model} are not on this machine"
-            ));
-        }
-        if settings.calls == CallForm::Native {
-            return Err("the run does not record the tools that the chat template showed".into());
-        }
-        let reader = self.reader(file, settings.local.chat_template)?;
-        reader.prompt(messages, thinking).map_err(|why| why.to_string())
-    }
-
-    fn reader(&self, file: PathBuf, template: Option<PathBuf>) -> Result<Arc<Reader>, String> {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = readers.entry((file, template));
-        let (file, template) = entry.key().clone();
-        let open = || {
-            let template = template.as_ref().map(|template| template.display().to_string());
-            let reader = Reader::open(&file, template.as_deref(), None);
-            reader.map(Arc::new).map_err(|why| why.to_string())
-        };
-        entry.or_insert_with(open).clone()
     }
 }
 

@@ -79,9 +79,7 @@ impl Tool for RunTests {
 pub(crate) fn refuse_odd(labels: &[String]) -> Result<(), ToolError> {
     let is_odd = |label: &&String| label.starts_with('-') || label.contains(['\n', '\0']);
     match labels.iter().find(is_odd) {
-        Some(odd) => {
-            Err(ToolError::Refused(format!("`{NAME}`: {odd:?} is no label of a test")))
-        }
+        Some(odd) => Err(ToolError::Refused(format!("`{NAME}`: {odd:?} is no label of a test"))),
         None => Ok(()),
     }
 }

@@ -29,6 +29,7 @@ mod language;
 mod reader;
 mod reason;
 mod recipe;
+mod recorded;
 mod retention;
 mod row;
 mod show;
@@ -56,6 +57,7 @@ pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
     Scope, Shipped, Student, Teacher, TraceSource, Traced,
 };
+pub use recorded::RecordedPrompts;
 pub use retention::{Retention, retention, retention_of_summary};
 pub use row::{Line, Origin, Part, Row, Sequence, Verdict};
 pub use show::{row_text, summary_text};
