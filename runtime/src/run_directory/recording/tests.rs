@@ -170,8 +170,10 @@ fn happens(folder: &mut Folder, event: Event) {
             let places = bytes.windows(text.len()).enumerate();
             let places: Vec<_> =
                 places.filter(|(_, found)| *found == text).map(|(at, _)| at + text.len()).collect();
-            if let Some(at) = nth.checked_rem(places.len()).map(|nth| places[nth]) {
-                bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            let at = nth.checked_rem(places.len()).map(|nth| places[nth]);
+            // The line can end here, if it is torn.
+            if let Some(byte) = at.and_then(|at| bytes.get_mut(at)) {
+                *byte = if *byte == b'x' { b'y' } else { b'x' };
             }
         }),
         Event::Damage(nth) => folder.change(|bytes| {
@@ -196,7 +198,7 @@ fn happens(folder: &mut Folder, event: Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
     fn an_index_never_changes_what_is_read(events in events()) {
@@ -219,7 +221,7 @@ proptest! {
 
 #[test]
 fn an_index_that_is_cut_anywhere_is_continued_or_made_anew() {
-    let folder = Folder::of(&[("a", 0), ("b", 0), ("a", 0)]);
+    let folder = Folder::of(&[("a", 0), ("a", 0)]);
     let whole = fs::read(folder.index()).unwrap();
     for cut in 0..whole.len() {
         fs::write(folder.index(), &whole[..cut]).unwrap();
@@ -228,7 +230,7 @@ fn an_index_that_is_cut_anywhere_is_continued_or_made_anew() {
     fs::write(folder.index(), &whole[..whole.len() - 1]).unwrap();
     folder.append(&[("c", 0)]).unwrap();
     let found = index::load(&folder.index(), |_, _| ()).unwrap();
-    assert!(found.complete && found.covered.lines == 4);
+    assert!(found.complete && found.covered.lines == 3);
     folder.check();
 }
 
