@@ -252,7 +252,7 @@ async fn episodes(
         host: pool.clone(),
         templates,
     };
-    let mut progress = Progress::new(terminal, &pool, spec.model.is_some());
+    let progress = Progress::new(terminal, &pool, spec.model.is_some());
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
     let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {

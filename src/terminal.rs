@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-pub(crate) use fixfly_runtime::readable;
 use fixfly_runtime::{now, printable, printable_styled};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;

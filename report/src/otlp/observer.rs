@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fixfly_runtime::{Episode, ExecuteError, Host, Interrupts, Observer, Run, RunOutcome};
+use fixfly_runtime::{
+    Episode, EpisodeSummary, ExecuteError, Host, Interrupts, Observer, Run, RunOutcome,
+};
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc::Sender;
 
@@ -75,7 +77,7 @@ impl<O: Observer> Traced<O> {
 }
 
 impl<O: Observer> Observer for Traced<O> {
-    fn started(&mut self, total: usize, finished: &[Episode]) {
+    fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
         self.inner.started(total, finished);
     }
 
