@@ -21,7 +21,7 @@ pub(super) fn check(page: &str, expected: &str) {
     assert!(
         found == expected,
         "{page}:{line} is not what the code gives; to update it: FIXFLY_DOCS=write cargo test \
-         --features llama,train,wasm --test end_to_end docs"
+         --features llama,train,wasm,otlp --test end_to_end docs"
     );
 }
 
