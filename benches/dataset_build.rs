@@ -17,9 +17,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use common::flag;
+use common::{Took, flag, took};
 use fixfly_runtime::{Episode, Outcome, read_episodes};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -27,13 +26,6 @@ use sha2::{Digest, Sha256};
 const RECIPE: &str = "about = 'What was solved.'\nloss = 'all'\n\
     [[teachers]]\nname = 'any'\nmodels = ['*']\ntake = ['repaired', 'at-once']\n\
     [leaks]\nanswers = 'keep'\n";
-
-/// What a process took.
-struct Took {
-    seconds: f64,
-    /// Mebibytes resident at most, of it and of each process that it waited for.
-    memory: f64,
-}
 
 fn main() {
     let run: PathBuf = flag("--run", PathBuf::new());
@@ -118,22 +110,6 @@ fn peer(python: &Path, run: &Path, out: &Path) -> Took {
     command.arg(root.join("benches/common/dataset_peer.py")).arg(run.join("episodes.jsonl"));
     command.arg(root.join("runtime/prompts")).arg(out).arg(processes.to_string());
     took(command.env("HF_HUB_OFFLINE", "1").stderr(Stdio::null()))
-}
-
-/// Runs it under GNU time, which measures the memory.
-fn took(command: &mut Command) -> Took {
-    let mut words = vec!["-f".into(), "%M".into(), command.get_program().to_owned()];
-    words.extend(command.get_args().map(ToOwned::to_owned));
-    let mut timed = Command::new("/usr/bin/time");
-    timed.args(words).stdout(Stdio::null()).stderr(Stdio::piped());
-    timed.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    let start = Instant::now();
-    let output = timed.output().expect("GNU time (Debian: time)");
-    let seconds = start.elapsed().as_secs_f64();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{stderr}");
-    let memory = stderr.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
-    Took { seconds, memory: memory.unwrap_or_default() / 1024.0 }
 }
 
 /// A hash of each conversation of a ShareGPT file.

@@ -7,6 +7,7 @@ use crate::failure::Usage;
 pub(crate) enum Feature {
     Train,
     Llama,
+    Otlp,
 }
 
 impl Feature {
@@ -14,6 +15,7 @@ impl Feature {
         match self {
             Feature::Train => "train",
             Feature::Llama => "llama",
+            Feature::Otlp => "otlp",
         }
     }
 
@@ -23,6 +25,7 @@ impl Feature {
         let compiled = match self {
             Feature::Train => cfg!(feature = "train"),
             Feature::Llama => cfg!(feature = "llama"),
+            Feature::Otlp => cfg!(feature = "otlp"),
         };
         let without = std::env::var("FIXFLY_WITHOUT").unwrap_or_default();
         compiled && !without.split(',').any(|name| name == self.name())

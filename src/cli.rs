@@ -5,30 +5,47 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config;
 #[cfg(feature = "train")]
 use crate::export;
-use crate::terminal::{one_line, print_error, print_usage};
+#[cfg(feature = "mcp")]
+use crate::mcp;
+use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 #[cfg(feature = "view")]
 use crate::view;
 use crate::{
-    bench, dataset, grade, model, reason, report, run, sandbox, schema, sweep, train, trajectory,
+    bench, dataset, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
+    show, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
-#[command(name = "fixfly", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(name = "fixfly", version, long_version = env!("FIXFLY_VERSION"), about, disable_help_subcommand = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Print more log messages: -v, -vv, -vvv
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// Print each episode, and more log messages: -v, -vv, -vvv
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
-    /// TOML file with flags, e.g. `max_tokens = 500` for `--max-tokens 500`; flags
-    /// on the command line take precedence
+    /// Print only results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Form of standard error: text or json; RUST_LOG filters logs
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        default_value = "text",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// TOML file of flags; the command line takes precedence
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -48,6 +65,8 @@ pub(crate) enum Command {
     Run(Box<run::Flags>),
     /// Grade patches by a benchmark's rules
     Grade(grade::Flags),
+    /// Judge candidates for another program, line by line
+    Judge(judge::Flags),
     /// Exchange recorded episodes with other agents
     Trajectory(trajectory::Flags),
     /// Report the results of recorded runs
@@ -55,6 +74,8 @@ pub(crate) enum Command {
     /// Show runs, episodes, datasets and trainings in a browser
     #[cfg(feature = "view")]
     View(view::Flags),
+    /// Show recorded episodes in the terminal
+    Show(show::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers
@@ -72,24 +93,39 @@ pub(crate) enum Command {
     Model(model::Flags),
     /// Run an experiment file: train and evaluate every combination, and tabulate the results
     Sweep(sweep::Flags),
+    /// Serve the tools to other programs over the Model Context Protocol
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Flags),
     /// Print the JSON Schema of a file that fixfly writes
     Schema(schema::Flags),
     /// Check this machine's isolation, build images, clean up after dead runs
     Sandbox(sandbox::Flags),
+    /// Generate shell completions and man pages
+    Generate(generate::Flags),
     /// Internal: run a model for the policy `llama`
     #[cfg(feature = "llama")]
     #[command(hide = true)]
     LlamaEngine,
 }
 
+/// The definition of the command line.
+pub(crate) fn command() -> clap::Command {
+    help::on_one_screen(Cli::command())
+}
+
 /// Parses the command line. On `--help` or an error, prints it and returns the exit code.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let words = config::expanded(Cli::command(), words.into_iter().collect());
+    let words = config::expanded(command(), words.into_iter().collect());
     let words = words.map_err(|error| {
         print_error(&format!("error: {}", one_line(&error.to_string())));
         ExitCode::from(2)
     })?;
-    Cli::try_parse_from(words).map_err(|error| match error.kind() {
+    let mut command = command();
+    let given = command.try_get_matches_from_mut(words);
+    let cli = given.and_then(|given| {
+        Cli::from_arg_matches(&given).map_err(|error| error.format(&mut command))
+    });
+    cli.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print_usage(&error);
             ExitCode::SUCCESS
@@ -104,6 +140,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Ex
         }
     })
 }
+
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests in tests/ use the rest")]
+#[path = "../tests/end_to_end/docs/blocks.rs"]
+mod blocks;
 
 #[cfg(test)]
 mod tests {
@@ -147,5 +188,37 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// A command is accepted, or it asks for help.
+    fn accept(words: &[String]) -> Result<(), String> {
+        let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+        let needs_wasm = words.get(1..3).is_some_and(|verbs| verbs == ["sandbox", "wasm"]);
+        if needs_wasm && !cfg!(feature = "wasm") {
+            return Ok(());
+        }
+        match Cli::try_parse_from(words) {
+            Err(error) if !help.contains(&error.kind()) => {
+                Err(config::sentence(&error.render().to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_no_command_that_is_refused() {
+        let blocks = super::blocks::all();
+        let shell = blocks.iter().filter(|block| block.language == "sh");
+        let (mut count, mut wrong) = (0, vec![]);
+        for block in shell {
+            for words in block.commands() {
+                count += 1;
+                if let Err(why) = accept(&words) {
+                    wrong.push(format!("{}: {}: {why}", block.place(), words.join(" ")));
+                }
+            }
+        }
+        assert!(count > 50, "{count} commands");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

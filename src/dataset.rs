@@ -1,6 +1,7 @@
 //! `fixfly dataset`: builds training datasets from recorded runs.
 
 pub(crate) mod build;
+mod hub;
 pub(crate) mod known;
 mod look;
 
@@ -30,6 +31,8 @@ enum Command {
     Stats(look::Stats),
     /// Print the rows that differ between two datasets
     Diff(look::Diff),
+    /// Write a dataset as the Hugging Face hub wants it: Parquet files and a card
+    Hub(hub::Flags),
     /// Print a built-in recipe, as a starting point for your own
     Recipe(Name),
 }
@@ -53,6 +56,7 @@ pub(crate) fn dataset(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
         Command::Show(flags) => look::show(flags),
         Command::Stats(flags) => look::stats(flags),
         Command::Diff(flags) => look::diff(flags),
+        Command::Hub(flags) => hub::hub(flags, terminal),
         Command::Recipe(name) => recipe(&name.name),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::terminal::{one_line, print_error};
+use crate::terminal::{Terminal, one_line};
 
 /// A usage error: nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -15,13 +15,13 @@ pub(crate) struct Usage(pub(crate) String);
 pub(crate) struct Interrupted(pub(crate) String);
 
 /// Prints the error in one sentence and returns the exit code.
-pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn end(error: &anyhow::Error, terminal: &Terminal) -> ExitCode {
     let sentence = one_line(&format!("{error:#}"));
     if error.is::<Interrupted>() {
-        print_error(&sentence);
+        terminal.error(&sentence);
         return ExitCode::from(130);
     }
-    print_error(&format!("error: {sentence}"));
+    terminal.error(&format!("error: {sentence}"));
     match error.is::<Usage>() {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,

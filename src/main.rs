@@ -9,13 +9,19 @@ mod dataset;
 mod export;
 mod failure;
 mod flags;
+mod generate;
 mod grade;
+mod help;
+mod judge;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod model;
 mod reason;
 mod report;
 mod run;
 mod sandbox;
 mod schema;
+mod show;
 mod swebench;
 mod sweep;
 mod tasks;
@@ -36,23 +42,25 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match dispatch(cli) {
+    let terminal = Terminal::new(cli.verbose, cli.quiet, cli.log_format);
+    match dispatch(cli, terminal.clone()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::end(&error),
+        Err(error) => failure::end(&error, &terminal),
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
-    let terminal = Terminal::default();
-    terminal.log(cli.verbose);
+fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
+    terminal.log().map_err(failure::Usage)?;
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
+        Command::Judge(flags) => judge::judge(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),
         Command::Report(flags) => report::report(&flags),
         #[cfg(feature = "view")]
         Command::View(flags) => view::view(&flags),
+        Command::Show(flags) => show::show(&flags),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),
@@ -62,8 +70,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),
         Command::Sandbox(flags) => sandbox::sandbox(&flags, &terminal),
+        Command::Generate(flags) => generate::generate(&flags, cli::command(), &terminal),
         #[cfg(feature = "llama")]
         Command::LlamaEngine => {
             fixfly_policies::llama_engine(find_gpus);

@@ -11,7 +11,7 @@ use fixfly_report::{
     ALL, CLAIMS, Inputs, Labelled, Part, RUNS, Report, ReportError, Runs, Selection, brief,
     labelled_runs, page, tables,
 };
-use fixfly_runtime::{read_episodes, read_run};
+use fixfly_runtime::{Recording, read_run};
 
 use crate::config;
 use crate::failure::Usage;
@@ -154,9 +154,9 @@ pub(crate) fn report(flags: &Flags) -> anyhow::Result<()> {
 
 /// Prints the results of a run in brief, and what to type next.
 pub(crate) fn summary(run: &Path) -> anyhow::Result<()> {
-    let (record, episodes) = (read_run(run)?, read_episodes(run)?);
+    let (record, episodes) = (read_run(run)?, Recording::open(run)?);
     let name = run.display();
-    let brief = brief(name.to_string(), &record, &episodes, terminal::columns());
+    let brief = brief(name.to_string(), &record, episodes.summaries(), terminal::columns());
     terminal::print(&format!("{brief}\nNext: fixfly report {name}\n"))
 }
 
@@ -168,16 +168,18 @@ fn print(report: &Report, format: Format) -> anyhow::Result<()> {
 fn measured(flags: &Flags, selection: &Selection, runs: &[Labelled]) -> anyhow::Result<Runs> {
     let tokens = flags.tokenizer.as_deref().map(|file| Tokens::open(Some(file))).transpose()?;
     let count = tokens.as_ref().map(|tokens| move |text: &str| tokens.of(text));
+    let runs: Vec<(&Labelled, _)> =
+        runs.iter().map(|run| Ok((run, read_run(&run.path)?))).collect::<anyhow::Result<_>>()?;
     let inputs = Inputs {
         reference: &Benchmarks { folder: flags.benchmark_dir.as_deref() },
         truth: flags.html.is_some() || selection.needs_references(),
+        texts: selection.needs_texts(&runs, flags.html.is_some()),
         tokens: count.as_ref().map(|count| count as _),
         retained: &retained,
     };
     let mut measured = Runs::default();
-    for run in runs {
-        let (record, episodes) = (read_run(&run.path)?, read_episodes(&run.path)?);
-        measured.add(run, &record, &episodes, &inputs);
+    for (run, record) in runs {
+        measured.add(run, &record, &Recording::open(&run.path)?, &inputs)?;
     }
     Ok(measured)
 }

@@ -3,6 +3,7 @@
 mod estimate;
 pub(crate) mod issues;
 pub(crate) mod model;
+mod otlp;
 mod progress;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use crate::report;
 use crate::sandbox;
 use crate::swebench;
 use crate::tasks::show_unsupported;
-use crate::terminal::{self, Bar, Terminal};
+use crate::terminal::{self, Terminal};
 use crate::threads::on_threads;
 use progress::Progress;
 
@@ -79,7 +80,7 @@ pub(crate) struct Flags {
     task_id: Option<String>,
 
     /// Random seed; each episode's seed is derived from it
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, hide_short_help = true, default_value_t = 0)]
     seed: u64,
 
     #[arg(long, default_value = "local", help = choices("Sandbox to run the tools in", fixfly_sandboxes::ALL))]
@@ -87,39 +88,39 @@ pub(crate) struct Flags {
 
     /// Run even if the sandbox cannot provide every required protection on this
     /// machine; run.json records the isolation. See `fixfly sandbox doctor`
-    #[arg(long, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
+    #[arg(long, hide_short_help = true, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
     allow_weak: bool,
 
     /// Continue even if none of the first episodes holds a usable answer: text outside the
     /// reasoning that no limit cut off
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     keep_going: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
     /// the built-in prompts
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     prompts: Option<PathBuf>,
 
     /// What a change may remove from a faulty method: a line, or the text of a line or of a part
     /// of it that occurs once
-    #[arg(long, value_name = "line|text", default_value = "line")]
+    #[arg(long, hide_short_help = true, value_name = "line|text", default_value = "line")]
     edit: EditForm,
 
     /// What follows an answer that did not pass: the tests' results, or only that it did not
     /// pass (a control). For faulty methods
-    #[arg(long, value_name = "full|none", default_value = "full")]
+    #[arg(long, hide_short_help = true, value_name = "full|none", default_value = "full")]
     feedback: FeedbackForm,
 
     /// Mention in the feedback that an answer repeats an earlier one. For faulty methods
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     mention_repeats: bool,
 
     /// Recorded run to replay, for policies that replay one
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, hide_short_help = true, value_name = "RUN")]
     replay: Option<PathBuf>,
 
     /// Benchmark directory, if not the default
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
 
     /// Print the tasks, and estimates of tokens, dollars and hours, without running
@@ -132,6 +133,9 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     model: model::Flags,
+
+    #[command(flatten)]
+    otlp: otlp::Flags,
 }
 
 impl Flags {
@@ -198,7 +202,7 @@ pub(crate) fn run(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         let text = on_threads(dry_run(&spec, terminal))?;
         return terminal::print(&text);
     }
-    let outcome = on_threads(episodes(&spec, None, terminal))?;
+    let outcome = on_threads(episodes(&spec, None, &flags.otlp, terminal))?;
     if !outcome.stopped {
         report::summary(&flags.output)?;
     }
@@ -212,13 +216,14 @@ pub(crate) fn record(
     policy: Option<Box<dyn Policy>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let outcome = on_threads(episodes(&flags.spec()?, policy, terminal))?;
+    let outcome = on_threads(episodes(&flags.spec()?, policy, &flags.otlp, terminal))?;
     conclude(outcome, &flags.output)
 }
 
 async fn episodes(
     spec: &RunSpec,
     policy: Option<Box<dyn Policy>>,
+    otlp: &otlp::Flags,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let replayed = recording(spec)?;
@@ -227,10 +232,13 @@ async fn episodes(
     let benchmark = open(spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
+    let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));
     let policy = match policy {
-        Some(policy) => policy,
-        None => fixfly_policies::open(&spec.policy, &benchmark, sources).map_err(opening)?,
+        Some(policy) => Ok(policy),
+        None => fixfly_policies::open(&spec.policy, &benchmark, sources).map_err(opening),
     };
+    doing.finish_and_clear();
+    let policy = policy?;
     let worlds: Vec<_> = selection.tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::ensure_image(&spec.sandbox, &worlds, terminal).await?;
     let size = spec.jobs() * selection.sandboxes_per_attempt();
@@ -244,8 +252,9 @@ async fn episodes(
         host: pool.clone(),
         templates,
     };
+    let progress = Progress::new(terminal, &pool, spec.model.is_some());
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
-    let outcome = run.execute(&mut Progress::new(terminal), &mut interrupts).await;
+    let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
     }
@@ -265,7 +274,7 @@ async fn episodes(
 }
 
 /// Opens the sandboxes' host, in the run's name.
-fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
+pub(crate) fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
     let options = HostOptions { run: spec.output.display().to_string() };
     Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
 }
@@ -294,7 +303,10 @@ async fn select(
     let show = |supported, unsupported: &BTreeMap<String, usize>| {
         show_unsupported((&spec.sandbox, spec.split), supported, unsupported, terminal);
     };
-    let selection = spec.select(benchmark).await.map_err(|error| {
+    let bar = terminal.doing("selecting the tasks");
+    let selected = spec.select(benchmark).await;
+    bar.finish_and_clear();
+    let selection = selected.map_err(|error| {
         if let SelectError::Unsupported { reasons, .. } = &error {
             show(0, reasons);
         }
@@ -315,19 +327,16 @@ fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
     })
 }
 
-async fn open(
+/// Opens the benchmark of a run.
+pub(crate) async fn open(
     spec: &RunSpec,
     host: &dyn Host,
     terminal: &Terminal,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
-    let bar = spec.issues.is_some().then(|| swebench::preparing(terminal));
-    let say = |what: &str| {
-        if let Some(bar) = &bar {
-            bar.set_message(format!("preparing {what}"));
-        }
-    };
+    let bar = terminal.doing("opening the benchmark");
+    let say = |what: &str| bar.set_message(format!("preparing {what}"));
     let benchmark = fixfly_benchmarks::open(spec, host, &say).await;
-    bar.inspect(Bar::finish_and_clear);
+    bar.finish_and_clear();
     benchmark.map_err(swebench::opening)
 }
 

@@ -1,17 +1,15 @@
 //! Flags that select SWE-bench instances and configure their environments.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, value_parser};
 use fixfly_benchmarks::OpenError;
 use fixfly_benchmarks::swebench::{Grader, Instance, instance};
 use fixfly_runtime::{GradingRules, Host, InstanceSpec};
-use indicatif::ProgressBar;
 use regex::Regex;
 
 use crate::failure::Usage;
-use crate::terminal::{Bar, Terminal};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "SWE-bench options")]
@@ -121,19 +119,12 @@ impl Flags {
         host: &dyn Host,
         terminal: &Terminal,
     ) -> anyhow::Result<Grader> {
-        let bar = preparing(terminal);
+        let bar = terminal.doing("preparing the instances");
         let say = |what: &str| bar.set_message(format!("preparing {what}"));
         let grader = Grader::prepare(instances, &self.spec(), host, &say).await;
         bar.finish_and_clear();
         Ok(grader?)
     }
-}
-
-/// A spinner for work trees and environments.
-pub(crate) fn preparing(terminal: &Terminal) -> Bar {
-    let bar = terminal.show(ProgressBar::new_spinner());
-    bar.tick_every(Duration::from_millis(200));
-    bar
 }
 
 pub(crate) fn opening(error: OpenError) -> anyhow::Error {

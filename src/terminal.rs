@@ -7,25 +7,33 @@
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "the only module that prints")]
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use fixfly_runtime::{printable, printable_styled};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use clap::ValueEnum;
+use fixfly_runtime::{now, printable, printable_styled};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Prints a result. A closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_if_read(text).map(drop)
+}
+
+/// Prints a result. Returns false if nobody reads it, because the pipe is closed.
+pub(crate) fn print_if_read(text: &str) -> anyhow::Result<bool> {
     write_out(&printable(text))
 }
 
 /// Prints a result that has colours. Its foreign parts are already escaped.
 pub(crate) fn print_styled(text: &str) -> anyhow::Result<()> {
-    write_out(&printable_styled(text))
+    write_out(&printable_styled(text)).map(drop)
 }
 
-/// Prints a line to standard error, for example why a command failed.
+/// Prints a line to standard error, for example why a command line cannot be read.
 pub(crate) fn print_error(line: &str) {
     eprintln!("{}", printable(line));
 }
@@ -44,12 +52,36 @@ pub(crate) fn print_usage(error: &clap::Error) {
     }
 }
 
-fn write_out(text: &str) -> anyhow::Result<()> {
+/// Prints a result that has colours; on a terminal through `$PAGER`, or else `less`.
+pub(crate) fn page(text: &str) -> anyhow::Result<()> {
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less -R".into());
+    if !io::stdout().is_terminal() || pager.trim().is_empty() {
+        return print_styled(text);
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", &pager]).stdin(Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // Passes colours on, and ends at once where the text fits the screen.
+        command.env("LESS", "FRX");
+    }
+    let Ok(mut child) = command.spawn() else { return print_styled(text) };
+    if let Some(mut input) = child.stdin.take() {
+        // A reader may close the pager before the end.
+        let _ = input.write_all(printable_styled(text).as_bytes());
+    }
+    match child.wait().context("cannot wait for the pager")?.code() {
+        // The shell found no such program.
+        Some(127) => print_styled(text),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether anybody reads it.
+fn write_out(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
-    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match printed {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot write standard output"),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true).context("cannot write standard output"),
     }
 }
 
@@ -71,7 +103,7 @@ pub(crate) fn is_error_colored() -> bool {
 }
 
 fn is_colored(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A progress bar. What it shows is escaped, and one line.
@@ -114,39 +146,84 @@ impl Bar {
     }
 }
 
+/// The form of what standard error shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object per line, without a progress bar
+    Json,
+}
+
 /// Standard error, shared by the progress bar and the logs.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Terminal {
     bars: MultiProgress,
-    /// Whether results are discarded.
+    verbose: u8,
     quiet: bool,
+    format: LogFormat,
+    /// Whether results are printed.
+    results: bool,
 }
 
 impl Terminal {
-    /// Starts logging: warnings, and more with each `-v`. `RUST_LOG` takes
-    /// precedence.
-    pub(crate) fn log(&self, verbose: u8) {
-        let level = match verbose {
-            0 => "warn",
-            1 => "info",
-            2 => "debug",
+    pub(crate) fn new(verbose: u8, quiet: bool, format: LogFormat) -> Terminal {
+        let bars = match quiet || format == LogFormat::Json {
+            true => MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            false => MultiProgress::new(),
+        };
+        Terminal { bars, verbose, quiet, format, results: true }
+    }
+
+    /// Starts logging: warnings, and more with each `-v`; with `--quiet` errors alone.
+    /// `RUST_LOG` takes precedence.
+    ///
+    /// # Errors
+    /// One sentence if `RUST_LOG` is not a filter.
+    pub(crate) fn log(&self) -> Result<(), String> {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (_, 0) => "warn",
+            (_, 1) => "info",
+            (_, 2) => "debug",
             _ => "trace",
         };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        tracing_subscriber::fmt()
+        let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+            Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text).map_err(|why| {
+                format!("RUST_LOG is `{text}`: {why}; set it to a level or to TARGET=LEVEL, such as fixfly=debug")
+            })?,
+            _ => EnvFilter::new(level),
+        };
+        let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(self.clone())
             // [`Terminal::write`] adds the colours, so that it can escape everything else.
             .with_ansi(false)
-            .with_ansi_sanitization(false)
-            .with_target(false)
-            .without_time()
-            .init();
+            .with_ansi_sanitization(false);
+        match self.format {
+            LogFormat::Text => logs.with_target(false).without_time().init(),
+            LogFormat::Json => logs.json().init(),
+        }
+        Ok(())
     }
 
-    /// Whether standard error is a terminal.
+    /// Whether standard error is a terminal that shows progress bars.
     pub(crate) fn is_watched(&self) -> bool {
-        io::stderr().is_terminal()
+        !self.quiet && self.format == LogFormat::Text && io::stderr().is_terminal()
+    }
+
+    /// Whether to print more than usual.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
+    /// Shows that something goes on, until the returned bar is cleared.
+    pub(crate) fn doing(&self, what: &str) -> Bar {
+        let bar = self.show(ProgressBar::new_spinner());
+        bar.tick_every(Duration::from_millis(100));
+        bar.set_message(what);
+        bar
     }
 
     /// Shows a progress bar until it is cleared.
@@ -170,31 +247,58 @@ impl Terminal {
     }
 
     /// The same terminal, without results.
-    pub(crate) fn quiet(&self) -> Terminal {
-        Terminal { quiet: true, ..self.clone() }
+    pub(crate) fn without_results(&self) -> Terminal {
+        Terminal { results: false, ..self.clone() }
     }
 
     /// Prints a result to standard output.
     pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
-        if self.quiet { Ok(()) } else { print(text) }
+        if self.results { print(text) } else { Ok(()) }
     }
 
     /// Prints a status line above the progress bar.
     pub(crate) fn status(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{}", printable(line)));
+        if !self.quiet {
+            self.line("INFO", line);
+        }
+    }
+
+    /// Prints why the command failed.
+    pub(crate) fn error(&self, sentence: &str) {
+        self.line("ERROR", sentence);
+    }
+
+    /// Prints a line to standard error, with its level if it is JSON.
+    fn line(&self, level: &str, line: &str) {
+        self.bars.suspend(|| match self.format {
+            LogFormat::Text => eprintln!("{}", printable(line)),
+            LogFormat::Json => {
+                let fields = json!({ "message": line });
+                let event = json!({ "timestamp": now(), "level": level, "fields": fields, "target": "fixfly" });
+                eprintln!("{}", printable(&event.to_string()));
+            }
+        });
     }
 
     /// Prints status lines that have colours. Their foreign parts are already escaped.
     #[cfg(feature = "train")]
     pub(crate) fn status_styled(&self, lines: &str) {
-        self.bars.suspend(|| eprintln!("{}", printable_styled(lines)));
+        match self.format {
+            _ if self.quiet => {}
+            LogFormat::Text => self.bars.suspend(|| eprintln!("{}", printable_styled(lines))),
+            LogFormat::Json => self.line("INFO", &console::strip_ansi_codes(lines)),
+        }
     }
 }
 
 /// Writes log events; `tracing` writes each of them at once.
 impl Write for Terminal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let event = event(&String::from_utf8_lossy(bytes), is_error_colored());
+        let text = String::from_utf8_lossy(bytes);
+        let event = match self.format {
+            LogFormat::Text => event(&text, is_error_colored()),
+            LogFormat::Json => printable(&text).into_owned(),
+        };
         self.bars.suspend(|| io::stderr().write_all(event.as_bytes()))?;
         Ok(bytes.len())
     }
@@ -230,17 +334,6 @@ pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Formats a duration: `2h 2m`.
-pub(crate) fn readable(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, seconds) => format!("{seconds}s"),
-        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
-        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
-        (days, hours, ..) => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,11 +351,5 @@ mod tests {
             "\u{1b}[31mERROR\u{1b}[0m a\\u000d\\u001b[2K\n       ERROR b\n",
         );
         check("\u{1b}[31mERROR", true, "\\u001b[31mERROR\n");
-    }
-
-    #[test]
-    fn times_are_short() {
-        let all = [59, 61, 7325, 200_000].map(|seconds| readable(Duration::from_secs(seconds)));
-        assert_eq!(all, ["59s", "1m 1s", "2h 2m", "2d 7h"]);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Import trajectories of SWE-agent or mini-swe-agent as a run
+    /// Import trajectories of other agents as a run
     Import(import::Flags),
     /// Export a run's episodes in another format
     Export(export::Flags),

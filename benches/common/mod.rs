@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use fixfly_benchmarks::{Item, Manifest, Methods, Project, RunPath, django, source};
@@ -189,4 +189,27 @@ pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, part: f64) -> f64 
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(((values.len() - 1) as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// What a process took.
+pub(crate) struct Took {
+    pub(crate) seconds: f64,
+    /// Mebibytes resident at most, of it and of each process that it waited for.
+    pub(crate) memory: f64,
+}
+
+/// Runs it under GNU time, which measures the memory.
+pub(crate) fn took(command: &mut Command) -> Took {
+    let mut words = vec!["-f".into(), "%M".into(), command.get_program().to_owned()];
+    words.extend(command.get_args().map(ToOwned::to_owned));
+    let mut timed = Command::new("/usr/bin/time");
+    timed.args(words).stdout(Stdio::null()).stderr(Stdio::piped());
+    timed.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let start = Instant::now();
+    let output = timed.output().expect("GNU time (Debian: time)");
+    let seconds = start.elapsed().as_secs_f64();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let memory = stderr.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
+    Took { seconds, memory: memory.unwrap_or_default() / 1024.0 }
 }

@@ -5,6 +5,7 @@ import sys
 import types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+MORE = []  # folders that modules are imported from, after the root
 KEPT = []  # what is taken out of sight here, but still runs
 
 
@@ -12,8 +13,9 @@ def begin(root, program):
     """As `python -m program` starts in the project's folder: nothing of the
     server can be imported, as a project may have modules of the same names."""
     os.chdir(root)
-    os.environ["PYTHONPATH"] = root
-    sys.path[:] = [root, *(path for path in sys.path if path not in (HERE, root))]
+    own = [root, *MORE]
+    os.environ["PYTHONPATH"] = os.pathsep.join(own)
+    sys.path[:] = [*own, *(path for path in sys.path if path not in (HERE, *own))]
     for name, module in list(sys.modules.items()):
         if os.path.dirname(getattr(module, "__file__", None) or "") == HERE:
             KEPT.append(sys.modules.pop(name))

@@ -21,6 +21,7 @@ import time
 import traceback
 
 import forked
+import fresh
 import isolate
 import report
 from zygote import Line, Zygote
@@ -37,6 +38,7 @@ class Server:
         self.suite = importlib.import_module("suite_" + config["framework"]).Suite(self.root.rstrip("/"))
         self.isolation = isolate.Isolation()
         self.probing = config.get("probe", False)
+        fresh.MORE[:] = config.get("paths", [])
         self.base = None
         for name in config.get("preload", []):
             try:
@@ -52,7 +54,7 @@ class Server:
         if request["op"] == "census":
             return self.census(request)
         if request["op"] == "collect":
-            return self.collect()
+            return self.collect(request.get("files"))
         if request["op"] == "preload":
             return self.preload()
         if not self.isolation.full:
@@ -149,10 +151,10 @@ class Server:
 
     # -- census --------------------------------------------------------------
 
-    def collect(self):
-        """The tests that are there, by the part of the suite they are in."""
+    def collect(self, files=None):
+        """The tests that are there, or those of these files, by the part of the suite they are in."""
         def body(recorder, canary):
-            self.suite.load(None)
+            self.suite.load(files)
             groups, broken = self.suite.groups()
             recorder.say("collected", groups=groups, broken=broken)
 

@@ -28,6 +28,7 @@ mod observe;
 pub mod probe;
 mod project;
 pub mod python;
+pub mod repository;
 mod server;
 pub mod source;
 pub mod support;

@@ -16,14 +16,20 @@ pub(crate) fn observation(outcome: Outcome, report: &TestReport, notes: &[String
     text.push_str(&format!("{} {passed} of {total} tests passed.\n", headline(outcome)));
     let failed: Vec<_> =
         report.results.iter().filter(|r| r.outcome != TestOutcome::Passed).collect();
+    let failures = failures(&failed, text.len());
+    text + &failures
+}
+
+/// The failures of these tests, as many as there is room for beside `used` bytes.
+pub(crate) fn failures(failed: &[&TestResult], used: usize) -> String {
     let share = match failed.len() {
         0 | 1 => BUDGET * 3 / 4,
         several => (BUDGET / several).clamp(600, SHARE),
     };
-    let mut left_out = 0;
+    let (mut text, mut left_out) = (String::new(), 0);
     for result in failed {
         let block = block(result, share);
-        if text.len() + block.len() > BUDGET {
+        if used + text.len() + block.len() > BUDGET {
             left_out += 1;
             continue;
         }
@@ -35,7 +41,7 @@ pub(crate) fn observation(outcome: Outcome, report: &TestReport, notes: &[String
     text
 }
 
-fn headline(outcome: Outcome) -> &'static str {
+pub(crate) fn headline(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "Passed.",
         Outcome::TimedOut => "The time limit ran out.",

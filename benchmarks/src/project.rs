@@ -92,6 +92,8 @@ impl Project {
             framework: self.framework.clone(),
             preload: self.preload.clone(),
             probe,
+            paths: Vec::new(),
+            python: vec![format!("{ENVIRONMENT}/bin/python")],
         }
     }
 

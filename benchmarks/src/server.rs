@@ -68,6 +68,12 @@ pub(crate) struct Config {
     pub(crate) framework: String,
     pub(crate) preload: Vec<String>,
     pub(crate) probe: bool,
+    /// Folders that modules are imported from, after the root.
+    pub(crate) paths: Vec<String>,
+    /// The interpreter that runs the server: its path in the sandbox, after programs that
+    /// start it.
+    #[serde(skip)]
+    pub(crate) python: Vec<String>,
 }
 
 /// A candidate to run.
@@ -170,9 +176,9 @@ impl Server<'_> {
         timeout: Duration,
     ) -> Result<T, BenchmarkError> {
         let config = serde_json::to_string(self.config).map_err(garbled)?;
-        let python = format!("{ENVIRONMENT}/bin/python");
         let server = format!("{SERVER}/start.py");
-        let command = Command::new([python.as_str(), "-B", &server, &config]);
+        let python = self.config.python.iter().map(String::as_str);
+        let command = Command::new(python.chain(["-B", &server, &config]));
         let name = if self.config.probe { "census server" } else { NAME };
         let process = self.sandbox.spawn(name, &command).await?;
         let answer = process.ask(&request.to_string(), timeout).await?;

@@ -43,7 +43,8 @@ impl Comparison {
         }
         let outcomes = |group: &Group<'_>| -> BTreeMap<(String, usize), bool> {
             let of = |(at, repeat): (usize, &Vec<&Attempt>)| {
-                let keyed = repeat.iter().map(|a| ((a.task.clone(), at), a.solved_at.is_some()));
+                let keyed =
+                    repeat.iter().map(|a| ((a.task.to_string(), at), a.solved_at.is_some()));
                 keyed.collect::<Vec<_>>()
             };
             group.repeats.iter().enumerate().flat_map(of).collect()

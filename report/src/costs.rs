@@ -1,7 +1,7 @@
 //! Model usage and its cost.
 
 use crate::metrics::Share;
-use fixfly_runtime::{Action, Episode, Finish};
+use fixfly_runtime::{EpisodeSummary, Finish};
 use serde::Serialize;
 
 /// A share with its name: a row of a table.
@@ -40,13 +40,12 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Costs {
-    pub(crate) fn of(episodes: &[&Episode]) -> Self {
+    pub(crate) fn of(episodes: &[&EpisodeSummary]) -> Self {
         let turns = episodes.iter().flat_map(|episode| &episode.turns);
-        let asked: Vec<&Action> =
-            turns.map(|turn| &turn.action).filter(|action| action.generation.is_some()).collect();
-        let mut costs = Costs { turns: asked.len(), ..Costs::default() };
-        for Action { usage, generation, .. } in &asked {
-            if let Some(drafts) = generation.as_ref().and_then(|one| one.speculation) {
+        let asked = || turns.clone().filter_map(|turn| Some((&turn.usage, turn.model.as_ref()?)));
+        let mut costs = Costs { turns: asked().count(), ..Costs::default() };
+        for (usage, model) in asked() {
+            if let Some(drafts) = model.speculation {
                 costs.drafted_tokens += drafts.drafted_tokens;
                 costs.accepted_tokens += drafts.accepted_tokens;
             }
@@ -58,8 +57,7 @@ impl Costs {
             costs.usd += usage.usd.unwrap_or_default();
             costs.priced_turns += usize::from(usage.usd.is_some());
         }
-        let finishes = asked.iter().filter_map(|action| action.generation.as_ref());
-        let finishes: Vec<Finish> = finishes.map(|generation| generation.finish).collect();
+        let finishes: Vec<Finish> = asked().map(|(_, model)| model.finish).collect();
         costs.finishes = [
             (Finish::Stop, "stop"),
             (Finish::ToolCall, "tool call"),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, Episode, RunRecord};
+use fixfly_runtime::{Benchmark, EpisodeSummary, RunRecord};
 
 /// Source text and reference methods, as the benchmarks read them.
-pub trait Reference {
+pub trait Reference: Sync {
     /// The method with this name in submitted code, dedented; `None` if the code is
     /// not that method.
     fn submitted(&self, code: &str, name: &str) -> Option<String>;
@@ -21,7 +21,7 @@ pub trait Reference {
 }
 
 /// Counts the tokens of a text.
-pub type TokenCounter<'a> = dyn Fn(&str) -> usize + 'a;
+pub type TokenCounter<'a> = dyn Fn(&str) -> usize + Sync + 'a;
 
 /// The part of an episode that a training set would use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,10 @@ pub struct Inputs<'a> {
     pub reference: &'a dyn Reference,
     /// Whether to compare methods with the references.
     pub truth: bool,
+    /// Whether to keep methods and reasoning, to compare those of several runs.
+    pub texts: bool,
     /// Counts the tokens of reasoning. Without it, the server's counts are used.
     pub tokens: Option<&'a TokenCounter<'a>>,
     /// Returns the part of an episode that a training set would use.
-    pub retained: &'a dyn Fn(&Episode) -> Retained,
+    pub retained: &'a dyn Fn(&EpisodeSummary) -> Retained,
 }

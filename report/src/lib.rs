@@ -5,10 +5,12 @@
 //! configurations, as text, JSON, CSV or Markdown. [`page()`] renders them as one HTML
 //! page. Metrics that exist in a reference package agree with it.
 //!
-//! Reports open no run directory, benchmark or tokenizer: the caller reads the runs and
-//! passes the rest as [`Inputs`]. With the feature `view`, a `Site` reads runs and makes
-//! their pages, and a `Server` answers browsers with them. Nothing here runs anything or
-//! prints anything.
+//! Reports open no run directory, benchmark or tokenizer: the caller opens the runs and
+//! passes the rest as [`Inputs`]. They need the summaries of episodes, and read an episode
+//! only for values of its texts. With the feature `view`, a `Site` reads runs and makes
+//! their pages, and a `Server` answers browsers with them. With the feature `otlp`, spans of
+//! episodes go to a collector while a run records them. Nothing here runs anything or prints
+//! anything.
 //!
 //! ```
 //! use fixfly_report::{Format, Report, Runs, Selection};
@@ -25,6 +27,7 @@ mod cells;
 mod claims;
 mod compare;
 mod costs;
+mod diff;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -33,13 +36,18 @@ mod html;
 mod inputs;
 mod labels;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod print;
+mod recorded;
 mod report;
 mod run_metrics;
 mod run_report;
 mod run_tables;
 mod selection;
+mod show;
 mod tables;
+mod texts;
 mod truth;
 #[cfg(feature = "view")]
 mod view;
@@ -48,11 +56,17 @@ pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
 pub use labels::{Labelled, Mode, labelled_runs, set_text};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpError};
 pub use print::{Format, brief};
 pub use report::{Report, Runs, page};
 pub use selection::{ALL, CLAIMS, Part, RUNS, Selection, tables};
+pub use show::{Shown, find_episode, run_text};
 #[cfg(feature = "view")]
-pub use view::{DatasetRows, Prompt, Server, Site, Sources, ViewError, export_pages};
+pub use view::{
+    DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Server, Site, Sources, ViewError,
+    export_pages,
+};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use fixfly_runtime::{Episode, RunRecord};
+use fixfly_runtime::{EpisodeSummary, RunRecord};
 
 use super::claims;
 use super::error::ReportError;
@@ -83,7 +83,7 @@ fn document(report: &Report, heading: &str, draw: impl Fn(&Table) -> String) -> 
 pub fn brief(
     run: String,
     record: &RunRecord,
-    episodes: &[Episode],
+    episodes: &[EpisodeSummary],
     columns: Option<u16>,
 ) -> String {
     let run = RunReport::of(run, record, episodes, &|_| Retained::Nothing);

@@ -1,6 +1,6 @@
 //! Assembles a report from the values of runs.
 
-use fixfly_runtime::{Episode, RunRecord};
+use fixfly_runtime::{Recording, RunError, RunRecord};
 use serde::Serialize;
 
 use crate::claims::{self, ClaimTest};
@@ -24,17 +24,23 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Adds the values of a run.
+    /// Adds the values of a run. Episodes are read, one at a time, only if the inputs ask
+    /// for values of their texts.
+    ///
+    /// # Errors
+    /// [`RunError`] if an episode cannot be read.
     pub fn add(
         &mut self,
         run: &Labelled,
         record: &RunRecord,
-        episodes: &[Episode],
+        episodes: &Recording,
         inputs: &Inputs<'_>,
-    ) {
+    ) -> Result<(), RunError> {
         let name = run.path.display().to_string();
-        self.reports.push(RunReport::of(name.clone(), record, episodes, inputs.retained));
-        self.metrics.push(RunMetrics::of(name, run.labels.clone(), record, episodes, inputs));
+        let report = RunReport::of(name.clone(), record, episodes.summaries(), inputs.retained);
+        self.reports.push(report);
+        self.metrics.push(RunMetrics::of(name, run.labels.clone(), record, episodes, inputs)?);
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::errors::error;
-use crate::metrics::length;
-use fixfly_runtime::{Episode, RunRecord};
+use fixfly_runtime::{
+    EpisodeSummary, Recording, RunError, RunRecord, SharedStr, StrPool, TurnSummary,
+};
 
-use super::inputs::{Inputs, TokenCounter};
+use super::inputs::Inputs;
 use super::labels::Labels;
-use super::truth::{Judged, Truth, offered};
+use super::texts::Texts;
+use super::truth::{Judged, Truth};
 
 /// Values of a run.
 pub(crate) struct RunMetrics {
@@ -25,23 +26,28 @@ pub(crate) struct RunMetrics {
 /// Values of an episode.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    pub(crate) task: String,
+    pub(crate) task: SharedStr,
     pub(crate) sample: u32,
     pub(crate) solved_at: Option<usize>,
     /// Turn limit, or the number of turns if that is larger.
     pub(crate) turns: usize,
     /// The error of each failing turn.
-    pub(crate) errors: Vec<String>,
+    pub(crate) errors: Vec<SharedStr>,
     /// The error of the last turn of an unsolved episode.
-    pub(crate) unresolved: Option<String>,
+    pub(crate) unresolved: Option<SharedStr>,
     /// Length of the reasoning of each turn that has any.
     pub(crate) reasoning_lengths: Vec<ReasoningLength>,
-    /// The reasoning of the first turn.
+    /// Whether the first turn has reasoning.
+    pub(crate) reasons: bool,
+    /// The reasoning of the first turn, if texts are kept.
     pub(crate) first_reasoning: Option<String>,
-    /// The last submitted method.
+    /// Whether there is a submitted method, as far as the report needs it. If the references
+    /// cannot be read, it is enough to find one in a run.
+    pub(crate) has_method: bool,
+    /// The last submitted method, if texts are kept.
     pub(crate) method: Option<String>,
     /// Comparison of that method with the reference.
-    pub(crate) judged: Option<Judged>,
+    pub(crate) judged: Option<Box<Judged>>,
     /// Whether the verdict recorded an exact match.
     pub(crate) recorded_exact: bool,
     pub(crate) tokens: u64,
@@ -63,75 +69,68 @@ impl RunMetrics {
         run: String,
         labels: Labels,
         record: &RunRecord,
-        episodes: &[Episode],
+        episodes: &Recording,
         inputs: &Inputs<'_>,
-    ) -> Self {
+    ) -> Result<Self, RunError> {
         let truth = inputs.truth.then(|| Truth::of(&run, record, inputs.reference));
         let config = |key: &str| {
             record.config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().into()
         };
-        let counts = |episode: &&Episode| !episode.infrastructure_failure() && !episode.unjudged();
-        let counted = episodes.iter().filter(counts);
-        RunMetrics {
+        let counts =
+            |episode: &EpisodeSummary| !episode.infrastructure_failure() && !episode.unjudged();
+        let summaries = episodes.summaries().iter().enumerate();
+        let counted: Vec<usize> =
+            summaries.filter(|(_, one)| counts(one)).map(|(at, _)| at).collect();
+        let mut errors = StrPool::default();
+        let attempt = |at: &usize| Attempt::of(&episodes.summaries()[*at], &mut errors);
+        let mut attempts: Vec<Attempt> = counted.iter().map(attempt).collect();
+        Texts::of(truth.as_ref(), inputs).add(&mut attempts, &counted, episodes)?;
+        Ok(RunMetrics {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),
             split: config("split"),
-            attempts: counted.map(|e| Attempt::of(e, truth.as_ref(), inputs)).collect(),
+            attempts,
             no_truth: truth.as_ref().and_then(Truth::missing).map(String::from),
             run,
-        }
+        })
     }
 }
 
 impl Attempt {
-    fn of(episode: &Episode, truth: Option<&Truth<'_>>, inputs: &Inputs<'_>) -> Self {
-        let method = offered(episode, inputs.reference);
-        let tokens = inputs.tokens;
-        let first = episode.turns.first();
-        let usage = || episode.turns.iter().map(|turn| &turn.action.usage);
+    /// The values that need no texts.
+    fn of(episode: &EpisodeSummary, names: &mut StrPool) -> Self {
+        let turns = &episode.turns;
+        let mut errors: Vec<SharedStr> =
+            turns.iter().filter_map(TurnSummary::error).map(|error| names.get(error)).collect();
+        errors.shrink_to_fit();
+        let last = turns.last().filter(|_| !episode.solved()).and_then(TurnSummary::error);
+        let mut reasoning_lengths: Vec<_> = turns.iter().filter_map(reasoning_length).collect();
+        reasoning_lengths.shrink_to_fit();
         Attempt {
-            task: episode.task.id.clone(),
-            sample: episode.provenance.sample,
+            task: episode.task.clone(),
+            sample: episode.sample,
             solved_at: episode.solved_at(),
-            turns: (episode.task.budget.turns as usize).max(episode.turns.len()),
-            errors: episode.turns.iter().filter_map(error).collect(),
-            unresolved: episode.turns.last().filter(|_| !episode.solved()).and_then(error),
-            reasoning_lengths: episode
-                .turns
-                .iter()
-                .filter_map(|t| reasoning_length(&t.action, tokens))
-                .collect(),
-            first_reasoning: first.and_then(|turn| reasoning(&turn.action)).map(String::from),
-            judged: method.as_ref().and_then(|method| truth?.judge(&episode.task, method)),
-            method,
-            recorded_exact: episode.verdict.as_ref().is_some_and(|v| v.solved && v.exact_match),
-            tokens: usage().map(|usage| usage.prompt_tokens + usage.completion_tokens).sum(),
-            seconds: episode.provenance.seconds,
-            usd: usage().map(|usage| usage.usd).sum(),
+            turns: (episode.turn_limit as usize).max(turns.len()),
+            errors,
+            unresolved: last.map(|error| names.get(error)),
+            reasoning_lengths,
+            reasons: turns.first().is_some_and(|turn| reasoning_length(turn).is_some()),
+            first_reasoning: None,
+            has_method: false,
+            method: None,
+            judged: None,
+            recorded_exact: episode.verdict.is_some_and(|v| v.solved && v.exact_match),
+            tokens: episode.tokens(),
+            seconds: episode.seconds,
+            usd: episode.usd(),
         }
     }
 }
 
-/// The reasoning of a model. Notes of other policies do not count.
-fn reasoning(action: &fixfly_runtime::Action) -> Option<&str> {
-    action.generation.as_ref()?;
-    action.reasoning.as_deref().filter(|text| !text.trim().is_empty())
-}
-
-fn reasoning_length(
-    action: &fixfly_runtime::Action,
-    tokens: Option<&TokenCounter<'_>>,
-) -> Option<ReasoningLength> {
-    let text = reasoning(action)?;
-    let reported = action.usage.reasoning_tokens;
-    Some(ReasoningLength {
-        words: length::words(text),
-        characters: length::characters(text),
-        tokens: match tokens {
-            Some(count) => Some(count(text) as u64),
-            None => (reported > 0).then_some(reported),
-        },
-    })
+fn reasoning_length(turn: &TurnSummary) -> Option<ReasoningLength> {
+    let (words, characters) = turn.model?.reasoning?;
+    let reported = turn.usage.reasoning_tokens;
+    Some(ReasoningLength { words, characters, tokens: (reported > 0).then_some(reported) })
 }
 
 /// Mean of a value over the attempts at each task.

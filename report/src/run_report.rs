@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::errors::{ErrorRow, errors};
 use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
-use fixfly_runtime::{DescribedBy, End, Episode, FailureKind, Outcome, RunRecord, Turn};
+use fixfly_runtime::{
+    DescribedBy, End, EpisodeSummary, FailureKind, Outcome, RunRecord, TurnSummary,
+};
 use serde::Serialize;
 
 use super::answers::{AnswersAt, answers};
@@ -94,27 +96,28 @@ impl RunReport {
     pub(crate) fn of(
         run: String,
         record: &RunRecord,
-        all: &[Episode],
-        retained: &dyn Fn(&Episode) -> Retained,
+        all: &[EpisodeSummary],
+        retained: &dyn Fn(&EpisodeSummary) -> Retained,
     ) -> Self {
         let config = |key: &str| match record.config.get(key) {
             Some(serde_json::Value::String(text)) => text.clone(),
             _ => String::new(),
         };
-        let episodes: Vec<&Episode> = all.iter().filter(|e| !e.infrastructure_failure()).collect();
-        let solved: Vec<&Episode> = episodes.iter().copied().filter(|e| e.solved()).collect();
-        let judged: Vec<&Episode> = episodes.iter().copied().filter(|e| !e.unjudged()).collect();
-        let of = episodes.len();
-        let share = |is: &dyn Fn(&Episode) -> bool| {
-            Share::new(episodes.iter().filter(|episode| is(episode)).count(), of)
+        let episodes: Vec<&EpisodeSummary> =
+            all.iter().filter(|e| !e.infrastructure_failure()).collect();
+        let some = |is: fn(&EpisodeSummary) -> bool| -> Vec<&EpisodeSummary> {
+            episodes.iter().copied().filter(|episode| is(episode)).collect()
         };
-        let docstring: Vec<_> = episodes.iter().filter(|e| by_docstring(e)).collect();
+        let (solved, judged) = (some(EpisodeSummary::solved), some(|e| !e.unjudged()));
+        let of = episodes.len();
+        let share = |is: fn(&EpisodeSummary) -> bool| Share::new(some(is).len(), of);
+        let docstring = some(|e| e.described_by == Some(DescribedBy::Docstring));
         let hidden: Vec<bool> =
-            solved.iter().filter_map(|e| e.verdict.as_ref()?.hidden_tests_pass).collect();
-        let exact = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| v.exact_match);
-        let needs_review = |e: &&&Episode| e.verdict.as_ref().is_some_and(|v| !v.review.is_empty());
+            solved.iter().filter_map(|e| e.verdict?.hidden_tests_pass).collect();
+        let exact = |e: &&&EpisodeSummary| e.verdict.is_some_and(|v| v.exact_match);
+        let needs_review = |e: &&&EpisodeSummary| e.verdict.is_some_and(|v| v.to_review);
         let turns = || episodes.iter().flat_map(|episode| &episode.turns);
-        let tasks: BTreeSet<&str> = episodes.iter().map(|e| e.task.id.as_str()).collect();
+        let tasks: BTreeSet<&str> = episodes.iter().map(|e| &*e.task).collect();
         RunReport {
             run,
             benchmark: config("benchmark"),
@@ -138,10 +141,10 @@ impl RunReport {
             ),
             exact_match: Share::new(solved.iter().filter(exact).count(), solved.len()),
             to_review: Share::new(solved.iter().filter(needs_review).count(), solved.len()),
-            tampered: share(&tampered),
-            model_failures: share(&model_failure),
-            ends: counted(episodes.iter().map(|e| e.end.name().to_string())),
-            outcomes: counted(turns().map(|t| t.observation.outcome.name().to_string())),
+            tampered: share(tampered),
+            model_failures: share(model_failure),
+            ends: counted(episodes.iter().map(|e| e.end.name())),
+            outcomes: counted(turns().map(|turn| turn.outcome.name())),
             answers: answers(&episodes),
             errors: errors(&episodes),
             times: time_rows(&episodes),
@@ -149,7 +152,7 @@ impl RunReport {
             retention: retention(episodes.iter().map(|episode| retained(episode))),
             samples: samples(&judged),
             costs: Costs::of(&episodes),
-            ideas: counted(solved.iter().filter_map(|e| idea(e.turns.last()?))),
+            ideas: counted(solved.iter().filter_map(|e| e.turns.last()?.idea.as_deref())),
         }
     }
 }
@@ -159,42 +162,37 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-fn by_docstring(episode: &Episode) -> bool {
-    episode.task.statement.described_by() == Some(DescribedBy::Docstring)
+fn tampered(episode: &EpisodeSummary) -> bool {
+    let caught = |turn: &TurnSummary| turn.outcome == Outcome::Tampered;
+    episode.verdict.is_some_and(|verdict| verdict.tampering) || episode.turns.iter().any(caught)
 }
 
-fn tampered(episode: &Episode) -> bool {
-    let caught = |turn: &Turn| turn.observation.outcome == Outcome::Tampered;
-    let judged = episode.verdict.as_ref().is_some_and(|verdict| verdict.tampering.is_some());
-    judged || episode.turns.iter().any(caught)
-}
-
-fn model_failure(episode: &Episode) -> bool {
+fn model_failure(episode: &EpisodeSummary) -> bool {
     matches!(episode.end, End::Failed { kind: FailureKind::Model, .. })
 }
 
-fn turn_rows(episodes: &[&Episode]) -> Vec<SolvedAt> {
-    let last = episodes.iter().map(|e| (e.task.budget.turns as usize).max(e.turns.len())).max();
+fn turn_rows(episodes: &[&EpisodeSummary]) -> Vec<SolvedAt> {
+    let last = episodes.iter().map(|e| (e.turn_limit as usize).max(e.turns.len())).max();
     let at: Vec<_> = episodes.iter().map(|episode| episode.solved_at()).collect();
     solved(&at, last.unwrap_or(0))
 }
 
 /// The share of each name, most frequent first.
-fn counted(names: impl Iterator<Item = String>) -> Vec<Named> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+fn counted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Named> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names {
         *counts.entry(name).or_default() += 1;
     }
     let of = counts.values().sum();
     let mut rows: Vec<Named> = counts
         .into_iter()
-        .map(|(name, count)| Named { name, share: Share::new(count, of) })
+        .map(|(name, count)| Named { name: name.into(), share: Share::new(count, of) })
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.share.count));
     rows
 }
 
-fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
+fn time_rows(episodes: &[&EpisodeSummary]) -> Vec<TimeRow> {
     let turns = || episodes.iter().flat_map(|episode| &episode.turns);
     let row = |what: &str, mut seconds: Vec<f64>| {
         seconds.sort_by(f64::total_cmp);
@@ -208,19 +206,19 @@ fn time_rows(episodes: &[&Episode]) -> Vec<TimeRow> {
     };
     let seconds = |millis: u64| millis as f64 / 1000.0;
     vec![
-        row("policy, per turn", turns().map(|t| seconds(t.timings.act_ms)).collect()),
-        row("tool call, per turn", turns().map(|t| seconds(t.timings.call_ms)).collect()),
-        row("episode", episodes.iter().map(|e| e.provenance.seconds).collect()),
+        row("policy, per turn", turns().map(|t| seconds(t.act_ms)).collect()),
+        row("tool call, per turn", turns().map(|t| seconds(t.call_ms)).collect()),
+        row("episode", episodes.iter().map(|e| e.seconds).collect()),
     ]
 }
 
-fn wall_seconds(episodes: &[&Episode]) -> Option<f64> {
+fn wall_seconds(episodes: &[&EpisodeSummary]) -> Option<f64> {
     let spans: Vec<(f64, f64)> = episodes
         .iter()
         .filter_map(|episode| {
-            let started: jiff::Timestamp = episode.provenance.started.parse().ok()?;
+            let started: jiff::Timestamp = episode.started.parse().ok()?;
             let start = started.as_millisecond() as f64 / 1000.0;
-            Some((start, start + episode.provenance.seconds))
+            Some((start, start + episode.seconds))
         })
         .collect();
     let first = spans.iter().map(|(start, _)| *start).reduce(f64::min)?;
@@ -242,21 +240,21 @@ fn retention(episodes: impl Iterator<Item = Retained>) -> Vec<Named> {
     ]
 }
 
-fn samples(episodes: &[&Episode]) -> Option<Samples> {
-    let samples: BTreeSet<u32> = episodes.iter().map(|e| e.provenance.sample).collect();
+fn samples(episodes: &[&EpisodeSummary]) -> Option<Samples> {
+    let samples: BTreeSet<u32> = episodes.iter().map(|e| e.sample).collect();
     if samples.len() < 2 {
         return None;
     }
     let each: Vec<Share> = samples
         .iter()
         .map(|sample| {
-            let of = episodes.iter().filter(|e| e.provenance.sample == *sample);
+            let of = episodes.iter().filter(|e| e.sample == *sample);
             Share::new(of.clone().filter(|e| e.solved()).count(), of.count())
         })
         .collect();
     let mut tasks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for episode in episodes {
-        let (n, correct) = tasks.entry(&episode.task.id).or_default();
+        let (n, correct) = tasks.entry(&*episode.task).or_default();
         *n += 1;
         *correct += usize::from(episode.solved());
     }
@@ -274,10 +272,4 @@ fn samples(episodes: &[&Episode]) -> Option<Samples> {
         .collect();
     let percents: Vec<f64> = each.iter().filter_map(|share| share.percent).collect();
     Some(Samples { percent: spread(&percents), each, pass_at })
-}
-
-/// The idea of a turn whose reasoning begins with `idea: WORD`.
-fn idea(turn: &Turn) -> Option<String> {
-    let idea = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
-    idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
 }

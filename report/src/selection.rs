@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
+use fixfly_runtime::RunRecord;
+
 use crate::error::ReportError;
 use crate::groups::Checkpoint;
+use crate::labels::Labelled;
 use crate::tables::{ALL as TABLES, Entry};
 
 /// Name of the tables of each run.
@@ -41,6 +44,9 @@ pub fn tables() -> impl Iterator<Item = (&'static str, String)> {
     TABLES.iter().map(|entry| (entry.name, entry.full_title()))
 }
 
+/// The table that compares the texts of several runs.
+const SIMILARITY: &str = "similarity";
+
 /// What a report contains.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -59,6 +65,17 @@ impl Selection {
     /// Whether the report compares methods with the benchmark's references.
     pub fn needs_references(&self) -> bool {
         self.shows(CODE) && !self.compare
+    }
+
+    /// Whether the report compares the texts of these runs with each other. `page`: whether
+    /// it is also a page, which has all tables.
+    pub fn needs_texts(&self, runs: &[(&Labelled, RunRecord)], page: bool) -> bool {
+        let mut tables = TABLES.iter().filter(|entry| entry.name == SIMILARITY);
+        let shown = page || tables.any(|entry| self.shows_table(entry));
+        let is_base = |(run, record): &(&Labelled, RunRecord)| {
+            run.labels.clone().or_recorded(record).is_base()
+        };
+        shown && !self.compare && runs.len() > 1 && runs.iter().any(is_base)
     }
 
     /// Whether parts were selected.

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use fixfly_runtime::{
-    Action, Boundary, Budget, Call, DescribedBy, End, Episode, FailureKind, Feedback, Finish,
-    Generation, Limit, Machine, Method, Observation, Outcome, Provenance, RunRecord, SCHEMA,
-    Sampling, SandboxSpec, Speculation, Statement, Task, TestDelta, TestFailure, TestOutcome,
-    TestReport, TestResult, Thinking, Timings, Turn, Usage, Verdict, Wording,
+    Action, Boundary, Budget, Call, DescribedBy, End, Episode, EpisodeSummary, FailureKind,
+    Feedback, Finish, Generation, Limit, Machine, Method, Observation, Outcome, Provenance,
+    RunRecord, SCHEMA, Sampling, SandboxSpec, Speculation, Statement, Task, TestDelta, TestFailure,
+    TestOutcome, TestReport, TestResult, Thinking, Timings, Turn, TurnSummary, Usage, Verdict,
+    Wording,
 };
 
 use super::run_report::RunReport;
@@ -143,8 +144,8 @@ fn every_kind(sample: u32) -> Vec<Episode> {
 }
 
 /// The part of an episode that a training set would use.
-fn retained(episode: &Episode) -> Retained {
-    let failed = |turn: &Turn| turn.observation.outcome == Outcome::Failed;
+fn retained(episode: &EpisodeSummary) -> Retained {
+    let failed = |turn: &TurnSummary| turn.outcome == Outcome::Failed;
     match episode.solved_at() {
         Some(1) => Retained::SolvedAtOnce,
         Some(_) => Retained::Repaired,
@@ -166,8 +167,9 @@ fn report_of(episodes: &[Episode]) -> Report {
         isolation: String::new(),
         machine: Machine::default(),
     };
+    let summaries: Vec<_> = episodes.iter().map(EpisodeSummary::of).collect();
     Report {
-        runs: vec![RunReport::of("runs/x".into(), &record, episodes, &retained)],
+        runs: vec![RunReport::of("runs/x".into(), &record, &summaries, &retained)],
         ..Report::default()
     }
 }

@@ -269,30 +269,14 @@ impl AttemptState<'_> {
     async fn confirm(&self, observation: &mut Observation) -> Result<Verdict, Broke> {
         let verdict = self.judge(observation.submission().unwrap_or_default()).await?;
         if !verdict.solved {
-            let why = match &verdict.tampering {
-                Some(how) => {
-                    observation.outcome = Outcome::Tampered;
-                    format!("The tests passed, but {how}: this does not count as a pass.")
-                }
-                None => {
-                    observation.outcome = Outcome::Failed;
-                    "The tests passed, but failed when run again from a clean start.".to_string()
-                }
-            };
-            observation.text = why;
-            observation.tests = Some(verdict.tests.clone());
+            show_rejection(observation, &verdict);
         }
         Ok(verdict)
     }
 
     async fn judge(&self, submission: &str) -> Result<Verdict, Broke> {
-        let fresh = match self.with.host.judge() {
-            Some(judge) => judge.open(&self.task.sandbox).await?,
-            None => self.with.host.open(&self.task.sandbox).await?,
-        };
-        let verdict = self.with.benchmark.judge(self.task, submission, &*fresh).await;
-        fresh.close().await?;
-        Ok(verdict?)
+        let Attempt { host, benchmark, .. } = self.with;
+        Ok(judge_unused(*host, *benchmark, self.task, submission).await?)
     }
 
     fn push(&mut self, action: Action, observation: Observation, timings: Timings) {
@@ -324,6 +308,38 @@ impl AttemptState<'_> {
             _ => self.left().limit_met(),
         }
     }
+}
+
+/// Judges a submission in an unused sandbox of the host that reaches verdicts.
+pub(crate) async fn judge_unused(
+    host: &dyn Host,
+    benchmark: &dyn Benchmark,
+    task: &Task,
+    submission: &str,
+) -> Result<Verdict, BenchmarkError> {
+    let fresh = match host.judge() {
+        Some(judge) => judge.open(&task.sandbox).await?,
+        None => host.open(&task.sandbox).await?,
+    };
+    let verdict = benchmark.judge(task, submission, &*fresh).await;
+    fresh.close().await?;
+    verdict
+}
+
+/// Makes the observation of a pass that the benchmark rejected.
+pub(crate) fn show_rejection(observation: &mut Observation, verdict: &Verdict) {
+    let why = match &verdict.tampering {
+        Some(how) => {
+            observation.outcome = Outcome::Tampered;
+            format!("The tests passed, but {how}: this does not count as a pass.")
+        }
+        None => {
+            observation.outcome = Outcome::Failed;
+            "The tests passed, but failed when run again from a clean start.".to_string()
+        }
+    };
+    observation.text = why;
+    observation.tests = Some(verdict.tests.clone());
 }
 
 fn millis(since: Instant) -> u64 {

@@ -29,6 +29,7 @@ mod generation;
 mod gguf;
 mod hash;
 mod home;
+mod judge;
 mod message;
 mod parallel;
 mod policy;
@@ -46,6 +47,7 @@ mod test_report;
 mod text;
 mod tool;
 mod turn;
+mod unusable;
 
 pub use attempt::{Attempt, attempt};
 pub use benchmark::{
@@ -66,6 +68,9 @@ pub use gguf::{
 };
 pub use hash::{hex, input_hash, sha256};
 pub use home::home;
+pub use judge::{
+    Judge, JudgeAnswer, JudgeCounts, JudgeError, JudgeLine, JudgeOptions, JudgeRequest, JudgeTests,
+};
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};
@@ -74,8 +79,9 @@ pub use render::render;
 pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Silent, Unfinished, Unusable, UnusableReason,
-    Verification, Verifier, cpus, episode_seed, first, now, split_supported,
+    RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
+    Verification, Verifier, cpus, episode_line, episode_seed, first, now, require_protections,
+    split_supported, wilson,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
@@ -92,8 +98,9 @@ pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
-    LONE_SURROGATE, NotText, decode_utf8, parse_json, printable, printable_styled, read_text,
-    replace_lone_surrogates, thousands,
+    LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, parse_json, printable,
+    printable_pieces, printable_styled, read_text, readable, replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};
+pub use unusable::UnusableReason;

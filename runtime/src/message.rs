@@ -26,6 +26,17 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// Its name in chat templates.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        }
+    }
+}
+
 /// The code of an answer to a method task, as written: the last block that is Python and
 /// defines something, otherwise the last block, otherwise the whole text.
 ///

@@ -2,14 +2,17 @@
 //! one line per episode and is append-only.
 //!
 //! A line is on the disk before its episode is counted. A process that is killed at any
-//! time loses only the running episodes.
+//! time loses only the running episodes. An index beside it saves reading the episodes.
 
+mod index;
+mod lines;
+mod parse;
 mod record;
 mod recording;
-mod scan;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub use record::{Machine, RunRecord, SCHEMA, Wording};
@@ -18,7 +21,9 @@ pub use recording::Recording;
 use crate::episode::Episode;
 use crate::files::{is_partial, write_whole};
 use crate::statement::TaskKind;
-use scan::{parse, scan};
+use crate::summary::EpisodeSummary;
+use index::{Appender, INDEX};
+use parse::parse;
 
 const RECORD: &str = "run.json";
 const EPISODES: &str = "episodes.jsonl";
@@ -33,18 +38,19 @@ pub struct RunDirectory {
     episodes: File,
     /// Bytes of complete lines.
     length: u64,
+    /// `None` if the index cannot be written.
+    index: Option<Appender>,
     /// Held, but never read.
     _lock: File,
 }
 
 impl RunDirectory {
     /// Creates the directory, or resumes the run in it if the record matches. Also returns
-    /// the latest episode of each task and sample, without those that an infrastructure
-    /// failure ended.
+    /// what it already contains.
     ///
     /// # Errors
     /// [`RunError`], in one sentence that names the file and the remedy.
-    pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Vec<Episode>), RunError> {
+    pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Recording), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         let record_file = path.join(RECORD);
         if !record_file.exists() && holds_something_else(path)? {
@@ -63,9 +69,10 @@ impl RunDirectory {
         } else {
             write_record(path, record)?;
         }
-        let (episodes, length, earlier) = open_episodes(path)?;
-        let finished = earlier.into_iter().filter(|e| !e.infrastructure_failure()).collect();
-        Ok((RunDirectory { path: path.into(), episodes, length, _lock: lock }, finished))
+        let (episodes, mut recorded) = open_episodes(path)?;
+        let index = recorded.appender(&episodes);
+        let length = recorded.bytes();
+        Ok((RunDirectory { path: path.into(), episodes, length, index, _lock: lock }, recorded))
     }
 
     /// Appends an episode. It is on the disk when this returns.
@@ -87,6 +94,13 @@ impl RunDirectory {
             return Err(RunError::io(&file, "write", error));
         }
         self.length += line.len() as u64;
+        if let Some(index) = &mut self.index {
+            let summary = EpisodeSummary::of(episode);
+            if let Err(error) = index.append(&self.episodes, &line, &summary) {
+                tracing::debug!("cannot extend the index of {}: {error}", file.display());
+                self.index = None;
+            }
+        }
         Ok(())
     }
 
@@ -113,26 +127,21 @@ pub fn read_run(path: &Path) -> Result<RunRecord, RunError> {
 }
 
 /// The latest episode of each task and sample, in the order of first appearance. Works
-/// while the run continues.
+/// while the run continues. [`Recording`] reads them one at a time.
 ///
 /// # Errors
 /// [`RunError`] if there is no run, or a line is not an episode.
 pub fn read_episodes(path: &Path) -> Result<Vec<Episode>, RunError> {
-    read_run(path)?;
-    let file = path.join(EPISODES);
-    match File::open(&file) {
-        Ok(open) => Ok(scan(&file, &open)?.episodes),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(RunError::io(&file, "read", e)),
-    }
+    let recording = Recording::open(path)?;
+    (0..recording.len()).map(|at| recording.episode(at)).collect()
 }
 
 fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     for entry in fs::read_dir(path).map_err(|e| RunError::io(path, "read", e))? {
         let entry = entry.map_err(|e| RunError::io(path, "read", e))?;
         let name = entry.file_name();
-        // A killed start leaves these files.
-        if name != LOCK && name != DRAFT && !is_partial(&name) {
+        // A killed start leaves these files, and a removed run its index.
+        if name != LOCK && name != DRAFT && name != INDEX && !is_partial(&name) {
             return Ok(true);
         }
     }
@@ -160,28 +169,27 @@ fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
 }
 
-/// Moves a partial last line away and opens the file for appending.
-fn open_episodes(path: &Path) -> Result<(File, u64, Vec<Episode>), RunError> {
+/// Opens the file for appending and moves a partial last line away.
+fn open_episodes(path: &Path) -> Result<(File, Recording), RunError> {
     let file = path.join(EPISODES);
-    let open = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(&file)
-        .map_err(|e| RunError::io(&file, "write", e))?;
-    let scan = scan(&file, &open)?;
-    if !scan.torn.is_empty() {
-        let aside = set_aside(path, &scan.torn)?;
-        open.set_len(scan.whole)
-            .and_then(|()| open.sync_all())
-            .map_err(|e| RunError::io(&file, "write", e))?;
+    let fault = |e| RunError::io(&file, "write", e);
+    let open = OpenOptions::new().create(true).read(true).append(true).open(&file);
+    let open = open.map_err(fault)?;
+    let recorded = Recording::open(path)?;
+    let whole = recorded.bytes();
+    let all = open.metadata().map_err(fault)?.len();
+    if all > whole {
+        let mut torn = vec![0; usize::try_from(all - whole).unwrap_or(usize::MAX)];
+        open.read_exact_at(&mut torn, whole).map_err(|e| RunError::io(&file, "read", e))?;
+        let aside = set_aside(path, &torn)?;
+        open.set_len(whole).and_then(|()| open.sync_all()).map_err(fault)?;
         tracing::warn!(
             "{}: the last line is incomplete; moved it to {}, and its episode runs again",
             file.display(),
             aside.display()
         );
     }
-    Ok((open, scan.whole, scan.episodes))
+    Ok((open, recorded))
 }
 
 fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
@@ -240,6 +248,12 @@ pub enum RunError {
         /// What is wrong.
         why: String,
     },
+    /// The episodes changed since the recording was opened.
+    #[error("{place} changed while it was read; run the same command again")]
+    Changed {
+        /// The file and the line.
+        place: String,
+    },
     /// The file system failed.
     #[error("cannot {verb} {}: {why}", .file.display())]
     Io {
@@ -270,247 +284,4 @@ impl RunError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::Budget;
-    use crate::episode::{Boundary, End, FailureKind, Provenance};
-    use crate::statement::{DescribedBy, Method, Statement};
-    use crate::task::{SandboxSpec, Task};
-    use tempfile::TempDir;
-
-    fn episode(id: &str, sample: u32, end: End) -> Episode {
-        let method = Method {
-            file: "a.py".into(),
-            class_name: "A".into(),
-            name: "f".into(),
-            declaration: "def f(self):".into(),
-            decorators: Vec::new(),
-            description: "Räum auf.\n".into(),
-            described_by: DescribedBy::Docstring,
-            content: String::new(),
-            faulty: None,
-            options: crate::FaultOptions::default(),
-        };
-        Episode {
-            schema: SCHEMA,
-            task: Task {
-                id: id.into(),
-                benchmark: "b".into(),
-                statement: Statement::Method(method),
-                sandbox: SandboxSpec::default(),
-                tools: Vec::new(),
-                budget: Budget { turns: 5, tokens: None, seconds: None, usd: None },
-            },
-            policy: "null".into(),
-            provenance: Provenance { sample, seed: u64::MAX, seconds: 0.1, ..Default::default() },
-            turns: Vec::new(),
-            end,
-            patch: None,
-            left_out: Vec::new(),
-            verdict: None,
-        }
-    }
-
-    fn infrastructure() -> End {
-        End::Failed {
-            at: Boundary::Sandbox,
-            kind: FailureKind::Infrastructure,
-            why: "no memory".into(),
-        }
-    }
-
-    fn record() -> RunRecord {
-        RunRecord {
-            schema: SCHEMA,
-            fixfly: "0.1.0".into(),
-            started: "2026-01-01T00:00:00Z".into(),
-            config: [("policy".to_string(), "null".into())].into(),
-            seed: 0,
-            benchmark: [("tasks".to_string(), 3.into())].into(),
-            templates: Wording { hash: "ab".into(), texts: Default::default() },
-            isolation: "none".into(),
-            machine: Machine::default(),
-        }
-    }
-
-    /// A run directory with these episodes; removed when dropped.
-    fn run_of(episodes: &[Episode]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
-        for episode in episodes {
-            run.append(episode).unwrap();
-        }
-        folder
-    }
-
-    fn refused(path: &Path, record: &RunRecord) -> String {
-        let error = RunDirectory::open(path, record).unwrap_err().to_string();
-        assert!(!error.contains('\n'), "{error}");
-        error.replace(&path.display().to_string(), "RUN")
-    }
-
-    #[test]
-    fn what_is_written_is_read_back_and_continued() {
-        let episodes = [
-            episode("a", 0, End::Submitted),
-            episode("b", 0, infrastructure()),
-            episode("a", 1, End::Solved),
-        ];
-        let folder = run_of(&episodes);
-        assert_eq!(read_episodes(folder.path()).unwrap(), episodes);
-        assert_eq!(read_run(folder.path()).unwrap(), record());
-
-        let (mut run, finished) = RunDirectory::open(folder.path(), &record()).unwrap();
-        assert_eq!(finished, [episodes[0].clone(), episodes[2].clone()], "b runs again");
-        run.append(&episode("b", 0, End::Submitted)).unwrap();
-        let ends: Vec<_> =
-            read_episodes(folder.path()).unwrap().into_iter().map(|e| e.end).collect();
-        assert_eq!(ends, [End::Submitted, End::Submitted, End::Solved], "the later line wins");
-        assert_eq!(one_by_one(folder.path()).unwrap(), read_episodes(folder.path()).unwrap());
-    }
-
-    fn one_by_one(run: &Path) -> Result<Vec<Episode>, RunError> {
-        let recording = Recording::open(run)?;
-        (0..recording.len()).map(|at| recording.episode(at)).collect()
-    }
-
-    #[test]
-    fn a_cut_anywhere_in_the_last_line_costs_that_line_only() {
-        let whole = [episode("a", 0, End::Submitted), episode("b", 0, End::Submitted)];
-        let folder = run_of(&whole);
-        let file = folder.path().join(EPISODES);
-        let kept = fs::read(&file).unwrap();
-        let last = serde_json::to_vec(&episode("c", 0, End::Submitted)).unwrap();
-        for cut in 1..=last.len() {
-            let torn = &last[..cut];
-            fs::write(&file, [&kept, torn].concat()).unwrap();
-            assert_eq!(read_episodes(folder.path()).unwrap(), whole, "cut at {cut}");
-            assert_eq!(one_by_one(folder.path()).unwrap(), whole, "cut at {cut}");
-
-            let (mut run, finished) = RunDirectory::open(folder.path(), &record()).unwrap();
-            assert_eq!(finished, whole, "cut at {cut}");
-            assert_eq!(fs::read(&file).unwrap(), kept, "cut at {cut}");
-            let aside = folder.path().join(format!("episodes.torn-{cut}.jsonl"));
-            assert_eq!(fs::read(aside).unwrap(), torn);
-            run.append(&episode("c", 0, End::Submitted)).unwrap();
-            drop(run);
-            assert_eq!(read_episodes(folder.path()).unwrap().len(), 3, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn what_a_power_cut_leaves_at_the_end_is_set_aside_too() {
-        for tail in [&b"\0\0\0\0"[..], b"{\"schema\":1,\0\0\0\n", b"\n", b"\xff"] {
-            let folder = run_of(&[episode("a", 0, End::Submitted)]);
-            let file = folder.path().join(EPISODES);
-            let kept = fs::read(&file).unwrap();
-            fs::write(&file, [&kept, tail].concat()).unwrap();
-            let (_, finished) = RunDirectory::open(folder.path(), &record()).unwrap();
-            assert_eq!(finished.len(), 1);
-            assert_eq!(fs::read(&file).unwrap(), kept);
-        }
-    }
-
-    #[track_caller]
-    fn check_bad_line(line: &str, expected: &str) {
-        let folder = run_of(&[episode("a", 0, End::Submitted)]);
-        let file = folder.path().join(EPISODES);
-        let good = fs::read_to_string(&file).unwrap();
-        fs::write(&file, format!("{good}{line}\n{good}")).unwrap();
-        let error = refused(folder.path(), &record());
-        assert!(error.starts_with(expected), "{error}");
-        let said = |error: RunError| error.to_string();
-        let whole = read_episodes(folder.path()).map_err(said);
-        assert_eq!(one_by_one(folder.path()).map_err(said), whole);
-        assert!(whole.is_err());
-        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{good}{line}\n{good}"));
-    }
-
-    #[test]
-    fn a_bad_line_elsewhere_is_named_and_left_alone() {
-        check_bad_line("{\"schema\":1,", "RUN/episodes.jsonl:2 is not JSON: EOF while parsing");
-        check_bad_line("{\"schema\":1}", "RUN/episodes.jsonl:2 is not an episode: missing field");
-        check_bad_line("", "RUN/episodes.jsonl:2 is not JSON:");
-        check_bad_line(
-            "{\"schema\":3}",
-            "RUN/episodes.jsonl:2 was written by a newer fixfly (schema 3, this one reads up to 2)",
-        );
-    }
-
-    #[test]
-    fn a_run_made_differently_is_not_continued() {
-        let folder = run_of(&[]);
-        let mut other = record();
-        other.config.insert("policy".into(), "oracle".into());
-        other.config.insert("only".into(), "x*".into());
-        other.seed = 7;
-        other.benchmark.insert("tasks".into(), 4.into());
-        other.started = "later".into();
-        assert_eq!(
-            refused(folder.path(), &other),
-            "RUN contains a run with other settings (benchmark tasks was 3, now 4; only was not \
-             set, now \"x*\"; policy was \"null\", now \"oracle\"; seed was 0, now 7); use the \
-             same flags to resume it, or name another folder"
-        );
-        let elsewhere = RunRecord { machine: Machine { cpus: 64, ..record().machine }, ..record() };
-        assert!(RunDirectory::open(folder.path(), &elsewhere).is_ok(), "any machine may continue");
-    }
-
-    #[test]
-    fn a_folder_that_is_no_run_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("thesis.tex"), "x").unwrap();
-        assert!(refused(folder.path(), &record()).starts_with("RUN is not a run directory"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-
-        let error = read_episodes(folder.path()).unwrap_err().to_string();
-        assert!(error.starts_with("there is no run in "), "{error}");
-        let file = folder.path().join("thesis.tex");
-        assert!(refused(&file, &record()).starts_with("cannot make RUN: "));
-        assert!(matches!(read_run(&file), Err(RunError::NoRun(_))));
-    }
-
-    #[test]
-    fn a_start_that_was_killed_is_begun_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(LOCK), "").unwrap();
-        fs::write(folder.path().join(DRAFT), "{").unwrap();
-        fs::write(folder.path().join(".aB3dE6.partial"), "{").unwrap();
-        assert!(RunDirectory::open(folder.path(), &record()).is_ok());
-        assert_eq!(read_run(folder.path()).unwrap(), record());
-        fs::remove_file(folder.path().join(EPISODES)).unwrap();
-        assert_eq!(read_episodes(folder.path()).unwrap(), [], "killed before the first episode");
-    }
-
-    #[test]
-    fn a_record_that_cannot_be_read_is_named() {
-        let folder = run_of(&[]);
-        let file = folder.path().join(RECORD);
-        fs::write(&file, "{").unwrap();
-        assert!(refused(folder.path(), &record()).starts_with("RUN/run.json is not JSON: "));
-        fs::write(&file, "{}").unwrap();
-        assert!(refused(folder.path(), &record()).starts_with("RUN/run.json is not a run record"));
-        fs::write(&file, "{\"schema\":99}").unwrap();
-        assert!(refused(folder.path(), &record()).contains("newer fixfly (schema 99"));
-    }
-
-    #[test]
-    fn one_run_has_one_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let (run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
-        assert!(refused(folder.path(), &record()).starts_with("RUN is in use by another fixfly"));
-        assert!(read_episodes(folder.path()).is_ok(), "but any number of readers");
-        drop(run);
-        assert!(RunDirectory::open(folder.path(), &record()).is_ok());
-    }
-
-    #[test]
-    fn a_full_disk_is_reported_with_a_remedy() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
-        run.episodes = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let error = run.append(&episode("a", 0, End::Submitted)).unwrap_err().to_string();
-        assert!(error.contains("episodes.jsonl: No space left on device"), "{error}");
-        assert!(error.ends_with("free some disk space and run the same command again to resume"));
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! A summary of an episode: what tables, lists and filters need, without the texts. An
 //! index keeps one for each episode of a run.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::answer::repaired;
@@ -8,20 +10,22 @@ use crate::episode::{End, Episode, FailureKind};
 use crate::generation::{Finish, Speculation};
 use crate::statement::{DescribedBy, Method, TaskKind};
 use crate::test_report::{TestOutcome, TestReport};
+use crate::text::{SharedStr, StrPool};
 use crate::turn::{Call, Outcome, Turn, Usage};
+use crate::unusable::{UnusableReason, unusable};
 
 /// A summary of an episode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeSummary {
     /// Id of the task.
-    pub task: String,
+    pub task: SharedStr,
     /// Index of the sample of this task, from 0.
     pub sample: u32,
     /// Kind of the task.
     pub kind: TaskKind,
     /// The file that a method is in; `None` for issues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
+    pub file: Option<SharedStr>,
     /// What describes the method; `None` for issues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub described_by: Option<DescribedBy>,
@@ -31,7 +35,7 @@ pub struct EpisodeSummary {
     /// The task's limit of turns.
     pub turn_limit: u32,
     /// Name of the policy.
-    pub policy: String,
+    pub policy: SharedStr,
     /// Start, RFC 3339, UTC.
     pub started: String,
     /// Wall-clock seconds from start to end.
@@ -54,10 +58,10 @@ pub struct TurnSummary {
     pub outcome: Outcome,
     /// Name of the tool; `None` if the action called none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<String>,
+    pub tool: Option<SharedStr>,
     /// The exception of the first failing test, if the turn failed and a test reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exception: Option<String>,
+    pub exception: Option<SharedStr>,
     /// Tests that passed, and all tests that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<(usize, usize)>,
@@ -72,7 +76,7 @@ pub struct TurnSummary {
     pub call_ms: u64,
     /// The idea, if the policy's reasoning begins with `idea: WORD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idea: Option<String>,
+    pub idea: Option<SharedStr>,
     /// Whether the answer is equal to an earlier one of the episode.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
@@ -92,6 +96,9 @@ pub struct ModelTurn {
     /// What speculation drafted; `None` if nothing was drafted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speculation: Option<Speculation>,
+    /// Why the answer is not usable; `None` if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<UnusableReason>,
 }
 
 /// A summary of a verdict.
@@ -122,17 +129,17 @@ impl EpisodeSummary {
             tampering: verdict.tampering.is_some(),
         });
         EpisodeSummary {
-            task: episode.task.id.clone(),
+            task: (&*episode.task.id).into(),
             sample: episode.provenance.sample,
             kind: episode.task.statement.kind(),
-            file: method.map(|method| method.file.clone()),
+            file: method.map(|method| (&*method.file).into()),
             described_by: episode.task.statement.described_by(),
             faulty: method.is_some_and(|method| method.faulty.is_some()),
             turn_limit: episode.task.budget.turns,
-            policy: episode.policy.clone(),
+            policy: (&*episode.policy).into(),
             started: episode.provenance.started.clone(),
             seconds: episode.provenance.seconds,
-            turns: (0..episode.turns.len()).map(|at| turn(episode, at)).collect(),
+            turns: turns(episode),
             end: episode.end.clone(),
             patch: episode.patch.is_some(),
             verdict,
@@ -168,6 +175,18 @@ impl EpisodeSummary {
     pub fn usd(&self) -> Option<f64> {
         self.turns.iter().map(|turn| turn.usage.usd).sum()
     }
+
+    /// Takes the names from a pool, so that the summaries of a run share them, and gives
+    /// back memory that was reserved for more turns.
+    pub(crate) fn share(&mut self, pool: &mut StrPool) {
+        for name in [&mut self.task, &mut self.policy].into_iter().chain(&mut self.file) {
+            pool.replace(name);
+        }
+        for TurnSummary { tool, exception, idea, .. } in &mut self.turns {
+            tool.iter_mut().chain(exception).chain(idea).for_each(|name| pool.replace(name));
+        }
+        self.turns.shrink_to_fit();
+    }
 }
 
 impl TurnSummary {
@@ -182,14 +201,19 @@ impl TurnSummary {
     }
 }
 
-fn turn(episode: &Episode, at: usize) -> TurnSummary {
-    let turn = &episode.turns[at];
+fn turns(episode: &Episode) -> Vec<TurnSummary> {
+    let mut answers = HashSet::new();
+    let turns = episode.turns.iter();
+    turns.map(|turn| summary_of(episode, turn, !answers.insert(turn.action.answer()))).collect()
+}
+
+fn summary_of(episode: &Episode, turn: &Turn, repeated: bool) -> TurnSummary {
     let tests = turn.observation.tests.as_ref();
     let failed = turn.observation.outcome == Outcome::Failed;
     TurnSummary {
         outcome: turn.observation.outcome,
         tool: match &turn.action.call {
-            Call::Tool { name, .. } => Some(name.clone()),
+            Call::Tool { name, .. } => Some((&**name).into()),
             Call::Submit | Call::Malformed(_) => None,
         },
         exception: tests.filter(|_| failed).and_then(first_exception),
@@ -199,18 +223,19 @@ fn turn(episode: &Episode, at: usize) -> TurnSummary {
             finish: generation.finish,
             reasoning: reasoning_length(turn.action.reasoning.as_deref().unwrap_or_default()),
             speculation: generation.speculation,
+            unusable: unusable(&turn.action),
         }),
         act_ms: turn.timings.act_ms,
         call_ms: turn.timings.call_ms,
         idea: idea(turn),
-        repeated: repeats(&episode.turns[..=at]),
+        repeated,
         removes_missing: removes_missing(episode.task.statement.method(), turn),
     }
 }
 
-fn first_exception(report: &TestReport) -> Option<String> {
+fn first_exception(report: &TestReport) -> Option<SharedStr> {
     let failing = report.results.iter().filter(|test| test.outcome != TestOutcome::Passed);
-    failing.filter_map(|test| test.failure.as_ref()).map(|failure| failure.exception.clone()).next()
+    failing.filter_map(|test| test.failure.as_ref()).map(|one| (&*one.exception).into()).next()
 }
 
 fn reasoning_length(text: &str) -> Option<(u64, u64)> {
@@ -219,15 +244,9 @@ fn reasoning_length(text: &str) -> Option<(u64, u64)> {
 }
 
 /// The idea of a turn whose reasoning begins with `idea: WORD`.
-fn idea(turn: &Turn) -> Option<String> {
+fn idea(turn: &Turn) -> Option<SharedStr> {
     let idea = turn.action.reasoning.as_deref()?.strip_prefix("idea: ")?;
-    idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).to_string())
-}
-
-/// Whether the last turn's answer is equal to an earlier one.
-fn repeats(turns: &[Turn]) -> bool {
-    let mut answers = turns.iter().map(|turn| turn.action.answer());
-    answers.next_back().is_some_and(|answer| answers.any(|earlier| earlier == answer))
+    idea.split_whitespace().next().map(|word| word.trim_end_matches([',', ';', '.']).into())
 }
 
 fn removes_missing(method: Option<&Method>, turn: &Turn) -> bool {
@@ -236,4 +255,17 @@ fn removes_missing(method: Option<&Method>, turn: &Turn) -> bool {
     };
     let code = turn.action.call.code();
     code.is_some_and(|code| repaired(faulty, code, options.edit).is_err_and(|why| why.is_missing()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasoning_is_measured_in_words_and_characters() {
+        let cases = [(" a  b\nc ", Some((3, 6))), (" añ b\n", Some((2, 4))), (" \n", None)];
+        for (text, expected) in cases {
+            assert_eq!(reasoning_length(text), expected, "{text:?}");
+        }
+    }
 }

@@ -5,17 +5,21 @@
 //! protects the machine from a candidate's mistakes and attacks, but shares its kernel: it
 //! is not a virtual machine.
 //!
-//! ```no_run
+//! ```
 //! # async fn example() -> Result<(), fixfly_runtime::SandboxError> {
 //! use fixfly_runtime::{Command, SandboxSpec};
 //! use fixfly_sandboxes::{ALL, HostOptions};
 //!
 //! let host = (ALL[0].open)(&HostOptions::default())?;
-//! let sandbox = host.open(&SandboxSpec::default()).await?;
+//! let spec = SandboxSpec { workdir: "/".into(), ..SandboxSpec::default() };
+//! let sandbox = host.open(&spec).await?;
 //! let output = sandbox.exec(&Command::new(["echo", "hello"])).await?;
 //! assert_eq!(output.stdout, b"hello\n");
 //! sandbox.close().await
 //! # }
+//! # let result = tokio::runtime::Runtime::new().unwrap().block_on(example());
+//! # // A machine without user namespaces opens no sandbox.
+//! # assert!(matches!(result, Ok(()) | Err(fixfly_runtime::SandboxError::Open(_))), "{result:?}");
 //! ```
 
 #[cfg(feature = "docker")]

@@ -1,6 +1,6 @@
 //! A pool of reusable sandboxes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ pub struct Pool {
     leases: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
     ahead: Arc<tokio::sync::Mutex<()>>,
+    /// How many sandboxes are being opened, and how many were.
+    opening: AtomicUsize,
+    opened: AtomicUsize,
     /// A separate pool for verdicts, if another host reaches them.
     judge: Option<Arc<Pool>>,
 }
@@ -42,7 +45,23 @@ impl Pool {
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
         let judge = host.judge().map(|judge| Arc::new(Pool::new(judge, size)));
         let leases = Arc::new(Semaphore::new(size.max(1)));
-        Pool { host, leases, idle: Arc::default(), ahead: Arc::default(), judge }
+        let (idle, ahead) = (Arc::default(), Arc::default());
+        let (opening, opened) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Pool { host, leases, idle, ahead, opening, opened, judge }
+    }
+
+    /// How many sandboxes callers wait for, and how many they got.
+    pub fn opened(&self) -> (usize, usize) {
+        (self.opening.load(Ordering::Relaxed), self.opened.load(Ordering::Relaxed))
+    }
+
+    /// Opens a sandbox of the host for a caller.
+    async fn open_now(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        self.opening.fetch_add(1, Ordering::Relaxed);
+        let sandbox = self.host.open(spec).await;
+        self.opening.fetch_sub(1, Ordering::Relaxed);
+        self.opened.fetch_add(usize::from(sandbox.is_ok()), Ordering::Relaxed);
+        sandbox
     }
 
     /// Closes the idle sandboxes, so that none of their processes is left.
@@ -101,7 +120,7 @@ impl Host for Pool {
         close_all(surplus).await?;
         let sandbox = match found {
             Some(sandbox) => sandbox,
-            None => self.host.open(spec).await?,
+            None => self.open_now(spec).await?,
         };
         self.open_ahead(spec);
         let idle = Arc::clone(&self.idle);
@@ -282,6 +301,7 @@ mod tests {
             pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
         }
         assert_eq!(counts(&host), (1, 1));
+        assert_eq!(pool.opened(), (0, 1), "none waits, and one was opened");
         pool.drain().await.unwrap();
         assert_eq!(counts(&host), (1, 0));
     }

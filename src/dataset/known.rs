@@ -92,7 +92,7 @@ fn same(run: &str, record: &RunRecord, benchmark: &dyn Benchmark) -> anyhow::Res
 }
 
 /// The method a task asks for, as its authors wrote it.
-pub(super) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String, String> {
+pub(crate) fn original(benchmark: &dyn Benchmark, task: &Task) -> Result<String, String> {
     benchmark.ground_truth().answer(task, Answer::Truth).map_err(|error| error.to_string())
 }
 

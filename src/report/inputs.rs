@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fixfly_benchmarks::source;
-use fixfly_datasets::{Retention, retention};
+use fixfly_datasets::{Retention, retention_of_summary};
 use fixfly_report::{Reference, Retained};
-use fixfly_runtime::{Benchmark, Episode, RunRecord};
+use fixfly_runtime::{Benchmark, EpisodeSummary, RunRecord};
 
 use crate::dataset::known;
 
@@ -32,8 +32,8 @@ impl Reference for Benchmarks<'_> {
 }
 
 /// What a training set would keep of an episode.
-pub(super) fn retained(episode: &Episode) -> Retained {
-    match retention(episode) {
+pub(super) fn retained(episode: &EpisodeSummary) -> Retained {
+    match retention_of_summary(episode) {
         Retention::Repaired { .. } => Retained::Repaired,
         Retention::Unsolved { .. } => Retained::Unsolved,
         Retention::AtOnce => Retained::SolvedAtOnce,

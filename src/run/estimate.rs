@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use fixfly_policies::Rates;
-use fixfly_runtime::{Benchmark, Cost, Estimate, RunSpec, Selection, Templates, thousands};
+use fixfly_runtime::{Benchmark, Estimate, RunSpec, Selection, Templates, readable, thousands};
 
 use crate::failure::Usage;
-use crate::terminal::readable;
 
 /// Tokens of an answer at most, if no flag and no profile has another limit.
 const MAX_TOKENS: u64 = 10_000;
@@ -33,15 +32,6 @@ fn rates(spec: &RunSpec) -> Result<Rates, Usage> {
     }
 }
 
-/// Seconds that the rate limits take at least; `None` if there are none.
-fn limited(cost: &Cost, rates: &Rates) -> Option<f64> {
-    let minutes = |count: u64, limit: Option<u32>| Some(count as f64 / f64::from(limit?));
-    let requests = minutes(cost.turns, rates.requests_per_minute);
-    let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, rates.tokens_per_minute);
-    let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
-    minutes.map(|minutes| minutes * 60.0)
-}
-
 fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     let price = rates.price.as_ref();
     let both = [&estimate.one_turn, &estimate.all_turns];
@@ -60,7 +50,7 @@ fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     let tests = both.map(|cost| hours(cost.test_seconds.map(|seconds| seconds / jobs)));
     rows.push(("Test time", tests));
     if spec.model.is_some() {
-        let least = both.map(|cost| hours(limited(cost, rates)));
+        let least = both.map(|cost| hours(rates.seconds(cost)));
         rows.push(("Model time by rate limits, at least", least));
     }
     let mut grid = Table::new();

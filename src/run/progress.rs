@@ -1,18 +1,23 @@
 //! How a run is going: a bar where somebody watches, else a line now and then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fixfly_runtime::{Episode, Observer};
+use fixfly_runtime::{Episode, EpisodeSummary, Observer, RunTally, episode_line};
+use fixfly_sandboxes::Pool;
 
-use crate::terminal::{Bar, Terminal, readable};
+use crate::terminal::{Bar, Terminal};
 
 /// Shows a run's progress.
 pub(super) struct Progress {
     terminal: Terminal,
-    tally: Tally,
+    tally: RunTally,
     started: Instant,
     shown: Shown,
     waiting: Option<String>,
+    pool: Arc<Pool>,
+    /// Whether the policy asks a model before it needs a sandbox.
+    asks_model: bool,
 }
 
 enum Shown {
@@ -24,39 +29,68 @@ enum Shown {
 const PAUSE: Duration = Duration::from_secs(10);
 
 impl Progress {
-    pub(super) fn new(terminal: &Terminal) -> Self {
+    pub(super) fn new(terminal: &Terminal, pool: &Arc<Pool>, asks_model: bool) -> Self {
         let now = Instant::now();
-        let shown = Shown::Lines { last: now };
+        let shown = match terminal.is_watched() {
+            true => Shown::Bar(terminal.doing("checking the sandbox")),
+            false => Shown::Lines { last: now },
+        };
         Progress {
             terminal: terminal.clone(),
-            tally: Tally::default(),
+            tally: RunTally::default(),
             started: now,
             shown,
             waiting: None,
+            pool: pool.clone(),
+            asks_model,
         }
+    }
+
+    /// What happens until the first episode is recorded, or what the policy waits for.
+    fn doing(&self) -> Option<&str> {
+        let waiting = self.waiting.as_deref();
+        if self.tally.fresh() > 0 || self.tally.done == self.tally.total {
+            return waiting;
+        }
+        let (opening, opened) = self.pool.opened();
+        Some(waiting.unwrap_or_else(|| first(self.asks_model, opening, opened)))
+    }
+}
+
+/// What the first attempts do.
+fn first(asks_model: bool, opening: usize, opened: usize) -> &'static str {
+    match (opened, opening) {
+        (0, 0) if asks_model => "waiting for the model's first answers",
+        (0, _) => "opening the sandbox",
+        _ => "preparing and running the first tests",
     }
 }
 
 impl Observer for Progress {
-    fn started(&mut self, total: usize, finished: &[Episode]) {
-        self.tally = Tally { total, ..Tally::default() };
+    fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
+        self.tally = RunTally { total, ..RunTally::default() };
         for episode in finished {
             self.tally.count(episode);
         }
         self.tally.earlier = self.tally.done;
         self.started = Instant::now();
-        match (self.terminal.is_watched(), self.tally.earlier) {
-            (true, _) => {
-                let Tally { total, done, .. } = self.tally;
+        match (&self.shown, self.tally.earlier) {
+            (Shown::Bar(checking), done) => {
+                checking.finish_and_clear();
                 self.shown = Shown::Bar(self.terminal.line_bar(total, done));
+                self.tick();
             }
-            (false, 0) => {}
-            (false, n) => self.terminal.status(&format!("resuming after {n} episodes")),
+            (Shown::Lines { .. }, 0) => {}
+            (_, n) => self.terminal.status(&format!("resuming after {n} episodes")),
         }
     }
 
     fn recorded(&mut self, episode: &Episode) {
-        self.tally.count(episode);
+        let episode = EpisodeSummary::of(episode);
+        self.tally.count(&episode);
+        if self.terminal.is_verbose() {
+            self.terminal.status(&episode_line(&episode));
+        }
         self.tick();
     }
 
@@ -70,7 +104,7 @@ impl Observer for Progress {
 
     fn tick(&mut self) {
         let mut line = self.tally.line(self.started.elapsed());
-        if let Some(what) = &self.waiting {
+        if let Some(what) = self.doing() {
             line += &format!("  {what}");
         }
         match &mut self.shown {
@@ -95,77 +129,20 @@ impl Observer for Progress {
     }
 }
 
-#[derive(Default)]
-struct Tally {
-    total: usize,
-    done: usize,
-    /// Episodes done before this process started.
-    earlier: usize,
-    failed: usize,
-    /// How many were solved at turn 1, 2, …
-    solved_at: Vec<usize>,
-}
-
-impl Tally {
-    fn count(&mut self, episode: &Episode) {
-        self.done += 1;
-        if episode.infrastructure_failure() {
-            self.failed += 1;
-        }
-        if let Some(turn) = episode.solved_at() {
-            self.solved_at.resize(self.solved_at.len().max(turn), 0);
-            self.solved_at[turn - 1] += 1;
-        }
-    }
-
-    /// `120/397  solved 85 of 119 (71.4 %): @1 60 @2 25  failed 1  2.1/s  ETA 2m 12s`
-    fn line(&self, elapsed: Duration) -> String {
-        let mut line = format!("{}/{}", self.done, self.total);
-        let counted = self.done - self.failed;
-        if counted > 0 {
-            let solved: usize = self.solved_at.iter().sum();
-            let percent = 100.0 * solved as f64 / counted as f64;
-            line += &format!("  solved {solved} of {counted} ({percent:.1} %)");
-            let at = self.solved_at.iter().enumerate().filter(|(_, count)| **count > 0);
-            let at: Vec<_> = at.map(|(at, count)| format!("@{} {count}", at + 1)).collect();
-            if !at.is_empty() {
-                line += &format!(": {}", at.join(" "));
-            }
-        }
-        if self.failed > 0 {
-            line += &format!("  infrastructure failed {}", self.failed);
-        }
-        let fresh = self.done - self.earlier;
-        if fresh > 0 && self.done < self.total {
-            let rate = fresh as f64 / elapsed.as_secs_f64().max(0.001);
-            let left = Duration::from_secs_f64((self.total - self.done) as f64 / rate);
-            line += &format!("  {rate:.1}/s  ETA {}", readable(left));
-        }
-        line
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(tally: Tally, expected: &str) {
-        assert_eq!(tally.line(Duration::from_secs(60)), expected);
-    }
-
     #[test]
-    fn a_line_shows_progress_results_and_eta() {
-        check(Tally { total: 397, ..Tally::default() }, "0/397");
-        check(
-            Tally { total: 397, done: 121, failed: 1, earlier: 1, solved_at: vec![60, 0, 25] },
-            "121/397  solved 85 of 120 (70.8 %): @1 60 @3 25  infrastructure failed 1  2.0/s  \
-             ETA 2m 18s",
-        );
-        check(
-            Tally { total: 2, done: 2, failed: 2, ..Tally::default() },
-            "2/2  infrastructure failed 2",
-        );
-        check(Tally { total: 2, done: 2, ..Tally::default() }, "2/2  solved 0 of 2 (0.0 %)");
+    fn the_bar_names_what_the_first_attempts_do() {
+        for (asks_model, opening, opened, expected) in [
+            (false, 0, 0, "opening the sandbox"),
+            (false, 2, 0, "opening the sandbox"),
+            (true, 0, 0, "waiting for the model's first answers"),
+            (true, 1, 0, "opening the sandbox"),
+            (true, 1, 1, "preparing and running the first tests"),
+        ] {
+            assert_eq!(first(asks_model, opening, opened), expected);
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use fixfly_runtime::{GgufHeader, read_episodes};
+use fixfly_runtime::{GgufHeader, Recording};
 use fixfly_students::{Checkpoint, EvalResult, ExportDtype, Method, gguf_adapter, gguf_model};
 
 use crate::built::{Feature, require};
@@ -121,8 +121,8 @@ impl<'a> Evaluation<'a> {
         };
         run::record(&flags, None, self.terminal)?;
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        let episodes = read_episodes(&output)?;
-        let counted = episodes.iter().filter(|one| !one.infrastructure_failure());
+        let recorded = Recording::open(&output)?;
+        let counted = recorded.summaries().iter().filter(|one| !one.infrastructure_failure());
         let solved = counted.clone().filter(|one| one.solved()).count();
         let result = EvalResult { solved, of: counted.count() };
         ensure!(result.of > 0, "{}: these flags select no task", self.file.display());

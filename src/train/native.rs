@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fixfly_runtime::readable;
 use fixfly_students::{
     Checkpoint, Chunks, ComputeConfig, EvalResult, Job, Line, Method, Outcome, Ready, Watch,
     checkpoints,
@@ -13,7 +14,7 @@ use super::eval::Evaluation;
 use super::progress::Progress;
 use super::{Native, after, interrupt};
 use crate::failure::{Interrupted, Usage};
-use crate::terminal::{Terminal, is_error_colored, readable};
+use crate::terminal::{Terminal, is_error_colored};
 
 /// Rows to show before a training.
 const SAMPLES: usize = 3;

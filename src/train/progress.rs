@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fixfly_students::{Line, Step};
 
-use crate::terminal::{Bar, Terminal, readable};
+use crate::terminal::{Bar, Terminal};
 
 /// Shows the progress of a training.
 pub(super) struct Progress {
@@ -65,7 +65,7 @@ impl Progress {
     }
 
     fn tick(&mut self, step: &Step) {
-        let text = line(step, self.steps, self.last.make_contiguous());
+        let text = step.text(self.steps, self.last.make_contiguous());
         match &mut self.shown {
             Shown::Bar(bar) => {
                 bar.set_position(step.step as u64);
@@ -84,50 +84,5 @@ impl Progress {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// `120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  grad norm 0.81  812 tokens/s  ETA 2h 2m`
-fn line(step: &Step, steps: usize, last: &[Step]) -> String {
-    let seconds: f64 = last.iter().map(|step| step.seconds).sum();
-    let tokens: usize = last.iter().map(|step| step.tokens).sum();
-    let left = (steps - step.step) as f64 * seconds / last.len().max(1) as f64;
-    let speed = tokens as f64 / seconds.max(1e-9);
-    let mut text = format!(
-        "{}/{steps}  epoch {:.2}  loss {:.4}  lr {:.1e}",
-        step.step, step.epoch, step.loss, step.rate,
-    );
-    if let Some(gradient) = step.gradient {
-        text += &format!("  grad norm {gradient:.2}");
-    }
-    text += &format!("  {speed:.0} tokens/s");
-    if step.step < steps {
-        text += &format!("  ETA {}", readable(Duration::from_secs_f64(left.clamp(0.0, 1e12))));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_has_the_step_the_loss_and_the_time_left() {
-        let step = |step| Step {
-            step,
-            epoch: 0.18,
-            loss: 0.43121,
-            rate: 9.9e-5,
-            gradient: Some(0.812),
-            tokens: 1624,
-            learned: Some(300),
-            seconds: 2.0,
-        };
-        let expected = "120/6630  epoch 0.18  loss 0.4312  lr 9.9e-5  grad norm 0.81  812 tokens/s";
-        assert_eq!(
-            line(&step(120), 6630, &[step(119), step(120)]),
-            format!("{expected}  ETA 3h 37m")
-        );
-        assert!(line(&step(6630), 6630, &[step(6630)]).ends_with("812 tokens/s"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fixfly_benchmarks::swebench::instance;
-use fixfly_benchmarks::swebench::trajectory::{ENDINGS, Import};
+use fixfly_benchmarks::swebench::trajectory::{ENDINGS, Form, Import};
 use fixfly_runtime::RunDirectory;
 
 use crate::failure::Usage;
@@ -13,10 +13,14 @@ use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Files of SWE-agent (`.traj`) or mini-swe-agent (`.traj.json`), or folders
-    /// of them
+    /// Files of SWE-agent (`.traj`) or mini-swe-agent (`.traj.json`), files in the Agent
+    /// Trajectory Interchange Format (`trajectory.json`), or folders of them
     #[arg(value_name = "FILE|DIR", required = true)]
     from: Vec<PathBuf>,
+
+    /// Take only files of this format: traj (SWE-agent's), mini or atif
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Form>,
 
     /// Table of instances, for the issues' texts
     #[arg(long, value_name = "TABLE")]
@@ -36,7 +40,7 @@ pub(super) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         }
         None => Vec::new(),
     };
-    let import = Import::read(&flags.from, &instances)?;
+    let import = Import::read(&flags.from, &instances, flags.format)?;
     if import.is_empty() {
         let why = format!("found no trajectory: no file name ends in {}", ENDINGS.join(" or "));
         return Err(Usage(why).into());

@@ -3,7 +3,7 @@
 mod cycles;
 mod names;
 mod sources;
-mod texts;
+pub(crate) mod texts;
 mod tokens;
 mod words;
 
@@ -18,7 +18,7 @@ const LONGEST: usize = 450;
 /// Lines of the binary before tests: more belongs into a library.
 const BINARY: usize = 7000;
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -166,6 +166,23 @@ fn no_modules_at_the_top_of_a_crate_import_each_other_in_a_cycle() {
 fn no_word_comes_back_that_the_glossary_replaced() {
     let denials = words::denials(&texts::all());
     assert!(denials.is_empty(), "{} words:\n{}", denials.len(), denials.join("\n"));
+}
+
+#[test]
+fn the_program_needs_no_checkout() {
+    let mut wrong = Vec::new();
+    let is_part = |file: &&PathBuf| {
+        let shown = relative(file);
+        shown.contains("src/") && !shown.ends_with("tests.rs") && !shown.contains("/tests/")
+    };
+    for file in files().iter().filter(is_part) {
+        let text = fs::read_to_string(file).unwrap();
+        let program = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+        if program.into_iter().any(|line| line.contains("CARGO_MANIFEST_DIR")) {
+            wrong.push(relative(file));
+        }
+    }
+    assert!(wrong.is_empty(), "an installed fixfly has no source tree: {wrong:?}");
 }
 
 #[test]

@@ -143,6 +143,8 @@ fn names_and_values_are_shown_safely() {
         &["run", "python", "--turns", h],
         &["run", "--config", &config],
         &["run", "--config", &broken],
+        &["judge", h, "--stdio"],
+        &["judge", "python", "--stdio", "--benchmark-dir", &hostile],
         &["report", &hostile],
         &["report", &format!("{hostile},{h}=1")],
         &["report", &broken],

@@ -5,7 +5,7 @@ use crate::printed;
 /// The formats of the files that fixfly writes change only deliberately.
 #[test]
 fn the_forms_of_files_are_documented() {
-    for name in ["episode", "run"] {
+    for name in ["episode", "judge", "run"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/schema/{name}.json"));
         let there = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(

@@ -60,6 +60,18 @@ fn a_run_goes_out_comes_back_and_is_played_again() {
     let graded = held(&bench.path("theirs/preds.json"));
     assert_eq!(graded["acme__slug-1"]["model_patch"], preds["acme__slug-1"]["model_patch"]);
 
+    let (from, to) = (path("atif"), path("back"));
+    ended_well(command(&["trajectory", "import", &from, "--format", "atif", "-o", &to]));
+    let back = read_episodes(&bench.path("back")).unwrap();
+    assert_eq!((deeds(&back), &back[0].policy), (deeds(&ours), &ours[0].policy));
+    assert_eq!(back[0].task.statement, ours[0].task.statement);
+    assert!(back[0].unjudged());
+    let (traj, to) = (["--format", "traj", "-o"], path("no"));
+    let words = [&["trajectory", "import", &from][..], &traj[..], &[&to]].concat();
+    let output = command(&words).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && stderr.contains("its format is ATIF"), "{stderr}");
+
     let stdout = ended_well(command(&["report", &path("theirs")]));
     assert!(stdout.contains("1 with an ungraded patch, excluded from the solve rates"), "{stdout}");
     let theirs = path("theirs");

@@ -17,6 +17,8 @@ mod document;
 mod edit;
 mod files;
 mod find_file;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod place;
 mod run_tests;
 mod search;

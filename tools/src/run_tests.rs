@@ -53,11 +53,7 @@ impl Tool for RunTests {
                 "`run_tests` was given no label; name the tests to run".into(),
             ));
         }
-        if let Some(odd) =
-            labels.iter().find(|label| label.starts_with('-') || label.contains(['\n', '\0']))
-        {
-            return Err(ToolError::Refused(format!("`run_tests`: {odd:?} is no label of a test")));
-        }
+        refuse_odd(&labels)?;
         let tree = context.work_tree()?;
         let mut seen = tree.run_tests(context.task, &labels, context.sandbox).await?;
         let mut reports = Vec::from_iter(seen.tests.clone());
@@ -76,6 +72,15 @@ impl Tool for RunTests {
             seen.text += &format!("\nthe same in each of {} runs", reports.len());
         }
         Ok(seen)
+    }
+}
+
+/// Refuses labels that a test runner would take for options or for several lines.
+pub(crate) fn refuse_odd(labels: &[String]) -> Result<(), ToolError> {
+    let is_odd = |label: &&String| label.starts_with('-') || label.contains(['\n', '\0']);
+    match labels.iter().find(is_odd) {
+        Some(odd) => Err(ToolError::Refused(format!("`{NAME}`: {odd:?} is no label of a test"))),
+        None => Ok(()),
     }
 }
 

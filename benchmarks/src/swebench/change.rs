@@ -88,7 +88,7 @@ struct Left {
 
 /// The change of the work tree at `root` in the sandbox, against `tree`, the tree of the base
 /// commit on this machine.
-pub(super) async fn change(
+pub(crate) async fn change(
     tree: &Path,
     root: &str,
     sandbox: &dyn Sandbox,

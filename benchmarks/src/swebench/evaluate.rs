@@ -16,7 +16,7 @@ use super::spec::Spec;
 /// The path of the work tree in the sandbox.
 pub(super) const ROOT: &str = "/testbed";
 /// The path of the listener for unittest's events.
-const LISTENER: &str = "/tmp/.fixfly";
+pub(crate) const LISTENER: &str = "/tmp/.fixfly";
 /// Maximum bytes of a log.
 const LOG_CAP: usize = 64 << 20;
 
@@ -244,15 +244,28 @@ pub(super) async fn tests(
     command: &str,
     timeout: Duration,
 ) -> Result<Output, BenchmarkError> {
-    sandbox.write(&format!("{LISTENER}/sitecustomize.py"), PROGRAM.as_bytes()).await?;
-    let mut script = String::from("exec 3>&2 2>&1 </dev/null\n");
+    let mut run = String::new();
     for (name, value) in &spec.env {
-        script += &format!("export {name}={}\n", quoted(value));
+        run += &format!("export {name}={}\n", quoted(value));
     }
     let events = if spec.events { "FIXFLY_EVENTS=3 " } else { "" };
-    script += &format!("{events}PYTHONPATH={LISTENER}:{ROOT} {command}");
+    run += &format!("{events}PYTHONPATH={LISTENER}:{ROOT} {command}");
+    listened(sandbox, ROOT, &run, timeout).await
+}
+
+/// Runs a script that runs tests in the folder `root`. Its printed output is on stdout. What
+/// it writes to file descriptor 3 is on stderr: unittest's events, if [`LISTENER`] is on the
+/// interpreter's path.
+pub(crate) async fn listened(
+    sandbox: &dyn Sandbox,
+    root: &str,
+    script: &str,
+    timeout: Duration,
+) -> Result<Output, BenchmarkError> {
+    sandbox.write(&format!("{LISTENER}/sitecustomize.py"), PROGRAM.as_bytes()).await?;
+    let script = format!("exec 3>&2 2>&1 </dev/null\n{script}");
     let mut run = Command::new(["bash", "-c", &script]);
-    run.workdir = Some(ROOT.into());
+    run.workdir = Some(root.into());
     run.timeout = Some(timeout);
     run.output_cap = Some(LOG_CAP);
     Ok(sandbox.exec(&run).await?)
@@ -270,7 +283,7 @@ pub(super) async fn bash(
     Ok(sandbox.exec(&command).await?)
 }
 
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -284,7 +297,7 @@ fn operand(path: &[u8]) -> String {
 }
 
 /// Quotes a word for bash.
-pub(super) fn quoted(word: impl AsRef<[u8]>) -> String {
+pub(crate) fn quoted(word: impl AsRef<[u8]>) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     match std::str::from_utf8(word.as_ref()) {
         Ok(word) if !word.is_empty() && word.chars().all(is_plain) => word.to_string(),

@@ -39,7 +39,7 @@ pub struct Events(pub Vec<Event>);
 
 impl Events {
     /// Reads the lines of the pipe; other lines are ignored.
-    pub(super) fn read(bytes: &[u8]) -> Events {
+    pub(crate) fn read(bytes: &[u8]) -> Events {
         let lines = bytes.split(|byte| *byte == b'\n');
         Events(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }

@@ -96,6 +96,6 @@ pub(super) fn stdout_if(
     Err(BenchmarkError::Broken(format!("{failed}: {last}")))
 }
 
-pub(super) fn no_git(error: &std::io::Error) -> BenchmarkError {
+pub(crate) fn no_git(error: &std::io::Error) -> BenchmarkError {
     BenchmarkError::Broken(format!("git cannot be run: {error}; install it (apt install git)"))
 }

@@ -150,7 +150,7 @@ impl WorkTree for Issues {
             Status::Exited(0) if report.passed_or_skipped() => Outcome::Done,
             _ => Outcome::Failed,
         };
-        let text = told(&report, outcome, &log);
+        let text = summary(&report, outcome, &log);
         let tests = Some(report).filter(|report| !report.results.is_empty());
         Ok(Observation { tests, ..Observation::new(outcome, text) })
     }
@@ -204,7 +204,7 @@ fn report(statuses: &Statuses) -> TestReport {
 }
 
 /// The result of a test run, as text for the policy.
-fn told(report: &TestReport, outcome: Outcome, log: &str) -> String {
+pub(crate) fn summary(report: &TestReport, outcome: Outcome, log: &str) -> String {
     let is_bad = |result: &&TestResult| !result.outcome.is_fine();
     let failing: Vec<&str> =
         report.results.iter().filter(is_bad).map(|result| result.id.as_str()).collect();

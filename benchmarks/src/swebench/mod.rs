@@ -9,11 +9,11 @@
 //! agents.
 
 mod batch;
-mod change;
+pub(crate) mod change;
 pub mod environment;
 pub mod evaluate;
 pub mod events;
-mod git;
+pub(crate) mod git;
 pub mod gold;
 pub mod grade;
 mod grader;

@@ -83,15 +83,13 @@ fn prediction(row: Map<String, Value>) -> Result<Prediction, String> {
 /// [`RunError`] if an episode cannot be read.
 pub fn of_run(recording: &Recording, model: &str) -> Result<Vec<Prediction>, RunError> {
     let mut predictions: BTreeMap<String, (u32, Prediction)> = BTreeMap::new();
-    for at in 0..recording.len() {
+    for (at, summary) in recording.summaries().iter().enumerate() {
+        let earlier = predictions.get(&*summary.task);
+        let known = earlier.is_some_and(|(sample, _)| *sample <= summary.sample);
+        if known || summary.infrastructure_failure() {
+            continue;
+        }
         let episode = recording.episode(at)?;
-        if episode.infrastructure_failure() {
-            continue;
-        }
-        let sample = episode.provenance.sample;
-        if predictions.get(&episode.task.id).is_some_and(|(there, _)| *there <= sample) {
-            continue;
-        }
         let graded = episode.verdict.as_ref().and_then(|verdict| verdict.graded.clone());
         let patch = graded.or(episode.patch).unwrap_or_default();
         let prediction = Prediction {
@@ -99,7 +97,7 @@ pub fn of_run(recording: &Recording, model: &str) -> Result<Vec<Prediction>, Run
             model: model.to_string(),
             patch: Some(patch),
         };
-        predictions.insert(episode.task.id, (sample, prediction));
+        predictions.insert(episode.task.id, (summary.sample, prediction));
     }
     Ok(predictions.into_values().map(|(_, prediction)| prediction).collect())
 }

@@ -125,6 +125,14 @@ fn make(mirror: &Path, commit: &str, to: &Path) -> Result<(), BenchmarkError> {
         out(&["read-tree", commit]).and_then(|()| out(&["checkout-index", "--all", "--force"]));
     let _ = fs::remove_file(&index);
     checked_out?;
+    commit_all(to)
+}
+
+/// Makes a folder a repository of one commit that holds all its files.
+///
+/// # Errors
+/// git's last line.
+pub(crate) fn commit_all(to: &Path) -> Result<(), BenchmarkError> {
     let own = |words: &[&str]| {
         let mut command = git(&to.join(".git"));
         command.arg("--work-tree").arg(to).args(words).current_dir(to);

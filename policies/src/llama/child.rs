@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,8 @@ use super::protocol::{FromEngine, GenerateRequest, Generated, Load, Refusal, ToE
 
 /// The command that makes the executable an engine.
 const COMMAND: &str = "llama-engine";
+/// The number of the signal for an illegal instruction.
+const SIGILL: i32 = 4;
 
 /// An engine, running or not.
 pub(super) struct Engine {
@@ -34,7 +37,7 @@ pub(super) enum CallError {
 type Response = Result<Generated, CallError>;
 
 struct Running {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     input: ChildStdin,
     calls: Arc<Mutex<Calls>>,
 }
@@ -122,14 +125,17 @@ impl Running {
                 return Err(why);
             }
             _ => {
+                let words = words.join().unwrap_or_default();
+                let status = child.try_wait().ok().flatten();
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(ended(&words.join().unwrap_or_default()));
+                return Err(ended(&words, status));
             }
         }
         let calls = Arc::new(Mutex::new(Ok(HashMap::new())));
-        let in_flight = calls.clone();
-        std::thread::spawn(move || receive(messages, &in_flight, words));
+        let child = Arc::new(Mutex::new(child));
+        let (in_flight, ending) = (calls.clone(), child.clone());
+        std::thread::spawn(move || receive(messages, &in_flight, words, &ending));
         Ok(Running { child, input, calls })
     }
 
@@ -158,8 +164,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -169,6 +176,7 @@ fn receive(
     mut messages: BufReader<ChildStdout>,
     calls: &Mutex<Calls>,
     words: std::thread::JoinHandle<String>,
+    child: &Mutex<Child>,
 ) {
     let mut why = None;
     loop {
@@ -187,7 +195,11 @@ fn receive(
         }
     }
     drop(messages);
-    let how = why.unwrap_or_else(|| ended(&words.join().unwrap_or_default()));
+    let how = why.unwrap_or_else(|| {
+        // Its output has ended, so the process ends.
+        let words = words.join().unwrap_or_default();
+        ended(&words, lock(child).wait().ok())
+    });
     let waiting = std::mem::replace(&mut *lock(calls), Err(how.clone()));
     for (_, waiting) in waiting.into_iter().flatten() {
         let _ = waiting.send(Err(CallError::Ended(how.clone())));
@@ -222,13 +234,39 @@ fn last_words(mut stderr: impl Read + Send + 'static) -> std::thread::JoinHandle
     })
 }
 
-fn ended(last_words: &str) -> String {
-    match last_words.trim() {
-        "" => "the engine of the model ended".to_string(),
-        words => format!("the engine of the model ended: {words}"),
-    }
+/// Why the engine ended, as far as its last words and its status tell.
+fn ended(last_words: &str, status: Option<ExitStatus>) -> String {
+    let how = match (last_words.trim(), status.and_then(|status| status.signal())) {
+        ("", None) => return "the engine of the model ended".to_string(),
+        ("", Some(SIGILL)) => "it used an instruction that this processor does not have; build \
+                               fixfly for this processor (RUSTFLAGS=\"-C target-cpu=NAME\", \
+                               without `native` where a virtual machine hides instructions)"
+            .to_string(),
+        ("", Some(signal)) => format!("signal {signal} killed it"),
+        (words, _) => words.to_string(),
+    };
+    format!("the engine of the model ended: {how}")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_engine_has_a_reason() {
+        #[track_caller]
+        fn check(words: &str, status: Option<i32>, expected: &str) {
+            assert_eq!(ended(words, status.map(ExitStatus::from_raw)), expected);
+        }
+        check("", None, "the engine of the model ended");
+        check("", Some(0), "the engine of the model ended");
+        check("", Some(9), "the engine of the model ended: signal 9 killed it");
+        check(" out of memory\n", Some(6), "the engine of the model ended: out of memory");
+        let illegal = ended("", Some(ExitStatus::from_raw(4)));
+        assert!(illegal.contains("an instruction that this processor does not have"), "{illegal}");
+    }
 }

@@ -26,9 +26,8 @@ use crate::{KvType, Lora};
 const BATCH: u32 = 512;
 /// llama.cpp's value for "use flash attention where possible".
 const FLASH: i32 = -1;
-/// llama.cpp's value for "never". Flash attention is fast and skips the cells of other
-/// sequences, but on a CPU its results for a prompt and for single tokens differ by
-/// much more than rounding.
+/// llama.cpp's value for "never". Flash attention skips the cells of other sequences, but on
+/// a CPU its results for a prompt and for single tokens differ by much more than rounding.
 const NO_FLASH: i32 = 0;
 
 /// The hidden command `llama-engine`: answers the calls of the policy that started
@@ -136,8 +135,15 @@ fn context_params(load: &Load, size: CacheSize) -> Result<LlamaContextParams, St
         KvType::Q8_0 => KvCacheType::Q8_0,
         KvType::Q4_0 => KvCacheType::Q4_0,
     };
-    // A cache of f32 means that exact results matter.
-    let flash = if load.kv_type == KvType::F32 { NO_FLASH } else { FLASH };
+    let on_cpu = load.gpu_layers == Some(0) || !memory::has_gpu();
+    let flash = match load.kv_type {
+        // A cache of f32 means that exact results matter.
+        KvType::F32 => NO_FLASH,
+        // A stream holds one episode, so there are no other cells to skip, and for single
+        // tokens llama.cpp's flash attention on a CPU is the slower one.
+        KvType::F16 if on_cpu && size.layout == Layout::Streams => NO_FLASH,
+        _ => FLASH,
+    };
     Ok(LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(size.cells))
         .with_n_batch(BATCH)

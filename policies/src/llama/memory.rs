@@ -67,6 +67,11 @@ fn fit(load: &Load, model: u64, free: Option<u64>) -> Result<CacheSize, String> 
     Ok(if layout == Layout::Streams { size } else { size.unified(load) })
 }
 
+/// Whether llama.cpp finds a GPU.
+pub(super) fn has_gpu() -> bool {
+    gpus().next().is_some()
+}
+
 fn gpus() -> impl Iterator<Item = LlamaBackendDevice> {
     let devices = list_llama_ggml_backend_devices().into_iter();
     devices.filter(|device| device.device_type == LlamaBackendDeviceType::Gpu)

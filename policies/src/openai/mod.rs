@@ -28,8 +28,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError, Price,
-    RemoteModel, Request, Sampling, Settings, Usage, View,
+    Action, Call, CallForm, Completion, Cost, Entry, Finish, Generation, Policy, PolicyError,
+    Price, RemoteModel, Request, Sampling, Settings, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -86,6 +86,17 @@ pub struct Rates {
     pub tokens_per_minute: Option<u32>,
     /// Maximum number of tokens of one answer.
     pub max_tokens: Option<u32>,
+}
+
+impl Rates {
+    /// Seconds that the rate limits take at least; `None` if there are none.
+    pub fn seconds(&self, cost: &Cost) -> Option<f64> {
+        let minutes = |count: u64, limit: Option<u32>| Some(count as f64 / f64::from(limit?));
+        let requests = minutes(cost.turns, self.requests_per_minute);
+        let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, self.tokens_per_minute);
+        let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
+        minutes.map(|minutes| minutes * 60.0)
+    }
 }
 
 /// The prices and limits of the model that these settings name.

@@ -38,7 +38,9 @@ async fn an_engine_that_ends_is_started_again() {
     };
     let (failed, ()) = tokio::join!(act(&*policy, &task, &[], 1), killed);
     match failed.unwrap_err() {
-        PolicyError::Infrastructure(why) => assert_eq!(why, "the engine of the model ended"),
+        PolicyError::Infrastructure(why) => {
+            assert_eq!(why, "the engine of the model ended: signal 9 killed it");
+        }
         other => panic!("{other:?}"),
     }
     let again = tokio::join!(act(&*policy, &task, &[], 1), act(&*policy, &task, &[], 1));

@@ -9,6 +9,9 @@ use minijinja::HtmlEscape;
 /// Number of colours.
 pub(crate) const COLOURS: usize = 8;
 
+/// The most points of a series that are drawn as dots.
+const MAX_DOTS: usize = 60;
+
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 46.0;
@@ -45,14 +48,15 @@ pub(crate) fn plot(axes: &Axes, bars: &[Bar], lines: &[Line]) -> String {
     let mut svg = start(HEIGHT, axes.y_label);
     let span = x_span(axes, bars);
     let scale = Scale { x: span, y: axes.y };
-    for tick in ticks(axes.y) {
-        let y = scale.y(tick);
+    let y_ticks = ticks(axes.y);
+    for tick in &y_ticks {
+        let y = scale.y(*tick);
         let _ = write!(
             svg,
             r#"<line class="axis" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/>"#,
             WIDTH - RIGHT
         );
-        text(&mut svg, LEFT - 7.0, y + 4.5, "end", &number(tick));
+        text(&mut svg, LEFT - 7.0, y + 4.5, "end", &label(*tick, &y_ticks));
     }
     // At most 12 labels, so that they do not overlap.
     let every = axes.x_ticks.len().div_ceil(12).max(1);
@@ -89,7 +93,9 @@ fn draw(svg: &mut String, scale: &Scale, line: &Line, class: &str) {
     let place = |(x, y): &(f64, f64)| format!("{:.1},{:.1}", scale.x(*x), scale.y(*y));
     let points: Vec<String> = line.points.iter().map(place).collect();
     let _ = write!(svg, r#"<polyline class="series {class}" points="{}"/>"#, points.join(" "));
-    for (x, y) in &line.points {
+    // Dots of long series would cover the line.
+    let dots = if line.points.len() > MAX_DOTS { &[] } else { line.points.as_slice() };
+    for (x, y) in dots {
         let _ = write!(
             svg,
             r#"<circle class="dot {class}" cx="{:.1}" cy="{:.1}" r="3"><title>{}: {}</title></circle>"#,
@@ -192,7 +198,7 @@ fn x_span(axes: &Axes, bars: &[Bar]) -> (f64, f64) {
 }
 
 /// Round tick positions, about five.
-fn ticks((from, to): (f64, f64)) -> Vec<f64> {
+pub(crate) fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     let rough = (to - from) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|s| *s >= rough);
@@ -201,12 +207,36 @@ fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to + 1e-9).collect()
 }
 
-/// At most one decimal, without a trailing zero.
+/// At most one decimal, without a trailing zero; of values below 1 two digits.
 fn number(value: f64) -> String {
-    match (value * 10.0).round() / 10.0 {
-        whole if whole.fract() == 0.0 => format!("{whole:.0}"),
-        other => format!("{other:.1}"),
+    if value != 0.0 && value.abs() < 0.001 {
+        return format!("{value:.1e}").replace(".0e", "e");
     }
+    let decimals =
+        if value == 0.0 || value.abs() >= 1.0 { 1 } else { 1 - value.abs().log10().floor() as i32 };
+    trimmed(format!("{value:.*}", decimals.clamp(1, 4) as usize))
+}
+
+fn trimmed(number: String) -> String {
+    match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => number,
+    }
+}
+
+/// A tick with as many decimals as tell it from the next.
+fn label(tick: f64, ticks: &[f64]) -> String {
+    let step = ticks.windows(2).next().map_or(1.0, |pair| pair[1] - pair[0]);
+    if step < 0.000_5 && tick.abs() < 0.01 {
+        return if tick.abs() < step / 2.0 {
+            "0".into()
+        } else {
+            format!("{tick:.1e}").replace(".0e", "e")
+        };
+    }
+    let decimals = (-(step * 1.000_001).log10().floor()).clamp(0.0, 6.0) as usize;
+    let label = trimmed(format!("{tick:.decimals$}"));
+    if label == "-0" { "0".into() } else { label }
 }
 
 #[cfg(test)]
@@ -223,6 +253,24 @@ mod tests {
         check((52.0, 87.0), &[60.0, 70.0, 80.0]);
         check((0.0, 1.0), &[0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert_eq!([number(12.0), number(12.34)], ["12", "12.3"]);
+        assert_eq!(
+            [0.0, 0.5, 0.25, 0.051, 0.0001].map(number),
+            ["0", "0.5", "0.25", "0.051", "1e-4"]
+        );
+    }
+
+    #[test]
+    fn labels_tell_ticks_apart() {
+        #[track_caller]
+        fn check(range: (f64, f64), expected: &[&str]) {
+            let ticks = ticks(range);
+            let labels: Vec<String> = ticks.iter().map(|tick| label(*tick, &ticks)).collect();
+            assert_eq!(labels, expected);
+        }
+        check((0.0, 100.0), &["0", "20", "40", "60", "80", "100"]);
+        check((0.0, 1.0), &["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        check((2.31, 2.39), &["2.32", "2.34", "2.36", "2.38"]);
+        check((0.0, 1e-4), &["0", "2e-5", "4e-5", "6e-5", "8e-5", "1e-4"]);
     }
 
     #[test]

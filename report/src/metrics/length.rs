@@ -13,16 +13,6 @@ pub(crate) struct Bin {
     pub(crate) count: usize,
 }
 
-/// The number of words, which whitespace separates.
-pub(crate) fn words(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
-}
-
-/// The number of characters (Unicode scalar values), without surrounding whitespace.
-pub(crate) fn characters(text: &str) -> u64 {
-    text.trim().chars().count() as u64
-}
-
 /// Maximum number of bins in a histogram.
 const BINS: u64 = 24;
 
@@ -56,10 +46,5 @@ mod tests {
         assert_eq!(histogram(&[0]), [Bin { from: 0, to: 1, count: 1 }]);
         assert!(histogram(&[]).is_empty());
         assert_eq!(histogram(&[u64::MAX / 20]).iter().map(|bin| bin.count).sum::<usize>(), 1);
-    }
-
-    #[test]
-    fn lengths_are_counted() {
-        assert_eq!((words(" a  b\nc "), characters(" añ b\n")), (3, 4));
     }
 }

@@ -1,5 +1,6 @@
 //! Proportions with confidence intervals.
 
+use fixfly_runtime::wilson;
 use serde::Serialize;
 
 /// A count out of a total, with the 95 % Wilson interval of the proportion. The proportion
@@ -21,7 +22,7 @@ pub(crate) struct Share {
 impl Share {
     /// `count` of `of`.
     pub(crate) fn new(count: usize, of: usize) -> Self {
-        let interval = (of > 0).then(|| wilson(count as f64, of as f64));
+        let interval = wilson(count, of);
         Share {
             count,
             of,
@@ -36,17 +37,6 @@ impl Share {
         let (count, of) = all.into_iter().fold((0, 0), |(n, of), is| (n + usize::from(is), of + 1));
         Share::new(count, of)
     }
-}
-
-/// 97.5 % quantile of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
-
-fn wilson(count: f64, of: f64) -> (f64, f64) {
-    let p = count / of;
-    let shrink = 1.0 + Z * Z / of;
-    let centre = (p + Z * Z / (2.0 * of)) / shrink;
-    let reach = Z / shrink * (p * (1.0 - p) / of + Z * Z / (4.0 * of * of)).sqrt();
-    ((centre - reach).max(0.0), (centre + reach).min(1.0))
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn fill(set: &RunSet<'_>) -> Filled {
     let groups = methods(set);
-    let rows = groups.iter().filter(|g| g.attempts().any(|a| a.method.is_some())).map(|group| {
-        let judged: Vec<&Judged> = group.attempts().filter_map(|a| a.judged.as_ref()).collect();
+    let rows = groups.iter().filter(|g| g.attempts().any(|a| a.has_method)).map(|group| {
+        let judged: Vec<&Judged> = group.attempts().filter_map(|a| a.judged.as_deref()).collect();
         let [package, codexglue] = [0, 1].map(|variant| codebleu(&judged, variant));
         let solved = group.attempts().filter(|attempt| attempt.solved_at.is_some());
         let [text, code] = match judged.is_empty() {
@@ -74,6 +74,6 @@ fn codebleu(judged: &[&Judged], variant: usize) -> (String, String) {
 
 fn exact(group: &Group<'_>, is: fn(&Judged) -> bool) -> String {
     cells::share(&Share::of(
-        group.attempts().map(|attempt| attempt.judged.as_ref().is_some_and(is)),
+        group.attempts().map(|attempt| attempt.judged.as_deref().is_some_and(is)),
     ))
 }

@@ -61,7 +61,7 @@ fn fill(set: &RunSet<'_>) -> Filled {
 }
 
 fn has_reasoning(group: &Group<'_>) -> bool {
-    group.attempts().any(|attempt| attempt.first_reasoning.is_some())
+    group.attempts().any(|attempt| attempt.reasons)
 }
 
 fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
@@ -69,9 +69,9 @@ fn compared(group: &Group<'_>, reference: &Group<'_>) -> [String; 5] {
         return std::array::from_fn(|_| cells::NONE.to_string());
     }
     let theirs: HashMap<&str, &Attempt> =
-        reference.repeats[0].iter().map(|attempt| (attempt.task.as_str(), *attempt)).collect();
+        reference.repeats[0].iter().map(|attempt| (&*attempt.task, *attempt)).collect();
     let pairs: Vec<(&Attempt, &Attempt)> =
-        group.repeats[0].iter().filter_map(|a| Some((*theirs.get(a.task.as_str())?, *a))).collect();
+        group.repeats[0].iter().filter_map(|a| Some((*theirs.get(&*a.task)?, *a))).collect();
     let traces: Vec<(&str, &str)> = pairs
         .iter()
         .filter_map(|(one, other)| {

@@ -25,12 +25,14 @@ fn solving(count: usize, words: u64) -> Vec<Attempt> {
         );
         Attempt {
             reasoning_lengths: if words > 100 { vec![length] } else { Vec::new() },
+            reasons: words > 100,
             first_reasoning: (words > 100).then_some(reasoning),
-            judged: Some(Judged {
+            judged: Some(Box::new(Judged {
                 same_text: same_text(TRUTH, method),
                 same_code: same_text(TRUTH, method),
                 compared: Variant::ALL.map(|variant| Compared::of(variant, TRUTH, method)),
-            }),
+            })),
+            has_method: true,
             method: Some(method.into()),
             recorded_exact: method == TRUTH,
             usd: Some(0.01),

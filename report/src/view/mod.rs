@@ -21,11 +21,13 @@ mod filter;
 mod fixture;
 mod guard;
 mod home;
+#[cfg(test)]
+mod markup;
+mod paint;
 mod places;
 mod recorded;
 mod run;
 mod server;
-mod shim;
 mod show;
 mod site;
 mod sources;
@@ -37,7 +39,7 @@ pub use error::ViewError;
 pub use export::export_pages;
 pub use server::Server;
 pub use site::Site;
-pub use sources::{DatasetRows, Prompt, Sources};
+pub use sources::{DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Sources};
 
 #[cfg(test)]
 mod tests;

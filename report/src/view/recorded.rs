@@ -9,8 +9,8 @@ use fixfly_runtime::{Episode, EpisodeSummary, RunRecord, read_run};
 
 use super::error::ViewError;
 use super::facts::Facts;
-use super::shim::Recording;
 use super::state::State;
+use fixfly_runtime::Recording;
 
 /// A run that is kept open.
 pub(crate) struct Recorded {

@@ -9,6 +9,7 @@ mod observer;
 mod queue;
 mod select;
 mod spec;
+mod tally;
 mod unfinished;
 mod usable;
 mod verify;
@@ -24,19 +25,21 @@ pub use instances::{GradingRules, InstanceSpec};
 pub use interrupts::Interrupts;
 pub use machine::{cpus, now};
 pub use observer::{Observer, Silent};
+pub(crate) use queue::MAX_TRIES;
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
 pub use select::{SelectError, Selection, first, split_supported};
 pub use spec::{IssueSpec, RunSpec};
+pub use tally::{RunTally, episode_line, wilson};
 pub use unfinished::Unfinished;
 use usable::FirstEpisodes;
-pub use usable::{Unusable, UnusableReason};
+pub use usable::Unusable;
 pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
 
 use crate::benchmark::Benchmark;
-use crate::episode::Episode;
 use crate::policy::Policy;
 use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
 use crate::sandbox::{Host, Protection};
+use crate::summary::EpisodeSummary;
 use crate::task::Task;
 use crate::templates::Templates;
 use crate::tool::Tool;
@@ -100,13 +103,18 @@ impl Run {
         if !self.spec.allow_weak {
             require_protections(&self.spec.sandbox, &self.host.protections().await)?;
         }
-        let (mut directory, finished) = RunDirectory::open(&self.spec.output, &self.record())?;
+        let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &self.record())?;
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
         let total = selection.tasks.len() * spec.samples as usize;
+        let first = match spec.keep_going || spec.replay.is_some() {
+            true => None,
+            false => Some(FirstEpisodes::of(recorded.summaries(), |at| recorded.episode(at))?),
+        };
+        let mut finished = recorded.into_summaries();
+        finished.retain(|episode| !episode.infrastructure_failure());
         let waiting = work(selection.tasks, spec.samples, &finished);
         observer.started(total, &finished);
-        let first =
-            (!spec.keep_going && spec.replay.is_none()).then(|| FirstEpisodes::of(&finished));
+        drop(finished);
         let queue = Queue { waiting: waiting.into(), jobs: spec.jobs(), first };
         let context = RunContext {
             policy_name: spec.policy,
@@ -139,7 +147,11 @@ impl Run {
     }
 }
 
-fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
+/// Refuses a sandbox that lacks a required protection.
+///
+/// # Errors
+/// [`ExecuteError::Unprotected`] with the first that is missing.
+pub fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteError> {
     let Some(missing) = all.iter().find(|one| one.is_missing()) else { return Ok(()) };
     Err(ExecuteError::Unprotected {
         sandbox: sandbox.into(),
@@ -151,9 +163,9 @@ fn require_protections(sandbox: &str, all: &[Protection]) -> Result<(), ExecuteE
 
 /// All tasks of one sample before the next sample, so that an interrupted run covers every
 /// task.
-fn work(tasks: Vec<Task>, samples: u32, finished: &[Episode]) -> Vec<Work> {
+fn work(tasks: Vec<Task>, samples: u32, finished: &[EpisodeSummary]) -> Vec<Work> {
     let finished: HashSet<(&str, u32)> =
-        finished.iter().map(|e| (e.task.id.as_str(), e.provenance.sample)).collect();
+        finished.iter().map(|episode| (&*episode.task, episode.sample)).collect();
     let tasks: Vec<Arc<Task>> = tasks.into_iter().map(Arc::new).collect();
     (0..samples)
         .flat_map(|sample| tasks.iter().map(move |task| (task, sample)))

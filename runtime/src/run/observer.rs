@@ -1,11 +1,12 @@
 //! Reports the progress of a run to the code that displays it.
 
 use crate::episode::Episode;
+use crate::summary::EpisodeSummary;
 
 /// Receives the progress of a run. By default, every method does nothing.
 pub trait Observer: Send {
     /// The run starts. It has `total` episodes; `finished` were recorded earlier.
-    fn started(&mut self, total: usize, finished: &[Episode]) {
+    fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
         let _ = (total, finished);
     }
 

@@ -20,7 +20,7 @@ use crate::templates::Templates;
 use crate::tool::Tool;
 
 /// How often an attempt is made if infrastructure failures end it.
-pub(super) const MAX_TRIES: u32 = 3;
+pub(crate) const MAX_TRIES: u32 = 3;
 /// After this many infrastructure failures in a row, the run assumes that the machine or
 /// the model's server is down, and stops.
 pub const MAX_CONSECUTIVE_FAILURES: usize = 20;

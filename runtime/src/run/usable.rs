@@ -4,12 +4,15 @@
 //! An answer is usable if it holds text outside its reasoning and no limit cut it off. A
 //! wrong method is usable, and so is a text that cannot be parsed: weak models run on.
 
+use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 
 use crate::budget::Limit;
 use crate::episode::{End, Episode, FailureKind};
-use crate::generation::Finish;
-use crate::turn::{Action, Call};
+use crate::summary::{EpisodeSummary, TurnSummary};
+use crate::turn::Action;
+use crate::unusable::UnusableReason;
 
 /// The number of episodes that the rule looks at.
 const FIRST: usize = 8;
@@ -17,23 +20,6 @@ const FIRST: usize = 8;
 const FEWEST: usize = 3;
 /// Characters of the answer that is shown.
 const SHOWN: usize = 300;
-
-/// Why an answer is not usable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnusableReason {
-    /// All of the text is reasoning.
-    OnlyReasoning,
-    /// There is no text.
-    Empty,
-    /// The limit of tokens cut it off.
-    CutOff,
-    /// A content filter of the server rejected it.
-    Filtered,
-    /// The first prompt does not fit into the model's context.
-    PromptTooLong,
-    /// The model failed before it answered.
-    ModelFailed,
-}
 
 /// Why the answers of a run are of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,30 +88,50 @@ pub(super) struct FirstEpisodes {
 
 impl FirstEpisodes {
     /// After these episodes, which were recorded earlier. If the rule stopped them, the
-    /// user has resumed the run: it looks at the first new ones.
-    pub(super) fn of(finished: &[Episode]) -> FirstEpisodes {
+    /// user has resumed the run: it looks at the first new ones. `read` reads one of them,
+    /// for an example.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub(super) fn of<E, T: Borrow<Episode>>(
+        finished: &[EpisodeSummary],
+        read: impl Fn(usize) -> Result<T, E>,
+    ) -> Result<FirstEpisodes, E> {
         let mut first = FirstEpisodes::default();
-        finished.iter().for_each(|episode| first.count(episode));
-        match first.unusable() {
+        for (at, summary) in finished.iter().enumerate() {
+            first.count_summary(summary, || read(at))?;
+        }
+        Ok(match first.unusable() {
             Some(earlier) => FirstEpisodes { earlier: Some(earlier), ..Default::default() },
             None => first,
-        }
+        })
     }
 
     pub(super) fn count(&mut self, episode: &Episode) {
-        if self.fine || episode.infrastructure_failure() {
-            return;
+        let summary = EpisodeSummary::of(episode);
+        let Ok(()) = self.count_summary(&summary, || Ok::<_, Infallible>(episode));
+    }
+
+    fn count_summary<E, T: Borrow<Episode>>(
+        &mut self,
+        summary: &EpisodeSummary,
+        episode: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(), E> {
+        if self.fine || summary.infrastructure_failure() {
+            return Ok(());
         }
-        match (reason(episode), &mut self.unusable) {
+        match (reason(summary), &mut self.unusable) {
             (None, _) => self.fine = true,
             (Some(new), Some(all)) if new == all.reason => all.episodes += 1,
             (Some(_), Some(_)) => self.fine = true,
             (Some(reason), none) => {
-                let shown = episode.turns.first().map(|turn| example(&turn.action));
+                let episode = episode()?;
+                let shown = episode.borrow().turns.first().map(|turn| example(&turn.action));
                 let example = shown.unwrap_or_default();
                 *none = Some(Unusable { episodes: 1, reason, example });
             }
         }
+        Ok(())
     }
 
     /// The reason to stop the run now.
@@ -145,7 +151,7 @@ impl FirstEpisodes {
 }
 
 /// Why no answer of the episode is usable; `None` if one is, or if no model was asked.
-fn reason(episode: &Episode) -> Option<UnusableReason> {
+fn reason(episode: &EpisodeSummary) -> Option<UnusableReason> {
     let Some(first) = episode.turns.first() else {
         return match episode.end {
             End::BudgetSpent { limit: Limit::Context } => Some(UnusableReason::PromptTooLong),
@@ -153,32 +159,11 @@ fn reason(episode: &Episode) -> Option<UnusableReason> {
             _ => None,
         };
     };
-    let all = episode.turns.iter().map(|turn| unusable(&turn.action));
-    if episode.solved() || all.into_iter().any(|reason| reason.is_none()) {
+    let of = |turn: &TurnSummary| turn.model.and_then(|model| model.unusable);
+    if episode.solved() || episode.turns.iter().any(|turn| of(turn).is_none()) {
         return None;
     }
-    unusable(&first.action)
-}
-
-fn unusable(action: &Action) -> Option<UnusableReason> {
-    let generation = action.generation.as_ref()?;
-    let finish = generation.finish;
-    // What could be parsed was used, even if the rest was cut off.
-    if matches!(action.call, Call::Tool { .. } | Call::Submit) {
-        return None;
-    }
-    match finish {
-        Finish::Length => Some(UnusableReason::CutOff),
-        Finish::Filtered => Some(UnusableReason::Filtered),
-        Finish::ToolCall | Finish::Refused => None,
-        Finish::Stop if !action.text.trim().is_empty() => None,
-        // Native calls that could not be read are an answer, as words are.
-        Finish::Stop if !generation.native_calls.is_empty() => None,
-        Finish::Stop => match action.reasoning.as_deref().unwrap_or_default().trim() {
-            "" => Some(UnusableReason::Empty),
-            _ => Some(UnusableReason::OnlyReasoning),
-        },
-    }
+    of(first)
 }
 
 /// The start of the text, or of the reasoning if there is no text.

@@ -128,6 +128,25 @@ impl Verifier {
 }
 
 impl Verification {
+    /// What the controls `oracle` and `null` found, in lines.
+    pub fn text(&self) -> String {
+        let (oracle, stub) = (self.summary("oracle"), self.summary("null"));
+        format!(
+            "\x20 original solves {} / {}   median {:.2} s, p95 {:.2} s (including cold confirmation, sabotage control and hidden tests)\n\
+             \x20 stub solves     {} / {}   median {:.2} s, p95 {:.2} s\n\
+             \x20 items that failed: {}\n",
+            oracle.solved,
+            oracle.total,
+            oracle.median,
+            oracle.p95,
+            stub.solved,
+            stub.total,
+            stub.median,
+            stub.p95,
+            self.failed().len(),
+        )
+    }
+
     /// Tasks with a fault, and how often they had one.
     pub fn failed(&self) -> BTreeMap<&str, usize> {
         let mut failed = BTreeMap::new();

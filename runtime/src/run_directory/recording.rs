@@ -2,65 +2,74 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
-use std::ops::Range;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread::{self, ScopedJoinHandle};
 
-use serde::Deserialize;
-
-use super::scan::parse;
+use super::index::{self, Appender, Covered, INDEX, Place, hash_of, modified};
+use super::lines::{Line, LineError, lines};
+use super::parse::parse_episode;
 use super::{EPISODES, RunError, read_run};
 use crate::episode::Episode;
+use crate::hash::sha256;
+use crate::home::home;
+use crate::summary::EpisodeSummary;
+use crate::text::{SharedStr, StrPool};
 
-/// The latest episode of each task and sample of a run, by its position in the file. Works
-/// while the run continues.
+/// An index that lacks more bytes than this is written again.
+const MANY: u64 = 4 << 20;
+/// Lines that are compared if there are new lines after them.
+const COMPARED: usize = 16;
+
+/// The latest episode of each task and sample of a run, by its position in the file, with
+/// its summary. Works while the run continues.
+///
+/// An index beside the episodes saves reading them. It is made anew if it does not match, and
+/// kept in the user's cache if the run directory cannot be written to.
 #[derive(Debug)]
 pub struct Recording {
+    folder: PathBuf,
     path: PathBuf,
     file: Option<File>,
-    /// First byte, length and number of each line.
-    places: Vec<(u64, usize, usize)>,
-}
-
-/// The key that identifies an episode.
-#[derive(Deserialize)]
-struct Name {
-    task: Id,
-    provenance: Sample,
-}
-
-#[derive(Deserialize)]
-struct Id {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Sample {
-    sample: u32,
+    /// The folder of the indexes of run directories that cannot be written to.
+    cache: PathBuf,
+    places: Vec<Place>,
+    summaries: Vec<EpisodeSummary>,
+    known: HashMap<(SharedStr, u32), usize>,
+    names: StrPool,
+    covered: Covered,
+    /// Whether the index in the run directory covers exactly this.
+    stored: bool,
 }
 
 impl Recording {
-    /// Indexes the episodes of a run directory. A line that is not an episode is an error
-    /// only when it is read; only the last line may be partial.
+    /// Opens the episodes of a run directory. Only the last line may be partial; it is left
+    /// out.
     ///
     /// # Errors
-    /// [`RunError`] if there is no run.
+    /// [`RunError`] if there is no run, or a line is not an episode.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         read_run(path)?;
-        let path = path.join(EPISODES);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Ok(Recording { path, file: None, places: Vec::new() });
-            }
-            Err(e) => return Err(RunError::io(&path, "read", e)),
+        Self::open_with(path, &home().join("indexes"))
+    }
+
+    pub(super) fn open_with(folder: &Path, cache: &Path) -> Result<Self, RunError> {
+        let mut recording = Recording {
+            folder: folder.into(),
+            path: folder.join(EPISODES),
+            file: None,
+            cache: cache.into(),
+            places: Vec::new(),
+            summaries: Vec::new(),
+            known: HashMap::new(),
+            names: StrPool::default(),
+            covered: Covered::default(),
+            stored: false,
         };
-        let places = places(&file).map_err(|e| RunError::io(&path, "read", e))?;
-        Ok(Recording { path, file: Some(file), places })
+        recording.load()?;
+        Ok(recording)
     }
 
     /// The number of episodes.
@@ -73,154 +82,269 @@ impl Recording {
         self.places.is_empty()
     }
 
-    /// The episode at an index below [`Recording::len`], in the order of first appearance.
+    /// The summaries, in the order of first appearance.
+    pub fn summaries(&self) -> &[EpisodeSummary] {
+        &self.summaries
+    }
+
+    /// The summaries without the rest.
+    pub fn into_summaries(self) -> Vec<EpisodeSummary> {
+        self.summaries
+    }
+
+    /// The recording without its summaries, which need about 1 kB of memory per episode. It
+    /// can still read episodes.
+    #[must_use]
+    pub fn without_summaries(self) -> Recording {
+        Recording {
+            summaries: Vec::new(),
+            known: HashMap::new(),
+            names: StrPool::default(),
+            covered: Covered::default(),
+            stored: false,
+            ..self
+        }
+    }
+
+    /// The episode at an index below [`Recording::len`]: the index of its summary.
     ///
     /// # Errors
-    /// [`RunError`] if the line is not an episode.
+    /// [`RunError`] if the line is not that episode.
     pub fn episode(&self, at: usize) -> Result<Episode, RunError> {
-        let (start, length, number) = self.places[at];
+        let place = self.places[at];
+        let Ok(length) = usize::try_from(place.length) else {
+            return Err(RunError::Changed { place: self.named(place.line) });
+        };
         let mut line = vec![0; length];
         if let Some(file) = &self.file {
-            let read = file.read_exact_at(&mut line, start);
-            read.map_err(|e| RunError::io(&self.path, "read", e))?;
+            file.read_exact_at(&mut line, place.offset).map_err(|e| match e.kind() {
+                ErrorKind::UnexpectedEof => RunError::Changed { place: self.named(place.line) },
+                _ => RunError::io(&self.path, "read", e),
+            })?;
         }
-        // The fast path first; the slow path finds the cause of an error.
-        serde_json::from_slice(&line).or_else(|_| {
-            let place = format!("{}:{number}", self.path.display());
-            parse(&line).map_err(|fault| fault.at(place, "an episode"))
-        })
+        let parsed = parse_episode(&line);
+        let episode = parsed.map_err(|fault| fault.at(self.named(place.line), "an episode"))?;
+        let is_other = |summary: &EpisodeSummary| {
+            *summary.task != *episode.task.id || summary.sample != episode.provenance.sample
+        };
+        match self.summaries.get(at).is_some_and(is_other) {
+            true => Err(RunError::Changed { place: self.named(place.line) }),
+            false => Ok(episode),
+        }
     }
-}
 
-/// A line of the file, and the key of its episode.
-struct Line {
-    start: u64,
-    length: usize,
-    whose: Option<(String, u32)>,
-}
+    /// Reads what was recorded since. True if there is something new. Indices stay valid
+    /// unless the file was changed otherwise than by appending.
+    ///
+    /// # Errors
+    /// [`RunError`] if a line is not an episode.
+    pub fn refresh(&mut self) -> Result<bool, RunError> {
+        let Some(file) = self.opened()? else {
+            let something = !self.is_empty();
+            self.forget();
+            return Ok(something);
+        };
+        if !self.matches(&self.covered, &file)? {
+            let was_empty = self.is_empty();
+            self.load()?;
+            return Ok(!(was_empty && self.is_empty()));
+        }
+        let before = self.covered.bytes;
+        self.extend(&file)?;
+        self.file = Some(file);
+        if self.covered.bytes - before > MANY {
+            self.store();
+        }
+        Ok(self.covered.bytes > before)
+    }
 
-fn places(file: &File) -> std::io::Result<Vec<(u64, usize, usize)>> {
-    let mut lines = lines(file)?;
-    // Partial: the run continues, or was killed.
-    lines.pop_if(|line| line.whose.is_none());
-    let mut places: Vec<(u64, usize, usize)> = Vec::new();
-    let mut known: HashMap<(String, u32), usize> = HashMap::new();
-    for (line, number) in lines.into_iter().zip(1..) {
-        let place = (line.start, line.length, number);
-        match line.whose.map(|whose| known.entry(whose)) {
-            Some(Entry::Occupied(at)) => places[*at.get()] = place,
-            Some(Entry::Vacant(free)) => {
-                free.insert(places.len());
-                places.push(place);
+    /// Bytes of complete lines.
+    pub(super) fn bytes(&self) -> u64 {
+        self.covered.bytes
+    }
+
+    /// Extends the index in the run directory by the episodes that follow. `None` if it
+    /// cannot be written. Only the holder of the run's lock may call this.
+    pub(super) fn appender(&mut self, episodes: &File) -> Option<Appender> {
+        let index = self.folder.join(INDEX);
+        if self.covered.bytes == 0 {
+            // The first episode needs the last of the disk more than the index does.
+            return Appender::create(&index).ok();
+        }
+        let now = modified(&episodes.metadata().ok()?);
+        if self.covered.modified != now {
+            self.covered.modified = now;
+            self.stored = false;
+        }
+        if !self.stored {
+            self.store();
+        }
+        self.stored.then(|| Appender::open(&index, self.covered.clone()).ok()).flatten()
+    }
+
+    fn named(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    fn opened(&self) -> Result<Option<File>, RunError> {
+        match File::open(&self.path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(RunError::io(&self.path, "read", e)),
+        }
+    }
+
+    /// Reads an index that matches, and then the episodes that it lacks.
+    fn load(&mut self) -> Result<(), RunError> {
+        self.forget();
+        let Some(file) = self.opened()? else { return Ok(()) };
+        let (own, cached) = (self.folder.join(INDEX), self.cached());
+        let matches =
+            self.read_index(&own, &file, true)? || self.read_index(&cached, &file, false)?;
+        let before = self.covered.bytes;
+        let read = self.extend(&file).map(|()| self.covered.bytes - before);
+        if !matches && read.is_err() {
+            // An index that does not match could seem to match when new lines follow.
+            for index in [own, cached] {
+                let _ = fs::remove_file(index);
             }
-            None => places.push(place),
+        }
+        let read = read?;
+        self.file = Some(file);
+        if read > MANY || (!matches && read > 0) {
+            self.store();
+        }
+        self.places.shrink_to_fit();
+        self.summaries.shrink_to_fit();
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.file = None;
+        self.places.clear();
+        self.summaries.clear();
+        self.known.clear();
+        self.covered = Covered::default();
+        self.stored = false;
+    }
+
+    /// Whether this index matches the episodes. Nothing is kept of one that does not.
+    fn read_index(&mut self, index: &Path, file: &File, own: bool) -> Result<bool, RunError> {
+        let loaded = index::load(index, |place, summary| self.take(place, summary));
+        if let Some(loaded) = loaded
+            && self.matches(&loaded.covered, file)?
+        {
+            self.covered = loaded.covered;
+            self.stored = own && loaded.complete;
+            return Ok(true);
+        }
+        self.forget();
+        Ok(false)
+    }
+
+    /// Whether the file still begins with what is covered. If it is longer, some of its lines
+    /// are compared with their summaries: somebody may have edited it.
+    fn matches(&self, covered: &Covered, file: &File) -> Result<bool, RunError> {
+        let fault = |e| RunError::io(&self.path, "read", e);
+        let longer = file.metadata().map_err(fault)?.len() > covered.bytes;
+        if !covered.is_of(file).map_err(fault)? {
+            return Ok(false);
+        }
+        let step = self.places.len().div_ceil(COMPARED).max(1);
+        let mut some = (0..self.places.len()).step_by(step).filter(|_| longer);
+        Ok(some.all(|at| {
+            let Place { offset, length, .. } = self.places[at];
+            let mut line = vec![0; usize::try_from(length).unwrap_or_default()];
+            let read = file.read_exact_at(&mut line, offset);
+            let episode = read.ok().and_then(|()| parse_episode(&line).ok());
+            let found = episode.map(|episode| compared(EpisodeSummary::of(&episode)));
+            found == Some(compared(self.summaries[at].clone()))
+        }))
+    }
+
+    /// Reads the lines after those that are known. After an error, none is.
+    fn extend(&mut self, file: &File) -> Result<(), RunError> {
+        let read = self.try_extend(file);
+        if read.is_err() {
+            self.forget();
+        }
+        read
+    }
+
+    fn try_extend(&mut self, file: &File) -> Result<(), RunError> {
+        let fault = |e| RunError::io(&self.path, "read", e);
+        let facts = file.metadata().map_err(fault)?;
+        let mut covered = self.covered.clone();
+        let before = covered.lines;
+        for part in lines(file, covered.bytes..facts.len()) {
+            let part = part.map_err(|error| match error {
+                LineError::Io(error) => RunError::io(&self.path, "read", error),
+                LineError::Fault { nth, fault } => {
+                    fault.at(self.named(covered.lines + nth + 1), "an episode")
+                }
+            })?;
+            for Line { start, length, summary } in part {
+                covered.bytes = start + length;
+                covered.lines += 1;
+                covered.last = start;
+                let place = Place { frame: 0, offset: start, length, line: covered.lines };
+                self.take(place, summary);
+            }
+        }
+        if covered.lines > before {
+            let hash = hash_of(file, covered.last, covered.bytes);
+            covered.hash = hash.map_err(|e| RunError::io(&self.path, "read", e))?;
+            covered.modified = modified(&facts);
+            self.covered = covered;
+            self.stored = false;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, place: Place, mut summary: EpisodeSummary) {
+        summary.share(&mut self.names);
+        match self.known.entry((summary.task.clone(), summary.sample)) {
+            Entry::Occupied(at) => {
+                self.places[*at.get()] = place;
+                self.summaries[*at.get()] = summary;
+            }
+            Entry::Vacant(free) => {
+                free.insert(self.places.len());
+                self.places.push(place);
+                self.summaries.push(summary);
+            }
         }
     }
-    Ok(places)
-}
 
-/// All lines, in order. Each thread reads a part of the file.
-fn lines(file: &File) -> std::io::Result<Vec<Line>> {
-    let length = file.metadata()?.len();
-    let parts = thread::available_parallelism().map_or(1, usize::from) as u64;
-    let part = |nth: u64| length * nth / parts;
-    let found: Vec<_> = thread::scope(|scope| {
-        let readers: Vec<_> = (0..parts)
-            .map(|nth| scope.spawn(move || lines_within(file, part(nth)..part(nth + 1))))
-            .collect();
-        readers.into_iter().map(ScopedJoinHandle::join).collect()
-    });
-    let mut all = Vec::new();
-    for lines in found {
-        all.extend(lines.unwrap_or_else(|panic| resume_unwind(panic))?);
-    }
-    Ok(all)
-}
-
-/// The lines whose first byte is in this range.
-fn lines_within(file: &File, bytes: Range<u64>) -> std::io::Result<Vec<Line>> {
-    // A line starts after the end of the previous one, so this first looks for that end.
-    let mut start = bytes.start.saturating_sub(1);
-    let mut reader = BufReader::with_capacity(1 << 20, Cursor { file, at: start });
-    let (mut text, mut lines) = (Vec::new(), Vec::new());
-    if bytes.start > 0 {
-        start += reader.read_until(b'\n', &mut text)? as u64;
-    }
-    while start < bytes.end {
-        text.clear();
-        let length = reader.read_until(b'\n', &mut text)?;
-        if length == 0 {
-            break;
+    /// Writes the index, into the cache if the run directory cannot be written to, or
+    /// nowhere.
+    fn store(&mut self) {
+        let entries = || self.places.iter().copied().zip(&self.summaries);
+        let own = index::write(&self.folder.join(INDEX), &self.covered, entries());
+        self.stored = own.is_ok();
+        let Err(error) = own else { return };
+        let cached = self.cached();
+        let written = fs::create_dir_all(&self.cache)
+            .and_then(|()| index::write(&cached, &self.covered, entries()));
+        if let Err(other) = written {
+            tracing::debug!("cannot write an index of {}: {error}; {other}", self.path.display());
         }
-        // A line without a line break is partial, whatever it contains.
-        let name = text.ends_with(b"\n").then(|| serde_json::from_slice::<Name>(&text).ok());
-        let whose = name.flatten().map(|name| (name.task.id, name.provenance.sample));
-        lines.push(Line { start, length, whose });
-        start += length as u64;
     }
-    Ok(lines)
+
+    /// The index in the cache.
+    fn cached(&self) -> PathBuf {
+        let folder = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        self.cache.join(format!("{}.jsonl", sha256(folder.as_os_str().as_bytes())))
+    }
 }
 
-/// Reads a file from its own position.
-struct Cursor<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for Cursor<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read_at(bytes, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
+/// A summary without its decimal fractions: their last digit can differ after they were
+/// written and read again.
+fn compared(mut summary: EpisodeSummary) -> EpisodeSummary {
+    summary.seconds = 0.0;
+    summary.turns.iter_mut().for_each(|turn| turn.usage.usd = None);
+    summary
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn episode(task: &str, sample: u32, filler: usize) -> String {
-        let filler = "x".repeat(filler);
-        format!(r#"{{"a":"{filler}","task":{{"id":"{task}"}},"provenance":{{"sample":{sample}}}}}"#)
-    }
-
-    fn check(text: &str, expected: &[(&str, usize)]) {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let found = places(&file).unwrap();
-        let found: Vec<(&str, usize)> = (found.iter())
-            .map(|(start, length, number)| (&text[*start as usize..][..*length], *number))
-            .collect();
-        assert_eq!(found, expected, "{text}");
-        // However the file is divided, each line is found once and in order.
-        let length = text.len() as u64;
-        for cut in 0..=length {
-            let mut lines = lines_within(&file, 0..cut).unwrap();
-            lines.extend(lines_within(&file, cut..length).unwrap());
-            let starts: Vec<u64> = lines.iter().map(|line| line.start).collect();
-            let ends: Vec<u64> = lines.iter().map(|line| line.start + line.length as u64).collect();
-            assert!(starts.first().is_none_or(|start| *start == 0), "cut at {cut}");
-            assert_eq!(starts.get(1..).unwrap_or_default(), &ends[..ends.len().max(1) - 1]);
-            assert_eq!(ends.last().copied().unwrap_or_default(), length, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn the_latest_episode_of_each_task_stands_where_the_first_stood() {
-        let (a, b) = (episode("a", 0, 0) + "\n", episode("b", 0, 40) + "\n");
-        let (a1, again) = (episode("a", 1, 3) + "\n", episode("a", 0, 90) + "\n");
-        check("", &[]);
-        check(&a, &[(&a, 1)]);
-        check(&[&*a, &b, &a1, &again].concat(), &[(&again, 4), (&b, 2), (&a1, 3)]);
-    }
-
-    #[test]
-    fn a_torn_end_is_left_out_and_damage_elsewhere_is_kept_to_be_named() {
-        let (a, b) = (episode("a", 0, 0) + "\n", episode("b", 0, 0));
-        check(&[&*a, &b].concat(), &[(&a, 1)]);
-        check(&[&*a, "{\"ta\n"].concat(), &[(&a, 1)]);
-        check(&["nonsense\n", &*a].concat(), &[("nonsense\n", 1), (&a, 2)]);
-    }
-}
+mod tests;

@@ -4,8 +4,10 @@ mod encoding;
 mod json;
 mod number;
 mod printable;
+mod shared;
 
 pub use encoding::{NotText, decode_utf8, read_text};
 pub use json::{LONE_SURROGATE, parse_json, replace_lone_surrogates};
-pub use number::thousands;
-pub use printable::{printable, printable_styled};
+pub use number::{readable, thousands};
+pub use printable::{printable, printable_pieces, printable_styled};
+pub use shared::{SharedStr, StrPool};

@@ -27,6 +27,28 @@ pub fn printable_styled(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The text in pieces, in order: text that can be shown as it is, and, with `true`, what
+/// [`printable`] escapes. For readers that mark what is escaped.
+///
+/// ```
+/// let pieces = fixfly_runtime::printable_pieces("a\u{1b}\u{7}b");
+/// let pieces: Vec<(&str, bool)> = pieces.iter().map(|(text, escaped)| (&**text, *escaped)).collect();
+/// assert_eq!(pieces, [("a", false), ("\\u001b\\u0007", true), ("b", false)]);
+/// ```
+pub fn printable_pieces(text: &str) -> Vec<(Cow<'_, str>, bool)> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let unprintable = is_unprintable(first);
+        let end = rest.find(|c| is_unprintable(c) != unprintable).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end);
+        pieces
+            .push((if unprintable { printable(piece) } else { Cow::Borrowed(piece) }, unprintable));
+        rest = after;
+    }
+    pieces
+}
+
 /// Zero-width joiners stay: scripts and emoji need them.
 fn is_unprintable(c: char) -> bool {
     match c {
@@ -88,6 +110,16 @@ mod tests {
         check("\u{2028}\u{2029}\u{e0041}", "\\u2028\\u2029\\udb40\\udc41");
         check("👩\u{200d}🚀 क्\u{200d}ष", "👩\u{200d}🚀 क्\u{200d}ष");
         check("\u{1b}[8m\u{1b}[5;31m", "\\u001b[8m\\u001b[5;31m");
+    }
+
+    #[test]
+    fn pieces_add_up_to_the_escaped_text() {
+        for text in ["", "plain", "\0", "a\u{202e}b\u{1b}]52;c;\u{7}", "\u{feff}\u{feff}x\n"] {
+            let pieces = printable_pieces(text);
+            let whole: String = pieces.iter().map(|(piece, _)| &**piece).collect();
+            assert_eq!(whole, printable(text));
+            assert!(pieces.windows(2).all(|pair| pair[0].1 != pair[1].1), "{pieces:?}");
+        }
     }
 
     #[test]

@@ -159,9 +159,58 @@ def round_trip(before, after):
     return wrong
 
 
+def foreign(folder):
+    """Has harbor's models write a trajectory in each version, in the folders of its trials."""
+    from harbor.models.trajectories import (
+        Agent, ContentPart, FinalMetrics, Metrics, Observation, ObservationResult, Step, ToolCall, Trajectory,
+    )
+
+    versions = Trajectory.model_fields["schema_version"].annotation.__args__
+    for at, version in enumerate(versions):
+        calls = [ToolCall(tool_call_id=f"c{n}", function_name="bash", arguments={"command": f"echo {n}"}) for n in (1, 2)]
+        results = [ObservationResult(source_call_id=f"c{n}", content=f"{n}\n") for n in (2, 1)]
+        text = [ContentPart(type="text", text="Solve it.")] if at >= 6 else "Solve it."
+        steps = [
+            Step(step_id=1, source="system", message="You are."),
+            Step(step_id=2, source="user", message=text, timestamp="2026-01-02T03:04:05Z"),
+            Step(
+                step_id=3, source="agent", message="I look.", reasoning_content="Where?", tool_calls=calls,
+                observation=Observation(results=results), metrics=Metrics(prompt_tokens=9, completion_tokens=2, cost_usd=0.5),
+            ),
+            Step(step_id=4, source="agent", message="Done."),
+        ]
+        trajectory = Trajectory(
+            schema_version=version, session_id="s", agent=Agent(name="coder", version="1", model_name="m"), steps=steps,
+            final_metrics=FinalMetrics(total_prompt_tokens=9, total_steps=4),
+        )
+        trial = folder / f"peer__v{at}__AbCdEfG"
+        (trial / "agent").mkdir(parents=True)
+        (trial / "agent/trajectory.json").write_text(json.dumps(trajectory.to_json_dict()))
+        (trial / "result.json").write_text(json.dumps({"task_name": f"peer__v{at}"}))
+
+
+def taken(folder, file):
+    ours, wrong = episodes(file), []
+    for path in sorted(folder.glob("*/result.json")):
+        name = json.loads(path.read_text())["task_name"]
+        turns = ours[name]["turns"]
+        called = [t["action"]["call"].get("tool", {}).get("args", {}).get("command") for t in turns]
+        usage = turns[0]["action"]["usage"]
+        checks = {
+            "commands": called == ["echo 1", "echo 2", None],
+            "outputs": [t["observation"]["text"] for t in turns] == ["1\n", "2\n", ""],
+            "words": [t["action"]["text"] for t in turns] == ["I look.", "", "Done."],
+            "cost": (usage["prompt_tokens"], usage["completion_tokens"], usage["usd"]) == (9, 2, 0.5),
+            "agent": ours[name]["policy"] == "coder",
+        }
+        wrong += [f"{name}: {check}" for check, holds in checks.items() if not holds]
+    print(f"harbor's own: {len(ours)} versions of ATIF, {len(wrong)} differences")
+    return wrong
+
+
 if __name__ == "__main__":
     doing, *paths = sys.argv[1:]
-    does = {"write": write, "same": same, "accepts": accepts, "round": round_trip}[doing]
+    does = {"write": write, "same": same, "accepts": accepts, "round": round_trip, "foreign": foreign, "taken": taken}[doing]
     wrong = does(*map(pathlib.Path, paths)) or []
     print(*wrong, sep="\n", end="\n" if wrong else "")
     sys.exit(bool(wrong))

@@ -78,7 +78,7 @@ fn flags(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The verbs that a help text lists.
-fn verbs_of(help: &str) -> Vec<&str> {
+pub(crate) fn verbs_of(help: &str) -> Vec<&str> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let lines = lines.take_while(|line| line.starts_with(' ') || line.is_empty());
     let verbs = lines.filter(|line| line.starts_with("  ") && !line[2..].starts_with(' '));
@@ -144,7 +144,7 @@ fn of_report(snapshot: &str) -> Vec<(usize, String)> {
 /// Keys of the files that fixfly records.
 fn recorded(texts: &mut Vec<Found>) {
     let mut keys = BTreeSet::new();
-    for file in ["episode", "run"] {
+    for file in ["episode", "judge", "run"] {
         schema_keys(&serde_json::from_str(&printed(&["schema", file])).unwrap(), &mut keys);
     }
     let mut add = |at: &str, keys: BTreeSet<String>| {

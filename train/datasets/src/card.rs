@@ -22,10 +22,10 @@ impl Samples {
     }
 }
 
-/// The card, in Markdown.
-pub(crate) fn card(summary: &Summary, samples: &Samples) -> String {
+/// The card, in Markdown. `files` are the files beside it.
+pub(crate) fn card(summary: &Summary, samples: &Samples, files: &str) -> String {
     let parts = [
-        head(summary),
+        head(summary, files),
         composition(summary),
         sources(summary),
         filters(summary),
@@ -37,7 +37,13 @@ pub(crate) fn card(summary: &Summary, samples: &Samples) -> String {
     printable(&parts.join("\n")).into_owned()
 }
 
-fn head(summary: &Summary) -> String {
+/// The files of a dataset folder.
+pub(crate) fn own_files(summary: &Summary) -> String {
+    let own = "`rows.jsonl` (each row with its origin), `dataset.json`".to_string();
+    summary.files.iter().fold(own, |list, file| format!("{list}, `{file}`"))
+}
+
+fn head(summary: &Summary, files: &str) -> String {
     let recipe = &summary.recipe;
     let learned = match recipe.loss {
         Loss::All => "every message of the model, failing attempts too",
@@ -51,13 +57,12 @@ fn head(summary: &Summary) -> String {
             "each row is there with and without it: train with `enable_thinking` unset (null)"
         }
     };
-    let files = summary.files.iter().fold(String::new(), |list, file| format!("{list}, `{file}`"));
     format!(
         "# Dataset {}\n\n{}\n\n\
          - Rows: {}\n- Tasks: {}\n- Made by: fixfly {}, recipe SHA-256 `{}`\n\
          - Learned: {learned}; {} of {} messages of the model carry loss\n\
          - Reasoning: {reasoning}\n- Wording of the conversations: SHA-256 `{}`\n\
-         {}- Files: `rows.jsonl` (each row with its origin), `dataset.json`{files}\n",
+         {}- Files: {files}\n",
         summary.recipe_name,
         recipe.about,
         counts(&summary.parts.iter().map(|(part, n)| (part.name(), *n)).collect::<Vec<_>>()),

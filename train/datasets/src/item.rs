@@ -1,5 +1,7 @@
 //! Converts an episode to rows: which turns stay, and which answer ends the conversation.
 
+use std::fmt;
+
 use fixfly_runtime::{Episode, Message, Role, Task, Templates, Turn, code_block, render, sha256};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,25 @@ pub enum Answer {
     Turn(usize),
     /// The original method.
     Original,
+}
+
+impl Answer {
+    /// The turn, counted from 1, if a turn is the source.
+    pub fn turn(self) -> Option<usize> {
+        match self {
+            Answer::Turn(turn) => Some(turn),
+            Answer::Original => None,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Turn(turn) => write!(to, "turn {turn}"),
+            Answer::Original => to.write_str("the original method"),
+        }
+    }
 }
 
 /// The lessons of an episode, or the reason why there are none, for a table.

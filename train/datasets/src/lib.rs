@@ -16,17 +16,20 @@
 //! ```
 
 mod audit;
+mod browse;
 mod build;
 mod card;
 mod dataset;
 mod error;
 mod files;
+mod hub;
 mod item;
 mod known;
 mod language;
 mod reader;
 mod reason;
 mod recipe;
+mod recorded;
 mod retention;
 mod row;
 mod show;
@@ -36,9 +39,11 @@ mod traces;
 mod write;
 
 pub use audit::{Finding, Findings, HeldOut};
+pub use browse::RowIndex;
 pub use build::{Build, Run, benchmark_of, templates_of};
 pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
+pub use hub::Hub;
 pub use item::Answer;
 pub use known::{Known, Original};
 pub use language::Language;
@@ -52,7 +57,8 @@ pub use recipe::{
     Duplicates, Failing, Kind, Leaked, Leaks, Limits, Loss, RECIPES, Reasoning, Recipe, Same,
     Scope, Shipped, Student, Teacher, TraceSource, Traced,
 };
-pub use retention::{Retention, retention};
+pub use recorded::RecordedPrompts;
+pub use retention::{Retention, retention, retention_of_summary};
 pub use row::{Line, Origin, Part, Row, Sequence, Verdict};
 pub use show::{row_text, summary_text};
 pub use summary::{Lengths, Source, Summary, Tokenised};

@@ -174,6 +174,22 @@ impl Reader {
         sequences.iter().map(pieces).collect()
     }
 
+    /// The prompt of a conversation as the student reads it, and its number of tokens.
+    ///
+    /// # Errors
+    /// [`DatasetError::Input`] if the chat template rejects it.
+    pub fn prompt(
+        &self,
+        messages: Vec<Message>,
+        thinking: Thinking,
+    ) -> Result<(String, usize), DatasetError> {
+        let messages = with_thinking_switch(messages, thinking);
+        let prompt = self.chat.prompt(&messages, &[], thinking);
+        let prompt = prompt.map_err(|why| DatasetError::Input(why.to_string()))?;
+        let tokens = self.tokens(&prompt).len();
+        Ok((prompt, tokens))
+    }
+
     fn learned(&self, prompt: &str, words: &str) -> Sequence {
         let mut tokens = self.tokens(prompt);
         let from = tokens.len();

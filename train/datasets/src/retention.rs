@@ -1,7 +1,7 @@
 //! Which part of an episode goes into a training set, after *Fixing on the Fly*, section
 //! 3.2.2.
 
-use fixfly_runtime::{Call, Episode, Outcome, Turn};
+use fixfly_runtime::{Call, Episode, EpisodeSummary, Outcome};
 
 /// The useful part of an episode. Turns count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,11 +27,24 @@ pub enum Retention {
 
 /// The useful part of `episode`.
 pub fn retention(episode: &Episode) -> Retention {
-    if episode.infrastructure_failure() {
+    let failing = failing_turns(episode).pop();
+    part(episode.infrastructure_failure(), episode.solved_at(), failing)
+}
+
+/// The useful part of the episode with this summary.
+pub fn retention_of_summary(episode: &EpisodeSummary) -> Retention {
+    let turns = episode.turns.iter().zip(1..);
+    let failing = turns.filter(|(turn, _)| usable(turn.outcome, turn.tool.is_some()));
+    let failing = failing.map(|(_, at)| at).last();
+    part(episode.infrastructure_failure(), episode.solved_at(), failing)
+}
+
+/// `failing`: the last failing attempt.
+fn part(failure: bool, solved_at: Option<usize>, failing: Option<usize>) -> Retention {
+    if failure {
         return Retention::Nothing;
     }
-    let failing = failing_turns(episode).pop();
-    match (episode.solved_at(), failing) {
+    match (solved_at, failing) {
         (Some(1), _) => Retention::AtOnce,
         (Some(fixed), Some(failing)) => Retention::Repaired { failing, fixed },
         (None, Some(failing)) => Retention::Unsolved { failing },
@@ -43,13 +56,17 @@ pub fn retention(episode: &Episode) -> Retention {
 /// conversation.
 pub(crate) fn failing_turns(episode: &Episode) -> Vec<usize> {
     let turns = episode.turns.iter().zip(1..);
-    turns.filter(|(turn, _)| usable(turn)).map(|(_, at)| at).collect()
+    let calls = |call: &Call| matches!(call, Call::Tool { .. });
+    turns
+        .filter(|(turn, _)| usable(turn.observation.outcome, calls(&turn.action.call)))
+        .map(|(_, at)| at)
+        .collect()
 }
 
 /// Whether an attempt failed and has code and feedback. Malformed answers and refused calls
 /// have no code, and a tampered pass must not be learned.
-fn usable(turn: &Turn) -> bool {
-    let failed = match turn.observation.outcome {
+fn usable(outcome: Outcome, calls_tool: bool) -> bool {
+    let failed = match outcome {
         Outcome::Failed
         | Outcome::Invalid
         | Outcome::TimedOut
@@ -62,7 +79,7 @@ fn usable(turn: &Turn) -> bool {
         | Outcome::Refused
         | Outcome::Submitted => false,
     };
-    failed && matches!(turn.action.call, Call::Tool { .. })
+    failed && calls_tool
 }
 
 #[cfg(test)]
@@ -70,7 +87,7 @@ mod tests {
     use fixfly_runtime::{
         Action, Boundary, Budget, DescribedBy, End, FailureKind, Feedback, Limit, Method,
         Observation, Provenance, SCHEMA, SandboxSpec, Statement, Task, TestDelta, TestReport,
-        Timings, Usage, Verdict,
+        Timings, Turn, Usage, Verdict,
     };
 
     use super::*;
@@ -144,7 +161,9 @@ mod tests {
 
     #[track_caller]
     fn check(end: End, outcomes: &[Outcome], expected: Retention) {
-        assert_eq!(retention(&episode(end, outcomes)), expected);
+        let episode = episode(end, outcomes);
+        assert_eq!(retention(&episode), expected);
+        assert_eq!(retention_of_summary(&EpisodeSummary::of(&episode)), expected);
     }
 
     const SPENT: End = End::BudgetSpent { limit: Limit::Turns };

@@ -8,7 +8,6 @@ use fixfly_runtime::{Role, printable};
 
 use crate::dataset::Difference;
 use crate::error::DatasetError;
-use crate::item::Answer;
 use crate::reader::Reader;
 use crate::row::{Line, Row};
 use crate::summary::Summary;
@@ -37,10 +36,7 @@ pub fn row_text(row: &Row, reader: Option<&Reader>, color: bool) -> Result<Strin
         printable(&origin.run),
         origin.sample,
         origin.failing_turns,
-        match origin.answer {
-            Answer::Turn(turn) => format!("turn {turn}"),
-            Answer::Original => "the original method".into(),
-        },
+        origin.answer,
     );
     let parts: Vec<(&str, String, bool)> = match reader {
         None => {

@@ -1,6 +1,12 @@
 //! The file of a sweep: many trainings, and the runs before and after each.
 
+mod artifacts;
+mod commands;
 mod own_flags;
+mod smoke_test;
+mod stage;
+mod trained;
+mod work;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +16,8 @@ use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
 use crate::settings::Method;
+pub use commands::{Commands, SweepError};
+pub use stage::{Stage, Verb};
 
 /// The split that chooses checkpoints.
 pub const VALIDATION: &str = "validation";

@@ -1,7 +1,17 @@
 //! The Agent Trajectory Interchange Format, as `harbor`'s models accept it.
+//!
+//! What the format has no field for is in `extra.fixfly`, of the file and of each step, so
+//! that an exported run can be imported without loss. Verdicts are not imported.
 
-use fixfly_runtime::{Call, Episode, Message, Role, Turn};
+mod read;
+
+use fixfly_runtime::{Call, Episode, Generation, Message, Role, Turn, Usage};
 use serde_json::{Map, Value, json};
+
+pub(super) use read::{Own, is_version, read};
+
+/// The name of a file that holds a trajectory in the format.
+pub(super) const FILE: &str = "trajectory.json";
 
 /// The newest version that a released `harbor` (0.26.0) accepts.
 pub const VERSION: &str = "ATIF-v1.8";
@@ -41,6 +51,18 @@ pub fn write(episode: &Episode, prompt: &[Message], model: Option<&str>) -> Valu
             "end": episode.end,
             "patch": episode.patch,
             "resolved": episode.verdict.as_ref().map(|verdict| verdict.solved),
+            "fixfly": {
+                // Not the sandbox: it has paths of this machine.
+                "statement": episode.task.statement,
+                "tools": episode.task.tools,
+                "budget": episode.task.budget,
+                "left_out": episode.left_out,
+                "sample": sample,
+                "seed": episode.provenance.seed,
+                "isolation": episode.provenance.isolation,
+                "started": episode.provenance.started,
+                "seconds": episode.provenance.seconds,
+            },
         },
     })
 }
@@ -57,14 +79,43 @@ fn step(turn: &Turn, id: usize) -> Value {
         seen["source_call_id"] = json!(call);
     }
     step["observation"] = json!({ "results": [seen] });
-    if let Some(reasoning) = &turn.action.reasoning {
+    let Turn { action, observation, timings, .. } = turn;
+    if let Some(reasoning) = &action.reasoning {
         step["reasoning_content"] = json!(reasoning);
     }
-    if let Some(generation) = &turn.action.generation {
+    if let Some(generation) = &action.generation {
         step["model_name"] = json!(generation.model);
+    }
+    if has_metrics(turn) {
         step["metrics"] = metrics(turn);
     }
+    // 0 means that no model was asked, and forbids both.
+    if action.usage.calls > 0 || (!has_metrics(turn) && action.reasoning.is_none()) {
+        step["llm_call_count"] = json!(action.usage.calls);
+    }
+    let mut own = json!({
+        "outcome": observation.outcome,
+        "timings": timings,
+        "usage": action.usage,
+        "generation": action.generation.as_ref().map(without_tokens),
+    });
+    match &action.call {
+        Call::Tool { args, .. } if !args.is_object() => own["arguments"] = args.clone(),
+        Call::Malformed(why) => own["malformed"] = json!(why),
+        Call::Tool { .. } | Call::Submit => {}
+    }
+    step["extra"] = json!({ "fixfly": own });
     step
+}
+
+/// The tokens of a generation have fields of the format.
+fn without_tokens(generation: &Generation) -> Generation {
+    Generation { tokens: Vec::new(), ..generation.clone() }
+}
+
+fn has_metrics(turn: &Turn) -> bool {
+    let Usage { prompt_tokens, completion_tokens, usd, .. } = turn.action.usage;
+    turn.action.generation.is_some() || prompt_tokens + completion_tokens > 0 || usd.is_some()
 }
 
 fn metrics(turn: &Turn) -> Value {
@@ -77,12 +128,19 @@ fn metrics(turn: &Turn) -> Value {
     if let Some(usd) = usage.usd {
         metrics["cost_usd"] = json!(usd);
     }
+    let tokens = turn.action.generation.iter().flat_map(|generation| &generation.tokens);
+    let (ids, logprobs): (Vec<u32>, Vec<f32>) =
+        tokens.map(|token| (token.id, token.logprob)).unzip();
+    if !ids.is_empty() {
+        metrics["completion_token_ids"] = json!(ids);
+        metrics["logprobs"] = json!(logprobs);
+    }
     metrics
 }
 
 /// Sums over the turns of models; other turns have no tokens.
 fn totals(episode: &Episode, steps: usize) -> Value {
-    let by_model = || episode.turns.iter().filter(|turn| turn.action.generation.is_some());
+    let by_model = || episode.turns.iter().filter(|turn| has_metrics(turn));
     let usages = || by_model().map(|turn| &turn.action.usage);
     let mut totals = Map::from_iter([("total_steps".to_string(), json!(steps))]);
     if by_model().next().is_some() {

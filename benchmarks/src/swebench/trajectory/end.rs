@@ -58,7 +58,7 @@ pub(super) fn by_mini(status: Option<&str>, why: Option<&str>, spent: Option<Lim
     End::BudgetSpent { limit }
 }
 
-fn unknown_end() -> End {
+pub(super) fn unknown_end() -> End {
     let why = "the file does not say how it ended".to_string();
     End::Failed { at: Boundary::Policy, kind: FailureKind::Infrastructure, why }
 }

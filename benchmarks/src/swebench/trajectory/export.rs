@@ -39,9 +39,7 @@ impl Format {
             };
             let (name, value) = match self {
                 Format::SweAgent => (format!("{id}.traj"), sweagent::write(episode, &prompt)),
-                Format::Atif => {
-                    ("trajectory.json".to_string(), atif::write(episode, &prompt, model))
-                }
+                Format::Atif => (atif::FILE.to_string(), atif::write(episode, &prompt, model)),
             };
             let file = folder.join(name);
             std::fs::create_dir_all(&folder)

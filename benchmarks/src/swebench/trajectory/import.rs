@@ -8,11 +8,11 @@ use fixfly_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Imported, read};
+use super::{Form, Imported, read};
 use crate::swebench::{Instance, NAME};
 
 /// File name endings of trajectories.
-pub const ENDINGS: [&str; 2] = [".traj", ".traj.json"];
+pub const ENDINGS: [&str; 3] = [".traj", ".traj.json", "trajectory.json"];
 
 /// The trajectories of many files.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,12 +29,22 @@ impl Import {
     /// Reads files, and the trajectories in folders. The trajectories of one instance
     /// become its samples, in the given order.
     ///
+    /// `only` is the format that all files should have, if one is required.
+    ///
     /// # Errors
     /// One sentence that names a folder that cannot be read.
-    pub fn read(from: &[PathBuf], instances: &[Instance]) -> Result<Import, BenchmarkError> {
+    pub fn read(
+        from: &[PathBuf],
+        instances: &[Instance],
+        only: Option<Form>,
+    ) -> Result<Import, BenchmarkError> {
         let mut import = Import::default();
         for file in import.files(from)? {
             match read(&file, instances) {
+                Ok(Imported { form, .. }) if only.is_some_and(|only| only != form) => {
+                    let (file, form) = (file.display(), form.name());
+                    import.broken.push(format!("{file}: its format is {form}, not the given one"));
+                }
                 Ok(imported) => import.trajectories.push((file, imported)),
                 Err(why) => import.broken.push(why.to_string()),
             }
@@ -163,9 +173,8 @@ impl Import {
     }
 
     fn agents(&self) -> String {
-        let forms: BTreeSet<_> =
-            self.trajectories.iter().map(|(_, imported)| imported.form).collect();
-        forms.into_iter().map(|form| form.agent()).collect::<Vec<_>>().join(" and ")
+        let agents = self.trajectories.iter().map(|(_, imported)| imported.agent.as_str());
+        agents.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ")
     }
 
     fn model(&self) -> Option<String> {
@@ -190,7 +199,8 @@ fn source(file: &Path, imported: &Imported) -> Value {
         "sample": imported.episode.provenance.sample,
         "file": file.display().to_string(),
         "sha256": imported.sha256,
-        "agent": imported.form.agent(),
+        "format": imported.form.name(),
+        "agent": imported.agent,
         "version": imported.version,
         "model": imported.model,
         "exit_status": imported.exit_status,

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{Form, ModelOutput, Parsed, command, end, string, text, thinking, turn};
 
-const FURTHER: &str = "calls that shared the words of the call before";
-const UNSEEN: &str = "observations that the file does not hold";
-const PERSON: &str = "messages of a person, left out";
+pub(super) const FURTHER: &str = "calls that shared the words of the call before";
+pub(super) const UNSEEN: &str = "observations that the file does not hold";
+pub(super) const PERSON: &str = "messages of a person, left out";
 const UNKNOWN: &str = "messages of an unknown kind, left out";
 
 pub(super) fn read(value: &Value) -> Result<Parsed, String> {
@@ -35,6 +35,8 @@ pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     reading.close(exit_status.as_deref() == Some("Submitted"));
     Ok(Parsed {
         form: Form::Mini,
+        agent: "mini-swe-agent".to_string(),
+        own: None,
         version: string(value, "/info/mini_version"),
         model: string(config, "/model/model_name"),
         root: string(config, "/environment/cwd").filter(|cwd| !cwd.is_empty()),

@@ -1,7 +1,7 @@
 //! Reads trajectories of other agents as episodes, and writes episodes in their formats.
 //!
-//! [`read`] reads SWE-agent's `.traj` and mini-swe-agent's JSON, which it recognises by
-//! their content, and [`Import`] makes a run of many files. [`sweagent::write`] and
+//! [`read`] reads SWE-agent's `.traj`, mini-swe-agent's JSON and ATIF, which it recognises
+//! by their content, and [`Import`] makes a run of many files. [`sweagent::write`] and
 //! [`atif::write`] do the opposite, and [`Format::write`] writes the episodes of a run. What
 //! a file does not contain stays unknown: nothing is inferred from elsewhere.
 
@@ -14,6 +14,7 @@ pub mod sweagent;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
 
 use fixfly_runtime::{
     Action, BenchmarkError, Budget, Call, End, Episode, Feedback, Generation, History, Issue,
@@ -38,6 +39,8 @@ pub struct Imported {
     pub episode: Episode,
     /// The format of the file.
     pub form: Form,
+    /// The agent's name.
+    pub agent: String,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Version of the agent.
@@ -59,14 +62,30 @@ pub enum Form {
     SweAgent,
     /// mini-swe-agent's `mini-swe-agent-1.1`.
     Mini,
+    /// The Agent Trajectory Interchange Format, of any agent.
+    Atif,
 }
 
 impl Form {
-    /// The agent's name.
-    pub fn agent(self) -> &'static str {
+    /// The name of the format.
+    pub fn name(self) -> &'static str {
         match self {
-            Form::SweAgent => "SWE-agent",
-            Form::Mini => "mini-swe-agent",
+            Form::SweAgent => "SWE-agent's",
+            Form::Mini => "mini-swe-agent's",
+            Form::Atif => "ATIF",
+        }
+    }
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "traj" => Ok(Form::SweAgent),
+            "mini" => Ok(Form::Mini),
+            "atif" => Ok(Form::Atif),
+            _ => Err("expected one of: traj, mini, atif".into()),
         }
     }
 }
@@ -82,17 +101,22 @@ pub fn read(file: &Path, instances: &[Instance]) -> Result<Imported, BenchmarkEr
     let text = decode_utf8(bytes.clone()).map_err(|why| broken(why.to_string()))?;
     let mut value = parse_json(&text).map_err(|e| broken(format!("it is not JSON: {e}")))?;
     replace_lone_surrogates(&mut value);
-    let id = id(file);
     let parsed = match form(&value).map_err(broken)? {
         Form::SweAgent => sweagent::read(&value),
         Form::Mini => mini::read(&value),
+        Form::Atif => atif::read(&value),
     };
     let parsed = parsed.map_err(broken)?;
-    let id = value.get("instance_id").and_then(Value::as_str).unwrap_or(&id);
-    Ok(parsed.imported(id, sha256(&bytes), instances))
+    let told = ["/instance_id", "/extra/instance_id"];
+    let told = told.into_iter().find_map(|pointer| string(&value, pointer));
+    let id = told.unwrap_or_else(|| id(file));
+    Ok(parsed.imported(&id, sha256(&bytes), instances))
 }
 
 fn form(value: &Value) -> Result<Form, String> {
+    if value.get("schema_version").and_then(Value::as_str).is_some_and(atif::is_version) {
+        return Ok(Form::Atif);
+    }
     let form = value.get("trajectory_format").and_then(Value::as_str);
     match form {
         Some("mini-swe-agent-1.1") => return Ok(Form::Mini),
@@ -112,21 +136,35 @@ fn form(value: &Value) -> Result<Form, String> {
                 .into())
         }
         _ => Err("it is no trajectory: SWE-agent's have a list `trajectory`, mini-swe-agent's a \
-                  `trajectory_format`"
+                  `trajectory_format`, ATIF's a `schema_version`"
             .into()),
     }
 }
 
-/// The instance's id in the file's name: `a__b-1.traj`, `a__b-1.traj.json`.
+/// The instance's id in the file's name: `a__b-1.traj`, `a__b-1.traj.json`; for
+/// `trajectory.json` in the folder's name, or in harbor's `result.json` of the trial.
 fn id(file: &Path) -> String {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(".json").unwrap_or(&name);
-    name.strip_suffix(".traj").unwrap_or(name).to_string()
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = name(file);
+    if own == atif::FILE
+        && let Some(folder) = file.parent().filter(|folder| folder.file_name().is_some())
+    {
+        let trial = folder.parent().filter(|_| name(folder) == "agent");
+        let result = trial.and_then(|trial| std::fs::read(trial.join("result.json")).ok());
+        let result = result.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let task = result.and_then(|result| string(&result, "/task_name"));
+        let task = task.and_then(|task| task.rsplit('/').next().map(str::to_string));
+        return task.unwrap_or_else(|| name(trial.unwrap_or(folder)));
+    }
+    let own = own.strip_suffix(".json").unwrap_or(&own);
+    let own = own.strip_suffix(".traj").or(own.strip_suffix(".trajectory")).unwrap_or(own);
+    own.to_string()
 }
 
 /// The parsed contents of a file.
 struct Parsed {
     form: Form,
+    agent: String,
     version: Option<String>,
     model: Option<String>,
     /// The first request to the agent.
@@ -142,6 +180,8 @@ struct Parsed {
     limits: (Option<u32>, Option<f64>),
     /// The start in RFC 3339, and the seconds from then to the last message.
     time: Option<(String, f64)>,
+    /// What only fixfly's own exports contain.
+    own: Option<atif::Own>,
     remarks: BTreeMap<&'static str, usize>,
 }
 
@@ -170,7 +210,7 @@ impl Parsed {
             ..Provenance::default()
         };
         let statement = Statement::Issue(issue);
-        let episode = Episode {
+        let mut episode = Episode {
             schema: statement.schema(),
             task: Task {
                 id: id.to_string(),
@@ -180,7 +220,7 @@ impl Parsed {
                 tools,
                 budget: Budget { turns, tokens: None, seconds: None, usd },
             },
-            policy: self.form.agent().to_string(),
+            policy: self.agent.clone(),
             provenance,
             turns: self.turns,
             end: self.end,
@@ -188,9 +228,13 @@ impl Parsed {
             left_out: Vec::new(),
             verdict: None,
         };
+        if let Some(own) = self.own {
+            own.restore(&mut episode, instance.is_some());
+        }
         Imported {
             episode,
             form: self.form,
+            agent: self.agent,
             sha256,
             version: self.version,
             model: self.model,

@@ -53,6 +53,8 @@ pub(super) fn read(value: &Value) -> Result<Parsed, String> {
     let totals = value.pointer("/info/model_stats").and_then(Value::as_object);
     Ok(Parsed {
         form: Form::SweAgent,
+        agent: "SWE-agent".to_string(),
+        own: None,
         version: string(value, "/info/swe_agent_version"),
         model: string(&replayed, "/agent/model/name"),
         asked: asked.map(|item| text(item.get("content"))),

@@ -1,7 +1,8 @@
 use super::*;
-use crate::generation::{Generation, Sampling, Thinking};
+use crate::generation::{Finish, Generation, Sampling, Thinking};
+use crate::unusable::unusable;
 use crate::{
-    Boundary, Budget, DescribedBy, Feedback, Method, Observation, Provenance, SandboxSpec,
+    Boundary, Budget, Call, DescribedBy, Feedback, Method, Observation, Provenance, SandboxSpec,
     Statement, Task, TestDelta, Timings, Turn, Usage, Verdict,
 };
 
@@ -76,6 +77,16 @@ fn episode(turns: &[Said<'_>], end: End) -> Episode {
     }
 }
 
+fn reason(episode: &Episode) -> Option<UnusableReason> {
+    super::reason(&EpisodeSummary::of(episode))
+}
+
+/// The rule of a run that continues after these episodes.
+fn after(finished: &[Episode]) -> FirstEpisodes {
+    let summaries: Vec<_> = finished.iter().map(EpisodeSummary::of).collect();
+    FirstEpisodes::of(&summaries, |at| Ok::<_, Infallible>(&finished[at])).unwrap()
+}
+
 fn turns() -> End {
     End::BudgetSpent { limit: Limit::Turns }
 }
@@ -142,14 +153,14 @@ fn eight_episodes_without_an_answer_stop_a_run() {
 #[test]
 fn a_resumed_run_is_judged_by_new_episodes() {
     let all = |said, count| vec![episode(&[said], turns()); count];
-    let mut first = FirstEpisodes::of(&all(CUT, 8));
+    let mut first = after(&all(CUT, 8));
     assert!(first.unusable().is_none() && first.unusable_at_end().is_some(), "nothing is new");
     first.count(&episode(&[WRONG], turns()));
     assert_eq!(first.unusable_at_end(), None);
-    let mut first = FirstEpisodes::of(&all(CUT, 5));
+    let mut first = after(&all(CUT, 5));
     all(CUT, 3).iter().for_each(|episode| first.count(episode));
     assert!(first.unusable().is_some(), "five and three are eight");
-    let mut first = FirstEpisodes::of(&all(WRONG, 1));
+    let mut first = after(&all(WRONG, 1));
     all(CUT, 9).iter().for_each(|episode| first.count(episode));
     assert_eq!(first.unusable(), None);
 }

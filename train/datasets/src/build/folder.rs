@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::Build;
-use crate::card::{Samples, card};
+use crate::card::{Samples, card, own_files};
 use crate::dataset::{ROWS, SUMMARY};
 use crate::error::DatasetError;
 use crate::files::{create, line, write};
@@ -84,7 +84,8 @@ impl Folder {
         }
         let text = |summary: &Summary| serde_json::to_string_pretty(summary).unwrap_or_default();
         write(&self.draft.join(SUMMARY), &format!("{}\n", text(&summary)))?;
-        write(&self.draft.join("README.md"), &card(&summary, &self.samples))?;
+        let text = card(&summary, &self.samples, &own_files(&summary));
+        write(&self.draft.join("README.md"), &text)?;
         // The target may be an empty folder.
         let _ = fs::remove_dir(&self.place);
         fs::rename(&self.draft, &self.place).map_err(DatasetError::io("make", &self.place))?;

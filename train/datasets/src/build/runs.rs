@@ -35,7 +35,8 @@ impl Run {
             )));
         };
         let recording = Recording::open(path)
-            .map_err(|why| DatasetError::Runs(format!("cannot read {folder}: {why}")))?;
+            .map_err(|why| DatasetError::Runs(format!("cannot read {folder}: {why}")))?
+            .without_summaries();
         Ok(Run { name: folder.into(), teacher: teacher.name.clone(), record, recording })
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fixfly_report::Mode;
-use fixfly_runtime::{ThinkingMode, read_episodes};
-use fixfly_students::sweep::{Checkpoints, Control, VALIDATION};
-use fixfly_students::{Checkpoint, Method, checkpoints, choose};
+use fixfly_runtime::{Recording, ThinkingMode};
 
 use super::stage::{Stage, Verb};
-use super::{Base, Served, SweepRun, Wanted, serve, thinking};
+use super::work::{Base, Served, SweepRun, Wanted, integer, label, thinking};
+use super::{Checkpoints, Commands, Control, SweepError, VALIDATION};
+use crate::checkpoint::{Checkpoint, checkpoints, choose};
+use crate::settings::Method;
 
-impl SweepRun<'_> {
+impl<C: Commands> SweepRun<'_, C> {
     /// The seeds of trainings; `None`: the default.
     pub(super) fn seeds(&self) -> Vec<Option<u32>> {
         match self.sweep.seeds.is_empty() {
@@ -26,7 +26,7 @@ impl SweepRun<'_> {
         model: &Base<'_>,
         (dataset, labels): (&Path, &toml::Table),
         (method, rank, seed): (Method, u32, Option<u32>),
-    ) -> anyhow::Result<Vec<Served>> {
+    ) -> Result<Vec<Served>, C::Error> {
         let mut labels = labels.clone();
         labels.insert("method".into(), method.name().into());
         let dataset_name = labels.get("dataset").and_then(toml::Value::as_str).unwrap_or_default();
@@ -62,7 +62,7 @@ impl SweepRun<'_> {
             };
             let made = self.artifacts.make(&stage.file("gguf"))?;
             let mut labels = labels.clone();
-            labels.insert("epoch".into(), toml::Value::Integer(i64::try_from(epoch)?));
+            labels.insert("epoch".into(), integer(epoch));
             let (whole, adapter) = match method {
                 Method::Lora => (model.whole.clone(), Some(made)),
                 Method::Full => (made, None),
@@ -77,7 +77,7 @@ impl SweepRun<'_> {
         &mut self,
         mut students: Vec<Served>,
         dataset: &str,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), C::Error> {
         let (mut splits, others) = (self.sweep.splits.clone(), self.splits(false));
         if self.sweep.checkpoints == Checkpoints::Validated {
             let validation = self.splits(true);
@@ -85,9 +85,9 @@ impl SweepRun<'_> {
             for (student, run) in
                 self.run(&students, Wanted { splits: &validation, control: None })?
             {
-                let episodes = read_episodes(&run)?;
+                let recorded = Recording::open(&run).map_err(SweepError::from)?;
                 *solved.entry(student).or_default() +=
-                    episodes.iter().filter(|e| e.solved()).count();
+                    recorded.summaries().iter().filter(|e| e.solved()).count();
             }
             // Of equals the last, as in reports.
             let best = solved.into_iter().max_by_key(|(_, solved)| *solved);
@@ -112,7 +112,7 @@ impl SweepRun<'_> {
     }
 
     /// The checkpoints of a training to run.
-    fn wanted(&self, student: &Path) -> anyhow::Result<Vec<Checkpoint>> {
+    fn wanted(&self, student: &Path) -> Result<Vec<Checkpoint>, SweepError> {
         let all = checkpoints(student)?;
         let ends = all.iter().filter(|one| one.facts.epoch.is_some());
         Ok(match self.sweep.checkpoints {
@@ -121,20 +121,11 @@ impl SweepRun<'_> {
         })
     }
 
-    /// `None`: the model's default.
-    pub(super) fn modes(&self) -> Vec<Option<Mode>> {
+    /// Whether models reason, in each mode.
+    pub(super) fn modes(&self) -> Vec<ThinkingMode> {
         match self.sweep.modes.is_empty() {
-            true => vec![None],
-            false => self
-                .sweep
-                .modes
-                .iter()
-                .map(|mode| match mode {
-                    ThinkingMode::Default => None,
-                    ThinkingMode::Think => Some(Mode::Think),
-                    ThinkingMode::NoThink => Some(Mode::Nothink),
-                })
-                .collect(),
+            true => vec![ThinkingMode::Default],
+            false => self.sweep.modes.clone(),
         }
     }
 
@@ -144,7 +135,7 @@ impl SweepRun<'_> {
         &mut self,
         students: &[Served],
         Wanted { splits, control }: Wanted<'_>,
-    ) -> anyhow::Result<Vec<(usize, PathBuf)>> {
+    ) -> Result<Vec<(usize, PathBuf)>, C::Error> {
         let mut made = Vec::new();
         // An engine has one set of flags.
         let at_once = if self.sweep.validation.is_empty() { splits.len() } else { 1 };
@@ -165,18 +156,21 @@ impl SweepRun<'_> {
             for ((_, served), stage) in &stages {
                 to_do.extend(self.artifacts.to_do(stage)?.filter(|_| served.adapter.is_some()));
             }
-            let mut swapped = serve::students(&to_do)?.into_iter();
+            let mut swapped = self.artifacts.commands.students(&to_do)?.into_iter();
             for ((at, served), stage) in stages {
                 let run = match served.adapter {
                     None => self.artifacts.make(&stage)?,
                     Some(_) => self.artifacts.make_by(&stage, |_| match swapped.next() {
-                        Some(student) => student.run(self.artifacts.terminal()),
-                        None => anyhow::bail!("a student of {} is missing", served.name),
+                        Some(student) => self.artifacts.commands.run(student),
+                        None => {
+                            let why = format!("a student of {} is missing", served.name);
+                            Err(SweepError::Broken(why).into())
+                        }
                     })?,
                 };
                 let mut labels = served.labels.clone();
-                if let Some(mode) = mode {
-                    labels.insert("mode".into(), mode.label().into());
+                if let Some(mode) = label(mode) {
+                    labels.insert("mode".into(), mode.into());
                 }
                 if let Some(control) = control {
                     labels.insert("control".into(), control.name.clone().into());
@@ -192,16 +186,16 @@ impl SweepRun<'_> {
     fn once(
         &self,
         served: &Served,
-        mode: Option<Mode>,
+        mode: ThinkingMode,
         (split, control): (&str, Option<&Control>),
         repeat: u64,
-    ) -> anyhow::Result<Stage> {
-        let said = mode.map_or_else(String::new, |mode| format!("-{}", mode.label()));
+    ) -> Result<Stage, SweepError> {
+        let said = label(mode).map_or_else(String::new, |mode| format!("-{mode}"));
         let of = control.map_or_else(String::new, |control| format!("-{}", control.name));
         let name = format!("{}{said}{of}-{split}-{repeat}", served.name);
         let stage = self.runs(&name.replace([' ', '/'], "-"), "llama", split);
         let mut stage = stage.path("model", &served.whole).of(&[&served.whole]);
-        stage = stage.set("seed", i64::try_from(repeat)?);
+        stage = stage.set("seed", i64::try_from(repeat).unwrap_or(i64::MAX));
         if let Some(adapter) = &served.adapter {
             stage = stage.path("lora", adapter);
         }
@@ -210,6 +204,6 @@ impl SweepRun<'_> {
             flags.extend(self.sweep.validation.clone());
         }
         flags.extend(control.iter().flat_map(|control| control.flags.clone()));
-        Ok(thinking(stage, mode).with(&flags)?)
+        thinking(stage, mode).with(&flags)
     }
 }

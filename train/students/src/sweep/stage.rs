@@ -2,20 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use fixfly_runtime::{hex, input_hash};
-use fixfly_students::Method;
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{input_hash, sha256};
 use toml::{Table, Value};
 
-use crate::failure::Usage;
-use crate::run;
-use crate::terminal::Terminal;
-use crate::{bench, config, dataset, train};
+use super::SweepError;
+use crate::settings::Method;
 
 /// The command of a stage.
 #[derive(Clone, Debug)]
-pub(super) enum Verb {
+pub enum Verb {
     /// `fixfly bench build NAME`.
     BuildBenchmark(String),
     /// `fixfly run`.
@@ -32,7 +27,7 @@ pub(super) enum Verb {
 
 /// A command that writes one artifact.
 #[derive(Clone, Debug)]
-pub(super) struct Stage {
+pub struct Stage {
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) ending: Option<&'static str>,
@@ -43,7 +38,8 @@ pub(super) struct Stage {
 }
 
 impl Verb {
-    fn words(&self) -> String {
+    /// Its words on the command line.
+    pub fn words(&self) -> String {
         match self {
             Verb::BuildBenchmark(name) => format!("bench build {name}"),
             Verb::Run => "run".into(),
@@ -73,11 +69,11 @@ impl Stage {
     }
 
     /// Adds flags of the sweep's file.
-    pub(super) fn with(mut self, flags: &Table) -> Result<Stage, Usage> {
+    pub(super) fn with(mut self, flags: &Table) -> Result<Stage, SweepError> {
         for (key, value) in flags {
             let flag = key.replace('_', "-");
             if self.flags.contains_key(&flag) {
-                return Err(Usage(format!(
+                return Err(SweepError::Usage(format!(
                     "remove `{key}` from the flags of `fixfly {}`: the sweep sets it itself",
                     self.verb.words()
                 )));
@@ -108,32 +104,18 @@ impl Stage {
         self.path(flag, made)
     }
 
-    /// The flags of a run.
-    pub(super) fn run_flags(&self) -> anyhow::Result<run::Flags> {
-        Ok(config::flags("run", &self.flags)?)
+    /// The command.
+    pub fn verb(&self) -> &Verb {
+        &self.verb
     }
 
-    /// Runs the command in this process.
-    pub(super) fn execute(&self, terminal: &Terminal) -> anyhow::Result<()> {
-        let verb = self.verb.words();
-        match &self.verb {
-            Verb::BuildBenchmark(name) => {
-                bench::build::build(&bench::build::command(name, &self.flags)?, terminal)
-            }
-            Verb::Run => run::record(&self.run_flags()?, None, terminal),
-            Verb::BuildDataset => {
-                dataset::build::build(&config::flags(&verb, &self.flags)?, terminal)
-            }
-            Verb::Init => train::init(&config::flags(&verb, &self.flags)?, terminal),
-            Verb::Train(method) => {
-                train::here(&config::flags(&verb, &self.flags)?, *method, terminal)
-            }
-            Verb::ExportGguf => export(&verb, &self.flags, terminal),
-        }
+    /// The command's flags, by their long names.
+    pub fn flags(&self) -> &Table {
+        &self.flags
     }
 
     /// The command line that does the same, for people.
-    pub(super) fn command(&self) -> String {
+    pub fn command(&self) -> String {
         let mut line = format!("fixfly {}", self.verb.words());
         for (flag, value) in &self.flags {
             let text = |value: &Value| match value {
@@ -154,29 +136,21 @@ impl Stage {
     }
 
     /// The hash of everything that determines the artifact, wherever `folder` is.
-    pub(super) fn key(&self, folder: &str) -> anyhow::Result<String> {
-        let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
-        let flags = serde_json::to_string(&self.flags).context("a flag has no JSON form")?;
+    pub(super) fn key(&self, folder: &str) -> Result<String, SweepError> {
+        let flags = serde_json::to_string(&self.flags);
+        let flags = flags.map_err(|why| {
+            SweepError::Broken(format!("a flag of {} has no JSON form: {why}", self.name))
+        })?;
+        let mut text = env!("CARGO_PKG_VERSION").to_string();
         for part in [self.verb.words(), flags.replace(folder, ".")] {
-            hash.update(part);
-            hash.update([0]);
+            text += &part;
+            text.push('\0');
         }
         for input in &self.inputs {
-            let input = input_hash(input);
-            hash.update(input.with_context(|| format!("cannot read {}", self.name))?);
+            text += &input_hash(input).map_err(SweepError::io("read", input))?;
         }
-        Ok(hex(&hash.finalize()[..5]))
+        Ok(sha256(text)[..10].to_string())
     }
-}
-
-#[cfg(feature = "train")]
-fn export(verb: &str, flags: &Table, terminal: &Terminal) -> anyhow::Result<()> {
-    crate::export::gguf_file(&config::flags(verb, flags)?, terminal)
-}
-
-#[cfg(not(feature = "train"))]
-fn export(_: &str, _: &Table, _: &Terminal) -> anyhow::Result<()> {
-    Ok(crate::built::require(&[crate::built::Feature::Train])?)
 }
 
 #[cfg(test)]

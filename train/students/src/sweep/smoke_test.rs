@@ -1,15 +1,8 @@
 //! `--smoke-test`: the same sweep, so small that two CPUs run it in minutes. It runs
 //! every stage; its results mean nothing.
 
-use std::io::Write as _;
-use std::path::Path;
-
-use anyhow::Context;
-use fixfly_datasets::{Dataset, Recipe};
-use fixfly_students::sweep::Sweep;
-
 use super::artifacts::ArtifactStore;
-use super::stage::Stage;
+use super::{Commands, Stage, Sweep};
 
 /// Maximum length of lists.
 const MOST: usize = 2;
@@ -78,32 +71,17 @@ pub(super) fn reduced(mut sweep: Sweep) -> Sweep {
 
 /// Runs of the retrieval policy in place of those of a recipe's teachers, as `fixfly
 /// dataset build` takes them; runs of one turn stand in for small teachers.
-pub(super) fn teachers(
+pub(super) fn teachers<C: Commands>(
     recipe: &str,
     runs: &dyn Fn(&str) -> Stage,
-    artifacts: &ArtifactStore,
-) -> anyhow::Result<Vec<String>> {
-    let (recipe, _) = Recipe::open(recipe)?;
+    artifacts: &ArtifactStore<'_, C>,
+) -> Result<Vec<String>, C::Error> {
     let mut named = Vec::new();
-    for teacher in &recipe.teachers {
-        let turns = if teacher.name.ends_with("-nano") { 1 } else { 5 };
+    for teacher in artifacts.commands.teachers(recipe)? {
+        let turns = if teacher.ends_with("-nano") { 1 } else { 5 };
         let stage = runs(&format!("retrieval-{turns}")).set("limit", TRIED).set("turns", turns);
         let run = artifacts.make(&stage)?;
-        named.push(format!("{}={}", teacher.name, run.display()));
+        named.push(format!("{teacher}={}", run.display()));
     }
     Ok(named)
-}
-
-/// Placeholder reasoning for each row of a dataset: one sentence that names the task.
-pub(super) fn traces(dataset: &Path, file: &Path) -> anyhow::Result<()> {
-    let unwritten = || format!("cannot write {}", file.display());
-    let mut out = std::fs::File::create(file).with_context(unwritten)?;
-    for row in Dataset::open(dataset)?.rows()? {
-        let row = row?;
-        let task = &row.origin.task;
-        let reasoning = format!("The task is {task}, and its tests say what is missing.");
-        let trace = serde_json::json!({"row": row.id, "reasoning": reasoning});
-        writeln!(out, "{trace}").with_context(unwritten)?;
-    }
-    Ok(())
 }

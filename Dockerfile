@@ -1,0 +1,36 @@
+# fixfly in an image. It runs as an ordinary user.
+#
+#     docker build -t fixfly .
+#     docker run --rm -v "$PWD:/work" fixfly --help
+#
+# Candidates run in user namespaces, which Docker's default profiles forbid. `docs/install.md`
+# shows the flags that allow them.
+#   --build-arg BASE=IMAGE       a Debian image with the same libraries for both stages
+#   --build-arg FEATURES=LIST    features of the build, such as llama,train
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS build
+ARG FEATURES=""
+ENV DEBIAN_FRONTEND=noninteractive PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends build-essential ca-certificates cmake curl git libclang-dev \
+    && rm -rf /var/lib/apt/lists/*
+RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
+    | sh -s -- -y --profile minimal --default-toolchain 1.95
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --features "${FEATURES}"
+
+FROM ${BASE}
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        build-essential ca-certificates git libgomp1 python3 python3-dev python3-pip python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 fixfly \
+    && mkdir /work \
+    && chown fixfly: /work
+COPY --from=build /src/target/release/fixfly /usr/local/bin/fixfly
+USER fixfly
+WORKDIR /work
+ENTRYPOINT ["fixfly"]
+CMD ["--help"]

@@ -1,0 +1,119 @@
+//! The task, as the policy sees it.
+
+use std::ops::Range;
+
+use fixfly_runtime::{DescribedBy, Issue, Method, Statement, Task};
+use serde::Serialize;
+
+use super::{Fact, paint};
+
+#[derive(Default, Serialize)]
+pub(super) struct TaskView {
+    id_html: String,
+    kind: &'static str,
+    facts: Vec<Fact>,
+    description_html: String,
+    /// Where the description comes from.
+    described_by: &'static str,
+    declaration_html: String,
+    faulty_html: Option<String>,
+    /// The file, and what of it is marked.
+    file_html: Option<String>,
+    file_name_html: String,
+    marked: bool,
+    class_html: String,
+    tools_html: String,
+}
+
+impl TaskView {
+    pub(super) fn of(task: &Task) -> TaskView {
+        let view = match &task.statement {
+            Statement::Method(method) => of_method(method),
+            Statement::Issue(issue) => of_issue(issue),
+        };
+        TaskView {
+            id_html: paint::text(&task.id),
+            tools_html: paint::text(&task.tools.join(", ")),
+            ..view
+        }
+    }
+}
+
+fn of_method(method: &Method) -> TaskView {
+    let marked = class_lines(&method.content, &method.class_name);
+    let declaration = method.decorators.iter().chain([&method.declaration]);
+    let declaration: Vec<&str> = declaration.map(String::as_str).collect();
+    TaskView {
+        kind: if method.faulty.is_some() { "repair a method" } else { "write a method" },
+        description_html: paint::long(&method.description),
+        described_by: match method.described_by {
+            DescribedBy::Docstring => "the method's docstring",
+            DescribedBy::Reference => "the project's reference documentation",
+            DescribedBy::Overridden => "the documentation of the method that it overrides",
+            DescribedBy::Class => "the docstring of the class",
+            DescribedBy::Nothing => "nothing: there are only the name and the code around it",
+        },
+        declaration_html: paint::snippet(&declaration.join("\n")),
+        faulty_html: method.faulty.as_ref().map(|faulty| paint::python(faulty, 0..0)),
+        file_name_html: paint::text(&method.file),
+        marked: !marked.is_empty(),
+        class_html: paint::text(&method.class_name),
+        file_html: (!method.content.is_empty()).then(|| paint::python(&method.content, marked)),
+        ..TaskView::default()
+    }
+}
+
+fn of_issue(issue: &Issue) -> TaskView {
+    TaskView {
+        kind: "resolve an issue",
+        facts: vec![
+            Fact::new("repository", &issue.repo),
+            Fact::new("version", &issue.version),
+            Fact::new("work tree", &issue.root),
+            Fact::new("history shown", issue.history.to_string()),
+        ],
+        description_html: paint::long(&issue.text),
+        described_by: "the issue",
+        ..TaskView::default()
+    }
+}
+
+/// The lines of a class, by its qualified name and by indentation, counted from 0; empty if
+/// it is not found.
+fn class_lines(content: &str, qualified: &str) -> Range<usize> {
+    let lines: Vec<&str> = content.lines().collect();
+    let mut found = 0..lines.len();
+    for name in qualified.split('.') {
+        let opens = |line: &str| {
+            let rest = line.trim_start().strip_prefix("class ").map(str::trim_start);
+            let rest = rest.and_then(|rest| rest.strip_prefix(name));
+            rest.is_some_and(|rest| rest.trim_start().starts_with([':', '(', '[']))
+        };
+        let Some(from) = found.clone().find(|at| opens(lines[*at])) else { return 0..0 };
+        let depth = |line: &str| line.len() - line.trim_start().len();
+        let ends =
+            |at: &usize| !lines[*at].trim().is_empty() && depth(lines[*at]) <= depth(lines[from]);
+        let end = (from + 1..found.end).find(ends).unwrap_or(found.end);
+        let last = (from..end).rfind(|at| !lines[*at].trim().is_empty()).unwrap_or(from);
+        found = from..last + 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_found_by_its_qualified_name() {
+        let content = "import a\n\nclass A:\n    class B(C):\n        x = 1\n\n    y = 2\n\n\nclass AB:\n    pass\n";
+        let check = |name: &str, expected: Range<usize>| {
+            assert_eq!(class_lines(content, name), expected, "{name}");
+        };
+        check("A", 2..7);
+        check("A.B", 3..5);
+        check("AB", 9..11);
+        check("B.A", 0..0);
+        check("C", 0..0);
+    }
+}

@@ -1,0 +1,234 @@
+//! The index beside `episodes.jsonl`: the place and the summary of each episode. It saves
+//! reading the episodes. It is never needed: what does not match the episodes is made anew.
+//!
+//! An index is a sequence of parts. A part is a line that states which bytes of the episodes
+//! the index covers up to here, followed by one line per episode. The first part covers what
+//! was there when the index was made. Each later part covers one more episode; only the
+//! process that holds the run's lock appends those.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::WholeFile;
+use crate::hash::sha256;
+use crate::summary::EpisodeSummary;
+
+/// The file's name in a run directory.
+pub(super) const INDEX: &str = "episodes.index.jsonl";
+
+/// Version of the index. Raise it when [`EpisodeSummary`] changes: an index of another
+/// version is made anew.
+const VERSION: u32 = 1;
+
+/// Where an episode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// First byte of the compressed frame; 0 if the file is not compressed.
+    pub(super) frame: u64,
+    /// First byte of the line, in the frame.
+    pub(super) offset: u64,
+    /// Bytes of the line.
+    pub(super) length: u64,
+    /// Number of the line, from 1.
+    pub(super) line: usize,
+}
+
+/// The part of a file of episodes that an index covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Covered {
+    /// Bytes of complete lines.
+    pub(super) bytes: u64,
+    /// The number of these lines.
+    pub(super) lines: usize,
+    /// First byte of the last one.
+    pub(super) last: u64,
+    /// SHA-256 of the last one.
+    pub(super) hash: String,
+    /// When the file was last changed: seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+}
+
+impl Default for Covered {
+    fn default() -> Self {
+        Covered { bytes: 0, lines: 0, last: 0, hash: sha256(""), modified: (0, 0) }
+    }
+}
+
+impl Covered {
+    /// Whether the file still begins with what is covered. A file of the same size must
+    /// have the same time of change; of a longer one, the last covered line is compared.
+    pub(super) fn is_of(&self, file: &File) -> io::Result<bool> {
+        let facts = file.metadata()?;
+        if facts.len() == self.bytes {
+            return Ok(modified(&facts) == self.modified);
+        }
+        Ok(facts.len() > self.bytes && hash_of(file, self.last, self.bytes)? == self.hash)
+    }
+}
+
+/// When a file was last changed.
+pub(super) fn modified(facts: &Metadata) -> (i64, i64) {
+    (facts.mtime(), facts.mtime_nsec())
+}
+
+/// SHA-256 of the bytes from `start` to `end`.
+pub(super) fn hash_of(file: &File, start: u64, end: u64) -> io::Result<String> {
+    let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
+    let mut line = vec![0; length];
+    file.read_exact_at(&mut line, start)?;
+    Ok(sha256(line))
+}
+
+/// The first line of a part.
+#[derive(Serialize, Deserialize)]
+struct Head<C> {
+    /// [`VERSION`] of the writer.
+    index: u32,
+    /// Bytes that the part before covers.
+    after: u64,
+    /// Lines of this part.
+    entries: usize,
+    covers: C,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry<S> {
+    place: Place,
+    episode: S,
+}
+
+/// An index that was read.
+pub(super) struct Loaded {
+    pub(super) covered: Covered,
+    /// False if something after that is damaged: the process that wrote it was killed.
+    pub(super) complete: bool,
+}
+
+/// Reads an index and passes on its entries. `None`: there is none, or it cannot be used,
+/// and neither can the entries so far. An empty file covers nothing: its run has begun.
+pub(super) fn load(file: &Path, mut add: impl FnMut(Place, EpisodeSummary)) -> Option<Loaded> {
+    let mut lines = Lines { reader: BufReader::new(File::open(file).ok()?), text: Vec::new() };
+    let mut loaded: Option<Loaded> = None;
+    loop {
+        let head = match lines.next::<Head<Covered>>() {
+            Read::End if loaded.is_none() => {
+                return Some(Loaded { covered: Covered::default(), complete: true });
+            }
+            Read::End => return loaded,
+            Read::Value(head) if head.index == VERSION => head,
+            Read::Value(_) | Read::Damaged => return cut(loaded),
+        };
+        let first = loaded.is_none();
+        let before = loaded.as_ref().map_or(0, |loaded| loaded.covered.bytes);
+        if head.after != before || !(first || head.entries == 1) {
+            return cut(loaded);
+        }
+        for _ in 0..head.entries {
+            match lines.next::<Entry<EpisodeSummary>>() {
+                Read::Value(Entry { place, episode })
+                    if place.offset.checked_add(place.length)? <= head.covers.bytes =>
+                {
+                    add(place, episode);
+                }
+                _ => return cut(loaded),
+            }
+        }
+        loaded = Some(Loaded { covered: head.covers, complete: true });
+    }
+}
+
+fn cut(loaded: Option<Loaded>) -> Option<Loaded> {
+    loaded.map(|loaded| Loaded { complete: false, ..loaded })
+}
+
+struct Lines {
+    reader: BufReader<File>,
+    text: Vec<u8>,
+}
+
+enum Read<T> {
+    Value(T),
+    End,
+    Damaged,
+}
+
+impl Lines {
+    fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Read<T> {
+        self.text.clear();
+        match self.reader.read_until(b'\n', &mut self.text) {
+            Ok(0) => Read::End,
+            Ok(_) if self.text.ends_with(b"\n") => {
+                serde_json::from_slice(&self.text).map_or(Read::Damaged, Read::Value)
+            }
+            _ => Read::Damaged,
+        }
+    }
+}
+
+/// Replaces an index.
+pub(super) fn write<'a>(
+    file: &Path,
+    covers: &Covered,
+    entries: impl ExactSizeIterator<Item = (Place, &'a EpisodeSummary)>,
+) -> io::Result<()> {
+    let mut out = WholeFile::create(file)?;
+    let head = Head { index: VERSION, after: 0, entries: entries.len(), covers };
+    put(&mut out, &head)?;
+    for (place, episode) in entries {
+        put(&mut out, &Entry { place, episode })?;
+    }
+    out.finish()
+}
+
+fn put(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// Extends an index, one episode at a time.
+#[derive(Debug)]
+pub(super) struct Appender {
+    file: File,
+    covered: Covered,
+}
+
+impl Appender {
+    /// Makes an index that covers nothing.
+    pub(super) fn create(file: &Path) -> io::Result<Self> {
+        File::create(file)?;
+        Self::open(file, Covered::default())
+    }
+
+    /// Opens an index that covers exactly this.
+    pub(super) fn open(file: &Path, covered: Covered) -> io::Result<Self> {
+        Ok(Appender { file: OpenOptions::new().append(true).open(file)?, covered })
+    }
+
+    /// Adds the episode whose line was just written to the end of `episodes`. It is not
+    /// synced to the disk: what is missing or damaged later is read from the episodes.
+    pub(super) fn append(
+        &mut self,
+        episodes: &File,
+        line: &[u8],
+        episode: &EpisodeSummary,
+    ) -> io::Result<()> {
+        let (after, length) = (self.covered.bytes, line.len() as u64);
+        let lines = self.covered.lines + 1;
+        self.covered = Covered {
+            bytes: after + length,
+            lines,
+            last: after,
+            hash: sha256(line),
+            modified: modified(&episodes.metadata()?),
+        };
+        let mut part = Vec::new();
+        put(&mut part, &Head { index: VERSION, after, entries: 1, covers: &self.covered })?;
+        let place = Place { frame: 0, offset: after, length, line: lines };
+        put(&mut part, &Entry { place, episode })?;
+        self.file.write_all(&part)
+    }
+}
