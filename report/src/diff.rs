@@ -79,7 +79,7 @@ fn changed(
 ) {
     let pairs: Vec<_> =
         old.clone().zip(new.clone()).map(|(old, new)| words(before[old], after[new])).collect();
-    let marks = |at: usize, pick: fn(&(Vec<Range<usize>>, Vec<Range<usize>>)) -> &Vec<_>| {
+    let marks = |at: usize, pick: fn(&Marks) -> &Vec<Range<usize>>| {
         pairs.get(at).map(|pair| pick(pair).clone()).unwrap_or_default()
     };
     all.extend(old.enumerate().map(|(at, old)| Line {
@@ -98,8 +98,11 @@ fn changed(
     }));
 }
 
+/// The bytes by which two lines differ: those of the old one, and those of the new one.
+type Marks = (Vec<Range<usize>>, Vec<Range<usize>>);
+
 /// The bytes by which two lines differ; none if they have little in common.
-fn words(old: &str, new: &str) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+fn words(old: &str, new: &str) -> Marks {
     if old.len().max(new.len()) > MAX_LINE {
         return Default::default();
     }

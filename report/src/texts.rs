@@ -40,8 +40,8 @@ impl<'a> Texts<'a> {
             let threads: Vec<_> = parts
                 .map(|(part, places)| scope.spawn(move || self.add_part(part, places, episodes)))
                 .collect();
-            let joined = threads.into_iter().map(ScopedJoinHandle::join);
-            joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            let mut joined = threads.into_iter().map(ScopedJoinHandle::join);
+            joined.try_for_each(|done| done.unwrap_or_else(|panic| resume_unwind(panic)))
         })
     }
 

@@ -346,7 +346,7 @@ mod tests {
     fn a_page_has_a_hundred_rows() {
         #[track_caller]
         fn check(total: usize, page: usize, expected: (usize, usize, std::ops::Range<usize>)) {
-            let (pages, rows) = Pages::of(total, page, |page| Value::from(page));
+            let (pages, rows) = Pages::of(total, page, Value::from);
             assert_eq!((pages.number, pages.of, rows), expected);
             assert_eq!(pages.previous.is_some(), expected.0 > 1);
             assert_eq!(pages.next.is_some(), expected.0 < expected.1);

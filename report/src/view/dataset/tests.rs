@@ -39,7 +39,7 @@ impl DatasetRows for Made {
     }
 
     fn rule(&self, at: usize) -> Option<String> {
-        Some(if at % 2 == 0 { "repaired".into() } else { "at once".into() })
+        Some(if at.is_multiple_of(2) { "repaired".into() } else { "at once".into() })
     }
 
     fn facts(&self) -> Vec<(String, String)> {
