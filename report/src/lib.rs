@@ -47,7 +47,6 @@ mod run_tables;
 mod selection;
 mod show;
 mod tables;
-mod texts;
 mod truth;
 #[cfg(feature = "view")]
 mod view;

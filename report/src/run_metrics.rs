@@ -1,5 +1,7 @@
 //! The values of a run's episodes that the tables over several runs use.
 
+mod texts;
+
 use std::collections::BTreeMap;
 
 use fixfly_runtime::{
@@ -8,8 +10,8 @@ use fixfly_runtime::{
 
 use super::inputs::Inputs;
 use super::labels::Labels;
-use super::texts::Texts;
 use super::truth::{Judged, Truth};
+use texts::Texts;
 
 /// Values of a run.
 pub(crate) struct RunMetrics {

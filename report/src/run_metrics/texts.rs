@@ -6,9 +6,9 @@ use std::thread::{self, ScopedJoinHandle};
 
 use fixfly_runtime::{Action, Episode, Recording, RunError};
 
-use super::inputs::{Inputs, Reference, TokenCounter};
-use super::run_metrics::Attempt;
-use super::truth::{Truth, offered};
+use super::Attempt;
+use crate::inputs::{Inputs, Reference, TokenCounter};
+use crate::truth::{Truth, offered};
 
 /// What a report needs of the texts.
 #[derive(Clone, Copy)]
