@@ -21,10 +21,10 @@ use crate::threads::on_threads;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  echo '{\"task\": \"django/utils/text.py::Truncator.chars\", \"candidate\": \"def chars(self, num):\\n    return num\"}' |
-    fixfly judge django --stdio
-  fixfly judge django --stdio --split train --ordered < candidates.jsonl > verdicts.jsonl
+  fixfly judge django --stdio < candidates.jsonl > verdicts.jsonl
+  fixfly judge django --stdio --split train --ordered < candidates.jsonl
 
+A line of input: {\"task\": \"django/utils/text.py::Truncator.chars\", \"candidate\": CODE}.
 `fixfly schema judge` prints the form of the lines, and docs/judge.md explains them.")]
 pub(crate) struct Flags {
     /// Benchmark whose methods the candidates are for

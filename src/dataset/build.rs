@@ -57,7 +57,7 @@ pub(crate) struct Flags {
 
     /// How reasoning is turned on or off, for --format tokens [default: by the chat
     /// template, if it supports that]
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", hide_short_help = true)]
     thinking_switch: Option<Switch>,
 
     /// File of reasoning traces, one JSON object per line: {"row": ID, "reasoning": TEXT}
@@ -70,7 +70,7 @@ pub(crate) struct Flags {
     prompts: Option<PathBuf>,
 
     /// Remove methods of the benchmark split from the files in prompts
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     mask_benchmark_methods: bool,
 
     /// Maximum length of a row, in tokens; longer rows are dropped [default: the recipe's]
@@ -87,7 +87,7 @@ pub(crate) struct Flags {
     max_rows: Vec<String>,
 
     /// Maximum share of dropped rows, 0 to 1 [default: the recipe's]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, hide_short_help = true)]
     max_dropped: Option<f64>,
 
     /// Folder of the benchmark [default: the one recorded in the runs]

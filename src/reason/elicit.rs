@@ -48,7 +48,7 @@ pub(super) struct Flags {
     benchmark: String,
 
     /// Folder of that benchmark [default: its usual place]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     benchmark_dir: Option<PathBuf>,
 
     /// Sandbox of those tests
