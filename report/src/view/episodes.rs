@@ -75,8 +75,7 @@ pub(crate) fn page(
         title: format!("{task} · {}", run.name),
         crumbs: vec![("Home".into(), "/".into()), (run.name.clone(), list.path())],
         main,
-        version: Some(run.version()),
-        live: run.state == State::Running,
+        live: Some(run.live()),
     })
 }
 

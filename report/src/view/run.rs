@@ -146,8 +146,7 @@ pub(crate) fn page(
         title: run.name.clone(),
         crumbs: vec![("Home".into(), "/".into())],
         main,
-        version: Some(run.version()),
-        live: run.state == State::Running,
+        live: Some(run.live()),
     })
 }
 
