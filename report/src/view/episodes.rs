@@ -12,7 +12,6 @@ use super::error::ViewError;
 use super::filter::{Filter, solved};
 use super::recorded::Recorded;
 use super::site::{Site, read};
-use super::state::State;
 use super::strip::Strip;
 
 /// The same task in another run.

@@ -45,13 +45,13 @@ impl Kind {
 
     /// A sweep writes its file of runs last.
     fn is_unfinished_sweep(folder: &Path) -> bool {
-        let made = |kind: &&str| {
+        let made = |kind: &&'static str| {
             let files = fs::read_dir(folder.join(kind)).into_iter().flatten().flatten();
             files.map(|file| file.path()).any(|file| {
                 file.extension().is_some_and(|ending| ending == Kind::MADE) && file.is_file()
             })
         };
-        Kind::RESULTS.iter().any(|kind| made(&kind))
+        Kind::RESULTS.iter().any(made)
     }
 
     /// The page of a folder with this name.

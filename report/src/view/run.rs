@@ -16,7 +16,6 @@ use super::home::progress;
 use super::recorded::Recorded;
 use super::show;
 use super::site::{Site, shown};
-use super::state::State;
 use super::strip::Strip;
 
 /// An episode in the table.

@@ -90,9 +90,8 @@ impl Site {
     }
 
     fn place(&self, kinds: &[Kind], name: &str) -> Result<Place, ViewError> {
-        let of = |places: &Places| {
-            places.get(name).filter(|place| kinds.contains(&place.kind)).cloned()
-        };
+        let of =
+            |places: &Places| places.get(name).filter(|place| kinds.contains(&place.kind)).cloned();
         let known = of(&locked(&self.places));
         let found = known.or_else(|| of(&self.places_now()));
         let what = kinds.first().map_or("folder", |kind| kind.name());
@@ -196,8 +195,7 @@ impl Site {
     fn training(&self, name: &str) -> Result<Page, ViewError> {
         let place = self.place(&[Kind::Training, Kind::Sweep], name)?;
         let link = |folder: &Path| self.address_of(folder).map(|address| address.path());
-        let mut html =
-            TrainingPage { folder: &place.path, link: &link }.html(&self.engine)?;
+        let mut html = TrainingPage { folder: &place.path, link: &link }.html(&self.engine)?;
         let sweep = place.kind == Kind::Sweep;
         if sweep {
             html += &SweepReport::of(&place.path, &link)?.html(&self.engine)?;
@@ -210,9 +208,9 @@ impl Site {
     fn address_of(&self, folder: &Path) -> Option<Address> {
         let own = fs::canonicalize(folder).ok()?;
         let places = locked(&self.places).clone();
-        let found = places.into_iter().find(|(_, place)| {
-            fs::canonicalize(&place.path).is_ok_and(|other| other == own)
-        });
+        let found = places
+            .into_iter()
+            .find(|(_, place)| fs::canonicalize(&place.path).is_ok_and(|other| other == own));
         found.map(|(name, place)| place.kind.address(name))
     }
 
@@ -256,9 +254,7 @@ impl Site {
             Address::Run(name) | Address::Episode { run: name, .. } => {
                 read(&self.run(name)?).live()
             }
-            Address::Training(name) => {
-                written(&self.place(&[Kind::Training, Kind::Sweep], name)?)
-            }
+            Address::Training(name) => written(&self.place(&[Kind::Training, Kind::Sweep], name)?),
             Address::Compare | Address::Dataset(_) => Live::default(),
         })
     }

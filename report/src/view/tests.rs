@@ -101,7 +101,10 @@ fn a_run_that_grows_is_read_again() {
     let site = fixture::site(folder.path());
     let address = Address::Run("r".into());
     let before = site.live(&address).unwrap();
-    assert!(before.pace == Pace::Waiting && site.html(&address, "", false).unwrap().contains("1–1 of 1 episodes"));
+    assert!(
+        before.pace == Pace::Waiting
+            && site.html(&address, "", false).unwrap().contains("1–1 of 1 episodes")
+    );
     let (mut writer, _) = fixfly_runtime::RunDirectory::open(&run, &record()).unwrap();
     writer.append(&episodes()[1]).unwrap();
     let later = site.live(&address).unwrap();
@@ -195,7 +198,10 @@ fn what_is_unfinished_or_damaged_is_shown_as_far_as_it_is_there() {
     let page = |site: &Site| site.html(&address, "", false).unwrap();
     write_run(&run, &record(), &[]);
     let none = page(&fixture::site(folder.path()));
-    assert!(none.contains("No episodes") && none.contains("No episode has a verdict yet."), "{none}");
+    assert!(
+        none.contains("No episodes") && none.contains("No episode has a verdict yet."),
+        "{none}"
+    );
     let mut failure = fixture::episode("app/a.py", "A.f", Vec::new());
     failure.end = fixfly_runtime::End::Failed {
         at: fixfly_runtime::Boundary::Sandbox,

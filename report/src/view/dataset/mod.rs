@@ -191,7 +191,7 @@ fn html_pairs(pairs: Vec<(String, String)>) -> Vec<(String, String)> {
 
 fn row_view(at: usize, row: &DatasetRow, episode: Option<String>) -> RowView {
     let origin = &row.origin;
-    let href = |turn| episode.as_ref().map(|path| format!("{path}#turn-{turn}"));
+    let href = |turn: usize| episode.as_ref().map(|path| format!("{path}#turn-{turn}"));
     let turns = origin.turns.iter().copied().chain(origin.answer_turn);
     let sample = match origin.sample {
         0 => String::new(),
@@ -204,9 +204,7 @@ fn row_view(at: usize, row: &DatasetRow, episode: Option<String>) -> RowView {
         rule_html: paint::text(&row.rule),
         tokens: row.tokens.map(|tokens| thousands(tokens as u64)),
         origin_html: paint::text(&format!("{} of {}{sample}", origin.task, origin.run)),
-        turns: turns
-            .map(|turn| TurnLink { turn, href: href(turn).unwrap_or_default() })
-            .collect(),
+        turns: turns.map(|turn| TurnLink { turn, href: href(turn).unwrap_or_default() }).collect(),
         href: episode.unwrap_or_default(),
         answer_html: paint::text(&origin.answer),
         segments: row.segments.iter().map(segment_view).collect(),

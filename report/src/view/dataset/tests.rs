@@ -68,9 +68,8 @@ fn html(rows: &Made, query: DatasetQuery) -> String {
     let mut engine = Environment::new();
     add_templates(&mut engine).unwrap();
     let link = |origin: &RowOrigin| Some(format!("/run/x/episode/m/{}", origin.sample));
-    let page = DatasetPage {
-        path: Path::new("datasets/v4"), rows, query, link: &link, export: false,
-    };
+    let page =
+        DatasetPage { path: Path::new("datasets/v4"), rows, query, link: &link, export: false };
     page.html(&engine).unwrap()
 }
 
@@ -95,10 +94,17 @@ fn a_row_that_a_student_can_read_is_marked_by_tokens() {
     add_templates(&mut engine).unwrap();
     let rows = One(row);
     let page = DatasetPage {
-        path: Path::new("v4"), rows: &rows, query: DatasetQuery::default(), link: &|_| None, export: false,
+        path: Path::new("v4"),
+        rows: &rows,
+        query: DatasetQuery::default(),
+        link: &|_| None,
+        export: false,
     };
     let html = page.html(&engine).unwrap();
-    assert!(html.contains(r#"&lt;|assistant|&gt;<span class="loss">y&lt;|end|&gt;</span>"#), "{html}");
+    assert!(
+        html.contains(r#"&lt;|assistant|&gt;<span class="loss">y&lt;|end|&gt;</span>"#),
+        "{html}"
+    );
     assert!(!html.contains("Whole messages are marked"), "{html}");
 }
 

@@ -6,8 +6,8 @@ use fixfly_runtime::{Episode, Method};
 /// change says so: its last lines are those below the method.
 pub(super) fn of(episode: &Episode, method: &Method) -> Option<usize> {
     let submitted = episode.turns.iter().filter_map(|turn| turn.observation.patch.as_deref());
-    let patches = episode.patch.as_deref().into_iter().chain(submitted);
-    patches.filter_map(|patch| before(&method.content, below(patch)?)).next()
+    let mut patches = episode.patch.as_deref().into_iter().chain(submitted);
+    patches.find_map(|patch| before(&method.content, &below(patch)?))
 }
 
 /// The lines below the last one that a change touches.
@@ -21,7 +21,7 @@ fn below(patch: &str) -> Option<Vec<&str>> {
 }
 
 /// The only place of these lines in a file; its end if there are none.
-fn before(content: &str, below: Vec<&str>) -> Option<usize> {
+fn before(content: &str, below: &[&str]) -> Option<usize> {
     let lines: Vec<&str> = content.lines().collect();
     let is_blank = |line: &&&str| line.trim().is_empty();
     let blank = below.iter().take_while(is_blank).count();
@@ -37,11 +37,12 @@ fn before(content: &str, below: Vec<&str>) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const CONTENT: &str = "class Cart:\n    def a(self):\n        return 1\n\n    def b(self):\n        return 1\n";
+    const CONTENT: &str =
+        "class Cart:\n    def a(self):\n        return 1\n\n    def b(self):\n        return 1\n";
 
     #[track_caller]
     fn check(patch: &str, expected: Option<usize>) {
-        assert_eq!(below(patch).and_then(|below| before(CONTENT, below)), expected, "{patch}");
+        assert_eq!(below(patch).and_then(|below| before(CONTENT, &below)), expected, "{patch}");
     }
 
     #[test]
