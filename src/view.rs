@@ -37,6 +37,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
 
+    /// `tokenizer.json` or GGUF file of a student, with its chat template: datasets show
+    /// which of its tokens carry loss
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+
     /// Open the home page in a browser
     #[arg(long, conflicts_with = "export")]
     open: bool,
@@ -47,7 +52,9 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn view(flags: &Flags) -> anyhow::Result<()> {
-    let site = Site::open(&flags.paths, Box::new(Installed::default())).map_err(failure)?;
+    let sources = Installed::with_student(flags.tokenizer.as_deref());
+    let sources = sources.map_err(|why| Usage(why.to_string()))?;
+    let site = Site::open(&flags.paths, Box::new(sources)).map_err(failure)?;
     if let Some(folder) = &flags.export {
         let pages = export_pages(&site, folder).map_err(failure)?;
         return print(&format!("{pages} pages: {}\n", folder.join("index.html").display()));

@@ -41,7 +41,7 @@ impl Report {
 }
 
 /// The tables that cover all runs.
-fn shared_tables(report: &Report) -> Vec<Table> {
+pub(crate) fn shared_tables(report: &Report) -> Vec<Table> {
     let mut all = report.tables.clone();
     if !report.claims.is_empty() {
         all.push(claims::table(&report.claims));

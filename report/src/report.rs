@@ -117,6 +117,12 @@ pub fn page(runs: &Runs, selection: &Selection) -> Result<String, ReportError> {
     page.html(&set)
 }
 
+/// The plots of these runs.
+#[cfg(feature = "view")]
+pub(crate) fn charts(runs: &Runs, selection: &Selection) -> Vec<crate::html::Chart> {
+    crate::html::charts(&RunSet::of(&runs.metrics, selection.checkpoint))
+}
+
 /// A line for each run of a group.
 fn described_runs(group: &Group<'_>) -> Vec<String> {
     let line = |run: &&str| {

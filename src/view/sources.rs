@@ -2,8 +2,9 @@
 //! model's own files, and datasets.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use fixfly_datasets::{RecordedPrompts, Row, RowIndex};
+use fixfly_datasets::{DatasetError, Reader, RecordedPrompts, Row, RowIndex};
 use fixfly_report::{DatasetRow, DatasetRows, Prompt, RowOrigin, Segment, Sources};
 use fixfly_runtime::{Episode, RunRecord, Task, Templates, render};
 
@@ -13,6 +14,16 @@ use crate::dataset::known;
 #[derive(Default)]
 pub(crate) struct Installed {
     prompts: RecordedPrompts,
+    /// The student that reads the rows of datasets.
+    student: Option<Arc<Reader>>,
+}
+
+impl Installed {
+    /// The same, with a student's tokenizer and the chat template beside it.
+    pub(crate) fn with_student(tokenizer: Option<&Path>) -> Result<Self, DatasetError> {
+        let student = tokenizer.map(|file| Reader::open(file, None, None)).transpose()?;
+        Ok(Installed { student: student.map(Arc::new), ..Installed::default() })
+    }
 }
 
 impl Sources for Installed {
@@ -44,43 +55,57 @@ impl Sources for Installed {
 
     fn dataset(&self, path: &Path) -> Result<Box<dyn DatasetRows>, String> {
         let index = RowIndex::open(path).map_err(|why| why.to_string())?;
-        Ok(Box::new(Rows(index)))
+        Ok(Box::new(Rows { index, student: self.student.clone() }))
     }
 }
 
-struct Rows(RowIndex);
+struct Rows {
+    index: RowIndex,
+    student: Option<Arc<Reader>>,
+}
 
 impl DatasetRows for Rows {
     fn len(&self) -> usize {
-        self.0.len()
+        self.index.len()
     }
 
     fn row(&self, at: usize) -> Result<DatasetRow, String> {
-        self.0.row(at).map(shown).map_err(|why| why.to_string())
+        let row = self.index.row(at).map_err(|why| why.to_string())?;
+        let read = match &self.student {
+            Some(student) => student.pieces(&row).map_err(|why| why.to_string()),
+            None => Err("--tokenizer names no student that reads them".into()),
+        };
+        Ok(shown(row, read))
     }
 
     fn rule(&self, at: usize) -> Option<String> {
-        self.0.rule(at).map(String::from)
+        self.index.rule(at).map(String::from)
     }
 
     fn facts(&self) -> Vec<(String, String)> {
-        self.0.summary().facts()
+        self.index.summary().facts()
     }
 
     fn audit(&self) -> Vec<String> {
-        self.0.summary().audit.sentences()
+        self.index.summary().audit.sentences()
     }
 
     fn lengths(&self) -> Vec<(usize, usize)> {
-        self.0.summary().lengths.histogram.clone()
+        self.index.summary().lengths.histogram.clone()
     }
 
     fn rules(&self) -> Vec<(String, usize)> {
-        self.0.rules()
+        self.index.rules()
     }
 }
 
-fn shown(row: Row) -> DatasetRow {
+fn shown(row: Row, read: Result<Vec<Vec<(String, bool)>>, String>) -> DatasetRow {
+    let piece = |(text, loss)| Segment { role: String::new(), text, loss };
+    let (sequences, whole) = match read {
+        Ok(read) => (read, String::new()),
+        Err(why) => (Vec::new(), why),
+    };
+    let sequences = sequences.into_iter().map(|one| one.into_iter().map(piece).collect());
     let (rule, origin) = (row.rule(), row.origin);
     let segments = row.messages.into_iter().map(|line| Segment {
         role: line.role.name().into(),
@@ -93,6 +118,8 @@ fn shown(row: Row) -> DatasetRow {
         rule,
         tokens: Some(row.tokens),
         segments: segments.collect(),
+        sequences: sequences.collect(),
+        whole,
         origin: RowOrigin {
             run: origin.run,
             task: origin.task,

@@ -17,7 +17,7 @@ const PAGE: &str = include_str!("page.html");
 
 /// A chart with its legend.
 #[derive(Serialize)]
-struct Chart {
+pub(crate) struct Chart {
     title: String,
     svg: String,
     legend: Vec<Key>,
@@ -49,6 +49,12 @@ pub(crate) struct Page<'a> {
     pub(crate) runs: Vec<String>,
     pub(crate) claims: &'a [ClaimTest],
     pub(crate) tables: &'a [Table],
+}
+
+/// The plots of these runs.
+#[cfg(feature = "view")]
+pub(crate) fn charts(set: &RunSet<'_>) -> Vec<Chart> {
+    plots::charts(set)
 }
 
 impl Page<'_> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::address::Address;
 use super::error::ViewError;
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("page.html", include_str!("templates/page.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("home.html", include_str!("templates/home.html")),
@@ -16,6 +16,7 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("compare.html", include_str!("templates/compare.html")),
     ("episode_frame.html", include_str!("templates/episode_frame.html")),
     ("beside.html", include_str!("templates/beside.html")),
+    ("sweep.html", include_str!("templates/sweep.html")),
     ("frame.html", include_str!("templates/frame.html")),
 ];
 
@@ -47,10 +48,38 @@ pub(crate) struct Page {
     pub(crate) crumbs: Vec<(String, String)>,
     /// HTML between the landmarks.
     pub(crate) main: String,
-    /// The version of what it shows, if it can change.
-    pub(crate) version: Option<String>,
-    /// Whether it changes now.
-    pub(crate) live: bool,
+    /// What it shows, if it can change.
+    pub(crate) live: Option<Live>,
+}
+
+/// The version of what a page shows, and when a browser asks for the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) version: String,
+    pub(crate) pace: Pace,
+}
+
+/// How often a page can change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// A process writes what it shows.
+    Running,
+    /// No process writes it, but one may start.
+    Waiting,
+    /// It stays as it is.
+    #[default]
+    Ended,
+}
+
+impl Pace {
+    /// Seconds until a browser asks again.
+    pub(crate) fn seconds(self) -> Option<u32> {
+        match self {
+            Pace::Running => Some(2),
+            Pace::Waiting => Some(10),
+            Pace::Ended => None,
+        }
+    }
 }
 
 /// Frames the content.
@@ -61,13 +90,14 @@ pub(crate) fn framed(
     export: bool,
 ) -> Result<String, ViewError> {
     let path = address.path();
-    let live = page.live && !export;
+    let live = page.live.as_ref().filter(|live| !export && live.pace != Pace::Ended);
     let html = engine.get_template("page.html")?.render(context! {
         title => value(&page.title),
         crumbs => value(&page.crumbs),
         main => Value::from_safe_string(page.main.clone()),
-        version => value(&page.version),
-        live => live.then(|| format!("/live{path}")),
+        version => live.map(|live| live.version.as_str()),
+        live => live.map(|_| format!("/live{path}")),
+        seconds => live.and_then(|live| live.pace.seconds()),
         export,
     })?;
     // A browser reorders text by bidirectional controls, as a terminal does.

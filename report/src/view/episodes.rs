@@ -12,7 +12,6 @@ use super::error::ViewError;
 use super::filter::{Filter, solved};
 use super::recorded::Recorded;
 use super::site::{Site, read};
-use super::state::State;
 use super::strip::Strip;
 
 /// The same task in another run.
@@ -75,8 +74,7 @@ pub(crate) fn page(
         title: format!("{task} · {}", run.name),
         crumbs: vec![("Home".into(), "/".into()), (run.name.clone(), list.path())],
         main,
-        version: Some(run.version()),
-        live: run.state == State::Running,
+        live: Some(run.live()),
     })
 }
 

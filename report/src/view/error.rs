@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use fixfly_runtime::RunError;
 
+use crate::error::ReportError;
+
 /// Why something cannot be shown: one sentence with the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -68,6 +70,9 @@ pub enum ViewError {
     /// A dataset that cannot be shown.
     #[error("{0}")]
     Dataset(String),
+    /// A report of a sweep's runs that cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The address is in use.
     #[error(
         "port {0} is in use by another program; name another one with --port, or 0 for any free one"

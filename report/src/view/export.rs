@@ -7,7 +7,6 @@ use std::path::Path;
 use super::address::Address;
 use super::engine::{SCRIPT, STYLE};
 use super::error::ViewError;
-use super::places::Kind;
 use super::site::Site;
 
 const STYLE_FILE: &str = "assets/style.css";
@@ -31,11 +30,7 @@ pub fn export_pages(site: &Site, folder: &Path) -> Result<usize, ViewError> {
     let mut files = Files::default();
     files.file(Target { address: Address::Home, query: String::new() });
     for (name, place) in site.places_now() {
-        let address = match place.kind {
-            Kind::Run => Address::Run(name),
-            Kind::Dataset => Address::Dataset(name),
-            Kind::Training | Kind::Sweep => Address::Training(name),
-        };
+        let address = place.kind.address(name);
         if site.exists(&address) {
             files.file(Target { address, query: String::new() });
         }
@@ -67,9 +62,8 @@ impl Target {
     fn of(path: &str, query: &str) -> Option<Target> {
         let address = Address::parse(path)?;
         let kept = |key: &str| match address {
-            Address::Run(_) => key == "page",
+            Address::Run(_) | Address::Dataset(_) => key == "page",
             Address::Compare => key == "page" || key.len() == 1,
-            Address::Dataset(_) => true,
             Address::Home | Address::Episode { .. } | Address::Training(_) => false,
         };
         let mut rest = form_urlencoded::Serializer::new(String::new());

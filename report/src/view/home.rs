@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::compare;
-use super::engine::{Page, link, value};
+use super::engine::{Live, Pace, Page, link, value};
 use super::error::ViewError;
 use super::places::Kind;
 use super::recorded::Recorded;
@@ -82,15 +82,11 @@ pub(crate) fn page(site: &Site, export: bool) -> Result<Page, ViewError> {
     rows.sort_by(|one, other| other.started.cmp(&one.started));
     let others = site.places_now().into_iter().filter(|(_, place)| place.kind != Kind::Run);
     let other = |(name, place): (String, super::places::Place)| {
-        let address = match place.kind {
-            Kind::Dataset => Address::Dataset(name.clone()),
-            _ => Address::Training(name.clone()),
-        };
-        Other { what: place.kind.name(), name, link: link(&address, "") }
+        let address = link(&place.kind.address(name.clone()), "");
+        Other { what: place.kind.name(), name, link: address }
     };
     let others: Vec<Other> = others.map(other).collect();
     let roots: Vec<String> = site.roots().iter().map(|root| shown(root)).collect();
-    let live = rows.iter().any(|row| row.state == State::Running.name());
     let main = site.engine.get_template("home.html")?.render(context! {
         rows => value(&rows),
         unreadable => value(&unreadable),
@@ -99,8 +95,8 @@ pub(crate) fn page(site: &Site, export: bool) -> Result<Page, ViewError> {
         comparisons => value(if export { comparisons(&rows) } else { Vec::new() }),
         export,
     })?;
-    let (version, _) = version(site);
-    Ok(Page { title: "Runs".into(), main, version: Some(version), live, ..Page::default() })
+    let live = Some(live(site));
+    Ok(Page { title: "Runs".into(), main, live, ..Page::default() })
 }
 
 /// Comparisons that an export has at most; a server makes any.
@@ -118,14 +114,21 @@ fn comparisons(rows: &[Row]) -> Vec<(String, String, Value)> {
     pairs.take(COMPARISONS).collect()
 }
 
-/// The versions of all runs, and whether one is running.
-pub(crate) fn version(site: &Site) -> (String, bool) {
-    let (mut versions, mut running) = (Vec::new(), false);
+/// The version of the whole list. A run can start at any time.
+pub(crate) fn live(site: &Site) -> Live {
+    let (mut parts, mut pace) = (Vec::new(), Pace::Waiting);
     for (name, run) in site.runs() {
-        let Ok(run) = run else { continue };
+        let Ok(run) = run else {
+            parts.push(format!("{name}?"));
+            continue;
+        };
         let run = read(&run);
-        versions.push(format!("{name}={}", run.version()));
-        running |= run.state == State::Running;
+        parts.push(format!("{name}={}", run.version()));
+        if run.state == State::Running {
+            pace = Pace::Running;
+        }
     }
-    (fixfly_runtime::sha256(versions.join(" ").as_bytes()), running)
+    let others = site.places_now().into_iter().filter(|(_, place)| place.kind != Kind::Run);
+    parts.extend(others.map(|(name, place)| format!("{} {name}", place.kind.name())));
+    Live { version: fixfly_runtime::sha256(parts.join("\n").as_bytes()), pace }
 }

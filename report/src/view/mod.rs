@@ -33,6 +33,7 @@ mod site;
 mod sources;
 mod state;
 mod strip;
+mod sweep;
 mod training;
 
 pub use error::ViewError;

@@ -121,16 +121,34 @@ fn starts(source: &str) -> Vec<usize> {
 
 /// Python source with line numbers. Lines in `marked`, counted from 0, are marked.
 pub(crate) fn python(source: &str, marked: Range<usize>) -> String {
+    python_around(source, marked, None)
+}
+
+/// The same, with a line that is not part of it before the line with this index.
+pub(crate) fn python_around(
+    source: &str,
+    marked: Range<usize>,
+    missing: Option<(usize, &str)>,
+) -> String {
     if cut(source).is_some() {
         return format!(r#"<pre tabindex="0" class="code">{}</pre>"#, long(source));
     }
     let classes = classes(source);
     let mut html = String::from(r#"<pre tabindex="0" class="code numbered">"#);
-    for (at, (line, start)) in lines(source).into_iter().zip(starts(source)).enumerate() {
+    let place = |html: &mut String, at: usize| {
+        if let Some((_, line)) = missing.filter(|(place, _)| *place == at) {
+            let _ = writeln!(html, r#"<span class="here"><i>→</i>{}</span>"#, text(line));
+        }
+    };
+    let all = lines(source);
+    let count = all.len();
+    for (at, (line, start)) in all.into_iter().zip(starts(source)).enumerate() {
+        place(&mut html, at);
         let class = if marked.contains(&at) { " class=\"place\"" } else { "" };
         let line = painted(line, &classes[start..], &[]);
         let _ = writeln!(html, r#"<span{class}><i>{}</i>{line}</span>"#, at + 1);
     }
+    place(&mut html, count);
     html + "</pre>"
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::address::Address;
 use super::error::ViewError;
 
 /// Folders below a given path that are searched.
@@ -31,9 +32,35 @@ impl Kind {
         (Kind::Sweep, "runs.toml"),
     ];
 
+    /// Folders of the results of a sweep, and the ending of the files that mark them.
+    const RESULTS: [&'static str; 6] =
+        ["benchmarks", "models", "datasets", "students", "adapters", "runs"];
+    const MADE: &'static str = "done";
+
     fn of(folder: &Path) -> Option<Kind> {
         let marker = |(_, name): &&(Kind, &str)| folder.join(name).is_file();
-        Kind::MARKERS.iter().find(marker).map(|(kind, _)| *kind)
+        let marked = Kind::MARKERS.iter().find(marker).map(|(kind, _)| *kind);
+        marked.or_else(|| Kind::is_unfinished_sweep(folder).then_some(Kind::Sweep))
+    }
+
+    /// A sweep writes its file of runs last.
+    fn is_unfinished_sweep(folder: &Path) -> bool {
+        let made = |kind: &&'static str| {
+            let files = fs::read_dir(folder.join(kind)).into_iter().flatten().flatten();
+            files.map(|file| file.path()).any(|file| {
+                file.extension().is_some_and(|ending| ending == Kind::MADE) && file.is_file()
+            })
+        };
+        Kind::RESULTS.iter().any(made)
+    }
+
+    /// The page of a folder with this name.
+    pub(crate) fn address(self, name: String) -> Address {
+        match self {
+            Kind::Run => Address::Run(name),
+            Kind::Dataset => Address::Dataset(name),
+            Kind::Training | Kind::Sweep => Address::Training(name),
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -170,6 +197,8 @@ mod tests {
             "runs/.hidden/run.json",
             "data/v4/dataset.json",
             "sweep/runs.toml",
+            "begun/benchmarks/faults-1.done",
+            "begun/runs/base-2/run.json",
             "sweep/store/t1/train.json",
             "sweep/store/r1/run.json",
             "other/a/run.json",
@@ -179,6 +208,7 @@ mod tests {
         check_names(folder, &["runs"], &["a run", "deep/er/b run"]);
         check_names(folder, &["runs/a"], &["a run"]);
         check_names(folder, &["sweep"], &["store/r1 run", "store/t1 training", "sweep sweep"]);
+        check_names(folder, &["begun"], &["begun sweep", "runs/base-2 run"]);
         check_names(folder, &["runs/a", "data"], &["a run", "data/v4 dataset"]);
         check_names(folder, &["runs/a", "other/a", "runs/a"], &["a run", "a+ run"]);
         check_names(folder, &["1"], &[]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fixfly_runtime::{Episode, EpisodeSummary, RunRecord, read_run};
 
+use super::engine::{Live, Pace};
 use super::error::ViewError;
 use super::facts::Facts;
 use super::state::State;
@@ -69,6 +70,16 @@ impl Recorded {
 
     pub(crate) fn episode(&self, at: usize) -> Result<Episode, ViewError> {
         Ok(self.recording.episode(at)?)
+    }
+
+    /// A run that was stopped can go on.
+    pub(crate) fn live(&self) -> Live {
+        let pace = match self.state {
+            State::Running => Pace::Running,
+            State::Stopped | State::Unknown => Pace::Waiting,
+            State::Done => Pace::Ended,
+        };
+        Live { version: self.version(), pace }
     }
 
     /// Changes when something new is recorded.

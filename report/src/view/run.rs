@@ -16,7 +16,6 @@ use super::home::progress;
 use super::recorded::Recorded;
 use super::show;
 use super::site::{Site, shown};
-use super::state::State;
 use super::strip::Strip;
 
 /// An episode in the table.
@@ -146,8 +145,7 @@ pub(crate) fn page(
         title: run.name.clone(),
         crumbs: vec![("Home".into(), "/".into())],
         main,
-        version: Some(run.version()),
-        live: run.state == State::Running,
+        live: Some(run.live()),
     })
 }
 

@@ -1,8 +1,9 @@
 //! A site: the pages of all that is under the given paths.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,18 +14,21 @@ use minijinja::Environment;
 use super::address::Address;
 use super::compare::{self, Comparisons};
 use super::dataset::{DatasetPage, DatasetQuery};
-use super::engine::{self, Page};
+use super::engine::{self, Live, Pace, Page};
 use super::episodes;
 use super::error::ViewError;
 use super::home;
 use super::places::{self, Kind, Place, Places};
 use super::recorded::Recorded;
 use super::run;
-use super::sources::Sources;
+use super::sources::{RowOrigin, Sources};
+use super::sweep::SweepReport;
 use super::training::TrainingPage;
 
 /// How long ago a training that runs wrote something at most.
 const LATELY: Duration = Duration::from_secs(600);
+/// Folders below a training or a sweep in which it writes.
+const DEPTH: usize = 3;
 
 /// A run that is kept open.
 pub(crate) type Kept = Arc<RwLock<Recorded>>;
@@ -86,17 +90,8 @@ impl Site {
     }
 
     fn place(&self, kinds: &[Kind], name: &str) -> Result<Place, ViewError> {
-        let of = |places: &Places| {
-            let is_right = |place: &&Place| kinds.contains(&place.kind);
-            // Datasets name runs by their last part.
-            let alike = || {
-                let mut alike = places.iter().filter(|(other, place)| {
-                    is_right(place) && other.rsplit('/').next() == Some(name)
-                });
-                alike.next().filter(|_| alike.next().is_none()).map(|(_, place)| place)
-            };
-            places.get(name).filter(is_right).or_else(alike).cloned()
-        };
+        let of =
+            |places: &Places| places.get(name).filter(|place| kinds.contains(&place.kind)).cloned();
         let known = of(&locked(&self.places));
         let found = known.or_else(|| of(&self.places_now()));
         let what = kinds.first().map_or("folder", |kind| kind.name());
@@ -152,7 +147,7 @@ impl Site {
                 episodes::page(self, &read(&self.run(run)?), (task, sample), query, export)?
             }
             Address::Compare => compare::page(self, query, export)?,
-            Address::Dataset(name) => self.dataset(name, query)?,
+            Address::Dataset(name) => self.dataset(name, query, export)?,
             Address::Training(name) => self.training(name)?,
         };
         engine::framed(&self.engine, &page, address, export)
@@ -168,38 +163,61 @@ impl Site {
         engine::framed(&self.engine, &page, &Address::Home, false).unwrap_or_default()
     }
 
-    fn dataset(&self, name: &str, query: &str) -> Result<Page, ViewError> {
+    fn dataset(&self, name: &str, query: &str, export: bool) -> Result<Page, ViewError> {
         let place = self.place(&[Kind::Dataset], name)?;
         let rows = self.sources.dataset(&place.path).map_err(ViewError::Dataset)?;
-        let query = dataset_query(query);
-        let html = DatasetPage { path: &place.path, rows: &*rows, query }.html(&self.engine)?;
-        self.frame("Dataset", name, html)
+        let (query, path) = (dataset_query(query), &*place.path);
+        let link = |origin: &RowOrigin| Some(self.episode_of(origin)?.path());
+        let page = DatasetPage { path, rows: &*rows, query, link: &link, export };
+        self.frame("Dataset", name, page.html(&self.engine)?)
+    }
+
+    /// The page of the episode that a row was made of. A dataset names runs by the paths of
+    /// its command, of which the end is the same here.
+    pub(crate) fn episode_of(&self, origin: &RowOrigin) -> Option<Address> {
+        let recorded = names(Path::new(&origin.run));
+        let places = locked(&self.places).clone();
+        let runs = places.iter().filter(|(_, place)| place.kind == Kind::Run);
+        let common = runs.map(|(name, place)| {
+            let own = fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
+            let own = names(&own);
+            let pairs = own.iter().rev().zip(recorded.iter().rev());
+            (pairs.take_while(|(one, other)| one == other).count(), name)
+        });
+        let common: Vec<(usize, &String)> = common.collect();
+        let most = common.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
+        let mut best = common.iter().filter(|(count, _)| *count == most);
+        let (_, run) = best.next().filter(|_| best.next().is_none())?;
+        let address = Address::episode(run, &origin.task, origin.sample);
+        self.exists(&address).then_some(address)
     }
 
     fn training(&self, name: &str) -> Result<Page, ViewError> {
         let place = self.place(&[Kind::Training, Kind::Sweep], name)?;
-        let html = TrainingPage { folder: &place.path }.html(&self.engine)?;
-        let what = if place.kind == Kind::Sweep { "Sweep" } else { "Training" };
-        let page = self.frame(what, name, html)?;
-        let (version, live) = self.training_version(name)?;
-        Ok(Page { version: Some(version), live, ..page })
+        let link = |folder: &Path| self.address_of(folder).map(|address| address.path());
+        let mut html = TrainingPage { folder: &place.path, link: &link }.html(&self.engine)?;
+        let sweep = place.kind == Kind::Sweep;
+        if sweep {
+            html += &SweepReport::of(&place.path, &link)?.html(&self.engine)?;
+        }
+        let page = self.frame(if sweep { "Sweep" } else { "Training" }, name, html)?;
+        Ok(Page { live: Some(written(&place)), ..page })
     }
 
-    /// Nothing is locked while a training runs: it runs if it wrote something lately.
-    fn training_version(&self, name: &str) -> Result<(String, bool), ViewError> {
-        let place = self.place(&[Kind::Training, Kind::Sweep], name)?;
-        let files = fs::read_dir(&place.path).into_iter().flatten().flatten();
-        let written = files.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
-        let age = written.and_then(|written| written.elapsed().ok());
-        let since = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok());
-        let version = since.map_or(String::new(), |since| since.as_millis().to_string());
-        Ok((version, age.is_some_and(|age| age < LATELY)))
+    /// The page of a folder that the site has.
+    fn address_of(&self, folder: &Path) -> Option<Address> {
+        let own = fs::canonicalize(folder).ok()?;
+        let places = locked(&self.places).clone();
+        let found = places
+            .into_iter()
+            .find(|(_, place)| fs::canonicalize(&place.path).is_ok_and(|other| other == own));
+        found.map(|(name, place)| place.kind.address(name))
     }
 
     /// The values of a training's plots.
     pub(crate) fn training_json(&self, name: &str) -> Result<String, ViewError> {
         let place = self.place(&[Kind::Training, Kind::Sweep], name)?;
-        Ok(TrainingPage { folder: &place.path }.data_json()?.to_string())
+        Ok(TrainingPage { folder: &place.path, link: &|_| None }.data_json()?.to_string())
     }
 
     fn frame(&self, what: &str, name: &str, html: String) -> Result<Page, ViewError> {
@@ -228,19 +246,17 @@ impl Site {
         }
     }
 
-    /// The version of what a page shows, and whether it changes now.
-    pub(crate) fn version(&self, address: &Address) -> Result<(String, bool), ViewError> {
+    /// The version of what a page shows, and when it can change.
+    pub(crate) fn live(&self, address: &Address) -> Result<Live, ViewError> {
         let _turn = locked(&self.turn);
-        match address {
-            Address::Home => Ok(home::version(self)),
+        Ok(match address {
+            Address::Home => home::live(self),
             Address::Run(name) | Address::Episode { run: name, .. } => {
-                let kept = self.run(name)?;
-                let run = read(&kept);
-                Ok((run.version(), run.state == super::state::State::Running))
+                read(&self.run(name)?).live()
             }
-            Address::Training(name) => self.training_version(name),
-            Address::Compare | Address::Dataset(_) => Ok((String::new(), false)),
-        }
+            Address::Training(name) => written(&self.place(&[Kind::Training, Kind::Sweep], name)?),
+            Address::Compare | Address::Dataset(_) => Live::default(),
+        })
     }
 
     /// The given paths.
@@ -255,6 +271,45 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn read(run: &Kept) -> RwLockReadGuard<'_, Recorded> {
     run.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was written to the folder of a training or a sweep. Nothing is locked while one
+/// runs: it runs if it wrote something lately.
+fn written(place: &Place) -> Live {
+    let (mut bytes, mut last) = (0, UNIX_EPOCH);
+    let mut folders = vec![(place.path.clone(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(about) = entry.metadata() else { continue };
+            if about.is_dir() && depth < DEPTH {
+                folders.push((entry.path(), depth + 1));
+            } else if about.is_file() {
+                bytes += about.len();
+                last = last.max(about.modified().unwrap_or(UNIX_EPOCH));
+            }
+        }
+    }
+    let since = last.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let runs = last.elapsed().is_ok_and(|age| age < LATELY);
+    let pace = match place.kind {
+        // Its tables are made of all its runs.
+        Kind::Sweep => Pace::Waiting,
+        _ if runs => Pace::Running,
+        _ => Pace::Waiting,
+    };
+    Live { version: format!("{bytes}-{}", since.as_millis()), pace }
+}
+
+/// The names of the folders of a path.
+fn names(path: &Path) -> Vec<&OsStr> {
+    let names = path.components().map(|part| match part {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    });
+    let names: Vec<Option<&OsStr>> = names.collect();
+    // What stands before `..` is unknown.
+    let from = names.iter().rposition(Option::is_none).map_or(0, |at| at + 1);
+    names[from..].iter().flatten().copied().collect()
 }
 
 /// The query of a dataset's page.

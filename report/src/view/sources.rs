@@ -97,6 +97,11 @@ pub struct DatasetRow {
     pub tokens: Option<usize>,
     /// Its text.
     pub segments: Vec<Segment>,
+    /// The text that the student reads, in pieces of tokens with and without loss. A row
+    /// can be several sequences; without a tokenizer there are none.
+    pub sequences: Vec<Vec<Segment>>,
+    /// Why there are no sequences, in one sentence; empty if there are.
+    pub whole: String,
     /// Its origin.
     pub origin: RowOrigin,
 }
@@ -104,7 +109,7 @@ pub struct DatasetRow {
 /// A piece of a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// Who wrote it.
+    /// Who wrote it; empty in a sequence.
     pub role: String,
     /// The text.
     pub text: String,

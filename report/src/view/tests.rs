@@ -3,10 +3,12 @@ use std::sync::Arc;
 use fixfly_runtime::EpisodeSummary;
 
 use super::address::Address;
+use super::engine::Pace;
 use super::facts::Facts;
 use super::filter::Filter;
 use super::fixture::{self, episodes, many, record, write_run};
 use super::site::Site;
+use super::sources::RowOrigin;
 
 /// Two runs of the same tasks.
 fn two_runs() -> (tempfile::TempDir, Site) {
@@ -98,16 +100,135 @@ fn a_run_that_grows_is_read_again() {
     write_run(&run, &record(), &episodes()[..1]);
     let site = fixture::site(folder.path());
     let address = Address::Run("r".into());
-    let (version, running) = site.version(&address).unwrap();
-    assert!(!running && site.html(&address, "", false).unwrap().contains("1–1 of 1 episodes"));
+    let before = site.live(&address).unwrap();
+    assert!(
+        before.pace == Pace::Waiting
+            && site.html(&address, "", false).unwrap().contains("1–1 of 1 episodes")
+    );
     let (mut writer, _) = fixfly_runtime::RunDirectory::open(&run, &record()).unwrap();
     writer.append(&episodes()[1]).unwrap();
-    let (later, running) = site.version(&address).unwrap();
-    assert!(running && later != version);
+    let later = site.live(&address).unwrap();
+    assert!(later.pace == Pace::Running && later.version != before.version);
     let html = site.html(&address, "", false).unwrap();
     assert!(html.contains("1–2 of 2 episodes") && html.contains("data-live"), "{html}");
     let home = site.html(&Address::Home, "", false).unwrap();
     assert!(home.contains("state running") && home.contains("data-live"), "{home}");
+}
+
+#[test]
+fn a_run_that_starts_later_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_run(&folder.path().join("first"), &record(), &episodes());
+    let site = fixture::site(folder.path());
+    let home = site.html(&Address::Home, "", false).unwrap();
+    assert!(home.contains(r#"data-seconds="10""#), "{home}");
+    let before = site.live(&Address::Home).unwrap();
+    write_run(&folder.path().join("second"), &record(), &episodes()[..1]);
+    let after = site.live(&Address::Home).unwrap();
+    assert!(before.version != after.version && after.pace == Pace::Waiting);
+    // Only a run that is complete is not asked for again.
+    let pace = |name: &str| site.live(&Address::Run(name.into())).unwrap().pace;
+    assert_eq!([pace("first"), pace("second")], [Pace::Ended, Pace::Waiting]);
+    let export = site.html(&Address::Home, "", true).unwrap();
+    assert!(!export.contains("data-live"), "{export}");
+}
+
+#[test]
+fn a_row_leads_to_the_run_whose_path_ends_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    for run in ["old/x", "new/x", "new/y"] {
+        write_run(&folder.path().join(run), &record(), &episodes());
+    }
+    let site = fixture::site(folder.path());
+    let check = |recorded: &str, task: &str, expected: Option<&str>| {
+        let origin = RowOrigin { run: recorded.into(), task: task.into(), ..RowOrigin::default() };
+        let found = site.episode_of(&origin);
+        let expected = expected.map(|run| Address::episode(run, task, 0));
+        assert_eq!(found, expected, "{recorded}");
+    };
+    let task = "app/a.py::A.f";
+    check("new/x", task, Some("new/x"));
+    check("/elsewhere/old/x/", task, Some("old/x"));
+    check("../new/x", task, Some("new/x"));
+    check("./y", task, Some("new/y"));
+    check("x", task, None);
+    check("other/x", task, None);
+    check("z", task, None);
+    check("", task, None);
+    check("new/x", "app/a.py::A.nothing", None);
+}
+
+#[test]
+fn a_sweep_has_its_runs_and_its_tables_before_and_after_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = folder.path().join("mine");
+    write_run(&sweep.join("runs/base-1"), &record(), &episodes());
+    write_run(&sweep.join("runs/empty-2"), &record(), &[]);
+    std::fs::write(sweep.join("runs/base-1.done"), "fixfly run").unwrap();
+    let site = fixture::site(folder.path());
+    let address = Address::Training("mine".into());
+    let html = site.html(&address, "", false).unwrap();
+    for part in [
+        "The sweep has not ended",
+        "no student is in training yet",
+        r#"href="/run/mine%2Fruns%2Fbase-1""#,
+        "66.7 % (20.8–93.9)",
+        "<svg",
+        r#"data-seconds="10""#,
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    let before = site.live(&address).unwrap();
+    let set = "[[run]]\npath = \"runs/base-1\"\nmodel = \"Small-1B\"\nmode = \"nothink\"\n";
+    std::fs::write(sweep.join("runs.toml"), set).unwrap();
+    assert_ne!(site.live(&address).unwrap(), before);
+    let html = site.html(&address, "", false).unwrap();
+    assert!(html.contains("Small-1B") && html.contains("newly solved at each turn"), "{html}");
+    assert!(!html.contains("The sweep has not ended"), "{html}");
+    std::fs::write(sweep.join("runs.toml"), "[[run]]\n").unwrap();
+    let html = site.html(&address, "", false).unwrap();
+    assert!(html.contains(r#"role="alert""#) && html.contains("base-1"), "{html}");
+}
+
+#[test]
+fn what_is_unfinished_or_damaged_is_shown_as_far_as_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let address = Address::Run("r".into());
+    let page = |site: &Site| site.html(&address, "", false).unwrap();
+    write_run(&run, &record(), &[]);
+    let none = page(&fixture::site(folder.path()));
+    assert!(
+        none.contains("No episodes") && none.contains("No episode has a verdict yet."),
+        "{none}"
+    );
+    let mut failure = fixture::episode("app/a.py", "A.f", Vec::new());
+    failure.end = fixfly_runtime::End::Failed {
+        at: fixfly_runtime::Boundary::Sandbox,
+        kind: fixfly_runtime::FailureKind::Infrastructure,
+        why: "no space left".into(),
+    };
+    write_run(&run, &record(), std::slice::from_ref(&failure));
+    let file = run.join("episodes.jsonl");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    // A process writes the second line.
+    std::fs::write(&file, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
+    let html = page(&fixture::site(folder.path()));
+    assert!(html.contains("1–1 of 1 episodes") && html.contains("no verdict"), "{html}");
+    let episode = Address::episode("r", "app/a.py::A.f", 0);
+    let shown = fixture::site(folder.path()).html(&episode, "", false).unwrap();
+    assert!(shown.contains("the environment ended the episode"), "{shown}");
+    assert!(shown.contains("The episode has no turn."), "{shown}");
+    std::fs::write(&file, &whole).unwrap();
+    let expected = page(&fixture::site(folder.path()));
+    let index = run.join("episodes.index.jsonl");
+    for damage in [None, Some("{\"frame\""), Some("not JSON\n"), Some("")] {
+        match damage {
+            None => std::fs::remove_file(&index).unwrap_or_default(),
+            Some(text) => std::fs::write(&index, text).unwrap(),
+        }
+        assert_eq!(page(&fixture::site(folder.path())), expected, "{damage:?}");
+    }
 }
 
 #[test]

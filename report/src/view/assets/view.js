@@ -69,42 +69,80 @@
     }
   };
 
-  // Asks for the version while something runs, and replaces the parts that changed.
+  // What a reader did in a part, to do it again in its successor.
+  const all = (part, selector) => [...part.querySelectorAll(selector)];
+  const scrollers = (part) => [part, ...all(part, ".wide, pre")];
+  const keep = (part) => {
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    return {
+      focus: focused && [focused.tagName, focused.id, focused.getAttribute("href"), focused.value].join(" "),
+      caret: focused && focused.selectionStart,
+      checked: all(part, "input:checked").map((box) => box.value),
+      texts: all(part, "input[type=search]").map((input) => input.value),
+      open: all(part, "details").map((one) => one.open),
+      here: part.querySelector("tr.here a")?.getAttribute("href"),
+      scrolled: scrollers(part).map((one) => [one.scrollLeft, one.scrollTop]),
+    };
+  };
+  const restore = (part, kept) => {
+    all(part, "input[type=checkbox]").forEach((box) => { box.checked = kept.checked.includes(box.value); });
+    all(part, "input[type=search]").forEach((input, at) => { input.value = kept.texts[at] ?? ""; });
+    const details = all(part, "details");
+    if (details.length === kept.open.length) details.forEach((one, at) => { one.open = kept.open[at]; });
+    all(part, "tbody tr").forEach((row) => {
+      const href = row.querySelector("a")?.getAttribute("href");
+      row.classList.toggle("here", href !== undefined && href === kept.here);
+    });
+    scrollers(part).forEach((one, at) => {
+      if (kept.scrolled[at]) [one.scrollLeft, one.scrollTop] = kept.scrolled[at];
+    });
+    if (!kept.focus) return;
+    const same = (one) => [one.tagName, one.id, one.getAttribute("href"), one.value].join(" ") === kept.focus;
+    const again = all(part, "a, button, input, select, summary, [tabindex]").find(same);
+    again?.focus({ preventScroll: true });
+    if (typeof kept.caret === "number") again?.setSelectionRange?.(kept.caret, kept.caret);
+  };
+
+  // Replaces the parts that changed.
   const update = async (main) => {
     const page = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!page.ok) return;
     const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
+    const [left, top] = [scrollX, scrollY];
     for (const part of document.querySelectorAll("[data-part]")) {
       const other = fresh.getElementById(part.id);
       if (!other || other.outerHTML === part.outerHTML) continue;
-      // Not while it is in use.
-      if (part.contains(document.activeElement) && document.activeElement !== document.body) continue;
-      const chosen = [...part.querySelectorAll("input:checked")].map((box) => box.value);
+      // A list that is open would close.
+      if (document.activeElement?.tagName === "SELECT" && part.contains(document.activeElement)) continue;
+      const kept = keep(part);
       part.replaceWith(document.importNode(other, true));
       const there = document.getElementById(part.id);
-      for (const box of there.querySelectorAll("input[type=checkbox]")) box.checked = chosen.includes(box.value);
+      all(there, "[data-js]").forEach((one) => { one.hidden = false; });
+      restore(there, kept);
     }
+    scrollTo(left, top);
     document.querySelectorAll("input[data-rows]").forEach(filterRows);
     const version = fresh.getElementById("main")?.dataset.version;
     if (version) main.dataset.version = version;
   };
+  // Asks for the version: often while something runs, otherwise slowly.
   const watch = async (main) => {
     const note = document.getElementById("live");
-    let running = true;
+    let seconds = 10;
     try {
       const answer = await fetch(main.dataset.live, { headers: { accept: "application/json" } });
       if (answer.ok) {
         const state = await answer.json();
         if (state.version !== main.dataset.version) await update(main);
-        running = state.running;
-        if (note) note.textContent = running ? "updates by itself" : "finished";
+        seconds = state.seconds;
+        if (note) note.textContent = seconds ? "updates by itself" : "finished";
       } else if (note) {
         note.textContent = "no updates: reload the page";
       }
     } catch {
       if (note) note.textContent = "no updates: fixfly view has stopped";
     }
-    if (running) setTimeout(() => watch(main), document.hidden ? 10000 : 2000);
+    if (seconds) setTimeout(() => watch(main), 1000 * (document.hidden ? Math.max(seconds, 10) : seconds));
   };
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -118,6 +156,6 @@
       if (event.target.matches("input[data-rows]")) filterRows(event.target);
     });
     const main = document.getElementById("main");
-    if (main.dataset.live) setTimeout(() => watch(main), 2000);
+    if (main.dataset.live) setTimeout(() => watch(main), 1000 * main.dataset.seconds);
   });
 })();

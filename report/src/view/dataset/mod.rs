@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::error::ViewError;
 use super::paint;
-use super::sources::{DatasetRow, DatasetRows, RowOrigin};
+use super::sources::{DatasetRow, DatasetRows, RowOrigin, Segment};
 use crate::html::svg::{self, Axes};
 
 const TEMPLATE: &str = "dataset.html";
@@ -36,6 +36,10 @@ pub(crate) struct DatasetPage<'a> {
     pub(crate) rows: &'a dyn DatasetRows,
     /// Which rows to show.
     pub(crate) query: DatasetQuery,
+    /// The address of the episode that a row was made of, if the site has it.
+    pub(crate) link: &'a dyn Fn(&RowOrigin) -> Option<String>,
+    /// Whether it is a file, which cannot filter.
+    pub(crate) export: bool,
 }
 
 /// Context of the template.
@@ -45,6 +49,7 @@ struct Context {
     facts: Vec<(String, String)>,
     lengths_svg: String,
     audit: Vec<String>,
+    export: bool,
     rules: Vec<Rule>,
     text: String,
     found: usize,
@@ -73,10 +78,15 @@ struct RowView {
     rule_html: String,
     tokens: Option<String>,
     origin_html: String,
+    /// The address of its episode; empty if the site has none.
     href: String,
     turns: Vec<TurnLink>,
     answer_html: String,
     segments: Vec<SegmentView>,
+    /// What the student reads, and what of it carries loss.
+    sequences: Vec<Vec<SegmentView>>,
+    /// Why only whole messages are marked.
+    whole_html: String,
 }
 
 #[derive(Serialize)]
@@ -107,7 +117,7 @@ impl DatasetPage<'_> {
         let mut rows = Vec::new();
         for at in found.iter().skip(first).take(ROWS) {
             match self.rows.row(*at) {
-                Ok(row) => rows.push(row_view(*at, &row)),
+                Ok(row) => rows.push(row_view(*at, &row, (self.link)(&row.origin))),
                 Err(why) => fault = fault.or(Some(why)),
             }
         }
@@ -117,6 +127,7 @@ impl DatasetPage<'_> {
             facts: html_pairs(self.rows.facts()),
             lengths_svg: lengths(&self.rows.lengths()),
             audit: self.rows.audit().iter().map(|line| paint::text(line)).collect(),
+            export: self.export,
             rules: self.rules(),
             text: self.query.text.clone().unwrap_or_default(),
             found: found.len(),
@@ -178,9 +189,9 @@ fn html_pairs(pairs: Vec<(String, String)>) -> Vec<(String, String)> {
     pairs.into_iter().map(|(name, value)| (name, paint::text(&value))).collect()
 }
 
-fn row_view(at: usize, row: &DatasetRow) -> RowView {
+fn row_view(at: usize, row: &DatasetRow, episode: Option<String>) -> RowView {
     let origin = &row.origin;
-    let episode = episode_address(origin);
+    let href = |turn: usize| episode.as_ref().map(|path| format!("{path}#turn-{turn}"));
     let turns = origin.turns.iter().copied().chain(origin.answer_turn);
     let sample = match origin.sample {
         0 => String::new(),
@@ -193,28 +204,25 @@ fn row_view(at: usize, row: &DatasetRow) -> RowView {
         rule_html: paint::text(&row.rule),
         tokens: row.tokens.map(|tokens| thousands(tokens as u64)),
         origin_html: paint::text(&format!("{} of {}{sample}", origin.task, origin.run)),
-        turns: turns
-            .map(|turn| TurnLink { turn, href: format!("{episode}#turn-{turn}") })
-            .collect(),
-        href: episode,
+        turns: turns.map(|turn| TurnLink { turn, href: href(turn).unwrap_or_default() }).collect(),
+        href: episode.unwrap_or_default(),
         answer_html: paint::text(&origin.answer),
-        segments: row
-            .segments
+        segments: row.segments.iter().map(segment_view).collect(),
+        sequences: row
+            .sequences
             .iter()
-            .map(|segment| SegmentView {
-                role_html: paint::text(&segment.role),
-                html: paint::long(&segment.text),
-                loss: segment.loss,
-            })
+            .map(|sequence| sequence.iter().map(segment_view).collect())
             .collect(),
+        whole_html: paint::text(&row.whole),
     }
 }
 
-/// The address of the episode that a row was made of.
-fn episode_address(origin: &RowOrigin) -> String {
-    let name = Path::new(&origin.run).file_name().and_then(|name| name.to_str());
-    let run = encoded(name.unwrap_or(&origin.run));
-    format!("/run/{run}/episode/{}/{}", encoded(&origin.task), origin.sample)
+fn segment_view(segment: &Segment) -> SegmentView {
+    SegmentView {
+        role_html: paint::text(&segment.role),
+        html: paint::long(&segment.text),
+        loss: segment.loss,
+    }
 }
 
 /// Text as one part of an address.

@@ -27,6 +27,8 @@ impl DatasetRows for Made {
                 segment("user", format!("Write row {at}. {}", self.words), false),
                 segment("assistant", format!("def total(self):\n    return {at}\n"), true),
             ],
+            sequences: Vec::new(),
+            whole: "there is no tokenizer".into(),
             origin: RowOrigin {
                 run: "runs/a b".into(),
                 task: "shop/cart.py::Cart.total".into(),
@@ -65,7 +67,78 @@ impl DatasetRows for Made {
 fn html(rows: &Made, query: DatasetQuery) -> String {
     let mut engine = Environment::new();
     add_templates(&mut engine).unwrap();
-    DatasetPage { path: Path::new("datasets/v4"), rows, query }.html(&engine).unwrap()
+    let link = |origin: &RowOrigin| Some(format!("/run/x/episode/m/{}", origin.sample));
+    let page =
+        DatasetPage { path: Path::new("datasets/v4"), rows, query, link: &link, export: false };
+    page.html(&engine).unwrap()
+}
+
+#[test]
+fn a_file_has_no_filter_and_a_row_without_an_episode_no_link() {
+    let mut engine = Environment::new();
+    add_templates(&mut engine).unwrap();
+    let (rows, link) = (Made { rows: 1, words: "" }, |_: &RowOrigin| None);
+    let (path, query) = (Path::new("v4"), DatasetQuery::default());
+    let page = DatasetPage { path, rows: &rows, query, link: &link, export: true };
+    let html = page.html(&engine).unwrap();
+    assert!(!html.contains("<form") && !html.contains("<a "), "{html}");
+    assert!(html.contains("The episode is not here"), "{html}");
+}
+
+#[test]
+fn a_row_that_a_student_can_read_is_marked_by_tokens() {
+    let segment = |text: &str, loss| Segment { role: String::new(), text: text.into(), loss };
+    let sequence = vec![segment("<|user|>x<|assistant|>", false), segment("y<|end|>", true)];
+    let row = DatasetRow { sequences: vec![sequence], ..DatasetRow::default() };
+    let mut engine = Environment::new();
+    add_templates(&mut engine).unwrap();
+    let rows = One(row);
+    let page = DatasetPage {
+        path: Path::new("v4"),
+        rows: &rows,
+        query: DatasetQuery::default(),
+        link: &|_| None,
+        export: false,
+    };
+    let html = page.html(&engine).unwrap();
+    assert!(
+        html.contains(r#"&lt;|assistant|&gt;<span class="loss">y&lt;|end|&gt;</span>"#),
+        "{html}"
+    );
+    assert!(!html.contains("Whole messages are marked"), "{html}");
+}
+
+/// A dataset of one row.
+struct One(DatasetRow);
+
+impl DatasetRows for One {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn row(&self, _: usize) -> Result<DatasetRow, String> {
+        Ok(self.0.clone())
+    }
+
+    fn rule(&self, _: usize) -> Option<String> {
+        None
+    }
+
+    fn facts(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn audit(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn lengths(&self) -> Vec<(usize, usize)> {
+        Vec::new()
+    }
+
+    fn rules(&self) -> Vec<(String, usize)> {
+        Vec::new()
+    }
 }
 
 fn query(page: usize, rule: &str, text: &str) -> DatasetQuery {
@@ -101,7 +174,7 @@ fn rows_are_paged_and_filtered() {
 #[test]
 fn a_row_leads_to_its_episode() {
     let html = html(&Made { rows: 1, words: "" }, DatasetQuery::default());
-    let address = "/run/a%20b/episode/shop%2Fcart.py%3A%3ACart.total/2";
+    let address = "/run/x/episode/m/2";
     assert!(html.replace("&#x2f;", "/").contains(&format!("href=\"{address}#turn-2\"")), "{html}");
 }
 

@@ -1,5 +1,6 @@
 //! The page of an episode: the task, each turn, the verdict.
 
+mod place;
 mod results;
 mod task;
 mod turn;
@@ -87,7 +88,7 @@ impl EpisodePage<'_> {
             end_class: ending_class(&summary),
             why_html: paint::text(&why(episode).unwrap_or_default()),
             facts: self.facts(&summary),
-            task: TaskView::of(&episode.task),
+            task: TaskView::of(episode),
             turns: turn::turns(self, original.as_deref()),
             verdict: VerdictView::of(episode),
             no_original_html: paint::text(&no_original),

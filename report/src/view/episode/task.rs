@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use fixfly_runtime::{DescribedBy, Issue, Method, Statement, Task};
+use fixfly_runtime::{DescribedBy, Episode, Issue, Method, Statement};
 use serde::Serialize;
 
-use super::{Fact, paint};
+use super::{Fact, paint, place};
 
 #[derive(Default, Serialize)]
 pub(super) struct TaskView {
@@ -21,14 +21,17 @@ pub(super) struct TaskView {
     file_html: Option<String>,
     file_name_html: String,
     marked: bool,
+    /// Whether the line of the method is known.
+    placed: bool,
     class_html: String,
     tools_html: String,
 }
 
 impl TaskView {
-    pub(super) fn of(task: &Task) -> TaskView {
+    pub(super) fn of(episode: &Episode) -> TaskView {
+        let task = &episode.task;
         let view = match &task.statement {
-            Statement::Method(method) => of_method(method),
+            Statement::Method(method) => of_method(method, place::of(episode, method)),
             Statement::Issue(issue) => of_issue(issue),
         };
         TaskView {
@@ -39,8 +42,12 @@ impl TaskView {
     }
 }
 
-fn of_method(method: &Method) -> TaskView {
+fn of_method(method: &Method, place: Option<usize>) -> TaskView {
     let marked = class_lines(&method.content, &method.class_name);
+    let first = method.declaration.lines().next().unwrap_or_default();
+    let indent = " ".repeat(4 * (1 + method.class_name.matches('.').count()));
+    let missing = format!("{indent}{first} …");
+    let missing = place.map(|at| (at, &*missing));
     let declaration = method.decorators.iter().chain([&method.declaration]);
     let declaration: Vec<&str> = declaration.map(String::as_str).collect();
     TaskView {
@@ -57,8 +64,10 @@ fn of_method(method: &Method) -> TaskView {
         faulty_html: method.faulty.as_ref().map(|faulty| paint::python(faulty, 0..0)),
         file_name_html: paint::text(&method.file),
         marked: !marked.is_empty(),
+        placed: place.is_some(),
         class_html: paint::text(&method.class_name),
-        file_html: (!method.content.is_empty()).then(|| paint::python(&method.content, marked)),
+        file_html: (!method.content.is_empty())
+            .then(|| paint::python_around(&method.content, marked, missing)),
         ..TaskView::default()
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct TurnView {
     observation_open: bool,
     /// The change so far, if the turn recorded it.
     patch_html: Option<String>,
+    /// What is known of the change so far, if the turn edits and recorded none.
+    edits: String,
     left_out_html: Vec<String>,
     feedback_html: String,
     prompt: Option<PromptView>,
@@ -98,12 +100,47 @@ fn view(page: &EpisodePage<'_>, at: usize, original: Option<&str>, own: &OwnFram
         observation_open: results.is_none() && observation.outcome != Outcome::Submitted,
         results,
         observation_html: paint::long(&observation.text),
+        edits: edits(page, at),
         patch_html: observation.patch.as_deref().map(paint::patch),
         left_out_html: left_out.collect(),
         feedback_html: paint::long(&turn.feedback.message),
         prompt: prompt(page, at),
         facts: facts(turn),
     }
+}
+
+/// The edits so far in one sentence: a record has the whole change only where it was
+/// submitted, and no file from which it could be made.
+fn edits(page: &EpisodePage<'_>, at: usize) -> String {
+    let turns = &page.episode.turns;
+    let submits = |turn: &Turn| turn.observation.patch.is_some();
+    if edited(&turns[at]).is_none() || submits(&turns[at]) {
+        return String::new();
+    }
+    let mut files: Vec<(&str, usize)> = Vec::new();
+    for file in turns[..=at].iter().filter_map(edited) {
+        match files.iter_mut().find(|(name, _)| *name == file) {
+            Some((_, count)) => *count += 1,
+            None => files.push((file, 1)),
+        }
+    }
+    let files: Vec<String> =
+        files.iter().map(|(file, count)| format!("{} ({count})", paint::text(file))).collect();
+    let whole = match turns.iter().skip(at).position(submits) {
+        Some(later) => format!("turn {} records the whole change", at + later + 1),
+        None if page.episode.patch.is_some() => "the verdict shows the whole change".into(),
+        None => "the whole change is not recorded".into(),
+    };
+    format!("Calls that edited files so far: {}; {whole}.", files.join(", "))
+}
+
+/// The file that a turn edited with a tool.
+fn edited(turn: &Turn) -> Option<&str> {
+    let Call::Tool { args, .. } = &turn.action.call else { return None };
+    let done = turn.observation.outcome == Outcome::Done;
+    let command = args.get("command").and_then(Value::as_str).unwrap_or_default();
+    let writes = ["str_replace", "insert", "create", "undo"].contains(&command);
+    args.get("path").and_then(Value::as_str).filter(|_| done && writes)
 }
 
 /// The arguments of a call, without code that is shown as a difference.

@@ -22,6 +22,8 @@ const TEMPLATE: &str = "training.html";
 pub(crate) struct TrainingPage<'a> {
     /// The folder of a training, or one that contains trainings.
     pub(crate) folder: &'a Path,
+    /// The address of a folder's page, if the site has one.
+    pub(crate) link: &'a dyn Fn(&Path) -> Option<String>,
 }
 
 /// Context of the template.
@@ -50,6 +52,8 @@ struct CheckpointRow {
 #[derive(Serialize)]
 struct StudentRow {
     name_html: String,
+    /// The address of its page; empty if there is none.
+    href: String,
     base_html: String,
     method_html: String,
     state: String,
@@ -114,6 +118,7 @@ impl TrainingPage<'_> {
         let complete = trainings.iter().filter(|(_, training)| training.is_complete()).count();
         let students = trainings.iter().map(|(name, training)| StudentRow {
             name_html: paint::text(&name.display().to_string()),
+            href: (self.link)(&self.folder.join(name)).unwrap_or_default(),
             base_html: paint::text(&training.text("/base")),
             method_html: paint::text(&training.method()),
             state: training.state(),
@@ -129,8 +134,11 @@ impl TrainingPage<'_> {
         Ok(Context {
             folder_html: paint::text(&self.folder.display().to_string()),
             facts: Vec::new(),
-            state: format!("{complete} of {} trainings are complete", named.len()),
-            complete: complete == named.len(),
+            state: match named.len() {
+                0 => "no student is in training yet".into(),
+                all => format!("{complete} of {all} trainings are complete"),
+            },
+            complete: complete == named.len() && complete > 0,
             charts: charts::losses(&named),
             checkpoints: Vec::new(),
             students,

@@ -37,7 +37,7 @@ fn training(folder: &Path, epochs: usize) {
 fn html(folder: &Path) -> String {
     let mut engine = Environment::new();
     add_templates(&mut engine).unwrap();
-    let html = TrainingPage { folder }.html(&engine).unwrap();
+    let html = TrainingPage { folder, link: &|_| None }.html(&engine).unwrap();
     html.replace(&*paint::text(&folder.display().to_string()), "FOLDER")
 }
 
@@ -51,7 +51,7 @@ fn a_page_of_a_training() {
 #[test]
 fn a_training_is_complete_after_its_last_epoch() {
     let folder = tempfile::tempdir().unwrap();
-    let page = TrainingPage { folder: folder.path() };
+    let page = TrainingPage { folder: folder.path(), link: &|_| None };
     for (epochs, complete) in [(3, false), (2, true)] {
         training(folder.path(), epochs);
         let data = page.data_json().unwrap();
@@ -94,7 +94,7 @@ fn the_log_of_llamafactory_is_read() {
     fs::write(folder.path().join("train.json"), r#"{"settings":{"epochs":2}}"#).unwrap();
     let log = "{\"current_steps\":1,\"total_steps\":2,\"loss\":2.5,\"lr\":1e-05,\"epoch\":1.0}\n{\"current_steps\":2,\"total_steps\":2,\"eval_loss\":2.25,\"epoch\":2.0}\n";
     fs::write(folder.path().join("llamafactory/out/trainer_log.jsonl"), log).unwrap();
-    let data = TrainingPage { folder: folder.path() }.data_json().unwrap();
+    let data = TrainingPage { folder: folder.path(), link: &|_| None }.data_json().unwrap();
     assert_eq!(data["states"], json!(["not complete: step 1, epoch 1.00 of 2"]));
     assert_eq!(data["charts"].as_array().unwrap().len(), 2);
 }
