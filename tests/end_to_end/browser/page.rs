@@ -150,10 +150,10 @@ impl Page {
         self.browser.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
-    /// Waits until a JavaScript expression is true.
+    /// Waits until the page is loaded and a JavaScript expression is true.
     pub(crate) async fn until(&self, condition: &str) {
         let begun = Instant::now();
-        let script = format!("return Boolean({condition})");
+        let script = format!("return document.readyState === 'complete' && Boolean({condition})");
         while self.run(&script).await != true {
             if begun.elapsed() > TIMEOUT {
                 let text = self.run("return document.body.innerText.slice(0, 2000)").await;
