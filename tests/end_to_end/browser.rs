@@ -196,6 +196,10 @@ fn a_phone_shows_every_page_without_scrolling_sideways() {
             assert!(wide.as_u64().unwrap() <= 360, "{path}: {wide} pixels wide");
         }
         page.go("/").await;
+        assert_eq!(
+            page.count("table[role=table] > tbody > tr[role=row] > td[role=cell]").await,
+            18
+        );
         let texts = page.texts("#runs tbody tr:first-child > *").await;
         assert!(texts.contains(&"first".into()) && texts.contains(&"4 of 6".into()), "{texts:?}");
     });

@@ -69,11 +69,23 @@
     }
   };
 
+  // A narrow page shows rows as blocks. Without roles, some browsers then read no table.
+  const roles = {
+    ".list": "table", ".list thead, .list tbody": "rowgroup", ".list tr": "row",
+    ".list thead th": "columnheader", ".list tbody th": "rowheader", ".list td": "cell",
+  };
+  const addRoles = (page) => {
+    for (const [selector, role] of Object.entries(roles)) {
+      page.querySelectorAll(selector).forEach((part) => part.setAttribute("role", role));
+    }
+  };
+
   // Asks for the version while something runs, and replaces the parts that changed.
   const update = async (main) => {
     const page = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!page.ok) return;
     const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
+    addRoles(fresh);
     for (const part of document.querySelectorAll("[data-part]")) {
       const other = fresh.getElementById(part.id);
       if (!other || other.outerHTML === part.outerHTML) continue;
@@ -109,6 +121,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     paint();
+    addRoles(document);
     for (const id of ["theme", "help"]) document.getElementById(id).hidden = false;
     document.querySelectorAll("[data-js]").forEach((part) => { part.hidden = false; });
     document.getElementById("theme").addEventListener("click", nextTheme);
