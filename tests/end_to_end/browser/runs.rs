@@ -1,7 +1,7 @@
 //! Runs to look at, made from the recorded one.
 
-use std::fmt::Write as _;
-use std::fs;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use fixfly_runtime::{
@@ -94,7 +94,7 @@ pub(crate) fn hostile() -> TempDir {
 }
 
 /// A run of this many small episodes. The lines are written without an index, as an
-/// earlier version did, since 100,000 episodes are on the disk sooner that way.
+/// earlier version did: appending waits for the disk at each one.
 pub(crate) fn many(count: usize) -> TempDir {
     const ID: &str = "shop/cart.py::Cart.N";
     let folder = tempfile::tempdir().unwrap();
@@ -108,10 +108,10 @@ pub(crate) fn many(count: usize) -> TempDir {
     write(&run, &[]);
     let line = serde_json::to_string(&episode).unwrap();
     let (begin, end) = line.split_once(ID).unwrap();
-    let mut lines = String::new();
+    let mut lines = BufWriter::new(File::create(run.join("episodes.jsonl")).unwrap());
     for number in 0..count {
         writeln!(lines, "{begin}shop/cart.py::Cart.m{number}{end}").unwrap();
     }
-    fs::write(run.join("episodes.jsonl"), lines).unwrap();
+    lines.flush().unwrap();
     folder
 }
