@@ -114,11 +114,11 @@ impl Page {
     /// The visible texts of all elements that a selector selects.
     pub(crate) async fn texts(&self, selector: &str) -> Vec<String> {
         let selector = json!(selector);
-        let texts = self.run(&format!(
+        let script = format!(
             "return [...document.querySelectorAll({selector})].filter(e => e.checkVisibility())\
              .map(e => e.innerText.trim().replace(/\\s+/g, ' '))"
-        ));
-        serde_json::from_value(texts.await).unwrap()
+        );
+        serde_json::from_value(self.run(&script).await).unwrap()
     }
 
     /// The visible text of the first of them.
