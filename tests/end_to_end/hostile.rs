@@ -35,7 +35,7 @@ fn acts(c: char) -> bool {
 fn shown(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let both = text(output.stdout) + &text(output.stderr);
+    let both = [text(output.stdout), text(output.stderr)].concat();
     let found = both.chars().find(|c| acts(*c));
     assert_eq!(found, None, "{command:?}: {}", both.escape_debug());
     (output.status.code(), both)

@@ -4,6 +4,8 @@
 mod answers;
 mod architecture;
 mod benches;
+#[cfg(feature = "view")]
+mod browser;
 mod changes;
 mod contributing;
 mod datasets;

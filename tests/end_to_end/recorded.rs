@@ -21,7 +21,7 @@ use crate::project::benchmark;
 const BENCHMARK: &str = "@BENCHMARK@";
 const WORDS: &[&str] = &["--policy", "oracle", "--samples", "2", "--jobs", "1", "--allow-weak"];
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded").join(name)
 }
 
@@ -39,7 +39,7 @@ fn keep(from: &Path, to: &Path, place: &str, names: &[&str]) {
 }
 
 /// Copies a fixture, with the name of the folder that its files speak of.
-fn restored(fixture: &Path, to: &Path, place: &str) {
+pub(crate) fn restored(fixture: &Path, to: &Path, place: &str) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(fixture).unwrap() {
         let path = entry.unwrap().path();

@@ -80,8 +80,8 @@ pub(crate) struct Pages {
     pub(crate) of: usize,
     previous: Option<Value>,
     next: Option<Value>,
-    first: usize,
-    last: usize,
+    first: String,
+    last: String,
     total: String,
 }
 
@@ -100,8 +100,8 @@ impl Pages {
             of,
             previous: (number > 1).then(|| link(number - 1)),
             next: (number < of).then(|| link(number + 1)),
-            first: rows.start + 1,
-            last: rows.end,
+            first: thousands(rows.start as u64 + 1),
+            last: thousands(rows.end as u64),
             total: thousands(total as u64),
         };
         (pages, rows)

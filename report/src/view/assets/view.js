@@ -69,6 +69,17 @@
     }
   };
 
+  // A narrow page shows rows as blocks. Without roles, some browsers then read no table.
+  const roles = {
+    ".list": "table", ".list thead, .list tbody": "rowgroup", ".list tr": "row",
+    ".list thead th": "columnheader", ".list tbody th": "rowheader", ".list td": "cell",
+  };
+  const addRoles = (page) => {
+    for (const [selector, role] of Object.entries(roles)) {
+      page.querySelectorAll(selector).forEach((part) => part.setAttribute("role", role));
+    }
+  };
+
   // What a reader did in a part, to do it again in its successor.
   const all = (part, selector) => [...part.querySelectorAll(selector)];
   const scrollers = (part) => [part, ...all(part, ".wide, pre")];
@@ -108,6 +119,7 @@
     const page = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!page.ok) return;
     const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
+    addRoles(fresh);
     const [left, top] = [scrollX, scrollY];
     for (const part of document.querySelectorAll("[data-part]")) {
       const other = fresh.getElementById(part.id);
@@ -147,6 +159,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     paint();
+    addRoles(document);
     for (const id of ["theme", "help"]) document.getElementById(id).hidden = false;
     document.querySelectorAll("[data-js]").forEach((part) => { part.hidden = false; });
     document.getElementById("theme").addEventListener("click", nextTheme);
