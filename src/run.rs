@@ -16,7 +16,8 @@ use fixfly_policies::{Open, Sources};
 use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
-    RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Unfinished, read_episodes,
+    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Unfinished,
+    read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -226,6 +227,7 @@ async fn episodes(
     otlp: &otlp::Flags,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
+    RunDirectory::check(&spec.output)?;
     let replayed = recording(spec)?;
     let templates = spec.templates()?;
     let host = host(spec)?;

@@ -241,9 +241,10 @@ impl Terminal {
     pub(crate) fn line_bar(&self, steps: usize, done: usize) -> Bar {
         let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(steps as u64).with_style(style);
+        // Before it is one of `bars`, a change of the bar would draw a line that stays.
+        let bar = self.show(ProgressBar::new(steps as u64).with_style(style));
         bar.set_position(done as u64);
-        self.show(bar)
+        bar
     }
 
     /// The same terminal, without results.

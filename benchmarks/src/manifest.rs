@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use fixfly_runtime::{BenchmarkError, DescribedBy, Split, sha256};
@@ -184,8 +185,14 @@ impl Manifest {
     /// One sentence that names the file, the line and the fault.
     pub fn read(path: &Path) -> Result<Self, BenchmarkError> {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path)
-            .map_err(|e| BenchmarkError::Broken(format!("{name} cannot be read: {e}")))?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            BenchmarkError::Broken(match error.kind() {
+                ErrorKind::NotFound => format!(
+                    "{name} does not exist; name a folder that `fixfly bench build` made with --benchmark-dir"
+                ),
+                _ => format!("{name} cannot be read: {error}"),
+            })
+        })?;
         Self::parse(&text, &name)
     }
 

@@ -52,10 +52,8 @@ impl RunDirectory {
     /// [`RunError`], in one sentence that names the file and the remedy.
     pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Recording), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
+        RunDirectory::check(path)?;
         let record_file = path.join(RECORD);
-        if !record_file.exists() && holds_something_else(path)? {
-            return Err(RunError::NotARun(path.into()));
-        }
         let lock = lock(path)?;
         if record_file.exists() {
             let there = read_run(path)?;
@@ -73,6 +71,17 @@ impl RunDirectory {
         let index = recorded.appender(&episodes);
         let length = recorded.bytes();
         Ok((RunDirectory { path: path.into(), episodes, length, index, _lock: lock }, recorded))
+    }
+
+    /// Refuses a folder that contains something else than a run, before work is done for it.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`], or that the folder cannot be read.
+    pub fn check(path: &Path) -> Result<(), RunError> {
+        match path.is_dir() && !path.join(RECORD).exists() && holds_something_else(path)? {
+            true => Err(RunError::NotARun(path.into())),
+            false => Ok(()),
+        }
     }
 
     /// Appends an episode. It is on the disk when this returns.

@@ -230,6 +230,10 @@ fn summary(folder: &Path, manifest: &Manifest) -> String {
             &format!("  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n");
     }
     text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
+    let header = &manifest.header;
+    if manifest.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
+        text += "  the project has no methods: functions outside classes are not items\n";
+    }
     text + &left_out(&manifest.header.left_out)
 }
 

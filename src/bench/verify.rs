@@ -111,6 +111,10 @@ async fn check_all(
         let (sandbox, reasons) = (flags.sandbox.clone(), unsupported);
         return Err(Usage(SelectError::Unsupported { sandbox, reasons }.to_string()).into());
     }
+    if tasks.is_empty() {
+        let (benchmark, split) = (flags.benchmark.clone(), flags.split.name());
+        return Err(SelectError::NoTasks { benchmark, split }.into());
+    }
     let tasks = first(tasks, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
     sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;

@@ -180,7 +180,7 @@ async fn the_tools_describe_themselves() {
     assert_eq!(data["runs"][0]["run"], "run");
     let task = "shop/cart.py::Cart.total";
     let (text, _) = session.call("show_episode", json!({ "run": "run", "task": task })).await;
-    assert!(text.starts_with(&format!("{task}, by oracle, 1 turns, solved\n")), "{text}");
+    assert!(text.starts_with(&format!("{task}, by oracle, 1 turn, solved\n")), "{text}");
     assert!(text.contains("## Turn 1: passed") && text.ends_with("Verdict: solved"), "{text}");
     for (run, task) in [("../recorded/run", task), ("none", task), ("/etc", task)] {
         let why = session.error("show_episode", json!({ "run": run, "task": task })).await;

@@ -168,6 +168,10 @@ impl Suite {
         let request = json!({ "op": "collect", "files": files });
         let collected: Collected = server.ask(&request, Duration::from_secs(480)).await?;
         match (collected.groups.is_empty(), collected.broken.as_slice()) {
+            // Only the files of the ids were asked for.
+            (true, []) if files.is_some() => {
+                Err(self.no_such(&ids.iter().collect::<Vec<_>>(), &[]))
+            }
             (true, []) => Err(BenchmarkError::Broken(format!(
                 "{} finds no tests in the repository",
                 self.framework
@@ -231,13 +235,10 @@ impl Suite {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let example = all.first().map_or(String::new(), |id| format!(", such as `{id}`"));
-        BenchmarkError::Broken(format!(
-            "no test has the id {}{more}; {} collects {} tests here{example}",
-            names.join(", "),
-            self.framework,
-            all.len()
-        ))
+        let others = all.first().map_or(String::new(), |example| {
+            format!("; {} collects {} tests here, such as `{example}`", self.framework, all.len())
+        });
+        BenchmarkError::Broken(format!("no test has the id {}{more}{others}", names.join(", ")))
     }
 
     async fn run_chunk(

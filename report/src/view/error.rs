@@ -14,20 +14,20 @@ pub enum ViewError {
     #[error("cannot write the page")]
     Template(#[from] minijinja::Error),
     /// A file that cannot be read.
-    #[error("cannot read {}: {source}", .file.display())]
+    #[error("cannot read {}: {why}", .file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// The reason.
-        source: io::Error,
+        why: io::Error,
     },
     /// A file of an export that cannot be written.
-    #[error("cannot write {}: {source}; name another folder with --export", .file.display())]
+    #[error("cannot write {}: {why}; name another folder with --export", .file.display())]
     Write {
         /// The file.
         file: PathBuf,
         /// The reason.
-        source: io::Error,
+        why: io::Error,
     },
     /// A path that contains nothing to show.
     #[error(
@@ -79,12 +79,12 @@ pub enum ViewError {
     )]
     PortInUse(u16),
     /// The address cannot be opened.
-    #[error("cannot listen on {address}: {source}; name another one with --host and --port")]
+    #[error("cannot listen on {address}: {why}; name another one with --host and --port")]
     Listen {
         /// The host and the port.
         address: String,
         /// The reason.
-        source: io::Error,
+        why: io::Error,
     },
     /// The folder of an export has files in it.
     #[error("{} is not empty; name a new or an empty folder with --export", .0.display())]

@@ -47,7 +47,7 @@ pub fn export_pages(site: &Site, folder: &Path) -> Result<usize, ViewError> {
 fn write(folder: &Path, file: &str, text: &str) -> Result<(), ViewError> {
     let file = folder.join(file);
     let parent = file.parent().map_or(Ok(()), fs::create_dir_all);
-    parent.and_then(|()| fs::write(&file, text)).map_err(|source| ViewError::Write { file, source })
+    parent.and_then(|()| fs::write(&file, text)).map_err(|why| ViewError::Write { file, why })
 }
 
 /// A page of the export.

@@ -41,7 +41,7 @@ impl Server {
         let address = (host.unwrap_or("127.0.0.1"), port);
         let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => ViewError::PortInUse(port),
-            _ => ViewError::Listen { address: format!("{}:{port}", address.0), source },
+            _ => ViewError::Listen { address: format!("{}:{port}", address.0), why: source },
         })?;
         let own = listener.local_addr().map_err(ViewError::Serve)?;
         let guard = Guard { token: token()?, host: host.map(String::from), port: own.port() };

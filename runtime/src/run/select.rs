@@ -40,7 +40,7 @@ pub enum SelectError {
         pattern: String,
     },
     /// The split is empty.
-    #[error("{benchmark} has no tasks in its split {split}")]
+    #[error("{benchmark} has no tasks in its split {split}; name another one with --split")]
     NoTasks {
         /// The benchmark.
         benchmark: String,

@@ -187,8 +187,10 @@ fn a_run_made_differently_is_not_continued() {
 fn a_folder_that_is_no_run_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+    assert!(RunDirectory::check(folder.path()).is_err());
     assert!(refused(folder.path(), &record()).starts_with("RUN is not a run directory"));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(RunDirectory::check(&folder.path().join("new")).is_ok());
 
     let error = read_episodes(folder.path()).unwrap_err().to_string();
     assert!(error.starts_with("there is no run in "), "{error}");

@@ -198,7 +198,11 @@ fn setting(record: &RunRecord, name: &str) -> String {
 
 fn rendered(episode: &Episode) -> String {
     let Episode { task, policy, turns, end, verdict, .. } = episode;
-    let mut text = format!("{}, by {policy}, {} turns, {}\n", task.id, turns.len(), end.name());
+    let count = match turns.len() {
+        1 => "1 turn".to_string(),
+        count => format!("{count} turns"),
+    };
+    let mut text = format!("{}, by {policy}, {count}, {}\n", task.id, end.name());
     for (at, turn) in turns.iter().enumerate() {
         let part = rendered_turn(at + 1, turn);
         if text.len() + part.len() > EPISODE {

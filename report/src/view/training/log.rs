@@ -204,7 +204,7 @@ fn read(file: &Path) -> Result<Option<String>, ViewError> {
         // A process that was killed may have cut a character off.
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ViewError::Read { file: file.into(), source }),
+        Err(why) => Err(ViewError::Read { file: file.into(), why }),
     }
 }
 
@@ -215,7 +215,7 @@ fn lines<T: DeserializeOwned>(text: &str) -> impl Iterator<Item = T> + '_ {
 
 /// The folders in a folder; none if it does not exist.
 pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, ViewError> {
-    let error = |source| ViewError::Read { file: folder.into(), source };
+    let error = |why| ViewError::Read { file: folder.into(), why };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
