@@ -8,8 +8,9 @@ use fixfly_runtime::{Benchmark, Estimate, RunSpec, Selection, Templates, readabl
 
 use crate::failure::Usage;
 
-/// Tokens of an answer at most, if no flag and no profile has another limit.
-const MAX_TOKENS: u64 = 10_000;
+/// What the test time leaves out.
+const NOTE: &str =
+    "Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n";
 
 /// Estimates the run and formats the estimate.
 pub(super) fn table(
@@ -62,39 +63,13 @@ fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     for column in grid.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    let notes = spec.model.as_ref().map(|model| rates.notes(model, &estimate.all_turns));
     format!(
-        "{} tasks, {} episodes, {} at a time\n{}\n{}",
+        "{} tasks, {} episodes, {} at a time\n{}\n{NOTE}{}",
         thousands(estimate.tasks as u64),
         thousands(estimate.episodes),
         spec.jobs(),
         grid.trim_fmt(),
-        notes(spec, estimate, rates)
+        notes.unwrap_or_default()
     )
-}
-
-/// What the estimate leaves out.
-fn notes(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
-    let mut notes =
-        "Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n"
-            .to_string();
-    let Some(model) = &spec.model else { return notes };
-    notes += "Tokens are estimated at 4 bytes each. Answers are as long as the reference, without \
-              reasoning; cached prompt tokens cost the full price.\n";
-    let limit = rates.max_tokens.or(model.sampling.max_tokens).map_or(MAX_TOKENS, u64::from);
-    let most = estimate.all_turns.turns * limit;
-    notes += &format!(
-        "The limit is {} completion tokens ({} turns of {} tokens, --max-tokens)",
-        thousands(most),
-        thousands(estimate.all_turns.turns),
-        thousands(limit)
-    );
-    notes += &match &rates.price {
-        Some(price) => format!(", ${:.2}.\n", price.of(0, 0, most, 0)),
-        None => {
-            ". The price is unknown: name a profile with prices to have an estimate in dollars.\n"
-                .into()
-        }
-    };
-    notes
-        + "A model behind no rate limit takes as long as its server needs: that is not estimated.\n"
 }

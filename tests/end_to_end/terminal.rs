@@ -202,7 +202,9 @@ fn each_command_has_a_man_page() {
     assert!(missing.is_empty(), "{missing:?}");
     // groff prints a warning for each mistake of a page.
     let run = pages.join("fixfly-run.1");
-    if let Ok(output) = Command::new("groff").args(["-man", "-Tutf8", "-P-cbou", "-ww"]).arg(&run).output() {
+    if let Ok(output) =
+        Command::new("groff").args(["-man", "-Tutf8", "-P-cbou", "-ww"]).arg(&run).output()
+    {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && text.contains("BENCHMARK"), "{text}");
     }

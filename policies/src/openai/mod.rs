@@ -14,6 +14,7 @@ mod journal;
 mod json;
 mod profile;
 mod rate_limiter;
+mod rates;
 mod reader;
 mod request;
 mod response;
@@ -28,8 +29,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Call, CallForm, Completion, Cost, Entry, Finish, Generation, Policy, PolicyError,
-    Price, RemoteModel, Request, Sampling, Settings, Usage, View,
+    Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError,
+    RemoteModel, Request, Sampling, Settings, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -39,6 +40,7 @@ use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
 use profile::{Limits, Resolved};
 use rate_limiter::RateLimiter;
+pub use rates::Rates;
 pub use reader::{AnswerError, AnswerReader};
 use request::seed;
 pub use response::Reply;
@@ -73,30 +75,6 @@ struct OpenAi {
     /// The context in the server's list of models.
     listed: OnceCell<Option<u64>>,
     warned_of_limit: AtomicBool,
-}
-
-/// The prices and limits of a model behind a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rates {
-    /// `None` if the profile has no prices.
-    pub price: Option<Price>,
-    /// Maximum number of requests per minute.
-    pub requests_per_minute: Option<u32>,
-    /// Maximum number of tokens per minute.
-    pub tokens_per_minute: Option<u32>,
-    /// Maximum number of tokens of one answer.
-    pub max_tokens: Option<u32>,
-}
-
-impl Rates {
-    /// Seconds that the rate limits take at least; `None` if there are none.
-    pub fn seconds(&self, cost: &Cost) -> Option<f64> {
-        let minutes = |count: u64, limit: Option<u32>| Some(count as f64 / f64::from(limit?));
-        let requests = minutes(cost.turns, self.requests_per_minute);
-        let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, self.tokens_per_minute);
-        let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
-        minutes.map(|minutes| minutes * 60.0)
-    }
 }
 
 /// The prices and limits of the model that these settings name.
