@@ -52,8 +52,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn view(flags: &Flags) -> anyhow::Result<()> {
-    let sources = Installed::with_student(flags.tokenizer.as_deref());
-    let sources = sources.map_err(|why| Usage(why.to_string()))?;
+    let sources = Installed::with_student(flags.tokenizer.as_deref())?;
     let site = Site::open(&flags.paths, Box::new(sources)).map_err(failure)?;
     if let Some(folder) = &flags.export {
         let pages = export_pages(&site, folder).map_err(failure)?;

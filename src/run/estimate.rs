@@ -8,10 +8,6 @@ use fixfly_runtime::{Benchmark, Estimate, RunSpec, Selection, Templates, readabl
 
 use crate::failure::Usage;
 
-/// What the test time leaves out.
-const NOTE: &str =
-    "Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n";
-
 /// Estimates the run and formats the estimate.
 pub(super) fn table(
     spec: &RunSpec,
@@ -65,7 +61,8 @@ fn text(spec: &RunSpec, estimate: &Estimate, rates: &Rates) -> String {
     }
     let notes = spec.model.as_ref().map(|model| rates.notes(model, &estimate.all_turns));
     format!(
-        "{} tasks, {} episodes, {} at a time\n{}\n{NOTE}{}",
+        "{} tasks, {} episodes, {} at a time\n{}\n\
+         Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n{}",
         thousands(estimate.tasks as u64),
         thousands(estimate.episodes),
         spec.jobs(),

@@ -71,10 +71,10 @@ impl DatasetRows for Rows {
 
     fn row(&self, at: usize) -> Result<DatasetRow, String> {
         let row = self.index.row(at).map_err(|why| why.to_string())?;
-        let read = match &self.student {
-            Some(student) => student.pieces(&row).map_err(|why| why.to_string()),
-            None => Err("--tokenizer names no student that reads them".into()),
-        };
+        let student = self.student.as_ref().ok_or("--tokenizer names no student that reads them");
+        let read = student
+            .map_err(String::from)
+            .and_then(|student| student.pieces(&row).map_err(|why| why.to_string()));
         Ok(shown(row, read))
     }
 
@@ -101,10 +101,8 @@ impl DatasetRows for Rows {
 
 fn shown(row: Row, read: Result<Vec<Vec<(String, bool)>>, String>) -> DatasetRow {
     let piece = |(text, loss)| Segment { role: String::new(), text, loss };
-    let (sequences, whole) = match read {
-        Ok(read) => (read, String::new()),
-        Err(why) => (Vec::new(), why),
-    };
+    let (sequences, whole) =
+        read.map_or_else(|why| (Vec::new(), why), |read| (read, String::new()));
     let sequences = sequences.into_iter().map(|one| one.into_iter().map(piece).collect());
     let (rule, origin) = (row.rule(), row.origin);
     let segments = row.messages.into_iter().map(|line| Segment {
