@@ -56,8 +56,7 @@ pub(crate) fn view(flags: &Flags) -> anyhow::Result<()> {
     let site = Site::open(&flags.paths, Box::new(sources)).map_err(failure)?;
     if let Some(folder) = &flags.export {
         let pages = export_pages(&site, folder).map_err(failure)?;
-        let count = if pages == 1 { "1 page".to_string() } else { format!("{pages} pages") };
-        return print(&format!("{count}: {}\n", folder.join("index.html").display()));
+        return print(&format!("pages: {pages}, from {}\n", folder.join("index.html").display()));
     }
     on_threads(async {
         let server =
