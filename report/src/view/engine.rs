@@ -56,12 +56,12 @@ pub(crate) struct Page {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Live {
     pub(crate) version: String,
-    pub(crate) pace: Pace,
+    pub(crate) polling: Polling,
 }
 
 /// How often a page can change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum Polling {
     /// A process writes what it shows.
     Running,
     /// No process writes it, but one may start.
@@ -71,13 +71,13 @@ pub(crate) enum Pace {
     Ended,
 }
 
-impl Pace {
+impl Polling {
     /// Seconds until a browser asks again.
     pub(crate) fn seconds(self) -> Option<u32> {
         match self {
-            Pace::Running => Some(2),
-            Pace::Waiting => Some(10),
-            Pace::Ended => None,
+            Polling::Running => Some(2),
+            Polling::Waiting => Some(10),
+            Polling::Ended => None,
         }
     }
 }
@@ -90,14 +90,14 @@ pub(crate) fn framed(
     export: bool,
 ) -> Result<String, ViewError> {
     let path = address.path();
-    let live = page.live.as_ref().filter(|live| !export && live.pace != Pace::Ended);
+    let live = page.live.as_ref().filter(|live| !export && live.polling != Polling::Ended);
     let html = engine.get_template("page.html")?.render(context! {
         title => value(&page.title),
         crumbs => value(&page.crumbs),
         main => Value::from_safe_string(page.main.clone()),
         version => live.map(|live| live.version.as_str()),
         live => live.map(|_| format!("/live{path}")),
-        seconds => live.and_then(|live| live.pace.seconds()),
+        seconds => live.and_then(|live| live.polling.seconds()),
         export,
     })?;
     // A browser reorders text by bidirectional controls, as a terminal does.

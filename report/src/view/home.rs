@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::compare;
-use super::engine::{Live, Pace, Page, link, value};
+use super::engine::{Live, Page, Polling, link, value};
 use super::error::ViewError;
 use super::places::Kind;
 use super::recorded::Recorded;
@@ -116,7 +116,7 @@ fn comparisons(rows: &[Row]) -> Vec<(String, String, Value)> {
 
 /// The version of the whole list. A run can start at any time.
 pub(crate) fn live(site: &Site) -> Live {
-    let (mut parts, mut pace) = (Vec::new(), Pace::Waiting);
+    let (mut parts, mut polling) = (Vec::new(), Polling::Waiting);
     for (name, run) in site.runs() {
         let Ok(run) = run else {
             parts.push(format!("{name}?"));
@@ -125,10 +125,10 @@ pub(crate) fn live(site: &Site) -> Live {
         let run = read(&run);
         parts.push(format!("{name}={}", run.version()));
         if run.state == State::Running {
-            pace = Pace::Running;
+            polling = Polling::Running;
         }
     }
     let others = site.places_now().into_iter().filter(|(_, place)| place.kind != Kind::Run);
     parts.extend(others.map(|(name, place)| format!("{} {name}", place.kind.name())));
-    Live { version: fixfly_runtime::sha256(parts.join("\n").as_bytes()), pace }
+    Live { version: fixfly_runtime::sha256(parts.join("\n").as_bytes()), polling }
 }

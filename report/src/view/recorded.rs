@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fixfly_runtime::{Episode, EpisodeSummary, RunRecord, read_run};
 
-use super::engine::{Live, Pace};
+use super::engine::{Live, Polling};
 use super::error::ViewError;
 use super::facts::Facts;
 use super::state::State;
@@ -74,12 +74,12 @@ impl Recorded {
 
     /// A run that was stopped can go on.
     pub(crate) fn live(&self) -> Live {
-        let pace = match self.state {
-            State::Running => Pace::Running,
-            State::Stopped | State::Unknown => Pace::Waiting,
-            State::Done => Pace::Ended,
+        let polling = match self.state {
+            State::Running => Polling::Running,
+            State::Stopped | State::Unknown => Polling::Waiting,
+            State::Done => Polling::Ended,
         };
-        Live { version: self.version(), pace }
+        Live { version: self.version(), polling }
     }
 
     /// Changes when something new is recorded.

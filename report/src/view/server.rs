@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::address::Address;
-use super::engine::{Live, Pace, SCRIPT, STYLE};
+use super::engine::{Live, Polling, SCRIPT, STYLE};
 use super::error::ViewError;
 use super::guard::{Admission, Guard, REFUSED, protect, token};
 use super::site::Site;
@@ -152,8 +152,8 @@ fn sentence(error: &dyn std::error::Error) -> String {
 fn content(site: &Site, path: &str, query: &str) -> Result<Response, ViewError> {
     let page = |path: &str| Address::parse(path).ok_or_else(|| ViewError::NoPage(path.into()));
     if let Some(path) = path.strip_prefix("/live") {
-        let Live { version, pace } = site.live(&page(path)?)?;
-        let (running, seconds) = (pace == Pace::Running, pace.seconds());
+        let Live { version, polling } = site.live(&page(path)?)?;
+        let (running, seconds) = (polling == Polling::Running, polling.seconds());
         let json =
             serde_json::json!({ "version": version, "running": running, "seconds": seconds });
         return Ok(typed("application/json", json.to_string()));

@@ -14,7 +14,7 @@ use minijinja::Environment;
 use super::address::Address;
 use super::compare::{self, Comparisons};
 use super::dataset::{DatasetPage, DatasetQuery};
-use super::engine::{self, Live, Pace, Page};
+use super::engine::{self, Live, Page, Polling};
 use super::episodes;
 use super::error::ViewError;
 use super::home;
@@ -291,13 +291,13 @@ fn written(place: &Place) -> Live {
     }
     let since = last.duration_since(UNIX_EPOCH).unwrap_or_default();
     let runs = last.elapsed().is_ok_and(|age| age < LATELY);
-    let pace = match place.kind {
+    let polling = match place.kind {
         // Its tables are made of all its runs.
-        Kind::Sweep => Pace::Waiting,
-        _ if runs => Pace::Running,
-        _ => Pace::Waiting,
+        Kind::Sweep => Polling::Waiting,
+        _ if runs => Polling::Running,
+        _ => Polling::Waiting,
     };
-    Live { version: format!("{bytes}-{}", since.as_millis()), pace }
+    Live { version: format!("{bytes}-{}", since.as_millis()), polling }
 }
 
 /// The names of the folders of a path.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use fixfly_runtime::EpisodeSummary;
 
 use super::address::Address;
-use super::engine::Pace;
+use super::engine::Polling;
 use super::facts::Facts;
 use super::filter::Filter;
 use super::fixture::{self, episodes, many, record, write_run};
@@ -102,13 +102,13 @@ fn a_run_that_grows_is_read_again() {
     let address = Address::Run("r".into());
     let before = site.live(&address).unwrap();
     assert!(
-        before.pace == Pace::Waiting
+        before.polling == Polling::Waiting
             && site.html(&address, "", false).unwrap().contains("1–1 of 1 episodes")
     );
     let (mut writer, _) = fixfly_runtime::RunDirectory::open(&run, &record()).unwrap();
     writer.append(&episodes()[1]).unwrap();
     let later = site.live(&address).unwrap();
-    assert!(later.pace == Pace::Running && later.version != before.version);
+    assert!(later.polling == Polling::Running && later.version != before.version);
     let html = site.html(&address, "", false).unwrap();
     assert!(html.contains("1–2 of 2 episodes") && html.contains("data-live"), "{html}");
     let home = site.html(&Address::Home, "", false).unwrap();
@@ -125,10 +125,10 @@ fn a_run_that_starts_later_is_noticed() {
     let before = site.live(&Address::Home).unwrap();
     write_run(&folder.path().join("second"), &record(), &episodes()[..1]);
     let after = site.live(&Address::Home).unwrap();
-    assert!(before.version != after.version && after.pace == Pace::Waiting);
+    assert!(before.version != after.version && after.polling == Polling::Waiting);
     // Only a run that is complete is not asked for again.
-    let pace = |name: &str| site.live(&Address::Run(name.into())).unwrap().pace;
-    assert_eq!([pace("first"), pace("second")], [Pace::Ended, Pace::Waiting]);
+    let polling = |name: &str| site.live(&Address::Run(name.into())).unwrap().polling;
+    assert_eq!([polling("first"), polling("second")], [Polling::Ended, Polling::Waiting]);
     let export = site.html(&Address::Home, "", true).unwrap();
     assert!(!export.contains("data-live"), "{export}");
 }
@@ -171,7 +171,7 @@ fn a_sweep_has_its_runs_and_its_tables_before_and_after_its_end() {
     for part in [
         "The sweep has not ended",
         "no student is in training yet",
-        r#"href="/run/mine%2Fruns%2Fbase-1""#,
+        r#"&#x2f;run&#x2f;mine%2Fruns%2Fbase-1""#,
         "66.7 % (20.8–93.9)",
         "<svg",
         r#"data-seconds="10""#,

@@ -5,8 +5,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
+use http::Method;
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use thirtyfour::prelude::*;
+use url::{ParseError, Url};
 
 use crate::command;
 
@@ -57,39 +62,36 @@ fn chromedriver() -> Running {
 
 /// The page that a browser shows.
 pub(crate) struct Page {
-    browser: WebDriver,
+    browser: Client,
     /// The address of the server, without a path.
     pub(crate) address: String,
 }
 
 /// Opens what is under a folder with `fixfly view` in a browser, and does something there.
 pub(crate) fn browse(folder: &Path, act: impl AsyncFnOnce(&Page)) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut driver = chromedriver();
     let url = format!("http://127.0.0.1:{}", driver.behind("successfully on port "));
     let mut view = Running::start(&mut command(&["view", folder.to_str().unwrap()])).unwrap();
     let home = format!("http://{}", view.behind("http://"));
-    let mut chrome = DesiredCapabilities::chrome();
     let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
-    for argument in arguments {
-        chrome.add_arg(argument).unwrap();
-    }
+    let chrome = json!({ "goog:chromeOptions": { "args": arguments } });
+    let chrome = chrome.as_object().unwrap().clone();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let browser = WebDriver::new(url, chrome).await.unwrap();
-        browser.set_script_timeout(TIMEOUT).await.unwrap();
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let browser = builder.capabilities(chrome).connect(&url).await.unwrap();
         let address = home.split_once("/?").unwrap().0.to_owned();
         let page = Page { browser, address };
         page.width(1280).await;
-        page.browser.goto(home).await.unwrap();
+        page.browser.goto(&home).await.unwrap();
         act(&page).await;
-        page.browser.quit().await.unwrap();
+        page.browser.close().await.unwrap();
     });
 }
 
 impl Page {
     /// Goes to a path of the server.
     pub(crate) async fn go(&self, path: &str) {
-        self.browser.goto(format!("{}{path}", self.address)).await.unwrap();
+        self.browser.goto(&format!("{}{path}", self.address)).await.unwrap();
     }
 
     /// The path of the page, its query and its fragment.
@@ -101,14 +103,13 @@ impl Page {
     /// What a script returns.
     pub(crate) async fn run(&self, script: &str) -> Value {
         let result = self.browser.execute(script, Vec::new()).await;
-        result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+        result.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// What a script passes to its function `done`.
     pub(crate) async fn run_until_done(&self, script: &str) -> Value {
         let script = format!("const done = arguments[0];\n{script}");
-        let result = self.browser.execute_async(script.as_str(), Vec::new()).await;
-        result.unwrap().json().clone()
+        self.browser.execute_async(&script, Vec::new()).await.unwrap()
     }
 
     /// The visible texts of all elements that a selector selects.
@@ -133,21 +134,24 @@ impl Page {
 
     /// Clicks on an element as a person does: it must be visible, and nothing above it.
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self.browser.find(By::Css(selector)).await;
+        let element = self.browser.find(Locator::Css(selector)).await;
         let clicked = async { element?.click().await };
         clicked.await.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
     /// Types into a field.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
-        let field = self.browser.find(By::Css(selector)).await.unwrap();
+        let field = self.browser.find(Locator::Css(selector)).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
     /// Presses keys, wherever the focus is.
     pub(crate) async fn press(&self, keys: &str) {
-        self.browser.action_chain().send_keys(keys).perform().await.unwrap();
+        let strokes = keys.chars().fold(KeyActions::new("keyboard".into()), |strokes, value| {
+            strokes.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.browser.perform_actions(strokes).await.unwrap();
     }
 
     /// Waits until the page is loaded and a JavaScript expression is true.
@@ -177,6 +181,21 @@ impl Page {
     }
 
     async fn devtools(&self, method: &str, parameters: Value) {
-        self.browser.cdp().send_raw(method, parameters).await.unwrap();
+        let command = json!({ "cmd": method, "params": parameters });
+        self.browser.issue_cmd(DevTools(command)).await.unwrap();
+    }
+}
+
+/// A command of Chromium itself, which chromedriver passes on.
+#[derive(Debug)]
+struct DevTools(Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.0.to_string()))
     }
 }
