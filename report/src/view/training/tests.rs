@@ -83,7 +83,7 @@ fn a_sweep_lists_its_students() {
 #[test]
 fn a_training_without_a_step_has_no_plot() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("train.json"), "{}").unwrap();
+    fs::write(folder.path().join("train.json"), r#"{"base":"small"}"#).unwrap();
     assert!(html(folder.path()).contains("There is no log of a step yet."));
 }
 
