@@ -2,6 +2,7 @@
 
 mod card;
 mod columns;
+mod names;
 mod shards;
 
 use std::fs;
@@ -12,6 +13,7 @@ use crate::dataset::{Dataset, SUMMARY};
 use crate::error::DatasetError;
 use crate::files::write;
 use crate::row::Part;
+use names::Names;
 use shards::Shards;
 
 /// The largest size of a Parquet file, as the hub recommends it.
@@ -81,10 +83,11 @@ impl Dataset {
         let data = draft.join("data");
         fs::create_dir_all(&data).map_err(DatasetError::io("make", &data))?;
         let (mut hub, mut samples) = (Hub::default(), Samples::default());
+        let names = Names::of(self.summary.sources.iter().map(|source| source.run.as_str()));
         for part in Part::ALL {
             let mut shards = Shards::new(&data, part, shard_bytes);
             for row in self.rows()? {
-                let row = row?;
+                let row = names.row(row?);
                 if row.part == part {
                     samples.offer(&row);
                     shards.add(&row)?;
@@ -93,9 +96,10 @@ impl Dataset {
             }
             hub.files.extend(shards.finish()?.into_iter().map(|name| format!("data/{name}")));
         }
-        let text = serde_json::to_string_pretty(&self.summary).unwrap_or_default();
+        let summary = names.summary(&self.summary);
+        let text = serde_json::to_string_pretty(&summary).unwrap_or_default();
         write(&draft.join(SUMMARY), &format!("{text}\n"))?;
-        write(&draft.join("README.md"), &card::card(&self.summary, &samples, license))?;
+        write(&draft.join("README.md"), &card::card(&summary, &samples, license))?;
         Ok(hub)
     }
 }
