@@ -3,8 +3,8 @@
 //!
 //! The copy has the files of the work tree, changes that are not committed included, and one
 //! commit. The user's own files are only read. Tests run in the test server, as for methods,
-//! so their results are events, not printed text. But whoever works on the copy may also
-//! change the tests: results answer questions, they are no verdicts.
+//! so their results are events, not printed text. An agent that works on the copy can also
+//! change the tests, so the results are not verdicts.
 
 mod copy;
 mod python;

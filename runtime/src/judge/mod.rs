@@ -1,8 +1,8 @@
 //! Verdicts for other programs: candidates in, answers out, many at a time.
 //!
-//! [`Judge::serve`] takes lines from a channel only when it can start their candidate, so
-//! that whoever writes them waits. Candidates of one task are compared in the order of
-//! their lines ([`order`]), although they run at the same time.
+//! [`Judge::serve`] takes a line from a channel only when it can start the line's candidate,
+//! so the writer waits. Candidates of one task run at the same time, and are compared in the
+//! order of their lines ([`order`]).
 
 mod candidate;
 mod line;

@@ -27,7 +27,7 @@ impl<T> Chains<T> {
         before.filter(|before| self.open.contains(before))
     }
 
-    /// Takes the result of a line. Returns the results that are released by it, in order.
+    /// Takes the result of a line. Returns it and the results that waited for it, in order.
     pub(super) fn ended(&mut self, line: u64, before: Option<u64>, result: T) -> Vec<T> {
         if let Some(before) = before.filter(|before| self.open.contains(before)) {
             self.held.insert(before, (line, result));
