@@ -174,13 +174,16 @@ def confine():
 
 def limit(memory_mb, cpu, processes, file_mb):
     """Limits of one candidate, and nothing it could raise them with."""
-    def set_limit(which, value):
-        hard = resource.getrlimit(which)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(which, (value, value))
+    def set_limit(which, value, grace=0):
+        most = resource.getrlimit(which)[1]
+        cut = (lambda wanted: wanted) if most == resource.RLIM_INFINITY else (lambda wanted: min(wanted, most))
+        resource.setrlimit(which, (cut(value), cut(value + grace)))
 
     set_limit(resource.RLIMIT_AS, memory_mb << 20)
-    set_limit(resource.RLIMIT_CPU, cpu)
+    # The soft limit's signal says what ended the candidate. At the hard one the kernel
+    # sends what it sends when memory runs out, and on a busy host it counts more
+    # seconds than wait4 reports, so the two could not be told apart.
+    set_limit(resource.RLIMIT_CPU, cpu, grace=2)
     set_limit(resource.RLIMIT_NPROC, processes)
     set_limit(resource.RLIMIT_FSIZE, file_mb << 20)
     set_limit(resource.RLIMIT_CORE, 0)

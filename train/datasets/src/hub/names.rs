@@ -14,9 +14,9 @@ impl Names {
     pub(super) fn of<'a>(runs: impl Iterator<Item = &'a str>) -> Self {
         let private: Vec<(&str, Vec<&str>)> =
             runs.filter(|run| is_private(run)).map(|run| (run, folders(run))).collect();
-        let depth = |at: usize| private.iter().all(|(_, parts)| at + 1 < parts.len());
         let same = |at: usize| private.windows(2).all(|pair| pair[0].1[at] == pair[1].1[at]);
-        let shared = (0..).take_while(|at| depth(*at) && same(*at)).count();
+        let shallowest = private.iter().map(|(_, parts)| parts.len().saturating_sub(1)).min();
+        let shared = (0..shallowest.unwrap_or(0)).take_while(|at| same(*at)).count();
         let short = |parts: &[&str]| parts[shared.min(parts.len())..].join("/");
         Names(private.iter().map(|(run, parts)| ((*run).to_string(), short(parts))).collect())
     }
