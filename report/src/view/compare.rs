@@ -297,6 +297,7 @@ fn two_episodes(
         let summary = &run.summaries()[place];
         sides.push(context! {
             run => run.name.as_str(),
+            id => format!("side-{letter}"),
             link => link(&Address::episode(&run.name, task, summary.sample), ""),
             solved => solved(summary),
             strip => value(Strip::of(summary)),
@@ -335,20 +336,25 @@ fn neighbours(
     (to(at.and_then(|at| at.checked_sub(1))), to(at.map(|at| at + 1)))
 }
 
-/// HTML with a prefix on all its ids, so that two contents have different ones.
+/// HTML with a prefix on all its ids, so that two contents have different ones, and with the
+/// side's heading in the names of its parts.
 fn prefixed(html: &str, prefix: &str) -> String {
+    let own = &*format!("{prefix}-");
+    let labelled = &*format!("side-{prefix} {prefix}-");
+    let side = if prefix == LETTERS[0] { "First run: " } else { "Second run: " };
     let attributes = [
-        " id=\"",
-        " href=\"#",
-        " for=\"",
-        " aria-labelledby=\"",
-        " aria-describedby=\"",
-        " aria-controls=\"",
-        " name=\"",
+        (" id=\"", own),
+        (" href=\"#", own),
+        (" for=\"", own),
+        (" aria-labelledby=\"", labelled),
+        (" aria-describedby=\"", own),
+        (" aria-controls=\"", own),
+        (" aria-label=\"", side),
+        (" name=\"", own),
     ];
     // Texts have no quotes: they are escaped.
-    attributes.iter().fold(html.to_string(), |html, attribute| {
-        html.replace(attribute, &format!("{attribute}{prefix}-"))
+    attributes.iter().fold(html.to_string(), |html, (attribute, before)| {
+        html.replace(attribute, &format!("{attribute}{before}"))
     })
 }
 
@@ -373,9 +379,17 @@ mod tests {
 
     #[test]
     fn ids_differ_between_the_sides() {
-        let html = r##"<h2 id="x">&quot; id=&quot;</h2><a href="#x">y</a><a href="/run">z</a>"##;
-        let expected =
-            r##"<h2 id="b-x">&quot; id=&quot;</h2><a href="#b-x">y</a><a href="/run">z</a>"##;
-        assert_eq!(prefixed(html, "b"), expected);
+        #[track_caller]
+        fn check(html: &str, expected: &str) {
+            assert_eq!(prefixed(html, "b"), expected);
+        }
+        check(
+            r##"<h2 id="x">&quot; id=&quot;</h2><a href="#x">y</a><a href="/run">z</a>"##,
+            r##"<h2 id="b-x">&quot; id=&quot;</h2><a href="#b-x">y</a><a href="/run">z</a>"##,
+        );
+        check(
+            r#"<section aria-labelledby="x"><nav aria-label="Turns">"#,
+            r#"<section aria-labelledby="side-b b-x"><nav aria-label="Second run: Turns">"#,
+        );
     }
 }
