@@ -1,4 +1,4 @@
-//! Cuts a method out of its file and puts another one in its place.
+//! Cuts a method or a function out of its file and puts another one in its place.
 
 use std::ops::Range;
 
@@ -178,6 +178,61 @@ mod tests {
             "def f(self):\n\treturn 1",
             "class A:\r\n\tdef f(self):\r\n\t\treturn 1\r\n",
         );
+    }
+
+    fn at(text: &str, path: &str) -> MethodDef {
+        methods(text).unwrap().into_iter().find(|method| method.path() == path).unwrap()
+    }
+
+    #[test]
+    fn a_function_is_removed_with_the_blank_lines_around_it() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(removed(text, &at(text, "f")), expected);
+        }
+        check("def f(): pass\n", "...\n");
+        check(
+            "import a\n\n\ndef f():\n    return 1\n    # so\n\n\n# about g\ndef g(): pass\n",
+            "import a\n\n\n# about g\ndef g(): pass\n",
+        );
+        check("import a\n\n\n@d\ndef f(): pass\n", "import a\n");
+        check(
+            "try:\n    import a\nexcept E:\n\n    def f():\n        return 1\n\n\nx = 1\n",
+            "try:\n    import a\nexcept E:\n\n    ...\n\n\nx = 1\n",
+        );
+        check(
+            "@overload\ndef f(a: int): ...\n\n\ndef f(a):\n    return a\n",
+            "@overload\ndef f(a: int): ...\n",
+        );
+    }
+
+    #[test]
+    fn functions_and_setters_are_spliced_below_their_decorators() {
+        #[track_caller]
+        fn check(text: &str, path: &str, source: &str, expected: &str) {
+            let method = at(text, path);
+            assert_eq!(spliced(text, &method, source), expected);
+            assert_eq!(spliced(text, &method, &source_of(text, &method)), text);
+        }
+        check(
+            "import a\n\n\n@d\nasync def f(): pass  # why\nx = 1\n",
+            "f",
+            "async def f():\n    '''\na'''\n    return 1\n",
+            "import a\n\n\n@d\nasync def f():\n    '''\na'''\n    return 1  # why\nx = 1\n",
+        );
+        check(
+            "if x:\n  def f(): pass\n",
+            "f",
+            "def f():\n    return 1",
+            "if x:\n  def f():\n      return 1\n",
+        );
+        let property = "class A:\n    @property\n    def x(self): return 1\n\n    @x.setter\n    def x(self, v): pass\n";
+        let source = "def x(self, v):\n    self.v = v";
+        let expected =
+            property.replace("def x(self, v): pass", "def x(self, v):\n        self.v = v");
+        check(property, "A.x.setter", source, &expected);
+        let expected = property.replace("def x(self): return 1", "def x(self): return 2");
+        check(property, "A.x", "def x(self): return 2", &expected);
     }
 
     #[test]

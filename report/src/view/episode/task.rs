@@ -11,6 +11,8 @@ use super::{Fact, paint, place};
 pub(super) struct TaskView {
     id_html: String,
     kind: &'static str,
+    /// `method` or `function`.
+    noun: &'static str,
     facts: Vec<Fact>,
     description_html: String,
     /// Where the description comes from.
@@ -45,15 +47,26 @@ impl TaskView {
 fn of_method(method: &Method, place: Option<usize>) -> TaskView {
     let marked = class_lines(&method.content, &method.class_name);
     let first = method.declaration.lines().next().unwrap_or_default();
-    let indent = " ".repeat(4 * (1 + method.class_name.matches('.').count()));
+    let depth = match method.is_function() {
+        true => 0,
+        false => 1 + method.class_name.matches('.').count(),
+    };
+    let indent = " ".repeat(4 * depth);
     let missing = format!("{indent}{first} …");
     let missing = place.map(|at| (at, &*missing));
     let declaration = method.decorators.iter().chain([&method.declaration]);
     let declaration: Vec<&str> = declaration.map(String::as_str).collect();
     TaskView {
-        kind: if method.faulty.is_some() { "repair a method" } else { "write a method" },
+        kind: match (method.faulty.is_some(), method.is_function()) {
+            (true, false) => "repair a method",
+            (false, false) => "write a method",
+            (true, true) => "repair a function",
+            (false, true) => "write a function",
+        },
+        noun: method.noun(),
         description_html: paint::long(&method.description),
         described_by: match method.described_by {
+            DescribedBy::Docstring if method.is_function() => "the function's docstring",
             DescribedBy::Docstring => "the method's docstring",
             DescribedBy::Reference => "the project's reference documentation",
             DescribedBy::Overridden => "the documentation of the method that it overrides",
