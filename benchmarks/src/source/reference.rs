@@ -174,16 +174,16 @@ impl<'t> Page<'t> {
                 self.classes.push((indent, path));
             }
             "method" | "classmethod" | "staticmethod" | "attribute" | "property" => {
-                return self.described(at, &found);
+                return self.entries_of(at, &found);
             }
-            "function" => self.functions = self.described(at, &found),
+            "function" => self.functions = self.entries_of(at, &found),
             _ => {}
         }
         Vec::new()
     }
 
     /// The paths that a directive names, each with its text; none without a text.
-    fn described(&self, at: usize, found: &Directive<'t>) -> Vec<(String, String)> {
+    fn entries_of(&self, at: usize, found: &Directive<'t>) -> Vec<(String, String)> {
         let text = self.text(at, found);
         let text = capped(complete(&text), MOST).to_string();
         let paths = self.signatures(at, found).filter(|_| !text.is_empty());

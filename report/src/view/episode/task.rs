@@ -127,6 +127,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_function_stands_at_the_margin_and_no_class_is_marked() {
+        let method = Method {
+            file: "a.py".into(),
+            class_name: String::new(),
+            name: "f".into(),
+            declaration: "def f(a):".into(),
+            decorators: Vec::new(),
+            description: "Adds.".into(),
+            described_by: DescribedBy::Docstring,
+            content: "import b\n\n\nclass A:\n    pass\n".into(),
+            faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
+        };
+        let view = of_method(&method, Some(3));
+        assert_eq!((view.kind, view.noun, view.marked), ("write a function", "function", false));
+        assert_eq!(view.described_by, "the function's docstring");
+        let file = view.file_html.unwrap();
+        assert!(file.contains("</i>def f(a): …</span>"), "{file}");
+        assert!(!file.contains("class=\"place\""), "{file}");
+        let method = Method { class_name: "A".into(), faulty: Some("x".into()), ..method };
+        let view = of_method(&method, Some(3));
+        assert_eq!((view.kind, view.noun, view.marked), ("repair a method", "method", true));
+        assert!(view.file_html.unwrap().contains("</i>    def f(a): …</span>"));
+    }
+
+    #[test]
     fn a_class_is_found_by_its_qualified_name() {
         let content = "import a\n\nclass A:\n    class B(C):\n        x = 1\n\n    y = 2\n\n\nclass AB:\n    pass\n";
         let check = |name: &str, expected: Range<usize>| {
