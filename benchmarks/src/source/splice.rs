@@ -280,12 +280,12 @@ mod tests {
         assert!(sabotaged("def f(self:\n").is_err());
     }
 
-    /// A class whose method `f` has the given statements.
-    fn class(unit: &str, end: &str, parts: &[&str], around: (&str, &str)) -> String {
+    /// A class or a condition whose method or function `f` has the given statements.
+    fn block(head: &str, unit: &str, end: &str, parts: &[&str], around: (&str, &str)) -> String {
         let body: String = parts.iter().map(|part| format!("{unit}{unit}{part}\n")).collect();
         let (before, after) = around;
         let text = format!(
-            "class É:\n{before}{unit}@d(\n{unit})\n{unit}def f(self, a='''\n ü'''):\n{body}{after}"
+            "{head}\n{before}{unit}@d(\n{unit})\n{unit}def f(self, a='''\n ü'''):\n{body}{after}"
         );
         text.replace("I", unit).replace('\n', end)
     }
@@ -308,13 +308,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_out_can_be_put_back(
+            head in proptest::sample::select(vec!["class É:", "if é:", "try:\nIpass\nfinally:"]),
             unit in proptest::sample::select(vec!["  ", "    ", "\t"]),
             end in proptest::sample::select(vec!["\n", "\r\n"]),
             parts in proptest::collection::vec(part(), 1..6),
             before in proptest::sample::select(vec!["", "I'About.'\n\n", "Idef e(self): pass\n\n"]),
             after in proptest::sample::select(vec!["", "\nI# g\nIg = 1\n", "\n\nclass B: pass\n"]),
         ) {
-            let text = class(unit, end, &parts, (before, after));
+            let text = block(head, unit, end, &parts, (before, after));
             let found = methods(&text).unwrap();
             let at = found.iter().position(|method| method.name == "f").unwrap();
             let method = &found[at];
@@ -324,8 +325,9 @@ mod tests {
             prop_assert_eq!(&spliced(&text, method, &format!("{source}\n")), &text);
 
             let rest = removed(&text, method);
-            let names: Vec<_> = methods(&rest).unwrap().into_iter().map(|m| m.name).collect();
+            let names: Vec<_> = methods(&rest).unwrap().into_iter().map(|m| m.path()).collect();
             prop_assert_eq!(names.len(), found.len() - 1);
+            prop_assert!(method.unique && !names.contains(&method.path()));
             for other in [stub(&text, method), sabotaged(&source).unwrap()] {
                 let again = methods(&spliced(&text, method, &other)).unwrap();
                 prop_assert_eq!(&again[at].docstring, &method.docstring);
