@@ -95,6 +95,11 @@ class Reader:
         return self.text
 
 
+@overload
+def load_bytes(path: str) -> str:
+    ...
+
+
 def load_bytes(path):
     with open(path) as file:
         return file.read()
@@ -139,6 +144,8 @@ def close(path):
         assert_eq!(from(sync, &format!("{sync}{body}")), ["files.py::load_bytes"]);
         assert_eq!(from(sync, &format!("{sync}\n    return list(name)\n")), ["more.py::load_all"]);
         assert_eq!(from(sync, &format!("{sync}\n    return self\n")), [""; 0]);
+        let stub = from("def load_bytes(path):", "def load_bytes(path):\n    ...\n");
+        assert_eq!(stub, [""; 0]);
         let twin = "async def aclose(path):";
         let code = format!("{twin}\n    return await sync_to_async(close)(path)\n");
         assert!(from(twin, &code).contains(&"close".to_string()));

@@ -94,9 +94,11 @@ impl Function {
         self.arguments().iter().map(pass).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it only raises `NotImplementedError`.
+    /// Whether it only raises `NotImplementedError`, or is a stub for type checkers.
     pub(super) fn abstains(&self) -> bool {
-        self.body.contains("NotImplementedError")
+        let is_stub =
+            |decorator: &String| last_word(decorator.trim_start_matches('@')) == "overload";
+        self.body.contains("NotImplementedError") || self.decorators.iter().any(is_stub)
     }
 }
 
