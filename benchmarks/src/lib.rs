@@ -1,4 +1,5 @@
-//! Tasks and verdicts: methods of Django and of any Python project, faults, and issues.
+//! Tasks and verdicts: methods of Django, functions and methods of any Python project,
+//! faults, and issues.
 //!
 //! A benchmark of methods consists of a project's source, its environment and a manifest
 //! of facts: which methods, which tests decide, how candidates should run. It runs
@@ -29,6 +30,7 @@ pub mod probe;
 mod project;
 pub mod python;
 pub mod repository;
+mod scope;
 mod server;
 pub mod source;
 pub mod support;
@@ -38,7 +40,7 @@ pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
 pub use project::{ImportedFirst, Project};
 
-/// Opens a benchmark of methods, from the directory that the user named, if any.
+/// Opens a benchmark of functions and methods, from the directory that the user named, if any.
 pub type OpenFolder = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
 
 /// How to open a benchmark.

@@ -38,9 +38,9 @@ pub struct Header {
     pub framework: String,
     /// The Python version with which the facts were found.
     pub python: String,
-    /// Number of methods that were left out, by reason.
+    /// Number of functions and methods that were left out, by reason.
     pub left_out: BTreeMap<String, usize>,
-    /// Number of methods that have not been examined; 0 in a finished manifest.
+    /// Number of functions and methods that have not been examined; 0 in a finished manifest.
     pub unexamined: usize,
 }
 
@@ -56,11 +56,12 @@ pub struct Source {
     pub sha256: String,
 }
 
-/// One method.
+/// One function or method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
-    /// `django/utils/html.py::MLStripper.get_data`.
+    /// `django/utils/html.py::MLStripper.get_data`; of a function `file.py::name`, of a
+    /// property's setter `file.py::Class.name.setter`.
     pub id: String,
     /// Its split.
     pub split: Split,
@@ -144,7 +145,7 @@ impl<S: AsRef<str>> FromIterator<S> for Tests {
 }
 
 impl Item {
-    /// The file and the qualified name: the two parts of its id.
+    /// The file and the path in it: the two parts of its id.
     pub fn place(&self) -> (&str, &str) {
         self.id.split_once("::").unwrap_or((&self.id, ""))
     }

@@ -15,7 +15,7 @@ use crate::server::{self, Config, Limits, Server};
 use crate::source;
 use crate::support::{PARTIAL_SANDBOXES, Support};
 
-/// Methods of one project to write, judged by the project's own tests.
+/// Functions and methods of one project to write, judged by the project's own tests.
 pub struct Methods {
     name: String,
     project: Project,
@@ -48,7 +48,7 @@ impl Methods {
         &self.manifest
     }
 
-    /// All methods of the project, whether they are items or not.
+    /// All functions and methods of the project, whether they are items or not.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.project.methods()
     }
@@ -247,8 +247,7 @@ impl Evaluator for Methods {
     ) -> Result<Observation, BenchmarkError> {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
-        let name = &place.method.name;
-        let candidate = match source::candidate_for(candidate, name, &place.text) {
+        let candidate = match source::candidate_for(candidate, &place.method, &place.text) {
             Ok(candidate) => candidate,
             Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
         };

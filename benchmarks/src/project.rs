@@ -11,6 +11,7 @@ use fixfly_runtime::{
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
+use crate::scope::{count_methods, is_by_name, is_project_file, methods_of};
 use crate::server::{self, Config, ENVIRONMENT, Request, SERVER, SOURCE, Swap};
 use crate::source::{self, MethodDef};
 
@@ -22,8 +23,8 @@ pub struct Project {
     pub framework: String,
     /// Python files, by path relative to the project.
     texts: BTreeMap<String, Arc<str>>,
-    /// Number of methods in files whose text is not UTF-8: a candidate's file could not be
-    /// written as its encoding declaration says.
+    /// Number of functions and methods in files whose text is not UTF-8: a candidate's file
+    /// could not be written as its encoding declaration says.
     not_utf8: usize,
     preload: Vec<String>,
     spec: SandboxSpec,
@@ -39,7 +40,7 @@ pub struct ImportedFirst {
     pub script: (PathBuf, String, String),
 }
 
-/// A file of the project and one method of it.
+/// A file of the project and one function or method of it.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) file: String,
@@ -129,12 +130,12 @@ impl Project {
         self.texts.keys().map(String::as_str)
     }
 
-    /// All methods of the project, file by file. Files that do not parse are reported and
-    /// left out.
+    /// All functions and methods of the project, file by file. Files that do not parse are
+    /// reported and left out.
     pub(crate) fn methods(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for (file, text) in &self.texts {
-            match source::methods(text) {
+            match methods_of(text, &self.framework) {
                 Ok(methods) => places.extend(methods.into_iter().map(|method| Place {
                     file: file.clone(),
                     text: text.clone(),
@@ -146,12 +147,16 @@ impl Project {
         places
     }
 
-    /// Number of methods that cannot be items because of their file, by the reason.
-    pub(crate) fn unreadable(&self) -> BTreeMap<String, usize> {
+    /// Number of functions and methods that cannot be items because of where they are
+    /// defined, by the reason.
+    pub(crate) fn out_of_reach(&self) -> BTreeMap<String, usize> {
+        let framework = self.framework.as_str();
         let broken = self.texts.values().filter(|text| source::methods(text).is_err());
+        let texts = self.texts.values().filter(|_| !is_by_name(framework));
         let counts = [
             ("its file is not UTF-8", self.not_utf8),
-            ("its file does not parse", broken.map(|text| count_methods(text)).sum()),
+            ("its file does not parse", broken.map(|text| count_methods(text, framework)).sum()),
+            ("it is defined inside a function", texts.map(|text| source::nested(text)).sum()),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         counts.map(|(reason, count)| (reason.to_string(), count)).collect()
@@ -159,16 +164,17 @@ impl Project {
 
     /// The method of an item, checked against its recorded hash.
     pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
-        let (file, qualname) = item.place();
+        let (file, path) = item.place();
         let broken = |why: &str| {
             let remedy = "the source is not the manifest's; build the benchmark again";
             BenchmarkError::Broken(format!("{}: {why}: {remedy}", item.id))
         };
         let text = self.texts.get(file).ok_or_else(|| broken("there is no such file"))?;
-        let methods = source::methods(text).map_err(|_| broken("the file does not parse"))?;
+        let methods = methods_of(text, &self.framework);
+        let methods = methods.map_err(|_| broken("the file does not parse"))?;
         let method = methods
             .into_iter()
-            .find(|method| method.qualname == qualname && method.span.start == item.span[0])
+            .find(|method| method.path() == path && method.span.start == item.span[0])
             .ok_or_else(|| broken("there is no such method"))?;
         if short_hash(&text.as_bytes()[method.span.clone()]) != item.hash {
             return Err(broken("the method is another one"));
@@ -222,7 +228,7 @@ impl Project {
 
 impl Place {
     pub(crate) fn id(&self) -> String {
-        format!("{}::{}", self.file, self.method.qualname)
+        format!("{}::{}", self.file, self.method.path())
     }
 
     /// The method as its authors wrote it.
@@ -271,34 +277,8 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Whether a file belongs to the project, not to its tests or their helpers.
-fn is_project_file(file: &str, framework: &str) -> bool {
-    if !file.ends_with(".py") {
-        return false;
-    }
-    if framework == "django" {
-        return file.starts_with("django/") && !file.starts_with("django/test/");
-    }
-    let mut parts: Vec<&str> = file.split('/').collect();
-    let name = parts.pop().unwrap_or_default();
-    let helper = ["setup.py", "conftest.py", "tests.py", "noxfile.py"].contains(&name);
-    let test = name.starts_with("test_") || name.ends_with("_test.py");
-    let aside = ["tests", "test", "testing", "docs", "doc", "examples", "benchmarks", "scripts"];
-    !helper && !test && !parts.iter().any(|part| aside.contains(part) || part.starts_with('.'))
-}
-
-/// Number of methods in a text; if it does not parse, of indented definitions.
-fn count_methods(text: &str) -> usize {
-    let is_definition = |line: &&str| {
-        let code = line.trim_start();
-        code.len() < line.len() && (code.starts_with("def ") || code.starts_with("async def "))
-    };
-    source::methods(text)
-        .map_or_else(|_| text.lines().filter(is_definition).count(), |all| all.len())
-}
-
-/// The text of each Python file of the project, and the number of methods in those that
-/// are not UTF-8.
+/// The text of each Python file of the project, and the number of functions and methods in
+/// those that are not UTF-8.
 fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
     let (mut texts, mut not_utf8) = (BTreeMap::new(), 0);
     let mut folders = vec![root.to_path_buf()];
@@ -320,7 +300,7 @@ fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
                     Err(error) => {
                         let text: String =
                             error.as_bytes().iter().map(|b| char::from(*b)).collect();
-                        not_utf8 += count_methods(&text);
+                        not_utf8 += count_methods(&text, framework);
                     }
                 }
             }

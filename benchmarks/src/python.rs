@@ -1,4 +1,4 @@
-//! Methods of any Python project with tests, from a directory that
+//! Functions and methods of any Python project with tests, from a directory that
 //! `fixfly bench build python` made.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{self, Support};
 
 pub(crate) const ENTRY: Entry<Open> = Entry {
     name: "python",
-    about: "methods of any Python project, judged by its own tests (--benchmark-dir)",
+    about: "functions and methods of a Python project, judged by its tests (--benchmark-dir)",
     open: Open::Folder(open),
 };
 

@@ -194,17 +194,19 @@ impl Shown<'_> {
         match &self.episode.task.statement {
             Statement::Method(method) => {
                 let verb = if method.faulty.is_some() { "Repair" } else { "Write" };
-                let title = format!(
-                    "{verb} the method `{}` of the class `{}` in {}",
-                    method.name, method.class_name, method.file
-                );
+                let class = match method.is_function() {
+                    true => String::new(),
+                    false => format!(" of the class `{}`", method.class_name),
+                };
+                let (noun, name, file) = (method.noun(), &method.name, &method.file);
+                let title = format!("{verb} the {noun} `{name}`{class} in {file}");
                 put!(text, "{}", paint.with(HEADING, &title));
                 let declaration = method.decorators.iter().chain([&method.declaration]);
                 declaration.for_each(|line| text += &indented(line));
                 text.push('\n');
                 text += &indented(&method.description);
                 if let Some(faulty) = &method.faulty {
-                    put!(text, "\n{}", paint.with(HEADING, "The faulty method"));
+                    put!(text, "\n{}", paint.with(HEADING, &format!("The faulty {noun}")));
                     text += &indented(faulty);
                 }
             }

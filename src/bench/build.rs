@@ -22,7 +22,7 @@ use crate::threads::on_threads;
 pub(crate) enum Command {
     /// Django 5.2: fetch the pinned release and create its environment
     Django(Django),
-    /// Any Python project with tests: find the methods that its tests specify
+    /// Any Python project with tests: find the code that its tests specify
     Python(Python),
     /// Single faults in short methods of another benchmark
     Faults(faults::Flags),
@@ -232,7 +232,7 @@ fn summary(folder: &Path, manifest: &Manifest) -> String {
     text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
     let header = &manifest.header;
     if manifest.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
-        text += "  the project has no methods: functions outside classes are not items\n";
+        text += "  the project has no functions and no methods\n";
     }
     text + &left_out(&manifest.header.left_out)
 }

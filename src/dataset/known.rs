@@ -26,14 +26,14 @@ impl Language for Python {
 
     fn methods(&self, text: &str) -> Vec<(String, String)> {
         let methods = source::methods(text).unwrap_or_default();
-        methods.iter().map(|m| (m.qualname.clone(), source::source_of(text, m))).collect()
+        methods.iter().map(|m| (m.path(), source::source_of(text, m))).collect()
     }
 
     fn without(&self, text: &str, names: &[String]) -> String {
         let mut text = text.to_string();
         for name in names {
             let methods = source::methods(&text).unwrap_or_default();
-            if let Some(method) = methods.iter().find(|method| method.qualname == *name) {
+            if let Some(method) = methods.iter().find(|method| method.path() == *name) {
                 text = source::removed(&text, method);
             }
         }

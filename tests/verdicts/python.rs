@@ -66,6 +66,17 @@ fn a_project_becomes_a_benchmark_that_holds() {
     for name in ["money.py::Money.parse", "account.py::Savings.withdraw", "book.py::Book.settle"] {
         assert!(ids.contains(&format!("src/ledger/{name}").as_str()), "{name} is not in {ids:?}");
     }
+    // Functions and the parts of a property, but no stub of an overload.
+    let mut functions: Vec<&str> =
+        ids.iter().filter_map(|id| id.strip_prefix("src/ledger/report.py::")).collect();
+    functions.sort_unstable();
+    let kept = "Limit.__init__ Limit.cents Limit.cents.deleter Limit.cents.setter amount audit \
+                heading ranked statement total";
+    assert_eq!(functions, kept.split(' ').collect::<Vec<_>>());
+    let left_out = Manifest::read(&folder.join("manifest.jsonl")).unwrap().header.left_out;
+    for reason in ["it is defined inside a function", "its name is defined more than once"] {
+        assert_eq!(left_out.get(reason), Some(&1), "{left_out:?}");
+    }
 
     let folder = folder.display().to_string();
     for split in Split::ALL {
@@ -133,15 +144,15 @@ pub(crate) fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
 
 /// Every test must fare as in a fresh process, with the original, a stub and a mutant.
 #[track_caller]
-fn fares_alike(framework: &str, file: &str, qualname: &str, change: (&str, &str)) {
+fn fares_alike(framework: &str, file: &str, path: &str, change: (&str, &str)) {
     let (folder, _) = built();
     let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
     let all = source::methods(&text).unwrap();
-    let method = all.iter().find(|method| method.qualname == qualname).unwrap();
+    let method = all.iter().find(|method| method.path() == path).unwrap();
     let tests = fresh(&folder, framework, file, &text);
     assert!(tests.len() > 5, "{tests:?}");
     let item = Item {
-        id: format!("{file}::{qualname}"),
+        id: format!("{file}::{path}"),
         split: Split::Benchmark,
         span: [method.span.start, method.span.end],
         hash: sha256(&text[method.span.clone()])[..16].to_string(),
@@ -203,6 +214,11 @@ fn tests_fare_as_in_a_fresh_process() {
     fares_alike("pytest", money, "Money.is_debt", ("< 0", "<= 0"));
     fares_alike("pytest", "src/ledger/book.py", "Book.settle", ("made += 1", "made += 2"));
     fares_alike("pytest", "src/ledger/book.py", "Book.open", ("not in", "in"));
+    let report = "src/ledger/report.py";
+    fares_alike("pytest", report, "Limit.cents.setter", ("+= 1", "+= 2"));
+    fares_alike("pytest", report, "amount", ("Money(value)", "Money(-value)"));
+    fares_alike("pytest", report, "statement", ("'total'", "'all'"));
+    fares_alike("pytest", report, "audit", ("append(owner)", "append(book)"));
 }
 
 /// Files of one kind each: reruns, subtests that skip, fixtures of a plug-in, parameters whose

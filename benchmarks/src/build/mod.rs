@@ -133,14 +133,16 @@ fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
     plan.known.iter().map(|item| (item.place().0.to_string(), item.split)).collect()
 }
 
-/// Methods that a passing test enters and that are worth writing.
+/// Functions and methods that a passing test enters and that are worth writing.
 fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
-    let mut left_out = project.unreadable();
+    let mut left_out = project.out_of_reach();
     let mut kept = Vec::new();
     for place in project.methods() {
         let method = &place.method;
         let reason = if let Some(reason) = census.why_untested(&place) {
             reason
+        } else if !method.unique && method.is_function() {
+            "its name is defined more than once"
         } else if !method.unique {
             "its name is defined more than once in its class"
         } else if method.trivial || method.body_lines < 2 {

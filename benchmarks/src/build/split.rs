@@ -134,7 +134,11 @@ impl Strata {
                 7..=12 => "7-12",
                 _ => "13+",
             };
-            for name in [app, format!("size {size}"), format!("kind {:?}", place.method.kind)] {
+            let kind = match place.method.is_function() {
+                true => "kind Function".to_string(),
+                false => format!("kind {:?}", place.method.kind),
+            };
+            for name in [app, format!("size {size}"), kind] {
                 *strata.counts.entry(name).or_default() += 1;
             }
         }

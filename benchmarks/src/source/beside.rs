@@ -6,6 +6,7 @@ use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{Expr, ExprContext, Parameters, Stmt, StmtClassDef, StmtFunctionDef};
 use ruff_text_size::Ranged;
 
+use super::method::{Accessor, accessor};
 use super::parsed::{Parsed, bytes};
 
 /// A block that defines the method.
@@ -36,14 +37,24 @@ pub(super) fn places<'p>(
 }
 
 /// The definitions of the method, without stubs for types, those without a body if another
-/// has one, and copies.
+/// has one, and copies; and the number of other parts of the property, if one `part` is
+/// wanted and there.
 pub(super) fn definitions<'p>(
     parsed: &Parsed<'_>,
     place: &Place<'p>,
     wanted: &str,
-) -> Vec<&'p StmtFunctionDef> {
+    part: Option<Accessor>,
+) -> (Vec<&'p StmtFunctionDef>, usize) {
     let defs = place.block.iter().filter_map(|statement| statement.as_function_def_stmt());
-    let all: Vec<_> = defs.filter(|def| def.name.as_str() == wanted).collect();
+    let mut all: Vec<_> = defs.filter(|def| def.name.as_str() == wanted).collect();
+    let is_part = |def: &&StmtFunctionDef| accessor(def).or(Some(Accessor::Getter)) == part;
+    let of_part: Vec<_> = all.iter().copied().filter(is_part).collect();
+    let is_property = all.iter().any(|def| accessor(def).is_some());
+    let others = all.len() - of_part.len();
+    let is_chosen = is_property && !of_part.is_empty();
+    if is_chosen {
+        all = of_part;
+    }
     let is_stub = |def: &StmtFunctionDef| {
         let says_nothing = |statement: &Stmt| says_nothing(statement);
         let overload = |name: &str| name == "overload" || name.ends_with(".overload");
@@ -57,7 +68,7 @@ pub(super) fn definitions<'p>(
     let mut defs = if whole.is_empty() { all } else { whole };
     let mut texts = BTreeSet::new();
     defs.retain(|def| texts.insert(parsed.text[bytes(def.range())].trim_end()));
-    defs
+    (defs, if is_chosen { others } else { 0 })
 }
 
 /// Whether a definition is a property's setter or the like: it is beside the method of the

@@ -1,4 +1,4 @@
-//! Reduces a model's answer to exactly one method.
+//! Reduces a model's answer to exactly one method or function.
 
 use fixfly_runtime::answer::{Asked, NoMethod, method, too_deep};
 use ruff_python_ast::{Stmt, StmtFunctionDef};
@@ -6,10 +6,33 @@ use ruff_text_size::Ranged;
 
 use super::beside::{self, Beside};
 use super::lines::{self, Lines};
+use super::method::{Accessor, MethodDef};
 use super::parsed::{Parsed, SyntaxError, bytes};
 
 /// Quotation marks of prose, which Python does not accept.
 const TYPOGRAPHIC: [char; 10] = ['“', '”', '„', '‟', '«', '»', '‘', '’', '‚', '′'];
+
+/// What an answer is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'w> {
+    name: &'w str,
+    /// Whether it is a function of the module.
+    is_function: bool,
+    accessor: Option<Accessor>,
+}
+
+impl<'w> From<&'w str> for Wanted<'w> {
+    fn from(name: &'w str) -> Self {
+        Wanted { name, is_function: false, accessor: None }
+    }
+}
+
+impl<'w> From<&'w MethodDef> for Wanted<'w> {
+    fn from(method: &'w MethodDef) -> Self {
+        let accessor = method.accessor;
+        Wanted { name: &method.name, is_function: method.is_function(), accessor }
+    }
+}
 
 /// A method as a model wrote it, ready to be spliced in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,15 +150,21 @@ pub fn candidate(answer: &str, wanted: &str) -> Result<Candidate, Invalid> {
     candidate_for(answer, wanted, "")
 }
 
-/// As [`candidate`], for a method of `file`: what the file has itself is left out, too.
+/// As [`candidate`], for a method of `file`: what the file has itself is left out, too. Of a
+/// property, the wanted part is taken; of a function and a method of its name, the function.
 ///
 /// # Errors
 /// [`Invalid`] if the answer does not contain exactly one such method.
-pub fn candidate_for(answer: &str, wanted: &str, file: &str) -> Result<Candidate, Invalid> {
-    let answer = lines::unix(answer);
-    let code = code(&answer, wanted)?;
+pub fn candidate_for<'w>(
+    answer: &str,
+    wanted: impl Into<Wanted<'w>>,
+    file: &str,
+) -> Result<Candidate, Invalid> {
+    let (answer, wanted) = (lines::unix(answer), wanted.into());
+    let code = code(&answer, wanted.name)?;
     let parsed = Parsed::of(&code).map_err(|error| syntax(&code, error))?;
-    let answer = Answer { parsed: &parsed, wanted, file };
+    let Wanted { name, is_function, accessor } = wanted;
+    let answer = Answer { parsed: &parsed, wanted: name, is_function, accessor, file };
     let (def, mut notes) = answer.reduced()?;
     if !def.decorator_list.is_empty() {
         notes.push("Decorators were left out: those in the file stay as they are.".into());
@@ -178,6 +207,8 @@ fn syntax(code: &str, error: SyntaxError) -> Invalid {
 struct Answer<'p> {
     parsed: &'p Parsed<'p>,
     wanted: &'p str,
+    is_function: bool,
+    accessor: Option<Accessor>,
     file: &'p str,
 }
 
@@ -188,13 +219,16 @@ impl<'p> Answer<'p> {
         let module: Vec<&Stmt> = self.parsed.statements().iter().collect();
         let mut places = Vec::new();
         beside::places(&module, &[], self.wanted, &mut places);
+        if self.is_function && places.iter().any(|place| place.classes.is_empty()) {
+            places.retain(|place| place.classes.is_empty());
+        }
         let [place] = places.as_slice() else {
             return Err(match places.len() {
                 0 => self.no_method(),
                 count => Invalid::Repeated { wanted: wanted(), count },
             });
         };
-        let defs = beside::definitions(self.parsed, place, self.wanted);
+        let (defs, others) = beside::definitions(self.parsed, place, self.wanted, self.accessor);
         let accessor = |def: &&StmtFunctionDef| beside::is_accessor(self.parsed, def, self.wanted);
         let def = match defs.as_slice() {
             [.., last] if defs.len() == 1 || !defs.iter().any(accessor) => *last,
@@ -210,6 +244,9 @@ impl<'p> Answer<'p> {
                 "`{}` is defined {count} times; the last definition was taken.",
                 self.wanted
             ));
+        }
+        if others > 0 {
+            notes.push(format!("The other parts of the property `{}` were left out.", self.wanted));
         }
         if let Some(class) = place.classes.last() {
             notes.push(format!("The class `{}` around the method was left out.", class.name));
@@ -338,6 +375,7 @@ fn trimmed(text: &str) -> &str {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::method::methods;
     use super::*;
 
     const F: &str = "def f(self):\n    return '''\nx'''";
@@ -449,8 +487,60 @@ mod tests {
         let accessors = "class A:\n    @property\n    def f(self):\n        return 1\n\n    @f.setter\n    def f(self, x):\n        self.x = x\n";
         let why = candidate(accessors, "f").unwrap_err();
         assert_eq!(why, Invalid::Repeated { wanted: "f".into(), count: 2 });
+        // Which part is wanted is known only where the file has several.
+        let file = "class A:\n    @property\n    def f(self): pass\n    @f.setter\n    def f(self, x): pass\n    @f.deleter\n    def f(self): pass\n";
+        let found = methods(file).unwrap();
+        let [getter, setter, deleter] = found.as_slice() else { unreachable!() };
+        let of = |answer: &str, part: &MethodDef| candidate_for(answer, part, file);
+        let note = |name: &str| format!("The other parts of the property `{name}` were left out.");
+        for (part, expected) in
+            [(getter, "def f(self):\n    return 1"), (setter, "def f(self, x):\n    self.x = x")]
+        {
+            let found = of(accessors, part).unwrap();
+            assert_eq!(found.source, expected);
+            assert!(found.notes.contains(&note("f")), "{:?}", found.notes);
+            // One definition alone is what is asked for.
+            let alone = of(expected, part).unwrap();
+            assert_eq!((alone.source.as_str(), alone.notes.len()), (expected, 0));
+        }
+        let placeholder = accessors.replace("return 1", "pass");
+        assert_eq!(of(&placeholder, getter).unwrap().source, "def f(self):\n    pass");
+        assert_eq!(of(accessors, deleter).unwrap_err(), why);
         check(&format!("```python\n{f}```\nUsage:\n```python\nprint(A().f())\n```\n"));
         check(&format!("```python\ndef f(self):\n    return 0\n```\nNo:\n```python\n{f}```\n"));
+    }
+
+    #[test]
+    fn a_function_is_taken_where_it_stands() {
+        let file = "import os\n\n\ndef f(a):\n    return helper(a)\n\n\ndef helper(a): return os\n";
+        let function = methods(file).unwrap().remove(0);
+        let check = |answer: &str, notes: &[&str]| {
+            let found = candidate_for(answer, &function, file).unwrap();
+            assert_eq!(found.source, "def f(a):\n    return helper(a)", "{answer}");
+            assert_eq!(found.notes, notes, "{answer}");
+        };
+        let f = "def f(a):\n    return helper(a)\n";
+        check(f, &[]);
+        check(&format!("    {}", f.replace("\n    ", "\n        ")), &[]);
+        check(
+            &format!("@cache\n{f}"),
+            &["Decorators were left out: those in the file stay as they are."],
+        );
+        check(
+            &format!("import os\n\n{f}\ndef helper(a): return os\n"),
+            &["Only `f` is replaced; left out: `import os`, `helper`."],
+        );
+        check(
+            &format!("class A:\n    def f(self): return 1\n\n{f}"),
+            &["Only `f` is replaced; left out: `A`."],
+        );
+        check(&format!("@overload\ndef f(a: int) -> int: ...\n{f}"), &[]);
+        let why =
+            candidate_for("def f(a):\n    return g(a)\ndef g(a): return a\n", &function, file);
+        assert_eq!(
+            why.unwrap_err().to_string(),
+            "Send only `f`: `g` cannot be added. Define helpers inside `f`."
+        );
     }
 
     #[test]

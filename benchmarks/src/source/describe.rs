@@ -1,4 +1,4 @@
-//! Finds the best available description of a method.
+//! Finds the best available description of a function or method.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use super::rest::capped;
 /// A module, one of its classes, and a member that the class defines.
 type Member = (String, String, String);
 
-/// Describes the methods of a package. It never uses their bodies and comments.
+/// Describes the functions and methods of a package. It never uses their bodies and comments.
 #[derive(Debug)]
 pub struct Describer {
     package: Package,
@@ -36,7 +36,7 @@ impl Describer {
         Describer { package, bound, unbound: reference, modules }
     }
 
-    /// The description of a method of `file`, and its source.
+    /// The description of a function or method of `file`, and its source.
     pub fn describe(&self, file: &str, method: &MethodDef) -> (String, DescribedBy) {
         let module = self.modules.get(file).map_or("", String::as_str);
         let class = method.classes.join(".");
@@ -55,6 +55,9 @@ impl Describer {
     }
 
     fn documented(&self, id: ClassId<'_>, name: &str) -> Option<&str> {
+        if id.name.is_empty() {
+            return self.unbound.function(id.module, name);
+        }
         let key = (id.module.to_string(), id.name.to_string(), name.to_string());
         let unbound = || self.unbound.lookup(id.module, id.name, name);
         self.bound.get(&key).map(String::as_str).or_else(unbound)
@@ -120,7 +123,9 @@ mod tests {
             "src/birds/base.py",
             "class Flyer:\n    def land(self): return 1\n    def dive(self): return 2\n\n\
              class Bird(Flyer):\n    'A bird.'\n    def sing(self):\n        'Sings.'\n\
-             \x20   def fly(self): return 3\n    def hide(self): return 4  # secret\n",
+             \x20   def fly(self): return 3\n    def hide(self): return 4  # secret\n\
+             def count(flock): return 5\ndef feed(flock):\n    'Feeds.'\n\
+             def clip(flock): return 6\n",
         ),
         (
             "src/birds/water.py",
@@ -132,6 +137,10 @@ mod tests {
 
     const DOCUMENT: &str = "\
 .. currentmodule:: birds
+
+.. function:: count(flock)
+
+    Counts.
 
 .. class:: Bird
 
@@ -171,5 +180,8 @@ mod tests {
         check(water, "Duck.swim", "", DescribedBy::Nothing);
         check(water, "Flyer.land", "", DescribedBy::Nothing);
         check(base, "Flyer.dive", "", DescribedBy::Nothing);
+        check(base, "count", "Counts.", DescribedBy::Reference);
+        check(base, "feed", "Feeds.", DescribedBy::Docstring);
+        check(base, "clip", "", DescribedBy::Nothing);
     }
 }

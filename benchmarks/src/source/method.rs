@@ -1,6 +1,6 @@
-//! Finds the methods of a file.
+//! Finds the functions and methods of a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use ruff_python_ast::visitor::{Visitor, walk_expr, walk_stmt};
@@ -10,12 +10,13 @@ use ruff_text_size::Ranged;
 use super::lines::{self, Lines};
 use super::parsed::{Parsed, SyntaxError, bytes, docstring_text};
 
-/// A method and the positions of its parts. Ranges count bytes of the file's text.
+/// A method or a function of the module, and the positions of its parts. Ranges count bytes
+/// of the file's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodDef {
-    /// `Outer.Inner.name`.
+    /// `Outer.Inner.name`, or `name` for a function.
     pub qualname: String,
-    /// The classes around it, outermost first.
+    /// The classes around it, outermost first; empty for a function.
     pub classes: Vec<String>,
     /// Its own name.
     pub name: String,
@@ -48,10 +49,14 @@ pub struct MethodDef {
     pub is_generator: bool,
     /// Lines of the body that are neither blank nor only a comment.
     pub body_lines: usize,
-    /// Its position among the methods with the same `qualname`, from 0.
+    /// Its position among those with the same [`MethodDef::path`], from 0.
     pub ordinal: usize,
-    /// Whether no other method of the file has its `qualname`.
+    /// Whether no other one of the file has its [`MethodDef::path`].
     pub unique: bool,
+    /// Its part of a property that consists of more than the getter.
+    pub accessor: Option<Accessor>,
+    /// Whether it is defined under a condition: inside `if`, `try`, `with`, a loop or `match`.
+    pub conditional: bool,
     /// The base classes of its class, as written.
     pub bases: Vec<String>,
     /// The docstring of its class, cleaned.
@@ -60,6 +65,34 @@ pub struct MethodDef {
     pub trivial: bool,
     /// Whether its block contains no other statement.
     pub alone: bool,
+}
+
+impl MethodDef {
+    /// Its part of an item's id: `Outer.Inner.name`, and for a property's setter
+    /// `Outer.Inner.name.setter`.
+    pub fn path(&self) -> String {
+        match self.accessor {
+            Some(Accessor::Setter) => format!("{}.setter", self.qualname),
+            Some(Accessor::Deleter) => format!("{}.deleter", self.qualname),
+            Some(Accessor::Getter) | None => self.qualname.clone(),
+        }
+    }
+
+    /// Whether it is a function of the module.
+    pub fn is_function(&self) -> bool {
+        self.classes.is_empty()
+    }
+}
+
+/// A part of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accessor {
+    /// Called when the attribute is read.
+    Getter,
+    /// Called when the attribute is written.
+    Setter,
+    /// Called when the attribute is deleted.
+    Deleter,
 }
 
 /// The kind of a method, by its decorators.
@@ -79,24 +112,70 @@ pub enum MethodKind {
     Abstract,
 }
 
-/// All methods of all classes of a file, in the order of the text. Functions, and classes
-/// inside functions, are left out.
+/// All functions of a file and all methods of its classes, in the order of the text. Stubs
+/// for type checkers (`@overload`), and what is inside functions, are left out.
 ///
 /// # Errors
 /// [`SyntaxError`] if the text is not Python.
 pub fn methods(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
-    let parsed = Parsed::of(text)?;
-    let file = File { lines: Lines::of(text), strings: parsed.strings(), parsed: &parsed };
-    let mut found = Vec::new();
-    file.collect(parsed.statements(), None, &mut found);
+    let mut found = all(text)?;
+    found.retain(|method| !method.decorators.iter().any(|decorator| is_overload(decorator)));
+    let properties: HashSet<String> = (found.iter())
+        .filter(|method| method.accessor.is_some())
+        .map(|method| method.qualname.clone())
+        .collect();
+    for method in &mut found {
+        if method.accessor.is_none() && properties.contains(&method.qualname) {
+            method.accessor = Some(Accessor::Getter);
+        }
+    }
     number(&mut found);
     Ok(found)
 }
 
-/// A class, with the names of its enclosing classes and its own.
-struct Class<'p> {
+/// All methods of the classes of a file, by their names alone: stubs for type checkers and
+/// the parts of a property count as methods of one name. The rule of the first benchmarks,
+/// whose manifests stay what they are.
+///
+/// # Errors
+/// [`SyntaxError`] if the text is not Python.
+pub(crate) fn methods_by_name(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
+    let mut found = all(text)?;
+    found.retain(|method| !method.is_function());
+    found.iter_mut().for_each(|method| method.accessor = None);
+    number(&mut found);
+    Ok(found)
+}
+
+fn all(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
+    let parsed = Parsed::of(text)?;
+    let file = File { lines: Lines::of(text), strings: parsed.strings(), parsed: &parsed };
+    let mut found = Vec::new();
+    let module = Around { names: Vec::new(), class: None, conditional: false };
+    file.collect(parsed.statements(), &module, &mut found);
+    Ok(found)
+}
+
+/// What is around a definition.
+#[derive(Clone)]
+struct Around<'p> {
+    /// The names of the classes, outermost first.
     names: Vec<String>,
-    def: &'p StmtClassDef,
+    /// The innermost class.
+    class: Option<&'p StmtClassDef>,
+    conditional: bool,
+}
+
+impl<'p> Around<'p> {
+    fn inside(&self, class: &'p StmtClassDef) -> Self {
+        let mut names = self.names.clone();
+        names.push(class.name.to_string());
+        Around { names, class: Some(class), conditional: self.conditional }
+    }
+
+    fn under_condition(&self) -> Self {
+        Around { conditional: true, ..self.clone() }
+    }
 }
 
 struct File<'p> {
@@ -106,39 +185,31 @@ struct File<'p> {
 }
 
 impl<'p> File<'p> {
-    fn collect(&self, block: &'p [Stmt], class: Option<&Class<'p>>, found: &mut Vec<MethodDef>) {
+    fn collect(&self, block: &'p [Stmt], around: &Around<'p>, found: &mut Vec<MethodDef>) {
         for statement in block {
             match statement {
-                Stmt::ClassDef(def) => {
-                    let outer = class.map(|class| class.names.as_slice()).unwrap_or_default();
-                    let mut names = outer.to_vec();
-                    names.push(def.name.to_string());
-                    self.collect(&def.body, Some(&Class { names, def }), found);
-                }
-                Stmt::FunctionDef(def) => {
-                    if let Some(class) = class {
-                        found.push(self.method(def, class, block.len() == 1));
-                    }
-                }
+                Stmt::ClassDef(def) => self.collect(&def.body, &around.inside(def), found),
+                Stmt::FunctionDef(def) => found.push(self.method(def, around, block.len() == 1)),
                 _ => {
                     for block in blocks(statement) {
-                        self.collect(block, class, found);
+                        self.collect(block, &around.under_condition(), found);
                     }
                 }
             }
         }
     }
 
-    fn method(&self, def: &'p StmtFunctionDef, class: &Class<'p>, alone: bool) -> MethodDef {
+    fn method(&self, def: &'p StmtFunctionDef, around: &Around<'p>, alone: bool) -> MethodDef {
         let text = self.parsed.text;
         let parts = self.parsed.parts(def);
         let full_span = bytes(def.range());
         let indent = &text[self.lines.start(parts.span.start)..parts.span.start];
         let indent = indent.rsplit('\x0c').next().unwrap_or(indent);
-        let arguments = class.def.arguments.as_deref();
+        let arguments = around.class.and_then(|class| class.arguments.as_deref());
+        let qualname = around.names.iter().map(String::as_str).chain([def.name.as_str()]);
         MethodDef {
-            qualname: format!("{}.{}", class.names.join("."), def.name),
-            classes: class.names.clone(),
+            qualname: qualname.collect::<Vec<_>>().join("."),
+            classes: around.names.clone(),
             name: def.name.to_string(),
             decorators: def.decorator_list.iter().map(|d| text[bytes(d.range())].into()).collect(),
             declaration: self.declaration(parts.span.start..parts.header_end, indent),
@@ -151,12 +222,14 @@ impl<'p> File<'p> {
             body_lines: self.code_lines(parts.body.clone()),
             ordinal: 0,
             unique: true,
+            accessor: accessor(def),
+            conditional: around.conditional,
             bases: arguments
                 .into_iter()
                 .flat_map(|arguments| arguments.args.iter())
                 .map(|base| text[bytes(base.range())].to_string())
                 .collect(),
-            class_docstring: docstring_text(&class.def.body),
+            class_docstring: around.class.and_then(|class| docstring_text(&class.body)),
             trivial: parts.statements.iter().all(is_trivial),
             alone,
             span: parts.span,
@@ -214,13 +287,34 @@ pub(super) fn blocks(statement: &Stmt) -> Vec<&[Stmt]> {
 fn number(found: &mut [MethodDef]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for method in found.iter_mut() {
-        let count = seen.entry(method.qualname.clone()).or_default();
+        let count = seen.entry(method.path()).or_default();
         method.ordinal = *count;
         *count += 1;
     }
     for method in found {
-        method.unique = seen[&method.qualname] == 1;
+        method.unique = seen[&method.path()] == 1;
     }
+}
+
+/// The part of a property that a decorator such as `@name.setter` makes. A getter has no
+/// such decorator.
+pub(super) fn accessor(def: &StmtFunctionDef) -> Option<Accessor> {
+    def.decorator_list.iter().find_map(|decorator| {
+        let attribute = decorator.expression.as_attribute_expr()?;
+        // `@Base.name.setter` makes a property of its own.
+        let of = attribute.value.as_name_expr()?;
+        match attribute.attr.as_str() {
+            "setter" if of.id.as_str() == def.name.as_str() => Some(Accessor::Setter),
+            "deleter" if of.id.as_str() == def.name.as_str() => Some(Accessor::Deleter),
+            _ => None,
+        }
+    })
+}
+
+/// Whether a decorator, as written, marks a stub for type checkers.
+fn is_overload(decorator: &str) -> bool {
+    let name = decorator.trim_start_matches('@').trim();
+    name.rsplit('.').next() == Some("overload")
 }
 
 fn kind(decorators: &[Decorator]) -> MethodKind {
@@ -294,14 +388,25 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_found_in_classes_at_any_depth_and_never_in_functions() {
+    fn functions_and_methods_are_found_at_any_depth_and_never_in_functions() {
         #[track_caller]
         fn check(text: &str, expected: &[&str]) {
             let found = methods(text).unwrap();
             let names: Vec<_> = found.iter().map(|method| method.qualname.as_str()).collect();
             assert_eq!(names, expected);
         }
-        check("def f(): pass\n", &[]);
+        check("def f(): pass\n", &["f"]);
+        check("async def f(): pass\n\n\n@d\ndef g(): yield\n", &["f", "g"]);
+        check("if x:\n    def f(): pass\nelse:\n    def f(): pass\n", &["f", "f"]);
+        check(
+            "try:\n    from a import f\nexcept E:\n    def f(): pass\nwith x:\n    def g(): pass\n",
+            &["f", "g"],
+        );
+        check(
+            "@typing.overload\ndef f(a: int): ...\n@overload\ndef f(a: str): ...\ndef f(a): pass\n",
+            &["f"],
+        );
+        check("class A:\n    @staticmethod\n    @overload\n    def f(): ...\n", &[]);
         check(
             "class A:\n    def f(self): pass\n    class B:\n        def g(self): pass\n",
             &["A.f", "A.B.g"],
@@ -319,7 +424,8 @@ mod tests {
             &["A.f", "A.g"],
         );
         check("match x:\n  case 1:\n    class A:\n      def f(self): pass\n", &["A.f"]);
-        check("def f():\n    class A:\n        def g(self): pass\n", &[]);
+        check("def f():\n    class A:\n        def g(self): pass\n", &["f"]);
+        check("def f():\n    def g(): pass\n    return g\n", &["f"]);
         check(
             "class A:\n    def f(self):\n        class B:\n            def g(self): pass\n",
             &["A.f"],
@@ -390,9 +496,76 @@ mod tests {
         assert_eq!(getter.bases, ["b.B", "C[int]"]);
         assert_eq!(getter.decorators, ["@property", "@d"]);
         assert_eq!((getter.first_line, getter.line, getter.body_lines), (4, 6, 5));
-        assert_eq!((getter.ordinal, getter.unique, getter.is_generator), (0, false, false));
-        assert_eq!((setter.ordinal, setter.unique, setter.is_generator), (1, false, true));
+        assert_eq!((getter.ordinal, getter.unique, getter.is_generator), (0, true, false));
+        assert_eq!((setter.ordinal, setter.unique, setter.is_generator), (0, true, true));
         assert_eq!((getter.kind, setter.kind), (MethodKind::Property, MethodKind::Property));
+    }
+
+    #[test]
+    fn a_function_has_no_class() {
+        let text =
+            "'''About.'''\n\n@d(1)\n@e\nasync def f(a, b=1):\n    '''Does.'''\n    yield a\n";
+        let f = only(text);
+        assert_eq!((f.qualname.as_str(), f.classes.len(), f.indent.as_str()), ("f", 0, ""));
+        assert_eq!(f.declaration, "async def f(a, b=1):");
+        assert_eq!(f.decorators, ["@d(1)", "@e"]);
+        assert_eq!((f.first_line, f.line, f.body_lines), (3, 5, 1));
+        assert_eq!((f.is_async, f.is_generator, f.is_function()), (true, true, true));
+        assert_eq!((f.docstring.as_deref(), f.class_docstring), (Some("Does."), None));
+    }
+
+    /// Each definition's path, with `?` under a condition and `!` if it is not the only one.
+    fn paths(found: &[MethodDef]) -> Vec<String> {
+        let mark = |is: bool, mark: &'static str| if is { mark } else { "" };
+        let path = |m: &MethodDef| {
+            format!("{}{}{}", m.path(), mark(m.conditional, "?"), mark(!m.unique, "!"))
+        };
+        found.iter().map(path).collect()
+    }
+
+    const PROPERTY: &str = "class A:\n    @property\n    def x(self): return 1\n    @x.setter\n    def x(self, v): pass\n    @x.deleter\n    def x(self): pass\n";
+
+    #[test]
+    fn what_has_an_id_of_its_own_is_unique() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            assert_eq!(paths(&methods(text).unwrap()), expected);
+        }
+        check(PROPERTY, &["A.x", "A.x.setter", "A.x.deleter"]);
+        check(
+            &format!("{PROPERTY}    def x(self): pass\n"),
+            &["A.x!", "A.x.setter", "A.x.deleter", "A.x!"],
+        );
+        check("class A(B):\n    @B.x.setter\n    def x(self, v): pass\n", &["A.x"]);
+        check("class A:\n    @x.setter\n    def set_x(self, v): pass\n", &["A.set_x"]);
+        check("class A:\n    def f(self): pass\ndef f(): pass\n", &["A.f", "f"]);
+        check("if x:\n    def f(): pass\nelse:\n    def f(): pass\n", &["f?!", "f?!"]);
+        check("try: pass\nfinally:\n    def f(): pass\ndef g(): pass\n", &["f?", "g"]);
+        check("@overload\ndef f(a: int): ...\ndef f(a): pass\n", &["f"]);
+        check("@f.register\ndef _(a): pass\n@f.register\ndef _(a): pass\n", &["_!", "_!"]);
+    }
+
+    #[test]
+    fn parts_of_a_property_are_told_apart_only_where_there_are_several() {
+        let accessors =
+            |text: &str| methods(text).unwrap().iter().map(|m| m.accessor).collect::<Vec<_>>();
+        use Accessor::{Deleter, Getter, Setter};
+        assert_eq!(accessors(PROPERTY), [Some(Getter), Some(Setter), Some(Deleter)]);
+        assert_eq!(accessors("class A:\n    @property\n    def x(self): pass\n"), [None]);
+    }
+
+    #[test]
+    fn by_name_there_are_methods_only_and_a_property_has_one_name() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            assert_eq!(paths(&methods_by_name(text).unwrap()), expected);
+        }
+        check(PROPERTY, &["A.x!", "A.x!", "A.x!"]);
+        check("def f(): pass\nclass A:\n    def g(self): pass\n", &["A.g"]);
+        check(
+            "class A:\n    @overload\n    def f(self): ...\n    def f(self): pass\n",
+            &["A.f!", "A.f!"],
+        );
     }
 
     #[test]
@@ -411,7 +584,8 @@ mod tests {
         check("    @property\n    @abstractmethod\n", MethodKind::Property);
         check("    @classmethod\n    @cache(1)\n", MethodKind::ClassMethod);
         check("    @staticmethod\n", MethodKind::StaticMethod);
-        check("    @typing.overload\n", MethodKind::Overload);
+        let text = "class A:\n    @typing.overload\n    def f(self): pass\n";
+        assert_eq!(methods_by_name(text).unwrap()[0].kind, MethodKind::Overload);
     }
 
     #[test]

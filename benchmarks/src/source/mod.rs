@@ -1,5 +1,5 @@
-//! Python source text, by exact byte spans: finds methods, cuts one out, puts it back,
-//! mutates and describes it. Nothing here runs Python.
+//! Python source text, by exact byte spans: finds functions and methods, cuts one out, puts
+//! it back, mutates and describes it. Nothing here runs Python.
 
 mod beside;
 mod candidate;
@@ -8,6 +8,7 @@ mod likeness;
 mod lines;
 mod method;
 mod mutants;
+mod nested;
 mod package;
 mod parsed;
 mod reference;
@@ -17,12 +18,14 @@ mod rest;
 mod screen;
 mod splice;
 
-pub use candidate::{Candidate, Invalid, candidate, candidate_for};
+pub use candidate::{Candidate, Invalid, Wanted, candidate, candidate_for};
 pub use describe::Describer;
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
-pub use method::{MethodDef, MethodKind, methods};
+pub(crate) use method::methods_by_name;
+pub use method::{Accessor, MethodDef, MethodKind, methods};
 pub use mutants::{Mutant, MutantKind, mutants};
 pub(crate) use mutants::{edited, next, operator};
+pub(crate) use nested::nested;
 pub use parsed::SyntaxError;
 pub(crate) use parsed::{Parsed, bytes};
 pub use reference::Reference;

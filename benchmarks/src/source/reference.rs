@@ -1,4 +1,4 @@
-//! Reads descriptions of methods from a project's reference documentation.
+//! Reads descriptions of functions and methods from a project's reference documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use super::rest::{Directive, capped, dedented, directive, is_object, nested, pla
 /// Maximum bytes of an entry that are shown.
 pub(super) const MOST: usize = 1500;
 
-/// The reference documentation of class members.
+/// The reference documentation of functions and class members.
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
     /// Entries by `Class.member`, then by the part of the path before it.
     entries: BTreeMap<String, BTreeMap<String, String>>,
+    /// Those of functions by name, then by module.
+    functions: BTreeMap<String, BTreeMap<String, String>>,
     /// The dotted paths of the classes that are described.
     classes: BTreeSet<String>,
 }
@@ -40,7 +42,13 @@ impl Reference {
         let lines: Vec<&str> = document.lines().collect();
         let mut page = Page::of(&lines);
         for at in 0..lines.len() {
-            for (path, text) in page.entry(at) {
+            let entries = page.entry(at);
+            for (path, text) in page.functions.drain(..) {
+                let (module, name) = path.rsplit_once('.').unwrap_or(("", &path));
+                let known = self.functions.entry(name.to_string()).or_default();
+                known.entry(module.to_string()).or_insert(text);
+            }
+            for (path, text) in entries {
                 let (place, member) = split(&path);
                 let known = self.entries.entry(member.to_string()).or_default();
                 known.entry(place.to_string()).or_insert(text);
@@ -61,6 +69,20 @@ impl Reference {
             let (class, name) = member.rsplit_once('.').unwrap_or(("", member));
             places.retain(|place, text| !taken(&join(place, class), name, text));
         }
+    }
+
+    /// The description of a module's function: the one described in `module`, or in a package
+    /// around it or inside it, if there is only one.
+    pub(super) fn function(&self, module: &str, name: &str) -> Option<&str> {
+        let places = self.functions.get(name)?;
+        if let Some(text) = places.get(module) {
+            return Some(text);
+        }
+        let mut near = places.iter().filter(|(place, _)| {
+            place.is_empty() || is_within(module, place) || is_within(place, module)
+        });
+        let (_, text) = near.next()?;
+        near.next().is_none().then_some(text)
     }
 
     /// The description of a class's method or attribute. The class is the one described in
@@ -120,11 +142,19 @@ struct Page<'t> {
     classes: Vec<(usize, String)>,
     /// The dotted paths of the classes so far.
     described: BTreeSet<String>,
+    /// The functions of the last directive: each path with its text.
+    functions: Vec<(String, String)>,
 }
 
 impl<'t> Page<'t> {
     fn of(lines: &'t [&'t str]) -> Self {
-        Page { lines, module: String::new(), classes: Vec::new(), described: BTreeSet::new() }
+        Page {
+            lines,
+            module: String::new(),
+            classes: Vec::new(),
+            described: BTreeSet::new(),
+            functions: Vec::new(),
+        }
     }
 
     /// The entries that the directive on line `at` describes: each path with its text.
@@ -144,16 +174,20 @@ impl<'t> Page<'t> {
                 self.classes.push((indent, path));
             }
             "method" | "classmethod" | "staticmethod" | "attribute" | "property" => {
-                let text = self.text(at, &found);
-                let text = capped(complete(&text), MOST).to_string();
-                if !text.is_empty() {
-                    let paths = self.signatures(at, &found).map(|signature| self.path(signature));
-                    return paths.map(|path| (path, text.clone())).collect();
-                }
+                return self.entries_of(at, &found);
             }
+            "function" => self.functions = self.entries_of(at, &found),
             _ => {}
         }
         Vec::new()
+    }
+
+    /// The paths that a directive names, each with its text; none without a text.
+    fn entries_of(&self, at: usize, found: &Directive<'t>) -> Vec<(String, String)> {
+        let text = self.text(at, found);
+        let text = capped(complete(&text), MOST).to_string();
+        let paths = self.signatures(at, found).filter(|_| !text.is_empty());
+        paths.map(|signature| (self.path(signature), text.clone())).collect()
     }
 
     /// The directive's argument, and more arguments on the lines right below it.

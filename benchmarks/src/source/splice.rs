@@ -1,4 +1,4 @@
-//! Cuts a method out of its file and puts another one in its place.
+//! Cuts a method or a function out of its file and puts another one in its place.
 
 use std::ops::Range;
 
@@ -180,6 +180,61 @@ mod tests {
         );
     }
 
+    fn at(text: &str, path: &str) -> MethodDef {
+        methods(text).unwrap().into_iter().find(|method| method.path() == path).unwrap()
+    }
+
+    #[test]
+    fn a_function_is_removed_with_the_blank_lines_around_it() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(removed(text, &at(text, "f")), expected);
+        }
+        check("def f(): pass\n", "...\n");
+        check(
+            "import a\n\n\ndef f():\n    return 1\n    # so\n\n\n# about g\ndef g(): pass\n",
+            "import a\n\n\n# about g\ndef g(): pass\n",
+        );
+        check("import a\n\n\n@d\ndef f(): pass\n", "import a\n");
+        check(
+            "try:\n    import a\nexcept E:\n\n    def f():\n        return 1\n\n\nx = 1\n",
+            "try:\n    import a\nexcept E:\n\n    ...\n\n\nx = 1\n",
+        );
+        check(
+            "@overload\ndef f(a: int): ...\n\n\ndef f(a):\n    return a\n",
+            "@overload\ndef f(a: int): ...\n",
+        );
+    }
+
+    #[test]
+    fn functions_and_setters_are_spliced_below_their_decorators() {
+        #[track_caller]
+        fn check(text: &str, path: &str, source: &str, expected: &str) {
+            let method = at(text, path);
+            assert_eq!(spliced(text, &method, source), expected);
+            assert_eq!(spliced(text, &method, &source_of(text, &method)), text);
+        }
+        check(
+            "import a\n\n\n@d\nasync def f(): pass  # why\nx = 1\n",
+            "f",
+            "async def f():\n    '''\na'''\n    return 1\n",
+            "import a\n\n\n@d\nasync def f():\n    '''\na'''\n    return 1  # why\nx = 1\n",
+        );
+        check(
+            "if x:\n  def f(): pass\n",
+            "f",
+            "def f():\n    return 1",
+            "if x:\n  def f():\n      return 1\n",
+        );
+        let property = "class A:\n    @property\n    def x(self): return 1\n\n    @x.setter\n    def x(self, v): pass\n";
+        let source = "def x(self, v):\n    self.v = v";
+        let expected =
+            property.replace("def x(self, v): pass", "def x(self, v):\n        self.v = v");
+        check(property, "A.x.setter", source, &expected);
+        let expected = property.replace("def x(self): return 1", "def x(self): return 2");
+        check(property, "A.x", "def x(self): return 2", &expected);
+    }
+
     #[test]
     fn a_method_indented_less_than_its_line_still_comes_back() {
         let text = "class A:\n    def f(self):\n        x = (\n  1)\n# odd\n        return x\n";
@@ -225,12 +280,12 @@ mod tests {
         assert!(sabotaged("def f(self:\n").is_err());
     }
 
-    /// A class whose method `f` has the given statements.
-    fn class(unit: &str, end: &str, parts: &[&str], around: (&str, &str)) -> String {
+    /// A class or a condition whose method or function `f` has the given statements.
+    fn block(head: &str, unit: &str, end: &str, parts: &[&str], around: (&str, &str)) -> String {
         let body: String = parts.iter().map(|part| format!("{unit}{unit}{part}\n")).collect();
         let (before, after) = around;
         let text = format!(
-            "class É:\n{before}{unit}@d(\n{unit})\n{unit}def f(self, a='''\n ü'''):\n{body}{after}"
+            "{head}\n{before}{unit}@d(\n{unit})\n{unit}def f(self, a='''\n ü'''):\n{body}{after}"
         );
         text.replace("I", unit).replace('\n', end)
     }
@@ -253,13 +308,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_out_can_be_put_back(
+            head in proptest::sample::select(vec!["class É:", "if é:", "try:\nIpass\nfinally:"]),
             unit in proptest::sample::select(vec!["  ", "    ", "\t"]),
             end in proptest::sample::select(vec!["\n", "\r\n"]),
             parts in proptest::collection::vec(part(), 1..6),
             before in proptest::sample::select(vec!["", "I'About.'\n\n", "Idef e(self): pass\n\n"]),
             after in proptest::sample::select(vec!["", "\nI# g\nIg = 1\n", "\n\nclass B: pass\n"]),
         ) {
-            let text = class(unit, end, &parts, (before, after));
+            let text = block(head, unit, end, &parts, (before, after));
             let found = methods(&text).unwrap();
             let at = found.iter().position(|method| method.name == "f").unwrap();
             let method = &found[at];
@@ -269,8 +325,9 @@ mod tests {
             prop_assert_eq!(&spliced(&text, method, &format!("{source}\n")), &text);
 
             let rest = removed(&text, method);
-            let names: Vec<_> = methods(&rest).unwrap().into_iter().map(|m| m.name).collect();
+            let names: Vec<_> = methods(&rest).unwrap().into_iter().map(|m| m.path()).collect();
             prop_assert_eq!(names.len(), found.len() - 1);
+            prop_assert!(method.unique && !names.contains(&method.path()));
             for other in [stub(&text, method), sabotaged(&source).unwrap()] {
                 let again = methods(&spliced(&text, method, &other)).unwrap();
                 prop_assert_eq!(&again[at].docstring, &method.docstring);

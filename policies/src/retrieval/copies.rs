@@ -6,7 +6,7 @@ use ruff_python_ast::token::TokenKind;
 
 use super::corpus::{Corpus, Neighbour};
 use super::proposal::{Evidence, Idea, Proposal, Sign, mentions};
-use super::python::{Class, Function, tokens};
+use super::python::{Function, tokens};
 use super::target::Target;
 use super::words::{Renaming, likeness};
 
@@ -15,7 +15,11 @@ const MOST: usize = 60;
 
 pub(super) fn propose(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     let classes = target.module.classes.iter();
-    let visible = classes.flat_map(|class| class.methods.iter().map(|f| here(target, class, f)));
+    let methods = classes
+        .flat_map(|class| class.methods.iter().map(|method| here(target, &class.name, method)));
+    // Functions are similar to functions; they know no object.
+    let functions = target.module.functions.iter().filter(|_| target.method.is_function());
+    let visible = methods.chain(functions.map(|function| here(target, "", function)));
     let (same_name, others): (Vec<_>, Vec<_>) =
         visible.partition(|neighbour| neighbour.function.name == target.name());
     let siblings = same_name.into_iter().chain(corpus.named(target.name(), target.method).cloned());
@@ -45,10 +49,10 @@ fn nearest(target: &Target<'_>, all: impl Iterator<Item = Neighbour>) -> Vec<Nei
     all.into_iter().take(MOST).map(|(_, neighbour)| neighbour).collect()
 }
 
-fn here(target: &Target<'_>, class: &Class, function: &Function) -> Neighbour {
+fn here(target: &Target<'_>, class: &str, function: &Function) -> Neighbour {
     Neighbour {
         file: target.method.file.clone(),
-        class_name: class.name.clone(),
+        class_name: class.to_string(),
         description: String::new(),
         function: function.clone(),
         relevance: 0.0,

@@ -1,4 +1,4 @@
-//! The training methods, indexed by name, by class and by content.
+//! The training methods and functions, indexed by name, by class and by content.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,11 @@ use fixfly_runtime::{Example, Method};
 use super::python::Function;
 use super::words::words;
 
-/// An existing method, with its location.
+/// An existing method or function, with its location.
 #[derive(Clone, Debug)]
 pub(super) struct Neighbour {
     pub(super) file: String,
+    /// Empty for a function.
     pub(super) class_name: String,
     pub(super) description: String,
     pub(super) function: Function,
@@ -27,9 +28,12 @@ impl Neighbour {
             && self.file == method.file
     }
 
-    /// `forms/widgets.py::Input.render`.
+    /// `forms/widgets.py::Input.render`, or `forms/utils.py::flatatt` for a function.
     pub(super) fn place(&self) -> String {
-        format!("{}::{}.{}", self.file, self.class_name, self.function.name)
+        match self.class_name.as_str() {
+            "" => format!("{}::{}", self.file, self.function.name),
+            class => format!("{}::{class}.{}", self.file, self.function.name),
+        }
     }
 }
 

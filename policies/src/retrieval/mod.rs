@@ -82,3 +82,72 @@ fn code(turn: &Turn) -> &str {
     let said = || fixfly_runtime::code_block(&turn.action.text);
     turn.observation.candidate.as_deref().unwrap_or_else(said)
 }
+
+#[cfg(test)]
+mod tests {
+    use fixfly_runtime::{DescribedBy, Example, FaultOptions, Method};
+
+    use super::*;
+
+    const CONTENT: &str = "\
+class Reader:
+    def load(self):
+        return self.text
+
+
+@overload
+def load_bytes(path: str) -> str:
+    ...
+
+
+def load_bytes(path):
+    with open(path) as file:
+        return file.read()
+
+
+def close(path):
+    return path.shut()
+";
+
+    fn function(file: &str, declaration: &str, content: &str) -> Method {
+        let name = declaration.split_once("def ").unwrap().1.split_once('(').unwrap().0;
+        Method {
+            file: file.into(),
+            class_name: String::new(),
+            name: name.into(),
+            declaration: declaration.into(),
+            decorators: Vec::new(),
+            description: "Loads.".into(),
+            described_by: DescribedBy::Docstring,
+            content: content.into(),
+            faulty: None,
+            options: FaultOptions::default(),
+        }
+    }
+
+    /// Where the proposals of this code come from.
+    fn from(declaration: &str, code: &str) -> Vec<String> {
+        let method = function("files.py", declaration, CONTENT);
+        let source = "def load_all(path):\n    return list(path)\n".to_string();
+        let recorded = function("more.py", "def load_all(path):", "");
+        let example = Example { id: "more.py::load_all".into(), method: recorded, source };
+        let found = proposals(&Target::read(&method), &Corpus::new(&[example]));
+        assert!(found.iter().all(|proposal| proposal.code.starts_with(declaration)));
+        let same = found.into_iter().filter(|proposal| proposal.code == code);
+        same.map(|proposal| proposal.from).collect()
+    }
+
+    #[test]
+    fn a_function_is_adapted_from_other_functions() {
+        let sync = "def load_text(name):";
+        let body = "\n    with open(name) as file:\n        return file.read()\n";
+        assert_eq!(from(sync, &format!("{sync}{body}")), ["files.py::load_bytes"]);
+        assert_eq!(from(sync, &format!("{sync}\n    return list(name)\n")), ["more.py::load_all"]);
+        assert_eq!(from(sync, &format!("{sync}\n    return self\n")), [""; 0]);
+        let stub = from("def load_bytes(path):", "def load_bytes(path):\n    ...\n");
+        assert_eq!(stub, [""; 0]);
+        let twin = "async def aclose(path):";
+        let code = format!("{twin}\n    return await sync_to_async(close)(path)\n");
+        assert!(from(twin, &code).contains(&"close".to_string()));
+    }
+}

@@ -23,7 +23,7 @@ impl Proposal {
         Proposal {
             code: target.with_lines(lines),
             idea,
-            from: "the class".into(),
+            from: if target.method.is_function() { "the file" } else { "the class" }.into(),
             evidence: vec![(Sign::Prior, prior)],
         }
     }
@@ -118,7 +118,11 @@ pub(super) fn plausibility(target: &Target<'_>, answer: &Answer) -> Evidence {
     let names = &function.names;
     let missing = names.free.iter().filter(|name| !target.names.contains(*name)).count();
     let known = |name: &&String| {
-        target.attributes.contains_key(*name) || names.set.contains(*name) || name.starts_with("__")
+        // The first parameter of a function is of any class.
+        target.method.is_function()
+            || target.attributes.contains_key(*name)
+            || names.set.contains(*name)
+            || name.starts_with("__")
     };
     let unknown = names.own.iter().filter(|name| !known(name)).count();
     let arguments = function.arguments();

@@ -10,10 +10,12 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use super::names::{Binder, Names};
 
-/// A file's classes and names. Incomplete text is read as far as possible.
+/// A file's classes, functions and names. Incomplete text is read as far as possible.
 #[derive(Default)]
 pub(super) struct Module {
     pub(super) classes: Vec<Class>,
+    /// Its functions, except those under conditions.
+    pub(super) functions: Vec<Function>,
     /// All names of the module itself, including definitions and imports.
     pub(super) names: BTreeSet<String>,
 }
@@ -92,9 +94,11 @@ impl Function {
         self.arguments().iter().map(pass).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it only raises `NotImplementedError`.
+    /// Whether it only raises `NotImplementedError`, or is a stub for type checkers.
     pub(super) fn abstains(&self) -> bool {
-        self.body.contains("NotImplementedError")
+        let is_stub =
+            |decorator: &String| last_word(decorator.trim_start_matches('@')) == "overload";
+        self.body.contains("NotImplementedError") || self.decorators.iter().any(is_stub)
     }
 }
 
@@ -112,8 +116,10 @@ fn statements(source: &str, tokens: &Tokens, stmts: &[Stmt], module: &mut Module
         bound.visit_stmt(stmt);
     }
     for stmt in stmts {
-        if let Stmt::ClassDef(def) = stmt {
-            class(source, tokens, def, "", &mut module.classes);
+        match stmt {
+            Stmt::ClassDef(def) => class(source, tokens, def, "", &mut module.classes),
+            Stmt::FunctionDef(def) => module.functions.push(function(source, tokens, def)),
+            _ => {}
         }
     }
 }

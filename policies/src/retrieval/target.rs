@@ -1,4 +1,4 @@
-//! The method to write, and its context in the file.
+//! The method or function to write, and its context in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ pub(super) struct Target<'a> {
     /// The declaration, with a body that does nothing.
     pub(super) function: Function,
     pub(super) module: Module,
-    /// Its class, without the method itself.
+    /// Its class, without the method itself; empty for a function.
     pub(super) class: Class,
     /// Names of the ancestors, nearest first, including bases that the file does not show.
     pub(super) ancestors: Vec<String>,
     /// Attributes of the class, as far as the file shows them, and how often each is
     /// used as `self.…`.
     pub(super) attributes: BTreeMap<String, usize>,
-    /// Names and strings of the class, and of the file.
+    /// Names and strings of the class (for a function of the file), and of the file.
     pub(super) class_words: BTreeSet<String>,
     pub(super) file_words: BTreeSet<String>,
     /// Names that are defined outside the method.
@@ -37,7 +37,8 @@ impl<'a> Target<'a> {
         let mut names = module.names.clone();
         names.extend(BUILT_IN.split_ascii_whitespace().map(str::to_string));
         let function = Function::read(&stub).unwrap_or_default();
-        let mut class_words = words_of(&class.text);
+        let around = if method.is_function() { &method.content } else { &class.text };
+        let mut class_words = words_of(around);
         class_words.extend(function.params.iter().map(|param| param.name.clone()));
         Target {
             method,
@@ -71,6 +72,14 @@ impl<'a> Target<'a> {
     /// The name of its class, without the classes around it.
     pub(super) fn class_word(&self) -> &'a str {
         self.method.class_name.rsplit('.').next().unwrap_or(&self.method.class_name)
+    }
+
+    /// The visible functions beside it: methods of its class, or functions of its file.
+    pub(super) fn beside(&self) -> &[Function] {
+        match self.method.is_function() {
+            true => &self.module.functions,
+            false => &self.class.methods,
+        }
     }
 
     /// Whether the class has a base class other than `object`.

@@ -200,5 +200,8 @@ fn constants(target: &Target<'_>) -> Vec<Proposal> {
     let guess = |(rank, lines): (usize, &&str)| {
         Proposal::guess(target, Idea::Constant, lines, start - 0.5 * rank as f32)
     };
-    lines.iter().enumerate().map(guess).collect()
+    // A function has no object to return.
+    let possible =
+        |(_, lines): &(usize, &&str)| **lines != "return self" || !target.method.is_function();
+    lines.iter().enumerate().filter(possible).map(guess).collect()
 }

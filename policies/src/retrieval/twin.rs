@@ -9,7 +9,7 @@ use super::python::{Function, ParamKind, Token, tokens};
 use super::target::Target;
 
 pub(super) fn propose(target: &Target<'_>) -> Vec<Proposal> {
-    let own = target.class.methods.iter();
+    let own = target.beside().iter();
     let twin = match target.function.is_async {
         true => own.clone().find(|method| awaited(&method.name) == target.name()),
         false => own.clone().find(|method| awaited(target.name()) == method.name),
@@ -34,7 +34,8 @@ fn asynchronous(target: &Target<'_>, twin: &Function) -> Vec<Proposal> {
     let positional = target.function.forward();
     let named = by_keyword(&target.function);
     let wrap = |arguments: &str| {
-        target.with_lines(&format!("return await sync_to_async(self.{})({arguments})", twin.name))
+        let of = of_object(target);
+        target.with_lines(&format!("return await sync_to_async({of}{})({arguments})", twin.name))
     };
     let near = |name: &str, on_self: bool| {
         let form = awaited(name);
@@ -65,12 +66,18 @@ fn proposal(twin: &Function, code: String, prior: f32) -> Proposal {
 fn synchronous(target: &Target<'_>, twin: &Function) -> Vec<Proposal> {
     let propose = |code: String, prior| proposal(twin, code, prior);
     let arguments = target.function.forward();
-    let wrapped = format!("return async_to_sync(self.{})({arguments})", twin.name);
+    let of = of_object(target);
+    let wrapped = format!("return async_to_sync({of}{})({arguments})", twin.name);
     let prior = if target.module.names.contains("async_to_sync") { -1.0 } else { -5.0 };
     vec![
         propose(target.with_body(&unwait(&twin.body)), 0.5),
         propose(target.with_lines(&wrapped), prior),
     ]
+}
+
+/// What a twin is an attribute of: a function's twin is none.
+fn of_object(target: &Target<'_>) -> &'static str {
+    if target.method.is_function() { "" } else { "self." }
 }
 
 /// A call's arguments; parameters with a default are passed by name.

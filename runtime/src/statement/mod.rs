@@ -31,7 +31,7 @@ pub use method::{DescribedBy, Method};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Statement {
-    /// Write one method of a class.
+    /// Write one method of a class or one function of a file.
     Method(Method),
     /// Resolve an issue of a repository.
     Issue(Issue),
@@ -41,7 +41,7 @@ pub enum Statement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// Write one method of a class.
+    /// Write one method of a class or one function of a file.
     Method,
     /// Resolve an issue of a repository.
     Issue,
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_change_of_the_built_in_wording_adds_the_earlier_hash() {
         for (kind, expected) in [
-            (TaskKind::Method, "f7b449859d01e99887bebd129aaaf57fe7b80d2ece35a2c25c883f855f388794"),
+            (TaskKind::Method, "dca1870ed1ebc158a5ff9d0eb7fe88dab2c69841dad91e5940a3ca62e9436f86"),
             (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
         ] {
             let hash = Templates::load(kind, None).unwrap().hash;

@@ -57,7 +57,7 @@ pub(crate) struct Audit<'a> {
     sizes: Vec<usize>,
     holders: HashMap<u64, Vec<usize>>,
     alike: f64,
-    /// The held-out methods in the file of each task, as ids and qualified names.
+    /// The held-out methods in the file of each task, as ids and paths in the file.
     contexts: HashMap<String, Vec<(String, String)>>,
     pub(crate) findings: Findings,
 }
@@ -126,8 +126,8 @@ impl<'a> Audit<'a> {
         shared.into_iter().map(similarity).max_by(by)
     }
 
-    /// Qualified names of the held-out methods that the file in a task's prompt contains
-    /// word for word.
+    /// The paths of the held-out methods that the file in a task's prompt contains word for
+    /// word.
     pub(crate) fn context(&mut self, task: &Task) -> Vec<String> {
         if !self.contexts.contains_key(&task.id) {
             let there = self.language.methods(task.statement.content());

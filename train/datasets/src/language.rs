@@ -9,9 +9,9 @@ pub trait Language {
     /// Hashes of runs of tokens, sorted and without duplicates.
     fn shingles(&self, source: &str) -> Vec<u64>;
 
-    /// The methods of a file, as qualified names and dedented source.
+    /// The functions and methods of a file, as their paths in it and dedented source.
     fn methods(&self, text: &str) -> Vec<(String, String)>;
 
-    /// The text without the methods of these qualified names.
+    /// The text without the functions and methods of these paths.
     fn without(&self, text: &str, names: &[String]) -> String;
 }

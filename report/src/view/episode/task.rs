@@ -11,6 +11,8 @@ use super::{Fact, paint, place};
 pub(super) struct TaskView {
     id_html: String,
     kind: &'static str,
+    /// `method` or `function`.
+    noun: &'static str,
     facts: Vec<Fact>,
     description_html: String,
     /// Where the description comes from.
@@ -45,15 +47,26 @@ impl TaskView {
 fn of_method(method: &Method, place: Option<usize>) -> TaskView {
     let marked = class_lines(&method.content, &method.class_name);
     let first = method.declaration.lines().next().unwrap_or_default();
-    let indent = " ".repeat(4 * (1 + method.class_name.matches('.').count()));
+    let depth = match method.is_function() {
+        true => 0,
+        false => 1 + method.class_name.matches('.').count(),
+    };
+    let indent = " ".repeat(4 * depth);
     let missing = format!("{indent}{first} …");
     let missing = place.map(|at| (at, &*missing));
     let declaration = method.decorators.iter().chain([&method.declaration]);
     let declaration: Vec<&str> = declaration.map(String::as_str).collect();
     TaskView {
-        kind: if method.faulty.is_some() { "repair a method" } else { "write a method" },
+        kind: match (method.faulty.is_some(), method.is_function()) {
+            (true, false) => "repair a method",
+            (false, false) => "write a method",
+            (true, true) => "repair a function",
+            (false, true) => "write a function",
+        },
+        noun: method.noun(),
         description_html: paint::long(&method.description),
         described_by: match method.described_by {
+            DescribedBy::Docstring if method.is_function() => "the function's docstring",
             DescribedBy::Docstring => "the method's docstring",
             DescribedBy::Reference => "the project's reference documentation",
             DescribedBy::Overridden => "the documentation of the method that it overrides",
@@ -112,6 +125,32 @@ fn class_lines(content: &str, qualified: &str) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_stands_at_the_margin_and_no_class_is_marked() {
+        let method = Method {
+            file: "a.py".into(),
+            class_name: String::new(),
+            name: "f".into(),
+            declaration: "def f(a):".into(),
+            decorators: Vec::new(),
+            description: "Adds.".into(),
+            described_by: DescribedBy::Docstring,
+            content: "import b\n\n\nclass A:\n    pass\n".into(),
+            faulty: None,
+            options: fixfly_runtime::FaultOptions::default(),
+        };
+        let view = of_method(&method, Some(3));
+        assert_eq!((view.kind, view.noun, view.marked), ("write a function", "function", false));
+        assert_eq!(view.described_by, "the function's docstring");
+        let file = view.file_html.unwrap();
+        assert!(file.contains("</i>def f(a): …</span>"), "{file}");
+        assert!(!file.contains("class=\"place\""), "{file}");
+        let method = Method { class_name: "A".into(), faulty: Some("x".into()), ..method };
+        let view = of_method(&method, Some(3));
+        assert_eq!((view.kind, view.noun, view.marked), ("repair a method", "method", true));
+        assert!(view.file_html.unwrap().contains("</i>    def f(a): …</span>"));
+    }
 
     #[test]
     fn a_class_is_found_by_its_qualified_name() {
