@@ -6,6 +6,7 @@ import os
 import traceback
 
 import forked
+import hot
 import isolate
 
 
@@ -70,6 +71,9 @@ def run_zygote(line, prepare, serve):
         gc.collect()
         gc.freeze()
         line.send({"ready": True})
+    except hot.Unsure as error:
+        line.send({"unsure": str(error)})
+        os._exit(1)
     except BaseException:
         line.send({"error": traceback.format_exc()[-4000:]})
         os._exit(1)
