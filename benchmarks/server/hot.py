@@ -105,7 +105,9 @@ def is_kept_elsewhere(live):
     counts = {}
     for function in live:
         counts[id(function.__code__)] = counts.get(id(function.__code__), 0) + 1
-    return any(references(f) > references(ALONE) + counts[id(f.__code__)] - 1 for f in live)
+    # The code of an outer function holds that of an inner one.
+    return any(references(f) - references(ALONE) > counts[id(f.__code__)] - 1 + ("<locals>" in f.__code__.co_qualname)
+               for f in live)
 
 
 def references(function):
@@ -253,9 +255,11 @@ def shift(file, after, lines, but):
         return code.replace(co_firstlineno=code.co_firstlineno + lines, co_consts=consts)
 
     for functions in file.values():
-        for function in functions:
+        later = [f for f in functions if f.__code__.co_firstlineno > after and f not in but]
+        if is_kept_elsewhere(later):
+            raise Unsure("the code of a later function is used elsewhere")
+        for function in later:
             code = function.__code__
-            if code.co_firstlineno > after and function not in but:
-                if code not in moved:
-                    moved[code] = lower(code)
-                function.__code__ = moved[code]
+            if code not in moved:
+                moved[code] = lower(code)
+            function.__code__ = moved[code]

@@ -25,7 +25,7 @@ import hot
 import isolate
 import report
 from held import Held, Shared, opened
-from zygote import Line, Zygote
+from zygote import Become, Line, Zygote
 
 GROUPS = 6
 FLOOD = 8 << 20
@@ -333,7 +333,15 @@ def main():
         os.set_inheritable(fd, False)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    server = Server(json.loads(sys.argv[1]))
+    work, parts = answer_all, (line, Server(json.loads(sys.argv[1])))
+    while True:
+        try:
+            return work(*parts)
+        except Become as child:
+            work, parts = child.work
+
+
+def answer_all(line, server):
     while (request := line.receive()) is not None:
         try:
             line.send(server.answer(request))
