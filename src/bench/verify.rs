@@ -46,7 +46,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
     repeat: u32,
 
-    /// Compare verdicts on the hot path with those on the cold path: original, stub and mutants
+    /// Compare hot and cold verdicts of originals, stubs and mutants
     #[arg(long, conflicts_with = "repeat")]
     both: bool,
 
