@@ -13,7 +13,7 @@ import os
 import sys
 import types
 
-META = "_fixfly_meta_"
+META, SAME = "_fixfly_meta_", "_fixfly_same_"
 KINDS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE | \
     inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
@@ -171,15 +171,19 @@ def made_from(path, namespace, owner, method, wants_cell, annotated):
     indent = len(method["source"]) - len(method["source"].lstrip(" \t"))
     if not heads and indent:  # below an `if` or a `try`
         depth, heads = 1, ["if 1:\n"]
-    padding = method["line"] - 1 - depth
+    padding = method["first_line"] - 1 - depth
     if padding < 0 or indent < depth:
         raise Unsure("no room above the method")
-    tree = ast.parse("\n" * padding + "".join(heads) + method["source"])
+    # Code begins at the first decorator: one that does nothing stands for all.
+    above = method["line"] - method["first_line"]
+    decorator = method["source"][:indent] + "@" + SAME + "\n" * above if above else ""
+    tree = ast.parse("\n" * padding + "".join(heads) + decorator + method["source"])
     body = tree.body
     for _ in heads:
         body = body[0].body
     function = body[0]
-    if len(body) != 1 or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or function.decorator_list:
+    if len(body) != 1 or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or \
+            len(function.decorator_list) != bool(above):
         raise Unsure("not one plain method")
     if not annotated:
         strip_annotations(function)
@@ -189,10 +193,14 @@ def made_from(path, namespace, owner, method, wants_cell, annotated):
               for name in future_names(namespace)]
     code = compile(ast.fix_missing_locations(ast.Module(future + tree.body, [])), path, "exec", dont_inherit=True)
     if owner is None:
-        scope = dict(namespace)
+        scope = {**namespace, SAME: same}
         exec(code, scope)
         return scope[function.name]
     return run(code, namespace, owner, function.name)
+
+
+def same(function):
+    return function
 
 
 def future_names(namespace):
@@ -237,8 +245,7 @@ def run(code, namespace, owner, name):
             cell = {"__classcell__": body["__classcell__"]} if "__classcell__" in body else {}
             return type(class_name, (), cell)
 
-    scope = dict(namespace)
-    scope[META] = Meta
+    scope = {**namespace, META: Meta, SAME: same}
     exec(code, scope)
     return taken["function"]
 
