@@ -295,17 +295,26 @@ fn no_text_of_a_candidate_is_a_fault_of_the_machine_with_unittest() {
     withstands("unittest", part, after, &[(skip, Skipped, &["SKIPPED"])]);
 }
 
-#[test]
-fn a_swapped_function_does_what_the_candidate_s_module_does() {
+/// Runs a script of ours on the server's files.
+#[track_caller]
+fn holds(script: &str, more: &[&str]) {
     let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/server");
-    let output = Command::new("python3").arg(fixture("swaps.py")).arg(server).output().unwrap();
+    let output =
+        Command::new("python3").arg(fixture(script)).arg(server).args(more).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
+fn a_swapped_function_does_what_the_candidate_s_module_does() {
+    holds("swaps.py", &[]);
+}
+
+#[test]
+fn forks_share_no_open_files_and_no_chance() {
+    holds("shares.py", &[]);
+}
+
+#[test]
 fn no_rows_that_a_candidate_writes_break_a_verdict() {
-    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/server");
-    let output =
-        Command::new("python3").arg(fixture("rows.py")).arg(server).arg("20000").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    holds("rows.py", &["20000"]);
 }
