@@ -42,7 +42,7 @@ fn main() {
     let benchmark = Arc::new(methods(&folder, &manifest, None));
     let (ours, wrong) = runtime.block_on(verify(benchmark.clone(), jobs));
     let tasks = runtime.block_on(tasks(&benchmark));
-    let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder)).collect();
+    let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder, "django")).collect();
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
     let count = manifest.items.len();
     println!("\n{count} items, {jobs} in parallel; items that failed: {wrong}");

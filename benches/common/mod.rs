@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use fixfly_benchmarks::{Item, Manifest, Methods, Project, RunPath, django, source};
+use fixfly_benchmarks::{Item, Manifest, Methods, Project, RunPath, django, python, source};
 use fixfly_runtime::{Sandbox, SandboxSpec, Split};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -28,10 +28,23 @@ pub(crate) fn sample(seed: Option<u64>) -> (PathBuf, Manifest) {
     let mut manifest = django::load(None).expect("the benchmark").manifest().clone();
     manifest.items.retain(|item| item.split == Split::Benchmark);
     if let Some(seed) = seed {
-        let place = |item: &Item| Sha256::digest(format!("{seed} {}", item.id)).to_vec();
-        manifest.items.sort_by_cached_key(place);
+        shuffle(&mut manifest, seed);
     }
     (folder, manifest)
+}
+
+/// All items of a benchmark that `fixfly bench build python` made, as if of one split, in
+/// an order that the seed decides.
+pub(crate) fn sample_of(folder: &Path, seed: u64) -> (PathBuf, Manifest) {
+    let mut manifest = python::load(Some(folder)).expect("the benchmark").manifest().clone();
+    manifest.items.iter_mut().for_each(|item| item.split = Split::Benchmark);
+    shuffle(&mut manifest, seed);
+    (folder.to_path_buf(), manifest)
+}
+
+fn shuffle(manifest: &mut Manifest, seed: u64) {
+    let place = |item: &Item| Sha256::digest(format!("{seed} {}", item.id)).to_vec();
+    manifest.items.sort_by_cached_key(place);
 }
 
 /// The benchmark of these items, all by one path where one is named.
@@ -40,7 +53,8 @@ pub(crate) fn methods(folder: &Path, manifest: &Manifest, path: Option<RunPath>)
     for item in &mut manifest.items {
         item.path = path.unwrap_or(item.path);
     }
-    Methods::new("django", Project::open(folder, "django").expect("the project"), manifest)
+    let project = Project::open(folder, &manifest.header.framework).expect("the project");
+    Methods::new(&manifest.header.benchmark.clone(), project, manifest)
 }
 
 /// Opens one sandbox of each kind that this machine has; prints why others are skipped.
@@ -59,8 +73,9 @@ pub(crate) async fn opened(spec: &SandboxSpec) -> Vec<(&'static str, Box<dyn San
     opened
 }
 
-/// Django's own runner in a fresh process, over a copy of the source.
+/// The project's own runner in a fresh process, over a copy of the source.
 pub(crate) struct Peer {
+    framework: String,
     python: PathBuf,
     copy: TempDir,
 }
@@ -74,14 +89,46 @@ pub(crate) struct Ran {
 }
 
 impl Peer {
-    pub(crate) fn new(folder: &Path) -> Peer {
+    pub(crate) fn new(folder: &Path, framework: &str) -> Peer {
         let copy = tempfile::tempdir().expect("a folder");
         let status = Command::new("cp")
             .arg("-a")
             .args([folder.join("source"), copy.path().join("source")])
             .status();
         assert!(status.is_ok_and(|status| status.success()), "the source was not copied");
-        Peer { python: folder.join("venv/bin/python"), copy }
+        let python = folder.join("venv/bin/python");
+        if framework != "django" {
+            // Files that do not compile are no modules.
+            let source = copy.path().join("source");
+            let status =
+                Command::new(&python).args(["-m", "compileall", "-q"]).arg(source).output();
+            assert!(status.is_ok(), "no bytecode was made");
+        }
+        Peer { framework: framework.to_owned(), python, copy }
+    }
+
+    /// The command that runs the tests, and the variables that decide its imports.
+    fn command(&self, root: &Path, tests: &[String]) -> Command {
+        let mut command = Command::new(&self.python);
+        command.env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+        let paths = match self.framework.as_str() {
+            "django" => {
+                command.args(["runtests.py", "--settings=test_sqlite", "--parallel", "1"]);
+                command.current_dir(root.join("tests"));
+                vec![root.to_path_buf()]
+            }
+            framework => {
+                command.args(["-m", framework, "-q"]).current_dir(root);
+                if framework == "pytest" {
+                    // Its own bytecode of test files is kept from run to run.
+                    command.env_remove("PYTHONDONTWRITEBYTECODE");
+                }
+                let folders = ["", "src", "lib", "tests"].map(|name| root.join(name));
+                folders.into_iter().filter(|folder| folder.is_dir()).collect()
+            }
+        };
+        command.args(tests).env("PYTHONPATH", std::env::join_paths(paths).expect("folders"));
+        command
     }
 
     /// Runs `tests` with `candidate` as the item's method.
@@ -95,29 +142,38 @@ impl Peer {
         fs::write(&path, source::spliced(&text, method, candidate)).expect("a write");
         // As any changed file it is compiled again; all others have bytecode.
         let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let cached = path.with_file_name("__pycache__").join(format!("{stem}.cpython-311.pyc"));
-        let bytecode = fs::read(&cached).expect("bytecode");
-        fs::remove_file(&cached).expect("bytecode");
+        let cached: Vec<PathBuf> = bytecode_of(&path, &stem);
+        let bytecode: Vec<Vec<u8>> =
+            cached.iter().map(|file| fs::read(file).expect("bytecode")).collect();
+        let forget =
+            || bytecode_of(&path, &stem).iter().for_each(|file| drop(fs::remove_file(file)));
+        forget();
+        let mut command = self.command(&root, tests);
         let (before, clock) = (children(), Instant::now());
-        let output = Command::new(&self.python)
-            .args(["runtests.py", "--settings=test_sqlite", "--parallel", "1"])
-            .args(tests)
-            .current_dir(root.join("tests"))
-            .env("PYTHONPATH", &root)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("PYTHONHASHSEED", "0")
-            .output()
-            .expect("a run");
+        let output = command.output().expect("a run");
         let wall = clock.elapsed().as_secs_f64();
         let cost = Cost { cpu: children() - before, wall };
         fs::write(&path, text).expect("a write");
-        fs::write(&cached, bytecode).expect("a write");
+        forget();
+        for (file, bytes) in cached.iter().zip(bytecode) {
+            fs::write(file, bytes).expect("a write");
+        }
         let stderr = String::from_utf8_lossy(&output.stderr);
         let seconds =
             stderr.lines().find_map(|line| line.strip_prefix("Ran ")?.split(" in ").nth(1));
         let tests = seconds.and_then(|text| text.trim_end_matches('s').parse().ok());
         Ran { cost, passed: output.status.success(), tests: tests.unwrap_or(f64::NAN) }
     }
+}
+
+/// The files of bytecode of a module.
+fn bytecode_of(path: &Path, stem: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(path.with_file_name("__pycache__")).into_iter().flatten().flatten();
+    let is_of = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.strip_prefix(stem).is_some_and(|rest| rest.starts_with(".cpython"))
+    };
+    files.map(|entry| entry.path()).filter(is_of).collect()
 }
 
 /// Seconds.

@@ -9,6 +9,8 @@ import select
 import sys
 import time
 
+URANDOM = os.urandom  # for what no candidate may foresee
+
 
 def collect(read, deadline, flood):
     """What the child writes until it closes its end; and why it was cut off."""
@@ -98,13 +100,14 @@ def say(fd, row):
     os.write(fd, json.dumps(row).encode() + b"\n")
 
 
-def close_others(keep):
-    """Leaves the child no way to talk to the server's own pipes."""
+def close_others(keep, held=()):
+    """Leaves the child no way to talk to the server's own pipes. What is `held`
+    stays open until the child has files of its own for it."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
-        if fd > 2 and fd != keep:
+        if fd > 2 and fd != keep and fd not in held:
             try:
                 os.close(fd)
             except OSError:

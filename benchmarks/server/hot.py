@@ -1,15 +1,22 @@
-"""Swaps the code of one method in modules that are imported already.
+"""Swaps the code of one method or function in modules that are imported already.
 
-Sound for methods that did not run before the fork. Anything it is not sure of
-raises `Unsure`, and the candidate takes the cold path instead.
+Sound for what did not run before the fork. Anything it is not sure of raises
+`Unsure`, and the candidate takes the cold path instead.
 """
 
 import ast
 import gc
+import importlib.machinery
+import inspect
+import linecache
+import os
 import sys
 import types
 
-META = "_fixfly_meta_"
+META, SAME = "_fixfly_meta_", "_fixfly_same_"
+KINDS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE | \
+    inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 
 class Unsure(Exception):
@@ -27,6 +34,28 @@ def index(root):
     return found
 
 
+def modules(root):
+    """file -> names of the modules that were imported from it; links are followed."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and name != "__main__":
+            place = os.path.realpath(file)
+            if place.startswith(root):
+                found.setdefault(place, []).append(name)
+    return found
+
+
+def the_one(names):
+    """The module among them that holds the function, imported as Python does it."""
+    if len(names) != 1:
+        raise Unsure("its file is not imported once")
+    spec = getattr(sys.modules.get(names[0]), "__spec__", None)
+    if type(getattr(spec, "loader", None)) is not importlib.machinery.SourceFileLoader:
+        raise Unsure("its module has a loader of its own")
+    return names[0]
+
+
 def swap(found, path, module, method):
     """`method`: classes, name, first_line, line (of the def), source (as it
     stands in the candidate's file, indented), lines (added to the file)."""
@@ -37,22 +66,81 @@ def swap(found, path, module, method):
     live = [f for f in file.get(qualname, []) if f.__code__.co_firstlineno == method["first_line"]]
     if not live:
         raise Unsure("no live function")
-    cells = live[0].__code__.co_freevars
+    old = live[0]
+    cells = old.__code__.co_freevars
     if any(f.__code__.co_freevars != cells for f in live) or set(cells) - {"__class__"}:
         raise Unsure("a closure")
     if module not in sys.modules:
         raise Unsure("not imported")
+    if is_kept_elsewhere(live):
+        raise Unsure("its code is used elsewhere")
+    if any(not same_defaults(old, f) for f in live):
+        raise Unsure("copies with other defaults")
     namespace = sys.modules[module].__dict__
-    owner = find_class(namespace, method["classes"])
-    made = compiled(path, namespace, owner, method, bool(cells))
+    owner = find_class(namespace, method["classes"]) if method["classes"] else None
+    is_decorated = method["first_line"] < method["line"]
+    made = compiled(path, namespace, owner, method, bool(cells), is_decorated)
     if made.__code__.co_freevars != cells:
         raise Unsure("other cells")
+    if shape(made) != shape(old):
+        raise Unsure("another signature or kind")
+    # A decorator has seen both when the module was imported.
+    if is_decorated and not (same_defaults(made, old) and same_annotations(made, old)):
+        raise Unsure("other defaults or annotations below a decorator")
+    linecache.cache.pop(path, None)
     shift(file, method["first_line"], method["lines"], live)
     for function in live:
         function.__code__ = made.__code__
         function.__defaults__ = made.__defaults__
         function.__kwdefaults__ = made.__kwdefaults__
         function.__doc__ = made.__doc__
+
+
+ALONE = types.FunctionType(modules.__code__.replace(), {})
+
+
+def is_kept_elsewhere(live):
+    """Whether anything but these functions holds their code: a generator that has not
+    begun, or a name. A swap would not reach it."""
+    counts = {}
+    for function in live:
+        counts[id(function.__code__)] = counts.get(id(function.__code__), 0) + 1
+    # The code of an outer function holds that of an inner one.
+    return any(references(f) - references(ALONE) > counts[id(f.__code__)] - 1 + ("<locals>" in f.__code__.co_qualname)
+               for f in live)
+
+
+def references(function):
+    return sys.getrefcount(function.__code__)
+
+
+def shape(function):
+    """What of a function may have been read when its module was imported."""
+    code = function.__code__
+    count = code.co_argcount + code.co_kwonlyargcount + sum(
+        bool(code.co_flags & flag) for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    return (code.co_argcount, code.co_posonlyargcount, code.co_varnames[:count], code.co_flags & KINDS,
+            len(function.__defaults__ or ()), sorted(function.__kwdefaults__ or ()))
+
+
+def same_defaults(one, other):
+    one, other = ((f.__defaults__ or (), tuple(sorted((f.__kwdefaults__ or {}).items()))) for f in (one, other))
+    return is_same(one, other)
+
+
+def is_same(one, other):
+    if one is other:
+        return True
+    if type(one) is tuple and type(other) is tuple:
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return type(one) is type(other) and type(one) in PLAIN and one == other
+
+
+def same_annotations(one, other):
+    try:
+        return one.__annotations__ == other.__annotations__
+    except Exception:
+        return False
 
 
 def find_class(namespace, classes):
@@ -64,31 +152,55 @@ def find_class(namespace, classes):
     return owner
 
 
-def compiled(path, namespace, owner, method, wants_cell):
+def compiled(path, namespace, owner, method, wants_cell, annotated):
     """The candidate's function, compiled at its own lines within its own classes."""
+    try:
+        return made_from(path, namespace, owner, method, wants_cell, annotated)
+    except (Unsure, MemoryError):
+        raise
+    except Exception as error:
+        raise Unsure(f"its definition raises {type(error).__name__}") from None
+
+
+def made_from(path, namespace, owner, method, wants_cell, annotated):
     depth = len(method["classes"])
     heads = [
         " " * level + f"class {name}" + (f"(metaclass={META})" if level == depth - 1 else "") + ":\n"
         for level, name in enumerate(method["classes"])
     ]
-    padding = method["line"] - 1 - depth
     indent = len(method["source"]) - len(method["source"].lstrip(" \t"))
+    if not heads and indent:  # below an `if` or a `try`
+        depth, heads = 1, ["if 1:\n"]
+    padding = method["first_line"] - 1 - depth
     if padding < 0 or indent < depth:
         raise Unsure("no room above the method")
-    tree = ast.parse("\n" * padding + "".join(heads) + method["source"])
+    # Code begins at the first decorator: one that does nothing stands for all.
+    above = method["line"] - method["first_line"]
+    decorator = method["source"][:indent] + "@" + SAME + "\n" * above if above else ""
+    tree = ast.parse("\n" * padding + "".join(heads) + decorator + method["source"])
     body = tree.body
-    for _ in method["classes"]:
+    for _ in heads:
         body = body[0].body
     function = body[0]
-    if len(body) != 1 or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or function.decorator_list:
+    if len(body) != 1 or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or \
+            len(function.decorator_list) != bool(above):
         raise Unsure("not one plain method")
-    strip_annotations(function)
+    if not annotated:
+        strip_annotations(function)
     if wants_cell:
         keep_class_cell(function)
     future = [ast.ImportFrom("__future__", [ast.alias(name)], 0, lineno=1, col_offset=0)
               for name in future_names(namespace)]
     code = compile(ast.fix_missing_locations(ast.Module(future + tree.body, [])), path, "exec", dont_inherit=True)
+    if owner is None:
+        scope = {**namespace, SAME: same}
+        exec(code, scope)
+        return scope[function.name]
     return run(code, namespace, owner, function.name)
+
+
+def same(function):
+    return function
 
 
 def future_names(namespace):
@@ -133,8 +245,7 @@ def run(code, namespace, owner, name):
             cell = {"__classcell__": body["__classcell__"]} if "__classcell__" in body else {}
             return type(class_name, (), cell)
 
-    scope = dict(namespace)
-    scope[META] = Meta
+    scope = {**namespace, META: Meta, SAME: same}
     exec(code, scope)
     return taken["function"]
 
@@ -151,9 +262,11 @@ def shift(file, after, lines, but):
         return code.replace(co_firstlineno=code.co_firstlineno + lines, co_consts=consts)
 
     for functions in file.values():
-        for function in functions:
+        later = [f for f in functions if f.__code__.co_firstlineno > after and f not in but]
+        if is_kept_elsewhere(later):
+            raise Unsure("the code of a later function is used elsewhere")
+        for function in later:
             code = function.__code__
-            if code.co_firstlineno > after and function not in but:
-                if code not in moved:
-                    moved[code] = lower(code)
-                function.__code__ = moved[code]
+            if code not in moved:
+                moved[code] = lower(code)
+            function.__code__ = moved[code]

@@ -15,16 +15,17 @@ import importlib
 import json
 import os
 import resource
-import secrets
 import sys
 import time
 import traceback
 
 import forked
 import fresh
+import hot
 import isolate
 import report
-from zygote import Line, Zygote
+from held import Held, Shared, opened
+from zygote import Become, Line, Zygote
 
 GROUPS = 6
 FLOOD = 8 << 20
@@ -38,6 +39,7 @@ class Server:
         self.suite = importlib.import_module("suite_" + config["framework"]).Suite(self.root.rstrip("/"))
         self.isolation = isolate.Isolation()
         self.probing = config.get("probe", False)
+        self.held = None
         fresh.MORE[:] = config.get("paths", [])
         self.base = None
         for name in config.get("preload", []):
@@ -50,7 +52,7 @@ class Server:
 
     def answer(self, request):
         if request["op"] == "hello":
-            return {"python": sys.version.split()[0], "isolated": self.isolation.full, "hot": self.suite.hot}
+            return {"python": sys.version.split()[0], "isolated": self.isolation.full, "hot": True}
         if request["op"] == "census":
             return self.census(request)
         if request["op"] == "collect":
@@ -59,7 +61,7 @@ class Server:
             return self.preload()
         if not self.isolation.full:
             return {"error": "the kernel refuses nested namespaces, so candidates cannot be held"}
-        if request["path"] == "hot" and self.suite.hot:
+        if request["path"] == "hot":
             answer = self.hot(request)
             if "unsure" not in answer:
                 return answer
@@ -103,7 +105,9 @@ class Server:
             parts.setdefault(self.suite.group(test), []).append(test)
         answers = []
         for name, tests in parts.items():
-            zygote = self.group(name)
+            zygote = self.group(name, tests)
+            if "unsure" in zygote.ready:
+                return zygote.ready
             answer = {"error": zygote.ready["error"]} if "error" in zygote.ready else \
                 zygote.ask({**request, "tests": tests})
             if answer is None or "error" in answer:
@@ -114,34 +118,49 @@ class Server:
             answers.append(answer)
         return {"path": "hot", **merge(request["tests"], answers)}
 
-    def group(self, name):
+    def group(self, name, tests):
         zygote = self.groups.pop(name, None)
         if zygote is None:
             while len(self.groups) >= GROUPS:
                 self.groups.pop(next(iter(self.groups))).close()
-            zygote = Zygote(lambda: self.prepare_group(name), Server.serve_group)
+            zygote = Zygote(lambda: self.prepare_group(name, tests), Server.serve_group)
         self.groups[name] = zygote
         return zygote
 
-    def prepare_group(self, name):
+    def prepare_group(self, name, tests):
         for other in self.groups.values():
             os.close(other.line.read)
             os.close(other.line.write)
         self.groups = {}
         self.isolation = isolate.Isolation()
-        self.suite.load([name], checks=False)
-        import hot
+        if self.suite.by_label:
+            self.suite.load([name], checks=False)
+        else:
+            self.collected(tests)
         self.index = hot.index(self.suite.source)
+        self.modules = hot.modules(self.suite.source)
         return self
 
-    def serve_group(self, request):
-        import hot
+    def collected(self, tests):
+        """The tests' file is imported as in a fresh process, up to its first test. What
+        a fork of that could not be given goes the way of a fresh process."""
+        before = opened()
+        try:
+            isolate.own_tmp("128m")
+            forked.steady_chance()
+            self.suite.load(tests)
+            self.held = Held(before, self.suite.descriptors())
+        except Shared as error:
+            raise hot.Unsure(str(error)) from None
+        except BaseException as error:
+            raise hot.Unsure(f"its tests cannot be collected: {report.kind_of(error)}") from None
 
+    def serve_group(self, request):
         def body(recorder, canary):
-            module = module_of(request["file"])
             path = self.root + request["file"]
-            if module in sys.modules:
-                hot.swap(self.index, path, module, request["method"])
+            names = self.modules.get(path, [])
+            if names or path in self.index:
+                hot.swap(self.index, path, hot.the_one(names), request["method"])
             self.suite.run(request["tests"], recorder, canary)
 
         try:
@@ -172,7 +191,7 @@ class Server:
         project serves its tests."""
         import probe
 
-        tests = os.path.join(self.root, "tests") + "/" if self.suite.hot else self.root
+        tests = os.path.join(self.root, "tests") + "/" if self.suite.by_label else self.root
         files = {self.root + file for file in request.get("files", [])}
         wanted = request.get("labels") or request.get("tests")
         skip = set(request.get("skip", []))
@@ -192,12 +211,12 @@ class Server:
     def preload(self):
         """Names of the modules outside the project that its tests import."""
         def body(recorder, canary):
-            self.suite.base() if self.suite.hot else self.suite.load(None)
+            self.suite.base() if self.suite.by_label else self.suite.load(None)
             recorder.say("modules", names=sorted(n for n in sys.modules if n != "__main__" and not self.is_own(n)))
 
         answer = self.candidate({"limits": PATIENT}, body, keep=True)
         names = next((row["names"] for row in answer["events"] if row["event"] == "modules"), [])
-        if not self.suite.hot:
+        if not self.suite.by_label:
             from suite_pytest import plugin_modules
             avoided = plugin_modules()
             names = [name for name in names if name.split(".")[0] not in avoided]
@@ -230,7 +249,7 @@ class Server:
     def candidate(self, request, body, unsure=(), probing=None, keep=False):
         limits = {"wall": 60, "cpu": 60, "memory_mb": 2048, "processes": 128, "disk_mb": 128, "file_mb": 64,
                   **request.get("limits", {})}
-        token = secrets.token_hex(16)
+        token = forked.URANDOM(16).hex()
         read, write = os.pipe()
         started = time.monotonic()
         pid = self.isolation.fork()
@@ -260,13 +279,13 @@ class Server:
         recorder = None
         try:
             os.setsid()
-            forked.close_others(write)
+            forked.close_others(write, self.held.kept if self.held else ())
             printed = report.Printed()
             files = forked.covers(self.root, request)
             if self.isolation.full:
                 self.isolation.enter(files, f"{limits['disk_mb']}m")
+            self.held.renew() if self.held else forked.steady_chance()
             isolate.limit(limits["memory_mb"], limits["cpu"], limits["processes"], limits["file_mb"])
-            forked.steady_chance()
             kind = report.Recorder
             if probing:
                 kind = probing.Census(report.Recorder).recorder
@@ -307,11 +326,6 @@ def last_line(text):
     return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
-def module_of(file):
-    name = file[:-3].replace("/", ".")
-    return name[: -len(".__init__")] if name.endswith(".__init__") else name
-
-
 def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = Line(os.dup(0), os.dup(1))
@@ -319,7 +333,15 @@ def main():
         os.set_inheritable(fd, False)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    server = Server(json.loads(sys.argv[1]))
+    work, parts = answer_all, (line, Server(json.loads(sys.argv[1])))
+    while True:
+        try:
+            return work(*parts)
+        except Become as child:
+            work, parts = child.work
+
+
+def answer_all(line, server):
     while (request := line.receive()) is not None:
         try:
             line.send(server.answer(request))

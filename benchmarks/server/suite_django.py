@@ -14,7 +14,7 @@ MODULES = [
 
 
 class Suite:
-    hot = True
+    by_label = True  # its groups have names and are set up by them
     tools = ()
 
     def __init__(self, root):

@@ -169,12 +169,19 @@ def real(error):
 
 
 class Suite:
-    hot = False
+    by_label = False
     tools = (Plugin, Named)
 
     def __init__(self, root):
         self.root = root.rstrip("/")
         self.source = self.root + "/"
+
+    def group(self, test):
+        """The file of a test."""
+        return test.split("::", 1)[0]
+
+    def base(self):
+        """What every group needs: nothing but the modules imported already."""
 
     def load(self, tests, checks=True):
         """Collects the files of these tests, or all that there are."""
@@ -183,7 +190,7 @@ class Suite:
         from _pytest.main import Session
         os.environ["PYTEST_VERSION"] = pytest.__version__
         self.plugin = Plugin(pytest.TestReport)
-        config = self.configured(sorted({test.split("::", 1)[0] for test in tests or []}))
+        config = self.configured(sorted({self.group(test) for test in tests or []}))
         if not hasattr(pytest.Config, "VERBOSITY_ASSERTIONS"):
             config.option.verbose = 2  # else pytest cuts what an assertion says
         config._do_configure()
@@ -226,6 +233,20 @@ class Suite:
         known = set(tests)
         lost = {function_of(test) for test in known.difference(there)}
         return [test for test in there if test in known or function_of(test) in lost]
+
+    def descriptors(self):
+        """The descriptors that pytest holds: what each copies, or None for a file to write to."""
+        plugins, found = self.session.config.pluginmanager, {}
+        capture = getattr(plugins.getplugin("capturemanager"), "_global_capturing", None)
+        for target, name in ((1, "out"), (2, "err")):
+            stream = getattr(capture, name, None)
+            if hasattr(stream, "targetfd_save"):
+                found[stream.targetfd_save] = target
+                found[stream.tmpfile.fileno()] = None
+        key = getattr(plugins.getplugin("faulthandler"), "fault_handler_stderr_fd_key", None)
+        if key is not None and key in self.session.config.stash:
+            found[self.session.config.stash[key]] = 2
+        return found
 
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""

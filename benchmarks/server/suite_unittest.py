@@ -11,15 +11,19 @@ PATTERNS = ("test*.py", "*_test.py")
 
 
 class Suite:
-    hot = False
+    by_label = False
     tools = ()
 
     def __init__(self, root):
         self.root = root.rstrip("/")
         self.source = self.root + "/"
 
-    def load(self, tests, checks=True):
-        """The modules of these tests, or all that there are."""
+    def group(self, test):
+        """The module of a test."""
+        return self.module(test)
+
+    def base(self):
+        """What every group needs: where modules are."""
         fresh.begin(self.root, "unittest")
         self.tops = fresh.import_roots(self.root)
         # Folders of tests that are no packages are a path of their own.
@@ -27,6 +31,10 @@ class Suite:
         self.tops += [path for path in loose
                       if os.path.isdir(path) and not os.path.exists(os.path.join(path, "__init__.py"))]
         sys.path[:] = list(dict.fromkeys([*self.tops, *sys.path]))
+
+    def load(self, tests, checks=True):
+        """The modules of these tests, or all that there are."""
+        self.base()
         suite = self.discover() if tests is None else self.named(tests)
         self.by_id = {test.id(): test for test in suite}
 
@@ -72,6 +80,10 @@ class Suite:
     def counted(self, tests, skip):
         """What the census of these tests runs."""
         return tests
+
+    def descriptors(self):
+        """The descriptors that the framework holds."""
+        return {}
 
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""

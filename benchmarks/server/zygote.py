@@ -6,6 +6,7 @@ import os
 import traceback
 
 import forked
+import hot
 import isolate
 
 
@@ -30,6 +31,14 @@ class Line:
         return json.loads(line)
 
 
+class Become(BaseException):
+    """Raised in a new child, which leaves the calls of its parent with it: recursion must
+    end as deep in a candidate of any process as in one of the first."""
+
+    def __init__(self, line, prepare, serve):
+        self.work = run_zygote, (line, prepare, serve)
+
+
 class Zygote:
     """A child process that answers requests with `serve`."""
 
@@ -41,7 +50,7 @@ class Zygote:
             os.close(down[1])
             os.close(up[0])
             line = Line(down[0], up[1])
-            run_zygote(line, prepare, serve)
+            raise Become(line, prepare, serve)
         os.close(down[0])
         os.close(up[1])
         self.line = Line(up[0], down[1])
@@ -70,9 +79,16 @@ def run_zygote(line, prepare, serve):
         gc.collect()
         gc.freeze()
         line.send({"ready": True})
+    except hot.Unsure as error:
+        line.send({"unsure": str(error)})
+        os._exit(1)
     except BaseException:
         line.send({"error": traceback.format_exc()[-4000:]})
         os._exit(1)
+    answer_all(line, state, serve)
+    os._exit(0)
+
+
+def answer_all(line, state, serve):
     while (request := line.receive()) is not None:
         line.send(serve(state, request))
-    os._exit(0)

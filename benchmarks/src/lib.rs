@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, RunSpec, TaskKind, find};
 
+pub mod both;
 pub mod build;
 pub mod django;
 pub mod faults;
@@ -33,12 +34,14 @@ pub mod repository;
 mod scope;
 mod server;
 pub mod source;
+mod summary;
 pub mod support;
 pub mod swebench;
 
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
 pub use project::{ImportedFirst, Project};
+pub use summary::{left_out, summary};
 
 /// Opens a benchmark of functions and methods, from the directory that the user named, if any.
 pub type OpenFolder = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;
@@ -97,6 +100,20 @@ pub async fn open(
         }
         (Open::Issues(_), None) => Err(OpenError::Usage(format!(
             "the benchmark `{name}` needs a table of instances: name it with --instances FILE"
+        ))),
+    }
+}
+
+/// Opens the benchmark called `name`, whose items are methods with paths of their own.
+///
+/// # Errors
+/// [`OpenError`] if there is no such benchmark, or it has not been built.
+pub fn open_methods(name: &str, folder: Option<&Path>) -> Result<Methods, OpenError> {
+    match name {
+        "django" => Ok(django::load(folder)?),
+        "python" => Ok(python::load(folder)?),
+        other => Err(OpenError::Usage(format!(
+            "there is no benchmark of methods `{other}`; there is: django, python"
         ))),
     }
 }

@@ -48,6 +48,11 @@ impl Methods {
         &self.manifest
     }
 
+    /// The project of the items.
+    pub(crate) fn project(&self) -> &Project {
+        &self.project
+    }
+
     /// All functions and methods of the project, whether they are items or not.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.project.methods()

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{
-    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestReport, TestResult, write_whole,
+    BenchmarkError, Command, Outcome, Sandbox, SandboxError, TestOutcome, TestReport, TestResult,
+    write_whole,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ const NAME: &str = "test server";
 /// Time limit for starting the server or a test group, in addition to the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("start.py", include_str!("../server/start.py")),
     ("server.py", include_str!("../server/server.py")),
     ("instances.py", include_str!("../server/instances.py")),
@@ -37,6 +38,7 @@ const FILES: [(&str, &str); 16] = [
     ("fresh.py", include_str!("../server/fresh.py")),
     ("zygote.py", include_str!("../server/zygote.py")),
     ("forked.py", include_str!("../server/forked.py")),
+    ("held.py", include_str!("../server/held.py")),
     ("isolate.py", include_str!("../server/isolate.py")),
     ("report.py", include_str!("../server/report.py")),
     ("hot.py", include_str!("../server/hot.py")),
@@ -141,6 +143,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn report(&self) -> TestReport {
         TestReport { results: self.results.clone() }
+    }
+
+    /// Each test and its outcome.
+    pub(crate) fn outcomes(&self) -> Vec<(&str, TestOutcome)> {
+        self.results.iter().map(|result| (result.id.as_str(), result.outcome)).collect()
     }
 }
 

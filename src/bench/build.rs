@@ -1,13 +1,12 @@
 //! `fixfly bench build`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use fixfly_benchmarks::build::{self, Environment, Plan, Progress};
-use fixfly_benchmarks::{Manifest, Project, RunPath, Source, django};
+use fixfly_benchmarks::{Project, Source, django, summary};
 use fixfly_runtime::Split;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -214,33 +213,4 @@ fn examine(
 fn style() -> anyhow::Result<ProgressStyle> {
     let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}\n{msg:.dim}";
     ProgressStyle::with_template(template).context("the progress bar is broken")
-}
-
-/// A summary of a manifest.
-fn summary(folder: &Path, manifest: &Manifest) -> String {
-    let mut text = format!("Benchmark directory: {}\n", folder.display());
-    for split in Split::ALL {
-        let items: Vec<_> = manifest.items.iter().filter(|item| item.split == split).collect();
-        let tests: usize = items.iter().map(|item| item.tests.len()).sum();
-        let hot = items.iter().filter(|item| item.path == RunPath::Hot).count();
-        let mean = tests as f64 / items.len().max(1) as f64;
-        let name = split.name();
-        let count = items.len();
-        text +=
-            &format!("  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n");
-    }
-    text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
-    let header = &manifest.header;
-    if manifest.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
-        text += "  the project has no functions and no methods\n";
-    }
-    text + &left_out(&manifest.header.left_out)
-}
-
-/// Why methods were left out, the most frequent reason first.
-pub(super) fn left_out(reasons: &BTreeMap<String, usize>) -> String {
-    let mut rows: Vec<_> = reasons.iter().collect();
-    rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));
-    let row = |(reason, count)| format!("  left out: {count:5}  {reason}\n");
-    rows.into_iter().map(row).collect()
 }

@@ -8,12 +8,13 @@ use anyhow::Context;
 use clap::{Args, value_parser};
 use fixfly_benchmarks::probe::Prober;
 use fixfly_benchmarks::support::{self, PARTIAL_SANDBOXES, Support, SupportCounts};
-use fixfly_benchmarks::{Item, django, python};
+use fixfly_benchmarks::{Item, django, open_methods};
 use fixfly_runtime::{Split, Task};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::flags::{cpus, host, split};
+use crate::swebench::opening;
 use crate::tasks::reasons;
 use crate::terminal::{Terminal, print};
 use crate::threads::on_threads;
@@ -69,18 +70,9 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             Usage(format!("`{name}` supports every item; sandboxes to probe: {some}")).into()
         );
     }
-    let (methods, folder) = match (flags.benchmark.as_str(), flags.benchmark_dir.clone()) {
-        ("django", folder) => {
-            (django::load(folder.as_deref())?, folder.unwrap_or_else(django::folder))
-        }
-        ("python", Some(folder)) => (python::load(Some(&folder))?, folder),
-        ("python", None) => (python::load(None)?, PathBuf::new()),
-        (other, _) => {
-            let sentence =
-                format!("there is no benchmark of methods `{other}`; there is: django, python");
-            return Err(Usage(sentence).into());
-        }
-    };
+    let methods =
+        open_methods(&flags.benchmark, flags.benchmark_dir.as_deref()).map_err(opening)?;
+    let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
     let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
     let probed = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));

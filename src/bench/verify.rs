@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, value_parser};
+use fixfly_benchmarks::both::BothPaths;
+use fixfly_benchmarks::{RunPath, open_methods};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
@@ -15,6 +17,7 @@ use fixfly_sandboxes::Pool;
 use crate::failure::Usage;
 use crate::flags::{choices, cpus, host, named, split};
 use crate::sandbox;
+use crate::swebench::opening;
 use crate::tasks::show_unsupported;
 use crate::terminal::{Terminal, print};
 use crate::threads::on_threads;
@@ -24,7 +27,8 @@ use crate::threads::on_threads;
 Examples:
   fixfly bench verify django
   fixfly bench verify django --limit 20
-  fixfly bench verify django --split validation --repeat 3")]
+  fixfly bench verify django --split validation --repeat 3
+  fixfly bench verify python --benchmark-dir benchmarks/mine --both")]
 pub(crate) struct Flags {
     /// Benchmark to verify
     #[arg(value_name = "BENCHMARK")]
@@ -42,6 +46,10 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
     repeat: u32,
 
+    /// Compare hot and cold verdicts of originals, stubs and mutants
+    #[arg(long, conflicts_with = "repeat")]
+    both: bool,
+
     /// Number of items to check in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
@@ -55,6 +63,9 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    if flags.both {
+        return compare(flags, terminal);
+    }
     let open =
         crate::bench::methods(named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
@@ -95,6 +106,31 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
             "{some} items failed verification: {}",
             failed.into_keys().collect::<Vec<_>>().join(", ")
         ),
+    }
+}
+
+/// Hot against cold, on every item that takes the hot path.
+fn compare(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
+    let methods = open_methods(&flags.benchmark, flags.benchmark_dir.as_deref());
+    let methods = Arc::new(methods.map_err(opening)?);
+    let jobs = cpus(flags.jobs);
+    let pool = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));
+    let paths = BothPaths { methods, host: pool.clone() };
+    let items = paths.items(flags.split, flags.limit);
+    let template = "compare {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
+    let bar = terminal.bar(template, items.iter().filter(|i| i.path == RunPath::Hot).count())?;
+    let found = on_threads(async {
+        let found = paths.compare(items, jobs, || bar.inc(1)).await?;
+        pool.drain().await?;
+        anyhow::Ok(found)
+    })?;
+    bar.finish_and_clear();
+    let name = flags.split.name();
+    print(&format!("{} ({name}), hot path against cold path\n{}", flags.benchmark, found.text()))?;
+    let failed: Vec<&str> = found.failed().into_iter().collect();
+    match failed.len() {
+        0 => Ok(()),
+        some => anyhow::bail!("{some} items differ between the paths: {}", failed.join(", ")),
     }
 }
 

@@ -103,13 +103,13 @@ fn project() -> TempDir {
     folder
 }
 
-/// What is observed of a candidate for `Shop.price`, each time it runs.
+/// What is observed of a candidate for `Shop.price`, by each path.
 fn observe(
     folder: &Path,
     framework: &str,
     candidate: Option<&str>,
     tests: &[String],
-    times: usize,
+    paths: &[RunPath],
 ) -> Vec<Observation> {
     let file = "shop.py";
     let text = fs::read_to_string(folder.join("source").join(file)).unwrap();
@@ -128,7 +128,7 @@ fn observe(
         lines: method.body_lines,
         mutants: [1, 1],
     };
-    let benchmark = methods(folder, framework, item);
+    let benchmark = |path| methods(folder, framework, Item { path, ..item.clone() });
     let candidate = candidate.map_or_else(
         || source::source_of(&text, method),
         |body| format!("def price(self, name):\n    {}\n", body.replace('\n', "\n    ")),
@@ -139,9 +139,10 @@ fn observe(
     .unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let task = benchmark.tasks(Split::Benchmark).await.unwrap().remove(0);
         let mut seen = Vec::new();
-        for _ in 0..times {
+        for path in paths {
+            let benchmark = benchmark(*path);
+            let task = benchmark.tasks(Split::Benchmark).await.unwrap().remove(0);
             let sandbox = host.open(&task.sandbox).await.unwrap();
             seen.push(benchmark.evaluate(&task, &candidate, &*sandbox).await.unwrap());
             sandbox.close().await.unwrap();
@@ -168,8 +169,10 @@ fn fault(result: &TestResult, expected: &End<'_>) -> Option<String> {
 fn check(framework: &str, module: &str, joint: &str, table: &[End<'_>]) {
     let folder = project();
     let ids: Vec<String> = table.iter().map(|end| format!("{module}{joint}{}", end.0)).collect();
-    let seen = observe(folder.path(), framework, None, &ids, 2);
+    let paths = [RunPath::Cold, RunPath::Cold, RunPath::Hot];
+    let seen = observe(folder.path(), framework, None, &ids, &paths);
     assert_eq!(seen[0], seen[1], "the same tests read differently");
+    assert_eq!(seen[0], seen[2], "the same tests read differently on the hot path");
     let results = &seen[0].tests.as_ref().unwrap().results;
     assert_eq!(results.len(), table.len());
     let end = |result: &TestResult| {
@@ -241,7 +244,10 @@ fn withstands(framework: &str, test: &str, after: &str, table: &[Hostile<'_>]) {
     let folder = project();
     let tests = [test.to_string(), after.to_string()];
     for (body, outcome, texts) in table {
-        let seen = observe(folder.path(), framework, Some(body), &tests, 1).remove(0);
+        let paths = [RunPath::Cold, RunPath::Hot];
+        let mut seen = observe(folder.path(), framework, Some(body), &tests, &paths);
+        assert_eq!(seen[0], seen[1], "{body}: the paths differ");
+        let seen = seen.remove(0);
         let results = &seen.tests.as_ref().unwrap().results;
         let result = results.iter().find(|result| result.id == test).unwrap();
         // unittest counts what is no assertion as an error.
@@ -289,10 +295,26 @@ fn no_text_of_a_candidate_is_a_fault_of_the_machine_with_unittest() {
     withstands("unittest", part, after, &[(skip, Skipped, &["SKIPPED"])]);
 }
 
-#[test]
-fn no_rows_that_a_candidate_writes_break_a_verdict() {
+/// Runs a script of ours on the server's files.
+#[track_caller]
+fn holds(script: &str, more: &[&str]) {
     let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/server");
     let output =
-        Command::new("python3").arg(fixture("rows.py")).arg(server).arg("20000").output().unwrap();
+        Command::new("python3").arg(fixture(script)).arg(server).args(more).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_swapped_function_does_what_the_candidate_s_module_does() {
+    holds("swaps.py", &[]);
+}
+
+#[test]
+fn forks_share_no_open_files_and_no_chance() {
+    holds("shares.py", &[]);
+}
+
+#[test]
+fn no_rows_that_a_candidate_writes_break_a_verdict() {
+    holds("rows.py", &["20000"]);
 }

@@ -19,7 +19,7 @@ fn fixfly(words: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn succeeds(words: &[&str]) -> String {
+pub(crate) fn succeeds(words: &[&str]) -> String {
     let output = fixfly(words);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}", text(&output.stderr));
