@@ -4,6 +4,7 @@
 mod beside;
 mod candidate;
 mod describe;
+mod function;
 mod likeness;
 mod lines;
 mod method;
@@ -20,6 +21,7 @@ mod splice;
 
 pub use candidate::{Candidate, Invalid, Wanted, candidate, candidate_for};
 pub use describe::Describer;
+pub(crate) use function::{NoFunction, TopFunction, is_same_beside};
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub(crate) use method::methods_by_name;
 pub use method::{Accessor, MethodDef, MethodKind, methods};
