@@ -202,6 +202,36 @@ impl Manifest {
         text.extend(self.items.iter().map(line));
         text
     }
+
+    /// Its counts of items, as text; `folder` is the benchmark directory.
+    pub fn summary(&self, folder: &Path) -> String {
+        let mut text = format!("Benchmark directory: {}\n", folder.display());
+        for split in Split::ALL {
+            let items: Vec<_> = self.items.iter().filter(|item| item.split == split).collect();
+            let tests: usize = items.iter().map(|item| item.tests.len()).sum();
+            let hot = items.iter().filter(|item| item.path == RunPath::Hot).count();
+            let mean = tests as f64 / items.len().max(1) as f64;
+            let name = split.name();
+            let count = items.len();
+            text += &format!(
+                "  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n"
+            );
+        }
+        text += &format!("  not examined yet: {}\n", self.header.unexamined);
+        let header = &self.header;
+        if self.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
+            text += "  the project has no methods: functions outside classes are not items\n";
+        }
+        text + &left_out(&self.header.left_out)
+    }
+}
+
+/// Why methods were left out, the most frequent reason first.
+pub(crate) fn left_out(reasons: &BTreeMap<String, usize>) -> String {
+    let mut rows: Vec<_> = reasons.iter().collect();
+    rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));
+    let row = |(reason, count)| format!("  left out: {count:5}  {reason}\n");
+    rows.into_iter().map(row).collect()
 }
 
 /// Serialises plain data as one line of JSON.

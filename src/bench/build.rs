@@ -1,13 +1,12 @@
 //! `fixfly bench build`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use fixfly_benchmarks::build::{self, Environment, Plan, Progress};
-use fixfly_benchmarks::{Manifest, Project, RunPath, Source, django};
+use fixfly_benchmarks::{Project, Source, django};
 use fixfly_runtime::Split;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -98,9 +97,18 @@ pub(crate) struct Python {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Tests {
+pub(crate) enum Tests {
     Pytest,
     Unittest,
+}
+
+impl Tests {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Tests::Pytest => "pytest",
+            Tests::Unittest => "unittest",
+        }
+    }
 }
 
 pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
@@ -133,7 +141,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     if !flags.from_scratch && !flags.extend {
         let project = Arc::new(project);
         on_threads(build::warm(project, host("local")?))?;
-        return terminal.print(&summary(&folder, &django::shipped()?));
+        return terminal.print(&django::shipped()?.summary(&folder));
     }
     let splits = match flags.splits.is_empty() {
         true => Split::ALL.to_vec(),
@@ -152,10 +160,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     let source: Source = build::python_project(&flags.output, &flags.repo)?;
-    let framework = match flags.tests {
-        Tests::Pytest => "pytest",
-        Tests::Unittest => "unittest",
-    };
+    let framework = flags.tests.name();
     let mut more = flags.install.clone();
     more.extend((framework == "pytest").then(|| framework.to_string()));
     terminal.status("creating the Python environment");
@@ -208,39 +213,10 @@ fn examine(
         }
     })?;
     bar.finish_and_clear();
-    terminal.print(&summary(folder, &manifest))
+    terminal.print(&manifest.summary(folder))
 }
 
 fn style() -> anyhow::Result<ProgressStyle> {
     let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}\n{msg:.dim}";
     ProgressStyle::with_template(template).context("the progress bar is broken")
-}
-
-/// A summary of a manifest.
-fn summary(folder: &Path, manifest: &Manifest) -> String {
-    let mut text = format!("Benchmark directory: {}\n", folder.display());
-    for split in Split::ALL {
-        let items: Vec<_> = manifest.items.iter().filter(|item| item.split == split).collect();
-        let tests: usize = items.iter().map(|item| item.tests.len()).sum();
-        let hot = items.iter().filter(|item| item.path == RunPath::Hot).count();
-        let mean = tests as f64 / items.len().max(1) as f64;
-        let name = split.name();
-        let count = items.len();
-        text +=
-            &format!("  {name:10} {count:5} items, {mean:.1} tests each, {hot} on the hot path\n");
-    }
-    text += &format!("  not examined yet: {}\n", manifest.header.unexamined);
-    let header = &manifest.header;
-    if manifest.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
-        text += "  the project has no methods: functions outside classes are not items\n";
-    }
-    text + &left_out(&manifest.header.left_out)
-}
-
-/// Why methods were left out, the most frequent reason first.
-pub(super) fn left_out(reasons: &BTreeMap<String, usize>) -> String {
-    let mut rows: Vec<_> = reasons.iter().collect();
-    rows.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), (*reason).clone()));
-    let row = |(reason, count)| format!("  left out: {count:5}  {reason}\n");
-    rows.into_iter().map(row).collect()
 }
