@@ -9,6 +9,7 @@ mod common;
 mod django;
 #[cfg(feature = "docker")]
 mod engine;
+mod fix;
 mod outcomes;
 #[cfg(feature = "docker")]
 #[path = "../end_to_end/project.rs"]
