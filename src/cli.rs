@@ -16,7 +16,7 @@ use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 #[cfg(feature = "view")]
 use crate::view;
 use crate::{
-    bench, dataset, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
+    bench, dataset, fix, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
     show, sweep, train, trajectory,
 };
 
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Bench(bench::Flags),
     /// Run a policy on a benchmark and record every episode
     Run(Box<run::Flags>),
+    /// Fix a failing test of your repository
+    Fix(Box<fix::Flags>),
     /// Grade patches by a benchmark's rules
     Grade(grade::Flags),
     /// Judge candidates for another program, line by line

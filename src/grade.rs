@@ -114,7 +114,7 @@ async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()
         graded.into_iter().map(|graded| (graded.id.clone(), graded)).collect();
     run.write_logs(&jobs, &graded)?;
     run.write_report(&graded)?;
-    print(&summary(&run, &graded, &unreadable))?;
+    print(&run.summary(&graded, &unreadable))?;
     conclude(&failures, &unreadable)
 }
 
@@ -125,7 +125,7 @@ fn rewrite_reports(flags: &Swebench) -> anyhow::Result<()> {
     let (run, unreadable) = harness_run(flags, &instances)?;
     let graded = run.rewrite_reports(&instances, &specs)?;
     run.write_report(&graded)?;
-    print(&summary(&run, &graded, &unreadable))?;
+    print(&run.summary(&graded, &unreadable))?;
     conclude(&[], &unreadable)
 }
 
@@ -208,45 +208,4 @@ fn conclude(broken: &[String], unreadable: &[UnreadableRow]) -> anyhow::Result<(
             broken.len()
         ),
     }
-}
-
-/// One line per instance, and the total.
-fn summary(
-    run: &HarnessRun,
-    graded: &BTreeMap<String, Graded>,
-    unreadable: &[UnreadableRow],
-) -> String {
-    let mut text = String::new();
-    for id in &run.dataset {
-        let is_given = run.predictions.iter().any(|prediction| prediction.id == *id);
-        let is_unreadable = unreadable.iter().any(|row| row.id.as_ref() == Some(id));
-        let word = match (graded.get(id), is_given, is_unreadable) {
-            (Some(graded), ..) => graded.word(),
-            (None, true, _) => "no patch",
-            (None, false, true) => "unreadable",
-            (None, false, false) => continue,
-        };
-        let seconds = graded
-            .get(id)
-            .and_then(|graded| graded.evaluation.as_ref())
-            .map_or(0.0, |seen| seen.seconds);
-        text += &format!("{id:<40} {word:<15} {seconds:6.1} s\n");
-        for why in graded.get(id).iter().flat_map(|graded| graded.disagreements.iter().take(5)) {
-            text += &format!("    {why}\n");
-        }
-        if let Some(how) = graded.get(id).and_then(|graded| graded.tampering.as_ref()) {
-            text += &format!("    tampering: {how}\n");
-        }
-    }
-    let resolved = graded.values().filter(|graded| graded.resolved()).count();
-    let of = run.dataset.len();
-    let unreadable = match unreadable.len() {
-        0 => String::new(),
-        some => format!(", {some} more could not be read"),
-    };
-    text + &format!(
-        "resolved {resolved} of {of} ({:.1} %), {} submitted{unreadable}\n",
-        100.0 * resolved as f64 / of as f64,
-        run.predictions.len()
-    )
 }

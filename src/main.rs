@@ -8,6 +8,7 @@ mod dataset;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+mod fix;
 mod flags;
 mod generate;
 mod grade;
@@ -54,6 +55,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
+        Command::Fix(flags) => fix::fix(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Judge(flags) => judge::judge(&flags, &terminal),
         Command::Trajectory(flags) => trajectory::trajectory(&flags, &terminal),

@@ -3,7 +3,7 @@
 mod estimate;
 pub(crate) mod issues;
 pub(crate) mod model;
-mod otlp;
+pub(crate) mod otlp;
 mod progress;
 
 use std::collections::BTreeMap;
@@ -23,7 +23,6 @@ use fixfly_sandboxes::{HostOptions, Pool};
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
-use crate::model::file;
 use crate::report;
 use crate::sandbox;
 use crate::swebench;
@@ -142,16 +141,8 @@ pub(crate) struct Flags {
 impl Flags {
     /// The run that these flags describe.
     pub(crate) fn spec(&self) -> anyhow::Result<RunSpec> {
-        let policy = named("policy", fixfly_policies::ALL, &self.policy)?;
-        let asks_model = matches!(policy.open, Open::Model(_));
-        if !asks_model && self.model.given() {
-            return Err(Usage(format!(
-                "the policy `{}` uses no model: remove the flags that --help lists under \"Model options\"",
-                self.policy
-            ))
-            .into());
-        }
         let jobs = cpus(self.jobs);
+        let model = self.model.of_policy(&self.policy, &self.output, jobs)?;
         let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
         if kind == TaskKind::Method && self.issues.given() {
             return Err(Usage(format!(
@@ -159,12 +150,6 @@ impl Flags {
                 self.benchmark
             ))
             .into());
-        }
-        let mut model = asks_model.then(|| self.model.settings(&self.output, jobs));
-        if self.policy == "llama"
-            && let Some(name) = model.as_mut().and_then(|model| model.model.as_mut())
-        {
-            *name = file(name)?.display().to_string();
         }
         Ok(RunSpec {
             benchmark: self.benchmark.clone(),
@@ -193,6 +178,7 @@ impl Flags {
             jobs: Some(jobs),
             allow_weak: self.allow_weak,
             keep_going: self.keep_going,
+            until_solved: false,
         })
     }
 }
@@ -228,10 +214,21 @@ async fn episodes(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     RunDirectory::check(&spec.output)?;
-    let replayed = recording(spec)?;
-    let templates = spec.templates()?;
     let host = host(spec)?;
     let benchmark = open(spec, &*host, terminal).await?;
+    attempts(spec, (host, benchmark), policy, otlp, terminal).await
+}
+
+/// Makes the attempts of a run on a benchmark that is open, and records them.
+pub(crate) async fn attempts(
+    spec: &RunSpec,
+    (host, benchmark): (Arc<dyn Host>, Arc<dyn Benchmark>),
+    policy: Option<Box<dyn Policy>>,
+    otlp: &otlp::Flags,
+    terminal: &Terminal,
+) -> anyhow::Result<RunOutcome> {
+    let replayed = recording(spec)?;
+    let templates = spec.templates()?;
     let selection = select(spec, &*benchmark, terminal).await?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));
@@ -322,7 +319,7 @@ async fn select(
 }
 
 /// Returns an error if episodes are missing.
-fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
+pub(crate) fn conclude(outcome: RunOutcome, run: &Path) -> anyhow::Result<()> {
     outcome.conclude(run).map_err(|why| match why {
         Unfinished::Stopped { .. } => Interrupted(why.to_string()).into(),
         why => why.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fixfly_runtime::Split;
+use fixfly_runtime::{Split, unsupported_reasons};
 
 use crate::terminal::Terminal;
 
@@ -20,16 +20,5 @@ pub(crate) fn show_unsupported(
     let name = split.name();
     terminal
         .status(&format!("{sandbox} supports {supported} of {total} tasks ({name}); unsupported:"));
-    terminal.status(reasons(unsupported.clone()).trim_end());
-}
-
-/// Reasons with their counts, the most frequent first.
-pub(crate) fn reasons(unsupported: BTreeMap<String, usize>) -> String {
-    const MOST: usize = 12;
-    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
-    rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
-    let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
-    rows.truncate(MOST);
-    rows.extend((rest > 0).then(|| ("other reasons".to_owned(), rest)));
-    rows.iter().map(|(why, count)| format!("  {count:5}  {why}\n")).collect()
+    terminal.status(unsupported_reasons(unsupported.clone()).trim_end());
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use fixfly_runtime::{now, printable, printable_styled};
+pub(crate) use fixfly_runtime::one_line;
+use fixfly_runtime::{log_event, now, printable, printable_styled};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -297,7 +298,7 @@ impl Write for Terminal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let event = match self.format {
-            LogFormat::Text => event(&text, is_error_colored()),
+            LogFormat::Text => log_event(&text, is_error_colored()),
             LogFormat::Json => printable(&text).into_owned(),
         };
         self.bars.suspend(|| io::stderr().write_all(event.as_bytes()))?;
@@ -314,43 +315,5 @@ impl<'a> MakeWriter<'a> for Terminal {
 
     fn make_writer(&'a self) -> Terminal {
         self.clone()
-    }
-}
-
-/// A log event: its level coloured, its further lines indented, so that no text from
-/// elsewhere looks like an event of its own.
-fn event(text: &str, color: bool) -> String {
-    let lines = printable(text.strip_suffix('\n').unwrap_or(text)).replace('\n', "\n       ");
-    let levels =
-        [("ERROR", "31"), (" WARN", "33"), (" INFO", "32"), ("DEBUG", "36"), ("TRACE", "2")];
-    let level = levels.iter().find(|(level, _)| color && lines.starts_with(level));
-    match level {
-        Some((level, code)) => format!("\u{1b}[{code}m{level}\u{1b}[0m{}\n", &lines[level.len()..]),
-        None => lines + "\n",
-    }
-}
-
-/// Joins the lines of a message.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_escaped_indented_and_coloured() {
-        let check = |text: &str, color: bool, expected: &str| {
-            assert_eq!(event(text, color), expected);
-        };
-        check(" WARN it broke\n", false, " WARN it broke\n");
-        check(" WARN it broke\n", true, "\u{1b}[33m WARN\u{1b}[0m it broke\n");
-        check(
-            "ERROR a\r\u{1b}[2K\nERROR b\n",
-            true,
-            "\u{1b}[31mERROR\u{1b}[0m a\\u000d\\u001b[2K\n       ERROR b\n",
-        );
-        check("\u{1b}[31mERROR", true, "\\u001b[31mERROR\n");
     }
 }

@@ -24,6 +24,7 @@ pub mod both;
 pub mod build;
 pub mod django;
 pub mod faults;
+pub mod fix;
 pub mod import;
 mod manifest;
 mod methods;

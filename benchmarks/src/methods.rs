@@ -314,7 +314,7 @@ pub(crate) async fn evaluate(
 }
 
 /// A unified diff with git's file names.
-fn patch(file: &str, from: &str, to: &str) -> String {
+pub(crate) fn patch(file: &str, from: &str, to: &str) -> String {
     let mut options = diffy::DiffOptions::new();
     options.set_original_filename(format!("a/{file}")).set_modified_filename(format!("b/{file}"));
     options.create_patch(from, to).to_string()

@@ -279,7 +279,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// The text of each Python file of the project, and the number of functions and methods in
 /// those that are not UTF-8.
-fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
+pub(crate) fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
     let (mut texts, mut not_utf8) = (BTreeMap::new(), 0);
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -309,7 +309,7 @@ fn read_texts(root: &Path, framework: &str) -> Result<Texts, BenchmarkError> {
     Ok((texts, not_utf8))
 }
 
-type Texts = (BTreeMap<String, Arc<str>>, usize);
+pub(crate) type Texts = (BTreeMap<String, Arc<str>>, usize);
 
 /// The sandbox specification: the project, its environment and the server, read-only;
 /// nothing else.

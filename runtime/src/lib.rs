@@ -81,7 +81,7 @@ pub use run::{
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
     RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
     Verification, Verifier, cpus, episode_line, episode_seed, first, now, require_protections,
-    split_supported, wilson,
+    split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
     Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
@@ -98,8 +98,9 @@ pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
-    LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, parse_json, printable,
-    printable_pieces, printable_styled, read_text, readable, replace_lone_surrogates, thousands,
+    LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, log_event, one_line, parse_json,
+    printable, printable_pieces, printable_styled, read_text, readable, replace_lone_surrogates,
+    thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -24,6 +24,7 @@
 
 #[cfg(feature = "docker")]
 pub mod docker;
+mod doctor;
 mod lease;
 pub mod local;
 mod pool;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use fixfly_runtime::{Entry, Host, SandboxError, find};
 
+pub use doctor::doctor;
 pub use pool::Pool;
 
 /// What a host is opened for.

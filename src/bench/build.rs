@@ -97,9 +97,18 @@ pub(crate) struct Python {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Tests {
+pub(crate) enum Tests {
     Pytest,
     Unittest,
+}
+
+impl Tests {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Tests::Pytest => "pytest",
+            Tests::Unittest => "unittest",
+        }
+    }
 }
 
 pub(crate) fn build(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
@@ -151,10 +160,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     let source: Source = build::python_project(&flags.output, &flags.repo)?;
-    let framework = match flags.tests {
-        Tests::Pytest => "pytest",
-        Tests::Unittest => "unittest",
-    };
+    let framework = flags.tests.name();
     let mut more = flags.install.clone();
     more.extend((framework == "pytest").then(|| framework.to_string()));
     terminal.status("creating the Python environment");

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_benchmarks::faults::{Amount, Fault, Faults, Header, Validation, folder};
-use fixfly_benchmarks::left_out;
-use fixfly_runtime::Split;
+use fixfly_benchmarks::faults::{Amount, Faults, Header, Validation, folder};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::Interrupted;
@@ -83,7 +81,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     })?;
     let kept = validation.kept(flags.renamed_copies);
     validation.write(&folder, &kept)?;
-    terminal.print(&summary(&folder, &kept, &validation))
+    terminal.print(&validation.summary(&folder, &kept))
 }
 
 /// Validates the faults without a recorded outcome.
@@ -103,19 +101,4 @@ async fn validate(
     validation.run(to_do, (pool.clone(), jobs), &file, || bar.inc(1)).await?;
     bar.finish_and_clear();
     pool.drain().await.context("cannot close a sandbox")
-}
-
-fn summary(folder: &Path, kept: &[Fault], validation: &Validation) -> String {
-    let mut text = format!("Benchmark directory: {}\n", folder.display());
-    for split in Split::ALL {
-        let of = |fault: &&Fault| fault.split == split;
-        let count = kept.iter().filter(of).filter(|fault| fault.is_noticed()).count();
-        let unvalidated = kept.iter().filter(of).count() - count;
-        let more = match unvalidated {
-            0 => String::new(),
-            some => format!(", and {some} for training only"),
-        };
-        text += &format!("  {:10} {count:5} faults caught by tests{more}\n", split.name());
-    }
-    text + &left_out(&validation.left_out())
 }

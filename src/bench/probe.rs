@@ -9,13 +9,12 @@ use clap::{Args, value_parser};
 use fixfly_benchmarks::probe::Prober;
 use fixfly_benchmarks::support::{self, PARTIAL_SANDBOXES, Support, SupportCounts};
 use fixfly_benchmarks::{Item, django, open_methods};
-use fixfly_runtime::{Split, Task};
+use fixfly_runtime::{Split, Task, unsupported_reasons};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::Usage;
 use crate::flags::{cpus, host, split};
 use crate::swebench::opening;
-use crate::tasks::reasons;
 use crate::terminal::{Terminal, print};
 use crate::threads::on_threads;
 
@@ -120,7 +119,7 @@ async fn probe_all(
         flags.benchmark,
         flags.split.name(),
         flags.sandbox,
-        reasons(unsupported),
+        unsupported_reasons(unsupported),
     );
     Ok((table, broken))
 }

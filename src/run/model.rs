@@ -3,10 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, value_parser};
+use fixfly_policies::Open;
 use fixfly_runtime::{
     CallForm, KvType, LocalModel, Lora, RemoteModel, Sampling, Settings, Thinking, ThinkingMode,
     ThinkingSwitch,
 };
+
+use crate::failure::Usage;
+use crate::flags::named;
+use crate::model::file;
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Model options")]
@@ -153,6 +158,32 @@ enum Kv {
 }
 
 impl Flags {
+    /// The settings for a run of that policy in this directory; none if it uses no model.
+    pub(crate) fn of_policy(
+        &self,
+        policy: &str,
+        run: &Path,
+        episodes: usize,
+    ) -> anyhow::Result<Option<Settings>> {
+        let entry = named("policy", fixfly_policies::ALL, policy)?;
+        if !matches!(entry.open, Open::Model(_)) {
+            return match self.given() {
+                true => Err(Usage(format!(
+                    "the policy `{policy}` uses no model: remove the flags that --help lists under \"Model options\""
+                ))
+                .into()),
+                false => Ok(None),
+            };
+        }
+        let mut settings = self.settings(run, episodes);
+        if policy == "llama"
+            && let Some(name) = &mut settings.model
+        {
+            *name = file(name)?.display().to_string();
+        }
+        Ok(Some(settings))
+    }
+
     /// The settings for a run in this directory.
     pub(crate) fn settings(&self, run: &Path, episodes: usize) -> Settings {
         Settings {
@@ -204,7 +235,7 @@ impl Flags {
     }
 
     /// Whether any of these flags was given.
-    pub(crate) fn given(&self) -> bool {
+    fn given(&self) -> bool {
         let nowhere = Path::new("");
         self.settings(nowhere, 0) != Flags::default().settings(nowhere, 0)
     }

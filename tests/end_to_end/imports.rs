@@ -95,7 +95,6 @@ fn rows_whose_tests_decide_become_tasks_and_the_others_are_named() {
 }
 
 #[test]
-#[ignore = "needs functions"]
 fn the_oracle_fixes_every_imported_fault_and_null_none() {
     let (folder, made, _) = imported();
     // A benchmark directory may be moved.

@@ -13,6 +13,7 @@ mod docs;
 mod editing;
 mod episodes;
 mod faults;
+mod fix;
 mod hostile;
 mod imports;
 mod issues;

@@ -9,6 +9,7 @@ mod common;
 mod django;
 #[cfg(feature = "docker")]
 mod engine;
+mod fix;
 mod hot;
 mod outcomes;
 #[cfg(feature = "docker")]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fault, Faults};
 use crate::manifest::line;
 use crate::methods::evaluate;
+use crate::summary::left_out;
 
 /// How many faults to validate.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +134,22 @@ impl Validation {
     /// One sentence that names the file.
     pub fn write(&self, folder: &Path, faults: &[Fault]) -> Result<(), BenchmarkError> {
         self.all.write(folder, faults)
+    }
+
+    /// The counts of the kept faults, as text; `folder` is the benchmark directory.
+    pub fn summary(&self, folder: &Path, kept: &[Fault]) -> String {
+        let mut text = format!("Benchmark directory: {}\n", folder.display());
+        for split in Split::ALL {
+            let of = |fault: &&Fault| fault.split == split;
+            let count = kept.iter().filter(of).filter(|fault| fault.is_noticed()).count();
+            let unvalidated = kept.iter().filter(of).count() - count;
+            let more = match unvalidated {
+                0 => String::new(),
+                some => format!(", and {some} for training only"),
+            };
+            text += &format!("  {:10} {count:5} faults caught by tests{more}\n", split.name());
+        }
+        text + &left_out(&self.left_out())
     }
 
     /// Why chosen faults are left out, and how many: their tests did not fail.

@@ -30,7 +30,7 @@ use crate::swebench::evaluate::{LISTENER, listened, quoted, text};
 use crate::swebench::events::Events;
 use crate::swebench::issues::summary;
 use python::Python;
-use suite::Suite;
+pub(crate) use suite::{Chosen, Suite};
 
 /// The copy's path in the sandbox.
 pub(crate) const ROOT: &str = "/repo";
@@ -53,6 +53,8 @@ pub struct RepositoryOptions {
 /// A copy of a repository. It is deleted when this is dropped.
 pub struct Repository {
     name: String,
+    /// The user's own folder.
+    from: PathBuf,
     /// Contains `tree`, the copy, and the test server's files.
     folder: TempDir,
     python: Python,
@@ -88,7 +90,8 @@ impl Repository {
         let server = unpack(folder.path()).map_err(cannot)?;
         let spec = sandbox(&tree, &server, &python);
         let name = from.file_name().unwrap_or(from.as_os_str()).to_string_lossy().into_owned();
-        Ok(Repository { name, folder, python, test_command: test_command.clone(), spec })
+        let test_command = test_command.clone();
+        Ok(Repository { name, from, folder, python, test_command, spec })
     }
 
     /// The work on the copy as a task, for tools: it asks for nothing.
@@ -120,16 +123,38 @@ impl Repository {
         if let Some(command) = &repository.test_command {
             runners.push(("command", Runner::Command(command.clone())));
         }
-        let python = repository.python.host.display().to_string();
         for framework in ["pytest", "unittest"] {
-            let program = &repository.python.program;
-            let suite = Suite::new(framework, &repository.paths(), program, python.clone());
-            runners.push((framework, Runner::Suite(suite)));
+            runners.push((framework, Runner::Suite(repository.suite(framework))));
         }
         let framework = |(name, runner)| -> (&'static str, Arc<dyn Benchmark>) {
             (name, Arc::new(Framework { repository: Arc::clone(&repository), runner }))
         };
         runners.into_iter().map(framework).collect()
+    }
+
+    /// Its tests by `pytest` or `unittest`.
+    pub(crate) fn suite(&self, framework: &'static str) -> Suite {
+        let Python { host, program, .. } = &self.python;
+        Suite::new(framework, &self.paths(), program, host.display().to_string())
+    }
+
+    /// The name of its folder.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user's own folder.
+    pub(crate) fn from(&self) -> &Path {
+        &self.from
+    }
+
+    /// A sandbox that has the copy, but cannot change it: each turn may get another one.
+    pub(crate) fn read_only(&self) -> SandboxSpec {
+        let mut spec = SandboxSpec { lifetime: Lifetime::Turn, ..self.spec.clone() };
+        for mount in spec.mounts.iter_mut().filter(|mount| mount.to == ROOT) {
+            mount.mode = MountMode::ReadOnly;
+        }
+        spec
     }
 
     /// Folders that modules are imported from, besides the root.
@@ -138,7 +163,8 @@ impl Repository {
         has_source.then(|| format!("{ROOT}/src")).into_iter().collect()
     }
 
-    fn tree(&self) -> PathBuf {
+    /// The folder of the copy.
+    pub(crate) fn tree(&self) -> PathBuf {
         self.folder.path().join("tree")
     }
 }

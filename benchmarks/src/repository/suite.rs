@@ -28,7 +28,7 @@ const MEMORY_MB: u64 = 3072;
 const NAMED: usize = 3;
 
 /// The tests of one framework.
-pub(super) struct Suite {
+pub(crate) struct Suite {
     framework: &'static str,
     config: Config,
     /// The interpreter in the sandbox, and as the user knows it.
@@ -47,20 +47,23 @@ struct Collected {
     broken: Vec<(String, String)>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Part {
+/// A part of a suite that is imported together: a module.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Part {
     /// Its file below the root; empty if it is not known.
     #[serde(default)]
-    file: String,
-    tests: Vec<String>,
+    pub(crate) file: String,
+    pub(crate) tests: Vec<String>,
 }
 
 /// What to run.
 #[derive(Debug, Default, PartialEq)]
-struct Chosen {
-    tests: Vec<String>,
+pub(crate) struct Chosen {
+    pub(crate) tests: Vec<String>,
     /// Broken parts of which no test is known, with the reason.
-    broken: Vec<(String, String)>,
+    pub(crate) broken: Vec<(String, String)>,
+    /// What was collected: the parts that contain the tests, and maybe others.
+    pub(crate) parts: BTreeMap<String, Part>,
 }
 
 impl Suite {
@@ -93,13 +96,10 @@ impl Suite {
         ids: &[String],
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
-        self.require_framework(sandbox).await?;
-        let ids: Vec<String> = ids.iter().map(|id| normal(id)).collect();
-        let collected = self.collect(&ids, sandbox).await?;
-        let chosen = self.choose(&ids, collected)?;
+        let chosen = self.find(ids, sandbox).await?;
         let (mut outcome, mut results) = (Outcome::Passed, Vec::new());
         for tests in chosen.tests.chunks(CHUNK) {
-            let answer = self.run_chunk(tests, sandbox).await?;
+            let answer = self.run_chunk(tests, WALL, sandbox).await?;
             outcome = worse(outcome, answer.outcome);
             results.extend(answer.results);
         }
@@ -113,6 +113,26 @@ impl Suite {
         };
         let text = text(outcome, &report);
         Ok(Observation { tests: Some(report), ..Observation::new(outcome, text) })
+    }
+
+    /// Finds the tests with these ids, or all tests if there are none.
+    ///
+    /// # Errors
+    /// One sentence if an id names no test, or there are no tests.
+    pub(crate) async fn find(
+        &self,
+        ids: &[String],
+        sandbox: &dyn Sandbox,
+    ) -> Result<Chosen, BenchmarkError> {
+        self.require_framework(sandbox).await?;
+        let ids: Vec<String> = ids.iter().map(|id| normal(id)).collect();
+        let collected = self.collect(&ids, sandbox).await?;
+        self.choose(&ids, collected)
+    }
+
+    /// The configuration of a test server for this suite.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     async fn require_framework(&self, sandbox: &dyn Sandbox) -> Result<(), BenchmarkError> {
@@ -190,11 +210,11 @@ impl Suite {
         let ids: Vec<String> = ids.iter().map(|id| self.own(id, &groups)).collect();
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut all: Vec<String> = Vec::new();
-        for (name, part) in groups {
+        for (name, part) in &groups {
             all.extend(part.tests.iter().cloned());
-            known.insert(name, part.tests);
+            known.insert(name.clone(), part.tests.clone());
         }
-        let mut chosen = Chosen::default();
+        let mut chosen = Chosen { parts: groups, ..Chosen::default() };
         for (name, why) in broken {
             let tests: Vec<&String> = known
                 .iter()
@@ -241,17 +261,19 @@ impl Suite {
         BenchmarkError::Broken(format!("no test has the id {}{more}{others}", names.join(", ")))
     }
 
-    async fn run_chunk(
+    /// Runs tests in one process, for at most `wall` seconds.
+    pub(crate) async fn run_chunk(
         &self,
         tests: &[String],
+        wall: u64,
         sandbox: &dyn Sandbox,
     ) -> Result<Answer, BenchmarkError> {
         let limits = json!({
-            "wall": WALL, "cpu": WALL, "memory_mb": MEMORY_MB, "processes": 256, "disk_mb": 512,
+            "wall": wall, "cpu": wall, "memory_mb": MEMORY_MB, "processes": 256, "disk_mb": 512,
         });
         let request = json!({ "op": "run", "path": "cold0", "tests": tests, "limits": limits });
         let server = Server { sandbox, config: &self.config };
-        server.ask(&request, Duration::from_secs(WALL + 180)).await
+        server.ask(&request, Duration::from_secs(wall + 180)).await
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fixfly_runtime::BenchmarkError;
+
 use super::batch::{Grades, Job};
 use super::grade::Grade;
 use super::grader::Grader;
@@ -78,6 +80,58 @@ impl GoldChecks {
                 first.is_some_and(|graded| graded.by_log.as_ref().is_ok_and(Grade::resolved))
             }),
         }
+    }
+
+    /// A table of the instances, and the totals, after that many rounds and seconds.
+    ///
+    /// # Errors
+    /// One sentence if an instance has no specification.
+    pub fn text(
+        &self,
+        grader: &Grader,
+        repeat: u32,
+        seconds: f64,
+    ) -> Result<String, BenchmarkError> {
+        let mut text = format!(
+            "{:<40} {:<8} {:<8} {:>16}  {:<10} {:>8} {:>8}\n",
+            "instance", "version", "python", "fail-to-pass", "with gold", "before s", "after s"
+        );
+        let mut flaky = Vec::new();
+        for instance in grader.instances() {
+            let Some(check) = self.of(instance) else { continue };
+            let GoldCheck { before, after } = check;
+            flaky.extend(check.is_flaky().then_some(instance.id.as_str()));
+            let took = |all: &[Graded]| {
+                all.first()
+                    .and_then(|graded| graded.evaluation.as_ref())
+                    .map_or(0.0, |seen| seen.seconds)
+            };
+            text += &format!(
+                "{:<40} {:<8} {:<8} {:>16}  {:<10} {:>8.1} {:>8.1}\n",
+                instance.id,
+                instance.version,
+                grader.python(instance)?,
+                format!("{} of {} pass", check.fixed_before(), instance.fail_to_pass.len()),
+                after.first().map_or("none", Graded::word),
+                took(before),
+                took(after),
+            );
+            for why in after.iter().flat_map(|graded| &graded.disagreements).take(5) {
+                text += &format!("    {why}\n");
+            }
+        }
+        let all = grader.instances().len();
+        let GoldCounts { valid, before, after, by_log } = self.counts();
+        text += &format!(
+            "{valid} of {all} instances are valid, checked {} times each: resolved without a patch {before} of {all}, \
+             with the gold patch {after} of {all} ({by_log} of {all} by the log alone); {:.0} s in total\n",
+            repeat, seconds,
+        );
+        match flaky.as_slice() {
+            [] => {}
+            flaky => text += &format!("flaky: {}\n", flaky.join(", ")),
+        }
+        Ok(text)
     }
 }
 

@@ -12,6 +12,7 @@ use super::instance::Instance;
 use super::prediction::Prediction;
 use super::report::{log_folder, run_report, write_logs, write_report};
 use super::spec::Specs;
+use super::table::UnreadableRow;
 use super::verdict::Graded;
 
 /// Predictions for instances, and where the files about them go.
@@ -101,6 +102,48 @@ impl HarnessRun {
         let file = self.output.join(format!("{model}.{}.json", self.name));
         fs::create_dir_all(&self.output).map_err(cannot("create", &self.output))?;
         write_whole(&file, format!("{report:#}\n")).map_err(cannot("write", &file))
+    }
+
+    /// One line per instance, and the total.
+    pub fn summary(
+        &self,
+        graded: &BTreeMap<String, Graded>,
+        unreadable: &[UnreadableRow],
+    ) -> String {
+        let mut text = String::new();
+        for id in &self.dataset {
+            let is_given = self.predictions.iter().any(|prediction| prediction.id == *id);
+            let is_unreadable = unreadable.iter().any(|row| row.id.as_ref() == Some(id));
+            let word = match (graded.get(id), is_given, is_unreadable) {
+                (Some(graded), ..) => graded.word(),
+                (None, true, _) => "no patch",
+                (None, false, true) => "unreadable",
+                (None, false, false) => continue,
+            };
+            let seconds = graded
+                .get(id)
+                .and_then(|graded| graded.evaluation.as_ref())
+                .map_or(0.0, |seen| seen.seconds);
+            text += &format!("{id:<40} {word:<15} {seconds:6.1} s\n");
+            for why in graded.get(id).iter().flat_map(|graded| graded.disagreements.iter().take(5))
+            {
+                text += &format!("    {why}\n");
+            }
+            if let Some(how) = graded.get(id).and_then(|graded| graded.tampering.as_ref()) {
+                text += &format!("    tampering: {how}\n");
+            }
+        }
+        let resolved = graded.values().filter(|graded| graded.resolved()).count();
+        let of = self.dataset.len();
+        let unreadable = match unreadable.len() {
+            0 => String::new(),
+            some => format!(", {some} more could not be read"),
+        };
+        text + &format!(
+            "resolved {resolved} of {of} ({:.1} %), {} submitted{unreadable}\n",
+            100.0 * resolved as f64 / of as f64,
+            self.predictions.len()
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use fixfly_runtime::BenchmarkError;
 
-use super::git::{done, git, no_git};
+use super::git::{done, git, no_git, stdout};
 use super::instance::Instance;
 
 /// The mirrors of repositories: a folder of mirrors, or one mirror.
@@ -159,6 +159,14 @@ pub(crate) fn commit_all(to: &Path) -> Result<(), BenchmarkError> {
     own(&["-c", "pack.threads=1", "-c", "pack.window=0", "repack", "-adq"])?;
     own(&["config", "user.name", "fixfly"])?;
     own(&["config", "user.email", "fixfly@localhost"])
+}
+
+/// Git's hash of all files of a work tree that [`commit_all`] made; it has no dates.
+pub(crate) fn tree_hash(tree: &Path) -> Result<String, BenchmarkError> {
+    let mut command = git(&tree.join(".git"));
+    command.args(["rev-parse", "HEAD^{tree}"]);
+    let hash = stdout(&mut command, &[], "the copy has no commit")?;
+    Ok(String::from_utf8_lossy(&hash).trim().to_string())
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {

@@ -1,6 +1,9 @@
 //! The prices and limits of a model behind a server.
 
-use fixfly_runtime::{Cost, Price, Settings, thousands};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use fixfly_runtime::{Cost, Estimate, Price, RunSpec, Settings, readable, thousands};
 
 /// Tokens of an answer at most, if no flag and no profile has another limit.
 const MAX_TOKENS: u64 = 10_000;
@@ -26,6 +29,49 @@ impl Rates {
         let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, self.tokens_per_minute);
         let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
         minutes.map(|minutes| minutes * 60.0)
+    }
+
+    /// What a run is expected to take, as a table with notes.
+    pub fn table(&self, spec: &RunSpec, estimate: &Estimate) -> String {
+        let price = self.price.as_ref();
+        let both = [&estimate.one_turn, &estimate.all_turns];
+        let hours = |seconds: Option<f64>| match seconds {
+            Some(seconds) => readable(Duration::from_secs_f64(seconds.ceil())),
+            None => "unknown".into(),
+        };
+        let mut rows = vec![("Turns", both.map(|cost| thousands(cost.turns)))];
+        if spec.model.is_some() {
+            rows.push(("Prompt tokens", both.map(|cost| thousands(cost.prompt_tokens))));
+            rows.push(("Completion tokens", both.map(|cost| thousands(cost.completion_tokens))));
+            let usd = both.map(|cost| price.map(|price| format!("${:.2}", cost.usd(price))));
+            rows.push(("US dollars", usd.map(|usd| usd.unwrap_or("unknown".into()))));
+        }
+        let jobs = spec.jobs() as f64;
+        let tests = both.map(|cost| hours(cost.test_seconds.map(|seconds| seconds / jobs)));
+        rows.push(("Test time", tests));
+        if spec.model.is_some() {
+            let least = both.map(|cost| hours(self.seconds(cost)));
+            rows.push(("Model time by rate limits, at least", least));
+        }
+        let mut grid = Table::new();
+        grid.load_style(presets::UTF8_FULL_CONDENSED);
+        grid.set_header(["Estimate", "One turn each", "All turns"]);
+        for (name, [one, all]) in rows {
+            grid.add_row([name.to_string(), one, all]);
+        }
+        for column in grid.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let notes = spec.model.as_ref().map(|model| self.notes(model, &estimate.all_turns));
+        format!(
+            "{} tasks, {} episodes, {} at a time\n{}\n\
+             Test time assumes that nothing is cached; it excludes the verdict's confirmation.\n{}",
+            thousands(estimate.tasks as u64),
+            thousands(estimate.episodes),
+            spec.jobs(),
+            grid.trim_fmt(),
+            notes.unwrap_or_default()
+        )
     }
 
     /// What an estimate of tokens and dollars assumes, in lines. `all`: the cost of all turns.

@@ -2,13 +2,15 @@
 //! repairs them where the tests fail.
 //!
 //! It sees the task, the test results and the training methods, but never the
-//! answer. In each turn it makes all proposals it can and answers with the likeliest
+//! answer. If the task shows a faulty method with its file, small changes of that method come
+//! first. In each turn it makes all proposals it can and answers with the likeliest
 //! one that it has not tried.
 
 mod constructor;
 mod copies;
 mod corpus;
 mod edits;
+mod faulty;
 mod names;
 mod proposal;
 mod python;
@@ -47,6 +49,7 @@ impl Policy for Retrieval {
         let target = Target::read(method);
         let mut proposals = proposals(&target, &self.corpus);
         proposals.extend(edits::propose(&target, view.turns));
+        proposals.extend(faulty::propose(&target));
         let chance = (view.sample > 0).then_some(view.seed);
         let best = ranking::best(&target, proposals, view.turns, chance);
         Ok(best.map_or_else(give_up, |best| act(&best)))

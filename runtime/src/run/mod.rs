@@ -27,7 +27,7 @@ pub use machine::{cpus, now};
 pub use observer::{Observer, Silent};
 pub(crate) use queue::MAX_TRIES;
 pub use queue::{MAX_CONSECUTIVE_FAILURES, RunOutcome};
-pub use select::{SelectError, Selection, first, split_supported};
+pub use select::{SelectError, Selection, first, split_supported, unsupported_reasons};
 pub use spec::{IssueSpec, RunSpec};
 pub use tally::{RunTally, episode_line, wilson};
 pub use unfinished::Unfinished;
@@ -112,10 +112,15 @@ impl Run {
         };
         let mut finished = recorded.into_summaries();
         finished.retain(|episode| !episode.infrastructure_failure());
-        let waiting = work(selection.tasks, spec.samples, &finished);
+        let is_enough = spec.until_solved && finished.iter().any(EpisodeSummary::solved);
+        let waiting = match is_enough {
+            true => Vec::new(),
+            false => work(selection.tasks, spec.samples, &finished),
+        };
         observer.started(total, &finished);
         drop(finished);
-        let queue = Queue { waiting: waiting.into(), jobs: spec.jobs(), first };
+        let (jobs, until_solved) = (spec.jobs(), spec.until_solved);
+        let queue = Queue { waiting: waiting.into(), jobs, first, until_solved };
         let context = RunContext {
             policy_name: spec.policy,
             policy,

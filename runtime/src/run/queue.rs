@@ -52,6 +52,8 @@ pub(super) struct Queue {
     pub(super) jobs: usize,
     /// The rule about the first episodes; `None` if the run keeps going.
     pub(super) first: Option<FirstEpisodes>,
+    /// Whether to stop after the first task that is solved.
+    pub(super) until_solved: bool,
 }
 
 /// How the run ended.
@@ -69,6 +71,8 @@ pub struct RunOutcome {
     pub unusable: Option<Unusable>,
     /// Attempts in a row that infrastructure failures ended.
     pub(super) in_a_row: usize,
+    /// Whether the first task that is solved ends the run, and one is.
+    pub(super) enough: bool,
     /// Why the run stopped: the last of [`MAX_CONSECUTIVE_FAILURES`] failures in a row.
     pub gave_up: Option<String>,
     /// Attempts that were not started or not finished.
@@ -82,7 +86,8 @@ pub struct RunOutcome {
 impl RunOutcome {
     /// Whether no more attempts start.
     fn is_over(&self) -> bool {
-        self.stopped || self.gave_up.is_some() || self.halted.is_some() || self.unusable.is_some()
+        let failed = self.gave_up.is_some() || self.halted.is_some() || self.unusable.is_some();
+        self.stopped || self.enough || failed
     }
 }
 
@@ -122,6 +127,7 @@ impl Queue {
                                 directory.append(&episode)?;
                                 observer.recorded(&episode);
                                 ended.count(&work, &episode);
+                                ended.enough = self.until_solved && ended.solved > 0;
                                 if let Some(first) = &mut self.first {
                                     first.count(&episode);
                                     ended.unusable = first.unusable();

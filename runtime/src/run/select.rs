@@ -99,7 +99,10 @@ impl RunSpec {
             return Err(SelectError::Unsupported { sandbox, reasons: unsupported });
         }
         let supported = tasks.len();
-        let mut tasks = first(tasks, self.limit);
+        let mut tasks = match self.until_solved {
+            true => tasks,
+            false => first(tasks, self.limit),
+        };
         for task in &mut tasks {
             self.prepare(task)?;
         }
@@ -194,6 +197,17 @@ pub fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
     tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     tasks.sort_by(|one, other| one.id.cmp(&other.id));
     tasks
+}
+
+/// Reasons with their counts, the most frequent first.
+pub fn unsupported_reasons(unsupported: BTreeMap<String, usize>) -> String {
+    const MOST: usize = 12;
+    let mut rows: Vec<(String, usize)> = unsupported.into_iter().collect();
+    rows.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
+    let rest: usize = rows.iter().skip(MOST).map(|(_, count)| count).sum();
+    rows.truncate(MOST);
+    rows.extend((rest > 0).then(|| ("other reasons".to_owned(), rest)));
+    rows.iter().map(|(why, count)| format!("  {count:5}  {why}\n")).collect()
 }
 
 /// Facts that identify the split. They do not depend on the benchmark directory.

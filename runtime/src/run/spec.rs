@@ -71,6 +71,10 @@ pub struct RunSpec {
     pub allow_weak: bool,
     /// Whether to continue if the first episodes hold no usable answer.
     pub keep_going: bool,
+    /// Whether to attempt the tasks one after the other, in the benchmark's order, and to stop
+    /// after the first that is solved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub until_solved: bool,
 }
 
 impl Default for RunSpec {
@@ -95,6 +99,7 @@ impl Default for RunSpec {
             jobs: None,
             allow_weak: false,
             keep_going: false,
+            until_solved: false,
         }
     }
 }
@@ -123,7 +128,10 @@ pub struct IssueSpec {
 impl RunSpec {
     /// The number of episodes in parallel.
     pub fn jobs(&self) -> usize {
-        self.jobs.unwrap_or_else(super::cpus)
+        match self.until_solved {
+            true => 1,
+            false => self.jobs.unwrap_or_else(super::cpus),
+        }
     }
 
     /// The kind of the tasks.

@@ -159,6 +159,7 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         waiting: ids.iter().copied().map(work).collect(),
         jobs: 2,
         first: Some(FirstEpisodes::default()),
+        until_solved: false,
     };
     let ended = queue.work_off(context, &mut pressed, &mut directory, &mut Silent).await.unwrap();
     keyboard.abort();
