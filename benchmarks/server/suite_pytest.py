@@ -227,6 +227,10 @@ class Suite:
         lost = {function_of(test) for test in known.difference(there)}
         return [test for test in there if test in known or function_of(test) in lost]
 
+    def turn(self):
+        """Lets the tests run in the reverse order."""
+        self.session.items.reverse()
+
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""
         there = {entry.name for entry in importlib.metadata.entry_points(group="pytest11")}

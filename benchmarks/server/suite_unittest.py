@@ -73,6 +73,10 @@ class Suite:
         """What the census of these tests runs."""
         return tests
 
+    def turn(self):
+        """Lets the tests run in the reverse order."""
+        self.by_id = dict(reversed(self.by_id.items()))
+
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""
         return []

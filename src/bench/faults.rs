@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
+use fixfly_benchmarks::build::left_out;
 use fixfly_benchmarks::faults::{Amount, Fault, Faults, Header, Validation, folder};
 use fixfly_runtime::Split;
 use fixfly_sandboxes::Pool;
 
-use super::build::left_out;
 use crate::failure::Interrupted;
 use crate::flags::{cpus, host};
 use crate::terminal::Terminal;

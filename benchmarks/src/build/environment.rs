@@ -46,7 +46,8 @@ pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String
     let there = fs::read_to_string(&stamp);
     // Environments without the new stamp are Django's, from its one lock.
     let mut notes = Vec::new();
-    if !there.is_ok_and(|there| there.is_empty() || there == wish) {
+    let stays = there.is_ok_and(|there| there.is_empty() || there == wish);
+    if !stays || wanted.is_for_another(&python, &venv) {
         let _ = fs::remove_file(&stamp);
         for old in ["venv", "build"] {
             let _ = fs::remove_dir_all(folder.join(old));
@@ -78,6 +79,15 @@ pub fn environment(folder: &Path, wanted: &Environment<'_>) -> Result<Vec<String
 }
 
 impl Environment<'_> {
+    /// Whether the user names an interpreter of another version than that of `venv`.
+    fn is_for_another(&self, python: &str, venv: &Path) -> bool {
+        let code = "import sys; print(sys.version_info[:2])";
+        let version = |python: &Path| output(python, code).ok();
+        matches!(self, Environment::Declared { .. })
+            && std::env::var_os("FIXFLY_PYTHON").is_some()
+            && version(&venv.join("bin/python")) != version(Path::new(python))
+    }
+
     /// The same for the same requirements, so that other requirements make another
     /// environment.
     fn stamp(&self) -> String {
@@ -207,6 +217,11 @@ impl Installer<'_> {
             {
                 let rest = "its pyproject.toml has no [build-system]";
                 Ok(Some(format!("{}, and {rest}", why.trim_end_matches('.'))))
+            }
+            Err(BenchmarkError::Broken(why)) => {
+                let pip = self.venv.join("bin/pip");
+                let remedy = format!("`{} install {}`", pip.display(), source.display());
+                Err(BenchmarkError::Broken(format!("{why}; {remedy} shows the whole output")))
             }
             installed => installed.map(|()| None),
         }

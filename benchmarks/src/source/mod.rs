@@ -3,6 +3,7 @@
 
 mod beside;
 mod candidate;
+mod copies;
 mod describe;
 mod likeness;
 mod lines;
@@ -18,6 +19,7 @@ mod screen;
 mod splice;
 
 pub use candidate::{Candidate, Invalid, candidate, candidate_for};
+pub(crate) use copies::{Copies, masked};
 pub use describe::Describer;
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub use method::{MethodDef, MethodKind, methods};
