@@ -1,7 +1,7 @@
 """Runs tests of the unchanged project again: in order, in reverse, each alone.
 
-A trial is a fork of one process that has collected the tests and run none, so
-no trial sees what another one left in memory or in /tmp.
+A batch is a fork of one process that has collected the tests and run none, so
+no batch sees what another one left in memory or in /tmp.
 """
 
 import os
@@ -13,48 +13,48 @@ import report
 
 
 def run(server, request):
-    """What each trial came to; None where it did not take place."""
-    trials, clock = request["trials"], request.get("clock")
+    """What each batch came to; None where it did not take place."""
+    batches, clock = request["batches"], request.get("clock")
 
     def body(recorder, canary):
         if clock is not None:
             import fake_clock
             fake_clock.install(clock)
-        server.suite.load(sorted({test for trial in trials for test in trial["tests"]}))
+        server.suite.load(sorted({test for batch in batches for test in batch["tests"]}))
         before = left_behind() if server.isolation.full else None
-        for number, trial in enumerate(trials):
-            recorder.say("trial", number=number)
-            fork(server.suite, trial, recorder)
+        for number, batch in enumerate(batches):
+            recorder.say("batch", number=number)
+            fork(server.suite, batch, recorder)
             if before is not None:
                 clean(before)
 
     answer = server.candidate({**request, "file": None, "tests": []}, body, keep=True)
     if "error" in answer:
         return answer
-    found, rows = [None] * len(trials), []
+    found, rows = [None] * len(batches), []
     for row in answer["events"]:
         number = row.get("number")
-        if row["event"] == "trial" and isinstance(number, int) and 0 <= number < len(trials):
+        if row["event"] == "batch" and isinstance(number, int) and 0 <= number < len(batches):
             rows = []
             found[number] = rows
         else:
             rows.append(row)
-    return {"trials": [None if rows is None else came_to(trial["tests"], rows) for trial, rows in zip(trials, found)]}
+    return {"batches": [None if rows is None else came_to(batch["tests"], rows) for batch, rows in zip(batches, found)]}
 
 
-def fork(suite, trial, recorder):
+def fork(suite, batch, recorder):
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()
-            if trial["order"] == "reversed":
+            if batch["order"] == "reversed":
                 suite.turn()
-            suite.run(trial["tests"], recorder, None)
+            suite.run(batch["tests"], recorder, None)
         except BaseException as error:
             recorder.end_with(error)
         finally:
             os._exit(0)
-    end = time.monotonic() + trial["wall"]
+    end = time.monotonic() + batch["wall"]
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
         time.sleep(0.002)
     forked.kill(pid)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
-use fixfly_benchmarks::build::{self, Environment, Pace, Plan, Progress, Since, summary};
+use fixfly_benchmarks::build::{self, Environment, Plan, Progress, Rate, Since, summary};
 use fixfly_benchmarks::{Project, Source, django};
 use fixfly_runtime::Split;
 
@@ -66,7 +66,7 @@ Examples:
   fixfly bench build python --repo ~/code/mine -o benchmarks/mine
   fixfly bench build python --repo sqlparse-0.5.3.tar.gz -o benchmarks/sqlparse
   fixfly bench build python --repo . --tests unittest --install 'numpy<3' -o benchmarks/mine
-  fixfly bench build python --repo . --since HEAD~5 --only src -o benchmarks/mine
+  fixfly bench build python --repo . --since HEAD~5 --files src -o benchmarks/mine
   fixfly run python --benchmark-dir benchmarks/mine --policy retrieval -o runs/mine")]
 pub(crate) struct Python {
     /// The project: a folder, or a .tar.gz source archive
@@ -92,7 +92,7 @@ pub(crate) struct Python {
 
     /// Files or folders to take items from, as patterns; `*` also matches `/`
     #[arg(long, value_name = "GLOB")]
-    only: Vec<String>,
+    files: Vec<String>,
 
     /// Examine only what changed since this commit; keep the other items
     #[arg(long, value_name = "COMMIT")]
@@ -183,7 +183,7 @@ fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
         jobs: cpus(flags.jobs),
         splits: Split::ALL.to_vec(),
         known: known.unwrap_or_default(),
-        only: flags.only.clone(),
+        files: flags.files.clone(),
         since,
         mask_copies: flags.mask_copies,
         ..Plan::default()
@@ -199,9 +199,9 @@ fn examine(
 ) -> anyhow::Result<()> {
     let bar = terminal.line_bar(0, 0);
     let watched = terminal.is_watched();
-    let pace = Mutex::new(Pace::default());
+    let rate = Mutex::new(Rate::default());
     let show = |progress: Progress| {
-        let line = pace.lock().unwrap_or_else(PoisonError::into_inner).line(&progress);
+        let line = rate.lock().unwrap_or_else(PoisonError::into_inner).line(&progress);
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
         bar.set_message(&line);

@@ -204,16 +204,16 @@ fn a_huge_project_is_refused_unless_its_files_are_chosen() {
         &files,
         &UNITTEST,
         "the project is huge: 1 tests and 5001 functions and methods; choose the files to take \
-         items from, as --only 'src/package/*.py', or all with --only '*'",
+         items from, as --files 'src/package/*.py', or all with --files '*'",
     );
     let tried = Tried::new(&files);
-    let (said, manifest) = tried.built(&["--tests", "unittest", "--only", "other"]);
-    let counts = [("its file is not among those of --only".to_string(), 5001)];
+    let (said, manifest) = tried.built(&["--tests", "unittest", "--files", "other"]);
+    let counts = [("its file is not among those of --files".to_string(), 5001)];
     assert_eq!(manifest.header.left_out, BTreeMap::from(counts), "{said}");
 }
 
-/// Two methods with a copy each, one of them in the same file; and tests that lie.
-const LIES: &[(&str, &str)] = &[
+/// Two methods with a copy each, one of them in the same file; and unreliable tests.
+const UNRELIABLE: &[(&str, &str)] = &[
     (
         "one.py",
         "class A:\n    def add(self, a):\n        total = 1\n        total += a\n        return total + 0\n\n    def again(self, a):\n        total = 1\n        total += a\n        return total + 0\n\n    def alone(self):\n        x = 2\n        return x + 0\n\n\nSEEN = []\n",
@@ -227,8 +227,8 @@ const LIES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn tests_that_lie_are_left_out_and_copies_are_listed() {
-    let tried = Tried::new(LIES);
+fn unreliable_tests_are_left_out_and_copies_are_listed() {
+    let tried = Tried::new(UNRELIABLE);
     let (said, manifest) = tried.built(&["--mask-copies"]);
     let counts =
         ["depends on the clock", "depends on the network", "depends on the order", "is skipped"];
@@ -237,8 +237,8 @@ fn tests_that_lie_are_left_out_and_copies_are_listed() {
     assert!(said.contains("test left out:     1  depends on the clock"), "{said}");
     let evidence = fs::read_to_string(tried.output().join("tests_left_out.jsonl")).unwrap();
     assert!(evidence.contains("it fails when the clock is 400 days ahead"), "{evidence}");
-    let lying = [("its tests are flaky, or depend on their order or the clock".to_string(), 1)];
-    assert_eq!(manifest.header.left_out, BTreeMap::from(lying), "{said}");
+    let reason = [("its tests are flaky, or depend on their order or the clock".to_string(), 1)];
+    assert_eq!(manifest.header.left_out, BTreeMap::from(reason), "{said}");
 
     let copies = |id: &str| &manifest.items.iter().find(|item| item.id == id).unwrap().copies;
     assert_eq!(copies("one.py::A.add"), &["docs/a.md:2", "one.py:8"], "{said}");

@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use super::collect::{Part, collect, labels};
 use super::count::{Answer, Counter, file, read};
 use super::fate::{self, UNSTABLE, no_pass};
-use super::repeat::Lie;
+use super::repeat::Unreliable;
 use super::{Progress, huge, unwritable};
 use crate::project::{Place, Project};
 
@@ -24,8 +24,8 @@ const GROUPS: usize = 3;
 
 /// Why methods are left out whose tests cannot be asked for by their ids.
 pub(super) const UNSTEADY: &str = "the ids of its tests change from run to run";
-/// Why methods are left out all of whose tests lie.
-pub(super) const LYING: &str = "its tests are flaky, or depend on their order or the clock";
+/// Why methods are left out all of whose tests are unreliable.
+pub(super) const UNRELIABLE: &str = "its tests are flaky, or depend on their order or the clock";
 
 /// Which tests enter which methods.
 #[derive(Default)]
@@ -41,10 +41,10 @@ pub(crate) struct Census {
     before: HashMap<String, BTreeSet<(String, usize)>>,
     /// The methods that tests enter whose ids are not the same in each run.
     unsteady: BTreeSet<(String, usize)>,
-    /// The methods that tests enter which are left out because they lie.
-    lied_about: BTreeSet<(String, usize)>,
+    /// The methods that tests enter which are left out because they are unreliable.
+    without_reliable: BTreeSet<(String, usize)>,
     /// The tests that are left out, by id.
-    left_out: BTreeMap<String, Lie>,
+    left_out: BTreeMap<String, Unreliable>,
 }
 
 struct Test {
@@ -113,13 +113,13 @@ impl Census {
         match self.tests_of(place).is_empty() {
             false => None,
             true if self.unsteady.contains(&key) => Some(UNSTEADY),
-            true if self.lied_about.contains(&key) => Some(LYING),
+            true if self.without_reliable.contains(&key) => Some(UNRELIABLE),
             true => Some("no passing test enters it"),
         }
     }
 
     /// The tests that are left out, by id.
-    pub(crate) fn left_out(&self) -> &BTreeMap<String, Lie> {
+    pub(crate) fn left_out(&self) -> &BTreeMap<String, Unreliable> {
         &self.left_out
     }
 
@@ -128,9 +128,9 @@ impl Census {
     fn add(&mut self, label: &str, collected: &[String], answer: &Answer) {
         let collected: BTreeSet<&str> = collected.iter().map(String::as_str).collect();
         let passed = answer.passed();
-        let lies = answer.lies.iter().flatten().map(|lie| (lie.id.as_str(), lie));
-        let lies: BTreeMap<&str, &Lie> = lies.collect();
-        self.left_out.extend(fate::of(&answer.events).map(|lie| (lie.id.clone(), lie)));
+        let unreliable = answer.unreliable.iter().flatten().map(|test| (test.id.as_str(), test));
+        let unreliable: BTreeMap<&str, &Unreliable> = unreliable.collect();
+        self.left_out.extend(fate::of(&answer.events).map(|test| (test.id.clone(), test)));
         for row in &answer.events {
             let hits = || row.hits.iter().map(|hit| (hit.0.clone(), hit.1));
             if row.event == "before" {
@@ -141,17 +141,21 @@ impl Census {
             }
             if row.seconds > SLOWEST {
                 let evidence = format!("{} CPU seconds", row.seconds);
-                self.leave_out(Lie::new(&row.id, "takes more than 3 s of CPU", evidence));
+                self.leave_out(Unreliable::new(&row.id, "takes more than 3 s of CPU", evidence));
                 continue;
             }
             if !collected.is_empty() && !collected.contains(row.id.as_str()) {
                 self.unsteady.extend(hits());
-                self.leave_out(Lie::new(&row.id, UNSTABLE, "the project's tests have no such id"));
+                self.leave_out(Unreliable::new(
+                    &row.id,
+                    UNSTABLE,
+                    "the project's tests have no such id",
+                ));
                 continue;
             }
-            if let Some(lie) = lies.get(row.id.as_str()) {
-                self.lied_about.extend(hits());
-                self.leave_out((*lie).clone());
+            if let Some(test) = unreliable.get(row.id.as_str()) {
+                self.without_reliable.extend(hits());
+                self.leave_out((*test).clone());
                 continue;
             }
             let test = self.tests.len();
@@ -168,8 +172,8 @@ impl Census {
         }
     }
 
-    fn leave_out(&mut self, lie: Lie) {
-        self.left_out.insert(lie.id.clone(), lie);
+    fn leave_out(&mut self, test: Unreliable) {
+        self.left_out.insert(test.id.clone(), test);
     }
 }
 

@@ -8,7 +8,7 @@ use fixfly_runtime::{BenchmarkError, Split};
 
 use super::census::Census;
 use super::examine::{Examination, Facts, Found};
-use super::repeat::Lie;
+use super::repeat::Unreliable;
 use super::{Plan, tree};
 use crate::manifest::{Header, Item, Manifest, SCHEMA, line, short_hash, write_whole};
 use crate::project::{Place, Project};
@@ -36,7 +36,7 @@ impl<'a> Composer<'a> {
         splits: &'a BTreeMap<String, Split>,
         census: &'a Census,
     ) -> Self {
-        // The manifest of Django that fixfly ships has neither copies nor tests that lie.
+        // The manifest of Django that fixfly ships has neither copies nor unreliable tests.
         let texts = || tree::texts(&project.folder.join("source"), &TEXTS);
         let copies = (project.framework != "django").then(|| Copies::of(&texts()));
         Composer { project, plan, places, splits, census, copies }
@@ -48,11 +48,11 @@ impl<'a> Composer<'a> {
         examined: &BTreeMap<String, Examination>,
         left_out: BTreeMap<String, usize>,
     ) -> Result<Manifest, BenchmarkError> {
-        let lies = self.lies(examined);
-        let manifest = self.manifest(examined, left_out, &lies);
+        let unreliable = self.unreliable(examined);
+        let manifest = self.manifest(examined, left_out, &unreliable);
         let folder = &self.project.folder;
         if self.copies.is_some() {
-            let text: String = lies.values().map(|lie| line(lie)).collect();
+            let text: String = unreliable.values().map(|test| line(test)).collect();
             write_whole(&folder.join("tests_left_out.jsonl"), &text)?;
         }
         save(folder, &manifest)?;
@@ -60,10 +60,10 @@ impl<'a> Composer<'a> {
     }
 
     /// The tests that were left out, by id: in the census, or when a method was examined.
-    fn lies<'b>(
+    fn unreliable<'b>(
         &'b self,
         examined: &'b BTreeMap<String, Examination>,
-    ) -> BTreeMap<&'b str, &'b Lie> {
+    ) -> BTreeMap<&'b str, &'b Unreliable> {
         if self.copies.is_none() {
             return BTreeMap::new();
         }
@@ -72,7 +72,7 @@ impl<'a> Composer<'a> {
             Found::LeftOut { dropped, .. } => dropped.as_slice(),
         });
         let all = dropped.chain(self.census.left_out().values());
-        all.map(|lie| (lie.id.as_str(), lie)).collect()
+        all.map(|test| (test.id.as_str(), test)).collect()
     }
 
     fn item(&self, place: &Place, facts: &Facts) -> Item {
@@ -115,7 +115,7 @@ impl<'a> Composer<'a> {
         &self,
         examined: &BTreeMap<String, Examination>,
         mut left_out: BTreeMap<String, usize>,
-        lies: &BTreeMap<&str, &Lie>,
+        unreliable: &BTreeMap<&str, &Unreliable>,
     ) -> Manifest {
         let mut items = Vec::new();
         for place in self.places {
@@ -129,8 +129,8 @@ impl<'a> Composer<'a> {
         }
         self.arrange(&mut items);
         let mut tests_left_out = BTreeMap::<String, usize>::new();
-        for lie in lies.values() {
-            *tests_left_out.entry(lie.reason.clone()).or_default() += 1;
+        for test in unreliable.values() {
+            *tests_left_out.entry(test.reason.clone()).or_default() += 1;
         }
         let is_new = |place: &&Place| !examined.contains_key(&place.id());
         let header = Header {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::census::SLOWEST;
 use super::collect::Part;
-use super::repeat::{Lie, Runs, Trial, Tried, lies};
+use super::repeat::{Batch, BatchResult, Runs, Unreliable, unreliable};
 use super::unwritable;
 use crate::project::Project;
 use crate::server::Server;
@@ -38,9 +38,9 @@ pub(super) struct Row {
 pub(super) struct Answer {
     pub(super) events: Vec<Row>,
     outcome: String,
-    /// The tests that lie; `None` if they were not run again.
+    /// The tests that are unreliable; `None` if they were not run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) lies: Option<Vec<Lie>>,
+    pub(super) unreliable: Option<Vec<Unreliable>>,
 }
 
 impl Answer {
@@ -92,12 +92,12 @@ impl Counter {
     pub(super) fn is_done(&self, label: &str) -> bool {
         let path = file(&self.folder, label);
         match self.repeats() {
-            true => read(&path).is_ok_and(|answer| answer.lies.is_some()),
+            true => read(&path).is_ok_and(|answer| answer.unreliable.is_some()),
             false => path.exists(),
         }
     }
 
-    /// Whether tests run again to find those that lie. Django's were examined without.
+    /// Whether tests run again to find those that are unreliable. Django's were examined without.
     fn repeats(&self) -> bool {
         self.project.framework != "django"
     }
@@ -113,7 +113,7 @@ impl Counter {
         let room = Room { counter: &self, sandbox: &*sandbox };
         let mut answer = room.count(&label, &part.tests).await?;
         if self.repeats() {
-            answer.lies = Some(lies(&room, &answer.usable(&part.tests)).await?);
+            answer.unreliable = Some(unreliable(&room, &answer.usable(&part.tests)).await?);
         }
         write_whole(&path, json!(answer).to_string()).map_err(|e| unwritable(&path, &e))?;
         sandbox.close().await?;
@@ -129,7 +129,7 @@ struct Room<'a> {
 
 impl Room<'_> {
     async fn count(&self, label: &str, tests: &[String]) -> Result<Answer, BenchmarkError> {
-        let mut all = Answer { events: Vec::new(), outcome: "done".to_string(), lies: None };
+        let mut all = Answer { events: Vec::new(), outcome: "done".to_string(), unreliable: None };
         let mut left = Left { label, tests, begun: BTreeSet::new() };
         loop {
             let (mut request, seconds) = left.request();
@@ -163,22 +163,22 @@ impl Room<'_> {
 impl Runs for Room<'_> {
     async fn run(
         &self,
-        trials: &[Trial],
+        batches: &[Batch],
         clock: Option<u64>,
-    ) -> Result<Vec<Option<Tried>>, BenchmarkError> {
-        let longest = trials.iter().map(|trial| trial.wall).max().unwrap_or_default();
-        // Each trial has a limit of its own; that for all is for a process that hangs.
-        let wall = 120 + 2 * longest + 5 * trials.len() as u64;
-        let request = json!({"op": "repeat", "trials": trials, "clock": clock});
+    ) -> Result<Vec<Option<BatchResult>>, BenchmarkError> {
+        let longest = batches.iter().map(|batch| batch.wall).max().unwrap_or_default();
+        // Each batch has a limit of its own; that for all is for a process that hangs.
+        let wall = 120 + 2 * longest + 5 * batches.len() as u64;
+        let request = json!({"op": "repeat", "batches": batches, "clock": clock});
         let answer: Repeated = self.ask(request, wall, 60 + 4 * longest).await?;
-        Ok(answer.trials)
+        Ok(answer.batches)
     }
 }
 
 /// The server's answer for repeated tests.
 #[derive(Deserialize)]
 struct Repeated {
-    trials: Vec<Option<Tried>>,
+    batches: Vec<Option<BatchResult>>,
 }
 
 /// What is left to count of a part: the named tests, or all that its label finds. If one

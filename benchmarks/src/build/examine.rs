@@ -8,10 +8,10 @@ use std::sync::Arc;
 use fixfly_runtime::{BenchmarkError, Sandbox, TestOutcome, TestResult, write_whole};
 use serde::{Deserialize, Serialize};
 
-use super::census::{Census, LYING, UNSTEADY};
+use super::census::{Census, UNRELIABLE, UNSTEADY};
 use super::cover::cover;
-use super::hold::{Held, Trial};
-use super::repeat::Lie;
+use super::hold::{Choice, Held};
+use super::repeat::Unreliable;
 use super::unwritable;
 use crate::manifest::{Item, RunPath, short_hash};
 use crate::project::{Place, Project};
@@ -40,9 +40,9 @@ pub(crate) enum Found {
         reason: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         evidence: String,
-        /// The tests that were found to lie.
+        /// The tests that were found to be unreliable.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        dropped: Vec<Lie>,
+        dropped: Vec<Unreliable>,
     },
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct Facts {
     pub(crate) mutants: [usize; 2],
     /// Why the item takes the cold path, if it does.
     pub(crate) cold_because: Option<String>,
-    /// The tests that were found to lie.
+    /// The tests that were found to be unreliable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) dropped: Vec<Lie>,
+    pub(crate) dropped: Vec<Unreliable>,
 }
 
 impl Found {
@@ -234,16 +234,16 @@ impl Examiner {
             let reason = "its tests notice its absence but no change of a value";
             return Ok(left_out(reason, String::new()));
         }
-        let mut dropped: Vec<Lie> = Vec::new();
+        let mut dropped: Vec<Unreliable> = Vec::new();
         loop {
-            let lies = |test: &String| dropped.iter().any(|lie| lie.id == *test);
+            let unreliable = |test: &String| dropped.iter().any(|test| test.id == *test);
             let honest = |kill: &BTreeSet<usize>| -> BTreeSet<usize> {
-                kill.iter().copied().filter(|at| !lies(&judges[*at])).collect()
+                kill.iter().copied().filter(|at| !unreliable(&judges[*at])).collect()
             };
             let mut targets: Vec<BTreeSet<usize>> = kills.iter().map(honest).collect();
             let Some(sample) = targets.iter().position(|kill| !kill.is_empty()) else {
-                let evidence = dropped.first().map(|lie| lie.evidence.clone());
-                let (reason, evidence) = (LYING.to_string(), evidence.unwrap_or_default());
+                let evidence = dropped.first().map(|test| test.evidence.clone());
+                let (reason, evidence) = (UNRELIABLE.to_string(), evidence.unwrap_or_default());
                 return Ok(Found::LeftOut { reason, evidence, dropped });
             };
             targets.retain(|kill| !kill.is_empty());
@@ -251,14 +251,14 @@ impl Examiner {
             targets.push(honest(&(0..judges.len()).collect()));
             let chosen = cover(judges, &targets, |test| self.census.group(test));
             let tests: Vec<String> = chosen.iter().map(|at| judges[*at].clone()).collect();
-            let wider = killing.iter().filter(|test| !tests.contains(test) && !lies(test));
+            let wider = killing.iter().filter(|test| !tests.contains(test) && !unreliable(test));
             let wider = wider.cloned().collect();
             let trio = [truth.as_str(), stub.as_str(), mutants[sample].source.as_str()];
-            let trial = Trial { bench, trio, tests: &tests, limits, path, stubbed: &stubbed };
-            let held = match self.hold(&trial).await? {
+            let choice = Choice { bench, trio, tests: &tests, limits, path, stubbed: &stubbed };
+            let held = match self.hold(&choice).await? {
                 Held::Yes(held) => held,
                 Held::No(found) => return Ok(found),
-                Held::Lies(found) => {
+                Held::Unreliable(found) => {
                     dropped.extend(found);
                     continue;
                 }

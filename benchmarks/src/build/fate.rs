@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::count::{Answer, Row};
 use super::newer::newer_syntax;
-use super::repeat::{Lie, NETWORK};
+use super::repeat::{NETWORK, Unreliable};
 use crate::observe::clip;
 use crate::project::Project;
 
@@ -15,7 +15,7 @@ use crate::project::Project;
 pub(super) const UNSTABLE: &str = "its id changes from run to run";
 
 /// The tests that did not pass in the census, each with the reason.
-pub(super) fn of(events: &[Row]) -> impl Iterator<Item = Lie> {
+pub(super) fn of(events: &[Row]) -> impl Iterator<Item = Unreliable> {
     let mut fates: BTreeMap<&str, Option<&Row>> = BTreeMap::new();
     for row in events {
         match row.event.as_str() {
@@ -37,7 +37,7 @@ pub(super) fn of(events: &[Row]) -> impl Iterator<Item = Lie> {
     fates.into_iter().map(|(id, row)| {
         let Some(row) = row else {
             let evidence = "it started, and its process ended or took too long";
-            return Lie::new(id, "hangs, or ends its process", evidence);
+            return Unreliable::new(id, "hangs, or ends its process", evidence);
         };
         let reason = match row.event.as_str() {
             "skipped" => "is skipped",
@@ -45,7 +45,7 @@ pub(super) fn of(events: &[Row]) -> impl Iterator<Item = Lie> {
             _ if needs_network(&row.failure) => NETWORK,
             _ => "fails on the unchanged source",
         };
-        Lie::new(id, reason, clip(traceback(&row.failure).trim_end(), 1_000))
+        Unreliable::new(id, reason, clip(traceback(&row.failure).trim_end(), 1_000))
     })
 }
 
@@ -71,21 +71,21 @@ fn needs_network(failure: &Value) -> bool {
 pub(super) fn no_pass(project: &Project, answers: &[Answer]) -> String {
     let rows = || answers.iter().flat_map(|answer| &answer.events);
     let count = rows().filter(|row| row.event == "census").count();
-    let lies = || answers.iter().flat_map(|answer| answer.lies.iter().flatten());
-    if let Some(lie) = lies().next() {
+    let unreliable = || answers.iter().flat_map(|answer| answer.unreliable.iter().flatten());
+    if let Some(test) = unreliable().next() {
         return format!(
             "none of the project's {count} tests passes each time: {} {} ({}); the project needs \
              tests that depend on its source alone",
-            lie.id,
-            lie.reason,
-            last_line(&lie.evidence)
+            test.id,
+            test.reason,
+            last_line(&test.evidence)
         );
     }
     if let Some(why) = needs_newer(project) {
         return why;
     }
-    let fates: Vec<Lie> = answers.iter().flat_map(|answer| of(&answer.events)).collect();
-    let offline = || fates.iter().filter(|lie| lie.reason == NETWORK);
+    let fates: Vec<Unreliable> = answers.iter().flat_map(|answer| of(&answer.events)).collect();
+    let offline = || fates.iter().filter(|test| test.reason == NETWORK);
     if let Some(first) = offline().next().filter(|_| 2 * offline().count() > fates.len()) {
         return format!(
             "none of the project's {count} tests passes on its unchanged source, and {} of them \
@@ -137,7 +137,7 @@ mod tests {
     #[track_caller]
     fn check(events: Value, expected: &[&str]) {
         let rows: Vec<Row> = serde_json::from_value(events).unwrap();
-        let reasons: Vec<String> = of(&rows).map(|lie| lie.reason).collect();
+        let reasons: Vec<String> = of(&rows).map(|test| test.reason).collect();
         assert_eq!(reasons, expected);
     }
 

@@ -4,7 +4,7 @@
 use fixfly_runtime::{BenchmarkError, Outcome, TestOutcome, TestResult};
 
 use super::examine::{Bench, Examiner, Found, first_failure, left_out};
-use super::repeat::{FLAKY, Lie, ORDER};
+use super::repeat::{FLAKY, ORDER, Unreliable};
 use crate::manifest::RunPath;
 use crate::server::{Answer, Limits};
 
@@ -12,7 +12,7 @@ use crate::server::{Answer, Limits};
 const SLOWEST: f64 = 10.0;
 
 /// The tests of an item, as they are chosen.
-pub(super) struct Trial<'a> {
+pub(super) struct Choice<'a> {
     pub(super) bench: &'a Bench<'a>,
     /// The original, the stub and a mutant.
     pub(super) trio: [&'a str; 3],
@@ -24,12 +24,12 @@ pub(super) struct Trial<'a> {
     pub(super) stubbed: &'a Answer,
 }
 
-/// What a trial came to.
+/// What became of a choice.
 pub(super) enum Held {
     Yes(Holding),
     No(Found),
-    /// Some of the tests lie; others may be chosen.
-    Lies(Vec<Lie>),
+    /// Some of the tests are unreliable; others may be chosen.
+    Unreliable(Vec<Unreliable>),
 }
 
 /// The facts of tests that hold.
@@ -43,15 +43,15 @@ pub(super) struct Holding {
 
 impl Examiner {
     /// Tries the tests of an item.
-    pub(super) async fn hold(&self, trial: &Trial<'_>) -> Result<Held, BenchmarkError> {
-        let Trial { bench, trio, tests, limits, mut path, .. } = *trial;
+    pub(super) async fn hold(&self, choice: &Choice<'_>) -> Result<Held, BenchmarkError> {
+        let Choice { bench, trio, tests, limits, mut path, .. } = *choice;
         // The mutant's report is only compared with that of the hot path.
         let needed = if path == RunPath::Hot { 3 } else { 2 };
         let mut cold = Vec::new();
         for candidate in &trio[..needed] {
             cold.push(bench.run(candidate, RunPath::Cold, tests, limits).await?);
         }
-        if let Some(held) = self.unfit(trial, &cold).await? {
+        if let Some(held) = self.unusable(choice, &cold).await? {
             return Ok(held);
         }
         let mut cold_because = None;
@@ -62,29 +62,29 @@ impl Examiner {
             }
         }
         let unsteady = match self.drops_tests() {
-            true => match self.out_of_order(trial).await? {
-                None => self.reads_differently(trial, path, &cold[1]).await?,
-                lies => lies,
+            true => match self.out_of_order(choice).await? {
+                None => self.reads_differently(choice, path, &cold[1]).await?,
+                unreliable => unreliable,
             },
-            false => self.unsteady(trial, path, &cold[1]).await?,
+            false => self.unsteady(choice, path, &cold[1]).await?,
         };
         let seconds = cold[0].cpu;
         Ok(unsteady.unwrap_or(Held::Yes(Holding { path, seconds, cold_because })))
     }
 
-    /// Whether a test that lies is left out, and not its method. Django's items were
+    /// Whether an unreliable test is left out, and not its method. Django's items were
     /// examined without.
     fn drops_tests(&self) -> bool {
         self.project.framework != "django"
     }
 
     /// Why the tests are of no use on the cold path, the reference.
-    async fn unfit(
+    async fn unusable(
         &self,
-        trial: &Trial<'_>,
+        choice: &Choice<'_>,
         cold: &[Answer],
     ) -> Result<Option<Held>, BenchmarkError> {
-        let Trial { bench, trio, tests, limits, path, .. } = *trial;
+        let Choice { bench, trio, tests, limits, path, .. } = *choice;
         let (original, stub) = (&cold[0], &cold[1]);
         let found = if original.outcome != Outcome::Passed {
             // On the same path, they passed together with other tests.
@@ -104,8 +104,8 @@ impl Examiner {
     }
 
     /// Runs the original again, its tests in the reverse order.
-    async fn out_of_order(&self, trial: &Trial<'_>) -> Result<Option<Held>, BenchmarkError> {
-        let Trial { bench, trio, tests, limits, .. } = *trial;
+    async fn out_of_order(&self, choice: &Choice<'_>) -> Result<Option<Held>, BenchmarkError> {
+        let Choice { bench, trio, tests, limits, .. } = *choice;
         let reversed = bench.reversed(trio[0], tests, limits).await?;
         if reversed.outcome == Outcome::Passed {
             return Ok(None);
@@ -122,13 +122,13 @@ impl Examiner {
     /// tests counts, if its words are the same.
     async fn reads_differently(
         &self,
-        trial: &Trial<'_>,
+        choice: &Choice<'_>,
         path: RunPath,
         cold_stub: &Answer,
     ) -> Result<Option<Held>, BenchmarkError> {
-        let Trial { bench, trio, tests, limits, .. } = *trial;
-        let same = |result: &TestResult| trial.stubbed.results.contains(result);
-        if trial.path == RunPath::Cold && cold_stub.results.iter().all(same) {
+        let Choice { bench, trio, tests, limits, .. } = *choice;
+        let same = |result: &TestResult| choice.stubbed.results.contains(result);
+        if choice.path == RunPath::Cold && cold_stub.results.iter().all(same) {
             return Ok(None);
         }
         let once = match path {
@@ -137,23 +137,23 @@ impl Examiner {
         };
         let twice = bench.run(trio[1], path, tests, limits).await?;
         let pairs = once.results.iter().zip(&twice.results).filter(|(one, two)| one != two);
-        let lies = pairs.map(|(one, two)| {
+        let unreliable = pairs.map(|(one, two)| {
             let evidence = format!("{}\n---\n{}", words(one), words(two));
-            Lie::new(&one.id, FLAKY, format!("its failure reads differently: {evidence}"))
+            Unreliable::new(&one.id, FLAKY, format!("its failure reads differently: {evidence}"))
         });
-        let lies: Vec<Lie> = lies.collect();
-        Ok((!lies.is_empty()).then_some(Held::Lies(lies)))
+        let unreliable: Vec<Unreliable> = unreliable.collect();
+        Ok((!unreliable.is_empty()).then_some(Held::Unreliable(unreliable)))
     }
 
     /// Runs the original and the stub again: the original must pass again, and the stub's
     /// report must be the same byte for byte.
     async fn unsteady(
         &self,
-        trial: &Trial<'_>,
+        choice: &Choice<'_>,
         path: RunPath,
         cold_stub: &Answer,
     ) -> Result<Option<Held>, BenchmarkError> {
-        let Trial { bench, trio, tests, limits, .. } = *trial;
+        let Choice { bench, trio, tests, limits, .. } = *choice;
         let again = bench.run(trio[0], path, tests, limits).await?;
         if again.outcome != Outcome::Passed {
             let why = first_failure(&again);
@@ -180,12 +180,12 @@ fn bad(answer: &Answer) -> impl Iterator<Item = &TestResult> {
 
 /// The tests that failed `how`: each time, or once.
 fn twice(how: &str, first: &Answer, again: &Answer) -> Held {
-    let lie = |result: &TestResult| {
+    let test = |result: &TestResult| {
         let fails_again = bad(again).any(|other| other.id == result.id);
         let (reason, times) = if fails_again { (ORDER, "twice") } else { (FLAKY, "once") };
-        Lie::new(&result.id, reason, format!("it failed {times} {how}: {}", words(result)))
+        Unreliable::new(&result.id, reason, format!("it failed {times} {how}: {}", words(result)))
     };
-    Held::Lies(bad(first).map(lie).collect())
+    Held::Unreliable(bad(first).map(test).collect())
 }
 
 fn words(result: &TestResult) -> String {
@@ -224,13 +224,15 @@ mod tests {
 
     #[test]
     fn a_test_that_fails_again_depends_on_the_order() {
-        let Held::Lies(lies) = twice("alone", &answer(&["a", "b"]), &answer(&["b", "c"])) else {
+        let Held::Unreliable(unreliable) =
+            twice("alone", &answer(&["a", "b"]), &answer(&["b", "c"]))
+        else {
             unreachable!("tests failed")
         };
         let expected = [
-            Lie::new("a", FLAKY, "it failed once alone: E: why"),
-            Lie::new("b", ORDER, "it failed twice alone: E: why"),
+            Unreliable::new("a", FLAKY, "it failed once alone: E: why"),
+            Unreliable::new("b", ORDER, "it failed twice alone: E: why"),
         ];
-        assert_eq!(lies, expected);
+        assert_eq!(unreliable, expected);
     }
 }

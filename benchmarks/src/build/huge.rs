@@ -34,7 +34,7 @@ fn refusal(tests: usize, methods: usize) -> Option<String> {
     (methods > METHODS || tests > TESTS).then(|| {
         format!(
             "the project is huge: {tests} tests and {methods} functions and methods; choose the \
-             files to take items from, as --only 'src/package/*.py', or all with --only '*'"
+             files to take items from, as --files 'src/package/*.py', or all with --files '*'"
         )
     })
 }

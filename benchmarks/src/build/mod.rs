@@ -43,7 +43,7 @@ pub use environment::{Environment, environment};
 pub(crate) use environment::{output, python, run, stdout_of};
 pub use fetch::{python_project, released};
 pub use since::Since;
-pub use summary::{Pace, left_out, summary};
+pub use summary::{Rate, left_out, summary};
 
 /// The progress of a build.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +74,7 @@ pub struct Plan {
     /// Items that are already known; they are not examined again.
     pub known: Vec<Item>,
     /// Patterns of the files to take methods from; all of the project's if there are none.
-    pub only: Vec<String>,
+    pub files: Vec<String>,
     /// Only methods that changed since then are examined; the others are `known`, or left
     /// out.
     pub since: Option<Since>,
@@ -123,10 +123,9 @@ pub async fn build(
     plan: &Plan,
     show: impl Fn(Progress) + Send + Sync,
 ) -> Result<Manifest, BenchmarkError> {
-    let only = only(&plan.only)?;
-    let chosen = only.is_some();
-    let census = Arc::new(census::take(&project, &host, plan.jobs, chosen, &show).await?);
-    let (mut places, mut left_out) = eligible(&project, &census, only.as_ref());
+    let files = chosen(&plan.files)?;
+    let census = Arc::new(census::take(&project, &host, plan.jobs, files.is_some(), &show).await?);
+    let (mut places, mut left_out) = eligible(&project, &census, files.as_ref());
     let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
     let goal = wanted.unwrap_or_else(|| share(places.len()));
     let mut splits = split::split(&places, goal, &pinned(plan));
@@ -164,9 +163,9 @@ pub async fn build(
 }
 
 /// The files that the user chose; `None` for all.
-fn only(patterns: &[String]) -> Result<Option<GlobSet>, BenchmarkError> {
+fn chosen(patterns: &[String]) -> Result<Option<GlobSet>, BenchmarkError> {
     let invalid = |pattern: &str, error: globset::Error| {
-        BenchmarkError::Broken(format!("--only {pattern} is no pattern: {}", error.kind()))
+        BenchmarkError::Broken(format!("--files {pattern} is no pattern: {}", error.kind()))
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -215,14 +214,14 @@ fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
 fn eligible(
     project: &Project,
     census: &Census,
-    only: Option<&GlobSet>,
+    files: Option<&GlobSet>,
 ) -> (Vec<Place>, BTreeMap<String, usize>) {
     let mut left_out = project.unreadable();
     let mut kept = Vec::new();
     for place in project.methods() {
         let method = &place.method;
-        let reason = if only.is_some_and(|only| !only.is_match(&place.file)) {
-            "its file is not among those of --only"
+        let reason = if files.is_some_and(|files| !files.is_match(&place.file)) {
+            "its file is not among those of --files"
         } else if let Some(reason) = census.why_untested(&place) {
             reason
         } else if !method.unique {

@@ -22,16 +22,16 @@ const LATER: u64 = 400 * 86_400;
 
 /// A test that is left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lie {
+pub(crate) struct Unreliable {
     pub(crate) id: String,
     pub(crate) reason: String,
     /// The end of a failure, or what else shows it.
     pub(crate) evidence: String,
 }
 
-impl Lie {
+impl Unreliable {
     pub(crate) fn new(id: &str, reason: &str, evidence: impl Into<String>) -> Self {
-        Lie { id: id.to_string(), reason: reason.to_string(), evidence: evidence.into() }
+        Unreliable { id: id.to_string(), reason: reason.to_string(), evidence: evidence.into() }
     }
 }
 
@@ -45,43 +45,43 @@ pub(super) enum Order {
 
 /// Tests to run together, in a process that has run no other.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Trial {
+pub(super) struct Batch {
     pub(super) order: Order,
     pub(super) tests: Vec<String>,
     /// Wall-clock seconds.
     pub(super) wall: u64,
 }
 
-/// What a trial came to.
+/// What a batch came to.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Tried {
+pub(super) struct BatchResult {
     /// The tests that did not pass, with the end of their failure.
     pub(super) bad: BTreeMap<String, String>,
     /// The tests that did not start, because the process ended before.
     pub(super) left: Vec<String>,
 }
 
-/// Where trials take place.
+/// Where batches take place.
 #[async_trait]
 pub(super) trait Runs: Sync {
-    /// Runs trials, with the clock so many seconds ahead; `None` where one did not take
+    /// Runs batches, with the clock so many seconds ahead; `None` where one did not take
     /// place, because the process that makes them ended before.
     async fn run(
         &self,
-        trials: &[Trial],
+        batches: &[Batch],
         clock: Option<u64>,
-    ) -> Result<Vec<Option<Tried>>, BenchmarkError>;
+    ) -> Result<Vec<Option<BatchResult>>, BenchmarkError>;
 }
 
-/// The failures of one kind of trial, by test.
+/// The failures of one kind of batch, by test.
 type Failures = BTreeMap<String, String>;
 
 /// The tests whose result is not the project's alone. `tests` have passed once, together;
 /// each is given with its CPU seconds.
-pub(super) async fn lies(
+pub(super) async fn unreliable(
     runs: &dyn Runs,
     tests: &[(String, f64)],
-) -> Result<Vec<Lie>, BenchmarkError> {
+) -> Result<Vec<Unreliable>, BenchmarkError> {
     if tests.is_empty() {
         return Ok(Vec::new());
     }
@@ -93,7 +93,7 @@ pub(super) async fn lies(
         let suspects = tests.iter().map(|(id, _)| id).filter(|id| suspect(id));
         found.extend(suspects.map(|id| explained(id, &first, &again)));
     }
-    let known: BTreeSet<&String> = found.iter().map(|lie: &Lie| &lie.id).collect();
+    let known: BTreeSet<&String> = found.iter().map(|test: &Unreliable| &test.id).collect();
     let honest: Vec<_> = tests.iter().filter(|(id, _)| !known.contains(id)).cloned().collect();
     let late = by_the_clock(runs, &honest).await?;
     found.extend(late);
@@ -107,23 +107,23 @@ async fn all(
     tests: &[(String, f64)],
     alone: &(dyn Fn(&String) -> bool + Sync),
 ) -> Result<[Failures; 3], BenchmarkError> {
-    let mut trials = vec![together(Order::Forward, tests), together(Order::Reversed, tests)];
+    let mut batches = vec![together(Order::Forward, tests), together(Order::Reversed, tests)];
     let single = tests.iter().filter(|(id, _)| alone(id));
-    trials.extend(single.map(|test| together(Order::Forward, std::slice::from_ref(test))));
-    let mut failures = tried(runs, &trials, None).await?.into_iter();
+    batches.extend(single.map(|test| together(Order::Forward, std::slice::from_ref(test))));
+    let mut failures = tried(runs, &batches, None).await?.into_iter();
     let (forward, reversed) = (failures.next(), failures.next());
     Ok([forward.unwrap_or_default(), reversed.unwrap_or_default(), failures.flatten().collect()])
 }
 
-fn together(order: Order, tests: &[(String, f64)]) -> Trial {
+fn together(order: Order, tests: &[(String, f64)]) -> Batch {
     let seconds: f64 = tests.iter().map(|(_, seconds)| seconds).sum();
     let tests = tests.iter().map(|(id, _)| id.clone()).collect();
     // A busy machine must not cost tests.
-    Trial { order, tests, wall: 30 + (8.0 * seconds).ceil() as u64 }
+    Batch { order, tests, wall: 30 + (8.0 * seconds).ceil() as u64 }
 }
 
-/// Why a test failed in one of the trials: it fails again in the same company, or not.
-fn explained(id: &str, first: &[Failures; 3], again: &[Failures; 3]) -> Lie {
+/// Why a test failed in one of the batches: it fails again in the same company, or not.
+fn explained(id: &str, first: &[Failures; 3], again: &[Failures; 3]) -> Unreliable {
     const COMPANY: [&str; 3] =
         ["in the order of its file", "in the reverse order of its file", "alone"];
     let failed = |all: &[Failures; 3]| [0, 1, 2].map(|at| all[at].contains_key(id));
@@ -134,7 +134,7 @@ fn explained(id: &str, first: &[Failures; 3], again: &[Failures; 3]) -> Lie {
         true => (ORDER, "twice"),
         false => (FLAKY, "once"),
     };
-    Lie::new(id, reason, format!("it failed {how} {}: {evidence}", COMPANY[at]))
+    Unreliable::new(id, reason, format!("it failed {how} {}: {evidence}", COMPANY[at]))
 }
 
 /// The tests that fail with the clock set ahead, and pass with the same clock set to now:
@@ -142,15 +142,15 @@ fn explained(id: &str, first: &[Failures; 3], again: &[Failures; 3]) -> Lie {
 async fn by_the_clock(
     runs: &dyn Runs,
     tests: &[(String, f64)],
-) -> Result<Vec<Lie>, BenchmarkError> {
+) -> Result<Vec<Unreliable>, BenchmarkError> {
     let mut suspects = tests.to_vec();
     let mut evidence = Failures::new();
     for ahead in [LATER, 0] {
         if suspects.is_empty() {
             break;
         }
-        let trials = [together(Order::Forward, &suspects)];
-        let failed = tried(runs, &trials, Some(ahead)).await?.pop().unwrap_or_default();
+        let batches = [together(Order::Forward, &suspects)];
+        let failed = tried(runs, &batches, Some(ahead)).await?.pop().unwrap_or_default();
         match ahead {
             0 => suspects.retain(|(id, _)| !failed.contains_key(id)),
             _ => {
@@ -159,41 +159,41 @@ async fn by_the_clock(
             }
         }
     }
-    let lie = |(id, _): &(String, f64)| {
+    let test = |(id, _): &(String, f64)| {
         let said = format!("it fails when the clock is 400 days ahead: {}", evidence[id]);
-        Lie::new(id, CLOCK, said)
+        Unreliable::new(id, CLOCK, said)
     };
-    Ok(suspects.iter().map(lie).collect())
+    Ok(suspects.iter().map(test).collect())
 }
 
-/// The failures of each trial. Tests that another one kept from running, because it hung or
+/// The failures of each batch. Tests that another one kept from running, because it hung or
 /// ended the process, run again without it.
 async fn tried(
     runs: &dyn Runs,
-    trials: &[Trial],
+    batches: &[Batch],
     clock: Option<u64>,
 ) -> Result<Vec<Failures>, BenchmarkError> {
-    let mut bad = vec![Failures::new(); trials.len()];
-    let mut open: Vec<(usize, Trial)> = trials.iter().cloned().enumerate().collect();
-    let count = |open: &[(usize, Trial)]| open.iter().map(|(_, t)| t.tests.len()).sum::<usize>();
+    let mut bad = vec![Failures::new(); batches.len()];
+    let mut open: Vec<(usize, Batch)> = batches.iter().cloned().enumerate().collect();
+    let count = |open: &[(usize, Batch)]| open.iter().map(|(_, t)| t.tests.len()).sum::<usize>();
     while !open.is_empty() {
-        let asked: Vec<Trial> = open.iter().map(|(_, trial)| trial.clone()).collect();
+        let asked: Vec<Batch> = open.iter().map(|(_, batch)| batch.clone()).collect();
         let found = runs.run(&asked, clock).await?;
         let before = count(&open);
         let mut next = Vec::new();
         let found = found.into_iter().chain(std::iter::repeat(None));
-        for ((at, mut trial), found) in open.into_iter().zip(found) {
+        for ((at, mut batch), found) in open.into_iter().zip(found) {
             if let Some(tried) = found {
                 bad[at].extend(tried.bad);
-                trial.tests.retain(|test| tried.left.contains(test));
+                batch.tests.retain(|test| tried.left.contains(test));
             }
-            if !trial.tests.is_empty() {
-                next.push((at, trial));
+            if !batch.tests.is_empty() {
+                next.push((at, batch));
             }
         }
         if count(&next) == before {
-            for (at, trial) in next {
-                let silent = trial.tests.into_iter().map(|id| (id, "it did not run".to_string()));
+            for (at, batch) in next {
+                let silent = batch.tests.into_iter().map(|id| (id, "it did not run".to_string()));
                 bad[at].extend(silent);
             }
             break;
@@ -212,15 +212,15 @@ mod tests {
     /// A project whose tests fare as their names say.
     #[derive(Default)]
     struct Named {
-        trials: Mutex<usize>,
+        batches: Mutex<usize>,
     }
 
     /// Whether a test passes after these; `None` if it hangs.
-    fn passes(test: &str, before: &[String], trials: usize, clock: Option<u64>) -> Option<bool> {
+    fn passes(test: &str, before: &[String], batches: usize, clock: Option<u64>) -> Option<bool> {
         Some(match test {
             "needs_a" => before.iter().any(|test| test == "a"),
             "alone_only" => before.is_empty(),
-            "flaky" => trials > 3,
+            "flaky" => batches > 3,
             "dated" => clock.unwrap_or_default() < 1000,
             "no_stand_in" => clock.is_none(),
             "hangs_first" if before.is_empty() => return None,
@@ -232,17 +232,17 @@ mod tests {
     impl Runs for Named {
         async fn run(
             &self,
-            trials: &[Trial],
+            batches: &[Batch],
             clock: Option<u64>,
-        ) -> Result<Vec<Option<Tried>>, BenchmarkError> {
-            let run = |trial: &Trial| {
-                let mut count = self.trials.lock().unwrap();
+        ) -> Result<Vec<Option<BatchResult>>, BenchmarkError> {
+            let run = |batch: &Batch| {
+                let mut count = self.batches.lock().unwrap();
                 *count += 1;
-                let mut tests = trial.tests.clone();
-                if trial.order == Order::Reversed {
+                let mut tests = batch.tests.clone();
+                if batch.order == Order::Reversed {
                     tests.reverse();
                 }
-                let mut tried = Tried::default();
+                let mut tried = BatchResult::default();
                 for (at, test) in tests.iter().enumerate() {
                     match passes(test, &tests[..at], *count, clock) {
                         Some(true) => {}
@@ -256,7 +256,7 @@ mod tests {
                 }
                 Some(tried)
             };
-            Ok(trials.iter().map(run).collect())
+            Ok(batches.iter().map(run).collect())
         }
     }
 
@@ -265,10 +265,10 @@ mod tests {
         let tests: Vec<_> = tests.iter().map(|test| (test.to_string(), 0.1)).collect();
         let named = Named::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let found = runtime.block_on(lies(&named, &tests)).unwrap();
+        let found = runtime.block_on(unreliable(&named, &tests)).unwrap();
         let found: Vec<_> = found
             .iter()
-            .map(|lie| (lie.id.as_str(), lie.reason.as_str(), lie.evidence.as_str()))
+            .map(|test| (test.id.as_str(), test.reason.as_str(), test.evidence.as_str()))
             .collect();
         assert_eq!(found, expected);
     }

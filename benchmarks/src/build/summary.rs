@@ -9,19 +9,19 @@ use fixfly_runtime::{RunTally, Split};
 use super::Progress;
 use crate::manifest::{Manifest, RunPath};
 
-/// The pace of a build's steps.
+/// The rate of a build's steps.
 #[derive(Default)]
-pub struct Pace {
+pub struct Rate {
     /// The step, when it was first seen, and how many units were done then.
     step: Option<(&'static str, Instant, usize)>,
 }
 
-impl Pace {
+impl Rate {
     /// `examine 12/160  1.5/s  ETA 1m 40s  a.py::A.f: kept, 2 tests, Cold`.
     pub fn line(&mut self, progress: &Progress) -> String {
         let begun = match self.step {
             Some((step, since, earlier)) if step == progress.step => (since, earlier),
-            // What an earlier build did is no measure of this one's pace.
+            // What an earlier build did is no measure of this one's rate.
             _ => (Instant::now(), progress.done),
         };
         self.step = Some((progress.step, begun.0, begun.1));
@@ -32,7 +32,7 @@ impl Pace {
 fn line(progress: &Progress, earlier: usize, elapsed: Duration) -> String {
     let Progress { step, done, total, last } = progress;
     let tally = RunTally { total: *total, done: *done, earlier, ..RunTally::default() };
-    format!("{step} {}  {last}", tally.pace(elapsed))
+    format!("{step} {}  {last}", tally.rate(elapsed))
 }
 
 /// A summary of a manifest in `folder`.

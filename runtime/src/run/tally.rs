@@ -49,7 +49,7 @@ impl RunTally {
     /// `121/397  2.0/s  ETA 2m 18s  solved 85 of 120 (70.8 %, 62.2 to 78.2)  812,004 tokens
     /// $1.20  @1 60 @3 25`; the interval is a 95 % Wilson interval.
     pub fn line(&self, elapsed: Duration) -> String {
-        let mut parts = vec![self.pace(elapsed)];
+        let mut parts = vec![self.rate(elapsed)];
         parts.extend(self.solved());
         if self.tokens > 0 {
             parts.push(format!("{} tokens", thousands(self.tokens)));
@@ -68,7 +68,7 @@ impl RunTally {
     }
 
     /// `121/397  2.0/s  ETA 2m 18s`, or `397/397` at the end.
-    pub fn pace(&self, elapsed: Duration) -> String {
+    pub fn rate(&self, elapsed: Duration) -> String {
         let mut parts = vec![format!("{}/{}", self.done, self.total)];
         if self.fresh() > 0 && self.done < self.total {
             let rate = self.fresh() as f64 / elapsed.as_secs_f64().max(0.001);
