@@ -15,6 +15,7 @@ mod fetch;
 mod hold;
 mod huge;
 mod newer;
+mod pip;
 mod repeat;
 mod rewrite;
 mod since;
