@@ -52,7 +52,7 @@ impl<'a> Composer<'a> {
         let manifest = self.manifest(examined, left_out, &unreliable);
         let folder = &self.project.folder;
         if self.copies.is_some() {
-            let text: String = unreliable.values().map(|test| line(test)).collect();
+            let text: String = unreliable.values().map(line).collect();
             write_whole(&folder.join("tests_left_out.jsonl"), &text)?;
         }
         save(folder, &manifest)?;

@@ -53,6 +53,7 @@ mod tests {
         check("type X = int\n", 12, None);
         check("def f[T = int](): pass\n", 12, Some((1, 13)));
         check("x = f'{'a'}'\n", 11, Some((1, 12)));
+        check("import a\nlazy import json\n", 11, Some((2, 15)));
         check("x = (\n", 11, None);
     }
 }
