@@ -236,7 +236,7 @@ impl Examiner {
         }
         let mut dropped: Vec<Unreliable> = Vec::new();
         loop {
-            let unreliable = |test: &String| dropped.iter().any(|test| test.id == *test);
+            let unreliable = |id: &String| dropped.iter().any(|test| test.id == *id);
             let honest = |kill: &BTreeSet<usize>| -> BTreeSet<usize> {
                 kill.iter().copied().filter(|at| !unreliable(&judges[*at])).collect()
             };

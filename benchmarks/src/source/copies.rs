@@ -75,11 +75,8 @@ pub(crate) fn masked(text: &str, body: &str) -> String {
         return text.to_string();
     }
     let own: Vec<(usize, &str)> = code_lines(text).collect();
-    let mut end = 0;
-    let starts: Vec<usize> = text
-        .split_inclusive('\n')
-        .map(|line| std::mem::replace(&mut end, end + line.len()))
-        .collect();
+    let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+    let starts: Vec<usize> = std::iter::once(0).chain(breaks).collect();
     let (mut out, mut kept, mut at) = (String::new(), 0, 0);
     while let Some(run) = own.get(at..at + wanted.len()) {
         if !run.iter().map(|(_, code)| code).eq(&wanted) {
