@@ -259,11 +259,11 @@ fn unreliable_tests_are_left_out_and_copies_are_listed() {
 
 #[test]
 fn only_what_changed_since_a_commit_is_examined() {
-    let method = |name, number| {
+    let method = |name: &str, number: u32| {
         format!("    def {name}(self):\n        x = {number}\n        return x + 0\n\n")
     };
     let code = |names: &[(&str, u32)]| {
-        let all: String = names.iter().map(|(name, number)| method(name, number)).collect();
+        let all: String = names.iter().map(|(name, number)| method(name, *number)).collect();
         format!("class A:\n{all}")
     };
     let test = "import one\n\n\ndef test_a():\n    assert one.A().a() == 1\n\n\ndef test_b():\n    assert one.A().b() in (2, 30, 400)\n";
