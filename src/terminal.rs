@@ -116,10 +116,6 @@ impl Bar {
         self.0.set_message(printable(&one_line(text.as_ref())).into_owned());
     }
 
-    pub(crate) fn set_prefix(&self, text: impl AsRef<str>) {
-        self.0.set_prefix(printable(&one_line(text.as_ref())).into_owned());
-    }
-
     pub(crate) fn set_length(&self, steps: u64) {
         self.0.set_length(steps);
     }

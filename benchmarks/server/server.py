@@ -57,6 +57,9 @@ class Server:
             return self.census(request)
         if request["op"] == "collect":
             return self.collect(request.get("files"))
+        if request["op"] == "repeat":
+            import repeat
+            return repeat.run(self, request)
         if request["op"] == "preload":
             return self.preload()
         if not self.isolation.full:
@@ -73,6 +76,8 @@ class Server:
     def cold(self, request):
         def body(recorder, canary):
             self.suite.load(request["tests"])
+            if request.get("reversed"):
+                self.suite.turn()
             self.suite.run(request["tests"], recorder, canary)
 
         return {"path": "cold0", **self.candidate(request, body)}

@@ -248,6 +248,10 @@ class Suite:
             found[self.session.config.stash[key]] = 2
         return found
 
+    def turn(self):
+        """Lets the tests run in the reverse order."""
+        self.session.items.reverse()
+
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""
         there = {entry.name for entry in importlib.metadata.entry_points(group="pytest11")}

@@ -85,6 +85,10 @@ class Suite:
         """The descriptors that the framework holds."""
         return {}
 
+    def turn(self):
+        """Lets the tests run in the reverse order."""
+        self.by_id = dict(reversed(self.by_id.items()))
+
     def off(self):
         """Plug-ins of the framework that are installed and turned off."""
         return []

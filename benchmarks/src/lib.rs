@@ -25,6 +25,7 @@ pub mod build;
 pub mod django;
 pub mod faults;
 pub mod fix;
+mod git;
 pub mod import;
 mod manifest;
 mod methods;
@@ -36,14 +37,12 @@ pub mod repository;
 mod scope;
 mod server;
 pub mod source;
-mod summary;
 pub mod support;
 pub mod swebench;
 
 pub use manifest::{Header, Item, Manifest, RunPath, Source, Tests};
 pub use methods::Methods;
 pub use project::{ImportedFirst, Project};
-pub use summary::{left_out, summary};
 
 /// Opens a benchmark of functions and methods, from the directory that the user named, if any.
 pub type OpenFolder = fn(Option<&Path>) -> Result<Arc<dyn Benchmark>, BenchmarkError>;

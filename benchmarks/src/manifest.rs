@@ -42,10 +42,16 @@ pub struct Header {
     pub left_out: BTreeMap<String, usize>,
     /// Number of functions and methods that have not been examined; 0 in a finished manifest.
     pub unexamined: usize,
+    /// Number of tests that were left out, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tests_left_out: BTreeMap<String, usize>,
+    /// Whether prompts hide copies of a method's body in its own file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mask_copies: bool,
 }
 
 /// Where source text comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Name of the package.
@@ -84,6 +90,9 @@ pub struct Item {
     pub lines: usize,
     /// Number of value mutants that the tests killed, and of those made.
     pub mutants: [usize; 2],
+    /// Where else in the project the code of its body stands, as `path:line`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
 }
 
 /// How a candidate runs. A verdict records it, too: only `Cold` confirms.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Host, Observation, Outcome,
-    Sandbox, Split, Tally, Task, TestOutcome, Verdict,
+    Sandbox, Split, Statement, Tally, Task, TestOutcome, Verdict,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
@@ -60,7 +60,14 @@ impl Methods {
 
     /// The task to write a method, whether the method is an item or not.
     pub(crate) fn task(&self, id: &str, place: &Place) -> Task {
-        self.project.task(&self.name, id, place)
+        let mut task = self.project.task(&self.name, id, place);
+        if self.manifest.header.mask_copies
+            && let Statement::Method(method) = &mut task.statement
+        {
+            method.content =
+                source::masked(&method.content, &place.text[place.method.body.clone()]);
+        }
+        task
     }
 
     /// Whether a method is an item. Only items have tests.

@@ -259,6 +259,7 @@ impl Place {
             file: self.file.clone(),
             tests,
             limits,
+            reversed: false,
             method: Swap {
                 classes: self.method.classes.clone(),
                 name: self.method.name.clone(),

@@ -28,7 +28,7 @@ const NAME: &str = "test server";
 /// Time limit for starting the server or a test group, in addition to the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 19] = [
     ("start.py", include_str!("../server/start.py")),
     ("server.py", include_str!("../server/server.py")),
     ("instances.py", include_str!("../server/instances.py")),
@@ -43,6 +43,8 @@ const FILES: [(&str, &str); 17] = [
     ("report.py", include_str!("../server/report.py")),
     ("hot.py", include_str!("../server/hot.py")),
     ("probe.py", include_str!("../server/probe.py")),
+    ("repeat.py", include_str!("../server/repeat.py")),
+    ("fake_clock.py", include_str!("../server/fake_clock.py")),
     ("suite_django.py", include_str!("../server/suite_django.py")),
     ("suite_unittest.py", include_str!("../server/suite_unittest.py")),
     ("suite_pytest.py", include_str!("../server/suite_pytest.py")),
@@ -87,6 +89,9 @@ pub(crate) struct Request {
     /// The contents of the whole file, in base64.
     pub(crate) content: String,
     pub(crate) tests: Vec<String>,
+    /// Whether the tests run in the reverse order; on the cold path only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reversed: bool,
     /// The data for the hot path.
     pub(crate) method: Swap,
     pub(crate) limits: Limits,

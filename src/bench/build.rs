@@ -1,14 +1,12 @@
 //! `fixfly bench build`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
-use fixfly_benchmarks::build::{self, Environment, Plan, Progress};
-use fixfly_benchmarks::{Project, Source, django, summary};
+use fixfly_benchmarks::build::{self, Environment, Plan, Progress, Rate, Since, summary};
+use fixfly_benchmarks::{Project, Source, django};
 use fixfly_runtime::Split;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::faults;
 use crate::config;
@@ -68,6 +66,7 @@ Examples:
   fixfly bench build python --repo ~/code/mine -o benchmarks/mine
   fixfly bench build python --repo sqlparse-0.5.3.tar.gz -o benchmarks/sqlparse
   fixfly bench build python --repo . --tests unittest --install 'numpy<3' -o benchmarks/mine
+  fixfly bench build python --repo . --since HEAD~5 --files src -o benchmarks/mine
   fixfly run python --benchmark-dir benchmarks/mine --policy retrieval -o runs/mine")]
 pub(crate) struct Python {
     /// The project: a folder, or a .tar.gz source archive
@@ -90,6 +89,18 @@ pub(crate) struct Python {
     /// Additional requirement, in pip's syntax
     #[arg(long, value_name = "REQUIREMENT")]
     install: Vec<String>,
+
+    /// Files or folders to take items from, as patterns; `*` also matches `/`
+    #[arg(long, value_name = "GLOB")]
+    files: Vec<String>,
+
+    /// Examine only what changed since this commit; keep the other items
+    #[arg(long, value_name = "COMMIT")]
+    since: Option<String>,
+
+    /// Hide copies of an item's body in its own file from prompts
+    #[arg(long)]
+    mask_copies: bool,
 
     /// Number of sandboxes to use in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
@@ -154,12 +165,15 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
         jobs: cpus(flags.jobs),
         splits,
         known: if flags.extend { django::shipped()?.items } else { Vec::new() },
+        ..Plan::default()
     };
     examine(project, &plan, &folder, terminal)
 }
 
 fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     let source: Source = build::python_project(&flags.output, &flags.repo)?;
+    let since = flags.since.as_ref().map(|commit| Since::read(&flags.repo, commit, &flags.output));
+    let (since, known) = since.transpose()?.unzip();
     let framework = flags.tests.name();
     let mut more = flags.install.clone();
     more.extend((framework == "pytest").then(|| framework.to_string()));
@@ -172,10 +186,13 @@ fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
     let plan = Plan {
         benchmark: "python".to_string(),
         source,
-        wanted: None,
         jobs: cpus(flags.jobs),
         splits: Split::ALL.to_vec(),
-        known: Vec::new(),
+        known: known.unwrap_or_default(),
+        files: flags.files.clone(),
+        since,
+        mask_copies: flags.mask_copies,
+        ..Plan::default()
     };
     examine(project, &plan, &flags.output, terminal)
 }
@@ -186,16 +203,16 @@ fn examine(
     folder: &Path,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let bar = terminal.show(ProgressBar::no_length().with_style(style()?));
+    let bar = terminal.line_bar(0, 0);
     let watched = terminal.is_watched();
+    let rate = Mutex::new(Rate::default());
     let show = |progress: Progress| {
+        let line = rate.lock().unwrap_or_else(PoisonError::into_inner).line(&progress);
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
-        bar.set_prefix(progress.step);
-        bar.set_message(&progress.last);
+        bar.set_message(&line);
         if !watched && (progress.done.is_multiple_of(25) || progress.done == progress.total) {
-            let Progress { step, done, total, last } = progress;
-            terminal.status(&format!("{step} {done}/{total}: {last}"));
+            terminal.status(&line);
         }
     };
     let host = host("local")?;
@@ -214,9 +231,4 @@ fn examine(
     })?;
     bar.finish_and_clear();
     terminal.print(&summary(folder, &manifest))
-}
-
-fn style() -> anyhow::Result<ProgressStyle> {
-    let template = "{prefix:10} {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}\n{msg:.dim}";
-    ProgressStyle::with_template(template).context("the progress bar is broken")
 }

@@ -100,6 +100,7 @@ pub(crate) fn item(file: &str, text: &str, qualname: &str, split: Split, test: &
         described_by: DescribedBy::Docstring,
         lines: 1,
         mutants: [0, 0],
+        copies: Vec::new(),
     }
 }
 
@@ -118,6 +119,8 @@ fn manifest() -> Manifest {
             python: "3".into(),
             left_out: BTreeMap::new(),
             unexamined: 0,
+            tests_left_out: BTreeMap::new(),
+            mask_copies: false,
         },
         items: items.into(),
     }

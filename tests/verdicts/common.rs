@@ -54,6 +54,7 @@ impl Django {
             described_by: DescribedBy::Nothing,
             lines: method.body_lines,
             mutants: [1, 1],
+            copies: Vec::new(),
         }
     }
 
@@ -83,6 +84,8 @@ fn manifest(items: Vec<Item>) -> Manifest {
         python: String::new(),
         left_out: BTreeMap::new(),
         unexamined: 0,
+        tests_left_out: BTreeMap::new(),
+        mask_copies: false,
     };
     Manifest { header, items }
 }

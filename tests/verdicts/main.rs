@@ -15,5 +15,6 @@ mod outcomes;
 #[cfg(feature = "docker")]
 #[path = "../end_to_end/project.rs"]
 mod project;
+mod projects;
 mod python;
 mod red_team;

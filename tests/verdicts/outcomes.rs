@@ -127,6 +127,7 @@ fn observe(
         described_by: DescribedBy::Nothing,
         lines: method.body_lines,
         mutants: [1, 1],
+        copies: Vec::new(),
     };
     let benchmark = |path| methods(folder, framework, Item { path, ..item.clone() });
     let candidate = candidate.map_or_else(

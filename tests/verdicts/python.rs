@@ -137,6 +137,8 @@ pub(crate) fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
         python: String::new(),
         left_out: BTreeMap::new(),
         unexamined: 0,
+        tests_left_out: BTreeMap::new(),
+        mask_copies: false,
     };
     let project = Project::open(folder, framework).unwrap();
     Methods::new("python", project, Manifest { header, items: vec![item] })
@@ -163,6 +165,7 @@ fn fares_alike(framework: &str, file: &str, path: &str, change: (&str, &str)) {
         described_by: DescribedBy::Nothing,
         lines: method.body_lines,
         mutants: [1, 1],
+        copies: Vec::new(),
     };
     let benchmark = methods(&folder, framework, item);
     let truth = source::source_of(&text, method);
@@ -259,60 +262,4 @@ fn what_cannot_be_an_item_is_counted_by_its_reason() {
         ("the ids of its tests change from run to run".to_string(), 1),
     ];
     assert_eq!(manifest.header.left_out, BTreeMap::from(counts), "{said}");
-}
-
-#[track_caller]
-fn refuses(files: &[(&str, &str)], words: &[&str], expected: &str) {
-    let home = TempDir::new().unwrap();
-    let repository = home.path().join("project");
-    fs::create_dir(&repository).unwrap();
-    for (name, text) in files {
-        fs::write(repository.join(name), text).unwrap();
-    }
-    let repository = repository.display().to_string();
-    let output = home.path().join("out").display().to_string();
-    let mut all = vec!["bench", "build", "python", "--repo", &repository, "-o", &output];
-    all.extend(words);
-    let output = fixfly(&all);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let last = stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: ") && last.contains(expected), "{stderr}");
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
-fn what_is_no_benchmark_is_refused_in_a_sentence() {
-    refuses(&[("README", "")], &[], "is not a Python project: it holds no .py file");
-    let code = ("code.py", "class A:\n    def f(self):\n        return 1\n");
-    let unittest = ["--tests", "unittest"];
-    refuses(&[code], &unittest, "unittest finds no tests in the project");
-    let test = "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n";
-    let fails = format!("{test}        self.fail('never')\n");
-    refuses(
-        &[code, ("test_a.py", &fails)],
-        &unittest,
-        "none of the project's 1 tests passes on its unchanged source; the first: \
-         AssertionError: never",
-    );
-    refuses(
-        &[code, ("test_a.py", "import nowhere_to_be_found\n")],
-        &unittest,
-        "unittest can import none of the project's tests: \
-         ModuleNotFoundError: No module named 'nowhere_to_be_found'; \
-         what they need is named by --extra or --install",
-    );
-    refuses(
-        &[
-            code,
-            ("pyproject.toml", "[project]\nname = \"x\"\nversion = \"1\"\n"),
-            ("setup.py", "exit('why not')"),
-        ],
-        &unittest,
-        "the project could not be installed: why not",
-    );
-    refuses(
-        &[code],
-        &["--tests", "unittest", "--extra", "tset"],
-        "the project has no extra or dependency group `tset`; it has none",
-    );
 }

@@ -9,6 +9,8 @@ use fixfly_runtime::{BenchmarkError, Host, printable};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fate::needs_newer;
+use super::rewrite::rewrite;
 use super::unwritable;
 use crate::project::Project;
 use crate::server::Server;
@@ -40,6 +42,7 @@ pub(super) async fn collect(
     folder: &Path,
 ) -> Result<BTreeMap<String, Part>, BenchmarkError> {
     let path = folder.with_extension("tests.json");
+    let known = path.exists();
     let answer: Value = match fs::read_to_string(&path).map(|text| serde_json::from_str(&text)) {
         Ok(Ok(known)) => known,
         _ => {
@@ -56,14 +59,19 @@ pub(super) async fn collect(
         .map_err(|e| BenchmarkError::Broken(format!("{} is damaged: {e}", path.display())))?;
     let framework = &project.framework;
     match (groups.is_empty(), broken.first()) {
-        (true, None) => {
-            Err(BenchmarkError::Broken(format!("{framework} finds no tests in the project")))
-        }
-        (true, Some((_, why))) => Err(BenchmarkError::Broken(format!(
-            "{framework} can import none of the project's tests: {why}; \
-             what they need is named by --extra or --install{}",
-            requirements(&project.folder.join("source"))
+        (true, None) => Err(BenchmarkError::Broken(format!(
+            "{framework} finds no tests in the project; choose the framework that it has tests \
+             for with --tests pytest or --tests unittest"
         ))),
+        (true, Some((_, why))) => {
+            Err(BenchmarkError::Broken(needs_newer(project).unwrap_or_else(|| {
+                format!(
+                    "{framework} can import none of the project's tests: {why}; \
+                     what they need is named by --extra or --install{}",
+                    requirements(&project.folder.join("source"))
+                )
+            })))
+        }
         (false, _) => {
             for (name, why) in &broken {
                 tracing::warn!("{name} is left out, as it cannot be imported: {why}");
@@ -73,7 +81,10 @@ pub(super) async fn collect(
                     "{framework}'s plug-in {name} is turned off: it changes results from run to run"
                 );
             }
-            fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
+            if !known {
+                rewrite(project, &groups);
+                fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
+            }
             Ok(groups)
         }
     }

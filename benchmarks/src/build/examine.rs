@@ -5,23 +5,23 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fixfly_runtime::{BenchmarkError, Outcome, Sandbox, TestOutcome, TestResult, write_whole};
+use fixfly_runtime::{BenchmarkError, Sandbox, TestOutcome, TestResult, write_whole};
 use serde::{Deserialize, Serialize};
 
-use super::census::{Census, UNSTEADY};
+use super::census::{Census, UNRELIABLE, UNSTEADY};
 use super::cover::cover;
+use super::hold::{Choice, Held};
+use super::repeat::Unreliable;
 use super::unwritable;
 use crate::manifest::{Item, RunPath, short_hash};
 use crate::project::{Place, Project};
-use crate::server::{Answer, Config, Limits, Server};
+use crate::server::{Answer, Config, Limits, Request, Server};
 use crate::source::{self, Mutant};
 
 /// Number of mutants of each method.
 const MUTANTS: usize = 5;
 /// Number of killing tests that run on the mutants.
 const JUDGES: usize = 10;
-/// Item tests that take longer on the cold path, in CPU seconds, are too slow.
-const SLOWEST: f64 = 10.0;
 
 /// The result for one method.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub(crate) enum Found {
         reason: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         evidence: String,
+        /// The tests that were found to be unreliable.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<Unreliable>,
     },
 }
 
@@ -52,6 +55,9 @@ pub(crate) struct Facts {
     pub(crate) mutants: [usize; 2],
     /// Why the item takes the cold path, if it does.
     pub(crate) cold_because: Option<String>,
+    /// The tests that were found to be unreliable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropped: Vec<Unreliable>,
 }
 
 impl Found {
@@ -63,8 +69,9 @@ impl Found {
     }
 }
 
-fn left_out(reason: &str, evidence: String) -> Found {
-    Found::LeftOut { reason: reason.to_string(), evidence }
+/// A method is no item.
+pub(super) fn left_out(reason: &str, evidence: String) -> Found {
+    Found::LeftOut { reason: reason.to_string(), evidence, dropped: Vec::new() }
 }
 
 pub(crate) struct Examiner {
@@ -76,14 +83,14 @@ pub(crate) struct Examiner {
 }
 
 /// One method under examination.
-struct Bench<'a> {
+pub(super) struct Bench<'a> {
     place: &'a Place,
     sandbox: &'a dyn Sandbox,
     config: Config,
 }
 
 impl Bench<'_> {
-    async fn run(
+    pub(super) async fn run(
         &self,
         candidate: &str,
         path: RunPath,
@@ -92,6 +99,18 @@ impl Bench<'_> {
     ) -> Result<Answer, BenchmarkError> {
         let server = Server { sandbox: self.sandbox, config: &self.config };
         server.run(&self.place.request(candidate, path, tests.to_vec(), limits)).await
+    }
+
+    /// Runs the original in a fresh process, its tests in the reverse order.
+    pub(super) async fn reversed(
+        &self,
+        original: &str,
+        tests: &[String],
+        limits: Limits,
+    ) -> Result<Answer, BenchmarkError> {
+        let server = Server { sandbox: self.sandbox, config: &self.config };
+        let request = self.place.request(original, RunPath::Cold, tests.to_vec(), limits);
+        server.run(&Request { reversed: true, ..request }).await
     }
 }
 
@@ -157,6 +176,7 @@ impl Examiner {
             seconds: item.seconds,
             mutants: item.mutants,
             cold_because: None,
+            dropped: Vec::new(),
         };
         let found = Found::Kept(facts);
         let same = item.hash == short_hash(text);
@@ -191,7 +211,7 @@ impl Examiner {
             false => RunPath::Cold,
         };
         let original = bench.run(&truth, path, &tests, limits).await?;
-        let mut cold_because = original.unsure.clone();
+        let cold_because = original.unsure.clone();
         path = original.path;
         let good = passed(&original);
         let good: Vec<String> = tests.into_iter().filter(|t| good.contains(t.as_str())).collect();
@@ -210,42 +230,49 @@ impl Examiner {
         }
         let judges = &killing[..killing.len().min(JUDGES)];
         let (mutants, kills) = self.kill(bench, path, judges, limits).await?;
-        let Some(sample) = mutants.iter().zip(&kills).find(|(_, kill)| !kill.is_empty()) else {
-            return Ok(left_out(
-                "its tests notice its absence but no change of a value",
-                String::new(),
-            ));
-        };
-        let mut targets: Vec<BTreeSet<usize>> =
-            kills.iter().filter(|kill| !kill.is_empty()).cloned().collect();
-        let killed = targets.len();
-        targets.push((0..judges.len()).collect());
-        let chosen = cover(judges, &targets, |test| self.census.group(test));
-        let tests: Vec<String> = chosen.iter().map(|at| judges[*at].clone()).collect();
-        let wider = killing.iter().filter(|test| !tests.contains(test)).cloned().collect();
-        let trio = [truth.as_str(), stub.as_str(), sample.0.source.as_str()];
-        let cold = match self.cold(bench, &trio, &tests, limits).await? {
-            Ok(cold) => cold,
-            Err(found) => return Ok(found),
-        };
-        if path == RunPath::Hot {
-            cold_because = self.disagreement(bench, &trio, &tests, limits, &cold).await?;
-            if cold_because.is_some() {
-                path = RunPath::Cold;
-            }
+        if kills.iter().all(BTreeSet::is_empty) {
+            let reason = "its tests notice its absence but no change of a value";
+            return Ok(left_out(reason, String::new()));
         }
-        if let Some(found) = self.unsteady(bench, &trio, path, &tests, limits, &cold[1]).await? {
-            return Ok(found);
+        let mut dropped: Vec<Unreliable> = Vec::new();
+        loop {
+            let unreliable = |id: &String| dropped.iter().any(|test| test.id == *id);
+            let honest = |kill: &BTreeSet<usize>| -> BTreeSet<usize> {
+                kill.iter().copied().filter(|at| !unreliable(&judges[*at])).collect()
+            };
+            let mut targets: Vec<BTreeSet<usize>> = kills.iter().map(honest).collect();
+            let Some(sample) = targets.iter().position(|kill| !kill.is_empty()) else {
+                let evidence = dropped.first().map(|test| test.evidence.clone());
+                let (reason, evidence) = (UNRELIABLE.to_string(), evidence.unwrap_or_default());
+                return Ok(Found::LeftOut { reason, evidence, dropped });
+            };
+            targets.retain(|kill| !kill.is_empty());
+            let killed = targets.len();
+            targets.push(honest(&(0..judges.len()).collect()));
+            let chosen = cover(judges, &targets, |test| self.census.group(test));
+            let tests: Vec<String> = chosen.iter().map(|at| judges[*at].clone()).collect();
+            let wider = killing.iter().filter(|test| !tests.contains(test) && !unreliable(test));
+            let wider = wider.cloned().collect();
+            let trio = [truth.as_str(), stub.as_str(), mutants[sample].source.as_str()];
+            let choice = Choice { bench, trio, tests: &tests, limits, path, stubbed: &stubbed };
+            let held = match self.hold(&choice).await? {
+                Held::Yes(held) => held,
+                Held::No(found) => return Ok(found),
+                Held::Unreliable(found) => {
+                    dropped.extend(found);
+                    continue;
+                }
+            };
+            return Ok(Found::Kept(Facts {
+                path: held.path,
+                tests,
+                wider,
+                seconds: (held.seconds * 100.0).round() / 100.0,
+                mutants: [killed, mutants.len()],
+                cold_because: held.cold_because.or(cold_because),
+                dropped,
+            }));
         }
-        let seconds = cold[0].cpu;
-        Ok(Found::Kept(Facts {
-            path,
-            tests,
-            wider,
-            seconds: (seconds * 100.0).round() / 100.0,
-            mutants: [killed, mutants.len()],
-            cold_because,
-        }))
     }
 
     /// Which of the `judges` fail on each mutant.
@@ -268,32 +295,8 @@ impl Examiner {
         Ok((mutants, kills))
     }
 
-    /// Runs the original, the stub and a mutant on the cold path, the reference.
-    async fn cold(
-        &self,
-        bench: &Bench<'_>,
-        trio: &[&str; 3],
-        tests: &[String],
-        limits: Limits,
-    ) -> Result<Result<Vec<Answer>, Found>, BenchmarkError> {
-        let mut answers = Vec::new();
-        for candidate in trio {
-            answers.push(bench.run(candidate, RunPath::Cold, tests, limits).await?);
-        }
-        let found = if answers[0].outcome != Outcome::Passed {
-            Some(left_out("its tests do not pass in a fresh process", first_failure(&answers[0])))
-        } else if answers[1].outcome == Outcome::Passed {
-            Some(left_out("no test notices its absence in a fresh process", String::new()))
-        } else if answers[0].cpu > SLOWEST {
-            Some(left_out("its tests are slow", format!("{} CPU seconds", answers[0].cpu)))
-        } else {
-            None
-        };
-        Ok(found.map_or(Ok(answers), Err))
-    }
-
     /// How the hot path differs from the reference, if it does.
-    async fn disagreement(
+    pub(super) async fn disagreement(
         &self,
         bench: &Bench<'_>,
         trio: &[&str; 3],
@@ -313,33 +316,6 @@ impl Examiner {
             if hot.outcomes() != cold.outcomes() || hot.outcome != cold.outcome {
                 return Ok(Some(format!("the {name} fares otherwise on the hot path")));
             }
-        }
-        Ok(None)
-    }
-
-    /// Runs the original and the stub again: the original must pass again, and the stub's
-    /// report must be the same byte for byte.
-    async fn unsteady(
-        &self,
-        bench: &Bench<'_>,
-        trio: &[&str; 3],
-        path: RunPath,
-        tests: &[String],
-        limits: Limits,
-        cold_stub: &Answer,
-    ) -> Result<Option<Found>, BenchmarkError> {
-        let again = bench.run(trio[0], path, tests, limits).await?;
-        if again.outcome != Outcome::Passed {
-            return Ok(Some(left_out("flaky: the original failed once", first_failure(&again))));
-        }
-        let once = match path {
-            RunPath::Cold => cold_stub.clone(),
-            RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
-        };
-        let twice = bench.run(trio[1], path, tests, limits).await?;
-        if once.results != twice.results {
-            let evidence = format!("{}\n---\n{}", first_failure(&once), first_failure(&twice));
-            return Ok(Some(left_out("flaky: the same failure reads differently", evidence)));
         }
         Ok(None)
     }

@@ -5,36 +5,52 @@
 
 mod census;
 mod collect;
+mod compose;
+mod count;
 mod cover;
 mod environment;
 mod examine;
+mod fate;
 mod fetch;
+mod hold;
+mod huge;
+mod newer;
+mod pip;
+mod repeat;
+mod rewrite;
+mod since;
 mod split;
+mod summary;
+mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, SandboxError, Split};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use tokio::task::JoinError;
 
-use crate::manifest::{Header, Item, Manifest, SCHEMA, Source, short_hash, write_whole};
+use crate::manifest::{Item, Manifest, Source};
 use crate::project::{Place, Project};
 use crate::server::Server;
 use census::Census;
-use examine::{Examination, Examiner, Found};
+use compose::Composer;
+use examine::{Examination, Examiner};
 
 pub use environment::{Environment, environment};
 pub(crate) use environment::{output, python, run, stdout_of};
 pub(crate) use examine::first_failure;
 pub use fetch::{python_project, released};
+pub use since::Since;
+pub use summary::{Rate, left_out, summary};
 
 /// The progress of a build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// The step: `census`, `benchmark`, `validation`, `train`.
+    /// The step: `census`, then `examine`.
     pub step: &'static str,
     /// Number of units that are done.
     pub done: usize,
@@ -45,6 +61,7 @@ pub struct Progress {
 }
 
 /// What to build.
+#[derive(Default)]
 pub struct Plan {
     /// Name of the benchmark.
     pub benchmark: String,
@@ -58,6 +75,13 @@ pub struct Plan {
     pub splits: Vec<Split>,
     /// Items that are already known; they are not examined again.
     pub known: Vec<Item>,
+    /// Patterns of the files to take methods from; all of the project's if there are none.
+    pub files: Vec<String>,
+    /// Only methods that changed since then are examined; the others are `known`, or left
+    /// out.
+    pub since: Option<Since>,
+    /// Whether prompts hide copies of a method's body in its own file.
+    pub mask_copies: bool,
 }
 
 /// Factor for the number of candidates for items, because some are left out when they are
@@ -101,31 +125,85 @@ pub async fn build(
     plan: &Plan,
     show: impl Fn(Progress) + Send + Sync,
 ) -> Result<Manifest, BenchmarkError> {
-    let census = Arc::new(census::take(&project, &host, plan.jobs, &show).await?);
-    let (places, mut left_out) = eligible(&project, &census);
+    let files = chosen(&plan.files)?;
+    let census = Arc::new(census::take(&project, &host, plan.jobs, files.is_some(), &show).await?);
+    let (mut places, mut left_out) = eligible(&project, &census, files.as_ref());
     let wanted = plan.wanted.map(|wanted| (wanted as f64 * SPARE) as usize);
     let goal = wanted.unwrap_or_else(|| share(places.len()));
     let mut splits = split::split(&places, goal, &pinned(plan));
     splits.extend(plan.known.iter().map(|item| (item.id.clone(), item.split)));
-    let known = plan.known.iter().map(|item| (item.id.clone(), item.clone())).collect();
+    let known = known(plan, &mut places, &census, &mut left_out);
+    let cache = cache(&project)?;
     let examiner =
-        Arc::new(Examiner { project: project.clone(), census, cache: cache(&project)?, known });
+        Arc::new(Examiner { project: project.clone(), census: census.clone(), cache, known });
+    let composer = Composer::new(&project, plan, &places, &splits, &census);
+    let total = places.iter().filter(|place| plan.splits.contains(&splits[&place.id()])).count();
     let mut examined = BTreeMap::new();
+    let mut done = 0;
     for split in [Split::Benchmark, Split::Validation, Split::Train] {
         let todo: Vec<Place> =
             places.iter().filter(|place| splits[&place.id()] == split).cloned().collect();
         let new = match plan.splits.contains(&split) {
-            true => examine_all(&examiner, &host, todo, plan.jobs, split, &show).await?,
+            true => {
+                let show = |last: String, count: usize| {
+                    show(Progress { step: "examine", done: done + count, total, last });
+                };
+                examine_all(&examiner, &host, todo, plan.jobs, &show).await?
+            }
             false => examiner.recall(todo),
         };
+        done += if plan.splits.contains(&split) { new.len() } else { 0 };
         examined.extend(new);
-        let manifest = compose(&project, plan, &places, &splits, &examined, left_out.clone());
-        save(&project.folder, &manifest)?;
+        composer.save(&examined, left_out.clone())?;
     }
-    left_out.extend(surplus(plan, &splits, &examined));
-    let manifest = compose(&project, plan, &places, &splits, &examined, left_out);
-    save(&project.folder, &manifest)?;
+    left_out.extend(composer.surplus(&examined));
+    let manifest = composer.save(&examined, left_out)?;
+    if let Some(since) = &plan.since {
+        since.end()?;
+    }
     Ok(manifest)
+}
+
+/// The files that the user chose; `None` for all.
+fn chosen(patterns: &[String]) -> Result<Option<GlobSet>, BenchmarkError> {
+    let invalid = |pattern: &str, error: globset::Error| {
+        BenchmarkError::Broken(format!("--files {pattern} is no pattern: {}", error.kind()))
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        // A folder stands for all that it contains.
+        for pattern in [pattern.clone(), format!("{}/**", pattern.trim_end_matches('/'))] {
+            set.add(Glob::new(&pattern).map_err(|error| invalid(&pattern, error))?);
+        }
+    }
+    let all = patterns.join(" ");
+    let set = set.build().map_err(|error| invalid(&all, error))?;
+    Ok((!patterns.is_empty()).then_some(set))
+}
+
+/// The items that are not examined again. With `plan.since`, they are those that did not
+/// change; other methods that did not change are taken out of `places`.
+fn known(
+    plan: &Plan,
+    places: &mut Vec<Place>,
+    census: &Census,
+    left_out: &mut BTreeMap<String, usize>,
+) -> HashMap<String, Item> {
+    let items = plan.known.iter().map(|item| (item.id.clone(), item.clone()));
+    let mut known: HashMap<String, Item> = items.collect();
+    let Some(since) = &plan.since else { return known };
+    let before = places.len();
+    places.retain(|place| {
+        if since.is_changed(place, &census.test_files(place)) {
+            known.remove(&place.id());
+            return true;
+        }
+        known.contains_key(&place.id())
+    });
+    if places.len() < before {
+        left_out.insert(format!("unchanged since {}", since.commit), before - places.len());
+    }
+    known
 }
 
 /// The split of each file that has items in an earlier manifest. It stays the same,
@@ -135,12 +213,18 @@ fn pinned(plan: &Plan) -> BTreeMap<String, Split> {
 }
 
 /// Functions and methods that a passing test enters and that are worth writing.
-fn eligible(project: &Project, census: &Census) -> (Vec<Place>, BTreeMap<String, usize>) {
+fn eligible(
+    project: &Project,
+    census: &Census,
+    files: Option<&GlobSet>,
+) -> (Vec<Place>, BTreeMap<String, usize>) {
     let mut left_out = project.out_of_reach();
     let mut kept = Vec::new();
     for place in project.methods() {
         let method = &place.method;
-        let reason = if let Some(reason) = census.why_untested(&place) {
+        let reason = if files.is_some_and(|files| !files.is_match(&place.file)) {
+            "its file is not among those of --files"
+        } else if let Some(reason) = census.why_untested(&place) {
             reason
         } else if !method.unique && method.is_function() {
             "its name is defined more than once"
@@ -175,10 +259,8 @@ async fn examine_all(
     host: &Arc<dyn Host>,
     mut todo: Vec<Place>,
     jobs: usize,
-    split: Split,
-    show: &(impl Fn(Progress) + Send + Sync),
+    show: &(impl Fn(String, usize) + Send + Sync),
 ) -> Result<BTreeMap<String, Examination>, BenchmarkError> {
-    let total = todo.len();
     // Methods of one test group are examined together, because its processes are set up
     // only once.
     todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
@@ -197,7 +279,7 @@ async fn examine_all(
             Ok(Examined::Done(examination)) => {
                 let last = format!("{}: {}", examination.id, examination.found.summary());
                 found.insert(examination.id.clone(), *examination);
-                show(Progress { step: split.name(), done: found.len(), total, last });
+                show(last, found.len());
             }
             Ok(Examined::Broken(place, tries)) => {
                 examinations.add(bench.clone().examine(*place, tries));
@@ -264,82 +346,4 @@ impl Bench {
             Err(error) => Err(error),
         }
     }
-}
-
-/// How many benchmark items there are beyond the number wanted.
-fn surplus(
-    plan: &Plan,
-    splits: &BTreeMap<String, Split>,
-    examined: &BTreeMap<String, Examination>,
-) -> Option<(String, usize)> {
-    let kept = examined
-        .values()
-        .filter(|e| splits[&e.id] == Split::Benchmark && matches!(e.found, Found::Kept(_)))
-        .count();
-    let over = kept.saturating_sub(plan.wanted?);
-    (over > 0).then(|| ("in a file of the benchmark, beyond the number wanted".to_string(), over))
-}
-
-fn compose(
-    project: &Project,
-    plan: &Plan,
-    places: &[Place],
-    splits: &BTreeMap<String, Split>,
-    examined: &BTreeMap<String, Examination>,
-    mut left_out: BTreeMap<String, usize>,
-) -> Manifest {
-    let mut items = Vec::new();
-    for place in places {
-        match examined.get(&place.id()).map(|examination| &examination.found) {
-            Some(Found::Kept(facts)) => {
-                let (_, described_by) = project.describe(place);
-                let span = &place.method.span;
-                items.push(Item {
-                    id: place.id(),
-                    split: splits[&place.id()],
-                    span: [span.start, span.end],
-                    hash: short_hash(&place.text.as_bytes()[span.clone()]),
-                    path: facts.path,
-                    tests: facts.tests.iter().collect(),
-                    wider: facts.wider.iter().collect(),
-                    seconds: facts.seconds,
-                    described_by,
-                    lines: place.method.body_lines,
-                    mutants: facts.mutants,
-                });
-            }
-            Some(Found::LeftOut { reason, .. }) => {
-                *left_out.entry(reason.clone()).or_default() += 1;
-            }
-            None => {}
-        }
-    }
-    // A fixed shuffle, so that the first N items of a split are a fair sample of it. Items
-    // of an earlier manifest come first, so that no new item replaces one.
-    let known: BTreeSet<&str> = plan.known.iter().map(|item| item.id.as_str()).collect();
-    items.sort_by_key(|item| {
-        let new = !known.contains(item.id.as_str());
-        (std::cmp::Reverse(item.split), new, short_hash(item.id.as_bytes()))
-    });
-    if let Some(wanted) = plan.wanted {
-        let mut seen = 0;
-        items.retain(|item| {
-            seen += usize::from(item.split == Split::Benchmark);
-            item.split != Split::Benchmark || seen <= wanted
-        });
-    }
-    let header = Header {
-        schema: SCHEMA,
-        benchmark: plan.benchmark.clone(),
-        source: plan.source.clone(),
-        framework: project.framework.clone(),
-        python: fs::read_to_string(project.folder.join("python")).unwrap_or_default(),
-        left_out,
-        unexamined: places.iter().filter(|place| !examined.contains_key(&place.id())).count(),
-    };
-    Manifest { header, items }
-}
-
-fn save(folder: &Path, manifest: &Manifest) -> Result<(), BenchmarkError> {
-    write_whole(&folder.join("manifest.jsonl"), &manifest.text())
 }

@@ -10,9 +10,9 @@ use fixfly_runtime::{BenchmarkError, Host, Outcome, Parallel, Split};
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Faults};
+use crate::build::left_out;
 use crate::manifest::line;
 use crate::methods::evaluate;
-use crate::summary::left_out;
 
 /// How many faults to validate.
 #[derive(Clone, Copy, Debug)]

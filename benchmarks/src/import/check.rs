@@ -162,6 +162,7 @@ impl Checker {
             file: program.file.clone(),
             content: base64(text.as_bytes()),
             tests: tests.to_vec(),
+            reversed: false,
             limits: Limits::for_tests(seconds),
             // Only the hot path reads it.
             method: Swap {

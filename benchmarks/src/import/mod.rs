@@ -154,6 +154,8 @@ impl Import {
             python: fs::read_to_string(self.folder.join("python")).unwrap_or_default(),
             left_out: reasons(left_out).into_iter().map(|(why, all)| (why, all.len())).collect(),
             unexamined: 0,
+            tests_left_out: BTreeMap::new(),
+            mask_copies: false,
         }
     }
 }
@@ -200,6 +202,7 @@ fn entry(program: &Program, facts: &Facts, split: Split) -> Result<(Item, Fault)
         },
         lines: correct.body_lines,
         mutants: [0, 0],
+        copies: Vec::new(),
     };
     let given =
         faults::Given { task_id: program.task_id.clone(), bug_type: program.bug_type.clone() };

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use fixfly_runtime::BenchmarkError;
 
-use crate::swebench::git::no_git;
+use crate::git::no_git;
 use crate::swebench::tree::commit_all;
 
 /// Maximum bytes of all files together. A sandbox holds its own copy in memory.

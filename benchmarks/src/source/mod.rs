@@ -3,6 +3,7 @@
 
 mod beside;
 mod candidate;
+mod copies;
 mod describe;
 mod function;
 mod likeness;
@@ -20,6 +21,7 @@ mod screen;
 mod splice;
 
 pub use candidate::{Candidate, Invalid, Wanted, candidate, candidate_for};
+pub(crate) use copies::{Copies, masked};
 pub use describe::Describer;
 pub(crate) use function::{NoFunction, TopFunction, is_same_beside};
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};

@@ -13,7 +13,6 @@ pub(crate) mod change;
 pub mod environment;
 pub mod evaluate;
 pub mod events;
-pub(crate) mod git;
 pub mod gold;
 pub mod grade;
 mod grader;

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use fixfly_runtime::BenchmarkError;
 
-use super::git::{done, git, no_git, stdout};
 use super::instance::Instance;
+use crate::git::{done, git, no_git, stdout};
 
 /// The mirrors of repositories: a folder of mirrors, or one mirror.
 #[derive(Clone, Debug)]

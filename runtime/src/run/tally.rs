@@ -49,16 +49,7 @@ impl RunTally {
     /// `121/397  2.0/s  ETA 2m 18s  solved 85 of 120 (70.8 %, 62.2 to 78.2)  812,004 tokens
     /// $1.20  @1 60 @3 25`; the interval is a 95 % Wilson interval.
     pub fn line(&self, elapsed: Duration) -> String {
-        let mut parts = vec![format!("{}/{}", self.done, self.total)];
-        if self.fresh() > 0 && self.done < self.total {
-            let rate = self.fresh() as f64 / elapsed.as_secs_f64().max(0.001);
-            parts.push(match rate < 0.1 {
-                true => format!("{:.1}/min", 60.0 * rate),
-                false => format!("{rate:.1}/s"),
-            });
-            let left = (self.total - self.done) as f64 / rate;
-            parts.push(format!("ETA {}", readable(Duration::from_secs_f64(left))));
-        }
+        let mut parts = vec![self.rate(elapsed)];
         parts.extend(self.solved());
         if self.tokens > 0 {
             parts.push(format!("{} tokens", thousands(self.tokens)));
@@ -73,6 +64,21 @@ impl RunTally {
         let at = self.solved_at.iter().enumerate().filter(|(_, count)| **count > 0);
         let at: Vec<_> = at.map(|(at, count)| format!("@{} {count}", at + 1)).collect();
         parts.extend((!at.is_empty()).then(|| at.join(" ")));
+        parts.join("  ")
+    }
+
+    /// `121/397  2.0/s  ETA 2m 18s`, or `397/397` at the end.
+    pub fn rate(&self, elapsed: Duration) -> String {
+        let mut parts = vec![format!("{}/{}", self.done, self.total)];
+        if self.fresh() > 0 && self.done < self.total {
+            let rate = self.fresh() as f64 / elapsed.as_secs_f64().max(0.001);
+            parts.push(match rate < 0.1 {
+                true => format!("{:.1}/min", 60.0 * rate),
+                false => format!("{rate:.1}/s"),
+            });
+            let left = (self.total - self.done) as f64 / rate;
+            parts.push(format!("ETA {}", readable(Duration::from_secs_f64(left))));
+        }
         parts.join("  ")
     }
 

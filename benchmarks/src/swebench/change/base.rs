@@ -11,7 +11,7 @@ use fixfly_runtime::BenchmarkError;
 use tempfile::TempDir;
 
 use super::{Mode, TreePath};
-use crate::swebench::git::{git, stdout, stdout_if};
+use crate::git::{git, stdout, stdout_if};
 
 /// The tree of a base commit, and a git directory that can be written to and has its objects.
 pub(super) struct Base {

@@ -11,7 +11,7 @@ use fixfly_runtime::BenchmarkError;
 
 use super::base::Base;
 use super::{Edit, Mode, TreePath, quoted};
-use crate::swebench::git::stdout;
+use crate::git::stdout;
 
 const FAILED: &str = "the change of the work tree cannot be made a patch";
 

@@ -9,7 +9,7 @@ use fixfly_runtime::LeftOutReason;
 use tempfile::TempDir;
 
 use super::*;
-use crate::swebench::git::git_alone;
+use crate::git::git_alone;
 use crate::swebench::patch::{cleaned, is_test_by_custom};
 use fixture::{Fixture, Here, parts, shell};
 

@@ -13,7 +13,7 @@ use fixfly_runtime::{Change, Command, Output, Process, Sandbox, SandboxError, St
 use tempfile::TempDir;
 
 use super::super::{Mode, change};
-use crate::swebench::git::git_alone;
+use crate::git::git_alone;
 
 /// Runs commands on this machine.
 pub(super) struct Here;

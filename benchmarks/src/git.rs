@@ -24,14 +24,14 @@ const SETTINGS: [&str; 12] = [
 ];
 
 /// git on a git directory.
-pub(super) fn git(directory: &Path) -> Command {
+pub(crate) fn git(directory: &Path) -> Command {
     let mut git = git_alone();
     git.arg("--git-dir").arg(directory);
     git
 }
 
 /// git without a git directory.
-pub(super) fn git_alone() -> Command {
+pub(crate) fn git_alone() -> Command {
     let mut git = Command::new("git");
     // Such a variable can name another directory, index, configuration or diff program.
     let is_of_git = |name: &std::ffi::OsStr| {
@@ -53,7 +53,7 @@ pub(super) fn git_alone() -> Command {
 ///
 /// # Errors
 /// `failed`, and git's last line.
-pub(super) fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkError> {
+pub(crate) fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkError> {
     stdout(command, &[], failed).map(drop)
 }
 
@@ -61,7 +61,7 @@ pub(super) fn done(command: &mut Command, failed: &str) -> Result<(), BenchmarkE
 ///
 /// # Errors
 /// `failed`, and git's last line.
-pub(super) fn stdout(
+pub(crate) fn stdout(
     command: &mut Command,
     input: &[u8],
     failed: &str,
@@ -73,7 +73,7 @@ pub(super) fn stdout(
 ///
 /// # Errors
 /// `failed`, and git's last line.
-pub(super) fn stdout_if(
+pub(crate) fn stdout_if(
     command: &mut Command,
     input: &[u8],
     failed: &str,
