@@ -193,16 +193,15 @@ fn a_teacher_fixes_a_test_and_may_break_no_other() {
     let ids = guards["ids"].to_string();
     assert!(ids.contains("test_receipt.ReceiptTests.test_text"), "{ids}");
     assert!(!ids.contains("test_is_empty"), "it failed before: {ids}");
-    insta::assert_snapshot!(report["diff"].as_str().unwrap(), @r#"
-    --- a/cart.py
-    +++ b/cart.py
-    @@ -16,4 +16,4 @@
-     
-         def total(self):
-             """The sum of all prices."""
-    -        return sum(price - count for price, count in self.items.values())
-    +        return sum(price * count for price, count in self.items.values())
-    "#);
+    let diff: Vec<&str> = report["diff"].as_str().unwrap().lines().collect();
+    let sum = |sign: char, operator: char| {
+        format!(
+            "{sign}        return sum(price {operator} count for price, count in self.items.values())"
+        )
+    };
+    let changed = [sum('-', '-'), sum('+', '*')];
+    assert_eq!(diff[..3], ["--- a/cart.py", "+++ b/cart.py", "@@ -16,4 +16,4 @@"]);
+    assert_eq!(diff[6..], changed);
     let episode = json!({ "run": run, "task": "cart.py::Cart.total" });
     assert_eq!((&report["episode"], &report["applied"]), (&episode, &Value::Null));
     assert!(report["tokens"].as_u64().unwrap() > 200, "{report}");
