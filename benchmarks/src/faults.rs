@@ -6,12 +6,15 @@
 //! line as it should be. For training there are also untested faults, of methods with and
 //! without tests: their fix is known from how they were made. The manifest holds facts,
 //! never source text: faults are made again from the user's own copy and checked against
-//! their hashes.
+//! their hashes. Faults of published sets are given instead: their text lies beside the
+//! source (`given`).
 
 mod change;
+mod given;
 mod names;
 mod odd;
 mod rules;
+mod truth;
 mod validate;
 mod wrong;
 
@@ -23,8 +26,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use fixfly_runtime::answer::{EditForm, repaired};
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Entry, Evaluator, Example, GroundTruth, Observation,
-    Sandbox, Split, Statement, Task, Verdict, home,
+    Benchmark, BenchmarkError, Entry, Evaluator, GroundTruth, Observation, Sandbox, Split,
+    Statement, Task, Verdict, home,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,8 @@ use crate::source::{self, Words};
 use crate::{Open, django, python};
 use change::Pair;
 
+pub(crate) use given::FAULTY;
+pub use given::Given;
 pub use rules::FaultKind;
 pub use validate::{Amount, Validation};
 
@@ -45,7 +50,7 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 };
 
 /// The file name of the manifest.
-const MANIFEST: &str = "faults.jsonl";
+pub(crate) const MANIFEST: &str = "faults.jsonl";
 
 /// Version of the manifest's format, and of the rules by which faults are made and renamed.
 const SCHEMA: u32 = 2;
@@ -64,7 +69,7 @@ pub struct Header {
     pub schema: u32,
     /// The benchmark of the methods: `django` or `python`.
     pub of: String,
-    /// Its directory, if it is not the default.
+    /// Its directory, if it is not the default; relative to the directory of the faults.
     pub of_dir: Option<PathBuf>,
     /// Maximum number of characters of a method.
     pub longest: usize,
@@ -90,6 +95,9 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The first 16 hexadecimal digits of the SHA-256 of the method with the fault.
     pub hash: String,
+    /// What a published set states about it, if the set gives its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
 }
 
 impl Fault {
@@ -125,6 +133,8 @@ impl Fault {
 /// The faults, and the benchmark they come from.
 pub struct Faults {
     header: Header,
+    /// The directory of the faults.
+    folder: PathBuf,
     methods: Methods,
     faults: Vec<Fault>,
     by_id: HashMap<String, usize>,
@@ -157,7 +167,7 @@ impl Faults {
             for (kind, pair) in all.pairs(&truth).take(most) {
                 let hash = short_hash(pair.faulty.as_bytes());
                 let id = format!("{of}~{}", &hash[..6]);
-                faults.push(Fault { id, split, kind, hash });
+                faults.push(Fault { id, split, kind, hash, given: None });
             }
         }
         let mut seen = HashSet::new();
@@ -215,7 +225,7 @@ impl Faults {
         }
         places.retain(|id, _| !twice.contains(id));
         let (faults, by_id, words) = (Vec::new(), HashMap::new(), OnceLock::new());
-        Ok(Faults { header, methods, faults, by_id, places, words })
+        Ok(Faults { header, folder: PathBuf::new(), methods, faults, by_id, places, words })
     }
 
     /// Opens a benchmark that `fixfly bench build faults` made.
@@ -223,7 +233,8 @@ impl Faults {
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
     pub fn open(chosen: Option<&Path>) -> Result<Faults, BenchmarkError> {
-        let file = chosen.map_or_else(folder, Path::to_path_buf).join(MANIFEST);
+        let folder = chosen.map_or_else(folder, Path::to_path_buf);
+        let file = folder.join(MANIFEST);
         let shown = file.display();
         let broken = |why: String| {
             let remedy = "run `fixfly bench build faults` again";
@@ -234,14 +245,15 @@ impl Faults {
         let first = lines.next().map_or("", |(_, line)| line);
         let at =
             |line: usize, why: serde_json::Error| broken(format!(", line {}: {why}", line + 1));
-        let header: Header = serde_json::from_str(first).map_err(|why| at(0, why))?;
+        let mut header: Header = serde_json::from_str(first).map_err(|why| at(0, why))?;
         if header.schema != SCHEMA {
             return Err(broken(format!(" is of version {}, not {SCHEMA}", header.schema)));
         }
         let faults = lines
             .map(|(line, text)| serde_json::from_str(text).map_err(|why| at(line, why)))
             .collect::<Result<_, _>>()?;
-        Ok(Faults::none(header)?.with(faults))
+        header.of_dir = header.of_dir.map(|of| folder.join(of));
+        Ok(Faults { folder, ..Faults::none(header)?.with(faults) })
     }
 
     /// The faults, in the order of tasks.
@@ -277,6 +289,9 @@ impl Faults {
     }
 
     fn pair(&self, fault: &Fault) -> Result<Pair, BenchmarkError> {
+        if fault.given.is_some() {
+            return self.given(fault);
+        }
         let truth = self.places.get(fault.of()).map(Place::truth).unwrap_or_default();
         let same = |pair: &Pair| short_hash(pair.faulty.as_bytes()) == fault.hash;
         let found = self.pairs(&truth).map(|(_, pair)| pair).find(same);
@@ -324,7 +339,10 @@ impl Faults {
         task.benchmark = ENTRY.name.into();
         if let Statement::Method(method) = &mut task.statement {
             method.faulty = Some(pair.faulty);
-            method.content.clear();
+            // What a given function calls may be elsewhere in its module.
+            if fault.given.is_none() || ["", "..."].contains(&method.content.trim()) {
+                method.content.clear();
+            }
             if fault.names().is_some() {
                 // The names of the declaration come first in the text.
                 let whole = format!("{}\n    pass", method.declaration);
@@ -418,29 +436,5 @@ impl Evaluator for Faults {
 
     fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError> {
         self.methods.patch(&of(task), candidate)
-    }
-}
-
-impl GroundTruth for Faults {
-    fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
-        self.methods.examples()
-    }
-
-    fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
-        match answer {
-            Answer::Truth => {
-                let pair = self.pair(self.fault(task)?)?;
-                Ok(pair.change().unwrap_or(pair.truth))
-            }
-            Answer::Stub => self.methods.answer(&of(task), answer),
-        }
-    }
-
-    fn wrong_answers(&self, task: &Task) -> Result<Vec<String>, BenchmarkError> {
-        self.wrong(task)
-    }
-
-    fn reference(&self, task: &Task) -> Result<String, BenchmarkError> {
-        Ok(self.pair(self.fault(task)?)?.truth)
     }
 }

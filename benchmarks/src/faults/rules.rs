@@ -53,6 +53,8 @@ pub enum FaultKind {
     String,
     /// `break` became `continue`, or the other way round.
     Jump,
+    /// No rule: a published set gives it.
+    Given,
 }
 
 /// The faults that can be made in a method and that a change of one line fixes: one of each

@@ -4,6 +4,7 @@
 mod beside;
 mod candidate;
 mod describe;
+mod function;
 mod likeness;
 mod lines;
 mod method;
@@ -19,6 +20,7 @@ mod splice;
 
 pub use candidate::{Candidate, Invalid, candidate, candidate_for};
 pub use describe::Describer;
+pub(crate) use function::{NoFunction, TopFunction, is_same_beside};
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub use method::{MethodDef, MethodKind, methods};
 pub use mutants::{Mutant, MutantKind, mutants};

@@ -18,6 +18,7 @@ pub(super) const KIND: Kind = Kind {
     earlier_prompts: &[
         "d9545424da609d7687d832da9f55259a2a6d5c9965b6dc3f996cfdc0f04d815c",
         "98ac4a0024e5220d4f095b7beeb2a34a3f6f6dd7cd86f3963153eb99128196a3",
+        "f7b449859d01e99887bebd129aaaf57fe7b80d2ece35a2c25c883f855f388794",
     ],
     prompts: Prompts {
         texts: [

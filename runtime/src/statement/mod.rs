@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_change_of_the_built_in_wording_adds_the_earlier_hash() {
         for (kind, expected) in [
-            (TaskKind::Method, "f7b449859d01e99887bebd129aaaf57fe7b80d2ece35a2c25c883f855f388794"),
+            (TaskKind::Method, "1378b68e73bda4b339307915b5319cc7049b4c80fb6f7d627e647ffd503e7526"),
             (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
         ] {
             let hash = Templates::load(kind, None).unwrap().hash;
