@@ -3,6 +3,7 @@
 pub(crate) mod build;
 mod faults;
 mod fetch;
+mod import;
 mod probe;
 mod verify;
 
@@ -27,6 +28,8 @@ enum Command {
     Build(build::Command),
     /// Mirror a GitHub repository for the swebench benchmark
     FetchRepo(fetch::Flags),
+    /// Make a benchmark of a published set of faulty programs
+    Import(import::Flags),
     /// Find out which items a sandbox with partial support can run
     Probe(probe::Flags),
     /// Check that, for every item, the original passes and a stub fails
@@ -48,6 +51,7 @@ pub(crate) fn bench(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {
         Command::Build(command) => build::build(command, terminal),
         Command::FetchRepo(flags) => fetch::fetch(flags, terminal),
+        Command::Import(flags) => import::import(flags, terminal),
         Command::Probe(flags) => probe::probe(flags, terminal),
         Command::Verify(flags) => verify::verify(flags, terminal),
     }

@@ -22,6 +22,7 @@ use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, RunSpec, TaskKind, 
 pub mod build;
 pub mod django;
 pub mod faults;
+pub mod import;
 mod manifest;
 mod methods;
 mod observe;

@@ -14,6 +14,7 @@ mod editing;
 mod episodes;
 mod faults;
 mod hostile;
+mod imports;
 mod issues;
 mod judge;
 mod library;

@@ -355,7 +355,8 @@ fn is_unknown(result: &TestResult) -> bool {
     result.outcome == TestOutcome::Misreported && result.failure.is_none()
 }
 
-fn first_failure(answer: &Answer) -> String {
+/// The first test that did not pass, with its traceback.
+pub(crate) fn first_failure(answer: &Answer) -> String {
     let bad = answer.results.iter().find(|result| result.outcome != TestOutcome::Passed);
     bad.map_or_else(String::new, |result| {
         let text = result.failure.as_ref().map_or("", |failure| failure.traceback.as_str());

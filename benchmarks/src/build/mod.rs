@@ -28,6 +28,7 @@ use examine::{Examination, Examiner, Found};
 
 pub use environment::{Environment, environment};
 pub(crate) use environment::{output, python, run, stdout_of};
+pub(crate) use examine::first_failure;
 pub use fetch::{python_project, released};
 
 /// The progress of a build.

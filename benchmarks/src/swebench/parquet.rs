@@ -14,7 +14,7 @@ type File = SerializedFileReader<bytes::Bytes>;
 
 /// Each row. Columns are read one by one: a column that cannot be read costs only itself,
 /// from the row where that is so.
-pub(super) fn rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
+pub(crate) fn rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
     let fault = |why: ParquetError| format!("the Parquet file cannot be read: {why}");
     let file = File::new(bytes::Bytes::from(bytes)).map_err(fault)?;
     let metadata = file.metadata().file_metadata();

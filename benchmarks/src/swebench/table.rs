@@ -42,10 +42,10 @@ impl<T> Table<T> {
 
 /// A row and its position: `:3`, `, row 3`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) place: String,
+pub(crate) struct Row {
+    pub(crate) place: String,
     /// The columns, or why they cannot be read.
-    pub(super) columns: Result<Map<String, Value>, String>,
+    pub(crate) columns: Result<Map<String, Value>, String>,
 }
 
 impl Row {
@@ -94,12 +94,9 @@ pub(super) fn read<T>(
 
 /// The rows of a file's bytes. An error starts with its position.
 fn rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
-    let bytes = decompressed(bytes).map_err(|why| format!(": {why}"))?;
-    if bytes.starts_with(b"PAR1") {
+    let bytes = unpacked(bytes).map_err(|why| format!(": {why}"))?;
+    if is_parquet(&bytes) {
         return super::parquet::rows(bytes).map_err(|why| format!(": {why}"));
-    }
-    if let Some(remedy) = remedy(&bytes) {
-        return Err(format!(": {remedy}"));
     }
     let text = decode_utf8(bytes).map_err(|why| format!(": {why}"))?;
     let header = text.lines().next().unwrap_or_default();
@@ -110,6 +107,17 @@ fn rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
             None => json(&text),
         },
     }
+}
+
+/// Whether the bytes are those of a Parquet file.
+pub(crate) fn is_parquet(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PAR1")
+}
+
+/// The bytes of a table, unpacked. An error says what to do about a file that is no table.
+pub(crate) fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let bytes = decompressed(bytes)?;
+    remedy(&bytes).map_or(Ok(bytes), |remedy| Err(remedy.to_string()))
 }
 
 /// Unpacks gzip and Zstandard.
@@ -222,22 +230,26 @@ fn json(text: &str) -> Result<Vec<Row>, String> {
         Ok(value) => return of_value(value).map_err(|why| format!(": {why}")),
         Err(fault) => fault,
     };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let parsed: Vec<_> = lines.map(|(at, line)| (at + 1, parse_json(line))).collect();
-    let is_row = |line: &Result<Value, _>| matches!(line, Ok(Value::Object(_)));
-    if parsed.len() > 1 && !parsed.iter().any(|(_, line)| is_row(line)) {
+    let rows = json_lines(text);
+    if rows.len() > 1 && rows.iter().all(|row| row.columns.is_err()) {
         let (line, column, why) = parts(&fault);
         return Err(format!(":{line}:{column}: the file is not JSON: {why}"));
     }
-    let row = |(at, line): (usize, Result<Value, serde_json::Error>)| match line {
-        Ok(value) => Row::of(format!(":{at}"), value),
+    Ok(rows)
+}
+
+/// The rows of JSON lines.
+pub(crate) fn json_lines(text: &str) -> Vec<Row> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let row = |(at, line): (usize, &str)| match parse_json(line) {
+        Ok(value) => Row::of(format!(":{}", at + 1), value),
         Err(why) => {
             let (_, column, why) = parts(&why);
             let columns = Err(format!("the line is not JSON: {why}"));
-            Row { place: format!(":{at}:{column}"), columns }
+            Row { place: format!(":{}:{column}", at + 1), columns }
         }
     };
-    Ok(parsed.into_iter().map(row).collect())
+    lines.map(row).collect()
 }
 
 /// Line, column and message of an error.
