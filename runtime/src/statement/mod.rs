@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_change_of_the_built_in_wording_adds_the_earlier_hash() {
         for (kind, expected) in [
-            (TaskKind::Method, "dca1870ed1ebc158a5ff9d0eb7fe88dab2c69841dad91e5940a3ca62e9436f86"),
+            (TaskKind::Method, "7e9066d951af69757439793e84e0cb8459e5cece734a44f63579a1b44aeac107"),
             (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
         ] {
             let hash = Templates::load(kind, None).unwrap().hash;
