@@ -21,11 +21,10 @@ import traceback
 
 import forked
 import fresh
-import hot
 import isolate
 import report
 from held import Held, Shared, opened
-from zygote import Become, Line, Zygote
+from zygote import Become, Line, Refused, Zygote
 
 GROUPS = 6
 FLOOD = 8 << 20
@@ -135,8 +134,11 @@ class Server:
         self.isolation = isolate.Isolation()
         if self.suite.by_label:
             self.suite.load([name], checks=False)
+            import hot
         else:
+            import hot  # once the tests are collected, the server's modules are out of sight
             self.collected(tests)
+        self.hot_swap = hot
         self.index = hot.index(self.suite.source)
         self.modules = hot.modules(self.suite.source)
         return self
@@ -151,11 +153,13 @@ class Server:
             self.suite.load(tests)
             self.held = Held(before, self.suite.descriptors())
         except Shared as error:
-            raise hot.Unsure(str(error)) from None
+            raise Refused(str(error)) from None
         except BaseException as error:
-            raise hot.Unsure(f"its tests cannot be collected: {report.kind_of(error)}") from None
+            raise Refused(f"its tests cannot be collected: {report.kind_of(error)}") from None
 
     def serve_group(self, request):
+        hot = self.hot_swap
+
         def body(recorder, canary):
             path = self.root + request["file"]
             names = self.modules.get(path, [])
