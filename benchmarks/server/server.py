@@ -93,6 +93,8 @@ class Server:
 
     def prepare_base(self):
         self.isolation = isolate.Isolation()
+        if not self.suite.by_label:
+            self.import_hot()  # later the server's modules are out of sight
         self.suite.base()
         self.groups = {}
         return self
@@ -134,14 +136,16 @@ class Server:
         self.isolation = isolate.Isolation()
         if self.suite.by_label:
             self.suite.load([name], checks=False)
-            import hot
+            self.import_hot()
         else:
-            import hot  # once the tests are collected, the server's modules are out of sight
             self.collected(tests)
-        self.hot_swap = hot
-        self.index = hot.index(self.suite.source)
-        self.modules = hot.modules(self.suite.source)
+        self.index = self.hot_swap.index(self.suite.source)
+        self.modules = self.hot_swap.modules(self.suite.source)
         return self
+
+    def import_hot(self):
+        import hot
+        self.hot_swap = hot
 
     def collected(self, tests):
         """The tests' file is imported as in a fresh process, up to its first test. What
