@@ -21,11 +21,10 @@ import traceback
 
 import forked
 import fresh
-import hot
 import isolate
 import report
 from held import Held, Shared, opened
-from zygote import Become, Line, Zygote
+from zygote import Become, Line, Refused, Zygote
 
 GROUPS = 6
 FLOOD = 8 << 20
@@ -99,6 +98,8 @@ class Server:
 
     def prepare_base(self):
         self.isolation = isolate.Isolation()
+        if not self.suite.by_label:
+            self.import_hot()  # later the server's modules are out of sight
         self.suite.base()
         self.groups = {}
         return self
@@ -140,11 +141,16 @@ class Server:
         self.isolation = isolate.Isolation()
         if self.suite.by_label:
             self.suite.load([name], checks=False)
+            self.import_hot()
         else:
             self.collected(tests)
-        self.index = hot.index(self.suite.source)
-        self.modules = hot.modules(self.suite.source)
+        self.index = self.hot_swap.index(self.suite.source)
+        self.modules = self.hot_swap.modules(self.suite.source)
         return self
+
+    def import_hot(self):
+        import hot
+        self.hot_swap = hot
 
     def collected(self, tests):
         """The tests' file is imported as in a fresh process, up to its first test. What
@@ -156,11 +162,13 @@ class Server:
             self.suite.load(tests)
             self.held = Held(before, self.suite.descriptors())
         except Shared as error:
-            raise hot.Unsure(str(error)) from None
+            raise Refused(str(error)) from None
         except BaseException as error:
-            raise hot.Unsure(f"its tests cannot be collected: {report.kind_of(error)}") from None
+            raise Refused(f"its tests cannot be collected: {report.kind_of(error)}") from None
 
     def serve_group(self, request):
+        hot = self.hot_swap
+
         def body(recorder, canary):
             path = self.root + request["file"]
             names = self.modules.get(path, [])

@@ -6,7 +6,6 @@ import os
 import traceback
 
 import forked
-import hot
 import isolate
 
 
@@ -29,6 +28,10 @@ class Line:
             self.buffer += data
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line)
+
+
+class Refused(Exception):
+    """Why candidates cannot be forked from a process: they take the cold path."""
 
 
 class Become(BaseException):
@@ -79,7 +82,7 @@ def run_zygote(line, prepare, serve):
         gc.collect()
         gc.freeze()
         line.send({"ready": True})
-    except hot.Unsure as error:
+    except Refused as error:
         line.send({"unsure": str(error)})
         os._exit(1)
     except BaseException:
