@@ -16,8 +16,8 @@ use fixfly_policies::{Open, Sources};
 use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
-    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Unfinished,
-    read_episodes,
+    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Templates,
+    Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -214,21 +214,28 @@ async fn episodes(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     RunDirectory::check(&spec.output)?;
+    let inputs = inputs(spec)?;
     let host = host(spec)?;
     let benchmark = open(spec, &*host, terminal).await?;
-    attempts(spec, (host, benchmark), policy, otlp, terminal).await
+    attempts(spec, inputs, (host, benchmark), policy, otlp, terminal).await
+}
+
+/// What a run reads before it opens anything: a recorded run, and its prompts.
+pub(crate) type Inputs = (Vec<Episode>, Templates);
+
+pub(crate) fn inputs(spec: &RunSpec) -> anyhow::Result<Inputs> {
+    Ok((recording(spec)?, spec.templates()?))
 }
 
 /// Makes the attempts of a run on a benchmark that is open, and records them.
 pub(crate) async fn attempts(
     spec: &RunSpec,
+    (replayed, templates): Inputs,
     (host, benchmark): (Arc<dyn Host>, Arc<dyn Benchmark>),
     policy: Option<Box<dyn Policy>>,
     otlp: &otlp::Flags,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
-    let replayed = recording(spec)?;
-    let templates = spec.templates()?;
     let selection = select(spec, &*benchmark, terminal).await?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));

@@ -22,9 +22,6 @@ use crate::source::{self, Describer, Reference};
 use crate::support::PARTIAL_SANDBOXES;
 use crate::swebench::tree::tree_hash;
 
-/// Maximum bytes of the code that is shown before a method, and after it.
-const AROUND: usize = 4000;
-
 /// A failing test to fix, in one of several places.
 pub struct Fix {
     pub(super) search: Search,
@@ -179,7 +176,7 @@ fn task(
     search: &Search,
 ) -> Task {
     let mut method = statement(place, describer);
-    method.description = description(&method.description, failing) + &around(place);
+    method.description = description(&method.description, failing);
     method.content = source::removed(&place.text, &place.method);
     method.faulty = Some(place.truth());
     let statement = Statement::Method(method);
@@ -218,25 +215,6 @@ fn description(own: &str, failing: &[TestResult]) -> String {
         count => format!("These {count} tests fail:"),
     };
     format!("{}\n\n{head}\n{}", own.trim(), shown.trim()).trim_start().to_string()
-}
-
-/// The code before and after the method, in whole lines, within a size limit.
-fn around(place: &Place) -> String {
-    let Place { file, text, method } = place;
-    let (before, after) = (&text[..method.full_span.start], &text[method.span.end..]);
-    let start = before.ceil_char_boundary(before.len().saturating_sub(AROUND));
-    let start = match start {
-        0 => 0,
-        start => start + before[start..].find('\n').map_or(0, |line| line + 1),
-    };
-    let end = after.floor_char_boundary(AROUND.min(after.len()));
-    let end = match end == after.len() {
-        true => end,
-        false => after[..end].rfind('\n').unwrap_or(end),
-    };
-    let (before, after) = (before[start..].trim_end(), after[..end].trim_matches('\n'));
-    let code = format!("{before}\n\n{}# `{}`\n\n{after}", method.indent, method.name);
-    format!("\n\nThe code around it in `{file}`:\n```python\n{}\n```", code.trim_matches('\n'))
 }
 
 /// What determines the tasks and verdicts.
@@ -425,33 +403,6 @@ mod tests {
         "#
         );
         assert!(description("", &[failed("a"), failed("b")]).starts_with("These 2 tests fail:\n"));
-    }
-
-    #[test]
-    fn a_policy_reads_the_code_around_the_method() {
-        let place = |text: &str, name: &str| {
-            let method = source::methods(text).unwrap().into_iter().find(|one| one.name == name);
-            Place { file: "a.py".into(), text: text.into(), method: method.unwrap() }
-        };
-        let text = "class A:\n    def f(self):\n        pass\n\n    @d\n    def g(self):\n        \
-                    pass\n\n    def h(self):\n        pass\n";
-        insta::assert_snapshot!(around(&place(text, "g")).trim_start(), @r"
-        The code around it in `a.py`:
-        ```python
-        class A:
-            def f(self):
-                pass
-
-            # `g`
-
-            def h(self):
-                pass
-        ```
-        ");
-        let long = format!("{}{text}{}", "# ä\n".repeat(3000), "# ö\n".repeat(3000));
-        let shown = around(&place(&long, "g"));
-        assert!(shown.len() < 2 * AROUND + 200, "{}", shown.len());
-        assert!(shown.contains("```python\n# ä\n") && shown.ends_with("# ö\n```"), "{shown}");
     }
 
     #[test]

@@ -237,6 +237,12 @@ mod tests {
     def total(prices):
         return 0
     ```
+
+    File `shop/prices.py`, with the function taken out:
+    ```python
+    from functools import cache
+
+    ```
     ---
     Fix the answer: it did not pass.
     TEST_RESULT:
