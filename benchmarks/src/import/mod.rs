@@ -1,6 +1,6 @@
 //! Makes a benchmark of a published set of faulty programs.
 //!
-//! A converter reads the set ([`Program`](set::Program): module, function, tests, fault).
+//! A converter reads the set (`Program`: module, function, tests, fault).
 //! The programs become a project with `unittest` or pytest tests. The correct ones are its
 //! source; the faulty ones lie beside it and are the faults of the benchmark `faults`. Each
 //! task is checked as a build checks its items. The set's text stays in the benchmark
