@@ -9,10 +9,6 @@ mod verify;
 
 use clap::{Args, Subcommand};
 
-use fixfly_benchmarks::{Open, OpenFolder};
-use fixfly_runtime::Entry;
-
-use crate::failure::Usage;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -36,16 +32,8 @@ enum Command {
     Verify(verify::Flags),
 }
 
-/// Opens benchmarks of methods, each stored in a directory.
-pub(crate) fn methods(entry: &Entry<Open>) -> Result<OpenFolder, Usage> {
-    match entry.open {
-        Open::Folder(open) => Ok(open),
-        Open::Issues(_) => Err(Usage(format!(
-            "`{}` is a benchmark of issues: check its instances with `fixfly grade {} --gold`",
-            entry.name, entry.name
-        ))),
-    }
-}
+/// What to do with a benchmark of issues, where one of methods is asked for.
+pub(crate) const INSTEAD: &str = "check its instances with `fixfly grade swebench --gold`";
 
 pub(crate) fn bench(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     match &flags.command {

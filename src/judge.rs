@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
-use fixfly_runtime::{
-    Interrupts, Judge, JudgeCounts, JudgeError, JudgeOptions, RunSpec, Split, TaskKind,
-};
+use fixfly_benchmarks::find_methods;
+use fixfly_runtime::{Interrupts, Judge, JudgeCounts, JudgeError, JudgeOptions, RunSpec, Split};
 use fixfly_sandboxes::Pool;
 
 use crate::failure::{Interrupted, Usage};
-use crate::flags::{choices, cpus, named, split};
+use crate::flags::{choices, cpus, split};
 use crate::run;
 use crate::sandbox::ensure_image;
+use crate::swebench::opening;
 use crate::terminal::{Terminal, print_if_read};
 use crate::threads::on_threads;
 
@@ -66,11 +66,8 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn judge(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let name = &flags.benchmark;
-    if named("benchmark", fixfly_benchmarks::ALL, name)?.open.kind() == TaskKind::Issue {
-        let why = "has issues, not methods: judge patches with `fixfly grade swebench`";
-        return Err(Usage(format!("the benchmark `{name}` {why}")).into());
-    }
+    find_methods(&flags.benchmark, "judge patches with `fixfly grade swebench`")
+        .map_err(opening)?;
     let counts = on_threads(serve(flags, terminal))?;
     match counts.stopped {
         true => Err(Interrupted(format!("stopped: {counts}")).into()),

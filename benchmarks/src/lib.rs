@@ -105,6 +105,28 @@ pub async fn open(
     }
 }
 
+/// How to open the benchmark of methods called `name`. A benchmark of issues is refused with
+/// what to do `instead`.
+///
+/// # Errors
+/// [`OpenError::Usage`] if there is no such benchmark, or it has issues.
+pub fn find_methods(name: &str, instead: &str) -> Result<OpenFolder, OpenError> {
+    let mut available = Vec::new();
+    for entry in ALL {
+        match entry.open {
+            Open::Folder(open) if entry.name == name => return Ok(open),
+            Open::Folder(_) => available.push(entry.name),
+            Open::Issues(_) if entry.name == name => {
+                let why = format!("the benchmark `{name}` has issues, not methods: {instead}");
+                return Err(OpenError::Usage(why));
+            }
+            Open::Issues(_) => {}
+        }
+    }
+    let available = available.join(", ");
+    Err(OpenError::Usage(format!("unknown benchmark `{name}`; available: {available}")))
+}
+
 /// Opens the benchmark called `name`, whose items are methods with paths of their own.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, value_parser};
 use fixfly_benchmarks::both::BothPaths;
-use fixfly_benchmarks::{RunPath, open_methods};
+use fixfly_benchmarks::{RunPath, find_methods, open_methods};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
@@ -66,8 +66,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     if flags.both {
         return compare(flags, terminal);
     }
-    let open =
-        crate::bench::methods(named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?)?;
+    let open = find_methods(&flags.benchmark, super::INSTEAD).map_err(opening)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
     let host = host(&flags.sandbox)?;

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use fixfly_benchmarks::source;
+use fixfly_benchmarks::{find_methods, source};
 use fixfly_datasets::{DatasetError, HeldOut, Known, Language, Run, benchmark_of};
 use fixfly_runtime::{Answer, Benchmark, RunRecord, Split, Task};
 use serde_json::Value;
 
+use crate::bench::INSTEAD;
 use crate::failure::Usage;
+use crate::swebench::opening;
 
 /// Python, as benchmarks read it.
 pub(crate) struct Python;
@@ -75,9 +77,8 @@ fn installed(
     record: &RunRecord,
     chosen: Option<&Path>,
 ) -> anyhow::Result<Arc<dyn Benchmark>> {
-    let entry = fixfly_runtime::find("benchmark", fixfly_benchmarks::ALL, name).map_err(Usage)?;
     let recorded = record.config.get("benchmark_dir").and_then(Value::as_str).map(PathBuf::from);
-    Ok(crate::bench::methods(entry)?(chosen.or(recorded.as_deref()))?)
+    Ok(find_methods(name, INSTEAD).map_err(opening)?(chosen.or(recorded.as_deref()))?)
 }
 
 /// Checks that the benchmark has the version of the run.

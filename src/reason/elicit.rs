@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
+use fixfly_benchmarks::find_methods;
 use fixfly_datasets::{
     Dataset, ELICITATIONS, Elicitation, Prompts, TaskTests, TraceRequest, TraceRequests,
 };
@@ -15,9 +16,11 @@ use fixfly_sandboxes::Pool;
 use serde_json::json;
 
 use super::teacher::{self, Verb};
+use crate::bench::INSTEAD;
 use crate::dataset::Python;
 use crate::failure::Usage;
 use crate::flags::{choices, host, named};
+use crate::swebench::opening;
 use crate::terminal::Terminal;
 use crate::threads::threads;
 
@@ -121,8 +124,7 @@ struct Bench {
 
 impl Bench {
     async fn open(flags: &Flags) -> anyhow::Result<Self> {
-        let benchmark = named("benchmark", fixfly_benchmarks::ALL, &flags.benchmark)?;
-        let open = crate::bench::methods(benchmark)?;
+        let open = find_methods(&flags.benchmark, INSTEAD).map_err(opening)?;
         let benchmark = open(flags.benchmark_dir.as_deref())?;
         let mut tasks = HashMap::new();
         for split in Split::ALL {

@@ -185,8 +185,8 @@ fn what_cannot_be_judged_is_refused_in_one_sentence() {
     assert_eq!(refused(&["judge", "swebench", "--stdio"]), (2, why.into()));
     let (code, why) = refused(&["judge", "python"]);
     assert!(code == 2 && why.contains("--stdio"), "{why}");
-    let (code, why) = refused(&["judge", "nothing", "--stdio"]);
-    assert!(code == 2 && why.contains("`nothing`"), "{why}");
+    let why = "unknown benchmark `nothing`; available: django, python, faults";
+    assert_eq!(refused(&["judge", "nothing", "--stdio"]), (2, why.into()));
     let nowhere = Path::new("/nonexistent/bench");
     let (code, why) = sentence(judge(nowhere, &[]).stdin(Stdio::null()).output().unwrap());
     assert!(code == 1 && why.contains("/nonexistent/bench"), "{why}");
