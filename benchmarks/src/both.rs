@@ -149,8 +149,9 @@ impl Comparison {
         let count = |is: fn(&Pair) -> bool| self.pairs.iter().filter(|pair| is(pair)).count();
         let share = 100.0 * self.hot as f64 / self.items.max(1) as f64;
         let swapped = || self.pairs.iter().filter(|pair| pair.unsure.is_none());
-        let hot: f64 = swapped().map(|pair| pair.hot).sum();
-        let cold: f64 = swapped().map(|pair| pair.cold).sum();
+        // The sum of nothing is -0.0.
+        let sum = |seconds: fn(&Pair) -> f64| swapped().map(seconds).sum::<f64>() + 0.0;
+        let (hot, cold) = (sum(|pair| pair.hot), sum(|pair| pair.cold));
         let mut ratios: Vec<f64> = swapped().map(|pair| pair.cold / pair.hot.max(1e-4)).collect();
         ratios.sort_by(f64::total_cmp);
         let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
@@ -226,6 +227,7 @@ mod tests {
     fn nothing_compared_is_no_failure() {
         let found = Comparison { items: 2, ..Comparison::default() };
         assert!(found.failed().is_empty());
-        assert!(found.text().contains("equal verdicts   0 / 0"), "{}", found.text());
+        let text = found.text();
+        assert!(text.contains("equal verdicts   0 / 0") && !text.contains('-'), "{text}");
     }
 }
