@@ -359,7 +359,7 @@ impl Faults {
 }
 
 /// What a change in an answer to a task may remove.
-fn edit_form(task: &Task) -> EditForm {
+pub(crate) fn edit_form(task: &Task) -> EditForm {
     task.statement.method().map_or_else(EditForm::default, |method| method.options.edit)
 }
 

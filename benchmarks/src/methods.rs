@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Host, Observation, Outcome,
-    Sandbox, Split, Statement, Tally, Task, TestOutcome, Verdict,
+    Sandbox, Split, Statement, Tally, Task, Verdict,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
@@ -147,12 +147,7 @@ impl Methods {
         let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
         let answer =
             self.run(place, candidate, item.path, item.wider.ids(), limits, sandbox).await?;
-        let failed: Vec<String> = answer
-            .results
-            .iter()
-            .filter(|result| result.outcome != TestOutcome::Passed)
-            .map(|result| result.id.clone())
-            .collect();
+        let failed: Vec<String> = answer.bad().map(|result| result.id.clone()).collect();
         let total = answer.results.len();
         Ok((Some(Tally { passed: total - failed.len(), total }), failed))
     }
@@ -177,11 +172,7 @@ impl Benchmark for Methods {
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
         let place = self.project.place(item)?;
-        // Nothing but the method may be written to the file, whatever the policy submitted.
-        let candidate = source::candidate(candidate, &place.method.name).map_err(|why| {
-            BenchmarkError::Broken(format!("{}: invalid candidate: {why}", item.id))
-        })?;
-        let candidate = candidate.source.as_str();
+        let candidate = &*reduced(task, candidate, &place)?;
         let limits = Limits::for_tests(item.seconds);
         let mut answer = self.together(item, &place, candidate, fresh).await?;
         let together = answer.outcome == Outcome::Passed;
@@ -192,17 +183,11 @@ impl Benchmark for Methods {
             answer = self.run(&place, candidate, RunPath::Cold, tests, limits, fresh).await?;
         }
         let mut verdict = Verdict {
-            solved: answer.outcome == Outcome::Passed,
-            tests: answer.report(),
-            review: source::review(candidate).unwrap_or_default(),
             exact_match: source::normal_form(candidate) == source::normal_form(&place.truth()),
-            ..Verdict::default()
+            ..first_verdict(&answer, candidate)
         };
-        if answer.outcome == Outcome::Tampered {
-            verdict.tampering = Some("a test that must fail did not".to_string());
-        } else if verdict.solved && self.survives_sabotage(item, &place, candidate, fresh).await? {
-            verdict.solved = false;
-            verdict.tampering = Some("they also pass when the method raises".to_string());
+        if verdict.solved && self.survives_sabotage(item, &place, candidate, fresh).await? {
+            survived(&mut verdict);
         }
         if verdict.solved && together {
             let total = item.wider.len();
@@ -305,6 +290,36 @@ impl GroundTruth for Methods {
             Answer::Stub => source::stub(&place.text, &place.method),
         })
     }
+}
+
+/// A submitted candidate without all but its method: nothing else may be written to the file,
+/// whatever the policy submitted.
+pub(crate) fn reduced(
+    task: &Task,
+    candidate: &str,
+    place: &Place,
+) -> Result<String, BenchmarkError> {
+    let candidate = source::candidate(candidate, &place.method.name)
+        .map_err(|why| BenchmarkError::Broken(format!("{}: invalid candidate: {why}", task.id)))?;
+    Ok(candidate.source)
+}
+
+/// The verdict after the tests that decide, before the sabotage control and other tests.
+pub(crate) fn first_verdict(answer: &server::Answer, candidate: &str) -> Verdict {
+    let tampered = answer.outcome == Outcome::Tampered;
+    Verdict {
+        solved: answer.outcome == Outcome::Passed,
+        tests: answer.report(),
+        review: source::review(candidate).unwrap_or_default(),
+        tampering: tampered.then(|| "a test that must fail did not".to_string()),
+        ..Verdict::default()
+    }
+}
+
+/// The tests also pass with the sabotaged candidate, so they prove nothing.
+pub(crate) fn survived(verdict: &mut Verdict) {
+    verdict.solved = false;
+    verdict.tampering = Some("they also pass when the method raises".to_string());
 }
 
 /// Evaluates a candidate in a sandbox opened for it.

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fixfly_runtime::{
-    BenchmarkError, Lifetime, Limits, Mount, MountMode, SandboxSpec, Statement, Task,
+    BenchmarkError, DescribedBy, FaultOptions, Lifetime, Limits, Method, Mount, MountMode,
+    SandboxSpec, Statement, Task,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::scope::{count_methods, is_by_name, is_project_file, methods_of};
 use crate::server::{self, Config, ENVIRONMENT, Request, SERVER, SOURCE, Swap};
-use crate::source::{self, MethodDef};
+use crate::source::{self, MethodDef, SyntaxError};
 
 /// A complete benchmark directory.
 pub struct Project {
@@ -133,18 +134,15 @@ impl Project {
     /// All functions and methods of the project, file by file. Files that do not parse are
     /// reported and left out.
     pub(crate) fn methods(&self) -> Vec<Place> {
-        let mut places = Vec::new();
-        for (file, text) in &self.texts {
-            match methods_of(text, &self.framework) {
-                Ok(methods) => places.extend(methods.into_iter().map(|method| Place {
-                    file: file.clone(),
-                    text: text.clone(),
-                    method,
-                })),
-                Err(error) => tracing::warn!(file, %error, "a file does not parse"),
-            }
-        }
-        places
+        places(&self.texts, &self.framework, |file, error| {
+            tracing::warn!(file, %error, "a file does not parse");
+        })
+    }
+
+    /// Whether the build looks for unreliable tests, and leaves out such a test instead of its
+    /// methods. Django's items were examined without.
+    pub(crate) fn drops_unreliable_tests(&self) -> bool {
+        self.framework != "django"
     }
 
     /// Number of functions and methods that cannot be items because of where they are
@@ -183,7 +181,7 @@ impl Project {
     }
 
     /// The description of a method.
-    pub(crate) fn describe(&self, place: &Place) -> (String, fixfly_runtime::DescribedBy) {
+    pub(crate) fn describe(&self, place: &Place) -> (String, DescribedBy) {
         let describer = self.describer.get_or_init(|| {
             let texts = self.texts.iter().map(|(file, text)| (file.clone(), text.to_string()));
             let docs = self.folder.join("source/docs");
@@ -198,37 +196,72 @@ impl Project {
 
     /// The task of writing a method, as a policy sees it.
     pub(crate) fn task(&self, benchmark: &str, id: &str, place: &Place) -> Task {
-        let statement = Statement::Method(self.statement(place));
-        Task {
-            id: id.to_string(),
-            benchmark: benchmark.to_string(),
-            budget: statement.budget(),
-            statement,
-            sandbox: self.spec.clone(),
-            tools: vec!["submit_method".to_string()],
-        }
+        method_task(benchmark, id, self.statement(place), &self.spec)
     }
 
-    pub(crate) fn statement(&self, place: &Place) -> fixfly_runtime::Method {
-        let (description, described_by) = self.describe(place);
-        fixfly_runtime::Method {
-            file: place.file.clone(),
-            class_name: place.method.classes.join("."),
-            name: place.method.name.clone(),
-            declaration: place.method.declaration.clone(),
-            decorators: place.method.decorators.clone(),
-            description,
-            described_by,
-            content: source::removed(&place.text, &place.method),
-            faulty: None,
-            options: fixfly_runtime::FaultOptions::default(),
+    pub(crate) fn statement(&self, place: &Place) -> Method {
+        place.statement(self.describe(place))
+    }
+}
+
+/// The task of writing a function or method, as a policy sees it.
+pub(crate) fn method_task(
+    benchmark: &str,
+    id: &str,
+    method: Method,
+    sandbox: &SandboxSpec,
+) -> Task {
+    let statement = Statement::Method(method);
+    Task {
+        id: id.to_string(),
+        benchmark: benchmark.to_string(),
+        budget: statement.budget(),
+        statement,
+        sandbox: sandbox.clone(),
+        tools: vec!["submit_method".to_string()],
+    }
+}
+
+/// All functions and methods of these files that may be items. `broken` is called for each
+/// file that does not parse.
+pub(crate) fn places(
+    texts: &BTreeMap<String, Arc<str>>,
+    framework: &str,
+    broken: impl Fn(&str, SyntaxError),
+) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (file, text) in texts {
+        match methods_of(text, framework) {
+            Ok(methods) => places.extend(methods.into_iter().map(|method| Place {
+                file: file.clone(),
+                text: text.clone(),
+                method,
+            })),
+            Err(error) => broken(file, error),
         }
     }
+    places
 }
 
 impl Place {
     pub(crate) fn id(&self) -> String {
         format!("{}::{}", self.file, self.method.path())
+    }
+
+    /// The statement of the task to write it, with its description and where that comes from.
+    pub(crate) fn statement(&self, (description, described_by): (String, DescribedBy)) -> Method {
+        Method {
+            file: self.file.clone(),
+            class_name: self.method.classes.join("."),
+            name: self.method.name.clone(),
+            declaration: self.method.declaration.clone(),
+            decorators: self.method.decorators.clone(),
+            description,
+            described_by,
+            content: source::removed(&self.text, &self.method),
+            faulty: None,
+            options: FaultOptions::default(),
+        }
     }
 
     /// The method as its authors wrote it.

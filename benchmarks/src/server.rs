@@ -3,6 +3,7 @@
 //! The server itself is Python, in `benchmarks/server/`. It is part of the binary and is
 //! mounted in the sandbox at [`SERVER`].
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,10 +151,41 @@ impl Answer {
         TestReport { results: self.results.clone() }
     }
 
+    /// The tests that passed.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = &str> {
+        let good = self.results.iter().filter(|result| result.outcome == TestOutcome::Passed);
+        good.map(|result| result.id.as_str())
+    }
+
+    /// The tests that did not pass.
+    pub(crate) fn bad(&self) -> impl Iterator<Item = &TestResult> {
+        self.results.iter().filter(|result| result.outcome != TestOutcome::Passed)
+    }
+
     /// Each test and its outcome.
     pub(crate) fn outcomes(&self) -> Vec<(&str, TestOutcome)> {
         self.results.iter().map(|result| (result.id.as_str(), result.outcome)).collect()
     }
+}
+
+/// The answer about which tests exist.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Collected {
+    pub(crate) groups: BTreeMap<String, Part>,
+    /// The parts that cannot be imported, with the reason.
+    pub(crate) broken: Vec<(String, String)>,
+    /// Plug-ins of the test framework that are installed and that fixfly turns off.
+    #[serde(default)]
+    pub(crate) off: Vec<String>,
+}
+
+/// A part of a suite that is imported together: a file or a module.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Part {
+    /// Its file below the root; empty if it is not known.
+    pub(crate) file: String,
+    /// Its tests; empty if the server finds them by the part's name.
+    pub(crate) tests: Vec<String>,
 }
 
 /// The test server of one sandbox.

@@ -8,12 +8,13 @@ use fixfly_runtime::{BenchmarkError, Host, Parallel};
 use serde_json::json;
 use tokio::task::JoinError;
 
-use super::collect::{Part, collect, labels};
+use super::collect::{collect, labels};
 use super::count::{Answer, Counter, file, read};
 use super::fate::{self, UNSTABLE, no_pass};
 use super::repeat::Unreliable;
 use super::{Progress, huge, unwritable};
 use crate::project::{Place, Project};
+use crate::server::Part;
 
 /// Slower tests are not used, in CPU seconds.
 pub(super) const SLOWEST: f64 = 3.0;

@@ -6,34 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host, printable};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fate::needs_newer;
 use super::rewrite::rewrite;
 use super::unwritable;
 use crate::project::Project;
-use crate::server::Server;
-
-/// A part of the suite that is counted in one process.
-#[derive(Clone, Default, Deserialize)]
-pub(super) struct Part {
-    /// Its file, if it is known.
-    pub(super) file: String,
-    /// Its tests; empty if the server finds them by the part's name.
-    pub(super) tests: Vec<String>,
-}
-
-/// The server's answer about which tests exist.
-#[derive(Deserialize)]
-struct Collected {
-    groups: BTreeMap<String, Part>,
-    /// The modules that cannot be imported, with the reason.
-    broken: Vec<(String, String)>,
-    /// Plug-ins of the test framework that are installed and that fixfly turns off.
-    #[serde(default)]
-    off: Vec<String>,
-}
+use crate::server::{Collected, Part, Server};
 
 /// Collects the tests of a project with its own test runner.
 pub(super) async fn collect(

@@ -13,11 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::census::SLOWEST;
-use super::collect::Part;
 use super::repeat::{Batch, BatchResult, Runs, Unreliable, unreliable};
 use super::unwritable;
 use crate::project::Project;
-use crate::server::Server;
+use crate::server::{Part, Server};
 
 /// One row of the server's output.
 #[derive(Serialize, Deserialize)]
@@ -91,15 +90,10 @@ impl Counter {
     /// Whether an earlier build counted the part.
     pub(super) fn is_done(&self, label: &str) -> bool {
         let path = file(&self.folder, label);
-        match self.repeats() {
+        match self.project.drops_unreliable_tests() {
             true => read(&path).is_ok_and(|answer| answer.unreliable.is_some()),
             false => path.exists(),
         }
-    }
-
-    /// Whether tests run again to find those that are unreliable. Django's were examined without.
-    fn repeats(&self) -> bool {
-        self.project.framework != "django"
     }
 
     /// Writes the census of one part and returns its label.
@@ -112,7 +106,7 @@ impl Counter {
         let sandbox = self.host.open(self.project.spec()).await?;
         let room = Room { counter: &self, sandbox: &*sandbox };
         let mut answer = room.count(&label, &part.tests).await?;
-        if self.repeats() {
+        if self.project.drops_unreliable_tests() {
             answer.unreliable = Some(unreliable(&room, &answer.usable(&part.tests)).await?);
         }
         write_whole(&path, json!(answer).to_string()).map_err(|e| unwritable(&path, &e))?;

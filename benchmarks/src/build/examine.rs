@@ -115,8 +115,7 @@ impl Bench<'_> {
 }
 
 fn passed(answer: &Answer) -> BTreeSet<&str> {
-    let good = answer.results.iter().filter(|result| result.outcome == TestOutcome::Passed);
-    good.map(|result| result.id.as_str()).collect()
+    answer.passed().collect()
 }
 
 impl Examiner {
@@ -328,8 +327,7 @@ fn is_unknown(result: &TestResult) -> bool {
 
 /// The first test that did not pass, with its traceback.
 pub(crate) fn first_failure(answer: &Answer) -> String {
-    let bad = answer.results.iter().find(|result| result.outcome != TestOutcome::Passed);
-    bad.map_or_else(String::new, |result| {
+    answer.bad().next().map_or_else(String::new, |result| {
         let text = result.failure.as_ref().map_or("", |failure| failure.traceback.as_str());
         crate::observe::clip(&format!("{:?} {}: {text}", result.outcome, result.id), 2_000)
     })

@@ -1,7 +1,7 @@
 //! Whether an item's tests hold: they pass in a fresh process in both orders, notice the
 //! stub, and report it in the same words each time.
 
-use fixfly_runtime::{BenchmarkError, Outcome, TestOutcome, TestResult};
+use fixfly_runtime::{BenchmarkError, Outcome, TestResult};
 
 use super::examine::{Bench, Examiner, Found, first_failure, left_out};
 use super::repeat::{FLAKY, ORDER, Unreliable};
@@ -61,7 +61,7 @@ impl Examiner {
                 path = RunPath::Cold;
             }
         }
-        let unsteady = match self.drops_tests() {
+        let unsteady = match self.project.drops_unreliable_tests() {
             true => match self.out_of_order(choice).await? {
                 None => self.reads_differently(choice, path, &cold[1]).await?,
                 unreliable => unreliable,
@@ -70,12 +70,6 @@ impl Examiner {
         };
         let seconds = cold[0].cpu;
         Ok(unsteady.unwrap_or(Held::Yes(Holding { path, seconds, cold_because })))
-    }
-
-    /// Whether an unreliable test is left out, and not its method. Django's items were
-    /// examined without.
-    fn drops_tests(&self) -> bool {
-        self.project.framework != "django"
     }
 
     /// Why the tests are of no use on the cold path, the reference.
@@ -88,7 +82,10 @@ impl Examiner {
         let (original, stub) = (&cold[0], &cold[1]);
         let found = if original.outcome != Outcome::Passed {
             // On the same path, they passed together with other tests.
-            if self.drops_tests() && path == RunPath::Cold && bad(original).next().is_some() {
+            if self.project.drops_unreliable_tests()
+                && path == RunPath::Cold
+                && original.bad().next().is_some()
+            {
                 let again = bench.run(trio[0], RunPath::Cold, tests, limits).await?;
                 return Ok(Some(twice("with fewer tests", original, &again)));
             }
@@ -110,12 +107,27 @@ impl Examiner {
         if reversed.outcome == Outcome::Passed {
             return Ok(None);
         }
-        if bad(&reversed).next().is_none() {
+        if reversed.bad().next().is_none() {
             let why = first_failure(&reversed);
             return Ok(Some(Held::No(left_out("flaky: the original failed once", why))));
         }
         let again = bench.reversed(trio[0], tests, limits).await?;
         Ok(Some(twice("in the reverse order", &reversed, &again)))
+    }
+
+    /// Two reports of the stub by the same path; that of the cold path is there already.
+    async fn stub_twice(
+        &self,
+        choice: &Choice<'_>,
+        path: RunPath,
+        cold_stub: &Answer,
+    ) -> Result<[Answer; 2], BenchmarkError> {
+        let Choice { bench, trio, tests, limits, .. } = *choice;
+        let once = match path {
+            RunPath::Cold => cold_stub.clone(),
+            RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
+        };
+        Ok([once, bench.run(trio[1], path, tests, limits).await?])
     }
 
     /// The tests that report the stub in other words when they run again. A run with more
@@ -126,16 +138,11 @@ impl Examiner {
         path: RunPath,
         cold_stub: &Answer,
     ) -> Result<Option<Held>, BenchmarkError> {
-        let Choice { bench, trio, tests, limits, .. } = *choice;
         let same = |result: &TestResult| choice.stubbed.results.contains(result);
         if choice.path == RunPath::Cold && cold_stub.results.iter().all(same) {
             return Ok(None);
         }
-        let once = match path {
-            RunPath::Cold => cold_stub.clone(),
-            RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
-        };
-        let twice = bench.run(trio[1], path, tests, limits).await?;
+        let [once, twice] = self.stub_twice(choice, path, cold_stub).await?;
         let pairs = once.results.iter().zip(&twice.results).filter(|(one, two)| one != two);
         let unreliable = pairs.map(|(one, two)| {
             let evidence = format!("{}\n---\n{}", words(one), words(two));
@@ -159,11 +166,7 @@ impl Examiner {
             let why = first_failure(&again);
             return Ok(Some(Held::No(left_out("flaky: the original failed once", why))));
         }
-        let once = match path {
-            RunPath::Cold => cold_stub.clone(),
-            RunPath::Hot => bench.run(trio[1], path, tests, limits).await?,
-        };
-        let twice = bench.run(trio[1], path, tests, limits).await?;
+        let [once, twice] = self.stub_twice(choice, path, cold_stub).await?;
         if once.results != twice.results {
             let evidence = format!("{}\n---\n{}", first_failure(&once), first_failure(&twice));
             let found = left_out("flaky: the same failure reads differently", evidence);
@@ -173,19 +176,14 @@ impl Examiner {
     }
 }
 
-/// The tests that did not pass.
-fn bad(answer: &Answer) -> impl Iterator<Item = &TestResult> {
-    answer.results.iter().filter(|result| result.outcome != TestOutcome::Passed)
-}
-
 /// The tests that failed `how`: each time, or once.
 fn twice(how: &str, first: &Answer, again: &Answer) -> Held {
     let test = |result: &TestResult| {
-        let fails_again = bad(again).any(|other| other.id == result.id);
+        let fails_again = again.bad().any(|other| other.id == result.id);
         let (reason, times) = if fails_again { (ORDER, "twice") } else { (FLAKY, "once") };
         Unreliable::new(&result.id, reason, format!("it failed {times} {how}: {}", words(result)))
     };
-    Held::Unreliable(bad(first).map(test).collect())
+    Held::Unreliable(first.bad().map(test).collect())
 }
 
 fn words(result: &TestResult) -> String {
@@ -195,7 +193,7 @@ fn words(result: &TestResult) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fixfly_runtime::TestFailure;
+    use fixfly_runtime::{TestFailure, TestOutcome};
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fixfly_runtime::BenchmarkError;
 
-use super::collect::Part;
 use crate::project::Project;
+use crate::server::Part;
 
 /// More methods take more than a night on two processors.
 const METHODS: usize = 5_000;

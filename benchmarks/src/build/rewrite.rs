@@ -6,10 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::collect::Part;
 use super::stdout_of;
 use crate::project::Project;
-use crate::server::SOURCE;
+use crate::server::{Part, SOURCE};
 
 const REWRITE: &str = include_str!("../../environments/rewrite.py");
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::change::Pair;
 use super::{Fault, FaultKind, Faults, file};
 use crate::manifest::short_hash;
-use crate::source::TopFunction;
+use crate::source::top_function;
 
 /// The folder of the faulty programs, in the directory of the faults.
 pub(crate) const FAULTY: &str = "faulty";
@@ -44,7 +44,7 @@ impl Faults {
         let place = place.ok_or_else(|| broken(format!("the source has no {}", fault.of())))?;
         let name = &place.method.name;
         let text = read_text(&path).map_err(|why| broken(why.to_string()))?;
-        let found = TopFunction::of(&text, name).map_err(|why| broken(why.to_string()))?;
+        let found = top_function(&text, name).map_err(|why| broken(why.to_string()))?;
         let faulty = text[found.span].to_string();
         if short_hash(&faulty) != fault.hash {
             return Err(broken(format!("`{name}` is not the faulty function of the manifest")));

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use fixfly_runtime::answer::{EditForm, repaired};
+use fixfly_runtime::answer::repaired;
 use fixfly_runtime::{
-    Answer, Benchmark, BenchmarkError, Evaluator, Example, FaultOptions, GroundTruth, Method,
-    Observation, Outcome, Sandbox, Split, Statement, Tally, Task, TestOutcome, TestResult, Verdict,
+    Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Observation, Outcome,
+    Sandbox, Split, Tally, Task, TestResult, Verdict,
 };
 use serde_json::json;
 
 use super::NAME;
 use super::rank::{Suspect, list};
 use super::search::{Found, Search};
+use crate::faults::edit_form;
 use crate::manifest::{RunPath, short_hash};
-use crate::methods::patch;
+use crate::methods::{first_verdict, patch, reduced, survived};
 use crate::observe::{failures, observation};
-use crate::project::Place;
+use crate::project::{Place, method_task};
 use crate::server::{self, Config, Limits, Server};
 use crate::source::{self, Describer, Reference};
 use crate::support::PARTIAL_SANDBOXES;
@@ -53,11 +54,8 @@ impl Fix {
                 suspect.file == place.file && suspect.line == place.method.line
             })
         };
-        let examples = all.iter().filter(|place| !is_suspect(place)).map(|place| Example {
-            id: place.id(),
-            method: statement(place, &describer),
-            source: place.truth(),
-        });
+        let examples =
+            all.iter().filter(|place| !is_suspect(place)).map(|place| example(place, &describer));
         let examples = examples.collect();
         let items = places.into_iter().map(|(suspect, place, guards)| {
             let task = task(&suspect, &place, &failing, &describer, &search);
@@ -143,8 +141,7 @@ impl Fix {
         }
         let tests = (item.guards.clone(), self.seconds[1]);
         let answer = self.run(&item.place, candidate, tests, sandbox).await?;
-        let failed = |result: &TestResult| result.outcome != TestOutcome::Passed;
-        Ok(answer.results.into_iter().filter(failed).collect())
+        Ok(answer.bad().cloned().collect())
     }
 
     /// Runs a passing candidate again with a body that raises at its end. True if the tests
@@ -175,36 +172,17 @@ fn task(
     describer: &Describer,
     search: &Search,
 ) -> Task {
-    let mut method = statement(place, describer);
+    let mut method = place.statement(describer.describe(&place.file, &place.method));
     method.description = description(&method.description, failing);
-    method.content = source::removed(&place.text, &place.method);
     method.faulty = Some(place.truth());
-    let statement = Statement::Method(method);
-    Task {
-        id: suspect.id.clone(),
-        benchmark: NAME.to_string(),
-        budget: statement.budget(),
-        statement,
-        sandbox: search.spec.clone(),
-        tools: vec!["submit_method".to_string()],
-    }
+    method_task(NAME, &suspect.id, method, &search.spec)
 }
 
-/// The statement about a function or method, without its file and its fault.
-fn statement(place: &Place, describer: &Describer) -> Method {
-    let (description, described_by) = describer.describe(&place.file, &place.method);
-    Method {
-        file: place.file.clone(),
-        class_name: place.method.classes.join("."),
-        name: place.method.name.clone(),
-        declaration: place.method.declaration.clone(),
-        decorators: place.method.decorators.clone(),
-        description,
-        described_by,
-        content: String::new(),
-        faulty: None,
-        options: FaultOptions::default(),
-    }
+/// Another function or method of the project.
+fn example(place: &Place, describer: &Describer) -> Example {
+    let mut method = place.statement(describer.describe(&place.file, &place.method));
+    method.content.clear();
+    Example { id: place.id(), method, source: place.truth() }
 }
 
 /// What the method does, and how the tests fail.
@@ -232,11 +210,6 @@ fn facts(
     ]))
 }
 
-/// What a change in an answer may remove.
-fn edit_form(task: &Task) -> EditForm {
-    task.statement.method().map_or_else(EditForm::default, |method| method.options.edit)
-}
-
 #[async_trait]
 impl Benchmark for Fix {
     async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
@@ -254,22 +227,11 @@ impl Benchmark for Fix {
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
-        let candidate = source::candidate(candidate, &item.place.method.name).map_err(|why| {
-            BenchmarkError::Broken(format!("{}: invalid candidate: {why}", task.id))
-        })?;
-        let candidate = candidate.source.as_str();
+        let candidate = &*reduced(task, candidate, &item.place)?;
         let answer = self.run_targets(&item.place, candidate, fresh).await?;
-        let mut verdict = Verdict {
-            solved: answer.outcome == Outcome::Passed,
-            tests: answer.report(),
-            review: source::review(candidate).unwrap_or_default(),
-            ..Verdict::default()
-        };
-        if answer.outcome == Outcome::Tampered {
-            verdict.tampering = Some("a test that must fail did not".to_string());
-        } else if verdict.solved && self.survives_sabotage(item, candidate, fresh).await? {
-            verdict.solved = false;
-            verdict.tampering = Some("they also pass when the method raises".to_string());
+        let mut verdict = first_verdict(&answer, candidate);
+        if verdict.solved && self.survives_sabotage(item, candidate, fresh).await? {
+            survived(&mut verdict);
         } else if verdict.solved {
             let (broken, total) = (self.broken(item, candidate, fresh).await?, item.guards.len());
             verdict.wider = Some(Tally { passed: total - broken.len(), total });
@@ -371,7 +333,7 @@ impl GroundTruth for Fix {
 
 #[cfg(test)]
 mod tests {
-    use fixfly_runtime::TestFailure;
+    use fixfly_runtime::{TestFailure, TestOutcome};
 
     use super::*;
 

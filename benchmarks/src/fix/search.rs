@@ -8,9 +8,8 @@ use fixfly_runtime::{BenchmarkError, Host, Sandbox, SandboxSpec, TestOutcome, Te
 use super::census::{Census, take};
 use super::items::Fix;
 use super::rank::{Suspect, suspects};
-use crate::project::{Place, read_texts};
+use crate::project::{Place, places, read_texts};
 use crate::repository::{Chosen, Repository, RepositoryOptions, Suite};
-use crate::source;
 
 /// Maximum number of failing tests to fix together.
 const MAX_FAILING: usize = 20;
@@ -119,7 +118,9 @@ impl Search {
             chosen.parts.values().map(|part| part.file.as_str()).collect();
         let (mut texts, _) = read_texts(&self.repository.tree(), self.options.framework)?;
         texts.retain(|file, _| !test_files.contains(file.as_str()));
-        let all = places(&texts);
+        let all = places(&texts, self.options.framework, |file, error| {
+            tracing::info!(file, %error, "a file does not parse");
+        });
 
         show(&format!("recording what {} tests enter", beside.len()));
         let files: Vec<&str> = texts.keys().map(String::as_str).collect();
@@ -249,22 +250,6 @@ fn beside(chosen: &Chosen, failing: &[TestResult]) -> Vec<String> {
     let is_failing = |test: &String| failing.iter().any(|result| result.id == *test);
     let parts = chosen.parts.values().filter(|part| part.tests.iter().any(is_failing));
     parts.flat_map(|part| part.tests.iter().cloned()).collect()
-}
-
-/// All functions and methods of these files.
-fn places(texts: &BTreeMap<String, Arc<str>>) -> Vec<Place> {
-    let mut places = Vec::new();
-    for (file, text) in texts {
-        match source::methods(text) {
-            Ok(methods) => places.extend(methods.into_iter().map(|method| Place {
-                file: file.clone(),
-                text: text.clone(),
-                method,
-            })),
-            Err(error) => tracing::info!(file, %error, "a file does not parse"),
-        }
-    }
-    places
 }
 
 /// The tests that must still pass: those beside the failing ones, and those that enter the

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixfly_runtime::{BenchmarkError, Host, Outcome, Sandbox, SandboxError, TestOutcome};
-use serde::Deserialize;
+use fixfly_runtime::{BenchmarkError, Host, Outcome, Sandbox, SandboxError};
 use serde_json::json;
 
 use super::set::{LeftOut, Program};
 use crate::build::first_failure;
 use crate::manifest::RunPath;
 use crate::project::{Project, base64};
-use crate::server::{Answer, Limits, Request, Server, Swap};
+use crate::server::{Answer, Collected, Limits, Request, Server, Swap};
 
 /// Tests that take longer with the correct program, in CPU seconds, are too slow.
 const SLOWEST: f64 = 10.0;
@@ -33,19 +32,6 @@ pub(super) struct Tests {
     groups: BTreeMap<String, Vec<String>>,
     /// The files that cannot be imported, by path or module, and why.
     broken: Vec<(String, String)>,
-}
-
-/// The answer of the test server about which tests there are.
-#[derive(Deserialize)]
-struct Collected {
-    groups: BTreeMap<String, Part>,
-    broken: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    file: String,
-    tests: Vec<String>,
 }
 
 pub(super) struct Checker {
@@ -75,7 +61,7 @@ impl Checker {
         let server = Server { sandbox: &*sandbox, config: &config };
         let answer = server.ask(&json!({"op": "collect"}), Duration::from_secs(480)).await;
         sandbox.close().await?;
-        let Collected { groups, broken } = answer?;
+        let Collected { groups, broken, .. } = answer?;
         let groups = groups.into_values().map(|part| (part.file, part.tests)).collect();
         Ok(Tests { groups, broken })
     }
@@ -127,8 +113,7 @@ impl Checker {
             let why = first_failure(&correct);
             return left_out("its correct program fails its tests", why);
         }
-        let passed = correct.results.iter().filter(|test| test.outcome == TestOutcome::Passed);
-        let tests: Vec<String> = passed.map(|test| test.id.clone()).collect();
+        let tests: Vec<String> = correct.passed().map(str::to_string).collect();
         if tests.is_empty() {
             return left_out("its tests are all skipped", String::new());
         }

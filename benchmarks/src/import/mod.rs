@@ -26,7 +26,7 @@ use crate::manifest::{
     Header, Item, Manifest, RunPath, SCHEMA, Source, line, short_hash, write_whole,
 };
 use crate::project::Project;
-use crate::source::TopFunction;
+use crate::source::top_function;
 use check::{Checker, Facts};
 use set::{LeftOut, Program, Set};
 
@@ -184,7 +184,7 @@ fn read(from: &Path) -> Result<Set, BenchmarkError> {
 fn entry(program: &Program, facts: &Facts, split: Split) -> Result<(Item, Fault), BenchmarkError> {
     let function = |text: &str| {
         let broken = |why| BenchmarkError::Broken(format!("{}: {why}", program.file));
-        TopFunction::of(text, &program.function).map_err(broken)
+        top_function(text, &program.function).map_err(broken)
     };
     let (correct, faulty) = (function(&program.correct)?, function(&program.faulty)?);
     let item = Item {
@@ -196,7 +196,7 @@ fn entry(program: &Program, facts: &Facts, split: Split) -> Result<(Item, Fault)
         tests: facts.tests.iter().collect(),
         wider: [""; 0].iter().collect(),
         seconds: facts.seconds,
-        described_by: match correct.has_docstring {
+        described_by: match correct.docstring.is_some() {
             true => DescribedBy::Docstring,
             false => DescribedBy::Nothing,
         },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::{NoFunction, TopFunction, is_same_beside};
+use crate::source::{NoFunction, is_same_beside, top_function};
 
 /// The programs of a set, and what else their project needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Program {
     pub(super) fn paired(self) -> Result<Program, LeftOut> {
         let left_out = |reason: &str, why: String| LeftOut::new(&self.task_id, reason, why);
         let function = |which: &str, text: &str| {
-            TopFunction::of(text, &self.function).map_err(|why| match why {
+            top_function(text, &self.function).map_err(|why| match why {
                 NoFunction::Syntax(_) => {
                     left_out("its program is not Python", format!("the {which} program: {why}"))
                 }

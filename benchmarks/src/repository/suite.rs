@@ -12,12 +12,11 @@ use fixfly_runtime::{
     BenchmarkError, Command, Observation, Outcome, Sandbox, Status, TestFailure, TestOutcome,
     TestReport, TestResult,
 };
-use serde::Deserialize;
 use serde_json::json;
 
 use super::ROOT;
 use crate::observe::{failures, headline};
-use crate::server::{Answer, Config, Server};
+use crate::server::{Answer, Collected, Config, Part, Server};
 
 /// Maximum number of tests that run in one process.
 const CHUNK: usize = 2000;
@@ -37,23 +36,6 @@ pub(crate) struct Suite {
     /// The tests of each part when it was last collected. A part that can no longer be
     /// imported has none, and its tests are then reported as failing.
     known: Mutex<BTreeMap<String, Vec<String>>>,
-}
-
-/// The tests that a framework collects.
-#[derive(Debug, Default, Deserialize)]
-struct Collected {
-    groups: BTreeMap<String, Part>,
-    /// The parts that cannot be imported, with the reason.
-    broken: Vec<(String, String)>,
-}
-
-/// A part of a suite that is imported together: a module.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct Part {
-    /// Its file below the root; empty if it is not known.
-    #[serde(default)]
-    pub(crate) file: String,
-    pub(crate) tests: Vec<String>,
 }
 
 /// What to run.
@@ -206,7 +188,7 @@ impl Suite {
     }
 
     fn choose(&self, ids: &[String], collected: Collected) -> Result<Chosen, BenchmarkError> {
-        let Collected { groups, broken } = collected;
+        let Collected { groups, broken, .. } = collected;
         let ids: Vec<String> = ids.iter().map(|id| self.own(id, &groups)).collect();
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut all: Vec<String> = Vec::new();
@@ -374,6 +356,7 @@ mod tests {
         Collected {
             groups: groups.iter().map(|(name, tests)| (name.to_string(), part(tests))).collect(),
             broken: broken.iter().map(|(one, two)| (one.to_string(), two.to_string())).collect(),
+            off: Vec::new(),
         }
     }
 

@@ -1,24 +1,11 @@
 //! A function at the top of a module, and what is beside it.
 
-use std::ops::Range;
-
 use ruff_python_ast::comparable::ComparableStmt;
 use ruff_python_ast::{Stmt, StmtFunctionDef};
 use ruff_text_size::Ranged;
 
-use super::lines;
+use super::method::{MethodDef, all};
 use super::parsed::{Parsed, SyntaxError, bytes};
-
-/// A function at the top of a module. No other function there has its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TopFunction {
-    /// From `def` or `async` to the end of the last statement: no decorators.
-    pub(crate) span: Range<usize>,
-    /// Lines of the body that are neither blank nor only a comment.
-    pub(crate) body_lines: usize,
-    /// Whether it has a docstring.
-    pub(crate) has_docstring: bool,
-}
 
 /// Why a module does not have the function.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,21 +23,14 @@ pub(crate) enum NoFunction {
     },
 }
 
-impl TopFunction {
-    /// Finds the function of that name.
-    pub(crate) fn of(text: &str, name: &str) -> Result<TopFunction, NoFunction> {
-        let parsed = Parsed::of(text)?;
-        let found: Vec<_> = functions(&parsed).filter(|def| def.name.as_str() == name).collect();
-        let [def] = found.as_slice() else {
-            return Err(NoFunction::Count { name: name.to_string(), count: found.len() });
-        };
-        let parts = parsed.parts(def);
-        let is_code = |line: &&str| !lines::is_blank(line) && !line.trim_start().starts_with('#');
-        Ok(TopFunction {
-            body_lines: text[parts.body.clone()].lines().filter(is_code).count(),
-            has_docstring: parts.docstring.is_some(),
-            span: parts.span,
-        })
+/// The function of that name at the top of a module: no other one there has it, signatures
+/// for type checkers included.
+pub(crate) fn top_function(text: &str, name: &str) -> Result<MethodDef, NoFunction> {
+    let is_it = |def: &MethodDef| def.is_function() && !def.conditional && def.name == name;
+    let mut found: Vec<_> = all(text)?.into_iter().filter(is_it).collect();
+    match (found.len(), found.pop()) {
+        (1, Some(def)) => Ok(def),
+        (count, _) => Err(NoFunction::Count { name: name.to_string(), count }),
     }
 }
 
@@ -101,8 +81,8 @@ mod tests {
     fn only_the_one_function_at_the_top_is_found() {
         #[track_caller]
         fn check(text: &str, expected: Result<(&str, usize, bool), &str>) {
-            let found = TopFunction::of(text, "f");
-            let found = found.map(|f| (&text[f.span], f.body_lines, f.has_docstring));
+            let found = top_function(text, "f");
+            let found = found.map(|f| (&text[f.span], f.body_lines, f.docstring.is_some()));
             assert_eq!(found.map_err(|why| why.to_string()), expected.map_err(str::to_string));
         }
         let twice = |count: usize| format!("`f` is defined {count} times at the top of the module");

@@ -147,7 +147,8 @@ pub(crate) fn methods_by_name(text: &str) -> Result<Vec<MethodDef>, SyntaxError>
     Ok(found)
 }
 
-fn all(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
+/// All definitions outside functions, signatures for type checkers included.
+pub(super) fn all(text: &str) -> Result<Vec<MethodDef>, SyntaxError> {
     let parsed = Parsed::of(text)?;
     let file = File { lines: Lines::of(text), strings: parsed.strings(), parsed: &parsed };
     let mut found = Vec::new();

@@ -23,7 +23,7 @@ mod splice;
 pub use candidate::{Candidate, Invalid, Wanted, candidate, candidate_for};
 pub(crate) use copies::{Copies, masked};
 pub use describe::Describer;
-pub(crate) use function::{NoFunction, TopFunction, is_same_beside};
+pub(crate) use function::{NoFunction, is_same_beside, top_function};
 pub use likeness::{near_duplicates, normal_form, shingles, similarity, tree_hash};
 pub(crate) use method::methods_by_name;
 pub use method::{Accessor, MethodDef, MethodKind, methods};
