@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::admission::Permit;
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::budget::{Budget, Limit};
 use crate::change::{Change, LeftOut};
@@ -39,8 +40,8 @@ pub async fn attempt(
     started: String,
 ) -> Episode {
     let clock = Instant::now();
-    let (turns, sandbox) = (Vec::new(), None);
-    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox };
+    let (turns, sandbox, memory) = (Vec::new(), None, None);
+    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox, memory };
     let Ended { end, judged, left_out } = match course.run().await {
         Ok(ended) => ended,
         Err(Broke { at, kind, why }) => Ended::at(End::Failed { at, kind, why }),
@@ -131,6 +132,8 @@ struct AttemptState<'a> {
     clock: Instant,
     turns: Vec<Turn>,
     sandbox: Option<Box<dyn Sandbox>>,
+    /// Memory of the sandbox that it keeps.
+    memory: Option<Permit>,
 }
 
 impl AttemptState<'_> {
@@ -243,7 +246,10 @@ impl AttemptState<'_> {
         };
         let sandbox = match self.sandbox.take() {
             Some(sandbox) => sandbox,
-            None => self.with.host.open(&self.task.sandbox).await?,
+            None => {
+                self.wait_for_memory().await;
+                self.with.host.open(&self.task.sandbox).await?
+            }
         };
         let context = ToolContext {
             task: self.task,
@@ -252,6 +258,9 @@ impl AttemptState<'_> {
             benchmark: self.with.benchmark,
         };
         let called = tool.call(args.clone(), context).await;
+        if let Some(memory) = &mut self.memory {
+            memory.settle();
+        }
         match self.task.sandbox.lifetime {
             Lifetime::Episode => self.sandbox = Some(sandbox),
             Lifetime::Turn => sandbox.close().await?,
@@ -261,6 +270,21 @@ impl AttemptState<'_> {
             Err(ToolError::Refused(why)) => Ok(Observation::refused(why)),
             Err(ToolError::Sandbox(error)) => Err(error.into()),
             Err(ToolError::Benchmark(error)) => Err(error.into()),
+        }
+    }
+
+    /// Waits for memory for the sandbox that it keeps for all of its turns. The judge's sandbox,
+    /// beside that one, never waits: episodes would wait for each other.
+    async fn wait_for_memory(&mut self) {
+        let admission = match self.task.sandbox.lifetime {
+            Lifetime::Episode => self.with.host.admission(),
+            Lifetime::Turn => None,
+        };
+        if let Some(admission) = admission {
+            let waiting = Instant::now();
+            self.memory = Some(admission.memory(self.task.sandbox.limits.memory_mb).await);
+            // It is no part of the time that the episode may take.
+            self.clock += waiting.elapsed();
         }
     }
 

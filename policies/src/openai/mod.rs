@@ -30,7 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError,
-    RemoteModel, Request, Sampling, Settings, Usage, View,
+    RemoteModel, Request, Resource, Sampling, Settings, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -170,6 +170,11 @@ impl Policy for OpenAi {
 
     fn waiting(&self) -> Option<String> {
         self.waits.shown()
+    }
+
+    fn waiting_for(&self) -> Vec<(Resource, usize)> {
+        let money = self.ledger.get().map_or(0, |ledger| ledger.spend_limit.waiting());
+        self.rate_limiter.waiting().into_iter().chain([(Resource::Money, money)]).collect()
     }
 }
 
