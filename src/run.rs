@@ -237,6 +237,7 @@ pub(crate) async fn attempts(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let selection = select(spec, &*benchmark, terminal).await?;
+    RunDirectory::matches(&spec.output, &spec.record(&selection, &templates, &*host))?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));
     let policy = match policy {

@@ -53,24 +53,32 @@ impl RunDirectory {
     pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Recording), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         RunDirectory::check(path)?;
-        let record_file = path.join(RECORD);
         let lock = lock(path)?;
-        if record_file.exists() {
-            let there = read_run(path)?;
-            let differences = there.differences(record);
-            if !differences.is_empty() {
-                return Err(RunError::Different {
-                    path: path.into(),
-                    differences: differences.join("; "),
-                });
-            }
-        } else {
-            write_record(path, record)?;
+        match path.join(RECORD).exists() {
+            true => RunDirectory::matches(path, record)?,
+            false => write_record(path, record)?,
         }
         let (episodes, mut recorded) = open_episodes(path)?;
         let index = recorded.appender(&episodes);
         let length = recorded.bytes();
         Ok((RunDirectory { path: path.into(), episodes, length, index, _lock: lock }, recorded))
+    }
+
+    /// Refuses to resume a run with other settings, before work is done for it.
+    ///
+    /// # Errors
+    /// [`RunError::Different`] with each setting that differs, or that `run.json` cannot be read.
+    pub fn matches(path: &Path, record: &RunRecord) -> Result<(), RunError> {
+        if !path.join(RECORD).exists() {
+            return Ok(());
+        }
+        let differences = read_run(path)?.differences(record);
+        match differences.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(RunError::Different { path: path.into(), differences: differences.join("; ") })
+            }
+        }
     }
 
     /// Refuses a folder that contains something else than a run, before work is done for it.

@@ -103,7 +103,8 @@ impl Run {
         if !self.spec.allow_weak {
             require_protections(&self.spec.sandbox, &self.host.protections().await)?;
         }
-        let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &self.record())?;
+        let record = self.spec.record(&self.selection, &self.templates, &*self.host);
+        let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &record)?;
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
         let total = selection.tasks.len() * spec.samples as usize;
         let first = match spec.keep_going || spec.replay.is_some() {
@@ -134,19 +135,26 @@ impl Run {
         observer.ended();
         Ok(outcome?)
     }
+}
 
-    /// The contents of `run.json`.
-    fn record(&self) -> RunRecord {
-        let turns = self.selection.tasks.first().map_or(0, |task| task.budget.turns);
+impl RunSpec {
+    /// The contents of `run.json` for these tasks, prompts and sandboxes.
+    pub fn record(
+        &self,
+        selection: &Selection,
+        templates: &Templates,
+        host: &dyn Host,
+    ) -> RunRecord {
+        let turns = selection.tasks.first().map_or(0, |task| task.budget.turns);
         RunRecord {
             schema: SCHEMA,
             fixfly: env!("CARGO_PKG_VERSION").into(),
             started: now(),
-            config: self.spec.config(turns),
-            seed: self.spec.seed,
-            benchmark: self.selection.facts.clone(),
-            templates: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
-            isolation: self.host.isolation(),
+            config: self.config(turns),
+            seed: self.seed,
+            benchmark: selection.facts.clone(),
+            templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
+            isolation: host.isolation(),
             machine: machine::facts(),
         }
     }
