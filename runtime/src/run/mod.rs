@@ -37,7 +37,7 @@ pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier}
 
 use crate::benchmark::Benchmark;
 use crate::policy::Policy;
-use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
+use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, TaskCounts, Wording};
 use crate::sandbox::{Host, Protection};
 use crate::summary::EpisodeSummary;
 use crate::task::Task;
@@ -137,17 +137,22 @@ impl Run {
 
     /// The contents of `run.json`.
     fn record(&self) -> RunRecord {
-        let turns = self.selection.tasks.first().map_or(0, |task| task.budget.turns);
+        let Selection { tasks, selected, turns, .. } = &self.selection;
         RunRecord {
             schema: SCHEMA,
             fixfly: env!("CARGO_PKG_VERSION").into(),
             started: now(),
-            config: self.spec.config(turns),
+            config: self.spec.config(*turns),
             seed: self.spec.seed,
             benchmark: self.selection.facts.clone(),
             templates: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
             isolation: self.host.isolation(),
             machine: machine::facts(),
+            tasks: Some(TaskCounts {
+                selected: *selected,
+                shard: self.spec.shard.map(|_| tasks.len()),
+            }),
+            merged: Vec::new(),
         }
     }
 }
