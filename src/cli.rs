@@ -16,8 +16,8 @@ use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 #[cfg(feature = "view")]
 use crate::view;
 use crate::{
-    bench, dataset, fix, generate, grade, help, judge, model, reason, report, run, sandbox, schema,
-    show, sweep, train, trajectory,
+    bench, dataset, fix, generate, grade, help, judge, merge, model, reason, report, run, sandbox,
+    schema, show, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Bench(bench::Flags),
     /// Run a policy on a benchmark and record every episode
     Run(Box<run::Flags>),
+    /// Merge runs that are shards of one
+    MergeRuns(merge::Flags),
     /// Fix a failing test of your repository
     Fix(Box<fix::Flags>),
     /// Grade patches by a benchmark's rules

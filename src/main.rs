@@ -16,6 +16,7 @@ mod help;
 mod judge;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod merge;
 mod model;
 mod reason;
 mod report;
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
+        Command::MergeRuns(flags) => merge::merge(&flags, &terminal),
         Command::Fix(flags) => fix::fix(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Judge(flags) => judge::judge(&flags, &terminal),

@@ -16,7 +16,7 @@ use fixfly_policies::{Open, Sources};
 use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
-    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Templates,
+    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, TaskKind, Templates,
     Unfinished, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
@@ -74,6 +74,11 @@ pub(crate) struct Flags {
     /// Run at most this many tasks
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
+
+    /// Run only shard I of N: an equal part of the tasks, of --budget and of the server's
+    /// rate limits. `fixfly merge-runs` joins the shards
+    #[arg(long, hide_short_help = true, value_name = "I/N")]
+    shard: Option<Shard>,
 
     /// Only tasks whose id matches; `*` matches any text, `?` any one character
     #[arg(long, value_name = "PATTERN")]
@@ -142,7 +147,8 @@ impl Flags {
     /// The run that these flags describe.
     pub(crate) fn spec(&self) -> anyhow::Result<RunSpec> {
         let jobs = cpus(self.jobs);
-        let model = self.model.of_policy(&self.policy, &self.output, jobs)?;
+        let mut model = self.model.of_policy(&self.policy, &self.output, jobs)?;
+        model.iter_mut().for_each(|settings| settings.remote.shard = self.shard);
         let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
         if kind == TaskKind::Method && self.issues.given() {
             return Err(Usage(format!(
@@ -157,6 +163,7 @@ impl Flags {
             split: self.split,
             task_id: self.task_id.clone(),
             limit: self.limit,
+            shard: self.shard,
             samples: self.samples,
             turns: self.turns,
             policy: self.policy.clone(),

@@ -39,6 +39,7 @@ mod run;
 mod run_directory;
 mod sandbox;
 mod settings;
+mod shard;
 mod statement;
 mod summary;
 mod task;
@@ -84,12 +85,15 @@ pub use run::{
     split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
-    Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
+    JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Recording, RunDirectory,
+    RunError, RunRecord, SCHEMA, TaskCounts, Wording, join_shards, merge_runs, read_episodes,
+    read_run,
 };
 pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
 };
 pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
+pub use shard::{NotAShard, Shard, Shards};
 pub use statement::{
     DescribedBy, FaultOptions, FeedbackForm, History, Issue, Method, Statement, TaskKind,
 };

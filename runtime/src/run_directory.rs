@@ -5,7 +5,9 @@
 //! time loses only the running episodes. An index beside it saves reading the episodes.
 
 mod index;
+mod joined;
 mod lines;
+mod merge;
 mod parse;
 mod record;
 mod recording;
@@ -15,7 +17,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use record::{Machine, RunRecord, SCHEMA, Wording};
+pub use joined::{JoinedRecording, JoinedRun, join_shards};
+pub use merge::{MergeSummary, merge_runs};
+pub(crate) use record::SHARD;
+pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording};
 pub use recording::Recording;
 
 use crate::episode::Episode;
@@ -58,6 +63,11 @@ impl RunDirectory {
             true => RunDirectory::matches(path, record)?,
             false => write_record(path, record)?,
         }
+        RunDirectory::locked(path, lock)
+    }
+
+    /// Opens the episodes of a directory whose lock is held.
+    fn locked(path: &Path, lock: File) -> Result<(Self, Recording), RunError> {
         let (episodes, mut recorded) = open_episodes(path)?;
         let index = recorded.appender(&episodes);
         let length = recorded.bytes();
@@ -87,6 +97,7 @@ impl RunDirectory {
     /// [`RunError::NotARun`], or that the folder cannot be read.
     pub fn check(path: &Path) -> Result<(), RunError> {
         match path.is_dir() && !path.join(RECORD).exists() && holds_something_else(path)? {
+            true if merge::is_unfinished(path) => Err(RunError::UnfinishedMerge(path.into())),
             true => Err(RunError::NotARun(path.into())),
             false => Ok(()),
         }
@@ -97,13 +108,21 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError`] if it cannot be written; the file is then unchanged.
     pub fn append(&mut self, episode: &Episode) -> Result<(), RunError> {
+        self.write(episode, true)
+    }
+
+    /// Appends an episode, and waits for the disk if it must be there when this returns.
+    fn write(&mut self, episode: &Episode, synced: bool) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
         let mut line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
             place: episode.task.id.clone(),
             why: e.to_string(),
         })?;
         line.push(b'\n');
-        let written = self.episodes.write_all(&line).and_then(|()| self.episodes.sync_data());
+        let written = self.episodes.write_all(&line).and_then(|()| match synced {
+            true => self.episodes.sync_data(),
+            false => Ok(()),
+        });
         if let Err(error) = written {
             // A partial line would corrupt the next one. If this fails too, the next start
             // moves the partial line away.
@@ -119,6 +138,11 @@ impl RunDirectory {
             }
         }
         Ok(())
+    }
+
+    /// Waits until everything that was written is on the disk.
+    fn sync(&self) -> Result<(), RunError> {
+        self.episodes.sync_all().map_err(|e| RunError::io(&self.path.join(EPISODES), "write", e))
     }
 
     /// The file of the episodes.
@@ -181,9 +205,13 @@ fn lock(path: &Path) -> Result<File, RunError> {
 
 fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     let file = path.join(RECORD);
+    write_whole(&file, record_text(record)?).map_err(|e| RunError::io(&file, "write", e))
+}
+
+fn record_text(record: &RunRecord) -> Result<String, RunError> {
     let text = serde_json::to_string_pretty(record)
         .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
-    write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
+    Ok(text + "\n")
 }
 
 /// Opens the file for appending and moves a partial last line away.
@@ -192,7 +220,7 @@ fn open_episodes(path: &Path) -> Result<(File, Recording), RunError> {
     let fault = |e| RunError::io(&file, "write", e);
     let open = OpenOptions::new().create(true).read(true).append(true).open(&file);
     let open = open.map_err(fault)?;
-    let recorded = Recording::open(path)?;
+    let recorded = Recording::open_unrecorded(path)?;
     let whole = recorded.bytes();
     let all = open.metadata().map_err(fault)?.len();
     if all > whole {
@@ -232,6 +260,39 @@ pub enum RunError {
     /// The folder contains something else.
     #[error("{} is not a run directory: it is not empty and has no run.json; name an empty or a new folder", .0.display())]
     NotARun(PathBuf),
+    /// A merge into the folder was killed.
+    #[error("{} contains a merge that did not end; run `fixfly merge-runs` again to end it, or name another folder", .0.display())]
+    UnfinishedMerge(PathBuf),
+    /// A merge needs a folder without a run.
+    #[error("{} contains a run already; name an empty or a new folder", .0.display())]
+    Occupied(PathBuf),
+    /// These are not parts of one run.
+    #[error("{} and {} cannot be one run: their settings differ ({differences}); name runs that differ in the shard only", .one.display(), .other.display())]
+    Mixed {
+        /// A directory.
+        one: PathBuf,
+        /// The one that differs.
+        other: PathBuf,
+        /// Each difference, with both values.
+        differences: String,
+    },
+    /// An episode is there twice, and the two differ.
+    #[error("the episode of {task}, sample {sample}, is in {} and in {}, and the two differ ({parts}); leave one of these runs out", .one.display(), .other.display())]
+    Conflict {
+        /// Id of the task.
+        task: String,
+        /// The sample.
+        sample: u32,
+        /// The directory of one.
+        one: PathBuf,
+        /// The directory of the other.
+        other: PathBuf,
+        /// What differs.
+        parts: String,
+    },
+    /// Journals cannot be joined.
+    #[error("{0}")]
+    Journal(String),
     /// There is no run.
     #[error("there is no run in {}: it has no run.json; name a folder that `fixfly run -o` wrote", .0.display())]
     NoRun(PathBuf),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::generation::{Sampling, Thinking};
+use crate::shard::Shard;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a model, whatever serves it. They are recorded in `run.json`.
@@ -62,6 +63,9 @@ pub struct RemoteModel {
     /// The longest wait in seconds that the server may ask for; a longer one stops the run.
     #[serde(skip)]
     pub max_retry_wait: Option<u64>,
+    /// The shard of the run, which has its part of the budget and of the server's rate limits.
+    #[serde(skip)]
+    pub shard: Option<Shard>,
     /// The run directory. Its name identifies the run's calls in the journal.
     #[serde(skip)]
     pub run: PathBuf,

@@ -209,6 +209,7 @@ impl Flags {
                 budget_usd: self.budget,
                 episode_budget_usd: self.cost_limit,
                 max_retry_wait: self.max_retry_wait,
+                shard: None,
                 run: run.to_path_buf(),
                 journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },

@@ -29,6 +29,7 @@ mod reports;
 mod runs;
 mod schemas;
 mod server;
+mod shards;
 mod tables;
 mod teachers;
 mod terminal;

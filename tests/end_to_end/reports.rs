@@ -20,6 +20,8 @@ pub(crate) fn run() -> TempDir {
         templates: Wording::default(),
         isolation: String::new(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     };
     RunDirectory::open(folder.path(), &record).unwrap();
     folder

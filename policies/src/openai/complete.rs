@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha256};
+use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, read_run, sha256};
 use serde_json::{Value, json};
 
 use super::OpenAi;
 use super::advice;
 use super::client::CallError;
 use super::hints::readable;
-use super::journal::{Journal, Line};
+use super::journal::{Journal, Line, Owner};
 use super::rate_limiter::backoff;
 use super::request::{bytes, request, tokens_at_least, tokens_at_most, words};
 use super::response::Reply;
@@ -77,14 +77,21 @@ impl Ledger {
     /// Opens the ledger of a run. Also returns the number of calls that were answered.
     fn open(settings: &RemoteModel) -> Result<(Ledger, usize), String> {
         let run = settings.run.canonicalize().unwrap_or_else(|_| settings.run.clone());
-        let (journal, spent) = Journal::open(&settings.journal, &run.display().to_string())?;
+        let merged = read_run(&settings.run).map(|record| record.merged).unwrap_or_default();
+        let owner = Owner {
+            run: run.display().to_string(),
+            merged: merged.into_iter().map(|run| run.run).collect(),
+            whole: settings.journal == settings.run.join("journal"),
+        };
+        let (journal, spent) = Journal::open(&settings.journal, owner)?;
         if spent.unknown > 0.0 {
             tracing::warn!(
                 "${:.4} were put aside for calls whose answers never came to this run; they count as spent",
                 spent.unknown
             );
         }
-        let spend_limit = SpendLimit::new(settings.budget_usd, spent.usd, spent.calls);
+        let spend_limit =
+            SpendLimit::new(settings.budget_usd, spent.usd, spent.calls).of_shard(settings.shard);
         Ok((Ledger { journal: Arc::new(journal), spend_limit }, spent.calls))
     }
 }

@@ -30,7 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError,
-    RemoteModel, Request, Sampling, Settings, Usage, View,
+    RemoteModel, Request, Sampling, Settings, Shard, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -38,6 +38,7 @@ use crate::calls::ReadCall;
 use crate::{Open, answer};
 use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
+pub use journal::join_journals;
 use profile::{Limits, Resolved};
 use rate_limiter::RateLimiter;
 pub use rates::Rates;
@@ -85,7 +86,13 @@ pub fn rates(settings: &Settings) -> Result<Rates, String> {
     let Resolved { profile, sampling, .. } = Resolved::of(settings)?;
     let Limits { requests_per_minute, tokens_per_minute, .. } = profile.limits;
     let (price, max_tokens) = (profile.price, sampling.max_tokens);
-    Ok(Rates { price, requests_per_minute, tokens_per_minute, max_tokens })
+    let shards = shards(settings);
+    Ok(Rates { price, requests_per_minute, tokens_per_minute, max_tokens, shards })
+}
+
+/// The number of shards that share the limits.
+fn shards(settings: &Settings) -> u32 {
+    settings.remote.shard.map_or(1, Shard::of)
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
@@ -115,7 +122,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
     }
     Ok(Box::new(OpenAi {
         client: Client::open(&remote, &key)?,
-        rate_limiter: RateLimiter::new(remote.profile.limits),
+        rate_limiter: RateLimiter::new(remote.profile.limits, shards(settings)),
         settings: settings.remote.clone(),
         ledger: OnceCell::new(),
         calls: settings.calls,

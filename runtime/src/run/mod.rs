@@ -37,7 +37,7 @@ pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier}
 
 use crate::benchmark::Benchmark;
 use crate::policy::Policy;
-use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
+use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, TaskCounts, Wording};
 use crate::sandbox::{Host, Protection};
 use crate::summary::EpisodeSummary;
 use crate::task::Task;
@@ -145,17 +145,22 @@ impl RunSpec {
         templates: &Templates,
         host: &dyn Host,
     ) -> RunRecord {
-        let turns = selection.tasks.first().map_or(0, |task| task.budget.turns);
+        let Selection { tasks, selected, turns, .. } = selection;
         RunRecord {
             schema: SCHEMA,
             fixfly: env!("CARGO_PKG_VERSION").into(),
             started: now(),
-            config: self.config(turns),
+            config: self.config(*turns),
             seed: self.seed,
             benchmark: selection.facts.clone(),
             templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
             isolation: host.isolation(),
             machine: machine::facts(),
+            tasks: Some(TaskCounts {
+                selected: *selected,
+                shard: self.shard.map(|_| tasks.len()),
+            }),
+            merged: Vec::new(),
         }
     }
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::instances::InstanceSpec;
 use crate::benchmark::Split;
-use crate::run_directory::read_run;
+use crate::run_directory::{SHARD, read_run};
 use crate::settings::Settings;
+use crate::shard::Shard;
 use crate::statement::{FaultOptions, History, TaskKind};
 use crate::templates::{TemplateError, Templates};
 
@@ -43,6 +44,9 @@ pub struct RunSpec {
     pub task_id: Option<String>,
     /// Maximum number of tasks.
     pub limit: Option<u32>,
+    /// The part of these tasks that is run; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Episodes per task.
     pub samples: u32,
     /// Maximum turns per episode; if `None`, the default of the kind of task.
@@ -85,6 +89,7 @@ impl Default for RunSpec {
             split: Split::Benchmark,
             task_id: None,
             limit: None,
+            shard: None,
             samples: 1,
             turns: None,
             policy: "retrieval".into(),
@@ -181,6 +186,9 @@ impl RunSpec {
         }
         if !self.fault_options.is_default() {
             config["fault_options"] = json!(self.fault_options);
+        }
+        if let Some(shard) = self.shard {
+            config[SHARD] = json!(shard);
         }
         let Value::Object(config) = config else { return BTreeMap::new() };
         config.into_iter().collect()

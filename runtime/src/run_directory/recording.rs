@@ -52,6 +52,11 @@ impl Recording {
     /// [`RunError`] if there is no run, or a line is not an episode.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         read_run(path)?;
+        Self::open_unrecorded(path)
+    }
+
+    /// Opens the episodes of a folder that may have no `run.json` yet.
+    pub(super) fn open_unrecorded(path: &Path) -> Result<Self, RunError> {
         Self::open_with(path, &home().join("indexes"))
     }
 
@@ -80,6 +85,12 @@ impl Recording {
     /// Whether there are no episodes.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// The number of episodes that a later one of the same task and sample replaced. Not known
+    /// of a recording without summaries.
+    pub fn replaced(&self) -> usize {
+        self.covered.lines.saturating_sub(self.places.len())
     }
 
     /// The summaries, in the order of first appearance.
@@ -156,6 +167,11 @@ impl Recording {
             self.store();
         }
         Ok(self.covered.bytes > before)
+    }
+
+    /// The run directory.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Bytes of complete lines.

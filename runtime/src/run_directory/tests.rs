@@ -38,7 +38,7 @@ pub(super) fn episode(id: &str, sample: u32, end: End) -> Episode {
     }
 }
 
-fn infrastructure() -> End {
+pub(super) fn infrastructure() -> End {
     End::Failed {
         at: Boundary::Sandbox,
         kind: FailureKind::Infrastructure,
@@ -57,6 +57,8 @@ pub(super) fn record() -> RunRecord {
         templates: Wording { hash: "ab".into(), texts: Default::default() },
         isolation: "none".into(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     }
 }
 

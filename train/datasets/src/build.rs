@@ -9,7 +9,7 @@ mod runs;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use fixfly_runtime::{Episode, Recording, RunRecord, Task, Templates, Wording, sha256};
+use fixfly_runtime::{Episode, JoinedRecording, RunRecord, Task, Templates, Wording, sha256};
 
 use crate::audit::Audit;
 use crate::error::DatasetError;
@@ -18,7 +18,7 @@ use crate::known::Known;
 use crate::reader::Reader;
 use crate::recipe::{Leaked, Recipe, TraceSource, Traced};
 use crate::row::{Line, Origin, Part, Row, Verdict};
-use crate::summary::{Lengths, SCHEMA, Source, Summary, Tokenised};
+use crate::summary::{Lengths, SCHEMA, Summary, Tokenised};
 use crate::tokens::Tokens;
 use crate::traces::{Traces, reasoned};
 use crate::write::Format;
@@ -36,14 +36,14 @@ const OVER_TOTAL: &str = "over the limit of tokens of all rows";
 
 /// A run whose episodes become rows.
 pub struct Run {
-    /// Its name in the command.
+    /// Its name in the command; with shards, that of the first and how many more there are.
     pub name: String,
     /// The recipe's name of its teacher.
     pub teacher: String,
     /// Its record.
     pub record: RunRecord,
     /// Its episodes.
-    pub recording: Recording,
+    pub recording: JoinedRecording,
 }
 
 /// The inputs of a dataset.
@@ -243,7 +243,7 @@ impl Build<'_> {
         let prompt = &messages[..messages.len() - 1];
         let prompt = serde_json::to_string(prompt).unwrap_or_default();
         Origin {
-            run: run.name.clone(),
+            run: run.recording.directory(item.at).display().to_string(),
             teacher: run.teacher.clone(),
             policy: episode.policy.clone(),
             task: episode.task.id.clone(),
@@ -308,14 +308,6 @@ impl Build<'_> {
     }
 
     fn summary(&self, choice: &Choice) -> Summary {
-        let source = |run: &Run| Source {
-            run: run.name.clone(),
-            teacher: run.teacher.clone(),
-            policy: text(run.record.config.get("policy")),
-            seed: run.record.seed,
-            episodes: run.recording.len(),
-            split: text(run.record.config.get("split")),
-        };
         let given: HashSet<&str> = self.runs.iter().map(|run| &*run.teacher).collect();
         let missing = self.recipe.teachers.iter().filter(|teacher| !given.contains(&*teacher.name));
         Summary {
@@ -325,7 +317,7 @@ impl Build<'_> {
             recipe: self.recipe.clone(),
             recipe_sha256: sha256(&self.recipe_text),
             benchmark: self.known.about.clone(),
-            sources: self.runs.iter().map(source).collect(),
+            sources: self.runs.iter().flat_map(Run::sources).collect(),
             missing: missing.map(|teacher| teacher.name.clone()).collect(),
             wording: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
             parts: BTreeMap::new(),
@@ -379,10 +371,6 @@ impl Total {
         }
         fits
     }
-}
-
-fn text(value: Option<&serde_json::Value>) -> String {
-    value.and_then(serde_json::Value::as_str).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]
