@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fixfly_runtime::{is_altered, seal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -82,7 +83,7 @@ impl Journal {
         let Some((offset, length)) = state.calls.get(key).copied() else { return Ok(None) };
         let mut bytes = vec![0; length];
         state.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
-        match serde_json::from_slice(&bytes) {
+        match parse(&bytes) {
             // An answer that another run paid for costs this run nothing.
             Ok(Line::Call { reply, usd, run, .. }) => {
                 Ok(Some((*reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
@@ -93,7 +94,7 @@ impl Journal {
 
     /// Appends a line. It is on the disk when this returns.
     pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
-        let mut bytes = serde_json::to_vec(line).map_err(|why| self.broken(&why))?;
+        let mut bytes = seal(serde_json::to_vec(line).map_err(|why| self.broken(&why))?);
         bytes.push(b'\n');
         let mut state = self.state();
         // Other runs may write to the same journal.
@@ -129,6 +130,16 @@ impl Journal {
     }
 }
 
+/// Parses a line. An answer that changed on the disk is none: it would be paid for, and
+/// another one recorded.
+fn parse(bytes: &[u8]) -> Result<Line, String> {
+    let line = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
+    match is_altered(bytes) {
+        true => Err("its crc32c is another one".into()),
+        false => Ok(line),
+    }
+}
+
 type Read = (HashMap<String, (u64, usize)>, Spent, bool);
 
 /// Reads a journal. Also returns whether its last line is cut off. Warns about
@@ -147,14 +158,14 @@ fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
         number += 1;
         let whole = bytes.pop_if(|last| *last == b'\n').is_some();
         // A line that lacks only its newline is complete.
-        if !whole && serde_json::from_slice::<Line>(&bytes).is_err() {
+        if !whole && parse(&bytes).is_err() {
             spent.unknown = holds.values().sum();
             spent.usd += spent.unknown;
             return Ok((calls, spent, torn || length > 0));
         }
         torn |= !whole;
         let ours = |other: &str| other == run;
-        match serde_json::from_slice(&bytes) {
+        match parse(&bytes) {
             Ok(Line::Hold { run, hold, usd }) if ours(&run) => {
                 holds.insert(hold, usd);
             }
@@ -230,6 +241,24 @@ mod tests {
         journal.add(&lost).unwrap();
         let (_, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent { usd: 1.6, calls: 1, unknown: 1.0 });
+    }
+
+    #[test]
+    fn an_altered_byte_costs_its_line_and_no_money() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (journal, _) = Journal::open(folder.path(), "a").unwrap();
+        journal.add(&Line::Hold { run: "a".into(), hold: "one".into(), usd: 1.0 }).unwrap();
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        journal.add(&call("a", "two", 0.25)).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let altered = whole.replacen("\"text\":\"one\"", "\"text\":\"ome\"", 1);
+        assert_ne!(altered, whole);
+        std::fs::write(&path, altered).unwrap();
+        let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(journal.find("one").unwrap(), None);
+        assert!(journal.find("two").unwrap().is_some());
+        assert_eq!(spent, Spent { usd: 1.25, calls: 1, unknown: 1.0 }, "what was put aside");
     }
 
     #[test]
