@@ -77,17 +77,17 @@ impl Journal {
         Ok((Journal { path, run: run.into(), state }, spent))
     }
 
-    /// Looks up the answer to a call that was made before.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>)>, String> {
+    /// Looks up the answer to a call that was made before, with its cost for this run and the
+    /// requests that this run made for it.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>, u32)>, String> {
         let state = self.state();
         let Some((offset, length)) = state.calls.get(key).copied() else { return Ok(None) };
         let mut bytes = vec![0; length];
         state.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
         match parse(&bytes) {
+            Ok(Line::Call { reply, usd, run, .. }) if run == self.run => Ok(Some((*reply, usd, 1))),
             // An answer that another run paid for costs this run nothing.
-            Ok(Line::Call { reply, usd, run, .. }) => {
-                Ok(Some((*reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
-            }
+            Ok(Line::Call { reply, usd, .. }) => Ok(Some((*reply, usd.map(|_| 0.0), 0))),
             _ => Err(format!("{} was changed while it was in use", self.path.display())),
         }
     }
@@ -215,12 +215,15 @@ mod tests {
         let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent::default());
         journal.add(&call("a", "one", 0.5)).unwrap();
-        assert_eq!(journal.find("one").unwrap().unwrap().1, Some(0.5));
+        let cost = |journal: &Journal, key: &str| {
+            journal.find(key).unwrap().map(|(_, usd, calls)| (usd, calls))
+        };
+        assert_eq!(cost(&journal, "one"), Some((Some(0.5), 1)), "also after a kill");
         assert_eq!(journal.find("two").unwrap(), None);
 
         let (other, spent) = Journal::open(folder.path(), "b").unwrap();
         assert_eq!(spent.usd, 0.0);
-        assert_eq!(other.find("one").unwrap().unwrap().1, Some(0.0), "another run paid");
+        assert_eq!(cost(&other, "one"), Some((Some(0.0), 0)), "another run paid");
         other.add(&call("b", "two", 0.25)).unwrap();
         journal.add(&call("a", "three", 0.125)).unwrap();
         assert_eq!(journal.find("three").unwrap().unwrap().0.text, "three");

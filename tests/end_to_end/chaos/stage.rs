@@ -253,9 +253,8 @@ impl Stage {
         self.damage.duplicated += again;
         self.damage.lost += undisturbed.keys().filter(|key| !episodes.contains_key(*key)).count();
         for (key, expected) in undisturbed {
-            if let Some(found) = episodes.get(key) {
-                assert_eq!(found, expected, "{key:?} of {run} differs");
-            }
+            let differs = episodes.get(key).and_then(|found| difference("", expected, found));
+            assert_eq!(differs, None, "{key:?} of {run}");
         }
     }
 
@@ -302,6 +301,21 @@ fn lines(run: &Path) -> Vec<Vec<u8>> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let is_json = |line: &[u8]| serde_json::from_slice::<Value>(line).is_ok();
     lines.filter(|line| !is_altered(line) && is_json(line)).map(<[u8]>::to_vec).collect()
+}
+
+/// The first place where two values differ, with both.
+fn difference(place: &str, expected: &Value, found: &Value) -> Option<String> {
+    match (expected, found) {
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => one
+            .iter()
+            .find_map(|(key, value)| difference(&format!("{place}/{key}"), value, &other[key])),
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            let pairs = one.iter().zip(other).enumerate();
+            let mut pairs = pairs.map(|(at, (one, other))| (format!("{place}/{at}"), one, other));
+            pairs.find_map(|(place, one, other)| difference(&place, one, other))
+        }
+        _ => (expected != found).then(|| format!("{place}: {found}, not {expected}")),
+    }
 }
 
 fn remove(value: &mut Value, keys: &[&str]) {
