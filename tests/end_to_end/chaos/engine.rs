@@ -2,7 +2,8 @@
 //! so that nobody else's containers are stopped. Only in the long form, and where there is
 //! an engine with an image.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -14,13 +15,15 @@ use super::notice::send;
 use super::stage::{Kind, Stage};
 use super::table::{long, not_run, row, times};
 
+/// The first line that the machine's engine answers.
+fn asked(words: &[&str]) -> Option<String> {
+    let answered = Command::new("docker").args(words).output().ok()?;
+    String::from_utf8(answered.stdout).unwrap().lines().next().map(str::to_owned)
+}
+
 /// The name of an image in the machine's engine.
 fn image() -> Option<String> {
-    let mut images = Command::new("docker");
-    images.args(["images", "--format", "{{.Repository}}:{{.Tag}}", "fixfly/python"]);
-    let listed = images.output().ok()?;
-    let names = String::from_utf8(listed.stdout).unwrap();
-    names.lines().next().map(str::to_owned)
+    asked(&["images", "--format", "{{.Repository}}:{{.Tag}}", "fixfly/python"])
 }
 
 /// Containers and volumes of all runs below this folder.
@@ -57,7 +60,8 @@ impl Engine {
         dockerd.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
         dockerd.arg("--pidfile").arg(at("pid")).arg("--host").arg(self.host());
         dockerd.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
-        dockerd.args(["--storage-driver", "vfs"]).stdout(Stdio::null()).stderr(log);
+        let driver = asked(&["info", "--format", "{{.Driver}}"]).unwrap();
+        dockerd.args(["--storage-driver", &driver]).stdout(Stdio::null()).stderr(log);
         self.process = Some(dockerd.spawn().unwrap());
         let start = Instant::now();
         while !self.docker(&["version"]) {
@@ -99,6 +103,8 @@ fn an_engine_that_is_stopped_and_started_costs_what_runs() {
     let mut chance = Chance::new();
     let mut stage = Stage::new(Kind::Paid, []);
     let folder = tempfile::tempdir().unwrap();
+    // Processes of containers have other users, and start from here.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let mut engine = Engine { folder: folder.path().into(), process: None };
     engine.start();
     let file = folder.path().join("image.tar");
