@@ -51,3 +51,30 @@ fn of_two_processes_that_start_together_one_runs() {
     stage.compare("run", &undisturbed);
     row(10, "two processes that start together", 1, stage.sweep());
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn the_second_process_of_a_training_is_refused_and_names_the_first() {
+    use std::path::Path;
+
+    use super::notice::send;
+    use super::table::Damage;
+    use crate::training::here::{Stage, learned, wait};
+
+    let stage = Stage::new();
+    let (whole, student) = (stage.path("whole"), stage.path("student"));
+    crate::printed(&stage.words("lora", &whole, "8"));
+    let words = stage.words("lora", &student, "8");
+    let mut first = crate::command(&words).stdout(Stdio::null()).spawn().unwrap();
+    wait(&mut first, || Path::new(&student).join("checkpoints/step-000003").is_dir());
+    send("-STOP", first.id());
+    let Output { status, stderr, .. } = crate::fixfly(&words);
+    send("-CONT", first.id());
+    let stderr = String::from_utf8(stderr).unwrap();
+    let expected = format!("student is in use by another fixfly process (pid {} on ", first.id());
+    assert!(status.code() == Some(1) && stderr.contains(&expected), "{status}: {stderr}");
+    assert!(first.wait().unwrap().success());
+    let file = "adapter_model.safetensors";
+    assert!(learned(&whole, file) == learned(&student, file), "another student");
+    row(15, "a second process on the folder of a training", 1, Damage::default());
+}
