@@ -9,6 +9,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
@@ -42,7 +43,8 @@ Examples:
   fixfly run swebench --instances lite.jsonl --repos ~/mirrors --policy openai --model gpt-4.1 -o runs/lite
 
 Run the same command again to resume a run that was stopped or killed. Ctrl-C
-finishes the running episodes; press it again to stop at once.")]
+finishes the running episodes; press it again to stop at once. SIGTERM does the
+same, and stops at once after FIXFLY_NOTICE seconds [default: 25].")]
 pub(crate) struct Flags {
     #[arg(value_name = "BENCHMARK", help = choices("Benchmark to run", fixfly_benchmarks::ALL))]
     benchmark: String,
@@ -267,7 +269,8 @@ pub(crate) async fn attempts(
         templates,
     };
     let progress = Progress::new(terminal, &pool, spec.model.is_some());
-    let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let listening = Interrupts::listen_with_notice(notice()?);
+    let mut interrupts = listening.context("cannot listen for Ctrl-C")?;
     let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
@@ -285,6 +288,20 @@ pub(crate) async fn attempts(
         terminal.status(&format!("episodes: {}", episodes.display()));
     }
     Ok(outcome)
+}
+
+/// How long after SIGTERM running episodes may finish. Slurm and Kubernetes kill after 30
+/// seconds by default, and sandboxes need time to close.
+fn notice() -> Result<Duration, Usage> {
+    const DEFAULT_SECONDS: u64 = 25;
+    let Ok(text) = std::env::var("FIXFLY_NOTICE") else {
+        return Ok(Duration::from_secs(DEFAULT_SECONDS));
+    };
+    text.parse().map(Duration::from_secs).map_err(|_| {
+        Usage(format!(
+            "FIXFLY_NOTICE is `{text}`; it must be the number of seconds that running episodes have after SIGTERM"
+        ))
+    })
 }
 
 /// Opens the sandboxes' host, in the run's name.

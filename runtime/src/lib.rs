@@ -22,6 +22,7 @@ mod benchmark;
 mod budget;
 mod change;
 mod chat;
+mod checksum;
 mod episode;
 mod feedback;
 mod files;
@@ -30,6 +31,7 @@ mod gguf;
 mod hash;
 mod home;
 mod judge;
+mod lock;
 mod message;
 mod parallel;
 mod policy;
@@ -57,6 +59,7 @@ pub use benchmark::{
 pub use budget::{Budget, Limit};
 pub use change::{Change, LeftOut, LeftOutReason};
 pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thinking_switch};
+pub use checksum::{is_altered, seal};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
@@ -72,6 +75,7 @@ pub use home::home;
 pub use judge::{
     Judge, JudgeAnswer, JudgeCounts, JudgeError, JudgeLine, JudgeOptions, JudgeRequest, JudgeTests,
 };
+pub use lock::{LockError, lock};
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};

@@ -2,7 +2,8 @@
 //! one line per episode and is append-only.
 //!
 //! A line is on the disk before its episode is counted. A process that is killed at any
-//! time loses only the running episodes. An index beside it saves reading the episodes.
+//! time loses only the running episodes. Each line ends with its checksum. An index beside
+//! the file saves reading the episodes.
 
 mod index;
 mod joined;
@@ -12,7 +13,7 @@ mod parse;
 mod record;
 mod recording;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,10 @@ pub(crate) use record::SHARD;
 pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording};
 pub use recording::Recording;
 
+use crate::checksum::seal;
 use crate::episode::Episode;
 use crate::files::{is_partial, write_whole};
+use crate::lock::{self, LockError};
 use crate::statement::TaskKind;
 use crate::summary::EpisodeSummary;
 use index::{Appender, INDEX};
@@ -114,10 +117,11 @@ impl RunDirectory {
     /// Appends an episode, and waits for the disk if it must be there when this returns.
     fn write(&mut self, episode: &Episode, synced: bool) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
-        let mut line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
+        let line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
             place: episode.task.id.clone(),
             why: e.to_string(),
         })?;
+        let mut line = seal(line);
         line.push(b'\n');
         let written = self.episodes.write_all(&line).and_then(|()| match synced {
             true => self.episodes.sync_data(),
@@ -164,7 +168,10 @@ pub fn read_run(path: &Path) -> Result<RunRecord, RunError> {
         }
         Err(e) => return Err(RunError::io(&file, "read", e)),
     };
-    parse(&text).map_err(|fault| fault.at(file.display().to_string(), "a run record"))
+    parse(&text).map_err(|fault| match fault.at(file.display().to_string(), "a run record") {
+        RunError::Corrupt { place, why } => RunError::CorruptRecord { place, why },
+        error => error,
+    })
 }
 
 /// The latest episode of each task and sample, in the order of first appearance. Works
@@ -191,16 +198,10 @@ fn holds_something_else(path: &Path) -> Result<bool, RunError> {
 
 fn lock(path: &Path) -> Result<File, RunError> {
     let file = path.join(LOCK);
-    let lock = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .map_err(|e| RunError::io(&file, "write", e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(RunError::Busy(path.into())),
-        Err(TryLockError::Error(e)) => Err(RunError::io(&file, "lock", e)),
-    }
+    lock::lock(&file).map_err(|error| match error {
+        LockError::Busy(holder) => RunError::Busy { path: path.into(), holder },
+        LockError::Io(error) => RunError::io(&file, "lock", error),
+    })
 }
 
 fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
@@ -305,8 +306,13 @@ pub enum RunError {
         differences: String,
     },
     /// Another process is writing to it.
-    #[error("{} is in use by another fixfly process; wait until it ends or name another folder", .0.display())]
-    Busy(PathBuf),
+    #[error("{} is in use by another fixfly process{holder}; wait until it ends or name another folder", .path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+        /// Its process id and its host in parentheses, if it left them.
+        holder: String,
+    },
     /// A newer version wrote it.
     #[error(
         "{place} was written by a newer fixfly (schema {schema}, this one reads up to {}); update fixfly to read it",
@@ -317,6 +323,16 @@ pub enum RunError {
         place: String,
         /// The schema version.
         schema: u32,
+    },
+    /// The record of the run is invalid. Without it, its folder is no run directory.
+    #[error(
+        "{place} is {why}; fix it, or replace it by the run.json that the same command with a new folder writes there"
+    )]
+    CorruptRecord {
+        /// The file.
+        place: String,
+        /// What is wrong.
+        why: String,
     },
     /// The contents are invalid.
     #[error("{place} is {why}; fix or remove it")]

@@ -1,4 +1,4 @@
-//! The real binary, as a person uses it. No network, no GPU, no Docker.
+//! The real binary, as a person uses it. No network, no GPU; Docker in `./check --chaos`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
@@ -7,6 +7,7 @@ mod benches;
 #[cfg(feature = "view")]
 mod browser;
 mod changes;
+mod chaos;
 mod contributing;
 mod datasets;
 mod docs;

@@ -48,6 +48,18 @@ pub(crate) enum Reply {
     Window(u64, Value),
     /// One reply to requests that hold this text, another to all others.
     If(&'static str, Box<Reply>, Box<Reply>),
+    /// What this makes of the request.
+    By(Teacher),
+}
+
+/// Makes the reply to a request.
+#[derive(Clone)]
+pub(crate) struct Teacher(pub(crate) Arc<dyn Fn(&Value) -> Reply + Send + Sync>);
+
+impl std::fmt::Debug for Teacher {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("Teacher")
+    }
 }
 
 /// A server that runs until it is dropped.
@@ -76,6 +88,11 @@ pub(crate) fn words(text: &str) -> Value {
 impl Server {
     /// Answers from the script, then with its last line for ever.
     pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Server {
+        Server::at("127.0.0.1:0", script)
+    }
+
+    /// The same at this address.
+    pub(crate) fn at(address: &str, script: impl IntoIterator<Item = Reply>) -> Server {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let script: VecDeque<Reply> = script.into_iter().collect();
         let last = script.back().cloned();
@@ -84,7 +101,7 @@ impl Server {
             .route("/v1/chat/completions", post(answer))
             .route("/v1/models", get(models))
             .with_state(state.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Server { url, state, _runtime: runtime }
@@ -145,6 +162,10 @@ async fn reply_to(request: &Value, reply: Reply) -> Response {
             Some(why) => plain(400, "application/json", why),
             None => completion(streams, message, "stop"),
         },
+        Reply::By(Teacher(reply)) => {
+            let reply = reply(request);
+            Box::pin(reply_to(request, reply)).await
+        }
         Reply::Parts(parts, broken) => in_parts(parts, broken),
         Reply::Encoded(encoding, kind, bytes) => Response::builder()
             .header("content-type", kind)
@@ -290,7 +311,7 @@ fn same(place: &str, sent: &Value, known: &Value) -> Result<(), String> {
     }
 }
 
-fn usage(message: &Value) -> Value {
+pub(crate) fn usage(message: &Value) -> Value {
     let written = message.to_string().len() as u64 / 4;
     json!({ "prompt_tokens": 100, "completion_tokens": written, "total_tokens": 100 + written,
         "prompt_tokens_details": { "cached_tokens": 40 },

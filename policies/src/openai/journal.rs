@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fixfly_runtime::sha256;
+use fixfly_runtime::{is_altered, seal, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -102,24 +102,26 @@ impl Journal {
         Ok((Journal { path, owner, state }, spent))
     }
 
-    /// Looks up the answer to a call that was made before.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>)>, String> {
+    /// Looks up the answer to a call that was made before, with its cost for this run and the
+    /// requests that this run made for it.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>, u32)>, String> {
         let state = self.state();
         let Some((offset, length)) = state.calls.get(key).copied() else { return Ok(None) };
         let mut bytes = vec![0; length];
         state.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
-        match serde_json::from_slice(&bytes) {
-            // An answer that another run paid for costs this run nothing.
-            Ok(Line::Call { reply, usd, run, .. }) => {
-                Ok(Some((*reply, if self.owner.has(&run) { usd } else { usd.map(|_| 0.0) })))
+        match parse(&bytes) {
+            Ok(Line::Call { reply, usd, run, .. }) if self.owner.has(&run) => {
+                Ok(Some((*reply, usd, 1)))
             }
+            // An answer that another run paid for costs this run nothing.
+            Ok(Line::Call { reply, usd, .. }) => Ok(Some((*reply, usd.map(|_| 0.0), 0))),
             _ => Err(format!("{} was changed while it was in use", self.path.display())),
         }
     }
 
     /// Appends a line. It is on the disk when this returns.
     pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
-        let mut bytes = serde_json::to_vec(line).map_err(|why| self.broken(&why))?;
+        let mut bytes = seal(serde_json::to_vec(line).map_err(|why| self.broken(&why))?);
         bytes.push(b'\n');
         let mut state = self.state();
         // Other runs may write to the same journal.
@@ -155,6 +157,16 @@ impl Journal {
     }
 }
 
+/// Parses a line. An answer that changed on the disk is none: it would be paid for, and
+/// another one recorded.
+fn parse(bytes: &[u8]) -> Result<Line, String> {
+    let line = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
+    match is_altered(bytes) {
+        true => Err("its crc32c is another one".into()),
+        false => Ok(line),
+    }
+}
+
 type Read = (HashMap<String, (u64, usize)>, Spent, bool);
 
 /// Reads a journal. Also returns whether its last line is cut off. Warns about
@@ -173,13 +185,13 @@ fn read(path: &Path, file: &File, owner: &Owner) -> Result<Read, String> {
         number += 1;
         let whole = bytes.pop_if(|last| *last == b'\n').is_some();
         // A line that lacks only its newline is complete.
-        if !whole && serde_json::from_slice::<Line>(&bytes).is_err() {
+        if !whole && parse(&bytes).is_err() {
             spent.unknown = holds.values().sum();
             spent.usd += spent.unknown;
             return Ok((calls, spent, torn || length > 0));
         }
         torn |= !whole;
-        match serde_json::from_slice(&bytes) {
+        match parse(&bytes) {
             Ok(Line::Hold { run, hold, usd }) if owner.has(&run) => {
                 holds.insert(hold, usd);
             }
@@ -264,12 +276,15 @@ mod tests {
         let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent::default());
         journal.add(&call("a", "one", 0.5)).unwrap();
-        assert_eq!(journal.find("one").unwrap().unwrap().1, Some(0.5));
+        let cost = |journal: &Journal, key: &str| {
+            journal.find(key).unwrap().map(|(_, usd, calls)| (usd, calls))
+        };
+        assert_eq!(cost(&journal, "one"), Some((Some(0.5), 1)), "also after a kill");
         assert_eq!(journal.find("two").unwrap(), None);
 
         let (other, spent) = Journal::open(folder.path(), "b").unwrap();
         assert_eq!(spent.usd, 0.0);
-        assert_eq!(other.find("one").unwrap().unwrap().1, Some(0.0), "another run paid");
+        assert_eq!(cost(&other, "one"), Some((Some(0.0), 0)), "another run paid");
         other.add(&call("b", "two", 0.25)).unwrap();
         journal.add(&call("a", "three", 0.125)).unwrap();
         assert_eq!(journal.find("three").unwrap().unwrap().0.text, "three");
@@ -324,6 +339,24 @@ mod tests {
         let merged = Owner { merged: ["a".to_string()].into(), ..Owner::from("all") };
         assert_eq!(spent(merged).1, Spent { usd: 2.5, calls: 1, unknown: 2.0 });
         assert_eq!(spent("all".into()).1, Spent::default());
+    }
+
+    #[test]
+    fn an_altered_byte_costs_its_line_and_no_money() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (journal, _) = Journal::open(folder.path(), "a").unwrap();
+        journal.add(&Line::Hold { run: "a".into(), hold: "one".into(), usd: 1.0 }).unwrap();
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        journal.add(&call("a", "two", 0.25)).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let altered = whole.replacen("\"text\":\"one\"", "\"text\":\"ome\"", 1);
+        assert_ne!(altered, whole);
+        std::fs::write(&path, altered).unwrap();
+        let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(journal.find("one").unwrap(), None);
+        assert!(journal.find("two").unwrap().is_some());
+        assert_eq!(spent, Spent { usd: 1.25, calls: 1, unknown: 1.0 }, "what was put aside");
     }
 
     #[test]

@@ -189,10 +189,10 @@ impl OpenAi {
         let ledger = self.ledger().await?;
         let found = ledger.journal.find(&call.key).map_err(|why| self.halt(why))?;
         match found {
-            Some((mut reply, usd)) => {
+            Some((mut reply, usd, calls)) => {
                 // Earlier versions recorded no tokens where the server counted none.
                 complete::count(&call, &mut reply);
-                Ok(PaidReply { reply, usd, calls: 0 })
+                Ok(PaidReply { reply, usd, calls })
             }
             None => self.complete_call(ledger, call).await,
         }

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::{is_altered, seal};
 use crate::files::WholeFile;
 use crate::hash::sha256;
 use crate::summary::EpisodeSummary;
@@ -161,7 +162,7 @@ impl Lines {
         self.text.clear();
         match self.reader.read_until(b'\n', &mut self.text) {
             Ok(0) => Read::End,
-            Ok(_) if self.text.ends_with(b"\n") => {
+            Ok(_) if self.text.ends_with(b"\n") && !is_altered(&self.text) => {
                 serde_json::from_slice(&self.text).map_or(Read::Damaged, Read::Value)
             }
             _ => Read::Damaged,
@@ -185,8 +186,9 @@ pub(super) fn write<'a>(
 }
 
 fn put(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    let mut line = seal(serde_json::to_vec(value)?);
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 /// Extends an index, one episode at a time.

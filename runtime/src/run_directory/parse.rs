@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::RunError;
+use crate::checksum::is_altered;
 use crate::episode::Episode;
 use crate::statement::TaskKind;
 
@@ -13,12 +14,17 @@ pub(super) enum Fault {
     NotJson(String),
     NotThis(String),
     Newer(u32),
+    Altered,
 }
 
 impl Fault {
     pub(super) fn at(self, place: String, what: &str) -> RunError {
         match self {
             Fault::Newer(schema) => RunError::Newer { place, schema },
+            Fault::Altered => RunError::Corrupt {
+                place,
+                why: "not what was recorded: its crc32c is another one".into(),
+            },
             Fault::NotJson(why) => RunError::Corrupt { place, why: format!("not JSON: {why}") },
             Fault::NotThis(why) => RunError::Corrupt { place, why: format!("not {what}: {why}") },
         }
@@ -40,8 +46,13 @@ pub(super) fn parse<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Fault
 
 /// Parses an episode: the fast path first, and the slow path to find the cause of an error.
 pub(super) fn parse_episode(line: &[u8]) -> Result<Episode, Fault> {
-    match serde_json::from_slice::<Episode>(line) {
+    let episode = match serde_json::from_slice::<Episode>(line) {
         Ok(episode) if episode.schema <= TaskKind::newest_schema() => Ok(episode),
         _ => parse(line),
+    };
+    match episode {
+        // Other damage is named in more detail.
+        Ok(_) | Err(Fault::Newer(_)) if is_altered(line) => Err(Fault::Altered),
+        episode => episode,
     }
 }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::super::tests::{episode, record};
 use super::super::{RunDirectory, read_episodes};
 use super::*;
+use crate::checksum::seal;
 use crate::episode::End;
 
 /// A run directory, and a folder for the indexes of those that cannot be written to.
@@ -45,10 +46,12 @@ impl Folder {
         lines.iter().try_for_each(|(task, sample)| run.append(&made(task, *sample)))
     }
 
-    /// Changes the file as no run does.
+    /// Changes the file as no run does, with checksums that match.
     fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = fs::read(self.episodes()).unwrap();
         change(&mut bytes);
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let bytes: Vec<u8> = lines.flat_map(resealed).collect();
         fs::write(self.episodes(), bytes).unwrap();
         self.clock += 1;
         self.set_time(SystemTime::UNIX_EPOCH + Duration::from_secs(self.clock));
@@ -89,6 +92,17 @@ fn made(task: &str, sample: u32) -> Episode {
     Episode {
         policy: format!("x{}", "é".repeat(sample as usize)),
         ..episode(task, sample, End::Solved)
+    }
+}
+
+/// A line with the checksum of its present bytes, if it has one.
+fn resealed(line: &[u8]) -> Vec<u8> {
+    let sum = b",\"crc32c\":\"";
+    match line.windows(sum.len()).position(|found| found == sum) {
+        Some(at) if line.ends_with(b"\"}\n") => {
+            [seal([&line[..at], b"}"].concat()), b"\n".to_vec()].concat()
+        }
+        _ => line.to_vec(),
     }
 }
 
