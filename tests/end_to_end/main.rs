@@ -7,6 +7,7 @@ mod benches;
 #[cfg(feature = "view")]
 mod browser;
 mod changes;
+mod compressed;
 mod contributing;
 mod datasets;
 mod docs;

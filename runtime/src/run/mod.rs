@@ -104,6 +104,9 @@ impl Run {
             require_protections(&self.spec.sandbox, &self.host.protections().await)?;
         }
         let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &self.record())?;
+        if self.spec.compress {
+            directory.compress();
+        }
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
         let total = selection.tasks.len() * spec.samples as usize;
         let first = match spec.keep_going || spec.replay.is_some() {
@@ -132,7 +135,11 @@ impl Run {
         };
         let outcome = queue.work_off(context, interrupts, &mut directory, observer).await;
         observer.ended();
-        Ok(outcome?)
+        let outcome = outcome?;
+        if outcome.left == 0 {
+            directory.compress_rest()?;
+        }
+        Ok(outcome)
     }
 
     /// The contents of `run.json`.

@@ -8,11 +8,14 @@ use serde_json::Value;
 
 /// Schema version of run records. Episodes have the version of their kind of task.
 pub const SCHEMA: u32 = 1;
+/// Schema version of a run with compressed episodes: earlier versions refuse it, because they
+/// would read the plain file alone and record the other episodes again.
+pub(super) const COMPRESSED_SCHEMA: u32 = 3;
 
 /// The settings and the environment of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
-    /// [`SCHEMA`] of the writer.
+    /// [`SCHEMA`] of the writer; 3 if some of the episodes are compressed.
     pub schema: u32,
     /// Version of fixfly.
     pub fixfly: String,
