@@ -16,8 +16,8 @@ use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 #[cfg(feature = "view")]
 use crate::view;
 use crate::{
-    bench, dataset, fix, generate, grade, help, judge, merge, model, reason, report, run, sandbox,
-    schema, show, sweep, train, trajectory,
+    bench, compress, dataset, fix, generate, grade, help, judge, merge, model, reason, report, run,
+    sandbox, schema, show, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     View(view::Flags),
     /// Show recorded episodes in the terminal
     Show(show::Flags),
+    /// Compress the episodes of recorded runs, or decompress them
+    Compress(compress::Flags),
     /// Build training datasets from recorded runs and inspect them
     Dataset(dataset::Flags),
     /// Ask a teacher for reasoning traces that explain a dataset's answers

@@ -3,6 +3,7 @@
 mod bench;
 mod built;
 mod cli;
+mod compress;
 mod config;
 mod dataset;
 #[cfg(feature = "train")]
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         #[cfg(feature = "view")]
         Command::View(flags) => view::view(&flags),
         Command::Show(flags) => show::show(&flags),
+        Command::Compress(flags) => compress::compress(&flags, &terminal),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),

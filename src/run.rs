@@ -18,7 +18,7 @@ use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
     RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, TaskKind, Templates,
-    Unfinished, read_episodes,
+    Unfinished, episodes_file, read_episodes,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -62,7 +62,7 @@ pub(crate) struct Flags {
 
     /// Maximum number of turns of an episode [default: 5, for issues 100]; 0 records
     /// the tasks without attempting them
-    #[arg(long, value_parser = value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_parser = value_parser!(u32).range(0..=100_000))]
     turns: Option<u32>,
 
     /// Number of episodes per task
@@ -102,6 +102,10 @@ pub(crate) struct Flags {
     /// reasoning that no limit cut off
     #[arg(long, hide_short_help = true)]
     keep_going: bool,
+
+    /// Compress the episodes into episodes.jsonl.zst, 256 at a time; `zstdcat` prints them
+    #[arg(long, hide_short_help = true)]
+    compress: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
     /// the built-in prompts
@@ -188,6 +192,7 @@ impl Flags {
             allow_weak: self.allow_weak,
             keep_going: self.keep_going,
             until_solved: false,
+            compress: self.compress,
         })
     }
 }
@@ -284,8 +289,7 @@ pub(crate) async fn attempts(
         issues::write_predictions(&spec.output, &spec.output, model.unwrap_or(&spec.policy))?;
     }
     if !outcome.stopped {
-        let episodes = spec.output.join("episodes.jsonl");
-        terminal.status(&format!("episodes: {}", episodes.display()));
+        terminal.status(&format!("episodes: {}", episodes_file(&spec.output).display()));
     }
     Ok(outcome)
 }

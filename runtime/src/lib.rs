@@ -89,9 +89,9 @@ pub use run::{
     split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
-    JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Recording, RunDirectory,
-    RunError, RunRecord, SCHEMA, TaskCounts, Wording, join_shards, merge_runs, read_episodes,
-    read_run,
+    JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Packing, Recording, RunDirectory,
+    RunError, RunRecord, SCHEMA, TaskCounts, Wording, compress_run, decompress_run, episodes_file,
+    join_shards, merge_runs, read_episodes, read_run, set_damaged_aside,
 };
 pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,

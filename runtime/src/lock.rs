@@ -36,7 +36,7 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
 }
 
 /// The process that a locked file names.
-fn holder(path: &Path) -> String {
+pub(crate) fn holder(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let process = text.lines().next().filter(|line| line.starts_with("pid ") && line.len() < 300);
     process.map_or(String::new(), |process| format!(" ({process})"))

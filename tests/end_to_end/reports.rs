@@ -49,7 +49,7 @@ fn an_unreadable_run_is_named_with_its_remedy() {
     );
     check(
         |run| fs::write(run.join("run.json"), "{\"schema\": 7}").unwrap(),
-        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 2); \
+        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 3); \
          update fixfly to read it",
     );
     check(

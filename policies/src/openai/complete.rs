@@ -108,8 +108,8 @@ impl OpenAi {
 
     /// The call for the next action.
     pub(super) fn action_call(&self, view: &View<'_>) -> PendingCall {
-        let spent: f64 = view.turns.iter().filter_map(|turn| turn.action.usage.usd).sum();
-        let left = view.task.budget.usd.map(|budget| budget - spent);
+        let spent = || view.turns.iter().filter_map(|turn| turn.action.usage.usd).sum::<f64>();
+        let left = view.task.budget.usd.map(|budget| budget - spent());
         self.pending_call(request(&self.remote, self.calls, view), view.sample, view.seed, left)
     }
 

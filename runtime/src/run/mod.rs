@@ -105,6 +105,9 @@ impl Run {
         }
         let record = self.spec.record(&self.selection, &self.templates, &*self.host);
         let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &record)?;
+        if self.spec.compress {
+            directory.compress();
+        }
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
         let total = selection.tasks.len() * spec.samples as usize;
         let first = match spec.keep_going || spec.replay.is_some() {
@@ -133,7 +136,11 @@ impl Run {
         };
         let outcome = queue.work_off(context, interrupts, &mut directory, observer).await;
         observer.ended();
-        Ok(outcome?)
+        let outcome = outcome?;
+        if outcome.left == 0 {
+            directory.compress_rest()?;
+        }
+        Ok(outcome)
     }
 }
 
@@ -156,10 +163,7 @@ impl RunSpec {
             templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
             isolation: host.isolation(),
             machine: machine::facts(),
-            tasks: Some(TaskCounts {
-                selected: *selected,
-                shard: self.shard.map(|_| tasks.len()),
-            }),
+            tasks: Some(TaskCounts { selected: *selected, shard: self.shard.map(|_| tasks.len()) }),
             merged: Vec::new(),
         }
     }

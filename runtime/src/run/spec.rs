@@ -79,6 +79,9 @@ pub struct RunSpec {
     /// after the first that is solved.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub until_solved: bool,
+    /// Whether to compress the recorded episodes. A run can be resumed with or without.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compress: bool,
 }
 
 impl Default for RunSpec {
@@ -105,6 +108,7 @@ impl Default for RunSpec {
             allow_weak: false,
             keep_going: false,
             until_solved: false,
+            compress: false,
         }
     }
 }

@@ -209,6 +209,14 @@ impl JoinedRecording {
         Ok(JoinedRecording { paths: paths.into(), parts, joined, counts })
     }
 
+    /// Makes reading in any order quick, as [`Recording::decompress_into`] does for each part.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decompress_into(&self, folder: &Path) -> Result<(), RunError> {
+        self.parts.iter().try_for_each(|part| part.decompress_into(folder))
+    }
+
     /// The number of episodes.
     pub fn len(&self) -> usize {
         match (&self.joined, &*self.parts) {

@@ -13,6 +13,7 @@ use super::{
     SCHEMA, holds_something_else, lock, read_run, record_text,
 };
 use crate::files::{is_partial, write_whole};
+use crate::lock::holder;
 use crate::text::thousands;
 
 /// The record until the merge ends. A folder with it contains no run.
@@ -167,7 +168,9 @@ fn hold(run: &Path) -> Result<Option<File>, RunError> {
     };
     match open.try_lock_shared() {
         Ok(()) => Ok(Some(open)),
-        Err(TryLockError::WouldBlock) => Err(RunError::Busy(run.into())),
+        Err(TryLockError::WouldBlock) => {
+            Err(RunError::Busy { path: run.into(), holder: holder(&file) })
+        }
         Err(TryLockError::Error(e)) => Err(RunError::io(&file, "lock", e)),
     }
 }

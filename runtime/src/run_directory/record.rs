@@ -11,6 +11,9 @@ use crate::shard::{Shard, Shards};
 
 /// Schema version of run records. Episodes have the version of their kind of task.
 pub const SCHEMA: u32 = 1;
+/// Schema version of a run with compressed episodes: earlier versions refuse it, because they
+/// would read the plain file alone and record the other episodes again.
+pub(super) const COMPRESSED_SCHEMA: u32 = 3;
 /// The key of a shard among the settings of a run.
 pub(crate) const SHARD: &str = "shard";
 /// Keys of settings in which the parts of one run may differ. The folder of the benchmark may,
@@ -20,7 +23,7 @@ const OF_PARTS: [&str; 2] = [SHARD, "benchmark_dir"];
 /// The settings and the environment of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
-    /// [`SCHEMA`] of the writer.
+    /// [`SCHEMA`] of the writer; 3 if some of the episodes are compressed.
     pub schema: u32,
     /// Version of fixfly.
     pub fixfly: String,

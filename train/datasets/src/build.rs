@@ -9,7 +9,9 @@ mod runs;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use fixfly_runtime::{Episode, JoinedRecording, RunRecord, Task, Templates, Wording, sha256};
+use fixfly_runtime::{
+    Episode, JoinedRecording, RunError, RunRecord, Task, Templates, Wording, sha256,
+};
 
 use crate::audit::Audit;
 use crate::error::DatasetError;
@@ -82,6 +84,7 @@ impl Build<'_> {
             Audit::new(self.known.language, &self.known.held_out, self.recipe.leaks.alike);
         let choice = choose(self, &mut audit)?;
         let folder = Folder::new(folder, self)?;
+        self.decompress_into(folder.draft())?;
         let mut summary = self.summary(&choice);
         let mut lengths = Vec::new();
         let mut total = Total { left: self.recipe.limits.total_tokens, tasks: HashSet::new() };
@@ -119,6 +122,18 @@ impl Build<'_> {
         summary.audit.dropped = self.recipe.leaks.answers != Leaked::Keep;
         summary.audit.masked = self.mask;
         folder.finish(summary)
+    }
+
+    /// Prepares compressed runs for rows in the order of a hash. If there is no room for a
+    /// copy of their lines, reading them takes longer.
+    fn decompress_into(&self, folder: &Path) -> Result<(), DatasetError> {
+        for run in &self.runs {
+            match run.recording.decompress_into(folder) {
+                Ok(()) | Err(RunError::Io { .. }) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(())
     }
 
     /// All rows, ordered by a hash. This order needs no memory of earlier rows, and does
