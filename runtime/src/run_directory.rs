@@ -89,6 +89,7 @@ impl RunDirectory {
 
     /// Opens the episodes of a directory whose lock is held.
     fn locked(path: &Path, lock: File) -> Result<(Self, Recording), RunError> {
+        let compressed = path.join(RECORD).exists() && read_run(path)?.schema == COMPRESSED_SCHEMA;
         let (episodes, mut recorded) = open_episodes(path)?;
         let (bytes, lines) = recorded.covered();
         let (packed, text, packed_lines) = recorded.files().map_or((0, 0, 0), |files| {
@@ -107,7 +108,7 @@ impl RunDirectory {
             length: bytes - text,
             lines: lines - packed_lines,
             packed,
-            compressed: path.join(COMPRESSED).exists(),
+            compressed,
             index,
             _lock: lock,
         };
@@ -282,7 +283,9 @@ fn open_episodes(path: &Path) -> Result<(File, Recording), RunError> {
     let mut whole = recorded.covered().0;
     if let Some(files) = recorded.files() {
         whole -= files.packed_text();
-        if files.packed.bytes > files.packed_end() {
+        // A file without a frame is left if its first frame was not written.
+        let is_empty = files.packed_end() == 0 && path.join(COMPRESSED).exists();
+        if is_empty || files.packed.bytes > files.packed_end() {
             cut_packed(path, files)?;
         }
     }
@@ -322,7 +325,12 @@ fn cut_packed(path: &Path, files: &store::Store) -> Result<(), RunError> {
             aside.display()
         );
     }
-    open.set_len(end).and_then(|()| open.sync_all()).map_err(fault)
+    // `zstdcat` refuses a file without a frame.
+    let cut = match end {
+        0 => fs::remove_file(&file).and_then(|()| File::open(path)?.sync_all()),
+        _ => open.set_len(end).and_then(|()| open.sync_all()),
+    };
+    cut.map_err(fault)
 }
 
 fn bytes_from(file: &File, from: u64, to: u64) -> std::io::Result<Vec<u8>> {

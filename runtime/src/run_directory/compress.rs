@@ -92,7 +92,7 @@ pub fn set_damaged_aside(path: &Path) -> Result<Option<(usize, PathBuf)>, RunErr
     };
     let length = open.metadata().map_err(reading)?.len();
     let mut sound = WholeFile::create(&file).map_err(|e| RunError::io(&file, "write", e))?;
-    let (mut damaged, mut parts, mut at) = (Vec::new(), 0, 0);
+    let (mut damaged, mut parts, mut is_any_sound, mut at) = (Vec::new(), 0, false, 0);
     while at < length {
         let frame = frame_at(&open, at, length).map_err(reading)?;
         let end = match &frame {
@@ -113,13 +113,18 @@ pub fn set_damaged_aside(path: &Path) -> Result<Option<(usize, PathBuf)>, RunErr
         };
         copied.map_err(|e| RunError::io(&file, "write", e))?;
         parts += usize::from(!is_sound);
+        is_any_sound |= is_sound;
         at = end;
     }
     if damaged.is_empty() {
         return Ok(None);
     }
     let aside = set_aside(path, &damaged, ".zst")?;
-    sound.finish().map_err(|e| RunError::io(&file, "write", e))?;
+    let replaced = match is_any_sound {
+        true => sound.finish(),
+        false => fs::remove_file(&file),
+    };
+    replaced.map_err(|e| RunError::io(&file, "write", e))?;
     let _ = fs::remove_file(path.join(INDEX));
     Ok(Some((parts, aside)))
 }

@@ -108,7 +108,7 @@ pub(super) fn frames(file: &File, length: u64) -> io::Result<Frames> {
                     false => break Rest::Torn(Some(frame)),
                 }
             }
-            None if length - at < HEADER as u64 || is_zero(file, at, length)? => {
+            None if is_zero(file, at, length)? || is_start(file, at, length)? => {
                 break Rest::Torn(None);
             }
             None => break Rest::Damaged,
@@ -209,6 +209,15 @@ fn parse(header: &[u8]) -> Option<Frame> {
     })
 }
 
+/// Whether the rest of the file is the start of a header.
+fn is_start(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    let start = [&SKIPPABLE[..], &(HEADER as u32 - 8).to_le_bytes(), &WRITER].concat();
+    let length = usize::try_from(to - from).unwrap_or(HEADER);
+    let mut found = vec![0; length.min(start.len())];
+    file.read_exact_at(&mut found, from)?;
+    Ok(length < HEADER && start.starts_with(&found))
+}
+
 /// Shows that a header is as it was written.
 fn check(fields: &[u8]) -> [u8; 8] {
     let digest = Sha256::digest(fields);
@@ -289,14 +298,16 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_anywhere_is_noticed() {
-        let bytes = packed();
+        let (bytes, whole) = (packed(), format!("{TEXT}{{}}\n"));
         for at in 0..bytes.len() {
             let mut wrong = bytes.clone();
             wrong[at] ^= 0x20;
             let file = file_of(&[&wrong]);
             let Frames { all, rest } = found(&file);
-            let is_noticed = rest != Rest::Nothing || all.iter().any(|f| unpack(&file, f).is_err());
-            assert!(is_noticed, "byte {at}");
+            let read: Result<Vec<_>, _> = all.iter().map(|frame| unpack(&file, frame)).collect();
+            // Some bits of zstd's own header do not change what is read.
+            let is_other = read.is_ok_and(|read| read.concat() != whole.as_bytes());
+            assert!(rest != Rest::Nothing || !is_other, "byte {at}");
         }
     }
 

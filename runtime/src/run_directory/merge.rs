@@ -7,10 +7,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::compress::compress_run;
 use super::index::INDEX;
 use super::{
-    DRAFT, EPISODES, JoinedRecording, JoinedRun, LOCK, RECORD, RunDirectory, RunError, RunRecord,
-    SCHEMA, holds_something_else, lock, read_run, record_text,
+    COMPRESSED, DRAFT, EPISODES, JoinedRecording, JoinedRun, LOCK, RECORD, RunDirectory, RunError,
+    RunRecord, SCHEMA, holds_something_else, lock, read_run, record_text,
 };
 use crate::files::{is_partial, write_whole};
 use crate::lock::holder;
@@ -83,7 +84,7 @@ impl Display for MergeSummary {
 }
 
 /// Merges runs that are parts of one into a new directory. The order of `runs` does not matter.
-/// Episodes are read and written one at a time. The new directory is complete or contains no
+/// Episodes are read and written one at a time, and compressed if those of all runs are. The new directory is complete or contains no
 /// run: after a killed merge, the same call begins again.
 ///
 /// `join_journals` joins the journals of paid calls in these folders into a folder that exists.
@@ -126,6 +127,11 @@ pub fn merge_runs(
     fs::rename(output.join(UNFINISHED), &to)
         .and_then(|()| File::open(output)?.sync_all())
         .map_err(|e| RunError::io(&to, "write", e))?;
+    // Until here the merged run is complete and plain, so a kill loses nothing.
+    drop(directory);
+    if run.paths.iter().all(|run| run.join(COMPRESSED).exists()) {
+        compress_run(output)?;
+    }
     let counts = episodes.counts();
     Ok(MergeSummary {
         output: output.into(),

@@ -29,7 +29,10 @@ const KEPT: usize = 2;
 
 /// The lines of the frames that were read last.
 #[derive(Debug, Default)]
-pub(super) struct FrameTexts(Mutex<VecDeque<([u8; 32], Arc<Vec<u8>>)>>);
+pub(super) struct FrameTexts(Mutex<VecDeque<FrameText>>);
+
+/// The hash of a frame, and its lines.
+type FrameText = ([u8; 32], Arc<Vec<u8>>);
 
 /// All lines of a run's episodes, as they were when it was opened.
 #[derive(Debug)]

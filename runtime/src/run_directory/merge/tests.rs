@@ -321,3 +321,19 @@ fn a_killed_merge_leaves_no_run_and_begins_again() {
     runs.merge(&names, "killed").unwrap();
     assert_eq!(runs.files("killed"), expected);
 }
+
+#[test]
+fn compressed_shards_become_a_compressed_run() {
+    let runs = Runs::three();
+    runs.merge(&["s1", "s2", "s3"], "plain").unwrap();
+    compress_run(&runs.path("s1")).unwrap();
+    runs.merge(&["s1", "s2", "s3"], "mixed").unwrap();
+    assert_eq!(runs.files("mixed"), runs.files("plain"));
+    for name in ["s2", "s3"] {
+        compress_run(&runs.path(name)).unwrap();
+    }
+    runs.merge(&["s1", "s2", "s3"], "compressed").unwrap();
+    assert!(runs.path("compressed").join(COMPRESSED).exists());
+    assert_eq!(runs.tasks("compressed"), runs.tasks("plain"));
+    RunDirectory::open(&runs.path("compressed"), &shard(None)).unwrap();
+}

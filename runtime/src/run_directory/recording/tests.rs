@@ -138,6 +138,20 @@ fn plainly(bytes: &[u8]) -> Option<Vec<Episode>> {
     Some(all)
 }
 
+/// The first bytes of the lines that no later line replaces: an index does not have the others.
+fn latest_starts(bytes: &[u8]) -> Vec<usize> {
+    let (mut starts, mut at) = (HashMap::new(), 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let episode = serde_json::from_slice::<Episode>(line);
+        let key = episode.map(|episode| (episode.task.id, episode.provenance.sample));
+        starts.insert(key.unwrap_or_else(|_| (at.to_string(), 0)), at);
+        at += line.len();
+    }
+    let mut starts: Vec<_> = starts.into_values().collect();
+    starts.sort_unstable();
+    starts
+}
+
 /// What can happen to a run directory.
 #[derive(Clone, Debug)]
 enum Event {
@@ -192,9 +206,8 @@ fn happens(folder: &mut Folder, event: Event) {
             }
         }),
         Event::Damage(nth) => folder.change(|bytes| {
-            let breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-            let starts: Vec<_> = [0].into_iter().chain(breaks.map(|(at, _)| at + 1)).collect();
-            if let Some(byte) = bytes.get_mut(starts[nth % starts.len()]) {
+            let starts = latest_starts(bytes);
+            if let Some(byte) = starts.get(nth % starts.len().max(1)).map(|at| &mut bytes[*at]) {
                 *byte = b'!';
             }
         }),
