@@ -7,6 +7,7 @@ mod benches;
 #[cfg(feature = "view")]
 mod browser;
 mod changes;
+mod cluster;
 mod contributing;
 mod datasets;
 mod docs;
