@@ -16,8 +16,8 @@ use crate::terminal::{LogFormat, one_line, print_error, print_usage};
 #[cfg(feature = "view")]
 use crate::view;
 use crate::{
-    bench, compress, dataset, fix, generate, grade, help, judge, merge, model, reason, report, run,
-    sandbox, schema, show, sweep, train, trajectory,
+    bench, cluster, compress, dataset, fix, generate, grade, help, judge, merge, model, reason,
+    report, run, sandbox, schema, show, sweep, train, trajectory,
 };
 
 #[derive(Debug, Parser)]
@@ -48,6 +48,10 @@ pub(crate) struct Cli {
     /// TOML file of flags; the command line takes precedence
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Internal: where a job of `fixfly cluster` writes its state
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub(crate) job_state: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -99,6 +103,8 @@ pub(crate) enum Command {
     Model(model::Flags),
     /// Run an experiment file: train and evaluate every combination, and tabulate the results
     Sweep(sweep::Flags),
+    /// Run stages as jobs of Slurm, and watch them
+    Cluster(cluster::Flags),
     /// Serve the tools to other programs over the Model Context Protocol
     #[cfg(feature = "mcp")]
     Mcp(mcp::Flags),

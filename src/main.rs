@@ -3,6 +3,7 @@
 mod bench;
 mod built;
 mod cli;
+mod cluster;
 mod compress;
 mod config;
 mod dataset;
@@ -38,6 +39,7 @@ mod view;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
+use fixfly_students::cluster::{begin_job, end_job};
 use terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -46,10 +48,17 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let terminal = Terminal::new(cli.verbose, cli.quiet, cli.log_format);
-    match dispatch(cli, terminal.clone()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::end(&error, &terminal),
+    if let Some(state) = &cli.job_state {
+        begin_job(state.clone());
     }
+    let code = match dispatch(cli, terminal.clone()) {
+        Ok(()) => 0,
+        Err(error) => failure::end(&error, &terminal),
+    };
+    if let Err(why) = end_job(code) {
+        terminal.error(&format!("cannot write how the job ended: {why}"));
+    }
+    ExitCode::from(code)
 }
 
 fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
@@ -76,6 +85,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
+        Command::Cluster(flags) => cluster::cluster(&flags, cli::command(), &terminal),
         #[cfg(feature = "mcp")]
         Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),

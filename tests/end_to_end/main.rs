@@ -8,6 +8,7 @@ mod benches;
 mod browser;
 mod changes;
 mod chaos;
+mod cluster;
 mod compressed;
 mod contributing;
 mod datasets;
