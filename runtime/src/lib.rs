@@ -84,7 +84,8 @@ pub use run::{
     split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
-    Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
+    Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes,
+    read_run, without_addresses,
 };
 pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,

@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use record::{Machine, RunRecord, SCHEMA, Wording};
+pub use record::{Machine, RunRecord, SCHEMA, Wording, without_addresses};
 pub use recording::Recording;
 
 use crate::episode::Episode;
@@ -63,6 +63,9 @@ impl RunDirectory {
                     path: path.into(),
                     differences: differences.join("; "),
                 });
+            }
+            if let Some(record) = there.with_addresses_of(record) {
+                write_record(path, &record)?;
             }
         } else {
             write_record(path, record)?;

@@ -29,6 +29,7 @@ mod reports;
 mod runs;
 mod schemas;
 mod server;
+mod servers;
 mod tables;
 mod teachers;
 mod terminal;
