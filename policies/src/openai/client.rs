@@ -343,12 +343,15 @@ fn header(response: &Response, name: &str) -> String {
     value.unwrap_or_default().to_string()
 }
 
-/// An error with all its causes: the outermost alone has too little detail.
+/// An error with all its causes, each once: the outermost alone has too little detail.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        all = format!("{all}: {cause}");
+        let text = cause.to_string();
+        if !all.ends_with(&text) {
+            all = format!("{all}: {text}");
+        }
         next = cause.source();
     }
     all
