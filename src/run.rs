@@ -20,7 +20,7 @@ use fixfly_runtime::{
     RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, TaskKind, Templates,
     Unfinished, episodes_file, read_episodes,
 };
-use fixfly_sandboxes::{HostOptions, Pool};
+use fixfly_sandboxes::{DOCKER_HOST_HELP, HostOptions, Pool};
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
@@ -92,6 +92,9 @@ pub(crate) struct Flags {
 
     #[arg(long, default_value = "local", help = choices("Sandbox to run the tools in", fixfly_sandboxes::ALL))]
     sandbox: String,
+
+    #[arg(long, hide_short_help = true, value_name = "URL", help = DOCKER_HOST_HELP)]
+    docker_host: Vec<String>,
 
     /// Run even if the sandbox cannot provide every required protection on this
     /// machine; run.json records the isolation. See `fixfly sandbox doctor`
@@ -176,6 +179,7 @@ impl Flags {
             replay: self.replay.clone(),
             model,
             sandbox: self.sandbox.clone(),
+            docker_hosts: self.docker_host.clone(),
             seed: self.seed,
             issues: match kind {
                 TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
@@ -261,7 +265,7 @@ pub(crate) async fn attempts(
     doing.finish_and_clear();
     let policy = policy?;
     let worlds: Vec<_> = selection.tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::ensure_image(&spec.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image((&spec.sandbox, &spec.docker_hosts), &worlds, terminal).await?;
     let size = spec.jobs() * selection.sandboxes_per_attempt();
     let pool = Arc::new(Pool::new(host, size));
     let run = Run {
@@ -310,8 +314,9 @@ fn notice() -> Result<Duration, Usage> {
 
 /// Opens the sandboxes' host, in the run's name.
 pub(crate) fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
-    let options = HostOptions { run: spec.output.display().to_string() };
-    Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
+    named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?;
+    let (run, docker_hosts) = (spec.output.display().to_string(), spec.docker_hosts.clone());
+    Ok(fixfly_sandboxes::open_with(&spec.sandbox, &HostOptions { run, docker_hosts })?)
 }
 
 fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {

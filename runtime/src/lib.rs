@@ -91,7 +91,7 @@ pub use run::{
 pub use run_directory::{
     JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Packing, Recording, RunDirectory,
     RunError, RunRecord, SCHEMA, TaskCounts, Wording, compress_run, decompress_run, episodes_file,
-    join_shards, merge_runs, read_episodes, read_run, set_damaged_aside,
+    join_shards, merge_runs, read_episodes, read_run, set_damaged_aside, without_addresses,
 };
 pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,

@@ -29,7 +29,7 @@ pub use error::RunError;
 pub use joined::{JoinedRecording, JoinedRun, join_shards};
 pub use merge::{MergeSummary, merge_runs};
 pub(crate) use record::SHARD;
-pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording};
+pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording, without_addresses};
 pub use recording::Recording;
 
 use crate::checksum::seal;
@@ -80,7 +80,12 @@ impl RunDirectory {
         RunDirectory::check(path)?;
         let lock = lock(path)?;
         match path.join(RECORD).exists() {
-            true => RunDirectory::matches(path, record)?,
+            true => {
+                RunDirectory::matches(path, record)?;
+                if let Some(record) = read_run(path)?.with_addresses_of(record) {
+                    write_record(path, &record)?;
+                }
+            }
             // It may come from another run, which is compressed.
             false => write_record(path, &RunRecord { schema: SCHEMA, ..record.clone() })?,
         }

@@ -50,6 +50,9 @@ pub struct RemoteModel {
     pub profile: Option<String>,
     /// The server's address, up to and including `/v1`.
     pub base_url: Option<String>,
+    /// The addresses of further servers of the same model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_base_urls: Vec<String>,
     /// The environment variable that holds the API key. The key itself is never stored.
     pub api_key_env: Option<String>,
     /// Whether answers are streamed; if `None`, the profile decides.

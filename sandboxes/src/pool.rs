@@ -103,6 +103,8 @@ impl Pool {
     /// Takes an idle sandbox of this spec, and those that must be closed to make room.
     fn pick(&self, spec: &SandboxSpec) -> (Option<Box<dyn Sandbox>>, Vec<Idle>) {
         let mut idle = lock(&self.idle);
+        // What is on a machine that went down would fail the next caller.
+        idle.retain(|idle| !idle.sandbox.is_lost());
         let equal = idle.iter().rposition(|idle| idle.spec == *spec);
         let found = equal.map(|at| idle.remove(at).sandbox);
         let surplus = idle.len().saturating_sub(self.leases.available_permits());
@@ -184,6 +186,10 @@ impl Sandbox for Leased {
         self.sound.unless_err(self.sandbox.write(path, bytes).await)
     }
 
+    fn is_lost(&self) -> bool {
+        self.sandbox.is_lost()
+    }
+
     async fn close(self: Box<Self>) -> Result<(), SandboxError> {
         let Leased { sandbox, spec, sound, idle, lease } = *self;
         if spec.lifetime == Lifetime::Episode || !sound.holds() {
@@ -239,9 +245,10 @@ mod tests {
     struct Counted {
         opened: AtomicUsize,
         live: Arc<AtomicUsize>,
+        lost: Arc<AtomicBool>,
     }
 
-    struct Place(Arc<AtomicUsize>);
+    struct Place(Arc<AtomicUsize>, Arc<AtomicBool>);
 
     impl Drop for Place {
         fn drop(&mut self) {
@@ -254,7 +261,7 @@ mod tests {
         async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
             self.opened.fetch_add(1, Ordering::SeqCst);
             self.live.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(Place(Arc::clone(&self.live))))
+            Ok(Box::new(Place(Arc::clone(&self.live), Arc::clone(&self.lost))))
         }
 
         fn isolation(&self) -> String {
@@ -278,6 +285,10 @@ mod tests {
 
         async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
             Ok(())
+        }
+
+        fn is_lost(&self) -> bool {
+            self.1.load(Ordering::SeqCst)
         }
 
         async fn close(self: Box<Self>) -> Result<(), SandboxError> {
@@ -340,6 +351,17 @@ mod tests {
         sandbox.exec(&Command::new(["x"])).await.unwrap_err();
         sandbox.close().await.unwrap();
         assert_eq!(counts(&host), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn an_idle_one_that_is_lost_is_not_used_again() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
+        host.lost.store(true, Ordering::SeqCst);
+        let other = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
+        assert_eq!(counts(&host), (2, 1));
+        other.close().await.unwrap();
     }
 
     #[tokio::test]

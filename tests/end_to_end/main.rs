@@ -32,6 +32,7 @@ mod reports;
 mod runs;
 mod schemas;
 mod server;
+mod servers;
 mod shards;
 mod tables;
 mod teachers;

@@ -66,7 +66,8 @@ impl std::fmt::Debug for Teacher {
 pub(crate) struct Server {
     pub(crate) url: String,
     state: Arc<Mutex<ServerState>>,
-    _runtime: tokio::runtime::Runtime,
+    /// `None` while it is stopped.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 #[derive(Default)]
@@ -93,18 +94,41 @@ impl Server {
 
     /// The same at this address.
     pub(crate) fn at(address: &str, script: impl IntoIterator<Item = Reply>) -> Server {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let script: VecDeque<Reply> = script.into_iter().collect();
         let last = script.back().cloned();
         let state = Arc::new(Mutex::new(ServerState { script, last, ..ServerState::default() }));
+        let url = format!("http://{address}/v1");
+        let mut server = Server { url, state, runtime: None };
+        server.start();
+        server
+    }
+
+    /// Starts it again after [`Server::stop`], at its address.
+    pub(crate) fn start(&mut self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let routes = Router::new()
             .route("/v1/chat/completions", post(answer))
             .route("/v1/models", get(models))
-            .with_state(state.clone());
+            .with_state(self.state.clone());
+        let address = self.url.trim_start_matches("http://").trim_end_matches("/v1");
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        self.url = format!("http://{}/v1", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Server { url, state, _runtime: runtime }
+        self.runtime = Some(runtime);
+    }
+
+    /// Stops it as if its process was killed: answers break off, and nothing listens at its
+    /// address.
+    pub(crate) fn stop(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
+    /// Gives this reply from now on.
+    pub(crate) fn script(&self, reply: Reply) {
+        let mut state = self.state.lock().unwrap();
+        state.script.clear();
+        state.last = Some(reply);
     }
 
     /// Lists these models.

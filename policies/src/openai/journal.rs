@@ -30,9 +30,20 @@ pub(crate) enum Line {
         request: Value,
         reply: Box<Reply>,
         usd: Option<f64>,
+        /// The address of the server that answered, if the run has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
     },
     /// A call that failed, and what it may have cost.
-    Lost { run: String, hold: String, why: String, usd: Option<f64> },
+    Lost {
+        run: String,
+        hold: String,
+        why: String,
+        usd: Option<f64>,
+        /// As in `Call`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
 }
 
 /// The calls of one run, or of all runs that share the journal.
@@ -267,6 +278,7 @@ mod tests {
             request,
             reply,
             usd: Some(usd),
+            server: None,
         }
     }
 
@@ -300,8 +312,13 @@ mod tests {
             journal.add(&Line::Hold { run: "a".into(), hold: hold.into(), usd: 1.0 }).unwrap();
         }
         journal.add(&call("a", "one", 0.5)).unwrap();
-        let lost =
-            Line::Lost { run: "a".into(), hold: "two".into(), why: "cut".into(), usd: Some(0.1) };
+        let lost = Line::Lost {
+            run: "a".into(),
+            hold: "two".into(),
+            why: "cut".into(),
+            usd: Some(0.1),
+            server: None,
+        };
         journal.add(&lost).unwrap();
         let (_, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent { usd: 1.6, calls: 1, unknown: 1.0 });

@@ -66,6 +66,20 @@ impl RateLimiter {
         }
     }
 
+    /// Limits requests and tokens per minute, but no parallel requests: for several servers
+    /// together, each of which has a limiter of its own.
+    pub(crate) fn per_minute(limits: Limits, shards: u32) -> RateLimiter {
+        let mut limiter = RateLimiter::new(limits, shards);
+        limiter.max_concurrency = f64::INFINITY;
+        limiter.with(|state| state.concurrency = f64::INFINITY);
+        limiter
+    }
+
+    /// How many parallel requests the server takes.
+    pub(crate) fn concurrency(&self) -> f64 {
+        self.with(|state| state.concurrency)
+    }
+
     /// Waits until another request of this many tokens may be sent.
     pub(crate) async fn acquire(&self, tokens: u64) -> Permit<'_> {
         loop {
@@ -172,9 +186,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn several_servers_share_what_is_limited_per_minute() {
+        let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
+        let limiter = RateLimiter::per_minute(limits, 1);
+        let clock = Instant::now();
+        let permits = acquired(&limiter, 20).await;
+        assert_eq!((permits.len(), clock.elapsed().as_secs()), (20, 19));
+    }
+
+    async fn acquired(limiter: &RateLimiter, count: usize) -> Vec<Permit<'_>> {
+        let mut permits = Vec::new();
+        for _ in 0..count {
+            permits.push(limiter.acquire(0).await);
+        }
+        permits
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn parallel_requests_grow_and_halve() {
         let limiter = RateLimiter::new(Limits::default(), 1);
-        let concurrency = || limiter.with(|state| state.concurrency as usize);
+        let concurrency = || limiter.concurrency() as usize;
         assert_eq!(concurrency(), 8);
         (0..9).for_each(|_| limiter.on_success());
         assert_eq!(concurrency(), 9);

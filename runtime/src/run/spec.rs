@@ -59,6 +59,10 @@ pub struct RunSpec {
     pub model: Option<Settings>,
     /// Name of the sandbox.
     pub sandbox: String,
+    /// Docker engines for the sandbox `docker`; that of `DOCKER_HOST` if empty. They may
+    /// differ when a run is resumed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub docker_hosts: Vec<String>,
     /// Seed of the run; the seed of each episode is derived from it.
     pub seed: u64,
     /// Settings for issues only.
@@ -99,6 +103,7 @@ impl Default for RunSpec {
             replay: None,
             model: None,
             sandbox: "local".into(),
+            docker_hosts: Vec::new(),
             seed: 0,
             issues: None,
             fault_options: FaultOptions::default(),
