@@ -5,11 +5,9 @@ Sound for what did not run before the fork. Anything it is not sure of raises
 """
 
 import ast
-import gc
 import importlib.machinery
 import inspect
 import linecache
-import os
 import sys
 import types
 
@@ -21,29 +19,6 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 class Unsure(Exception):
     pass
-
-
-def index(root):
-    """file -> qualified name -> live functions, through every wrapper. Made before the fork."""
-    found = {}
-    gc.unfreeze()  # frozen objects are not listed
-    for thing in gc.get_objects():
-        if type(thing) is types.FunctionType and thing.__code__.co_filename.startswith(root):
-            file = found.setdefault(thing.__code__.co_filename, {})
-            file.setdefault(thing.__code__.co_qualname, []).append(thing)
-    return found
-
-
-def modules(root):
-    """file -> names of the modules that were imported from it; links are followed."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and name != "__main__":
-            place = os.path.realpath(file)
-            if place.startswith(root):
-                found.setdefault(place, []).append(name)
-    return found
 
 
 def the_one(names):
@@ -96,7 +71,7 @@ def swap(found, path, module, method):
         function.__doc__ = made.__doc__
 
 
-ALONE = types.FunctionType(modules.__code__.replace(), {})
+ALONE = types.FunctionType(the_one.__code__.replace(), {})
 
 
 def is_kept_elsewhere(live):
