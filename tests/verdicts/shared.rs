@@ -90,7 +90,7 @@ async fn its_reports_are_those_of_the_cold_path_alone() {
         ),
     ];
     let host = (fixfly_sandboxes::ALL[0].open)(&fixfly_sandboxes::HostOptions::default()).unwrap();
-    let paths = BothPaths { methods: Arc::new(django.methods(items)), host: host.into() };
+    let paths = BothPaths { methods: Arc::new(django.methods(items)), host };
     let items = paths.items(Split::Benchmark, None);
     let found = paths.compare(items, 1, || {}).await.unwrap();
     assert!(found.broken.is_empty(), "{:?}", found.broken);
