@@ -4,7 +4,8 @@ A tree of forks. This process imports no project code. A `cold0` candidate is
 forked from it and imports the project with the candidate's file in place:
 exactly what a fresh process does. For `hot` candidates a child has imported the
 project (base), its children have one test group set up each, and a candidate
-is a fork of one of those with the code of one method swapped.
+is a fork of one of those with the code of one method swapped. A `shared` candidate
+of the cold path starts from them, too, where that provably changes nothing (whole.py).
 
 Every candidate gets a world of its own (isolate.py). Verdicts are put together
 in the parent, from events (report.py).
@@ -30,6 +31,7 @@ from watch import Watch
 from zygote import Become, Line, Refused, Zygote
 
 GROUPS = 6
+OLD = 600  # seconds: what the project read of the clock when it was imported is no older
 FLOOD = 8 << 20
 PATIENCE = 120
 PATIENT = {"wall": 280, "cpu": 280}
@@ -92,7 +94,10 @@ class Server:
     # -- hot -----------------------------------------------------------------
 
     def hot(self, request):
+        if self.base is not None and self.suite.by_label and time.monotonic() - self.since > OLD:
+            self.drop_base("it is old")
         if self.base is None:
+            self.since = time.monotonic()
             self.base = Zygote(self.prepare_base, Server.serve_base)
         if "error" in self.base.ready:
             return self.drop_base(self.base.ready["error"])
@@ -128,6 +133,7 @@ class Server:
             parts.setdefault(self.suite.group(test), []).append(test)
         if request["path"] == "hot":
             return self.by_group(request, parts)
+        # Setting up more than one group takes longer than importing what these tests need.
         if len(parts.keys() - self.groups.keys()) <= 1:
             answer = self.by_group(request, parts)
             # A failure may read differently where groups are not loaded together.

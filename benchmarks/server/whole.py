@@ -12,7 +12,7 @@ import sys
 import types
 import warnings
 
-from hot import Unsure, is_kept_elsewhere, the_one
+from live import Unsure, is_kept_elsewhere, the_one
 
 SAME = ("co_name", "co_qualname", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags",
         "co_freevars")

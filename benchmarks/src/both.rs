@@ -1,5 +1,5 @@
-//! Compares the hot path, and the shared beginning of the cold path, with the cold path
-//! alone, the reference, on the items of a benchmark.
+//! Compares the hot path, and the cold path with a shared prefix, with the cold path alone,
+//! the reference, on the items of a benchmark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -32,7 +32,7 @@ pub struct BothPaths {
 pub enum Way {
     /// The hot path.
     Hot,
-    /// The cold path, from a beginning that candidates share.
+    /// The cold path with a prefix that candidates share.
     Shared,
 }
 
@@ -184,7 +184,7 @@ impl Comparison {
         );
         self.table(Way::Hot, &mut text);
         if self.pairs.iter().any(|pair| pair.way == Way::Shared) {
-            text.push_str("  the cold path with a shared beginning, against the cold path alone\n");
+            text.push_str("  the cold path with a shared prefix, against the cold path alone\n");
             self.table(Way::Shared, &mut text);
         }
         for (id, why) in &self.broken {
@@ -288,7 +288,7 @@ mod tests {
         let unlike = pair("a.py::i", "mutant", Way::Shared, true, None);
         found.pairs.push(Pair { same_report: false, ..unlike });
         found.pairs.push(pair("a.py::j", "stub", Way::Shared, false, None));
-        let shared = "  the cold path with a shared beginning, against the cold path alone
+        let shared = "  the cold path with a shared prefix, against the cold path alone
   equal verdicts   1 / 2
   equal reports    0 / 2
   CPU seconds      shared 0.04, cold 0.80, median ratio 20.0x

@@ -160,7 +160,7 @@ impl Project {
         counts.map(|(reason, count)| (reason.to_string(), count)).collect()
     }
 
-    /// Whether candidates may share the beginning of the cold path.
+    /// Whether candidates may share the prefix of the cold path.
     pub(crate) fn shares(&self) -> bool {
         self.framework == "django"
     }

@@ -97,8 +97,8 @@ pub(crate) struct Request {
     /// Whether the tests run in the reverse order; on the cold path only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reversed: bool,
-    /// Whether the cold path may begin in a process that others began in, where the server
-    /// proves that this changes nothing.
+    /// Whether the candidate may start in a process that imported the project, where the
+    /// server proves that this changes nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shared: bool,
     /// The data for the hot path.
@@ -107,7 +107,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Lets `candidate` share the beginning of the cold path, unless it should be reviewed: a
+    /// Lets `candidate` share the prefix of the cold path, unless it should be reviewed: only a
     /// process of its own never held the original, which such code could look for.
     pub(crate) fn sharing(mut self, candidate: &str) -> Self {
         self.shared = source::review(candidate).is_ok_and(|found| found.is_empty());
@@ -158,7 +158,7 @@ pub(crate) struct Answer {
     pub(crate) results: Vec<TestResult>,
     /// CPU seconds of the candidate's process.
     pub(crate) cpu: f64,
-    /// Whether it shared the beginning of the cold path.
+    /// Whether it shared the prefix of the cold path.
     #[serde(default)]
     pub(crate) shared: bool,
     /// Why it took the cold path alone, if another way was requested.

@@ -1,4 +1,4 @@
-//! The cold path from a beginning that candidates share: it is taken, it leaves nothing for the
+//! The cold path with a prefix that candidates share: it is taken, it leaves nothing for the
 //! next candidate, and its verdicts are those of the cold path alone.
 
 use std::sync::Arc;
