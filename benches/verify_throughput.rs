@@ -20,6 +20,7 @@ use fixfly_benchmarks::{Item, Manifest, Methods, source};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
+    neighbours,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -30,6 +31,8 @@ struct Work {
     templates: Templates,
     pool: Pool,
     tasks: Vec<Task>,
+    /// How many tasks one worker takes at once, as `fixfly bench verify` does.
+    neighbours: usize,
     next: AtomicUsize,
     wrong: AtomicUsize,
 }
@@ -89,12 +92,14 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         open(benchmark.clone())
     };
     let host = (fixfly_sandboxes::ALL[0].open)(&HostOptions::default()).expect("a host");
+    let tasks = tasks(&benchmark).await;
     let work = Arc::new(Work {
         controls: vec![(control("oracle"), true), (control("null"), false)],
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
         templates: Templates::load(TaskKind::Method, None).expect("templates"),
         pool: Pool::new(host, jobs),
-        tasks: tasks(&benchmark).await,
+        neighbours: neighbours(tasks.len(), jobs),
+        tasks,
         benchmark,
         next: AtomicUsize::new(0),
         wrong: AtomicUsize::new(0),
@@ -110,22 +115,31 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
 }
 
 async fn check(work: Arc<Work>) {
-    while let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) {
-        let mut task = task.clone();
-        task.budget.turns = 1;
-        for (policy, solves) in &work.controls {
-            let with = Attempt {
-                policy: ("control", &**policy),
-                tools: &work.tools,
-                host: &work.pool,
-                benchmark: &*work.benchmark,
-                templates: &work.templates,
-            };
-            let episode = attempt(&with, &task, 0, 0, String::new()).await;
-            if episode.solved() != *solves {
-                eprintln!("{}: {:?}", task.id, episode.end);
-                work.wrong.fetch_add(1, Ordering::Relaxed);
-            }
+    loop {
+        let at = work.next.fetch_add(work.neighbours, Ordering::Relaxed);
+        if at >= work.tasks.len() {
+            return;
+        }
+        for task in work.tasks.iter().skip(at).take(work.neighbours) {
+            check_one(&work, task.clone()).await;
+        }
+    }
+}
+
+async fn check_one(work: &Work, mut task: Task) {
+    task.budget.turns = 1;
+    for (policy, solves) in &work.controls {
+        let with = Attempt {
+            policy: ("control", &**policy),
+            tools: &work.tools,
+            host: &work.pool,
+            benchmark: &*work.benchmark,
+            templates: &work.templates,
+        };
+        let episode = attempt(&with, &task, 0, 0, String::new()).await;
+        if episode.solved() != *solves {
+            eprintln!("{}: {:?}", task.id, episode.end);
+            work.wrong.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

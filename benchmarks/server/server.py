@@ -241,7 +241,7 @@ class Server:
         def body(recorder, canary):
             if (old := held.pop()) is not None:
                 self.whole.take_over(self.watch, self.index, old, path, names[0], content, method)
-            self.index = old = None
+            old = None
             self.watch.end()
             if loads:
                 self.suite.load(request["tests"])
