@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, value_parser};
 use fixfly_benchmarks::both::BothPaths;
-use fixfly_benchmarks::{RunPath, find_methods, open_methods};
+use fixfly_benchmarks::{find_methods, open_methods};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
@@ -111,7 +111,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// Hot against cold, on every item that takes the hot path.
+/// Hot and shared against cold, on every item that takes either.
 fn compare(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let methods = open_methods(&flags.benchmark, flags.benchmark_dir.as_deref());
     let methods = Arc::new(methods.map_err(opening)?);
@@ -120,7 +120,7 @@ fn compare(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let paths = BothPaths { methods, host: pool.clone() };
     let items = paths.items(flags.split, flags.limit);
     let template = "compare {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
-    let bar = terminal.bar(template, items.iter().filter(|i| i.path == RunPath::Hot).count())?;
+    let bar = terminal.bar(template, paths.comparable(&items).len())?;
     let found = on_threads(async {
         let found = paths.compare(items, jobs, || bar.inc(1)).await?;
         pool.drain().await?;
