@@ -2,27 +2,29 @@
 //!
 //! ```text
 //! cargo bench --bench loop_overhead -- [--episodes 1000] [--turns 20] [--long 10000]
+//! cargo bench --bench loop_overhead -- --scale --at-once 16 [--episodes 1000] [--turns 20]
 //! ```
 //!
-//! `--long` is the number of turns of one long episode, whose prompts are not made.
+//! `--long` is the number of turns of one long episode, whose prompts are not made. The second
+//! form is for `scripts/peers/scale`: it prints episodes, seconds, CPU seconds and mebibytes as
+//! JSON.
 #![allow(clippy::print_stdout)]
 
 mod common;
+#[path = "counts/src/scripted.rs"]
+mod scripted;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::{flag, tree_cpu};
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, BenchmarkError, Budget, Call, Command, DescribedBy, Evaluator,
-    GroundTruth, History, Host, Issue, Lifetime, Method, Observation, Outcome, Output, Policy,
-    PolicyError, Process, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task, TaskKind,
-    Templates, TestFailure, TestOutcome, TestReport, TestResult, Tool, Usage, Verdict, View,
-    attempt,
+    Action, Attempt, Call, History, Issue, Parallel, Policy, PolicyError, Statement, Task,
+    TaskKind, Templates, Tool, Usage, View, attempt,
 };
+use scripted::{Nowhere, Script, Scripted, task, tools};
 
 /// Calls a tool that is not there, in each turn, without reading the conversation.
 struct Blind;
@@ -70,181 +72,45 @@ fn long(turns: u32) -> f64 {
     (tree_cpu() - cpu) * 1e6 / f64::from(times * turns)
 }
 
-/// Gives the same answer in each turn; with `wait`, waits before the last one.
-struct Scripted {
+/// Runs the episodes on one thread, so many at once; calls `look` when all wait.
+fn run(
+    (episodes, at_once): (usize, usize),
+    turns: u32,
     wait: Option<Duration>,
-    waiting: AtomicUsize,
-}
-
-#[async_trait]
-impl Policy for Scripted {
-    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        // The prompt is made each turn, as for a model.
-        let text = view.messages().last().map_or(0, |message| message.content.len());
-        let args = serde_json::json!({ "code": "def f(self):\n    return 1\n" });
-        if let Some(wait) =
-            self.wait.filter(|_| view.turns.len() + 1 == view.task.budget.turns as usize)
-        {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(wait).await;
-        }
-        Ok(Action {
-            text: format!("```python\ndef f(self):\n    return 1\n```\n{text}"),
-            reasoning: None,
-            call: Call::Tool { name: "submit_method".into(), args },
-            usage: Usage::default(),
-            generation: None,
-        })
-    }
-}
-
-/// A world in which every test fails at once.
-struct Nowhere;
-
-#[async_trait]
-impl Host for Nowhere {
-    async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-        Ok(Box::new(Nowhere))
-    }
-
-    fn isolation(&self) -> String {
-        "none".into()
-    }
-}
-
-#[async_trait]
-impl Sandbox for Nowhere {
-    async fn exec(&self, _: &Command) -> Result<Output, SandboxError> {
-        unreachable!("nothing is run")
-    }
-
-    async fn spawn(&self, _: &str, _: &Command) -> Result<Arc<dyn Process>, SandboxError> {
-        unreachable!("nothing is run")
-    }
-
-    async fn read(&self, _: &str) -> Result<Vec<u8>, SandboxError> {
-        unreachable!("nothing is read")
-    }
-
-    async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
-        unreachable!("nothing is written")
-    }
-
-    async fn close(self: Box<Self>) -> Result<(), SandboxError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Benchmark for Nowhere {
-    async fn tasks(&self, _: Split) -> Result<Vec<Task>, BenchmarkError> {
-        Ok(Vec::new())
-    }
-
-    fn evaluator(&self) -> Option<&dyn Evaluator> {
-        Some(self)
-    }
-
-    async fn judge(&self, _: &Task, _: &str, _: &dyn Sandbox) -> Result<Verdict, BenchmarkError> {
-        unreachable!("nothing passes")
-    }
-
-    fn facts(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-
-    fn ground_truth(&self) -> &dyn GroundTruth {
-        unreachable!("nobody asks")
-    }
-}
-
-#[async_trait]
-impl Evaluator for Nowhere {
-    async fn evaluate(
-        &self,
-        _: &Task,
-        code: &str,
-        _: &dyn Sandbox,
-    ) -> Result<Observation, BenchmarkError> {
-        let failure = TestFailure {
-            exception: "AssertionError".into(),
-            message: "1 != 2".into(),
-            traceback: "Traceback (most recent call last):\n  a line of a test\n".repeat(8),
-            output: String::new(),
-        };
-        let result = |at| TestResult {
-            id: format!("tests.Case.test_{at}"),
-            outcome: TestOutcome::Failed,
-            failure: Some(failure.clone()),
-        };
-        Ok(Observation {
-            text: failure.traceback.clone(),
-            outcome: Outcome::Failed,
-            tests: Some(TestReport { results: (0..2).map(result).collect() }),
-            candidate: Some(code.into()),
-            patch: None,
-            left_out: Vec::new(),
-        })
-    }
-
-    fn patch(&self, _: &Task, _: &str) -> Result<String, BenchmarkError> {
-        unreachable!("nothing passes")
-    }
-}
-
-fn task(turns: u32) -> Task {
-    let method = Method {
-        file: "a.py".into(),
-        class_name: "A".into(),
-        name: "f".into(),
-        declaration: "def f(self):".into(),
-        decorators: Vec::new(),
-        description: "Does what it does.".into(),
-        described_by: DescribedBy::Docstring,
-        content: "class A:\n    x = 1\n".repeat(700),
-        faulty: None,
-        options: fixfly_runtime::FaultOptions::default(),
-    };
-    Task {
-        id: "a.py::A.f".into(),
-        benchmark: "none".into(),
-        statement: Statement::Method(method),
-        sandbox: SandboxSpec { lifetime: Lifetime::Turn, ..SandboxSpec::default() },
-        tools: vec!["submit_method".into()],
-        budget: Budget { turns, tokens: None, seconds: None, usd: None },
-    }
-}
-
-/// Runs the episodes at once on one thread; calls `look` when all wait.
-fn run(episodes: usize, turns: u32, wait: Option<Duration>, look: fn()) -> (f64, f64) {
+    look: fn(),
+) -> (f64, f64) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a thread");
-    let policy = Arc::new(Scripted { wait, waiting: AtomicUsize::new(0) });
-    let tools: Arc<Vec<Box<dyn Tool>>> =
-        Arc::new(fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect());
+    let policy = Arc::new(Scripted::new(Script::NeverSolves, wait));
+    let tools: Arc<Vec<Box<dyn Tool>>> = Arc::new(tools());
     let templates = Templates::load(TaskKind::Method, None).expect("templates");
+    let one = |sample: usize| {
+        let (policy, tools, templates) = (policy.clone(), tools.clone(), templates.clone());
+        async move {
+            let with = Attempt {
+                policy: ("scripted", &*policy),
+                tools: &tools,
+                host: &Nowhere,
+                benchmark: &Nowhere,
+                templates: &templates,
+            };
+            attempt(&with, &task(turns), sample as u32, 0, String::new()).await.turns.len()
+        }
+    };
     let (cpu, clock) = (tree_cpu(), Instant::now());
     runtime.block_on(async {
-        let mut all = tokio::task::JoinSet::new();
-        for sample in 0..episodes {
-            let (policy, tools, templates) = (policy.clone(), tools.clone(), templates.clone());
-            all.spawn(async move {
-                let with = Attempt {
-                    policy: ("scripted", &*policy),
-                    tools: &tools,
-                    host: &Nowhere,
-                    benchmark: &Nowhere,
-                    templates: &templates,
-                };
-                attempt(&with, &task(turns), sample as u32, 0, String::new()).await.turns.len()
-            });
+        let mut all = Parallel::new(at_once, (0..episodes).map(one));
+        let mut made = 0;
+        if wait.is_some() {
+            // Nothing runs before the first is asked for, and none ends while all wait.
+            let first = tokio::time::timeout(Duration::from_millis(1), all.next()).await;
+            assert!(first.is_err(), "an episode did not wait");
         }
         while wait.is_some() && policy.waiting.load(Ordering::Relaxed) < episodes {
             tokio::task::yield_now().await;
         }
         look();
-        let mut made = 0;
-        while let Some(turns) = all.join_next().await {
+        while let Some(turns) = all.next().await {
             made += turns.expect("no fault");
         }
         assert_eq!(made, episodes * turns as usize);
@@ -253,8 +119,16 @@ fn run(episodes: usize, turns: u32, wait: Option<Duration>, look: fn()) -> (f64,
 }
 
 fn resident_mib() -> f64 {
+    memory_mib("VmRSS:")
+}
+
+fn most_mib() -> f64 {
+    memory_mib("VmHWM:")
+}
+
+fn memory_mib(key: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("this process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    let line = status.lines().find(|line| line.starts_with(key)).expect("its memory");
     line.split_whitespace()
         .nth(1)
         .and_then(|kib| kib.parse().ok())
@@ -265,13 +139,17 @@ fn main() {
     let episodes: usize = flag("--episodes", 1000);
     let turns: u32 = flag("--turns", 20);
     let before = resident_mib();
-    run(episodes, 5, Some(Duration::from_secs(5)), || {
+    if std::env::args().any(|word| word == "--scale") {
+        let (cpu, wall) = run((episodes, flag("--at-once", 1)), turns, None, || {});
+        return println!("[{episodes}, {wall}, {cpu}, {}]", most_mib());
+    }
+    run((episodes, episodes), 5, Some(Duration::from_secs(5)), || {
         println!("memory while all wait: {:.0} MiB resident", resident_mib())
     });
     println!(
         "memory before: {before:.0} MiB; {episodes} episodes, each waiting in its fifth turn, with a file of 13 kB"
     );
-    let (cpu, wall) = run(episodes, turns, None, || {});
+    let (cpu, wall) = run((episodes, episodes), turns, None, || {});
     let made = episodes as f64 * f64::from(turns);
     println!(
         "{episodes} parallel episodes, {turns} turns each, one thread: {:.0} turns per CPU-second, {:.0} per second of wall time",

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::admission::Permit;
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::budget::{Budget, Limit};
 use crate::change::{Change, LeftOut};
@@ -40,10 +41,21 @@ pub async fn attempt(
     started: String,
 ) -> Episode {
     let clock = Instant::now();
-    let (turns, sandbox) = (Vec::new(), None);
+    let (turns, sandbox, memory) = (Vec::new(), None, None);
     let (earlier, tokens, usd) = (task.statement.earlier(&turns), 0, 0.0);
-    let mut course =
-        AttemptState { with, task, sample, seed, clock, turns, earlier, tokens, usd, sandbox };
+    let mut course = AttemptState {
+        with,
+        task,
+        sample,
+        seed,
+        clock,
+        turns,
+        earlier,
+        tokens,
+        usd,
+        sandbox,
+        memory,
+    };
     let Ended { end, judged, left_out } = match course.run().await {
         Ok(ended) => ended,
         Err(Broke { at, kind, why }) => Ended::at(End::Failed { at, kind, why }),
@@ -140,6 +152,8 @@ struct AttemptState<'a> {
     /// US dollars of the turns, as far as they are known.
     usd: f64,
     sandbox: Option<Box<dyn Sandbox>>,
+    /// Memory of the sandbox that it keeps.
+    memory: Option<Permit>,
 }
 
 impl AttemptState<'_> {
@@ -252,7 +266,10 @@ impl AttemptState<'_> {
         };
         let sandbox = match self.sandbox.take() {
             Some(sandbox) => sandbox,
-            None => self.with.host.open(&self.task.sandbox).await?,
+            None => {
+                self.wait_for_memory().await;
+                self.with.host.open(&self.task.sandbox).await?
+            }
         };
         let context = ToolContext {
             task: self.task,
@@ -261,6 +278,9 @@ impl AttemptState<'_> {
             benchmark: self.with.benchmark,
         };
         let called = tool.call(args.clone(), context).await;
+        if let Some(memory) = &mut self.memory {
+            memory.settle();
+        }
         match self.task.sandbox.lifetime {
             Lifetime::Episode => self.sandbox = Some(sandbox),
             Lifetime::Turn => sandbox.close().await?,
@@ -270,6 +290,21 @@ impl AttemptState<'_> {
             Err(ToolError::Refused(why)) => Ok(Observation::refused(why)),
             Err(ToolError::Sandbox(error)) => Err(error.into()),
             Err(ToolError::Benchmark(error)) => Err(error.into()),
+        }
+    }
+
+    /// Waits for memory for the sandbox that it keeps for all of its turns. The judge's sandbox,
+    /// beside that one, never waits: episodes would wait for each other.
+    async fn wait_for_memory(&mut self) {
+        let admission = match self.task.sandbox.lifetime {
+            Lifetime::Episode => self.with.host.admission(),
+            Lifetime::Turn => None,
+        };
+        if let Some(admission) = admission {
+            let waiting = Instant::now();
+            self.memory = Some(admission.memory(self.task.sandbox.limits.memory_mb).await);
+            // It is no part of the time that the episode may take.
+            self.clock += waiting.elapsed();
         }
     }
 

@@ -16,6 +16,7 @@
 //! assert!(Templates::load(TaskKind::Method, None).is_ok());
 //! ```
 
+mod admission;
 pub mod answer;
 mod attempt;
 mod benchmark;
@@ -52,6 +53,7 @@ mod tool;
 mod turn;
 mod unusable;
 
+pub use admission::{Admission, Limiting, Memory, Meter, Permit, Resource, WaitCount, Waiting};
 pub use attempt::{Attempt, attempt};
 pub use benchmark::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Split, WorkTree,

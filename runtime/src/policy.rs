@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::admission::Resource;
 use crate::budget::Limit;
 use crate::generation::Generation;
 use crate::message::Message;
@@ -45,6 +46,11 @@ pub trait Policy: Send + Sync {
     /// What the policy waits for, for the progress display.
     fn waiting(&self) -> Option<String> {
         None
+    }
+
+    /// How many of its calls wait for which resource.
+    fn waiting_for(&self) -> Vec<(Resource, usize)> {
+        Vec::new()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::admission::Admission;
 use crate::task::SandboxSpec;
 
 /// Opens sandboxes. Created once per run, because clients and engines are expensive.
@@ -35,6 +36,11 @@ pub trait Host: Send + Sync {
     /// The host whose sandboxes are used for verdicts, if it is a different one: a fast
     /// sandbox without the project's own interpreter must not decide.
     fn judge(&self) -> Option<Arc<dyn Host>> {
+        None
+    }
+
+    /// What admits its sandboxes and their commands to this machine, if anything does.
+    fn admission(&self) -> Option<Arc<Admission>> {
         None
     }
 }

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Action, Attempt, Benchmark, BenchmarkError, Boundary, Budget, Call, Change, Command,
+    Action, Admission, Attempt, Benchmark, BenchmarkError, Boundary, Budget, Call, Change, Command,
     DescribedBy, End, Episode, Evaluator, FailureKind, GroundTruth, History, Host, Issue, LeftOut,
-    LeftOutReason, Limit, Method, Observation, Outcome, Output, Policy, PolicyError, Process,
-    Sandbox, SandboxError, SandboxSpec, Split, Statement, Task, Templates, TestOutcome, TestReport,
-    TestResult, Timings, Tool, ToolContext, ToolError, ToolSpec, Turn, Usage, Verdict, View,
-    WorkTree, attempt,
+    LeftOutReason, Limit, Memory, Meter, Method, Observation, Outcome, Output, Policy, PolicyError,
+    Process, Resource, Sandbox, SandboxError, SandboxSpec, Split, Statement, Task, Templates,
+    TestOutcome, TestReport, TestResult, Timings, Tool, ToolContext, ToolError, ToolSpec, Turn,
+    Usage, Verdict, View, WorkTree, attempt,
 };
 use serde_json::{Value, json};
 
@@ -203,6 +204,15 @@ async fn episode(statement: Statement, calls: Vec<Call>) -> Episode {
 }
 
 async fn episode_in(world: World, statement: Statement, calls: Vec<Call>) -> Episode {
+    episode_on(&world, world, statement, calls).await
+}
+
+async fn episode_on(
+    host: &dyn Host,
+    world: World,
+    statement: Statement,
+    calls: Vec<Call>,
+) -> Episode {
     let templates = Templates::load(statement.kind(), None).unwrap();
     let tools: Vec<Box<dyn Tool>> = vec![Box::new(Do)];
     let task = Task {
@@ -214,8 +224,7 @@ async fn episode_in(world: World, statement: Statement, calls: Vec<Call>) -> Epi
         tools: vec!["do".into()],
     };
     let policy = ("scripted", &Scripted(calls) as &dyn Policy);
-    let with =
-        Attempt { policy, tools: &tools, host: &world, benchmark: &world, templates: &templates };
+    let with = Attempt { policy, tools: &tools, host, benchmark: &world, templates: &templates };
     attempt(&with, &task, 0, 0, String::new()).await
 }
 
@@ -263,6 +272,54 @@ async fn a_change_that_cannot_be_read_is_an_infrastructure_failure() {
         assert_eq!(episode.end, End::Failed { at, kind, why });
         assert!(episode.infrastructure_failure() && episode.patch.is_none());
     }
+}
+
+/// A machine without free memory.
+struct Full;
+
+impl Meter for Full {
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory { total: 1 << 30, available: 0 })
+    }
+
+    fn idle_cpus(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// Opens sandboxes on such a machine.
+struct Scarce(World, Arc<Admission>);
+
+#[async_trait]
+impl Host for Scarce {
+    async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        self.0.open(spec).await
+    }
+
+    fn isolation(&self) -> String {
+        self.0.isolation()
+    }
+
+    fn admission(&self) -> Option<Arc<Admission>> {
+        Some(self.1.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_episode_waits_for_memory_for_its_own_sandbox_and_not_for_the_judge_s() {
+    let world = World { has_tree: true, has_unreadable_tree: false };
+    let host = Scarce(world, Admission::new(1, Box::new(Full)));
+    let other = host.1.memory(64).await;
+    let waiting = || host.1.waiting()[1];
+    let (episode, ()) =
+        tokio::join!(episode_on(&host, world, issue(), vec![say("a"), say("b")]), async {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            assert_eq!(waiting(), (Resource::Memory, 1));
+            drop(other);
+        });
+    assert!(episode.solved() && episode.turns.len() == 2, "{:?}", episode.end);
+    assert_eq!(waiting(), (Resource::Memory, 0));
+    assert!(host.1.try_memory(64).is_some(), "the episode gave its memory back");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Host, Lifetime, Output, Process, Protection, Sandbox, SandboxError, SandboxSpec,
+    Admission, Command, Host, Lifetime, Output, Permit, Process, Protection, Sandbox, SandboxError,
+    SandboxSpec,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,11 +24,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 ///
 /// At most `size` sandboxes exist at once, used and idle together. Opening another one
 /// waits.
+///
+/// The pool also keeps the load of the machine within its [`Admission`], however large it is:
+/// a sandbox of [`Lifetime::Turn`] is open only while a candidate runs, so it counts as running
+/// until it is closed, and needs memory when it is new; in one of [`Lifetime::Episode`], each
+/// command counts while it runs.
 pub struct Pool {
     host: Arc<dyn Host>,
     leases: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
     ahead: Arc<tokio::sync::Mutex<()>>,
+    admission: Arc<Admission>,
+    /// How many callers need memory that idle sandboxes must not take.
+    short: Arc<AtomicUsize>,
     /// How many sandboxes are being opened, and how many were.
     opening: AtomicUsize,
     opened: AtomicUsize,
@@ -37,17 +46,39 @@ pub struct Pool {
 
 struct Idle {
     spec: SandboxSpec,
+    opened: Opened,
+}
+
+/// A sandbox, and the memory that was found for it.
+struct Opened {
     sandbox: Box<dyn Sandbox>,
+    memory: Option<Permit>,
+}
+
+/// A caller that waits for memory, until this is dropped.
+struct Short<'a>(&'a AtomicUsize);
+
+impl Drop for Short<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Pool {
-    /// Makes a pool of at most `size` sandboxes of `host`, and at least one.
+    /// Makes a pool of at most `size` sandboxes of `host`, and at least one, that keeps within
+    /// what this machine has.
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
-        let judge = host.judge().map(|judge| Arc::new(Pool::new(judge, size)));
+        Pool::within(Admission::of_machine(), host, size)
+    }
+
+    /// Makes a pool that keeps within this admission.
+    pub fn within(admission: Arc<Admission>, host: Arc<dyn Host>, size: usize) -> Pool {
+        let judge = host.judge();
+        let judge = judge.map(|judge| Arc::new(Pool::within(admission.clone(), judge, size)));
         let leases = Arc::new(Semaphore::new(size.max(1)));
-        let (idle, ahead) = (Arc::default(), Arc::default());
+        let (idle, ahead, short) = (Arc::default(), Arc::default(), Arc::default());
         let (opening, opened) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Pool { host, leases, idle, ahead, opening, opened, judge }
+        Pool { host, leases, idle, ahead, admission, short, opening, opened, judge }
     }
 
     /// How many sandboxes callers wait for, and how many they got.
@@ -56,12 +87,30 @@ impl Pool {
     }
 
     /// Opens a sandbox of the host for a caller.
-    async fn open_now(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+    async fn open_now(&self, spec: &SandboxSpec) -> Result<Opened, SandboxError> {
+        let memory = match spec.lifetime {
+            Lifetime::Turn => Some(self.memory(spec.limits.memory_mb).await?),
+            // Whoever keeps a sandbox found memory before.
+            Lifetime::Episode => None,
+        };
+        let _start = self.admission.start().await;
         self.opening.fetch_add(1, Ordering::Relaxed);
         let sandbox = self.host.open(spec).await;
         self.opening.fetch_sub(1, Ordering::Relaxed);
         self.opened.fetch_add(usize::from(sandbox.is_ok()), Ordering::Relaxed);
-        sandbox
+        Ok(Opened { sandbox: sandbox?, memory })
+    }
+
+    /// Finds memory for one more sandbox; closes idle ones if there is too little.
+    async fn memory(&self, limit_mb: u64) -> Result<Permit, SandboxError> {
+        if let Some(permit) = self.admission.try_memory(limit_mb) {
+            return Ok(permit);
+        }
+        self.short.fetch_add(1, Ordering::SeqCst);
+        let _short = Short(&self.short);
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        close_all(idle).await?;
+        Ok(self.admission.memory(limit_mb).await)
     }
 
     /// Closes the idle sandboxes, so that none of their processes is left.
@@ -84,6 +133,7 @@ impl Pool {
     fn open_ahead(&self, spec: &SandboxSpec) {
         let Ok(turn) = Arc::clone(&self.ahead).try_lock_owned() else { return };
         let Ok(lease) = Arc::clone(&self.leases).try_acquire_owned() else { return };
+        let Some(start) = self.admission.try_start() else { return };
         let full = lock(&self.idle).len() > self.leases.available_permits();
         if spec.lifetime == Lifetime::Turn || full {
             return;
@@ -94,20 +144,22 @@ impl Pool {
             if let Ok(sandbox) = host.open(&spec).await {
                 let mut idle = lock(&idle);
                 drop(lease);
-                idle.push(Idle { spec, sandbox });
+                idle.push(Idle { spec, opened: Opened { sandbox, memory: None } });
             }
-            drop(turn);
+            drop((turn, start));
         });
     }
 
     /// Takes an idle sandbox of this spec, and those that must be closed to make room.
-    fn pick(&self, spec: &SandboxSpec) -> (Option<Box<dyn Sandbox>>, Vec<Idle>) {
+    fn pick(&self, spec: &SandboxSpec) -> (Option<Opened>, Vec<Idle>) {
         let mut idle = lock(&self.idle);
         // What is on a machine that went down would fail the next caller.
         idle.retain(|idle| !idle.sandbox.is_lost());
         let equal = idle.iter().rposition(|idle| idle.spec == *spec);
-        let found = equal.map(|at| idle.remove(at).sandbox);
-        let surplus = idle.len().saturating_sub(self.leases.available_permits());
+        let found = equal.map(|at| idle.remove(at).opened);
+        // No more are kept than could run at the same time.
+        let room = self.leases.available_permits().min(self.admission.running_at_once());
+        let surplus = idle.len().saturating_sub(room);
         (found, idle.drain(..surplus).collect())
     }
 }
@@ -115,18 +167,29 @@ impl Pool {
 #[async_trait]
 impl Host for Pool {
     async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let running = match spec.lifetime {
+            Lifetime::Turn => Some(self.admission.cpu().await),
+            Lifetime::Episode => None,
+        };
         let leases = Arc::clone(&self.leases);
         let lease =
             leases.acquire_owned().await.map_err(|why| SandboxError::Open(why.to_string()))?;
         let (found, surplus) = self.pick(spec);
         close_all(surplus).await?;
-        let sandbox = match found {
-            Some(sandbox) => sandbox,
+        let opened = match found {
+            Some(opened) => opened,
             None => self.open_now(spec).await?,
         };
         self.open_ahead(spec);
-        let idle = Arc::clone(&self.idle);
-        Ok(Box::new(Leased { sandbox, spec: spec.clone(), sound: Sound::default(), idle, lease }))
+        Ok(Box::new(Leased {
+            opened,
+            spec: spec.clone(),
+            sound: Sound::default(),
+            idle: Arc::clone(&self.idle),
+            short: Arc::clone(&self.short),
+            load: Load { admission: Arc::clone(&self.admission), running },
+            lease,
+        }))
     }
 
     fn isolation(&self) -> String {
@@ -144,12 +207,16 @@ impl Host for Pool {
     fn judge(&self) -> Option<Arc<dyn Host>> {
         self.judge.clone().map(|judge| judge as Arc<dyn Host>)
     }
+
+    fn admission(&self) -> Option<Arc<Admission>> {
+        Some(Arc::clone(&self.admission))
+    }
 }
 
 async fn close_all(idle: Vec<Idle>) -> Result<(), SandboxError> {
     let mut closed = Ok(());
     for idle in idle {
-        closed = closed.and(idle.sandbox.close().await);
+        closed = closed.and(idle.opened.sandbox.close().await);
     }
     closed
 }
@@ -158,32 +225,57 @@ fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the use of a sandbox adds to the machine's load.
+struct Load {
+    admission: Arc<Admission>,
+    /// The whole lease counts as running; otherwise each command does.
+    running: Option<Permit>,
+}
+
+impl Load {
+    /// Waits until a command may run.
+    async fn command(&self) -> Option<Permit> {
+        match self.running {
+            Some(_) => None,
+            None => Some(self.admission.cpu().await),
+        }
+    }
+}
+
 /// A sandbox in use.
 struct Leased {
-    sandbox: Box<dyn Sandbox>,
+    opened: Opened,
     spec: SandboxSpec,
     sound: Sound,
     idle: Arc<Mutex<Vec<Idle>>>,
+    short: Arc<AtomicUsize>,
+    load: Load,
     lease: OwnedSemaphorePermit,
 }
 
 #[async_trait]
 impl Sandbox for Leased {
     async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
-        self.sound.unless_err(self.sandbox.exec(command).await)
+        let _running = self.load.command().await;
+        self.sound.unless_err(self.opened.sandbox.exec(command).await)
     }
 
     async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError> {
-        let process = self.sound.unless_err(self.sandbox.spawn(name, command).await)?;
-        Ok(Arc::new(Watched { process, sound: self.sound.clone() }))
+        let _running = self.load.command().await;
+        let process = self.sound.unless_err(self.opened.sandbox.spawn(name, command).await)?;
+        let admission = match self.load.running {
+            Some(_) => None,
+            None => Some(Arc::clone(&self.load.admission)),
+        };
+        Ok(Arc::new(Watched { process, sound: self.sound.clone(), admission }))
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>, SandboxError> {
-        self.sound.unless_err(self.sandbox.read(path).await)
+        self.sound.unless_err(self.opened.sandbox.read(path).await)
     }
 
     async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError> {
-        self.sound.unless_err(self.sandbox.write(path, bytes).await)
+        self.sound.unless_err(self.opened.sandbox.write(path, bytes).await)
     }
 
     fn is_lost(&self) -> bool {
@@ -191,15 +283,31 @@ impl Sandbox for Leased {
     }
 
     async fn close(self: Box<Self>) -> Result<(), SandboxError> {
-        let Leased { sandbox, spec, sound, idle, lease } = *self;
+        let Leased { mut opened, spec, sound, idle, short, load, lease } = *self;
         if spec.lifetime == Lifetime::Episode || !sound.holds() {
-            return sandbox.close().await;
+            return opened.sandbox.close().await;
         }
-        // Under one lock, so that a caller that wakes up finds this sandbox.
-        let mut idle = lock(&idle);
-        drop(lease);
-        idle.push(Idle { spec, sandbox });
-        Ok(())
+        if let Some(memory) = &mut opened.memory {
+            memory.settle();
+        }
+        let needed = {
+            // Under one lock, so that a caller that wakes up finds this sandbox.
+            let mut idle = lock(&idle);
+            drop(lease);
+            match short.load(Ordering::SeqCst) {
+                0 => {
+                    idle.push(Idle { spec, opened });
+                    None
+                }
+                _ => Some(opened),
+            }
+        };
+        drop(load);
+        match needed {
+            // Another caller needs its memory.
+            Some(opened) => opened.sandbox.close().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,11 +315,17 @@ impl Sandbox for Leased {
 struct Watched {
     process: Arc<dyn Process>,
     sound: Sound,
+    /// Admits each question, unless the whole lease counts as running.
+    admission: Option<Arc<Admission>>,
 }
 
 #[async_trait]
 impl Process for Watched {
     async fn ask(&self, line: &str, timeout: Duration) -> Result<String, SandboxError> {
+        let _running = match &self.admission {
+            Some(admission) => Some(admission.cpu().await),
+            None => None,
+        };
         self.sound.unless_err(self.process.ask(line, timeout).await)
     }
 }
@@ -237,7 +351,9 @@ impl Sound {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+    use fixfly_runtime::{Memory, Meter, Resource};
 
     use super::*;
 
@@ -296,6 +412,23 @@ mod tests {
         }
     }
 
+    /// A machine that always has memory.
+    struct Plenty;
+
+    impl Meter for Plenty {
+        fn memory(&self) -> Option<Memory> {
+            None
+        }
+
+        fn idle_cpus(&self) -> Option<f64> {
+            None
+        }
+    }
+
+    fn pool(host: Arc<dyn Host>, size: usize) -> Pool {
+        Pool::within(Admission::new(4, Box::new(Plenty)), host, size)
+    }
+
     fn spec(workdir: &str, lifetime: Lifetime) -> SandboxSpec {
         SandboxSpec { workdir: workdir.into(), lifetime, ..SandboxSpec::default() }
     }
@@ -307,7 +440,7 @@ mod tests {
     #[tokio::test]
     async fn an_equal_sandbox_of_a_turn_is_used_again() {
         let host = Arc::new(Counted::default());
-        let pool = Pool::new(host.clone(), 2);
+        let pool = pool(host.clone(), 2);
         for _ in 0..3 {
             pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
         }
@@ -320,7 +453,7 @@ mod tests {
     #[tokio::test]
     async fn a_sandbox_of_an_episode_is_closed() {
         let host = Arc::new(Counted::default());
-        let pool = Pool::new(host.clone(), 2);
+        let pool = pool(host.clone(), 2);
         for _ in 0..3 {
             pool.open(&spec("/a", Lifetime::Episode)).await.unwrap().close().await.unwrap();
         }
@@ -332,7 +465,7 @@ mod tests {
     async fn one_that_is_used_once_is_opened_ahead_where_there_is_room() {
         for (size, ahead) in [(1, 0), (2, 1), (4, 1)] {
             let host = Arc::new(Counted::default());
-            let pool = Pool::new(host.clone(), size);
+            let pool = pool(host.clone(), size);
             let first = pool.open(&spec("/a", Lifetime::Episode)).await.unwrap();
             tokio::task::yield_now().await;
             assert_eq!(counts(&host), (1 + ahead, 1 + ahead), "{size}");
@@ -346,7 +479,7 @@ mod tests {
     #[tokio::test]
     async fn a_sandbox_in_which_a_call_failed_is_closed() {
         let host = Arc::new(Counted::default());
-        let pool = Pool::new(host.clone(), 2);
+        let pool = pool(host.clone(), 2);
         let sandbox = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
         sandbox.exec(&Command::new(["x"])).await.unwrap_err();
         sandbox.close().await.unwrap();
@@ -367,7 +500,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_one_makes_room_for_another_spec_and_no_more_than_size_live() {
         let host = Arc::new(Counted::default());
-        let pool = Pool::new(host.clone(), 2);
+        let pool = pool(host.clone(), 2);
         for workdir in ["/a", "/b", "/c", "/d"] {
             pool.open(&spec(workdir, Lifetime::Turn)).await.unwrap().close().await.unwrap();
             assert!(counts(&host).1 <= 2);
@@ -379,7 +512,7 @@ mod tests {
     #[tokio::test]
     async fn who_opens_too_many_waits_and_gets_the_one_given_back() {
         let host = Arc::new(Counted::default());
-        let pool = Arc::new(Pool::new(host.clone(), 1));
+        let pool = Arc::new(pool(host.clone(), 1));
         let first = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
         let waiting = tokio::spawn({
             let pool = Arc::clone(&pool);
@@ -390,5 +523,84 @@ mod tests {
         first.close().await.unwrap();
         waiting.await.unwrap().unwrap();
         assert_eq!(counts(&host), (1, 0));
+    }
+
+    /// Opens a sandbox, if that needs no wait.
+    async fn at_once(pool: &Pool, spec: &SandboxSpec) -> Option<Box<dyn Sandbox>> {
+        let soon = tokio::time::timeout(Duration::from_secs(1), pool.open(spec));
+        soon.await.ok().map(|opened| opened.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_pool_runs_no_more_candidates_than_the_machine_can_take() {
+        let host = Arc::new(Counted::default());
+        let admission = Admission::new(2, Box::new(Plenty));
+        let pool = Pool::within(admission.clone(), host.clone(), 256);
+        let turn = spec("/a", Lifetime::Turn);
+        let mut open = Vec::new();
+        while let Some(sandbox) = at_once(&pool, &turn).await {
+            open.push(sandbox);
+        }
+        assert_eq!((open.len(), counts(&host).1), (4, 4), "two per processor");
+        let fifth = pool.open(&turn);
+        let (fifth, ()) = tokio::join!(fifth, async {
+            assert_eq!(admission.waiting()[0], (Resource::Cpu, 1));
+            open.pop().unwrap().close().await.unwrap();
+        });
+        assert_eq!(counts(&host), (4, 4), "it got the one that was closed");
+        drop((fifth, open));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sandboxes_of_an_episode_wait_only_while_a_command_runs() {
+        let host = Arc::new(Counted::default());
+        let admission = Admission::new(1, Box::new(Plenty));
+        let pool = Pool::within(admission.clone(), host.clone(), 64);
+        let mut open = Vec::new();
+        for _ in 0..9 {
+            open.push(at_once(&pool, &spec("/a", Lifetime::Episode)).await.expect("it waits"));
+        }
+        let running = [admission.cpu().await, admission.cpu().await];
+        let second = Duration::from_secs(1);
+        let command = Command::new(["x"]);
+        assert!(tokio::time::timeout(second, open[0].exec(&command)).await.is_err());
+        drop(running);
+        assert!(tokio::time::timeout(second, open[0].exec(&command)).await.is_ok());
+    }
+
+    /// A machine of 8 GiB, of which so many mebibytes are free.
+    struct Free(Arc<AtomicU64>);
+
+    impl Meter for Free {
+        fn memory(&self) -> Option<Memory> {
+            let available = self.0.load(Ordering::SeqCst) << 20;
+            Some(Memory { total: 8 << 30, available })
+        }
+
+        fn idle_cpus(&self) -> Option<f64> {
+            None
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_lacks_memory_gets_that_of_idle_sandboxes() {
+        let host = Arc::new(Counted::default());
+        let free = Arc::new(AtomicU64::new(0));
+        let admission = Admission::new(4, Box::new(Free(free.clone())));
+        let pool = Pool::within(admission, host.clone(), 8);
+        let (a, b) = (spec("/a", Lifetime::Turn), spec("/b", Lifetime::Turn));
+        let first = at_once(&pool, &a).await.expect("the first one needs no free memory");
+        first.close().await.unwrap();
+        let second = at_once(&pool, &b).await.expect("the idle one is closed for it");
+        assert_eq!(counts(&host), (2, 1));
+        assert!(at_once(&pool, &a).await.is_none(), "the other one is in use");
+        let (third, ()) = tokio::join!(pool.open(&b), async {
+            tokio::task::yield_now().await;
+            second.close().await.unwrap();
+        });
+        assert_eq!(counts(&host), (3, 1), "it was closed, because its memory was needed");
+        free.store(8192, Ordering::SeqCst);
+        assert!(at_once(&pool, &a).await.is_some());
+        drop(third);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
-    Command, Entry, Observation, Outcome, Status, Tool, ToolContext, ToolError, ToolSpec,
+    Command, Entry, Observation, Outcome, Sandbox, Status, Tool, ToolContext, ToolError, ToolSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,14 +39,18 @@ struct Arguments {
     timeout: Option<u64>,
 }
 
-/// Restores the state, runs the command, and saves the state.
+/// Exits if bash cannot read the command, before it runs any of it. Else restores the state,
+/// runs the command, and saves the state. Programs that the trap would start cost more than
+/// the rest of it, so it starts none.
 const SHELL: &str = r#"
-exec 2>&1 </dev/null
+exec 2>&1 </dev/null; (eval $'set -n\n'"$1") >/dev/null 2>&1 || exit 2
 __state=$2
 [ -f "$__state" ] && . "$__state" >/dev/null 2>&1
-trap '__code=$?; mkdir -p "${__state%/*}"; { declare -p | grep -Ev "^declare -[a-zA-Z]*r|^declare -[^ ]+ (BASH|FUNCNAME|DIRSTACK|GROUPS|PIPESTATUS|RANDOM|SRANDOM|SECONDS|EPOCH|LINENO|COMP_|SHLVL|PWD|OLDPWD|_|__)"; declare -f; printf "cd -- %q\n" "$PWD"; } > "$__state"; exit $__code' EXIT
+trap '__code=$?; [ -d "${__state%/*}" ] || mkdir -p "${__state%/*}"; declare -p >| "$__state"; mapfile -t __all < "$__state"; { for __line in "${__all[@]}"; do if [[ $__line == "declare -"* ]]; then __name=${__line#declare -}; [[ ${__name%% *} == *r* ]] && continue; case ${__name#* } in BASH*|FUNCNAME*|DIRSTACK*|GROUPS*|PIPESTATUS*|RANDOM*|SRANDOM*|SECONDS*|EPOCH*|LINENO*|COMP_*|SHLVL*|PWD*|OLDPWD*|_*) continue; esac; fi; printf "%s\n" "$__line"; done; declare -f; printf "cd -- %q\n" "$PWD"; } >| "$__state"; exit $__code' EXIT
 eval "$1"
 "#;
+/// The exit code of a shell that cannot read its command; commands may exit with it, too.
+const UNREADABLE: i32 = 2;
 
 #[async_trait]
 impl Tool for Bash {
@@ -69,16 +73,6 @@ impl Tool for Bash {
                 "`bash` was given a command with a zero byte in it".into(),
             ));
         }
-        let mut check = Command::new(["bash", "-n"]);
-        check.stdin = command.clone().into_bytes();
-        let checked = context.sandbox.exec(&check).await?;
-        if checked.status != Status::Exited(0) {
-            let why = String::from_utf8_lossy(&checked.stderr);
-            return Err(ToolError::Refused(format!(
-                "the command was not run, bash cannot read it:\n{}",
-                why.trim()
-            )));
-        }
         let seconds = timeout.unwrap_or(SECONDS[0]).clamp(1, SECONDS[1]);
         let state = format!("{OWN}/shell");
         let mut shell = Command::new(["bash", "-c", SHELL, "bash", &command, &state]);
@@ -86,6 +80,9 @@ impl Tool for Bash {
         shell.timeout = Some(Duration::from_secs(seconds));
         shell.output_cap = Some(CAP);
         let output = context.sandbox.exec(&shell).await?;
+        if output.status == Status::Exited(UNREADABLE) && output.stdout.is_empty() {
+            require_readable(&command, context.sandbox).await?;
+        }
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status == Status::Exited(0) && hands_in(&printed, &context) {
             let change = context.work_tree()?.change(context.task, context.sandbox).await?;
@@ -112,8 +109,108 @@ impl Tool for Bash {
     }
 }
 
+/// Refuses a command that bash cannot read, in bash's words.
+async fn require_readable(command: &str, sandbox: &dyn Sandbox) -> Result<(), ToolError> {
+    let mut check = Command::new(["bash", "-n"]);
+    check.stdin = command.into();
+    let checked = sandbox.exec(&check).await?;
+    if checked.status == Status::Exited(0) {
+        return Ok(());
+    }
+    Err(ToolError::Refused(format!(
+        "the command was not run, bash cannot read it:\n{}",
+        String::from_utf8_lossy(&checked.stderr).trim()
+    )))
+}
+
 /// Whether the output submits the work, if there is no tool for that.
 fn hands_in(printed: &str, context: &ToolContext<'_>) -> bool {
     let has_tool = context.task.tools.iter().any(|tool| tool == "submit");
     !has_tool && printed.trim_start().lines().next().is_some_and(|line| line.trim() == HAND_IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
+
+    use super::{SHELL, UNREADABLE};
+
+    /// Runs a command in the shell, without a sandbox.
+    fn shell(command: &str, state: &Path) -> Output {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", SHELL, "bash", command]).arg(state).env_clear();
+        shell.env("PATH", "/usr/bin:/bin").current_dir("/tmp").output().unwrap()
+    }
+
+    #[test]
+    fn a_command_runs_only_if_bash_can_read_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = folder.path().join("ran");
+        let touch = format!("touch {}\n", ran.display());
+        for rest in [
+            "",
+            "# only",
+            "echo 'a",
+            "}",
+            "} ; x() {",
+            "if true; then",
+            "cat <<EOF\nx\nEOF",
+            "cat <<EOF\nx",
+            "f() {",
+            "echo $(ls",
+            "a=(1 2",
+            "case x in a) ;;",
+            "[[ a == b",
+            "((1+",
+            "&& a",
+            "a |",
+            "a \\",
+            "diff <(ls) <(ls",
+            "set +n; fi",
+            "exit 2\n'",
+            "echo a;; b",
+            "shopt -s extglob\necho !(a)",
+            "x=$'\\''",
+            "time ls",
+            "{ echo;",
+            "python3 - <<'P'\n'''\nP",
+        ] {
+            let command = format!("{touch}{rest}");
+            let mut check = Command::new("bash");
+            check.arg("-n").stdin(Stdio::piped()).stderr(Stdio::null());
+            let mut check = check.spawn().unwrap();
+            check.stdin.take().unwrap().write_all(command.as_bytes()).unwrap();
+            let is_readable = check.wait().unwrap().success();
+            let output = shell(&command, &folder.path().join("own/shell"));
+            assert_eq!(ran.exists(), is_readable, "{rest}: {output:?}");
+            let is_silent = output.stdout.is_empty() && output.status.code() == Some(UNREADABLE);
+            assert!(is_readable || is_silent, "{rest}: {output:?}");
+            let _ = std::fs::remove_file(&ran);
+        }
+    }
+
+    #[test]
+    fn folder_variables_and_functions_persist_from_call_to_call() {
+        #[track_caller]
+        fn check(calls: &[&str], expected: &str) {
+            let folder = tempfile::tempdir().unwrap();
+            let state = folder.path().join("own/shell");
+            let printed = calls.iter().map(|command| shell(command, &state).stdout);
+            let last = printed.collect::<Vec<_>>().pop().unwrap();
+            assert_eq!(String::from_utf8_lossy(&last), expected, "{calls:?}");
+        }
+        check(&["a=1; cd /; f() { echo f; }", "echo $a $PWD; f"], "1 /\nf\n");
+        check(&["x=$'a\\n declare -r z\\nb'; set -C", "echo \"$x\""], "a\n declare -r z\nb\n");
+        check(&["declare -A m=([k]='v w'); n=(1 2)", "echo ${m[k]} ${n[1]}"], "v w 2\n");
+        check(&["export E=5; set -e; false; a=1", "env | grep ^E=; echo ${a-none}"], "E=5\nnone\n");
+        check(
+            &["declare -r ro=1; _own=2; RANDOM=1", "echo ${ro-none} ${_own-none}"],
+            "none none\n",
+        );
+        check(&["a=$'\\xff'", "[ \"$a\" = $'\\xff' ] && echo same"], "same\n");
+        check(&["a=1", "fi", "echo $a"], "1\n");
+        check(&["exit 7", "echo $?"], "0\n");
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -24,6 +24,7 @@ pub(super) struct Engine {
     load: Load,
     running: Arc<Mutex<Option<Running>>>,
     calls: AtomicU64,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Why a call has no answer.
@@ -51,9 +52,15 @@ impl Engine {
     /// # Errors
     /// One sentence that states why it cannot be started.
     pub(super) fn start(executable: PathBuf, load: Load) -> Result<Self, String> {
-        let running = Running::start(&executable, &load)?;
+        let waiting = Arc::default();
+        let running = Running::start(&executable, &load, &waiting)?;
         let running = Arc::new(Mutex::new(Some(running)));
-        Ok(Engine { executable, load, running, calls: AtomicU64::new(0) })
+        Ok(Engine { executable, load, running, calls: AtomicU64::new(0), waiting })
+    }
+
+    /// How many calls wait for cells of the key-value cache.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Sends a request and waits for the answer. If the returned future is dropped,
@@ -62,12 +69,13 @@ impl Engine {
         let id = self.calls.fetch_add(1, Ordering::Relaxed);
         let (running, executable, load) =
             (self.running.clone(), self.executable.clone(), self.load.clone());
+        let waiting = self.waiting.clone();
         // Loading a model takes long and must not block this thread.
         let asked = tokio::task::spawn_blocking(move || {
             let mut running = lock(&running);
             if !running.as_ref().is_some_and(Running::is_alive) {
                 *running = None;
-                *running = Some(Running::start(&executable, &load)?);
+                *running = Some(Running::start(&executable, &load, &waiting)?);
             }
             let Some(running) = running.as_mut() else { unreachable!("it was just started") };
             running.ask(GenerateRequest { id, ..request })
@@ -95,7 +103,11 @@ impl Drop for CancelOnDrop<'_> {
 }
 
 impl Running {
-    fn start(executable: &PathBuf, load: &Load) -> Result<Self, String> {
+    fn start(
+        executable: &PathBuf,
+        load: &Load,
+        waiting: &Arc<AtomicUsize>,
+    ) -> Result<Self, String> {
         let cannot = |error: &dyn std::fmt::Display| {
             format!("the engine `{}` cannot be started: {error}", executable.display())
         };
@@ -134,8 +146,8 @@ impl Running {
         }
         let calls = Arc::new(Mutex::new(Ok(HashMap::new())));
         let child = Arc::new(Mutex::new(child));
-        let (in_flight, ending) = (calls.clone(), child.clone());
-        std::thread::spawn(move || receive(messages, &in_flight, words, &ending));
+        let (in_flight, ending, waiting) = (calls.clone(), child.clone(), waiting.clone());
+        std::thread::spawn(move || receive(messages, (&in_flight, &waiting), words, &ending));
         Ok(Running { child, input, calls })
     }
 
@@ -174,7 +186,7 @@ impl Drop for Running {
 /// calls.
 fn receive(
     mut messages: BufReader<ChildStdout>,
-    calls: &Mutex<Calls>,
+    (calls, waiting): (&Mutex<Calls>, &AtomicUsize),
     words: std::thread::JoinHandle<String>,
     child: &Mutex<Child>,
 ) {
@@ -183,26 +195,31 @@ fn receive(
         let (id, response) = match next(&mut messages) {
             Some(FromEngine::Generated(id, generated)) => (id, Ok(generated)),
             Some(FromEngine::Refused(id, refusal)) => (id, Err(CallError::Refused(refusal))),
+            Some(FromEngine::Waiting(count)) => {
+                waiting.store(count, Ordering::Relaxed);
+                continue;
+            }
             Some(FromEngine::Failed(reason)) => {
                 why = Some(reason);
                 break;
             }
             Some(FromEngine::Ready) | None => break,
         };
-        let waiting = lock(calls).as_mut().ok().and_then(|calls| calls.remove(&id));
-        if let Some(waiting) = waiting {
-            let _ = waiting.send(response);
+        let caller = lock(calls).as_mut().ok().and_then(|calls| calls.remove(&id));
+        if let Some(caller) = caller {
+            let _ = caller.send(response);
         }
     }
+    waiting.store(0, Ordering::Relaxed);
     drop(messages);
     let how = why.unwrap_or_else(|| {
         // Its output has ended, so the process ends.
         let words = words.join().unwrap_or_default();
         ended(&words, lock(child).wait().ok())
     });
-    let waiting = std::mem::replace(&mut *lock(calls), Err(how.clone()));
-    for (_, waiting) in waiting.into_iter().flatten() {
-        let _ = waiting.send(Err(CallError::Ended(how.clone())));
+    let callers = std::mem::replace(&mut *lock(calls), Err(how.clone()));
+    for (_, caller) in callers.into_iter().flatten() {
+        let _ = caller.send(Err(CallError::Ended(how.clone())));
     }
 }
 

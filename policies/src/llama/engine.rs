@@ -169,8 +169,14 @@ struct Engine<'m> {
 impl Engine<'_> {
     fn work(mut self, messages: &Receiver<ToEngine>) -> Result<(), String> {
         let mut batch = LlamaBatch::new(BATCH as usize, 1);
+        let mut reported = 0;
         while self.receive(messages) {
             let rows = self.schedule.next(&mut self.cache);
+            let waiting = self.schedule.waiting_for_cells();
+            if waiting != reported {
+                send(&FromEngine::Waiting(waiting));
+                reported = waiting;
+            }
             if !rows.is_empty() {
                 self.step(&mut batch, &rows)?;
             }

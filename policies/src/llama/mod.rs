@@ -28,8 +28,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Chat, ChatTemplates, Completion, Entry, Finish, Generation, Limit, Message, Policy,
-    PolicyError, Request, Role, Sampling, Speculation, Thinking, ThinkingMode, ThinkingSwitch,
-    ToolSpec, Usage, View, with_thinking_switch,
+    PolicyError, Request, Resource, Role, Sampling, Speculation, Thinking, ThinkingMode,
+    ThinkingSwitch, ToolSpec, Usage, View, with_thinking_switch,
 };
 
 use crate::answer::{asked, read, split_reasoning};
@@ -333,6 +333,10 @@ impl Policy for Llama {
             probabilities: false,
         };
         self.generate(ask).await.map(|(completion, _)| completion)
+    }
+
+    fn waiting_for(&self) -> Vec<(Resource, usize)> {
+        vec![(Resource::KvCells, self.engine.waiting())]
     }
 }
 

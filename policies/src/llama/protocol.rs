@@ -23,6 +23,8 @@ pub(super) enum FromEngine {
     /// Why the model cannot be used, in one sentence; the engine exits.
     Failed(String),
     Generated(u64, Generated),
+    /// How many calls wait for cells of the cache; sent when it changes.
+    Waiting(usize),
     /// A call that cannot be answered, and why.
     Refused(u64, Refusal),
 }

@@ -73,6 +73,8 @@ pub(super) struct Schedule {
     batch: usize,
     /// Maximum tokens of a draft; 0 for none.
     draft: usize,
+    /// Calls that wait because no cells are left.
+    waiting_for_cells: usize,
     /// Whether the running generations have run out of cells. Then no other is
     /// admitted before one of them ends; otherwise they would make each other start over.
     squeezed: bool,
@@ -84,7 +86,21 @@ impl Schedule {
     pub(super) fn new(sequences: Sequences, batch: usize, draft: usize) -> Self {
         let (waiting, running) = Default::default();
         let draft = if sequences.can_cut() { draft } else { 0 };
-        Schedule { waiting, running, sequences, student: 0, batch, draft, squeezed: false }
+        Schedule {
+            waiting,
+            running,
+            sequences,
+            student: 0,
+            batch,
+            draft,
+            waiting_for_cells: 0,
+            squeezed: false,
+        }
+    }
+
+    /// How many calls waited for cells when the last batch was made.
+    pub(super) fn waiting_for_cells(&self) -> usize {
+        self.waiting_for_cells
     }
 
     /// Whether there is nothing to do.
@@ -152,6 +168,7 @@ impl Schedule {
 
     fn admit(&mut self, cache: &mut dyn Cache) {
         self.squeezed &= !self.running.is_empty();
+        let mut is_full = self.squeezed;
         let mut later = VecDeque::new();
         while let Some(mut job) = self.waiting.pop_front() {
             if job.student != self.student {
@@ -164,6 +181,7 @@ impl Schedule {
             }
             let Some((sequence, known)) = self.sequences.take(&job.episode, &job.tokens, cache)
             else {
+                is_full = true;
                 later.push_back(job);
                 break;
             };
@@ -174,6 +192,8 @@ impl Schedule {
         }
         later.append(&mut self.waiting);
         self.waiting = later;
+        let own = self.waiting.iter().filter(|job| job.student == self.student);
+        self.waiting_for_cells = if is_full { own.count() } else { 0 };
     }
 
     /// Whether a running generation is about to decode more of this prompt's prefix
@@ -353,6 +373,19 @@ mod tests {
             assert_eq!(counts.cached.len(), 6, "with {cells} cells");
             assert!(counts.steps < 400, "{} steps with {cells} cells", counts.steps);
         }
+    }
+
+    #[test]
+    fn calls_without_cells_are_counted_until_they_have_some() {
+        let mut schedule = schedule(Layout::Streams, 2, 100, 32);
+        for id in 0..5 {
+            schedule.add(id, 0, id.to_string(), prompt(0, 1 + id as i32, 40));
+        }
+        assert_eq!(schedule.waiting_for_cells(), 0, "nothing was decided yet");
+        schedule.next(&mut NoCache);
+        assert_eq!(schedule.waiting_for_cells(), 3, "two sequences are taken");
+        work_off(&mut schedule, 3);
+        assert_eq!(schedule.waiting_for_cells(), 0);
     }
 
     #[test]

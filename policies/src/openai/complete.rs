@@ -71,7 +71,7 @@ pub(super) enum Next {
 /// The calls that were paid for, and what may still be spent.
 pub(super) struct Ledger {
     pub(super) journal: Arc<Journal>,
-    spend_limit: SpendLimit,
+    pub(super) spend_limit: SpendLimit,
 }
 
 /// A request that failed.

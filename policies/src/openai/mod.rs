@@ -34,7 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError,
-    RemoteModel, Request, Sampling, Settings, Shard, Usage, View,
+    RemoteModel, Request, Resource, Sampling, Settings, Shard, Usage, View,
 };
 use tokio::sync::OnceCell;
 
@@ -186,6 +186,11 @@ impl Policy for OpenAi {
     fn waiting(&self) -> Option<String> {
         let shown = [self.servers.shown(), self.waits.shown()];
         shown.into_iter().flatten().reduce(|servers, waits| format!("{servers}; {waits}"))
+    }
+
+    fn waiting_for(&self) -> Vec<(Resource, usize)> {
+        let money = self.ledger.get().map_or(0, |ledger| ledger.spend_limit.waiting());
+        self.servers.waiting().into_iter().chain([(Resource::Money, money)]).collect()
     }
 }
 

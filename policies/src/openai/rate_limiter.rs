@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use fixfly_runtime::{Resource, WaitCount};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub(crate) struct RateLimiter {
     max_concurrency: f64,
     per_request: Option<Duration>,
     per_token: Option<Duration>,
+    waiting_for_requests: WaitCount,
+    waiting_for_tokens: WaitCount,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,8 @@ impl RateLimiter {
             max_concurrency,
             per_request: limits.requests_per_minute.map(|limit| minute / limit.max(1)),
             per_token: limits.tokens_per_minute.map(|limit| minute / limit.max(1)),
+            waiting_for_requests: WaitCount::default(),
+            waiting_for_tokens: WaitCount::default(),
         }
     }
 
@@ -82,6 +87,7 @@ impl RateLimiter {
 
     /// Waits until another request of this many tokens may be sent.
     pub(crate) async fn acquire(&self, tokens: u64) -> Permit<'_> {
+        let mut waiting = None;
         loop {
             let changed = self.changed.notified();
             if self.with(|state| {
@@ -91,18 +97,35 @@ impl RateLimiter {
             }) {
                 break;
             }
+            waiting.get_or_insert_with(|| self.waiting_for_requests.enter());
             changed.await;
         }
+        drop(waiting);
         let permit = Permit(self);
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        let at = self.with(|state| {
+        let (at, count) = self.with(|state| {
+            let count = match state.next_token > state.next_request {
+                true => &self.waiting_for_tokens,
+                false => &self.waiting_for_requests,
+            };
             let at = Instant::now().max(state.next_request).max(state.next_token);
             state.next_request = at + self.per_request.unwrap_or_default();
             state.next_token = at + self.per_token.unwrap_or_default() * tokens;
-            at
+            (at, count)
         });
-        tokio::time::sleep_until(at).await;
+        if at > Instant::now() {
+            let _waiting = count.enter();
+            tokio::time::sleep_until(at).await;
+        }
         permit
+    }
+
+    /// How many wait for which limit.
+    pub(crate) fn waiting(&self) -> [(Resource, usize); 2] {
+        [
+            (Resource::Requests, self.waiting_for_requests.get()),
+            (Resource::Tokens, self.waiting_for_tokens.get()),
+        ]
     }
 
     /// Call this when a request succeeded.
@@ -217,10 +240,33 @@ mod tests {
             limiter.acquire(0).await,
             limiter.acquire(0).await,
         ];
-        let fifth = tokio::time::timeout(Duration::from_secs(9), limiter.acquire(0)).await;
+        let second = Duration::from_secs(1);
+        let (fifth, waiting) =
+            tokio::join!(tokio::time::timeout(second, limiter.acquire(0)), async {
+                limiter.waiting()
+            });
         assert!(fifth.is_err(), "four at a time");
+        assert_eq!(waiting, [(Resource::Requests, 1), (Resource::Tokens, 0)]);
         drop(permits);
         limiter.acquire(0).await;
+        assert_eq!(limiter.waiting()[0], (Resource::Requests, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_for_the_limit_that_ends_last() {
+        async fn check(limits: Limits, expected: [usize; 2]) {
+            let limiter = RateLimiter::new(limits);
+            let waiting = || limiter.waiting().map(|(_, count)| count);
+            drop(limiter.acquire(500).await);
+            let (_permit, counted) = tokio::join!(limiter.acquire(500), async { waiting() });
+            assert_eq!((counted, waiting()), (expected, [0, 0]), "{limits:?}");
+        }
+        let (requests_per_minute, tokens_per_minute) = (Some(60), Some(6_000));
+        check(Limits { requests_per_minute, ..Limits::default() }, [1, 0]).await;
+        check(Limits { tokens_per_minute, ..Limits::default() }, [0, 1]).await;
+        // 500 tokens take five seconds, a request takes one.
+        check(Limits { requests_per_minute, tokens_per_minute, ..Limits::default() }, [0, 1]).await;
+        check(Limits::default(), [0, 0]).await;
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fixfly_runtime::Resource;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -245,6 +246,15 @@ impl Servers {
                     .then(|| lack(address, &self.model, &found))
             }
         }
+    }
+
+    /// How many requests wait for the limits of the servers and of all together.
+    pub(super) fn waiting(&self) -> [(Resource, usize); 2] {
+        let limiters = self.all.iter().map(|server| &server.limiter).chain(&self.together);
+        let none = [(Resource::Requests, 0), (Resource::Tokens, 0)];
+        limiters.map(RateLimiter::waiting).fold(none, |[requests, tokens], [request, token]| {
+            [(requests.0, requests.1 + request.1), (tokens.0, tokens.1 + token.1)]
+        })
     }
 
     /// Which servers are down and why, for the progress display; `None` if all are up.

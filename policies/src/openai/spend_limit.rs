@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fixfly_runtime::Shard;
+use fixfly_runtime::{Shard, WaitCount};
 use tokio::sync::Notify;
 
 /// The budget of a run, in US dollars.
@@ -13,6 +13,7 @@ pub(crate) struct SpendLimit {
     shard: Option<Shard>,
     state: Mutex<State>,
     changed: Notify,
+    waiting: WaitCount,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +44,8 @@ pub(crate) struct Reservation(f64);
 impl SpendLimit {
     pub(crate) fn new(budget: Option<f64>, spent: f64, calls: usize) -> SpendLimit {
         let state = Mutex::new(State { spent, reserved: 0.0, calls });
-        SpendLimit { budget, shard: None, state, changed: Notify::new() }
+        let (changed, waiting) = (Notify::new(), WaitCount::default());
+        SpendLimit { budget, shard: None, state, changed, waiting }
     }
 
     /// The part of a shard: all shards have the same.
@@ -52,9 +54,15 @@ impl SpendLimit {
         SpendLimit { budget: self.budget.map(|usd| usd / f64::from(shards)), shard, ..self }
     }
 
+    /// The number of calls that wait until others are settled.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
     /// Reserves money. If other calls have reserved too much, waits until they are
     /// settled: they nearly always cost less.
     pub(crate) async fn reserve(&self, usd: f64) -> Result<Reservation, Exhausted> {
+        let mut waiting = None;
         loop {
             let changed = self.changed.notified();
             {
@@ -75,6 +83,7 @@ impl SpendLimit {
                     }
                 }
             }
+            waiting.get_or_insert_with(|| self.waiting.enter());
             changed.await;
         }
     }
@@ -100,8 +109,11 @@ mod tests {
     async fn a_budget_is_never_overspent() {
         let limit = SpendLimit::new(Some(1.0), 0.25, 3);
         let first = limit.reserve(0.5).await.unwrap();
-        let second = tokio::time::timeout(Duration::from_secs(1), limit.reserve(0.5)).await;
+        let second = Duration::from_secs(1);
+        let second = tokio::time::timeout(second, limit.reserve(0.5));
+        let (second, waiting) = tokio::join!(second, async { limit.waiting() });
         assert!(second.is_err(), "it waits for the first");
+        assert_eq!((waiting, limit.waiting()), (1, 0));
         limit.settle(first, 0.125);
         let second = limit.reserve(0.5).await.unwrap();
         limit.settle(second, 0.5);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Host, Protection, Sandbox, SandboxError, SandboxSpec};
+use fixfly_runtime::{Admission, Host, Protection, Sandbox, SandboxError, SandboxSpec};
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc::{Sender, WeakSender};
 
@@ -56,5 +56,9 @@ impl Host for Timed {
 
     fn judge(&self) -> Option<Arc<dyn Host>> {
         self.inner.judge()
+    }
+
+    fn admission(&self) -> Option<Arc<Admission>> {
+        self.inner.admission()
     }
 }

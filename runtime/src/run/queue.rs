@@ -8,6 +8,7 @@ use super::interrupts::Interrupts;
 use super::observer::Observer;
 use super::usable::{FirstEpisodes, Unusable};
 use super::{episode_seed, now};
+use crate::admission::Limiting;
 use crate::attempt::{Attempt, attempt};
 use crate::benchmark::Benchmark;
 use crate::episode::{End, Episode};
@@ -149,7 +150,7 @@ impl Queue {
                     true => ended.left += attempts.abort().await,
                 },
                 _ = clock.tick() => {
-                    observer.waiting(context.policy.waiting());
+                    observer.waiting(context.waiting());
                     observer.tick();
                 }
             }
@@ -206,6 +207,18 @@ impl RunOutcome {
 }
 
 impl RunContext {
+    /// What the run waits for: the policy's own words, or else the resource that most of its
+    /// episodes wait for.
+    fn waiting(&self) -> Option<String> {
+        let admission = self.host.admission();
+        if let Some(admission) = &admission {
+            admission.refresh();
+        }
+        let own = admission.iter().flat_map(|admission| admission.waiting());
+        let limiting = || Limiting::of(own.chain(self.policy.waiting_for()));
+        self.policy.waiting().or_else(|| limiting().map(|limiting| limiting.to_string()))
+    }
+
     async fn make(self: Arc<Self>, work: Work) -> (Work, Episode) {
         let with = Attempt {
             policy: (&self.policy_name, &*self.policy),

@@ -1,9 +1,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{
-    Action, BenchmarkError, Budget, Call, DescribedBy, Finish, Generation, GroundTruth, Machine,
-    Method, PolicyError, RunRecord, SCHEMA, Sampling, Sandbox, SandboxError, SandboxSpec, Split,
-    Statement, TaskKind, Thinking, Usage, Verdict, View, Wording, read_episodes,
+    Action, Admission, BenchmarkError, Budget, Call, DescribedBy, Finish, Generation, GroundTruth,
+    Machine, Method, PolicyError, Resource, RunRecord, SCHEMA, Sampling, Sandbox, SandboxError,
+    SandboxSpec, Split, Statement, TaskKind, Thinking, Usage, Verdict, View, Wording,
+    read_episodes,
 };
 use async_trait::async_trait;
 
@@ -246,6 +247,75 @@ async fn a_run_without_usable_answers_stops_after_the_first_episodes() {
     let (ended, recorded) = run(&["empty", "a", "a", "a"], 0).await;
     assert_eq!((ended.recorded, recorded.len()), (4, 2));
     assert_eq!(ended.unusable, None);
+}
+
+/// A policy whose calls wait for money, on a machine whose processors are taken.
+struct Waits(Option<String>);
+
+#[async_trait]
+impl Policy for Waits {
+    async fn act(&self, _: View<'_>) -> Result<Action, PolicyError> {
+        unreachable!("nothing is attempted")
+    }
+
+    fn waiting(&self) -> Option<String> {
+        self.0.clone()
+    }
+
+    fn waiting_for(&self) -> Vec<(Resource, usize)> {
+        vec![(Resource::Money, 2), (Resource::Requests, 1)]
+    }
+}
+
+struct Taken(Arc<Admission>);
+
+#[async_trait]
+impl Host for Taken {
+    async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        no()
+    }
+
+    fn isolation(&self) -> String {
+        "none".into()
+    }
+
+    fn admission(&self) -> Option<Arc<Admission>> {
+        Some(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn the_progress_names_what_most_episodes_wait_for_unless_the_policy_has_words() {
+    let admission = Admission::of_machine();
+    let context = |words: Option<&str>| RunContext {
+        policy_name: "waits".into(),
+        policy: Box::new(Waits(words.map(str::to_owned))),
+        tools: Vec::new(),
+        host: Arc::new(Taken(admission.clone())),
+        benchmark: Arc::new(Nowhere),
+        templates: Templates::load(TaskKind::Method, None).unwrap(),
+        seed: 0,
+    };
+    let shown = |words| context(words).waiting().unwrap_or_default();
+    assert_eq!(shown(None), "waiting for the spend limit: 2 episodes");
+    let mut taken = Vec::new();
+    for _ in 0..admission.running_at_once() {
+        taken.push(admission.cpu().await);
+    }
+    let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(admission.cpu())).collect();
+    for one in &mut waiting {
+        assert!(ready_now(one.as_mut()).is_none());
+    }
+    assert_eq!(shown(None), "waiting for CPU: 100 episodes");
+    assert_eq!(shown(Some("1 request waits 3s")), "1 request waits 3s");
+}
+
+/// Polls once.
+fn ready_now<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(done) => Some(done),
+        std::task::Poll::Pending => None,
+    }
 }
 
 #[tokio::test]
