@@ -154,7 +154,7 @@ impl Pool {
     fn pick(&self, spec: &SandboxSpec) -> (Option<Opened>, Vec<Idle>) {
         let mut idle = lock(&self.idle);
         // What is on a machine that went down would fail the next caller.
-        idle.retain(|idle| !idle.sandbox.is_lost());
+        idle.retain(|idle| !idle.opened.sandbox.is_lost());
         let equal = idle.iter().rposition(|idle| idle.spec == *spec);
         let found = equal.map(|at| idle.remove(at).opened);
         // No more are kept than could run at the same time.
@@ -279,7 +279,7 @@ impl Sandbox for Leased {
     }
 
     fn is_lost(&self) -> bool {
-        self.sandbox.is_lost()
+        self.opened.sandbox.is_lost()
     }
 
     async fn close(self: Box<Self>) -> Result<(), SandboxError> {

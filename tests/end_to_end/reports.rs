@@ -45,7 +45,7 @@ fn an_unreadable_run_is_named_with_its_remedy() {
     check(
         |run| fs::write(run.join("run.json"), "{").unwrap(),
         "RUN/run.json is not JSON: EOF while parsing an object at line 1 column 1; \
-         fix or remove it",
+         fix it, or replace it by the run.json that the same command with a new folder writes there",
     );
     check(
         |run| fs::write(run.join("run.json"), "{\"schema\": 7}").unwrap(),

@@ -255,7 +255,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_is_for_the_limit_that_ends_last() {
         async fn check(limits: Limits, expected: [usize; 2]) {
-            let limiter = RateLimiter::new(limits);
+            let limiter = RateLimiter::new(limits, 1);
             let waiting = || limiter.waiting().map(|(_, count)| count);
             drop(limiter.acquire(500).await);
             let (_permit, counted) = tokio::join!(limiter.acquire(500), async { waiting() });

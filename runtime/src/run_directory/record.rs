@@ -288,6 +288,8 @@ mod tests {
             templates: Wording::default(),
             isolation: String::new(),
             machine: Machine::default(),
+            tasks: None,
+            merged: Vec::new(),
         }
     }
 
