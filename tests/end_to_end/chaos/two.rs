@@ -65,7 +65,8 @@ fn the_second_process_of_a_training_is_refused_and_names_the_first() {
     let (whole, student) = (stage.path("whole"), stage.path("student"));
     crate::printed(&stage.words("lora", &whole, "8"));
     let words = stage.words("lora", &student, "8");
-    let mut first = crate::command(&words).stdout(Stdio::null()).spawn().unwrap();
+    let mut first =
+        crate::command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait(&mut first, || Path::new(&student).join("checkpoints/step-000003").is_dir());
     send("-STOP", first.id());
     let Output { status, stderr, .. } = crate::fixfly(&words);
