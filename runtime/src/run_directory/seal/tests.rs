@@ -49,7 +49,7 @@ pub(in crate::run_directory) fn made(task: &str, sample: u32) -> Episode {
 }
 
 pub(in crate::run_directory) fn line(episode: &Episode) -> Vec<u8> {
-    let mut line = serde_json::to_vec(episode).unwrap();
+    let mut line = crate::checksum::seal(serde_json::to_vec(episode).unwrap());
     line.push(b'\n');
     line
 }
