@@ -77,7 +77,7 @@ pub(super) struct Flags {
     #[arg(long, conflicts_with_all = ["collect", "dry_run"], help_heading = "LLaMA-Factory")]
     slurm: bool,
 
-    /// TOML file whose [cluster] table sets the script's partition, time limit and container
+    /// TOML file whose table `cluster` sets the script's partition, time limit and container
     #[arg(long, value_name = "FILE", requires = "slurm", help_heading = "LLaMA-Factory")]
     cluster: Option<PathBuf>,
 
