@@ -58,8 +58,7 @@ const EXAMPLES: &str = "\
 Examples:
   fixfly bench build django
   fixfly run django --policy retrieval -o runs/retrieval
-  fixfly report runs/retrieval
-  fixfly run --help";
+  fixfly report runs/retrieval";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -1,4 +1,5 @@
-//! The compiler is a part of the key of a count: another one makes other code.
+//! The compiler and its level of optimisation are a part of the key of a count: others make
+//! other code.
 #![allow(clippy::print_stdout, reason = "cargo reads it")]
 
 use std::process::Command;
@@ -10,5 +11,6 @@ fn main() {
     let text =
         output.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into());
     let words: Vec<&str> = text.split_whitespace().take(2).collect();
-    println!("cargo::rustc-env=COMPILER={}", words.join(" "));
+    let level = std::env::var("OPT_LEVEL").unwrap_or_default();
+    println!("cargo::rustc-env=COMPILER={}, opt-level {level}", words.join(" "));
 }
