@@ -1,12 +1,13 @@
 //! What the loop itself costs: a scripted policy and tests that take no time.
 //!
 //! ```text
-//! cargo bench --bench loop_overhead -- [--episodes 1000] [--turns 20]
+//! cargo bench --bench loop_overhead -- [--episodes 1000] [--turns 20] [--long 10000]
 //! cargo bench --bench loop_overhead -- --scale --at-once 16 [--episodes 1000] [--turns 20]
 //! ```
 //!
-//! The second form is for `scripts/peers/scale`: it prints episodes, seconds, CPU seconds and
-//! mebibytes as JSON.
+//! `--long` is the number of turns of one long episode, whose prompts are not made. The second
+//! form is for `scripts/peers/scale`: it prints episodes, seconds, CPU seconds and mebibytes as
+//! JSON.
 #![allow(clippy::print_stdout)]
 
 mod common;
@@ -17,9 +18,59 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use common::{flag, tree_cpu};
-use fixfly_runtime::{Attempt, Parallel, TaskKind, Templates, Tool, attempt};
+use fixfly_runtime::{
+    Action, Attempt, Call, History, Issue, Parallel, Policy, PolicyError, Statement, Task,
+    TaskKind, Templates, Tool, Usage, View, attempt,
+};
 use scripted::{Nowhere, Script, Scripted, task, tools};
+
+/// Calls a tool that is not there, in each turn, without reading the conversation.
+struct Blind;
+
+#[async_trait]
+impl Policy for Blind {
+    async fn act(&self, _: View<'_>) -> Result<Action, PolicyError> {
+        Ok(Action {
+            text: "again".into(),
+            reasoning: None,
+            call: Call::Tool { name: "none".into(), args: serde_json::json!({}) },
+            usage: Usage::default(),
+            generation: None,
+        })
+    }
+}
+
+/// CPU microseconds of a turn in an episode of so many turns on an issue.
+fn long(turns: u32) -> f64 {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a thread");
+    let issue = Issue {
+        repo: "a/b".into(),
+        version: "1".into(),
+        text: "It fails.".into(),
+        root: "/a".into(),
+        manual: String::new(),
+        history: History::Last(5),
+    };
+    let task = Task { statement: Statement::Issue(issue), tools: Vec::new(), ..task(turns) };
+    let with = Attempt {
+        policy: ("blind", &Blind),
+        tools: &[],
+        host: &Nowhere,
+        benchmark: &Nowhere,
+        templates: &Templates::load(TaskKind::Issue, None).expect("templates"),
+    };
+    let cpu = tree_cpu();
+    // Short episodes more often, so that the clock is fine enough.
+    let times = (200_000 / turns).max(1);
+    for _ in 0..times {
+        let made = runtime.block_on(attempt(&with, &task, 0, 0, String::new())).turns.len();
+        assert_eq!(made, turns as usize);
+    }
+    (tree_cpu() - cpu) * 1e6 / f64::from(times * turns)
+}
 
 /// Runs the episodes on one thread, so many at once; calls `look` when all wait.
 fn run(
@@ -104,5 +155,12 @@ fn main() {
         "{episodes} parallel episodes, {turns} turns each, one thread: {:.0} turns per CPU-second, {:.0} per second of wall time",
         made / cpu,
         made / wall
+    );
+    let turns: u32 = flag("--long", 10_000);
+    let (short, long) = (long(turns / 10), long(turns));
+    println!(
+        "one episode of {} turns: {short:.2} CPU microseconds a turn; of {turns} turns: {long:.2}, {:.2}x",
+        turns / 10,
+        long / short
     );
 }

@@ -2,8 +2,11 @@
 //! runner that find out the same, on the same processors.
 //!
 //! ```text
-//! cargo bench --bench verify_throughput -- [--items 40 | --all] [--jobs N]
+//! cargo bench --bench verify_throughput -- [--items 40 | --all] [--fresh M] [--jobs N]
 //! ```
+//!
+//! With `--fresh M`, fresh processes check only M of the items, evenly spread; the ratios are
+//! those of the costs of an item.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
@@ -17,6 +20,7 @@ use fixfly_benchmarks::{Item, Manifest, Methods, source};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
+    neighbours,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -27,6 +31,8 @@ struct Work {
     templates: Templates,
     pool: Pool,
     tasks: Vec<Task>,
+    /// How many tasks one worker takes at once, as `fixfly bench verify` does.
+    neighbours: usize,
     next: AtomicUsize,
     wrong: AtomicUsize,
 }
@@ -43,19 +49,32 @@ fn main() {
     let (ours, wrong) = runtime.block_on(verify(benchmark.clone(), jobs));
     let tasks = runtime.block_on(tasks(&benchmark));
     let peers: Vec<Peer> = (0..jobs).map(|_| Peer::new(&folder, "django")).collect();
+    let count = tasks.len();
+    let tasks = spread(tasks, flag("--fresh", count));
     let (theirs, runs) = fresh(&manifest, &benchmark, &tasks, &peers);
-    let count = manifest.items.len();
     println!("\n{count} items, {jobs} in parallel; items that failed: {wrong}");
-    println!("                                     CPU s   wall s      items/s");
-    for (name, cost) in [("fixfly", ours), ("runtests.py, fresh processes", theirs)] {
-        let rate = count as f64 / cost.wall;
-        println!("{name:34} {:7.1} {:8.1} {rate:12.2}", cost.cpu, cost.wall);
-    }
+    println!(
+        "                                   items    CPU s   wall s      items/s   CPU s/item"
+    );
+    let rows = [("fixfly", count, ours), ("runtests.py, fresh processes", tasks.len(), theirs)];
+    let [our, their] = rows.map(|(name, items, cost)| {
+        let each = Cost { cpu: cost.cpu / items as f64, wall: cost.wall / items as f64 };
+        let (rate, cpu) = (1.0 / each.wall, each.cpu);
+        println!("{name:34} {items:5} {:8.1} {:8.1} {rate:12.2} {cpu:12.3}", cost.cpu, cost.wall);
+        each
+    });
     println!(
         "fresh processes / fixfly: CPU {:.1}x, wall {:.1}x, in {runs} fresh processes",
-        theirs.cpu / ours.cpu,
-        theirs.wall / ours.wall,
+        their.cpu / our.cpu,
+        their.wall / our.wall,
     );
+}
+
+/// `wanted` of the tasks, from all parts of their order.
+fn spread(tasks: Vec<Task>, wanted: usize) -> Vec<Task> {
+    let total = tasks.len();
+    let is_in = |at: usize| at * wanted / total != (at + 1) * wanted / total;
+    tasks.into_iter().enumerate().filter(|(at, _)| is_in(*at)).map(|(_, task)| task).collect()
 }
 
 /// In the order that `fixfly bench verify` takes them.
@@ -73,12 +92,14 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         open(benchmark.clone())
     };
     let host = (fixfly_sandboxes::ALL[0].open)(&HostOptions::default()).expect("a host");
+    let tasks = tasks(&benchmark).await;
     let work = Arc::new(Work {
         controls: vec![(control("oracle"), true), (control("null"), false)],
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
         templates: Templates::load(TaskKind::Method, None).expect("templates"),
         pool: Pool::new(host, jobs),
-        tasks: tasks(&benchmark).await,
+        neighbours: neighbours(tasks.len(), jobs),
+        tasks,
         benchmark,
         next: AtomicUsize::new(0),
         wrong: AtomicUsize::new(0),
@@ -94,22 +115,31 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
 }
 
 async fn check(work: Arc<Work>) {
-    while let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) {
-        let mut task = task.clone();
-        task.budget.turns = 1;
-        for (policy, solves) in &work.controls {
-            let with = Attempt {
-                policy: ("control", &**policy),
-                tools: &work.tools,
-                host: &work.pool,
-                benchmark: &*work.benchmark,
-                templates: &work.templates,
-            };
-            let episode = attempt(&with, &task, 0, 0, String::new()).await;
-            if episode.solved() != *solves {
-                eprintln!("{}: {:?}", task.id, episode.end);
-                work.wrong.fetch_add(1, Ordering::Relaxed);
-            }
+    loop {
+        let at = work.next.fetch_add(work.neighbours, Ordering::Relaxed);
+        if at >= work.tasks.len() {
+            return;
+        }
+        for task in work.tasks.iter().skip(at).take(work.neighbours) {
+            check_one(&work, task.clone()).await;
+        }
+    }
+}
+
+async fn check_one(work: &Work, mut task: Task) {
+    task.budget.turns = 1;
+    for (policy, solves) in &work.controls {
+        let with = Attempt {
+            policy: ("control", &**policy),
+            tools: &work.tools,
+            host: &work.pool,
+            benchmark: &*work.benchmark,
+            templates: &work.templates,
+        };
+        let episode = attempt(&with, &task, 0, 0, String::new()).await;
+        if episode.solved() != *solves {
+            eprintln!("{}: {:?}", task.id, episode.end);
+            work.wrong.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! How a failed command ends.
 
-use std::process::ExitCode;
-
 use crate::terminal::{Terminal, one_line};
 
 /// A usage error: nothing was done.
@@ -15,15 +13,15 @@ pub(crate) struct Usage(pub(crate) String);
 pub(crate) struct Interrupted(pub(crate) String);
 
 /// Prints the error in one sentence and returns the exit code.
-pub(crate) fn end(error: &anyhow::Error, terminal: &Terminal) -> ExitCode {
+pub(crate) fn end(error: &anyhow::Error, terminal: &Terminal) -> u8 {
     let sentence = one_line(&format!("{error:#}"));
     if error.is::<Interrupted>() {
         terminal.error(&sentence);
-        return ExitCode::from(130);
+        return 130;
     }
     terminal.error(&format!("error: {sentence}"));
     match error.is::<Usage>() {
-        true => ExitCode::from(2),
-        false => ExitCode::FAILURE,
+        true => 2,
+        false => 1,
     }
 }

@@ -191,7 +191,7 @@ async fn find(flags: &Flags, host: &dyn Host, terminal: &Terminal) -> anyhow::Re
     });
     bar.finish_and_clear();
     let search = search.map_err(usage)?;
-    ensure_image(&flags.sandbox, &[search.sandbox()], terminal).await?;
+    ensure_image((&flags.sandbox, &[]), &[search.sandbox()], terminal).await?;
     let bar = terminal.doing("collecting the tests");
     let found = search.find(host, &|step: &str| bar.set_message(step)).await;
     bar.finish_and_clear();

@@ -30,9 +30,11 @@ pub(crate) fn named<'a, F>(
     find(kind, all, name).map_err(Usage)
 }
 
-/// Opens the sandboxes of that name.
-pub(crate) fn host(name: &str) -> anyhow::Result<Arc<dyn Host>> {
-    Ok((named("sandbox", fixfly_sandboxes::ALL, name)?.open)(&HostOptions::default())?)
+/// Opens the sandboxes of that name, on these Docker engines if any are given.
+pub(crate) fn host(name: &str, docker_hosts: &[String]) -> anyhow::Result<Arc<dyn Host>> {
+    named("sandbox", fixfly_sandboxes::ALL, name)?;
+    let options = HostOptions { docker_hosts: docker_hosts.into(), ..HostOptions::default() };
+    Ok(fixfly_sandboxes::open_with(name, &options)?)
 }
 
 /// The number of parallel jobs: as given, or one per CPU.

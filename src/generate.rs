@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::StyledStr;
 use clap::{Args, Command, Subcommand};
 use clap_complete::Shell;
 
@@ -49,9 +50,21 @@ pub(crate) fn generate(
         What::Man { folder } => {
             let failed = || format!("cannot write man pages to {}", folder.display());
             std::fs::create_dir_all(folder).with_context(failed)?;
-            clap_mangen::generate_to(command, folder).with_context(failed)?;
+            clap_mangen::generate_to(broken_lists(command), folder).with_context(failed)?;
             terminal.status(&format!("man pages: {}", folder.display()));
             Ok(())
         }
     }
+}
+
+/// The command with its lists of values indented: `man` joins lines unless they begin with a space.
+fn broken_lists(command: Command) -> Command {
+    let indented = |text: &StyledStr| text.to_string().replace("\n- ", "\n  - ");
+    command
+        .mut_args(|arg| match (arg.get_help().map(indented), arg.get_long_help().map(indented)) {
+            (Some(help), Some(long)) => arg.help(help).long_help(long),
+            (Some(help), None) => arg.help(help),
+            (None, _) => arg,
+        })
+        .mut_subcommands(broken_lists)
 }

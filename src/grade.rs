@@ -12,6 +12,7 @@ use fixfly_benchmarks::swebench::{
     Graded, Grader, Grades, HarnessRun, Instance, Job, Prediction, Table, UnreadableRow, prediction,
 };
 use fixfly_runtime::{Host, SandboxSpec};
+use fixfly_sandboxes::DOCKER_HOST_HELP;
 
 use crate::failure::Usage;
 use crate::flags::{choices, cpus, host};
@@ -80,6 +81,9 @@ pub(crate) struct Swebench {
     #[arg(long, default_value = "local", help = choices("Sandbox to run tests in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
+    #[arg(long, hide_short_help = true, value_name = "URL", help = DOCKER_HOST_HELP)]
+    docker_host: Vec<String>,
+
     #[command(flatten)]
     issues: swebench::Flags,
 }
@@ -104,7 +108,7 @@ pub(crate) fn grade(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
 async fn predictions(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
     let instances = flags.issues.selected()?;
     let (run, unreadable) = harness_run(flags, &instances)?;
-    let host = host(&flags.sandbox)?;
+    let host = host(&flags.sandbox, &flags.docker_host)?;
     let grader = flags.issues.open(run.with_patch(&instances), &*host, terminal).await?;
     let grader = Arc::new(grader);
     let (jobs, dropped) = grader.jobs(&run.predictions, (flags.clean, flags.force))?;
@@ -182,7 +186,12 @@ async fn all(
 ) -> anyhow::Result<Grades> {
     let worlds: Vec<SandboxSpec> =
         jobs.iter().map(|job| grader.sandbox(&job.instance)).collect::<Result<_, _>>()?;
-    sandbox::ensure_image(&flags.sandbox, &worlds.iter().collect::<Vec<_>>(), terminal).await?;
+    sandbox::ensure_image(
+        (&flags.sandbox, &flags.docker_host),
+        &worlds.iter().collect::<Vec<_>>(),
+        terminal,
+    )
+    .await?;
     let bar = terminal.bar("{bar:20} {pos}/{len} {wide_msg} {elapsed}", jobs.len())?;
     let finished = |graded: Option<&Graded>| {
         bar.inc(1);

@@ -94,7 +94,7 @@ async fn serve(flags: &Flags, terminal: &Terminal) -> anyhow::Result<JudgeCounts
         JudgeError::Unprotected(why) => Usage(why.to_string()).into(),
         why => anyhow::Error::from(why),
     })?;
-    ensure_image(&spec.sandbox, &judge.sandboxes().collect::<Vec<_>>(), terminal).await?;
+    ensure_image((&spec.sandbox, &[]), &judge.sandboxes().collect::<Vec<_>>(), terminal).await?;
     let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
     let input = BufReader::new(stdin());
     let counts = judge.serve_lines(input, print_if_read, &mut interrupts).await?;

@@ -3,6 +3,8 @@
 mod bench;
 mod built;
 mod cli;
+mod cluster;
+mod compress;
 mod config;
 mod dataset;
 #[cfg(feature = "train")]
@@ -16,6 +18,7 @@ mod help;
 mod judge;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod merge;
 mod model;
 mod reason;
 mod report;
@@ -36,6 +39,7 @@ mod view;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
+use fixfly_students::cluster::{begin_job, end_job};
 use terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -44,10 +48,17 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let terminal = Terminal::new(cli.verbose, cli.quiet, cli.log_format);
-    match dispatch(cli, terminal.clone()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::end(&error, &terminal),
+    if let Some(state) = &cli.job_state {
+        begin_job(state.clone());
     }
+    let code = match dispatch(cli, terminal.clone()) {
+        Ok(()) => 0,
+        Err(error) => failure::end(&error, &terminal),
+    };
+    if let Err(why) = end_job(code) {
+        terminal.error(&format!("cannot write how the job ended: {why}"));
+    }
+    ExitCode::from(code)
 }
 
 fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
@@ -55,6 +66,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
     match cli.command {
         Command::Bench(flags) => bench::bench(&flags, &terminal),
         Command::Run(flags) => run::run(&flags, &terminal),
+        Command::MergeRuns(flags) => merge::merge(&flags, &terminal),
         Command::Fix(flags) => fix::fix(&flags, &terminal),
         Command::Grade(flags) => grade::grade(&flags, &terminal),
         Command::Judge(flags) => judge::judge(&flags, &terminal),
@@ -63,6 +75,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         #[cfg(feature = "view")]
         Command::View(flags) => view::view(&flags),
         Command::Show(flags) => show::show(&flags),
+        Command::Compress(flags) => compress::compress(&flags, &terminal),
         Command::Dataset(flags) => dataset::dataset(&flags, &terminal),
         Command::Reason(flags) => reason::reason(&flags, &terminal),
         Command::Train(flags) => train::train(&flags, &terminal),
@@ -72,6 +85,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> anyhow::Result<()> {
         Command::Export(_) => Ok(built::require(&[built::Feature::Train])?),
         Command::Model(flags) => model::model(&flags, &terminal),
         Command::Sweep(flags) => sweep::sweep(&flags, &terminal),
+        Command::Cluster(flags) => cluster::cluster(&flags, cli::command(), &terminal),
         #[cfg(feature = "mcp")]
         Command::Mcp(flags) => mcp::mcp(&flags, &terminal),
         Command::Schema(flags) => schema::schema(&flags),

@@ -63,7 +63,7 @@ async fn session(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         return Err(Usage(format!("{shown} is not a folder; name one with --runs")).into());
     }
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let host = host(sandbox)?;
+    let host = host(sandbox, &[])?;
     if !allow_weak {
         require_protections(sandbox, &host.protections().await)?;
     }
@@ -73,7 +73,7 @@ async fn session(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         test_command: test_command.clone(),
     })?;
     let task = repository.task();
-    ensure_image(sandbox, &[&task.sandbox], terminal).await?;
+    ensure_image((sandbox, &[]), &[&task.sandbox], terminal).await?;
     let opened = host.open(&task.sandbox).await?;
     let workspace = Workspace::new(task, opened, repository.frameworks());
     let stop = async {

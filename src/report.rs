@@ -11,7 +11,7 @@ use fixfly_report::{
     ALL, CLAIMS, Inputs, Labelled, Part, RUNS, Report, ReportError, Runs, Selection, brief,
     labelled_runs, page, tables,
 };
-use fixfly_runtime::{Recording, read_run};
+use fixfly_runtime::{JoinedRecording, Recording, join_shards, read_run};
 
 use crate::config;
 use crate::failure::Usage;
@@ -30,7 +30,7 @@ Examples:
 
 Labels: model, method (base, lora, full), dataset, rows, rank, epoch, mode
 (think, nothink), reasoning (the teacher), short, hybrid, control. Runs with the same
-labels are repeats of one configuration. A TOML file describes a set of runs:
+labels are repeats of one configuration; shards of one run are one run. A TOML file describes a set of runs:
 one [[run]] table for each, with `path` and labels.
 
 Infrastructure failures are listed separately and excluded from every
@@ -168,8 +168,9 @@ fn print(report: &Report, format: Format) -> anyhow::Result<()> {
 fn measured(flags: &Flags, selection: &Selection, runs: &[Labelled]) -> anyhow::Result<Runs> {
     let tokens = flags.tokenizer.as_deref().map(|file| Tokens::open(Some(file))).transpose()?;
     let count = tokens.as_ref().map(|tokens| move |text: &str| tokens.of(text));
-    let runs: Vec<(&Labelled, _)> =
-        runs.iter().map(|run| Ok((run, read_run(&run.path)?))).collect::<anyhow::Result<_>>()?;
+    let runs =
+        runs.iter().map(|run| Ok((run.labels.clone(), run.path.clone(), read_run(&run.path)?)));
+    let runs = join_shards(runs.collect::<anyhow::Result<_>>()?)?;
     let inputs = Inputs {
         reference: &Benchmarks { folder: flags.benchmark_dir.as_deref() },
         truth: flags.html.is_some() || selection.needs_references(),
@@ -178,8 +179,8 @@ fn measured(flags: &Flags, selection: &Selection, runs: &[Labelled]) -> anyhow::
         retained: &retained,
     };
     let mut measured = Runs::default();
-    for (run, record) in runs {
-        measured.add(run, &record, &Recording::open(&run.path)?, &inputs)?;
+    for (labels, run) in runs {
+        measured.add(&labels, &run, &JoinedRecording::open(&run)?, &inputs)?;
     }
     Ok(measured)
 }

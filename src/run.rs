@@ -9,6 +9,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, value_parser};
@@ -16,10 +17,10 @@ use fixfly_policies::{Open, Sources};
 use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
-    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Split, TaskKind, Templates,
-    Unfinished, read_episodes,
+    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, TaskKind, Templates,
+    Unfinished, episodes_file, read_episodes,
 };
-use fixfly_sandboxes::{HostOptions, Pool};
+use fixfly_sandboxes::{DOCKER_HOST_HELP, HostOptions, Pool};
 
 use crate::failure::{Interrupted, Usage};
 use crate::flags::{choices, cpus, named, split};
@@ -42,7 +43,8 @@ Examples:
   fixfly run swebench --instances lite.jsonl --repos ~/mirrors --policy openai --model gpt-4.1 -o runs/lite
 
 Run the same command again to resume a run that was stopped or killed. Ctrl-C
-finishes the running episodes; press it again to stop at once.")]
+finishes the running episodes; press it again to stop at once. SIGTERM does the
+same, and stops at once after FIXFLY_NOTICE seconds [default: 25].")]
 pub(crate) struct Flags {
     #[arg(value_name = "BENCHMARK", help = choices("Benchmark to run", fixfly_benchmarks::ALL))]
     benchmark: String,
@@ -60,7 +62,7 @@ pub(crate) struct Flags {
 
     /// Maximum number of turns of an episode [default: 5, for issues 100]; 0 records
     /// the tasks without attempting them
-    #[arg(long, value_parser = value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_parser = value_parser!(u32).range(0..=100_000))]
     turns: Option<u32>,
 
     /// Number of episodes per task
@@ -75,6 +77,11 @@ pub(crate) struct Flags {
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
+    /// Run only shard I of N: an equal part of the tasks, of --budget and of the server's
+    /// rate limits. `fixfly merge-runs` joins the shards
+    #[arg(long, hide_short_help = true, value_name = "I/N")]
+    shard: Option<Shard>,
+
     /// Only tasks whose id matches; `*` matches any text, `?` any one character
     #[arg(long, value_name = "PATTERN")]
     task_id: Option<String>,
@@ -86,6 +93,9 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "local", help = choices("Sandbox to run the tools in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
+    #[arg(long, hide_short_help = true, value_name = "URL", help = DOCKER_HOST_HELP)]
+    docker_host: Vec<String>,
+
     /// Run even if the sandbox cannot provide every required protection on this
     /// machine; run.json records the isolation. See `fixfly sandbox doctor`
     #[arg(long, hide_short_help = true, env = "FIXFLY_ALLOW_WEAK", hide_env_values = true)]
@@ -95,6 +105,10 @@ pub(crate) struct Flags {
     /// reasoning that no limit cut off
     #[arg(long, hide_short_help = true)]
     keep_going: bool,
+
+    /// Compress the episodes into episodes.jsonl.zst, 256 at a time; `zstdcat` prints them
+    #[arg(long, hide_short_help = true)]
+    compress: bool,
 
     /// Folder with system.jinja, first.jinja or later.jinja to use instead of
     /// the built-in prompts
@@ -142,7 +156,8 @@ impl Flags {
     /// The run that these flags describe.
     pub(crate) fn spec(&self) -> anyhow::Result<RunSpec> {
         let jobs = cpus(self.jobs);
-        let model = self.model.of_policy(&self.policy, &self.output, jobs)?;
+        let mut model = self.model.of_policy(&self.policy, &self.output, jobs)?;
+        model.iter_mut().for_each(|settings| settings.remote.shard = self.shard);
         let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
         if kind == TaskKind::Method && self.issues.given() {
             return Err(Usage(format!(
@@ -157,12 +172,14 @@ impl Flags {
             split: self.split,
             task_id: self.task_id.clone(),
             limit: self.limit,
+            shard: self.shard,
             samples: self.samples,
             turns: self.turns,
             policy: self.policy.clone(),
             replay: self.replay.clone(),
             model,
             sandbox: self.sandbox.clone(),
+            docker_hosts: self.docker_host.clone(),
             seed: self.seed,
             issues: match kind {
                 TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
@@ -179,6 +196,7 @@ impl Flags {
             allow_weak: self.allow_weak,
             keep_going: self.keep_going,
             until_solved: false,
+            compress: self.compress,
         })
     }
 }
@@ -237,6 +255,7 @@ pub(crate) async fn attempts(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     let selection = select(spec, &*benchmark, terminal).await?;
+    RunDirectory::matches(&spec.output, &spec.record(&selection, &templates, &*host))?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));
     let policy = match policy {
@@ -246,7 +265,7 @@ pub(crate) async fn attempts(
     doing.finish_and_clear();
     let policy = policy?;
     let worlds: Vec<_> = selection.tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::ensure_image(&spec.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image((&spec.sandbox, &spec.docker_hosts), &worlds, terminal).await?;
     let size = spec.jobs() * selection.sandboxes_per_attempt();
     let pool = Arc::new(Pool::new(host, size));
     let run = Run {
@@ -259,7 +278,8 @@ pub(crate) async fn attempts(
         templates,
     };
     let progress = Progress::new(terminal, &pool, spec.model.is_some());
-    let mut interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let listening = Interrupts::listen_with_notice(notice()?);
+    let mut interrupts = listening.context("cannot listen for Ctrl-C")?;
     let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {
         tracing::warn!("a sandbox was not closed cleanly: {error}");
@@ -273,16 +293,30 @@ pub(crate) async fn attempts(
         issues::write_predictions(&spec.output, &spec.output, model.unwrap_or(&spec.policy))?;
     }
     if !outcome.stopped {
-        let episodes = spec.output.join("episodes.jsonl");
-        terminal.status(&format!("episodes: {}", episodes.display()));
+        terminal.status(&format!("episodes: {}", episodes_file(&spec.output).display()));
     }
     Ok(outcome)
 }
 
+/// How long after SIGTERM running episodes may finish. Slurm and Kubernetes kill after 30
+/// seconds by default, and sandboxes need time to close.
+fn notice() -> Result<Duration, Usage> {
+    const DEFAULT_SECONDS: u64 = 25;
+    let Ok(text) = std::env::var("FIXFLY_NOTICE") else {
+        return Ok(Duration::from_secs(DEFAULT_SECONDS));
+    };
+    text.parse().map(Duration::from_secs).map_err(|_| {
+        Usage(format!(
+            "FIXFLY_NOTICE is `{text}`; it must be the number of seconds that running episodes have after SIGTERM"
+        ))
+    })
+}
+
 /// Opens the sandboxes' host, in the run's name.
 pub(crate) fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
-    let options = HostOptions { run: spec.output.display().to_string() };
-    Ok((named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?.open)(&options)?)
+    named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?;
+    let (run, docker_hosts) = (spec.output.display().to_string(), spec.docker_hosts.clone());
+    Ok(fixfly_sandboxes::open_with(&spec.sandbox, &HostOptions { run, docker_hosts })?)
 }
 
 fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {

@@ -8,7 +8,7 @@ mod wasm;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fixfly_runtime::SandboxSpec;
-use fixfly_sandboxes::local;
+use fixfly_sandboxes::{DOCKER_HOST_HELP, local};
 
 use crate::terminal::{self, Terminal};
 
@@ -32,7 +32,10 @@ enum Verb {
     #[command(subcommand)]
     Wasm(wasm::Verb),
     /// Remove leftovers of dead runs: containers, control groups, processes
-    Sweep,
+    Sweep {
+        #[arg(long, value_name = "URL", help = DOCKER_HOST_HELP)]
+        docker_host: Vec<String>,
+    },
 }
 
 pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
@@ -46,31 +49,32 @@ pub(crate) fn sandbox(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> 
         Verb::Image(image) => runtime.block_on(image::image(image, terminal)),
         #[cfg(feature = "wasm")]
         Verb::Wasm(verb) => wasm::wasm(verb, terminal),
-        Verb::Sweep => runtime.block_on(sweep(terminal)),
+        Verb::Sweep { docker_host } => runtime.block_on(sweep(docker_host, terminal)),
     }
 }
 
 /// Builds the images that the sandbox lacks for these specs, if they can be built here.
 #[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "only docker has images"))]
 pub(crate) async fn ensure_image(
-    sandbox: &str,
+    (sandbox, docker_hosts): (&str, &[String]),
     specs: &[&SandboxSpec],
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     #[cfg(feature = "docker")]
-    if sandbox == fixfly_sandboxes::docker::ENTRY.name {
+    if sandbox == fixfly_sandboxes::docker::ENTRY.name && docker_hosts.is_empty() {
         image::build_missing(specs, terminal).await?;
     }
     Ok(())
 }
 
-async fn sweep(terminal: &Terminal) -> anyhow::Result<()> {
+#[cfg_attr(not(feature = "docker"), expect(unused_variables, reason = "only docker has engines"))]
+async fn sweep(docker_hosts: &[String], terminal: &Terminal) -> anyhow::Result<()> {
     terminal.status(&format!("control groups removed: {}", local::sweep()));
     #[cfg(feature = "wasm")]
     terminal.status(&format!("folders removed: {}", fixfly_sandboxes::wasm::sweep()));
     #[cfg(feature = "docker")]
     {
-        let removed = fixfly_sandboxes::docker::sweep_all().await?;
+        let removed = fixfly_sandboxes::docker::sweep_hosts(docker_hosts).await?;
         terminal.status(&format!("containers and volumes removed: {removed}"));
     }
     Ok(())

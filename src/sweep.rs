@@ -5,10 +5,12 @@
 mod file;
 mod stages;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 #[cfg(feature = "train")]
 use fixfly_policies::models::resolve;
 use fixfly_report::set_text;
@@ -46,12 +48,37 @@ pub(crate) struct Flags {
     /// teacher, a few tasks and two epochs, to check that the sweep works
     #[arg(long)]
     smoke_test: bool,
+
+    /// Run one stage alone, by the name of its output in the folder; `fixfly cluster` does
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+}
+
+/// The sweep of these flags, checked.
+fn opened(flags: &Flags, file: &Path) -> anyhow::Result<Sweep> {
+    let sweep = Sweep::open(file).map_err(Usage)?;
+    let sweep = if flags.smoke_test { sweep.reduced() } else { sweep };
+    file::check(&sweep)?;
+    Ok(sweep)
+}
+
+/// The stages of a sweep that can run now, each beside the others. `words` are those of its
+/// command, and `folder` is where they are given.
+pub(crate) fn ready(
+    words: &[String],
+    folder: &Path,
+    terminal: &Terminal,
+) -> anyhow::Result<Vec<String>> {
+    let given = Flags::augment_args(clap::Command::new("sweep")).try_get_matches_from(words)?;
+    let flags = Flags::from_arg_matches(&given)?;
+    let sweep = opened(&flags, &folder.join(&flags.file))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stages = Stages { stop, terminal: terminal.without_results() };
+    sweep.ready(&folder.join(&flags.output), flags.smoke_test, &stages).map_err(concluded)
 }
 
 pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
-    let sweep = Sweep::open(&flags.file).map_err(Usage)?;
-    let sweep = if flags.smoke_test { sweep.reduced() } else { sweep };
-    file::check(&sweep)?;
+    let sweep = opened(flags, &flags.file)?;
     require(&[Feature::Train, Feature::Llama])?;
     #[cfg(feature = "train")]
     for base in sweep.model.iter().filter_map(|model| model.base.as_ref()) {
@@ -62,6 +89,10 @@ pub(crate) fn sweep(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let stop = interrupt::listen(terminal)?;
     let stages = Stages { stop, terminal: terminal.without_results() };
+    if let Some(name) = &flags.stage {
+        let done = sweep.execute_one(name, &flags.output, flags.smoke_test, &stages);
+        return done.map_err(concluded);
+    }
     let runs = sweep.execute(&flags.output, flags.smoke_test, &stages).map_err(concluded)?;
     let set = flags.output.join("runs.toml");
     std::fs::write(&set, set_text(&runs)?)

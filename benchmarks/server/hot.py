@@ -5,55 +5,17 @@ Sound for what did not run before the fork. Anything it is not sure of raises
 """
 
 import ast
-import gc
-import importlib.machinery
 import inspect
 import linecache
-import os
 import sys
 import types
+
+from live import Unsure, is_kept_elsewhere, the_one
 
 META, SAME = "_fixfly_meta_", "_fixfly_same_"
 KINDS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE | \
     inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
-
-
-class Unsure(Exception):
-    pass
-
-
-def index(root):
-    """file -> qualified name -> live functions, through every wrapper. Made before the fork."""
-    found = {}
-    gc.unfreeze()  # frozen objects are not listed
-    for thing in gc.get_objects():
-        if type(thing) is types.FunctionType and thing.__code__.co_filename.startswith(root):
-            file = found.setdefault(thing.__code__.co_filename, {})
-            file.setdefault(thing.__code__.co_qualname, []).append(thing)
-    return found
-
-
-def modules(root):
-    """file -> names of the modules that were imported from it; links are followed."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and name != "__main__":
-            place = os.path.realpath(file)
-            if place.startswith(root):
-                found.setdefault(place, []).append(name)
-    return found
-
-
-def the_one(names):
-    """The module among them that holds the function, imported as Python does it."""
-    if len(names) != 1:
-        raise Unsure("its file is not imported once")
-    spec = getattr(sys.modules.get(names[0]), "__spec__", None)
-    if type(getattr(spec, "loader", None)) is not importlib.machinery.SourceFileLoader:
-        raise Unsure("its module has a loader of its own")
-    return names[0]
 
 
 def swap(found, path, module, method):
@@ -94,24 +56,6 @@ def swap(found, path, module, method):
         function.__defaults__ = made.__defaults__
         function.__kwdefaults__ = made.__kwdefaults__
         function.__doc__ = made.__doc__
-
-
-ALONE = types.FunctionType(modules.__code__.replace(), {})
-
-
-def is_kept_elsewhere(live):
-    """Whether anything but these functions holds their code: a generator that has not
-    begun, or a name. A swap would not reach it."""
-    counts = {}
-    for function in live:
-        counts[id(function.__code__)] = counts.get(id(function.__code__), 0) + 1
-    # The code of an outer function holds that of an inner one.
-    return any(references(f) - references(ALONE) > counts[id(f.__code__)] - 1 + ("<locals>" in f.__code__.co_qualname)
-               for f in live)
-
-
-def references(function):
-    return sys.getrefcount(function.__code__)
 
 
 def shape(function):

@@ -3,8 +3,8 @@ every group of Django's tests needs, without settings, and so without effects.""
 
 import importlib
 
-import hot
 import lacking
+import live
 
 MODULES = [
     "django.conf.urls.i18n", "django.contrib.admin.helpers", "django.contrib.admin.templatetags.admin_list",
@@ -27,4 +27,4 @@ for name in MODULES:
         importlib.import_module(name)
     except Exception as error:
         FAILED[name] = repr(error)
-INDEX = hot.index("/src/django/")
+INDEX = live.index("/src/django/")

@@ -235,10 +235,12 @@ def expects_failure(test):
 class Printed:
     """What a process prints, by file descriptor, so that C code and children count too."""
 
-    def __init__(self):
+    def __init__(self, said=b""):
+        """`said`: what was printed before, in the process that this is a fork of."""
         self.memory = os.memfd_create("printed")
         os.dup2(self.memory, 1)
         os.dup2(self.memory, 2)
+        os.write(1, said)
         self.seen = 0
 
     def take(self):
@@ -251,6 +253,24 @@ class Printed:
         start = max(self.seen, size - 4 * KEEP)
         self.seen = size
         return os.pread(self.memory, size - start, start).decode("utf-8", "replace")
+
+
+class Captured:
+    """What is printed meanwhile. What Python itself still holds back stays held back."""
+
+    def __enter__(self):
+        self.before = os.dup(1), os.dup(2)
+        self.memory = os.memfd_create("captured")
+        for fd in (1, 2):
+            os.dup2(self.memory, fd)
+        return self
+
+    def __exit__(self, *error):
+        self.text = os.pread(self.memory, 1 << 16, 0)
+        for fd, old in zip((1, 2), self.before):
+            os.dup2(old, fd)
+            os.close(old)
+        os.close(self.memory)
 
 
 TOOLS = (unittest.TestCase, unittest.TestResult, unittest.TestSuite, unittest.BaseTestSuite, unittest.case._Outcome,

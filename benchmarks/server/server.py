@@ -4,12 +4,14 @@ A tree of forks. This process imports no project code. A `cold0` candidate is
 forked from it and imports the project with the candidate's file in place:
 exactly what a fresh process does. For `hot` candidates a child has imported the
 project (base), its children have one test group set up each, and a candidate
-is a fork of one of those with the code of one method swapped.
+is a fork of one of those with the code of one method swapped. A `shared` candidate
+of the cold path starts from them, too, where that provably changes nothing (whole.py).
 
 Every candidate gets a world of its own (isolate.py). Verdicts are put together
 in the parent, from events (report.py).
 """
 
+import base64
 import gc
 import importlib
 import json
@@ -22,11 +24,14 @@ import traceback
 import forked
 import fresh
 import isolate
+import live
 import report
 from held import Held, Shared, opened
+from watch import Watch
 from zygote import Become, Line, Refused, Zygote
 
 GROUPS = 6
+OLD = 600  # seconds: what the project read of the clock when it was imported is no older
 FLOOD = 8 << 20
 PATIENCE = 120
 PATIENT = {"wall": 280, "cpu": 280}
@@ -38,7 +43,7 @@ class Server:
         self.suite = importlib.import_module("suite_" + config["framework"]).Suite(self.root.rstrip("/"))
         self.isolation = isolate.Isolation()
         self.probing = config.get("probe", False)
-        self.held = None
+        self.held, self.said = None, b""
         fresh.MORE[:] = config.get("paths", [])
         self.base = None
         for name in config.get("preload", []):
@@ -68,6 +73,11 @@ class Server:
             if "unsure" not in answer:
                 return answer
             return {**self.cold(request), "unsure": answer["unsure"]}
+        if request.get("shared") and self.suite.by_label:
+            answer = self.hot(request)
+            if "results" in answer:
+                return {**answer, "path": "cold0", "shared": True}
+            return {**self.cold(request), "unsure": answer.get("unsure", "a test group cannot be set up")}
         return self.cold(request)
 
     # -- cold0 ---------------------------------------------------------------
@@ -84,7 +94,10 @@ class Server:
     # -- hot -----------------------------------------------------------------
 
     def hot(self, request):
+        if self.base is not None and self.suite.by_label and time.monotonic() - self.since > OLD:
+            self.drop_base("it is old")
         if self.base is None:
+            self.since = time.monotonic()
             self.base = Zygote(self.prepare_base, Server.serve_base)
         if "error" in self.base.ready:
             return self.drop_base(self.base.ready["error"])
@@ -97,18 +110,43 @@ class Server:
         return {"error": why}
 
     def prepare_base(self):
-        self.isolation = isolate.Isolation()
+        self.modules = live.Modules(self.suite.source)
         if not self.suite.by_label:
             self.import_hot()  # later the server's modules are out of sight
-        self.suite.base()
+            self.suite.base()
+        else:
+            self.watch = Watch(self.suite.source)
+            with report.Captured() as captured, self.watch:
+                self.suite.base()
+            self.said = captured.text
+            self.index = live.index(self.suite.source)
+            self.files = self.modules.found()
+            import whole
+            self.whole = whole
+        self.spent = time.process_time()
         self.groups = {}
         return self
 
     def serve_base(self, request):
-        """Splits a request by group and puts the answers together again."""
         parts = {}
         for test in request["tests"]:
             parts.setdefault(self.suite.group(test), []).append(test)
+        if request["path"] == "hot":
+            return self.by_group(request, parts)
+        # Setting up more than one group takes longer than importing what these tests need.
+        if len(parts.keys() - self.groups.keys()) <= 1:
+            answer = self.by_group(request, parts)
+            # A failure may read differently where groups are not loaded together.
+            if answer.get("outcome") == "passed":
+                return answer
+        try:
+            request, body = self.standing_in(request, loads=True)
+            return self.candidate(request, body, unsure=self.whole.Unsure)
+        except self.whole.Unsure as error:
+            return {"unsure": str(error)}
+
+    def by_group(self, request, parts):
+        """Asks each group for its part and puts the answers together again."""
         answers = []
         for name, tests in parts.items():
             zygote = self.group(name, tests)
@@ -138,14 +176,18 @@ class Server:
             os.close(other.line.read)
             os.close(other.line.write)
         self.groups = {}
-        self.isolation = isolate.Isolation()
         if self.suite.by_label:
-            self.suite.load([name], checks=False)
+            with report.Captured() as captured, self.watch:
+                self.suite.load([name])
+            self.said += captured.text
+            self.watch.end()
+            self.spent += time.process_time()
             self.import_hot()
+            self.index = live.index(self.suite.source, self.index)
         else:
             self.collected(tests)
-        self.index = self.hot_swap.index(self.suite.source)
-        self.modules = self.hot_swap.modules(self.suite.source)
+            self.index = live.index(self.suite.source)
+        self.files = self.modules.found()
         return self
 
     def import_hot(self):
@@ -171,15 +213,43 @@ class Server:
 
         def body(recorder, canary):
             path = self.root + request["file"]
-            names = self.modules.get(path, [])
+            names = self.files.get(path, [])
             if names or path in self.index:
                 hot.swap(self.index, path, hot.the_one(names), request["method"])
             self.suite.run(request["tests"], recorder, canary)
 
         try:
+            if request["path"] != "hot":
+                request, body = self.standing_in(request)
             return self.candidate(request, body, unsure=hot.Unsure)
+        except hot.Unsure as error:
+            return {"unsure": str(error)}
         except OSError as error:
             return {"error": f"{error}"}
+
+    # -- shared --------------------------------------------------------------
+
+    def standing_in(self, request, loads=False):
+        """What a candidate does in a fork of this process, where it provably does the same on
+        the cold path; its limit counts what was done before the fork."""
+        path, method = self.root + request["file"], request["method"]
+        names, content = self.files.get(path, []), base64.b64decode(request["content"])
+        held = [self.whole.original(self.watch, path, names)]
+        if held[0] is not None:
+            self.whole.did_not_run(self.watch, self.index, path, content, method)
+
+        def body(recorder, canary):
+            if (old := held.pop()) is not None:
+                self.whole.take_over(self.watch, self.index, old, path, names[0], content, method)
+            old = None
+            self.watch.end()
+            if loads:
+                self.suite.load(request["tests"])
+            self.suite.run(request["tests"], recorder, canary)
+
+        limits = request["limits"]
+        cpu = max(limits["cpu"] - round(self.spent), 1)
+        return {**request, "limits": {**limits, "cpu": cpu}}, body
 
     # -- census --------------------------------------------------------------
 
@@ -293,7 +363,7 @@ class Server:
         try:
             os.setsid()
             forked.close_others(write, self.held.kept if self.held else ())
-            printed = report.Printed()
+            printed = report.Printed(self.said)
             files = forked.covers(self.root, request)
             if self.isolation.full:
                 self.isolation.enter(files, f"{limits['disk_mb']}m")

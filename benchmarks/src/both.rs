@@ -1,4 +1,5 @@
-//! Compares the hot path with the cold path, the reference, on the items of a benchmark.
+//! Compares the hot path, and the cold path with a shared prefix, with the cold path alone,
+//! the reference, on the items of a benchmark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,6 +16,9 @@ use crate::source;
 /// Number of mutants of each item: as many as a build makes.
 const MUTANTS: usize = 5;
 
+/// Why a candidate that should be reviewed shares nothing.
+const REVIEW: &str = "it should be reviewed";
+
 /// Runs candidates on both paths.
 pub struct BothPaths {
     /// The benchmark of the items.
@@ -23,22 +27,33 @@ pub struct BothPaths {
     pub host: Arc<dyn Host>,
 }
 
+/// What is compared with the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The hot path.
+    Hot,
+    /// The cold path with a prefix that candidates share.
+    Shared,
+}
+
 /// One candidate on both paths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// The item.
     pub id: String,
-    /// `original`, `stub` or `mutant`.
+    /// `original`, `stub`, `sabotaged` or `mutant`.
     pub candidate: &'static str,
+    /// What is compared.
+    pub way: Way,
     /// Whether the outcome and that of each test are equal.
     pub equal: bool,
     /// Whether the reports are equal byte for byte, failures included.
     pub same_report: bool,
-    /// Why the test server took the cold path for it, if it did.
+    /// Why the test server took the cold path alone for it, if it did.
     pub unsure: Option<String>,
-    /// CPU seconds of the candidate's process on the hot path.
-    pub hot: f64,
-    /// CPU seconds on the cold path.
+    /// CPU seconds of the candidate's process that way.
+    pub cpu: f64,
+    /// CPU seconds on the cold path alone.
     pub cold: f64,
 }
 
@@ -63,8 +78,14 @@ impl BothPaths {
         items.take(most).cloned().collect()
     }
 
-    /// Compares those of `items` that take the hot path, `jobs` at a time. `compared` is
-    /// called after each of them.
+    /// Those of `items` that have another way than the cold path alone.
+    pub fn comparable(&self, items: &[Item]) -> Vec<Item> {
+        let shares = self.methods.project().shares();
+        items.iter().filter(|item| shares || item.path == RunPath::Hot).cloned().collect()
+    }
+
+    /// Compares those of `items` that have another way than the cold path alone, `jobs` at a
+    /// time. `compared` is called after each of them.
     ///
     /// # Errors
     /// [`BenchmarkError::Bug`] if a comparison panicked.
@@ -75,11 +96,10 @@ impl BothPaths {
         mut compared: impl FnMut(),
     ) -> Result<Comparison, BenchmarkError> {
         let mut found = Comparison { items: items.len(), ..Comparison::default() };
-        let hot = items.into_iter().filter(|item| item.path == RunPath::Hot);
-        let hot: Vec<Item> = hot.collect();
-        found.hot = hot.len();
+        found.hot = items.iter().filter(|item| item.path == RunPath::Hot).count();
+        let items = self.comparable(&items);
         let both = Arc::new(self);
-        let work = hot.into_iter().map(|item| {
+        let work = items.into_iter().map(|item| {
             let both = both.clone();
             async move { (both.pairs(&item).await, item.id) }
         });
@@ -96,7 +116,8 @@ impl BothPaths {
         Ok(found)
     }
 
-    /// The original, the stub and the mutants of one item, in one sandbox.
+    /// The original, the stub, the sabotaged original and the mutants of one item, in one
+    /// sandbox.
     async fn pairs(&self, item: &Item) -> Result<Vec<Pair>, BenchmarkError> {
         let project = self.methods.project();
         let place = project.place(item)?;
@@ -112,72 +133,99 @@ impl BothPaths {
         place: &Place,
         sandbox: &dyn Sandbox,
     ) -> Result<Vec<Pair>, BenchmarkError> {
-        let mut candidates =
-            vec![("original", place.truth()), ("stub", source::stub(&place.text, &place.method))];
+        let truth = place.truth();
+        let mut candidates = vec![("stub", source::stub(&place.text, &place.method))];
+        candidates.extend(source::sabotaged(&truth).map(|sabotaged| ("sabotaged", sabotaged)));
         let mutants = source::mutants(&place.text, &place.method, 0, MUTANTS);
         candidates.extend(mutants.into_iter().map(|mutant| ("mutant", mutant.source)));
-        let config = self.methods.project().server(false);
+        candidates.insert(0, ("original", truth));
+        let project = self.methods.project();
+        let config = project.server(false);
         let server = Server { sandbox, config: &config };
         let limits = Limits::for_tests(item.seconds);
         let mut pairs = Vec::new();
         for (candidate, code) in candidates {
             let request = |path| place.request(&code, path, item.tests.ids(), limits);
-            let hot = server.run(&request(RunPath::Hot)).await?;
             let cold = server.run(&request(RunPath::Cold)).await?;
-            pairs.push(pair(&item.id, candidate, hot, &cold));
+            if item.path == RunPath::Hot {
+                let hot = server.run(&request(RunPath::Hot)).await?;
+                pairs.push(pair(&item.id, candidate, Way::Hot, hot, &cold));
+            }
+            if project.shares() {
+                let shared = server.run(&request(RunPath::Cold).sharing(&code)).await?;
+                pairs.push(pair(&item.id, candidate, Way::Shared, shared, &cold));
+            }
         }
         Ok(pairs)
     }
 }
 
-fn pair(id: &str, candidate: &'static str, hot: Answer, cold: &Answer) -> Pair {
+fn pair(id: &str, candidate: &'static str, way: Way, other: Answer, cold: &Answer) -> Pair {
+    let alone = way == Way::Shared && !other.shared;
     Pair {
         id: id.to_string(),
         candidate,
-        equal: hot.outcome == cold.outcome && hot.outcomes() == cold.outcomes(),
-        same_report: hot.results == cold.results,
-        unsure: hot.unsure,
-        hot: hot.cpu,
+        way,
+        equal: other.outcome == cold.outcome && other.outcomes() == cold.outcomes(),
+        same_report: other.results == cold.results,
+        unsure: other.unsure.or_else(|| alone.then(|| REVIEW.to_string())),
+        cpu: other.cpu,
         cold: cold.cpu,
     }
 }
 
 impl Comparison {
-    /// The table, and a line for each candidate that differs.
+    /// The tables, and a line for each candidate that differs.
     pub fn text(&self) -> String {
-        let total = self.pairs.len();
-        let count = |is: fn(&Pair) -> bool| self.pairs.iter().filter(|pair| is(pair)).count();
         let share = 100.0 * self.hot as f64 / self.items.max(1) as f64;
-        let swapped = || self.pairs.iter().filter(|pair| pair.unsure.is_none());
-        // The sum of nothing is -0.0.
-        let sum = |seconds: fn(&Pair) -> f64| swapped().map(seconds).sum::<f64>() + 0.0;
-        let (hot, cold) = (sum(|pair| pair.hot), sum(|pair| pair.cold));
-        let mut ratios: Vec<f64> = swapped().map(|pair| pair.cold / pair.hot.max(1e-4)).collect();
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
         let mut text = format!(
-            "  items            {}\n  on the hot path  {} ({share:.0} %)\n  \
-               equal verdicts   {} / {total}\n  equal reports    {} / {total}\n  \
-               CPU seconds      hot {hot:.2}, cold {cold:.2}, median ratio {median:.1}x\n",
-            self.items,
-            self.hot,
-            count(|pair| pair.equal),
-            count(|pair| pair.same_report),
+            "  items            {}\n  on the hot path  {} ({share:.0} %)\n",
+            self.items, self.hot
         );
-        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-        for why in self.pairs.iter().filter_map(|pair| pair.unsure.as_deref()) {
-            *reasons.entry(why).or_default() += 1;
-        }
-        for (why, count) in reasons {
-            let _ = writeln!(text, "  took the cold path: {count:4}  {why}");
-        }
-        for pair in self.pairs.iter().filter(|pair| !pair.equal) {
-            let _ = writeln!(text, "  differs: {}, the {}", pair.id, pair.candidate);
+        self.table(Way::Hot, &mut text);
+        if self.pairs.iter().any(|pair| pair.way == Way::Shared) {
+            text.push_str("  the cold path with a shared prefix, against the cold path alone\n");
+            self.table(Way::Shared, &mut text);
         }
         for (id, why) in &self.broken {
             let _ = writeln!(text, "  not compared: {id}: {why}");
         }
         text
+    }
+
+    fn table(&self, way: Way, text: &mut String) {
+        let pairs: Vec<&Pair> = self.pairs.iter().filter(|pair| pair.way == way).collect();
+        let (name, total) = (way.name(), pairs.len());
+        let count = |is: fn(&Pair) -> bool| pairs.iter().filter(|pair| is(pair)).count();
+        let taken: Vec<&&Pair> = pairs.iter().filter(|pair| pair.unsure.is_none()).collect();
+        // The sum of nothing is -0.0.
+        let sum =
+            |seconds: fn(&Pair) -> f64| taken.iter().map(|pair| seconds(pair)).sum::<f64>() + 0.0;
+        let (cpu, cold) = (sum(|pair| pair.cpu), sum(|pair| pair.cold));
+        let mut ratios: Vec<f64> =
+            taken.iter().map(|pair| pair.cold / pair.cpu.max(1e-4)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  equal verdicts   {} / {total}\n  equal reports    {} / {total}\n  \
+             CPU seconds      {name} {cpu:.2}, cold {cold:.2}, median ratio {median:.1}x",
+            count(|pair| pair.equal),
+            count(|pair| pair.same_report),
+        );
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for why in pairs.iter().filter_map(|pair| pair.unsure.as_deref()) {
+            *reasons.entry(why).or_default() += 1;
+        }
+        for (why, count) in reasons {
+            let _ = writeln!(text, "  took the cold path: {count:4}  {why}");
+        }
+        for pair in pairs.iter().filter(|pair| !pair.equal) {
+            let _ = writeln!(text, "  differs: {}, the {}", pair.id, pair.candidate);
+        }
+        for pair in pairs.iter().filter(|pair| pair.equal && !pair.same_report) {
+            let _ = writeln!(text, "  reads differently: {}, the {}", pair.id, pair.candidate);
+        }
     }
 
     /// Items with a candidate whose verdicts differ, and those that could not be compared.
@@ -188,39 +236,67 @@ impl Comparison {
     }
 }
 
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Hot => "hot",
+            Way::Shared => "shared",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pair(id: &str, candidate: &'static str, equal: bool, unsure: Option<&str>) -> Pair {
+    fn pair(
+        id: &str,
+        candidate: &'static str,
+        way: Way,
+        equal: bool,
+        unsure: Option<&str>,
+    ) -> Pair {
         let (id, unsure) = (id.to_string(), unsure.map(str::to_string));
-        Pair { id, candidate, equal, same_report: equal, unsure, hot: 0.02, cold: 0.4 }
+        Pair { id, candidate, way, equal, same_report: equal, unsure, cpu: 0.02, cold: 0.4 }
     }
 
     #[test]
-    fn the_table_names_what_differs_and_what_went_cold() {
+    fn the_tables_name_what_differs_and_what_went_cold() {
         let why = Some("another signature or kind");
-        let found = Comparison {
+        let mut found = Comparison {
             items: 4,
             hot: 3,
             pairs: vec![
-                pair("a.py::f", "original", true, None),
-                pair("a.py::f", "stub", true, why),
-                pair("a.py::g", "stub", false, None),
+                pair("a.py::f", "original", Way::Hot, true, None),
+                pair("a.py::f", "stub", Way::Hot, true, why),
+                pair("a.py::g", "stub", Way::Hot, false, None),
             ],
             broken: BTreeMap::from([("a.py::h".to_string(), "the sandbox ended".to_string())]),
         };
-        let expected = "  items            4
+        let hot = "  items            4
   on the hot path  3 (75 %)
   equal verdicts   2 / 3
   equal reports    2 / 3
   CPU seconds      hot 0.04, cold 0.80, median ratio 20.0x
   took the cold path:    1  another signature or kind
   differs: a.py::g, the stub
-  not compared: a.py::h: the sandbox ended
 ";
-        assert_eq!(found.text(), expected);
+        let broken = "  not compared: a.py::h: the sandbox ended\n";
+        assert_eq!(found.text(), format!("{hot}{broken}"));
         assert_eq!(found.failed(), BTreeSet::from(["a.py::g", "a.py::h"]));
+
+        let unlike = pair("a.py::i", "mutant", Way::Shared, true, None);
+        found.pairs.push(Pair { same_report: false, ..unlike });
+        found.pairs.push(pair("a.py::j", "stub", Way::Shared, false, None));
+        let shared = "  the cold path with a shared prefix, against the cold path alone
+  equal verdicts   1 / 2
+  equal reports    0 / 2
+  CPU seconds      shared 0.04, cold 0.80, median ratio 20.0x
+  differs: a.py::j, the stub
+  reads differently: a.py::i, the mutant
+";
+        assert_eq!(found.text(), format!("{hot}{shared}{broken}"));
+        assert_eq!(found.failed(), BTreeSet::from(["a.py::g", "a.py::h", "a.py::j"]));
     }
 
     #[test]

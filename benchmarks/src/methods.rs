@@ -93,7 +93,9 @@ impl Methods {
         sandbox: &dyn Sandbox,
     ) -> Result<server::Answer, BenchmarkError> {
         let server = Server { sandbox, config: &self.config };
-        server.run(&place.request(candidate, path, tests, limits)).await
+        let request = place.request(candidate, path, tests, limits);
+        let shares = path == RunPath::Cold && self.project.shares();
+        server.run(&if shares { request.sharing(candidate) } else { request }).await
     }
 
     /// Runs a passing candidate again with a body that raises at its end. True if the tests

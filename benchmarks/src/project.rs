@@ -160,6 +160,11 @@ impl Project {
         counts.map(|(reason, count)| (reason.to_string(), count)).collect()
     }
 
+    /// Whether candidates may share the prefix of the cold path.
+    pub(crate) fn shares(&self) -> bool {
+        self.framework == "django"
+    }
+
     /// The method of an item, checked against its recorded hash.
     pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
         let (file, path) = item.place();
@@ -293,6 +298,7 @@ impl Place {
             tests,
             limits,
             reversed: false,
+            shared: false,
             method: Swap {
                 classes: self.method.classes.clone(),
                 name: self.method.name.clone(),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::manifest::{RunPath, short_hash};
+use crate::source;
 
 /// The server's path in the sandbox.
 pub(crate) const SERVER: &str = "/fixfly";
@@ -29,7 +30,7 @@ const NAME: &str = "test server";
 /// Time limit for starting the server or a test group, in addition to the tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const FILES: [(&str, &str); 19] = [
+const FILES: [(&str, &str); 22] = [
     ("start.py", include_str!("../server/start.py")),
     ("server.py", include_str!("../server/server.py")),
     ("instances.py", include_str!("../server/instances.py")),
@@ -43,6 +44,9 @@ const FILES: [(&str, &str); 19] = [
     ("isolate.py", include_str!("../server/isolate.py")),
     ("report.py", include_str!("../server/report.py")),
     ("hot.py", include_str!("../server/hot.py")),
+    ("live.py", include_str!("../server/live.py")),
+    ("watch.py", include_str!("../server/watch.py")),
+    ("whole.py", include_str!("../server/whole.py")),
     ("probe.py", include_str!("../server/probe.py")),
     ("repeat.py", include_str!("../server/repeat.py")),
     ("fake_clock.py", include_str!("../server/fake_clock.py")),
@@ -93,9 +97,22 @@ pub(crate) struct Request {
     /// Whether the tests run in the reverse order; on the cold path only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reversed: bool,
+    /// Whether the candidate may start in a process that imported the project, where the
+    /// server proves that this changes nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shared: bool,
     /// The data for the hot path.
     pub(crate) method: Swap,
     pub(crate) limits: Limits,
+}
+
+impl Request {
+    /// Lets `candidate` share the prefix of the cold path, unless it should be reviewed: only a
+    /// process of its own never held the original, which such code could look for.
+    pub(crate) fn sharing(mut self, candidate: &str) -> Self {
+        self.shared = source::review(candidate).is_ok_and(|found| found.is_empty());
+        self
+    }
 }
 
 /// A method to swap into a process that has imported its module.
@@ -141,7 +158,10 @@ pub(crate) struct Answer {
     pub(crate) results: Vec<TestResult>,
     /// CPU seconds of the candidate's process.
     pub(crate) cpu: f64,
-    /// Why the hot path was not taken, if it was requested.
+    /// Whether it shared the prefix of the cold path.
+    #[serde(default)]
+    pub(crate) shared: bool,
+    /// Why it took the cold path alone, if another way was requested.
     #[serde(default)]
     pub(crate) unsure: Option<String>,
 }
@@ -205,6 +225,7 @@ impl Server<'_> {
         tracing::debug!(
             file = request.file,
             path = ?answer.path,
+            shared = answer.shared,
             tests = request.tests.len(),
             outcome = ?answer.outcome,
             cpu = answer.cpu,

@@ -46,7 +46,7 @@ pub use llama::students_by;
 pub use llama::{llama_by, llama_engine};
 pub use once::Once;
 #[cfg(feature = "openai")]
-pub use openai::{AnswerError, AnswerReader, Rates, Reply, ServerError, rates};
+pub use openai::{AnswerError, AnswerReader, Rates, Reply, ServerError, join_journals, rates};
 
 use fixfly_runtime::{
     Benchmark, BenchmarkError, Entry, Episode, Example, Lora, Policy, RunSpec, Settings, Split,

@@ -12,7 +12,7 @@ use crate::error::ReportError;
 /// record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Labels {
+pub struct Labels {
     /// The base model with its size: `Qwen3-8B`.
     pub(crate) model: Option<String>,
     pub(crate) method: Option<Method>,
@@ -80,7 +80,8 @@ impl Mode {
 pub struct Labelled {
     /// The run directory.
     pub path: PathBuf,
-    pub(crate) labels: Labels,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 /// A set of runs in a TOML file. `fixfly sweep` writes it and `fixfly report` reads

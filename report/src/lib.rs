@@ -54,7 +54,7 @@ mod view;
 pub use error::ReportError;
 pub use groups::Checkpoint;
 pub use inputs::{Inputs, Reference, Retained, TokenCounter};
-pub use labels::{Labelled, Mode, labelled_runs, set_text};
+pub use labels::{Labelled, Labels, Mode, labelled_runs, set_text};
 #[cfg(feature = "otlp")]
 pub use otlp::{Otlp, OtlpError};
 pub use print::{Format, brief};

@@ -102,6 +102,7 @@ fn caption(run: &RunReport) -> String {
         0 => String::new(),
         n => format!("; {n} more infrastructure failures, excluded from all numbers"),
     };
+    let shards = run.shards.as_ref().map_or(String::new(), |shards| format!(", {shards}"));
     let unjudged = match run.unjudged {
         0 => String::new(),
         n => format!(
@@ -111,7 +112,7 @@ fn caption(run: &RunReport) -> String {
         ),
     };
     format!(
-        "{} episodes on {} tasks of {} ({}), policy {}, seed {}, fixfly {}{failures}{unjudged}",
+        "{} episodes on {} tasks of {} ({}), policy {}, seed {}, fixfly {}{shards}{failures}{unjudged}",
         run.episodes, run.tasks, run.benchmark, run.split, run.policy, run.seed, run.fixfly
     )
 }

@@ -1,6 +1,6 @@
 //! Assembles a report from the values of runs.
 
-use fixfly_runtime::{Recording, RunError, RunRecord};
+use fixfly_runtime::{JoinedRecording, JoinedRun, RunError};
 use serde::Serialize;
 
 use crate::claims::{self, ClaimTest};
@@ -9,7 +9,7 @@ use crate::error::ReportError;
 use crate::groups::{Group, RunSet};
 use crate::html::Page;
 use crate::inputs::Inputs;
-use crate::labels::Labelled;
+use crate::labels::Labels;
 use crate::run_metrics::RunMetrics;
 use crate::run_report::RunReport;
 use crate::run_tables::Table;
@@ -24,22 +24,26 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Adds the values of a run. Episodes are read, one at a time, only if the inputs ask
-    /// for values of their texts.
+    /// Adds the values of a run, which is in one directory or in those of its shards. Episodes
+    /// are read, one at a time, only if the inputs ask for values of their texts.
     ///
     /// # Errors
     /// [`RunError`] if an episode cannot be read.
     pub fn add(
         &mut self,
-        run: &Labelled,
-        record: &RunRecord,
-        episodes: &Recording,
+        labels: &Labels,
+        run: &JoinedRun,
+        episodes: &JoinedRecording,
         inputs: &Inputs<'_>,
     ) -> Result<(), RunError> {
-        let name = run.path.display().to_string();
+        let (name, record) = (run.name(), &run.record);
         let report = RunReport::of(name.clone(), record, episodes.summaries(), inputs.retained);
+        let name = match &report.shards {
+            Some(shards) if !shards.missing.is_empty() => format!("{name} ({shards})"),
+            _ => name,
+        };
         self.reports.push(report);
-        self.metrics.push(RunMetrics::of(name, run.labels.clone(), record, episodes, inputs)?);
+        self.metrics.push(RunMetrics::of(name, labels.clone(), record, episodes, inputs)?);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ mod texts;
 use std::collections::BTreeMap;
 
 use fixfly_runtime::{
-    EpisodeSummary, Recording, RunError, RunRecord, SharedStr, StrPool, TurnSummary,
+    EpisodeSummary, JoinedRecording, RunError, RunRecord, SharedStr, StrPool, TurnSummary,
 };
 
 use super::inputs::Inputs;
@@ -71,7 +71,7 @@ impl RunMetrics {
         run: String,
         labels: Labels,
         record: &RunRecord,
-        episodes: &Recording,
+        episodes: &JoinedRecording,
         inputs: &Inputs<'_>,
     ) -> Result<Self, RunError> {
         let truth = inputs.truth.then(|| Truth::of(&run, record, inputs.reference));

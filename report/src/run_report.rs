@@ -1,11 +1,12 @@
 //! Results of one run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
 use crate::metrics::errors::{ErrorRow, errors};
 use crate::metrics::{Share, SolvedAt, Spread, pass_at, quantile, solved, spread};
 use fixfly_runtime::{
-    DescribedBy, End, EpisodeSummary, FailureKind, Outcome, RunRecord, TurnSummary,
+    DescribedBy, End, EpisodeSummary, FailureKind, Outcome, RunRecord, Shards, TurnSummary,
 };
 use serde::Serialize;
 
@@ -24,6 +25,9 @@ pub(crate) struct RunReport {
     pub(crate) policy: String,
     pub(crate) seed: u64,
     pub(crate) fixfly: String,
+    /// The shards of a divided run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shards: Option<ShardList>,
     pub(crate) tasks: usize,
     /// Episodes without infrastructure failures: the denominator of most shares.
     pub(crate) episodes: usize,
@@ -63,6 +67,27 @@ pub(crate) struct RunReport {
     pub(crate) costs: Costs,
     /// Solved episodes by the idea of the solving turn, if the policy records one.
     pub(crate) ideas: Vec<Named>,
+}
+
+/// The shards of a divided run, from 1.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ShardList {
+    pub(crate) of: u32,
+    pub(crate) here: Vec<u32>,
+    pub(crate) missing: Vec<u32>,
+}
+
+impl From<Shards> for ShardList {
+    fn from(shards: Shards) -> Self {
+        let missing = shards.missing();
+        ShardList { of: shards.of, here: shards.here.into_iter().collect(), missing }
+    }
+}
+
+impl Display for ShardList {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Shards { of: self.of, here: self.here.iter().copied().collect() }.fmt(f)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -125,6 +150,7 @@ impl RunReport {
             policy: config("policy"),
             seed: record.seed,
             fixfly: record.fixfly.clone(),
+            shards: record.shards(of).map(ShardList::from),
             tasks: tasks.len(),
             episodes: of,
             infrastructure_failures: all.len() - of,

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use fixfly_runtime::RunRecord;
+use fixfly_runtime::JoinedRun;
 
 use crate::error::ReportError;
 use crate::groups::Checkpoint;
-use crate::labels::Labelled;
+use crate::labels::Labels;
 use crate::tables::{ALL as TABLES, Entry};
 
 /// Name of the tables of each run.
@@ -69,12 +69,11 @@ impl Selection {
 
     /// Whether the report compares the texts of these runs with each other. `page`: whether
     /// it is also a page, which has all tables.
-    pub fn needs_texts(&self, runs: &[(&Labelled, RunRecord)], page: bool) -> bool {
+    pub fn needs_texts(&self, runs: &[(Labels, JoinedRun)], page: bool) -> bool {
         let mut tables = TABLES.iter().filter(|entry| entry.name == SIMILARITY);
         let shown = page || tables.any(|entry| self.shows_table(entry));
-        let is_base = |(run, record): &(&Labelled, RunRecord)| {
-            run.labels.clone().or_recorded(record).is_base()
-        };
+        let is_base =
+            |(labels, run): &(Labels, JoinedRun)| labels.clone().or_recorded(&run.record).is_base();
         shown && !self.compare && runs.len() > 1 && runs.iter().any(is_base)
     }
 

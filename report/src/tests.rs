@@ -166,6 +166,8 @@ fn report_of(episodes: &[Episode]) -> Report {
         templates: Wording::default(),
         isolation: String::new(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     };
     let summaries: Vec<_> = episodes.iter().map(EpisodeSummary::of).collect();
     Report {

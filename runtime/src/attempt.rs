@@ -7,6 +7,7 @@ use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::budget::{Budget, Limit};
 use crate::change::{Change, LeftOut};
 use crate::episode::{Boundary, End, Episode, FailureKind, Provenance, Verdict};
+use crate::feedback::Earlier;
 use crate::policy::{Policy, PolicyError, View};
 use crate::sandbox::{Host, Sandbox, SandboxError};
 use crate::task::{Lifetime, Task};
@@ -41,7 +42,20 @@ pub async fn attempt(
 ) -> Episode {
     let clock = Instant::now();
     let (turns, sandbox, memory) = (Vec::new(), None, None);
-    let mut course = AttemptState { with, task, sample, seed, clock, turns, sandbox, memory };
+    let (earlier, tokens, usd) = (task.statement.earlier(&turns), 0, 0.0);
+    let mut course = AttemptState {
+        with,
+        task,
+        sample,
+        seed,
+        clock,
+        turns,
+        earlier,
+        tokens,
+        usd,
+        sandbox,
+        memory,
+    };
     let Ended { end, judged, left_out } = match course.run().await {
         Ok(ended) => ended,
         Err(Broke { at, kind, why }) => Ended::at(End::Failed { at, kind, why }),
@@ -131,6 +145,12 @@ struct AttemptState<'a> {
     seed: u64,
     clock: Instant,
     turns: Vec<Turn>,
+    /// What feedback needs of the turns.
+    earlier: Earlier,
+    /// Prompt and completion tokens of the turns.
+    tokens: u64,
+    /// US dollars of the turns, as far as they are known.
+    usd: f64,
     sandbox: Option<Box<dyn Sandbox>>,
     /// Memory of the sandbox that it keeps.
     memory: Option<Permit>,
@@ -306,16 +326,17 @@ impl AttemptState<'_> {
     fn push(&mut self, action: Action, observation: Observation, timings: Timings) {
         let mut left = self.left();
         left.turns = left.turns.saturating_sub(1);
+        let before = (&self.turns[..], &self.earlier);
         let asked = &self.task.statement;
-        let feedback = asked.feedback(&self.turns, &action.call, &observation, left);
+        let feedback = asked.feedback_after(before, &action.call, &observation, left);
+        self.tokens += action.usage.prompt_tokens + action.usage.completion_tokens;
+        self.usd += action.usage.usd.unwrap_or_default();
         self.turns.push(Turn { action, observation, feedback, timings });
+        self.earlier.add_last(&self.turns);
     }
 
     fn left(&self) -> Budget {
-        let budget = &self.task.budget;
-        let usages = || self.turns.iter().map(|turn| &turn.action.usage);
-        let tokens: u64 = usages().map(|usage| usage.prompt_tokens + usage.completion_tokens).sum();
-        let usd: f64 = usages().filter_map(|usage| usage.usd).sum();
+        let (budget, tokens, usd) = (&self.task.budget, self.tokens, self.usd);
         Budget {
             turns: budget.turns.saturating_sub(self.turns.len() as u32),
             tokens: budget.tokens.map(|budget| budget.saturating_sub(tokens)),
@@ -325,10 +346,12 @@ impl AttemptState<'_> {
     }
 
     fn limit_met(&self) -> Option<Limit> {
-        let is_malformed = |turn: &&Turn| matches!(turn.action.call, Call::Malformed(_));
-        let malformed = self.turns.iter().rev().take_while(is_malformed).count();
+        let is_malformed = |turn: &Turn| matches!(turn.action.call, Call::Malformed(_));
+        let last = |limit: usize| self.turns.iter().rev().take(limit);
         match self.task.statement.malformed_limit() {
-            Some(limit) if malformed >= limit => Some(Limit::Malformed),
+            Some(limit) if self.turns.len() >= limit && last(limit).all(is_malformed) => {
+                Some(Limit::Malformed)
+            }
             _ => self.left().limit_met(),
         }
     }

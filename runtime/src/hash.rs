@@ -10,7 +10,8 @@ use crate::gguf::GgufHeader;
 use crate::home::home;
 
 /// Files that identify the content of a folder.
-const TELLING: [&str; 4] = ["config.json", "tokenizer.json", "run.json", "episodes.jsonl"];
+const TELLING: [&str; 5] =
+    ["config.json", "tokenizer.json", "run.json", "episodes.jsonl", "episodes.jsonl.zst"];
 
 /// Bytes of a GGUF file that are hashed together.
 const BEGINNING: u64 = 4 << 20;
@@ -46,10 +47,10 @@ pub fn input_hash(path: &Path) -> io::Result<String> {
             hash.update(header.fingerprint()?);
         }
     } else if path.is_file() {
-        hash.update(Sha256::digest(fs::read(path)?));
+        hash.update(digest_of(path)?);
     }
     for file in TELLING.map(|name| path.join(name)).iter().filter(|file| file.is_file()) {
-        hash.update(Sha256::digest(fs::read(file)?));
+        hash.update(digest_of(file)?);
     }
     let mut weights: Vec<(String, u64)> = Vec::new();
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -61,6 +62,17 @@ pub fn input_hash(path: &Path) -> io::Result<String> {
     weights.sort();
     hash.update(format!("{weights:?}"));
     Ok(hex(hash.finalize()))
+}
+
+/// SHA-256 of a file, which may be larger than memory.
+fn digest_of(file: &Path) -> io::Result<impl AsRef<[u8]> + use<>> {
+    let (mut file, mut hash, mut block) = (File::open(file)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hash.finalize()),
+            length => hash.update(&block[..length]),
+        }
+    }
 }
 
 #[cfg(test)]

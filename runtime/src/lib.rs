@@ -23,6 +23,7 @@ mod benchmark;
 mod budget;
 mod change;
 mod chat;
+mod checksum;
 mod episode;
 mod feedback;
 mod files;
@@ -31,6 +32,7 @@ mod gguf;
 mod hash;
 mod home;
 mod judge;
+mod lock;
 mod message;
 mod parallel;
 mod policy;
@@ -40,6 +42,7 @@ mod run;
 mod run_directory;
 mod sandbox;
 mod settings;
+mod shard;
 mod statement;
 mod summary;
 mod task;
@@ -58,6 +61,7 @@ pub use benchmark::{
 pub use budget::{Budget, Limit};
 pub use change::{Change, LeftOut, LeftOutReason};
 pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thinking_switch};
+pub use checksum::{is_altered, seal};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
@@ -73,6 +77,7 @@ pub use home::home;
 pub use judge::{
     Judge, JudgeAnswer, JudgeCounts, JudgeError, JudgeLine, JudgeOptions, JudgeRequest, JudgeTests,
 };
+pub use lock::{LockError, lock};
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};
@@ -82,16 +87,19 @@ pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
     RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
-    Verification, Verifier, cpus, episode_line, episode_seed, first, now, require_protections,
-    split_supported, unsupported_reasons, wilson,
+    Verification, Verifier, cpus, episode_line, episode_seed, first, neighbours, now,
+    require_protections, split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
-    Machine, Recording, RunDirectory, RunError, RunRecord, SCHEMA, Wording, read_episodes, read_run,
+    JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Packing, Recording, RunDirectory,
+    RunError, RunRecord, SCHEMA, TaskCounts, Wording, compress_run, decompress_run, episodes_file,
+    join_shards, merge_runs, read_episodes, read_run, set_damaged_aside, without_addresses,
 };
 pub use sandbox::{
     Command, Host, Impact, Output, Process, Protection, Sandbox, SandboxError, Status,
 };
 pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
+pub use shard::{NotAShard, Shard, Shards};
 pub use statement::{
     DescribedBy, FaultOptions, FeedbackForm, History, Issue, Method, Statement, TaskKind,
 };

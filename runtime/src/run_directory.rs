@@ -1,32 +1,50 @@
 //! The run directory: `run.json` records the settings of the run, and `episodes.jsonl` has
-//! one line per episode and is append-only.
+//! one line per episode, each appended when its episode ends. If the run is compressed, lines
+//! move from there to `episodes.jsonl.zst`.
 //!
 //! A line is on the disk before its episode is counted. A process that is killed at any
-//! time loses only the running episodes. An index beside it saves reading the episodes.
+//! time loses only the running episodes. Each line ends with its checksum. An index beside
+//! the file saves reading the episodes.
 
+mod compress;
+mod error;
+mod frames;
 mod index;
+mod joined;
 mod lines;
+mod merge;
 mod parse;
 mod record;
 mod recording;
+mod seal;
+mod store;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use record::{Machine, RunRecord, SCHEMA, Wording};
+pub use compress::{Packing, compress_run, decompress_run, set_damaged_aside};
+pub use error::RunError;
+pub use joined::{JoinedRecording, JoinedRun, join_shards};
+pub use merge::{MergeSummary, merge_runs};
+pub(crate) use record::SHARD;
+pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording, without_addresses};
 pub use recording::Recording;
 
+use crate::checksum::seal;
 use crate::episode::Episode;
 use crate::files::{is_partial, write_whole};
+use crate::lock::{self, LockError};
 use crate::statement::TaskKind;
 use crate::summary::EpisodeSummary;
-use index::{Appender, INDEX};
+use index::{Appender, FileFacts, INDEX};
 use parse::parse;
+use record::COMPRESSED_SCHEMA;
 
 const RECORD: &str = "run.json";
 const EPISODES: &str = "episodes.jsonl";
+const COMPRESSED: &str = "episodes.jsonl.zst";
 const LOCK: &str = "run.lock";
 /// The unfinished `run.json` of older versions.
 const DRAFT: &str = "run.json.new";
@@ -35,9 +53,16 @@ const DRAFT: &str = "run.json.new";
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// The plain file.
     episodes: File,
-    /// Bytes of complete lines.
+    /// Bytes of complete lines in the plain file.
     length: u64,
+    /// The number of these lines.
+    lines: usize,
+    /// Bytes of the compressed file.
+    packed: u64,
+    /// Whether lines move to the compressed file.
+    compressed: bool,
     /// `None` if the index cannot be written.
     index: Option<Appender>,
     /// Held, but never read.
@@ -53,24 +78,63 @@ impl RunDirectory {
     pub fn open(path: &Path, record: &RunRecord) -> Result<(Self, Recording), RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         RunDirectory::check(path)?;
-        let record_file = path.join(RECORD);
         let lock = lock(path)?;
-        if record_file.exists() {
-            let there = read_run(path)?;
-            let differences = there.differences(record);
-            if !differences.is_empty() {
-                return Err(RunError::Different {
-                    path: path.into(),
-                    differences: differences.join("; "),
-                });
+        match path.join(RECORD).exists() {
+            true => {
+                RunDirectory::matches(path, record)?;
+                if let Some(record) = read_run(path)?.with_addresses_of(record) {
+                    write_record(path, &record)?;
+                }
             }
-        } else {
-            write_record(path, record)?;
+            // It may come from another run, which is compressed.
+            false => write_record(path, &RunRecord { schema: SCHEMA, ..record.clone() })?,
         }
+        RunDirectory::locked(path, lock)
+    }
+
+    /// Opens the episodes of a directory whose lock is held.
+    fn locked(path: &Path, lock: File) -> Result<(Self, Recording), RunError> {
+        let compressed = path.join(RECORD).exists() && read_run(path)?.schema == COMPRESSED_SCHEMA;
         let (episodes, mut recorded) = open_episodes(path)?;
-        let index = recorded.appender(&episodes);
-        let length = recorded.bytes();
-        Ok((RunDirectory { path: path.into(), episodes, length, index, _lock: lock }, recorded))
+        let (bytes, lines) = recorded.covered();
+        let (packed, text, packed_lines) = recorded.files().map_or((0, 0, 0), |files| {
+            (files.packed_end(), files.packed_text(), files.packed_lines())
+        });
+        let facts = |name: &str, file: std::io::Result<File>| match file {
+            Ok(file) => FileFacts::of(&file).map_err(|e| RunError::io(&path.join(name), "read", e)),
+            Err(_) => Ok(FileFacts::default()),
+        };
+        let plain_facts = facts(EPISODES, episodes.try_clone())?;
+        let packed_facts = facts(COMPRESSED, File::open(path.join(COMPRESSED)))?;
+        let index = recorded.appender(plain_facts, packed_facts);
+        let run = RunDirectory {
+            path: path.into(),
+            episodes,
+            length: bytes - text,
+            lines: lines - packed_lines,
+            packed,
+            compressed,
+            index,
+            _lock: lock,
+        };
+        Ok((run, recorded))
+    }
+
+    /// Refuses to resume a run with other settings, before work is done for it.
+    ///
+    /// # Errors
+    /// [`RunError::Different`] with each setting that differs, or that `run.json` cannot be read.
+    pub fn matches(path: &Path, record: &RunRecord) -> Result<(), RunError> {
+        if !path.join(RECORD).exists() {
+            return Ok(());
+        }
+        let differences = read_run(path)?.differences(record);
+        match differences.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(RunError::Different { path: path.into(), differences: differences.join("; ") })
+            }
+        }
     }
 
     /// Refuses a folder that contains something else than a run, before work is done for it.
@@ -79,6 +143,7 @@ impl RunDirectory {
     /// [`RunError::NotARun`], or that the folder cannot be read.
     pub fn check(path: &Path) -> Result<(), RunError> {
         match path.is_dir() && !path.join(RECORD).exists() && holds_something_else(path)? {
+            true if merge::is_unfinished(path) => Err(RunError::UnfinishedMerge(path.into())),
             true => Err(RunError::NotARun(path.into())),
             false => Ok(()),
         }
@@ -89,13 +154,22 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError`] if it cannot be written; the file is then unchanged.
     pub fn append(&mut self, episode: &Episode) -> Result<(), RunError> {
+        self.write(episode, true)
+    }
+
+    /// Appends an episode, and waits for the disk if it must be there when this returns.
+    fn write(&mut self, episode: &Episode, synced: bool) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
-        let mut line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
+        let line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
             place: episode.task.id.clone(),
             why: e.to_string(),
         })?;
+        let mut line = seal(line);
         line.push(b'\n');
-        let written = self.episodes.write_all(&line).and_then(|()| self.episodes.sync_data());
+        let written = self.episodes.write_all(&line).and_then(|()| match synced {
+            true => self.episodes.sync_data(),
+            false => Ok(()),
+        });
         if let Err(error) = written {
             // A partial line would corrupt the next one. If this fails too, the next start
             // moves the partial line away.
@@ -110,13 +184,26 @@ impl RunDirectory {
                 self.index = None;
             }
         }
-        Ok(())
+        self.lines += 1;
+        self.move_full_frames()
     }
 
-    /// The file of the episodes.
+    /// Waits until everything that was written is on the disk.
+    fn sync(&self) -> Result<(), RunError> {
+        self.episodes.sync_all().map_err(|e| RunError::io(&self.path.join(EPISODES), "write", e))
+    }
+
+    /// The file that an episode is appended to.
     pub fn episodes_file(&self) -> PathBuf {
         self.path.join(EPISODES)
     }
+}
+
+/// The file with a run's episodes: the compressed one, if all are there, or the plain one.
+pub fn episodes_file(run: &Path) -> PathBuf {
+    let is_empty = |file: &Path| fs::metadata(file).map_or(0, |facts| facts.len()) == 0;
+    let (plain, packed) = (run.join(EPISODES), run.join(COMPRESSED));
+    if is_empty(&plain) && !is_empty(&packed) { packed } else { plain }
 }
 
 /// Reads the record of a run.
@@ -132,7 +219,13 @@ pub fn read_run(path: &Path) -> Result<RunRecord, RunError> {
         }
         Err(e) => return Err(RunError::io(&file, "read", e)),
     };
-    parse(&text).map_err(|fault| fault.at(file.display().to_string(), "a run record"))
+    let newest = COMPRESSED_SCHEMA.max(TaskKind::newest_schema());
+    parse(&text, newest).map_err(|fault| {
+        match fault.at(file.display().to_string(), "a run record") {
+            RunError::Corrupt { place, why } => RunError::CorruptRecord { place, why },
+            error => error,
+        }
+    })
 }
 
 /// The latest episode of each task and sample, in the order of first appearance. Works
@@ -159,38 +252,52 @@ fn holds_something_else(path: &Path) -> Result<bool, RunError> {
 
 fn lock(path: &Path) -> Result<File, RunError> {
     let file = path.join(LOCK);
-    let lock = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .map_err(|e| RunError::io(&file, "write", e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(RunError::Busy(path.into())),
-        Err(TryLockError::Error(e)) => Err(RunError::io(&file, "lock", e)),
-    }
+    lock::lock(&file).map_err(|error| match error {
+        LockError::Busy(holder) => RunError::Busy { path: path.into(), holder },
+        LockError::Io(error) => RunError::io(&file, "lock", error),
+    })
 }
 
 fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
     let file = path.join(RECORD);
-    let text = serde_json::to_string_pretty(record)
-        .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
-    write_whole(&file, text + "\n").map_err(|e| RunError::io(&file, "write", e))
+    write_whole(&file, record_text(record)?).map_err(|e| RunError::io(&file, "write", e))
 }
 
-/// Opens the file for appending and moves a partial last line away.
+fn record_text(record: &RunRecord) -> Result<String, RunError> {
+    let text = serde_json::to_string_pretty(record)
+        .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
+    Ok(text + "\n")
+}
+
+/// Writes the record again with this schema version, if it has another one.
+fn set_schema(path: &Path, schema: u32) -> Result<(), RunError> {
+    let record = read_run(path)?;
+    match record.schema == schema {
+        true => Ok(()),
+        false => write_record(path, &RunRecord { schema, ..record }),
+    }
+}
+
+/// Opens the file for appending, and removes or moves away what a killed process left at the
+/// ends of both files.
 fn open_episodes(path: &Path) -> Result<(File, Recording), RunError> {
     let file = path.join(EPISODES);
     let fault = |e| RunError::io(&file, "write", e);
-    let open = OpenOptions::new().create(true).read(true).append(true).open(&file);
-    let open = open.map_err(fault)?;
-    let recorded = Recording::open(path)?;
-    let whole = recorded.bytes();
+    let open = open_plain(path)?;
+    let recorded = Recording::open_unrecorded(path)?;
+    let mut whole = recorded.covered().0;
+    if let Some(files) = recorded.files() {
+        whole -= files.packed_text();
+        // A file without a frame is left if its first frame was not written.
+        let is_empty = files.packed_end() == 0 && path.join(COMPRESSED).exists();
+        if is_empty || files.packed.bytes > files.packed_end() {
+            cut_packed(path, files)?;
+        }
+    }
     let all = open.metadata().map_err(fault)?.len();
     if all > whole {
-        let mut torn = vec![0; usize::try_from(all - whole).unwrap_or(usize::MAX)];
-        open.read_exact_at(&mut torn, whole).map_err(|e| RunError::io(&file, "read", e))?;
-        let aside = set_aside(path, &torn)?;
+        let torn = bytes_from(&open, whole, all).map_err(|e| RunError::io(&file, "read", e))?;
+        let aside = set_aside(path, &torn, "")?;
         open.set_len(whole).and_then(|()| open.sync_all()).map_err(fault)?;
         tracing::warn!(
             "{}: the last line is incomplete; moved it to {}, and its episode runs again",
@@ -201,10 +308,47 @@ fn open_episodes(path: &Path) -> Result<(File, Recording), RunError> {
     Ok((open, recorded))
 }
 
-fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
+fn open_plain(path: &Path) -> Result<File, RunError> {
+    let file = path.join(EPISODES);
+    let open = OpenOptions::new().create(true).read(true).append(true).open(&file);
+    open.map_err(|e| RunError::io(&file, "write", e))
+}
+
+/// Cuts the compressed file after the frames that count. What is no copy of lines in the plain
+/// file is moved away.
+fn cut_packed(path: &Path, files: &store::Store) -> Result<(), RunError> {
+    let file = path.join(COMPRESSED);
+    let fault = |e| RunError::io(&file, "write", e);
+    let open = OpenOptions::new().read(true).write(true).open(&file).map_err(fault)?;
+    let end = files.packed_end();
+    if !files.is_rest_needless().map_err(fault)? {
+        let torn = bytes_from(&open, end, files.packed.bytes);
+        let aside = set_aside(path, &torn.map_err(|e| RunError::io(&file, "read", e))?, ".zst")?;
+        tracing::warn!(
+            "{}: the last frame is incomplete; moved it to {}, and its episodes run again",
+            file.display(),
+            aside.display()
+        );
+    }
+    // `zstdcat` refuses a file without a frame.
+    let cut = match end {
+        0 => fs::remove_file(&file).and_then(|()| File::open(path)?.sync_all()),
+        _ => open.set_len(end).and_then(|()| open.sync_all()),
+    };
+    cut.map_err(fault)
+}
+
+fn bytes_from(file: &File, from: u64, to: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
+}
+
+/// Writes bytes that cannot be read to a file of their own.
+fn set_aside(path: &Path, torn: &[u8], end: &str) -> Result<PathBuf, RunError> {
     let mut number = 1;
     loop {
-        let aside = path.join(format!("episodes.torn-{number}.jsonl"));
+        let aside = path.join(format!("episodes.torn-{number}.jsonl{end}"));
         match File::create_new(&aside) {
             Ok(mut open) => {
                 open.write_all(torn)
@@ -215,80 +359,6 @@ fn set_aside(path: &Path, torn: &[u8]) -> Result<PathBuf, RunError> {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
             Err(e) => return Err(RunError::io(&aside, "write", e)),
         }
-    }
-}
-
-/// Why a run directory cannot be used: one sentence with the place and the remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The folder contains something else.
-    #[error("{} is not a run directory: it is not empty and has no run.json; name an empty or a new folder", .0.display())]
-    NotARun(PathBuf),
-    /// There is no run.
-    #[error("there is no run in {}: it has no run.json; name a folder that `fixfly run -o` wrote", .0.display())]
-    NoRun(PathBuf),
-    /// The directory contains another run.
-    #[error("{} contains a run with other settings ({differences}); use the same flags to resume it, or name another folder", .path.display())]
-    Different {
-        /// The directory.
-        path: PathBuf,
-        /// Each difference, with both values.
-        differences: String,
-    },
-    /// Another process is writing to it.
-    #[error("{} is in use by another fixfly process; wait until it ends or name another folder", .0.display())]
-    Busy(PathBuf),
-    /// A newer version wrote it.
-    #[error(
-        "{place} was written by a newer fixfly (schema {schema}, this one reads up to {}); update fixfly to read it",
-        TaskKind::newest_schema()
-    )]
-    Newer {
-        /// The file, and the line if it has many.
-        place: String,
-        /// The schema version.
-        schema: u32,
-    },
-    /// The contents are invalid.
-    #[error("{place} is {why}; fix or remove it")]
-    Corrupt {
-        /// The file, and the line if it has many.
-        place: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The episodes changed since the recording was opened.
-    #[error("{place} changed while it was read; run the same command again")]
-    Changed {
-        /// The file and the line.
-        place: String,
-    },
-    /// The file system failed.
-    #[error("cannot {verb} {}: {why}", .file.display())]
-    Io {
-        /// The operation: `read`, `write`, `make`, `lock`.
-        verb: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// The reason, and the remedy.
-        why: String,
-    },
-}
-
-impl RunError {
-    fn io(file: &Path, verb: &'static str, error: io::Error) -> Self {
-        let remedy = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "; free some disk space and run the same command again to resume"
-            }
-            ErrorKind::PermissionDenied => "; change its permissions or name another folder",
-            ErrorKind::ReadOnlyFilesystem => "; name a folder on a writable disk",
-            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-                "; there is a file of this name, name another folder"
-            }
-            _ => "",
-        };
-        RunError::Io { verb, file: file.into(), why: format!("{error}{remedy}") }
     }
 }
 

@@ -139,6 +139,12 @@ pub trait Sandbox: Send + Sync {
     /// [`SandboxError::File`] if it cannot be written.
     async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError>;
 
+    /// Whether the sandbox is known to have ended, for example with its machine. It answers
+    /// at once and asks nobody.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Kills everything that runs in the sandbox and removes it. Dropping the sandbox does
     /// the same but reports no errors.
     ///

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::generation::{Sampling, Thinking};
+use crate::shard::Shard;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a model, whatever serves it. They are recorded in `run.json`.
@@ -49,6 +50,9 @@ pub struct RemoteModel {
     pub profile: Option<String>,
     /// The server's address, up to and including `/v1`.
     pub base_url: Option<String>,
+    /// The addresses of further servers of the same model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_base_urls: Vec<String>,
     /// The environment variable that holds the API key. The key itself is never stored.
     pub api_key_env: Option<String>,
     /// Whether answers are streamed; if `None`, the profile decides.
@@ -62,6 +66,9 @@ pub struct RemoteModel {
     /// The longest wait in seconds that the server may ask for; a longer one stops the run.
     #[serde(skip)]
     pub max_retry_wait: Option<u64>,
+    /// The shard of the run, which has its part of the budget and of the server's rate limits.
+    #[serde(skip)]
+    pub shard: Option<Shard>,
     /// The run directory. Its name identifies the run's calls in the journal.
     #[serde(skip)]
     pub run: PathBuf,

@@ -9,8 +9,10 @@
 mod container;
 mod debian;
 mod engine;
+mod hosts;
 mod image;
 mod link;
+mod placement;
 mod protections;
 mod seccomp;
 mod server;
@@ -35,23 +37,33 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use container::{Shown, Source};
+use hosts::Hosts;
 use link::{End, Event, Link, Run};
 use server::Server;
 use trees::Trees;
 
-use crate::Open;
+use crate::{HostOptions, Open};
 
 pub use debian::{Debian, DebianError, PACKAGES, SUITE, distinct, missing};
 pub use engine::Patience;
 pub use image::{build, import};
-pub use sweep::{sweep, sweep_all};
+pub use sweep::sweep_hosts;
 
 /// The `docker` plug-in.
 pub const ENTRY: Entry<Open> = Entry {
     name: "docker",
     about: "containers of a Docker engine (DOCKER_HOST), of an image made by `fixfly sandbox image build`",
-    open: |options| Ok(Arc::new(Engine::default().for_run(&options.run))),
+    open,
 };
+
+fn open(options: &HostOptions) -> Result<Arc<dyn Host>, SandboxError> {
+    hosts::check(&options.docker_hosts).map_err(SandboxError::Open)?;
+    Ok(match options.docker_hosts.as_slice() {
+        [] => Arc::new(Engine::default().for_run(&options.run)),
+        [one] => Arc::new(Engine::at(one, Patience::default()).for_run(&options.run)),
+        several => Arc::new(Hosts::new(several, &options.run)),
+    })
+}
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CAP: usize = 1 << 20;
@@ -157,7 +169,7 @@ impl Host for Engine {
     }
 
     async fn protections(&self) -> Vec<Protection> {
-        protections::protections(self).await
+        protections::protections(self, &SandboxSpec::default()).await
     }
 
     async fn offers(&self, image: &str) -> bool {
@@ -379,6 +391,10 @@ impl Sandbox for Container {
 
     async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), SandboxError> {
         self.file("write", path, bytes).await.map(drop)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.link.has_ended()
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), SandboxError> {

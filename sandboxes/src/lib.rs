@@ -45,7 +45,14 @@ pub struct HostOptions {
     /// Folder of the run, empty if there is none: part of the name or the labels of all that
     /// could outlive fixfly.
     pub run: String,
+    /// The Docker engines of `docker`; that of `DOCKER_HOST` if empty.
+    pub docker_hosts: Vec<String>,
 }
+
+/// The help text of `--docker-host`.
+pub const DOCKER_HOST_HELP: &str = "Docker engine for `--sandbox docker`: unix://, tcp:// \
+    (with TLS if DOCKER_CERT_PATH is set) or ssh://; may be repeated, then each sandbox goes \
+    to the engine with the most free capacity [default: DOCKER_HOST]";
 
 /// Opens a host of sandboxes.
 pub type Open = fn(&HostOptions) -> Result<Arc<dyn Host>, SandboxError>;
@@ -55,8 +62,21 @@ pub type Open = fn(&HostOptions) -> Result<Arc<dyn Host>, SandboxError>;
 /// # Errors
 /// [`SandboxError`] if there is none of that name, or it cannot be opened.
 pub fn open(name: &str, run: &str) -> Result<Arc<dyn Host>, SandboxError> {
+    open_with(name, &HostOptions { run: run.into(), ..HostOptions::default() })
+}
+
+/// Opens the host of that name with options.
+///
+/// # Errors
+/// [`SandboxError`] if there is none of that name, it cannot be opened, or the options are
+/// for another one.
+pub fn open_with(name: &str, options: &HostOptions) -> Result<Arc<dyn Host>, SandboxError> {
     let entry = find("sandbox", ALL, name).map_err(SandboxError::Open)?;
-    (entry.open)(&HostOptions { run: run.into() })
+    if name != "docker" && !options.docker_hosts.is_empty() {
+        let why = format!("--docker-host needs --sandbox docker, not {name}");
+        return Err(SandboxError::Open(why));
+    }
+    (entry.open)(options)
 }
 
 /// All kinds of sandboxes.

@@ -153,6 +153,8 @@ impl Pool {
     /// Takes an idle sandbox of this spec, and those that must be closed to make room.
     fn pick(&self, spec: &SandboxSpec) -> (Option<Opened>, Vec<Idle>) {
         let mut idle = lock(&self.idle);
+        // What is on a machine that went down would fail the next caller.
+        idle.retain(|idle| !idle.opened.sandbox.is_lost());
         let equal = idle.iter().rposition(|idle| idle.spec == *spec);
         let found = equal.map(|at| idle.remove(at).opened);
         // No more are kept than could run at the same time.
@@ -276,6 +278,10 @@ impl Sandbox for Leased {
         self.sound.unless_err(self.opened.sandbox.write(path, bytes).await)
     }
 
+    fn is_lost(&self) -> bool {
+        self.opened.sandbox.is_lost()
+    }
+
     async fn close(self: Box<Self>) -> Result<(), SandboxError> {
         let Leased { mut opened, spec, sound, idle, short, load, lease } = *self;
         if spec.lifetime == Lifetime::Episode || !sound.holds() {
@@ -355,9 +361,10 @@ mod tests {
     struct Counted {
         opened: AtomicUsize,
         live: Arc<AtomicUsize>,
+        lost: Arc<AtomicBool>,
     }
 
-    struct Place(Arc<AtomicUsize>);
+    struct Place(Arc<AtomicUsize>, Arc<AtomicBool>);
 
     impl Drop for Place {
         fn drop(&mut self) {
@@ -370,7 +377,7 @@ mod tests {
         async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
             self.opened.fetch_add(1, Ordering::SeqCst);
             self.live.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(Place(Arc::clone(&self.live))))
+            Ok(Box::new(Place(Arc::clone(&self.live), Arc::clone(&self.lost))))
         }
 
         fn isolation(&self) -> String {
@@ -394,6 +401,10 @@ mod tests {
 
         async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
             Ok(())
+        }
+
+        fn is_lost(&self) -> bool {
+            self.1.load(Ordering::SeqCst)
         }
 
         async fn close(self: Box<Self>) -> Result<(), SandboxError> {
@@ -473,6 +484,17 @@ mod tests {
         sandbox.exec(&Command::new(["x"])).await.unwrap_err();
         sandbox.close().await.unwrap();
         assert_eq!(counts(&host), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn an_idle_one_that_is_lost_is_not_used_again() {
+        let host = Arc::new(Counted::default());
+        let pool = Pool::new(host.clone(), 2);
+        pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
+        host.lost.store(true, Ordering::SeqCst);
+        let other = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
+        assert_eq!(counts(&host), (2, 1));
+        other.close().await.unwrap();
     }
 
     #[tokio::test]

@@ -151,7 +151,7 @@ fn build_django(flags: &Django, terminal: &Terminal) -> anyhow::Result<()> {
     let project = django::fetch(&folder, flags.archive.as_deref())?;
     if !flags.from_scratch && !flags.extend {
         let project = Arc::new(project);
-        on_threads(build::warm(project, host("local")?))?;
+        on_threads(build::warm(project, host("local", &[])?))?;
         return terminal.print(&summary(&folder, &django::shipped()?));
     }
     let splits = match flags.splits.is_empty() {
@@ -215,7 +215,7 @@ fn examine(
             terminal.status(&line);
         }
     };
-    let host = host("local")?;
+    let host = host("local", &[])?;
     let framework = project.framework.clone();
     on_threads(build::warm(Arc::new(project), host.clone()))?;
     let project = Project::open(folder, &framework)?;

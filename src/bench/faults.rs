@@ -97,7 +97,7 @@ async fn validate(
     let style = "faults {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let bar = terminal.bar(style, to_do.len())?;
     let jobs = cpus(flags.jobs);
-    let pool = Arc::new(Pool::new(host("local")?, jobs));
+    let pool = Arc::new(Pool::new(host("local", &[])?, jobs));
     validation.run(to_do, (pool.clone(), jobs), &file, || bar.inc(1)).await?;
     bar.finish_and_clear();
     pool.drain().await.context("cannot close a sandbox")

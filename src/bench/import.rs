@@ -50,7 +50,7 @@ pub(crate) fn import(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let style = "programs {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let bar = terminal.bar(style, import.programs())?;
     let jobs = cpus(flags.jobs);
-    let pool = Arc::new(Pool::new(host("local")?, jobs));
+    let pool = Arc::new(Pool::new(host("local", &[])?, jobs));
     let imported = on_threads(async {
         let stop = tokio::signal::ctrl_c();
         let imported = tokio::select! {

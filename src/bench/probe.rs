@@ -74,8 +74,8 @@ pub(crate) fn probe(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let folder = flags.benchmark_dir.clone().unwrap_or_else(django::folder);
     let file = flags.output.clone().unwrap_or_else(|| support::file(&folder, &flags.sandbox));
     let jobs = cpus(flags.jobs);
-    let probed = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));
-    let local = Arc::new(Pool::new(host("local")?, jobs));
+    let probed = Arc::new(Pool::new(host(&flags.sandbox, &[])?, jobs));
+    let local = Arc::new(Pool::new(host("local", &[])?, jobs));
     let prober =
         Prober { methods: Arc::new(methods), probed: probed.clone(), local: local.clone() };
     on_threads(async {

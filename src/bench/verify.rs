@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use clap::{Args, value_parser};
 use fixfly_benchmarks::both::BothPaths;
-use fixfly_benchmarks::{RunPath, find_methods, open_methods};
+use fixfly_benchmarks::{find_methods, open_methods};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
     split_supported,
 };
-use fixfly_sandboxes::Pool;
+use fixfly_sandboxes::{DOCKER_HOST_HELP, Pool};
 
 use crate::failure::Usage;
 use crate::flags::{choices, cpus, host, named, split};
@@ -57,6 +57,9 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "local", help = choices("Sandbox to run candidates in", fixfly_sandboxes::ALL))]
     sandbox: String,
 
+    #[arg(long, hide_short_help = true, value_name = "URL", help = DOCKER_HOST_HELP)]
+    docker_host: Vec<String>,
+
     /// Benchmark directory, if not the default
     #[arg(long, value_name = "DIR")]
     benchmark_dir: Option<PathBuf>,
@@ -69,7 +72,7 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let open = find_methods(&flags.benchmark, super::INSTEAD).map_err(opening)?;
     let benchmark = open(flags.benchmark_dir.as_deref())?;
     let jobs = cpus(flags.jobs);
-    let host = host(&flags.sandbox)?;
+    let host = host(&flags.sandbox, &flags.docker_host)?;
     let mut controls = Vec::new();
     for (name, solves) in [("oracle", true), ("null", false)] {
         let Open::Answers(open) = &named("policy", fixfly_policies::ALL, name)?.open else {
@@ -108,16 +111,16 @@ pub(crate) fn verify(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// Hot against cold, on every item that takes the hot path.
+/// Hot and shared against cold, on every item that takes either.
 fn compare(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let methods = open_methods(&flags.benchmark, flags.benchmark_dir.as_deref());
     let methods = Arc::new(methods.map_err(opening)?);
     let jobs = cpus(flags.jobs);
-    let pool = Arc::new(Pool::new(host(&flags.sandbox)?, jobs));
+    let pool = Arc::new(Pool::new(host(&flags.sandbox, &flags.docker_host)?, jobs));
     let paths = BothPaths { methods, host: pool.clone() };
     let items = paths.items(flags.split, flags.limit);
     let template = "compare {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
-    let bar = terminal.bar(template, items.iter().filter(|i| i.path == RunPath::Hot).count())?;
+    let bar = terminal.bar(template, paths.comparable(&items).len())?;
     let found = on_threads(async {
         let found = paths.compare(items, jobs, || bar.inc(1)).await?;
         pool.drain().await?;
@@ -152,7 +155,7 @@ async fn check_all(
     }
     let tasks = first(tasks, flags.limit);
     let worlds: Vec<_> = tasks.iter().map(|task| &task.sandbox).collect();
-    sandbox::ensure_image(&flags.sandbox, &worlds, terminal).await?;
+    sandbox::ensure_image((&flags.sandbox, &flags.docker_host), &worlds, terminal).await?;
     let total = tasks.len() * flags.repeat as usize;
     let template = "verify {wide_bar} {pos}/{len}  {elapsed} elapsed, ETA {eta}";
     let bar = terminal.bar(template, total)?;

@@ -148,8 +148,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         recipe.limit_rows(limit).map_err(usage)?;
     }
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
-    let runs = flags.runs.iter().map(|name| Run::open(name, &recipe));
-    let runs = runs.collect::<Result<Vec<_>, _>>().map_err(usage)?;
+    let runs = Run::open_all(&flags.runs, &recipe).map_err(usage)?;
     let templates = match &flags.prompts {
         Some(prompts) => Templates::load(TaskKind::Method, Some(prompts))?,
         None => templates_of(&runs)?,

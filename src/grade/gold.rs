@@ -11,7 +11,7 @@ use crate::terminal::{Terminal, print};
 
 /// Grades each instance without a patch and with the gold patch, `--repeat` times.
 pub(super) async fn check(flags: &Swebench, terminal: &Terminal) -> anyhow::Result<()> {
-    let host = host(&flags.sandbox)?;
+    let host = host(&flags.sandbox, &flags.docker_host)?;
     let grader = flags.issues.open(flags.issues.selected()?, &*host, terminal).await?;
     let grader = Arc::new(grader);
     let start = Instant::now();

@@ -131,7 +131,7 @@ impl Bench {
             let of = benchmark.tasks(split).await?;
             tasks.extend(of.into_iter().map(|task| (task.id.clone(), task)));
         }
-        let pool = Pool::new(host(&flags.sandbox)?, 2 * flags.teacher.jobs());
+        let pool = Pool::new(host(&flags.sandbox, &[])?, 2 * flags.teacher.jobs());
         let tools = fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect();
         Ok(Bench {
             benchmark,

@@ -62,9 +62,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
 
-    /// Base URL of the server, up to and including `/v1`
+    /// Base URL of the server, up to and including `/v1`; may be repeated for several servers of
+    /// the model
     #[arg(long, value_name = "URL")]
-    base_url: Option<String>,
+    base_url: Vec<String>,
 
     /// Environment variable with the server's API key [default: OPENAI_API_KEY]
     #[arg(long, value_name = "NAME")]
@@ -203,12 +204,14 @@ impl Flags {
             },
             remote: RemoteModel {
                 profile: self.profile.clone(),
-                base_url: self.base_url.clone(),
+                base_url: self.base_url.first().cloned(),
+                other_base_urls: self.base_url.iter().skip(1).cloned().collect(),
                 api_key_env: self.api_key_env.clone(),
                 stream: self.stream.map(|stream| matches!(stream, YesNo::Yes)),
                 budget_usd: self.budget,
                 episode_budget_usd: self.cost_limit,
                 max_retry_wait: self.max_retry_wait,
+                shard: None,
                 run: run.to_path_buf(),
                 journal: self.cache.clone().unwrap_or_else(|| run.join("journal")),
             },

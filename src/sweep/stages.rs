@@ -9,7 +9,7 @@ use anyhow::Context;
 use fixfly_datasets::{Dataset, Recipe};
 use fixfly_policies::models::resolve;
 use fixfly_runtime::{Policy, Settings};
-use fixfly_students::sweep::{Commands, Stage, Verb};
+use fixfly_students::sweep::{Commands, Stage, SweepError, Verb};
 use toml::Table;
 
 use crate::failure::Usage;
@@ -42,6 +42,10 @@ impl Commands for Stages {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    fn waits(&self, error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(SweepError::Waits))
     }
 
     fn execute(&self, stage: &Stage) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use fixfly_students::cluster::{ClusterError, ClusterFile, Options};
 use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError, folder_hash};
 
 use super::hyper::Hyper;
@@ -76,6 +77,10 @@ pub(super) struct Flags {
     #[arg(long, conflicts_with_all = ["collect", "dry_run"], help_heading = "LLaMA-Factory")]
     slurm: bool,
 
+    /// TOML file whose table `cluster` sets the script's partition, time limit and container
+    #[arg(long, value_name = "FILE", requires = "slurm", help_heading = "LLaMA-Factory")]
+    cluster: Option<PathBuf>,
+
     /// Collect the checkpoints written so far, then exit
     #[arg(long, conflicts_with = "dry_run", help_heading = "LLaMA-Factory")]
     collect: bool,
@@ -109,7 +114,7 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
         program: flags.program.clone(),
         gpus: flags.gpus,
         nodes: flags.nodes,
-        slurm: flags.slurm,
+        slurm: slurm(flags)?,
     };
     if flags.collect {
         return finish(&job, method);
@@ -121,6 +126,19 @@ pub(super) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     }
     follow(&job, terminal)?;
     finish(&job, method)
+}
+
+/// What the script for sbatch asks of Slurm, if there is one.
+fn slurm(flags: &Flags) -> anyhow::Result<Option<Options>> {
+    if !flags.slurm {
+        return Ok(None);
+    }
+    let options = flags.cluster.as_deref().map(ClusterFile::options).transpose();
+    let options = options.map_err(|error| match error {
+        ClusterError::Usage(why) => Usage(why).into(),
+        error => anyhow::Error::from(error),
+    })?;
+    Ok(Some(options.unwrap_or_default()))
 }
 
 /// Faults of the input are errors of usage.

@@ -16,7 +16,7 @@ use serde_json::Value;
 /// Lines of a file before its tests.
 const LONGEST: usize = 450;
 /// Lines of the binary before tests: more belongs into a library.
-const BINARY: usize = 7200;
+const BINARY: usize = 7600;
 
 /// Packages that are programs: they put the crates together.
 const PROGRAMS: [&str; 2] = ["fixfly", "fixfly-counts"];

@@ -1,4 +1,4 @@
-//! The real binary, as a person uses it. No network, no GPU, no Docker.
+//! The real binary, as a person uses it. No network, no GPU; Docker in `./check --chaos`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
@@ -7,6 +7,9 @@ mod benches;
 #[cfg(feature = "view")]
 mod browser;
 mod changes;
+mod chaos;
+mod cluster;
+mod compressed;
 mod contributing;
 mod datasets;
 mod docs;
@@ -29,6 +32,8 @@ mod reports;
 mod runs;
 mod schemas;
 mod server;
+mod servers;
+mod shards;
 mod tables;
 mod teachers;
 mod terminal;

@@ -20,6 +20,8 @@ pub(crate) fn run() -> TempDir {
         templates: Wording::default(),
         isolation: String::new(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     };
     RunDirectory::open(folder.path(), &record).unwrap();
     folder
@@ -43,11 +45,11 @@ fn an_unreadable_run_is_named_with_its_remedy() {
     check(
         |run| fs::write(run.join("run.json"), "{").unwrap(),
         "RUN/run.json is not JSON: EOF while parsing an object at line 1 column 1; \
-         fix or remove it",
+         fix it, or replace it by the run.json that the same command with a new folder writes there",
     );
     check(
         |run| fs::write(run.join("run.json"), "{\"schema\": 7}").unwrap(),
-        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 2); \
+        "RUN/run.json was written by a newer fixfly (schema 7, this one reads up to 3); \
          update fixfly to read it",
     );
     check(

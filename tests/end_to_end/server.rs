@@ -48,13 +48,26 @@ pub(crate) enum Reply {
     Window(u64, Value),
     /// One reply to requests that hold this text, another to all others.
     If(&'static str, Box<Reply>, Box<Reply>),
+    /// What this makes of the request.
+    By(Teacher),
+}
+
+/// Makes the reply to a request.
+#[derive(Clone)]
+pub(crate) struct Teacher(pub(crate) Arc<dyn Fn(&Value) -> Reply + Send + Sync>);
+
+impl std::fmt::Debug for Teacher {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("Teacher")
+    }
 }
 
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     state: Arc<Mutex<ServerState>>,
-    _runtime: tokio::runtime::Runtime,
+    /// `None` while it is stopped.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 #[derive(Default)]
@@ -76,18 +89,46 @@ pub(crate) fn words(text: &str) -> Value {
 impl Server {
     /// Answers from the script, then with its last line for ever.
     pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Server {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        Server::at("127.0.0.1:0", script)
+    }
+
+    /// The same at this address.
+    pub(crate) fn at(address: &str, script: impl IntoIterator<Item = Reply>) -> Server {
         let script: VecDeque<Reply> = script.into_iter().collect();
         let last = script.back().cloned();
         let state = Arc::new(Mutex::new(ServerState { script, last, ..ServerState::default() }));
+        let url = format!("http://{address}/v1");
+        let mut server = Server { url, state, runtime: None };
+        server.start();
+        server
+    }
+
+    /// Starts it again after [`Server::stop`], at its address.
+    pub(crate) fn start(&mut self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let routes = Router::new()
             .route("/v1/chat/completions", post(answer))
             .route("/v1/models", get(models))
-            .with_state(state.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+            .with_state(self.state.clone());
+        let address = self.url.trim_start_matches("http://").trim_end_matches("/v1");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
+        self.url = format!("http://{}/v1", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Server { url, state, _runtime: runtime }
+        self.runtime = Some(runtime);
+    }
+
+    /// Stops it as if its process was killed: answers break off, and nothing listens at its
+    /// address.
+    pub(crate) fn stop(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
+    /// Gives this reply from now on.
+    pub(crate) fn script(&self, reply: Reply) {
+        let mut state = self.state.lock().unwrap();
+        state.script.clear();
+        state.last = Some(reply);
     }
 
     /// Lists these models.
@@ -145,6 +186,10 @@ async fn reply_to(request: &Value, reply: Reply) -> Response {
             Some(why) => plain(400, "application/json", why),
             None => completion(streams, message, "stop"),
         },
+        Reply::By(Teacher(reply)) => {
+            let reply = reply(request);
+            Box::pin(reply_to(request, reply)).await
+        }
         Reply::Parts(parts, broken) => in_parts(parts, broken),
         Reply::Encoded(encoding, kind, bytes) => Response::builder()
             .header("content-type", kind)
@@ -290,7 +335,7 @@ fn same(place: &str, sent: &Value, known: &Value) -> Result<(), String> {
     }
 }
 
-fn usage(message: &Value) -> Value {
+pub(crate) fn usage(message: &Value) -> Value {
     let written = message.to_string().len() as u64 / 4;
     json!({ "prompt_tokens": 100, "completion_tokens": written, "total_tokens": 100 + written,
         "prompt_tokens_details": { "cached_tokens": 40 },

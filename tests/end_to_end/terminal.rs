@@ -200,8 +200,11 @@ fn each_command_has_a_man_page() {
         assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{name}");
     }
     assert!(missing.is_empty(), "{missing:?}");
-    // groff prints a warning for each mistake of a page.
     let run = pages.join("fixfly-run.1");
+    let page = fs::read_to_string(&run).unwrap();
+    // A line that begins with a space stays a line; others are joined.
+    assert!(page.contains("\n  \\- local: "), "the sandboxes are a list in {page}");
+    // groff prints a warning for each mistake of a page.
     if let Ok(output) =
         Command::new("groff").args(["-man", "-Tutf8", "-P-cbou", "-ww"]).arg(&run).output()
     {

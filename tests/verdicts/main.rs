@@ -18,3 +18,4 @@ mod project;
 mod projects;
 mod python;
 mod red_team;
+mod shared;

@@ -311,6 +311,11 @@ fn a_swapped_function_does_what_the_candidate_s_module_does() {
 }
 
 #[test]
+fn what_takes_over_provably_does_what_the_candidate_s_module_does() {
+    holds("takes_over.py", &[]);
+}
+
+#[test]
 fn forks_share_no_open_files_and_no_chance() {
     holds("shares.py", &[]);
 }

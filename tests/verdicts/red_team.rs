@@ -44,6 +44,8 @@ fn recording(task: &Task, codes: &[String]) -> TempDir {
         templates: Wording::default(),
         isolation: String::new(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     };
     let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
     for (sample, code) in (0..).zip(codes) {

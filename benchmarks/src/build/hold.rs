@@ -216,6 +216,7 @@ mod tests {
             outcome: Outcome::Failed,
             results: ["a", "b", "c"].iter().map(result).collect(),
             cpu: 0.0,
+            shared: false,
             unsure: None,
         }
     }

@@ -148,6 +148,7 @@ impl Checker {
             content: base64(text.as_bytes()),
             tests: tests.to_vec(),
             reversed: false,
+            shared: false,
             limits: Limits::for_tests(seconds),
             // Only the hot path reads it.
             method: Swap {

@@ -16,6 +16,7 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
+use super::balancer::Outcome;
 use super::encoding::Decoder;
 use super::profile::{Resolved, Seconds};
 use super::reader::{AnswerError, AnswerReader};
@@ -41,7 +42,13 @@ pub(crate) enum CallError {
     /// The server reported an error.
     #[error("{error}")]
     Server { error: Box<ServerError>, received: usize },
-    /// The server could not be reached, or its answer is not complete.
+    /// No connection to the server could be made.
+    #[error("{why}")]
+    Unreachable { why: String },
+    /// The connection broke.
+    #[error("{why}")]
+    Disconnected { why: String, received: usize },
+    /// The answer cannot be read, or is not complete.
     #[error("{why}")]
     Broken { why: String, received: usize },
     /// The answer ended for a reason that we do not know.
@@ -49,17 +56,61 @@ pub(crate) enum CallError {
     UnknownReason { error: AnswerError, word: String, received: usize },
     /// A time limit was exceeded.
     #[error("{what} took more than {seconds} s")]
-    TimedOut { what: &'static str, seconds: f64, received: usize },
+    TimedOut { what: Part, seconds: f64, received: usize },
+}
+
+/// What a time limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    First,
+    Next,
+    Whole,
+    Models,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Part::First => "the first part of the answer",
+            Part::Next => "the next part of the answer",
+            Part::Whole => "the whole answer",
+            Part::Models => "the list of models",
+        })
+    }
 }
 
 impl CallError {
     /// Bytes of text received before the failure; they are paid for.
     pub(crate) fn received(&self) -> usize {
         match self {
+            CallError::Unreachable { .. } => 0,
             CallError::Server { received, .. }
+            | CallError::Disconnected { received, .. }
             | CallError::Broken { received, .. }
             | CallError::UnknownReason { received, .. }
             | CallError::TimedOut { received, .. } => *received,
+        }
+    }
+
+    /// What it shows about the server. `longest` is the longest wait that a server may ask
+    /// for.
+    pub(crate) fn outcome(&self, longest: Duration) -> Outcome {
+        match self {
+            CallError::Server { error, .. } if error.wait().is_some_and(|wait| wait > longest) => {
+                Outcome::Resting(error.wait().unwrap_or_default())
+            }
+            CallError::Server { error, .. } if error.is_of_gateway() => Outcome::Broken,
+            CallError::Server { error, .. } if error.status() >= 500 && error.is_transient() => {
+                Outcome::Failed
+            }
+            CallError::Unreachable { .. } => Outcome::Unreachable,
+            CallError::Disconnected { .. } => Outcome::Broken,
+            // A model that writes for too long is no failure of its server.
+            CallError::TimedOut { what: Part::Whole, .. } => Outcome::Answered,
+            CallError::TimedOut { .. } => Outcome::Broken,
+            CallError::Server { .. }
+            | CallError::Broken { .. }
+            | CallError::UnknownReason { .. } => Outcome::Answered,
         }
     }
 
@@ -94,13 +145,28 @@ impl CallError {
         }
     }
 
+    fn of_sending(error: &OpenAIError) -> CallError {
+        match error {
+            OpenAIError::Reqwest(inner) if inner.is_connect() => {
+                CallError::Unreachable { why: causes(error) }
+            }
+            OpenAIError::Reqwest(_) => CallError::disconnected(error, 0),
+            _ => CallError::broken(causes(error), 0),
+        }
+    }
+
+    fn disconnected(error: &dyn std::error::Error, received: usize) -> CallError {
+        CallError::Disconnected { why: causes(error), received }
+    }
+
     fn broken(why: impl Into<String>, received: usize) -> CallError {
         CallError::Broken { why: why.into(), received }
     }
 }
 
 impl Client {
-    pub(crate) fn open(remote: &Resolved, key: &str) -> Result<Client, String> {
+    /// A client of the server at this address.
+    pub(crate) fn open(remote: &Resolved, address: &str, key: &str) -> Result<Client, String> {
         // It fails if another policy in this process has installed one; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seconds = remote.profile.seconds;
@@ -110,7 +176,7 @@ impl Client {
             .build()
             .map_err(|why| format!("cannot make connections: {why}"))?;
         let service = tower::service_fn(move |request| send(http.clone(), request));
-        let config = OpenAIConfig::new().with_api_base(&remote.base_url).with_api_key(key);
+        let config = OpenAIConfig::new().with_api_base(address).with_api_key(key);
         Ok(Client {
             client: async_openai::Client::with_config(config).with_http_service(service),
             seconds,
@@ -131,7 +197,7 @@ impl Client {
             Err(_) if reader.as_ref().is_some_and(AnswerReader::is_whole) => None,
             Err(_) => {
                 let seconds = self.seconds.total;
-                return Err(CallError::TimedOut { what: "the whole answer", seconds, received });
+                return Err(CallError::TimedOut { what: Part::Whole, seconds, received });
             }
         };
         let Some(reader) = reader else { return Err(CallError::broken("there is no answer", 0)) };
@@ -139,14 +205,25 @@ impl Client {
         Ok(Reply { first_token_ms, total_ms: clock.elapsed().as_millis() as u64, ..reply })
     }
 
-    /// The server's list of models, if it has one.
-    pub(crate) async fn models(&self) -> Option<Value> {
+    /// The server's list of models, if it has one. A server that refuses to list them
+    /// answers, too.
+    pub(crate) async fn models(&self) -> Result<Option<Value>, CallError> {
         let models = async {
-            let response = response(self.client.models().list_byot::<Value>()).await.ok()?;
-            response.status().is_success().then_some(())?;
-            serde_json::from_slice(&response.bytes().await.ok()?).ok()
+            let asked = response(self.client.models().list_byot::<Value>()).await;
+            let response = asked.map_err(|error| CallError::of_sending(&error))?;
+            if response.status().is_success() {
+                let bytes = response.bytes().await;
+                let bytes = bytes.map_err(|error| CallError::disconnected(&error, 0))?;
+                return Ok(serde_json::from_slice(&bytes).ok());
+            }
+            match refusal(response).await {
+                CallError::Server { error, received } if error.is_of_gateway() => {
+                    Err(CallError::Server { error, received })
+                }
+                _ => Ok(None),
+            }
         };
-        tokio::time::timeout(Duration::from_secs_f64(ASIDE), models).await.ok()?
+        within(Some(ASIDE), Part::Models, 0, models).await?
     }
 
     /// Sends the request and reads the answer into `reader`. Returns when its first words
@@ -160,8 +237,8 @@ impl Client {
         let first = self.stream.then_some(self.seconds.first_byte);
         let chat = self.client.chat();
         let sent = response(chat.create_byot::<_, Value>(body));
-        let sent = within(first, FIRST, 0, sent).await?;
-        let mut response = sent.map_err(|error| CallError::broken(causes(&error), 0))?;
+        let sent = within(first, Part::First, 0, sent).await?;
+        let mut response = sent.map_err(|error| CallError::of_sending(&error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
@@ -173,9 +250,9 @@ impl Client {
         while !reader.is_done() {
             // Any bytes are a sign of life, comments too: each wait starts anew.
             let (patience, what) = match (reader.has_reason(), first_token_ms) {
-                (true, _) => (Some(self.seconds.idle.min(AFTER_END)), NEXT),
-                (false, None) => (first, FIRST),
-                (false, Some(_)) => (Some(self.seconds.idle), NEXT),
+                (true, _) => (Some(self.seconds.idle.min(AFTER_END)), Part::Next),
+                (false, None) => (first, Part::First),
+                (false, Some(_)) => (Some(self.seconds.idle), Part::Next),
             };
             let received = reader.size();
             let chunk = match within(patience, what, received, response.chunk()).await {
@@ -183,7 +260,7 @@ impl Client {
                 Ok(Ok(None)) => break,
                 // What breaks off after its last word is whole.
                 Ok(Err(_)) | Err(_) if reader.is_whole() => break,
-                Ok(Err(error)) => return Err(CallError::broken(causes(&error), received)),
+                Ok(Err(error)) => return Err(CallError::disconnected(&error, received)),
                 Err(error) => return Err(error),
             };
             let bytes = match decoder.push(&chunk) {
@@ -203,9 +280,6 @@ impl Client {
         Ok(first_token_ms)
     }
 }
-
-const FIRST: &str = "the first part of the answer";
-const NEXT: &str = "the next part of the answer";
 
 tokio::task_local! {
     /// The response to the call that a task is in.
@@ -240,7 +314,7 @@ async fn response<T>(
 
 async fn within<T>(
     seconds: Option<f64>,
-    what: &'static str,
+    what: Part,
     received: usize,
     work: impl Future<Output = T>,
 ) -> Result<T, CallError> {
@@ -269,12 +343,15 @@ fn header(response: &Response, name: &str) -> String {
     value.unwrap_or_default().to_string()
 }
 
-/// An error with all its causes: the outermost alone has too little detail.
+/// An error with all its causes, each once: the outermost alone has too little detail.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        all = format!("{all}: {cause}");
+        let text = cause.to_string();
+        if !all.ends_with(&text) {
+            all = format!("{all}: {text}");
+        }
         next = cause.source();
     }
     all

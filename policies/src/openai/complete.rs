@@ -4,25 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fixfly_runtime::{Finish, Limit, PolicyError, RemoteModel, Request, View, sha256};
-use serde_json::{Value, json};
+use fixfly_runtime::{
+    Finish, Limit, PolicyError, RemoteModel, Request, View, episode_seed, read_run,
+};
+use serde_json::Value;
 
-use super::OpenAi;
 use super::advice;
+use super::balancer::Retry;
 use super::client::CallError;
 use super::hints::readable;
-use super::journal::{Journal, Line};
+use super::journal::{Journal, Line, Owner};
 use super::rate_limiter::backoff;
 use super::request::{bytes, request, tokens_at_least, tokens_at_most, words};
 use super::response::Reply;
 use super::server_error::{Meaning, ServerError};
+use super::servers::Server;
 use super::spend_limit::SpendLimit;
 use super::usage::Tokens;
 use super::waits::Stopped;
+use super::{OpenAi, longest_wait};
 
-/// The longest wait that a server may ask for, by default.
-const MAX_RETRY_WAIT: Duration = Duration::from_secs(600);
-
+/// How often, for each server, a call is repeated at once because a server failed.
+const MOVES: usize = 4;
 /// How often an answer with an unknown finish reason is asked for again.
 const MAX_UNKNOWN: u32 = 2;
 /// How often the limit of an answer is fitted.
@@ -31,8 +34,11 @@ pub(super) const MAX_REFITS: u32 = 5;
 /// A call that has not been made yet.
 pub(super) struct PendingCall {
     pub(super) body: Value,
-    /// The key of its answer in the journal: a hash of everything the answer depends on.
-    pub(super) key: String,
+    /// The keys that its answer may have in the journal, each a hash of everything the
+    /// answer depends on; the first is that of a new answer.
+    pub(super) keys: Vec<String>,
+    /// Identifies its episode: all its requests go to one server.
+    episode: u64,
     /// Upper bound of its tokens.
     worst: Tokens,
     seed: u64,
@@ -48,6 +54,8 @@ pub(super) struct Tries {
     failures: u32,
     unknown: u32,
     pub(super) refits: u32,
+    /// Repetitions at once, because a server failed and another was up.
+    moves: usize,
 }
 
 /// What to do after a call that failed.
@@ -66,6 +74,16 @@ pub(super) struct Ledger {
     pub(super) spend_limit: SpendLimit,
 }
 
+/// A request that failed.
+struct Failed {
+    error: CallError,
+    /// What it cost, in US dollars.
+    usd: f64,
+    /// Index of the server.
+    server: usize,
+    retry: Retry,
+}
+
 /// A reply, with its cost.
 pub(super) struct PaidReply {
     pub(super) reply: Reply,
@@ -77,14 +95,21 @@ impl Ledger {
     /// Opens the ledger of a run. Also returns the number of calls that were answered.
     fn open(settings: &RemoteModel) -> Result<(Ledger, usize), String> {
         let run = settings.run.canonicalize().unwrap_or_else(|_| settings.run.clone());
-        let (journal, spent) = Journal::open(&settings.journal, &run.display().to_string())?;
+        let merged = read_run(&settings.run).map(|record| record.merged).unwrap_or_default();
+        let owner = Owner {
+            run: run.display().to_string(),
+            merged: merged.into_iter().map(|run| run.run).collect(),
+            whole: settings.journal == settings.run.join("journal"),
+        };
+        let (journal, spent) = Journal::open(&settings.journal, owner)?;
         if spent.unknown > 0.0 {
             tracing::warn!(
                 "${:.4} were put aside for calls whose answers never came to this run; they count as spent",
                 spent.unknown
             );
         }
-        let spend_limit = SpendLimit::new(settings.budget_usd, spent.usd, spent.calls);
+        let spend_limit =
+            SpendLimit::new(settings.budget_usd, spent.usd, spent.calls).of_shard(settings.shard);
         Ok((Ledger { journal: Arc::new(journal), spend_limit }, spent.calls))
     }
 }
@@ -93,7 +118,9 @@ impl OpenAi {
     pub(super) async fn ledger(&self) -> Result<&Ledger, PolicyError> {
         let open = async || {
             let (ledger, calls) = Ledger::open(&self.settings).map_err(|why| self.halt(why))?;
-            self.answered.fetch_or(calls > 0, Ordering::Relaxed);
+            if calls > 0 {
+                self.servers.all().iter().for_each(Server::set_answered);
+            }
             Ok(ledger)
         };
         self.ledger.get_or_try_init(open).await
@@ -103,24 +130,26 @@ impl OpenAi {
     pub(super) fn action_call(&self, view: &View<'_>) -> PendingCall {
         let spent: f64 = view.turns.iter().filter_map(|turn| turn.action.usage.usd).sum();
         let left = view.task.budget.usd.map(|budget| budget - spent);
-        self.pending_call(request(&self.remote, self.calls, view), view.sample, view.seed, left)
+        let body = request(&self.remote, self.calls, view);
+        let call = self.pending_call(body, &view.task.id, view.sample, view.seed);
+        PendingCall { left, ..call }
     }
 
     /// The call for a completion.
     pub(super) fn completion_call(&self, request: &Request<'_>) -> PendingCall {
         let body = words(&self.remote, request.messages, request.seed);
-        self.pending_call(body, request.sample, request.seed, None)
+        self.pending_call(body, request.name, request.sample, request.seed)
     }
 
-    fn pending_call(&self, body: Value, sample: u32, seed: u64, left: Option<f64>) -> PendingCall {
-        let whole = json!([self.remote.base_url, body, sample]).to_string();
-        let key = sha256(whole);
+    fn pending_call(&self, body: Value, name: &str, sample: u32, seed: u64) -> PendingCall {
+        let keys = self.keys(&body, sample);
         let worst = Tokens {
             prompt: tokens_at_most(&body),
             completion: u64::from(self.remote.sampling.max_tokens.unwrap_or_default()),
             ..Tokens::default()
         };
-        PendingCall { body, key, worst, seed, left, fitted: None }
+        let episode = episode_seed(0, name, sample);
+        PendingCall { body, keys, episode, worst, seed, left: None, fitted: None }
     }
 
     /// Repeats a call until it is answered, or until another retry is of no use.
@@ -133,22 +162,25 @@ impl OpenAi {
         if context_length.is_some_and(|limit| tokens_at_least(&call.body) > limit) {
             return Err(PolicyError::Spent(Limit::Context));
         }
+        let check = self.waits.unless_stopped(self.servers.check());
+        if let Some(why) = check.await.map_err(stopped)? {
+            return Err(self.halt(why));
+        }
         let worst = self.usd(call.worst);
         let (mut lost, mut tries) = (0.0, Tries::default());
         for calls in 1.. {
             within_episode(&call, lost, worst)?;
             self.limit_answer(&mut call);
-            let error = match self.call_once(ledger, &call, worst).await? {
+            let failed = match self.call_once(ledger, &call, worst).await? {
                 Ok(paid) => {
                     let usd = paid.usd.map(|usd| usd + lost);
                     return Ok(PaidReply { usd, calls, ..paid });
                 }
-                Err((error, usd)) => {
-                    lost += usd;
-                    error
-                }
+                Err(failed) => failed,
             };
-            match self.next(&error, &mut call, &mut tries).await? {
+            lost += failed.usd;
+            let error = &failed.error;
+            match self.next(&failed, &mut call, &mut tries).await? {
                 Next::Changed => {}
                 Next::Reply(reply) => return Ok(PaidReply { calls, ..*reply }),
                 Next::After(wait) => {
@@ -163,26 +195,28 @@ impl OpenAi {
     /// What to do after a call that failed.
     async fn next(
         &self,
-        error: &CallError,
+        failed: &Failed,
         call: &mut PendingCall,
         tries: &mut Tries,
     ) -> Result<Next, PolicyError> {
+        let Failed { error, server, retry, .. } = failed;
+        let server = &self.servers.all()[*server];
         if let CallError::Server { error, .. } = error {
-            if let Some(advice) = self.advice(error, call) {
+            if let Some(advice) = self.advice(error, call, server) {
                 // The next call would be refused for the same reason.
                 return Err(self.halt(advice));
             }
             match error.meaning() {
                 Meaning::Filtered => return Ok(Next::Reply(Box::new(filtered(error)))),
                 Meaning::BrokenCall => return Ok(Next::Reply(Box::new(broken_call(error, call)))),
-                Meaning::TooLong => return self.refit(error, call, tries).await,
+                Meaning::TooLong => return self.refit(error, server, call, tries).await,
                 // Not every server names its limit when a request exceeds it.
                 Meaning::Other
                     if matches!(error.status(), 400 | 413 | 422)
                         && tries.refits == 0
                         && self.may_overflow(call).await =>
                 {
-                    return self.refit(error, call, tries).await;
+                    return self.refit(error, server, call, tries).await;
                 }
                 Meaning::Other => {}
             }
@@ -198,28 +232,47 @@ impl OpenAi {
             }
         }
         if !error.is_transient() {
-            return Err(self.rejected(error));
+            return Err(self.rejected(error, server));
+        }
+        if *retry != Retry::Later && tries.moves < MOVES * self.servers.all().len() {
+            tries.moves += 1;
+            if *retry == Retry::Elsewhere {
+                // The failures were those of a server that is down now.
+                tries.failures = 0;
+            }
+            tracing::info!("{}: {error}; asked again at once", server.address);
+            return Ok(Next::Changed);
         }
         tries.failures += 1;
         let seconds = &self.remote.profile.seconds;
         if tries.failures > seconds.retries {
-            let why = format!("{error}, {} times", tries.failures);
-            return Err(PolicyError::Infrastructure(why));
+            let count = tries.failures;
+            return Err(PolicyError::Infrastructure(match self.servers.errors() {
+                Some(errors) => {
+                    format!("none of the servers answers, tried {count} times: {errors}")
+                }
+                None => format!("{error}, {count} times"),
+            }));
         }
         let wait = backoff(seconds.backoff, tries.failures - 1, call.seed);
-        self.wait(error, wait).map(Next::After)
+        self.wait(error, server, wait).map(Next::After)
     }
 
     /// The wait before the next try: as long as the server asks for, if it is not too long.
-    fn wait(&self, error: &CallError, wait: Duration) -> Result<Duration, PolicyError> {
+    fn wait(
+        &self,
+        error: &CallError,
+        server: &Server,
+        wait: Duration,
+    ) -> Result<Duration, PolicyError> {
         let asked = error.retry_after().unwrap_or_default();
-        let longest = self.settings.max_retry_wait.map_or(MAX_RETRY_WAIT, Duration::from_secs);
+        let longest = longest_wait(&self.settings);
         if asked <= longest {
             return Ok(wait.max(asked));
         }
         Err(self.halt(format!(
             "{error}; {} asks to wait {}, longer than --max-retry-wait {}",
-            self.remote.base_url,
+            server.address,
             readable(asked),
             readable(longest).replace(' ', ""),
         )))
@@ -232,16 +285,17 @@ impl OpenAi {
         ledger: &Ledger,
         call: &PendingCall,
         worst: Option<f64>,
-    ) -> Result<Result<PaidReply, (CallError, f64)>, PolicyError> {
-        let permit = self.rate_limiter.acquire(call.worst.prompt + call.worst.completion);
-        let permit = self.waits.unless_stopped(permit).await.map_err(stopped)?;
+    ) -> Result<Result<PaidReply, Failed>, PolicyError> {
+        let turn = self.servers.turn(call.episode, call.worst.prompt + call.worst.completion);
+        let turn = self.waits.unless_stopped(turn).await.map_err(stopped)?;
+        let (server, index) = (turn.server(), turn.index());
         let reservation = ledger.spend_limit.reserve(worst.unwrap_or_default());
         let reservation = self.waits.unless_stopped(reservation).await.map_err(stopped)?;
         let reservation = reservation.map_err(|exhausted| self.halt(exhausted.to_string()))?;
         let hold = self.reserve(ledger, worst).await?;
         let run = ledger.journal.run().to_string();
-        let mut asked = self.client.ask(&call.body).await;
-        drop(permit);
+        let mut asked = server.client.ask(&call.body).await;
+        let retry = turn.end(&asked);
         if let Ok(reply) = &mut asked {
             count(call, reply);
             reply.max_tokens = self.sent_limit(call);
@@ -251,35 +305,37 @@ impl OpenAi {
             Err(error) => wasted_tokens(call, error),
         });
         ledger.spend_limit.settle(reservation, usd.unwrap_or_default());
+        let address = self.servers.are_several().then(|| server.address.clone());
         let line = match &asked {
             Ok(reply) => {
-                let (key, request) = (call.key.clone(), call.body.clone());
-                Line::Call { run, hold, key, request, reply: Box::new(reply.clone()), usd }
+                let (key, request) = (call.keys[0].clone(), call.body.clone());
+                let reply = Box::new(reply.clone());
+                Line::Call { run, hold, key, request, reply, usd, server: address }
             }
-            Err(error) => Line::Lost { run, hold, why: error.to_string(), usd },
+            Err(error) => Line::Lost { run, hold, why: error.to_string(), usd, server: address },
         };
         self.write(ledger, line).await?;
         Ok(match asked {
             Ok(reply) => {
-                self.rate_limiter.on_success();
-                self.answered.store(true, Ordering::Relaxed);
+                server.limiter.on_success();
+                server.set_answered();
                 Ok(PaidReply { reply, usd, calls: 1 })
             }
             Err(error) => {
                 if error.is_rate_limit() {
-                    self.rate_limiter.on_rate_limited();
+                    server.limiter.on_rate_limited();
                 }
-                Err((error, usd.unwrap_or_default()))
+                Err(Failed { error, usd: usd.unwrap_or_default(), server: index, retry })
             }
         })
     }
 
     /// The sentence for a refusal that a key of the profile prevents.
-    fn advice(&self, error: &ServerError, call: &PendingCall) -> Option<String> {
+    fn advice(&self, error: &ServerError, call: &PendingCall, server: &Server) -> Option<String> {
         if error.meaning() != Meaning::Other {
             return None;
         }
-        let (profile, address) = (&self.remote.profile, &self.remote.base_url);
+        let (profile, address) = (&self.remote.profile, &server.address);
         let places = ["/error/param", "/param"];
         let field = places.iter().find_map(|place| error.body().pointer(place)?.as_str());
         let words = format!("{} {}", error.message(), field.unwrap_or_default());
@@ -288,11 +344,11 @@ impl OpenAi {
     }
 
     /// What an error that no retry can fix means for the episode or the run.
-    fn rejected(&self, error: &CallError) -> PolicyError {
+    fn rejected(&self, error: &CallError, server: &Server) -> PolicyError {
         let CallError::Server { error, .. } = error else {
             return PolicyError::Infrastructure(error.to_string());
         };
-        let (address, answered) = (&self.remote.base_url, self.answered.load(Ordering::Relaxed));
+        let (address, answered) = (&server.address, server.has_answered());
         let hint = match error.status() {
             // A key that was taken before is not the reason.
             403 if answered => String::new(),

@@ -9,6 +9,7 @@ use super::OpenAi;
 use super::complete::{MAX_REFITS, Next, PendingCall, Tries};
 use super::request::bytes;
 use super::server_error::ServerError;
+use super::servers::Server;
 use super::window::{Fit, Refused, Sizes, fit, halved, listed, sizes_in};
 
 impl OpenAi {
@@ -33,6 +34,7 @@ impl OpenAi {
     pub(super) async fn refit(
         &self,
         error: &ServerError,
+        server: &Server,
         call: &mut PendingCall,
         tries: &mut Tries,
     ) -> Result<Next, PolicyError> {
@@ -58,22 +60,22 @@ impl OpenAi {
         };
         match next {
             Fit::Again(limit) => {
-                self.warn_of_limit(sizes, known);
+                self.warn_of_limit(&server.address, sizes, known);
                 call.fitted = Some(limit);
                 Ok(Next::Changed)
             }
             Fit::Unknown if error.limits_answers() => Err(self.halt(format!(
                 "{} refuses --max-tokens {max_tokens}: {}; pass a lower --max-tokens",
-                self.remote.base_url,
+                server.address,
                 error.message()
             ))),
             // If the server has never answered, the next items would be refused, too.
             Fit::Unknown
-                if known.window.is_none() && !self.answered.load(Ordering::Relaxed) =>
+                if known.window.is_none() && !server.has_answered() =>
             {
                 Err(self.halt(format!(
                     "{} refuses a prompt of {} bytes as too long, down to --max-tokens {max_tokens}, and names no limit: {}; pass a lower --max-tokens, or take a model with a longer context",
-                    self.remote.base_url,
+                    server.address,
                     refused.prompt_bytes,
                     error.message()
                 )))
@@ -92,15 +94,23 @@ impl OpenAi {
         window.is_some_and(|window| bytes(&call.body) / 8 + self.asked_limit() > window)
     }
 
-    /// The model's context in the server's list of models, which is asked for once.
+    /// The model's context in the server's list of models, which is asked for once; of
+    /// several servers the smallest, so that no answer depends on its server.
     async fn listed_window(&self) -> Option<u64> {
-        let list = async || listed(&self.client.models().await?, &self.remote.model);
+        let list = async || {
+            let mut windows = Vec::new();
+            for server in self.servers.all() {
+                let list = server.client.models().await.ok().flatten();
+                windows.extend(list.and_then(|list| listed(&list, &self.remote.model)));
+            }
+            windows.into_iter().min()
+        };
         let window = *self.listed.get_or_init(list).await;
         self.window.learn(Sizes { window, ..Sizes::default() });
         window
     }
 
-    fn warn_of_limit(&self, sizes: Sizes, known: Sizes) {
+    fn warn_of_limit(&self, address: &str, sizes: Sizes, known: Sizes) {
         if self.warned_of_limit.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -110,8 +120,7 @@ impl OpenAi {
             (None, None) => "a shorter context".to_string(),
         };
         tracing::warn!(
-            "{} has {why}: answers are limited to what fits, less than --max-tokens {}; each turn records its limit",
-            self.remote.base_url,
+            "{address} has {why}: answers are limited to what fits, less than --max-tokens {}; each turn records its limit",
             self.asked_limit()
         );
     }

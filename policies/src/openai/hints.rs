@@ -34,16 +34,19 @@ pub(super) fn wait(
     body: &Value,
     text: &str,
 ) -> Option<Duration> {
+    // The server's dates are of its own clock. This machine's may be wrong, and can jump.
+    let date = headers("date").and_then(|date| httpdate::parse_http_date(&date).ok());
+    let now = date.unwrap_or_else(SystemTime::now);
     let told = || milliseconds(&headers("retry-after-ms")?);
-    let told = told().or_else(|| time(&headers("retry-after")?));
-    let told = told.or_else(|| field(body)).or_else(|| words(text));
+    let told = told().or_else(|| time(&headers("retry-after")?, now));
+    let told = told.or_else(|| field(body, now)).or_else(|| words(text, now));
     // Each answer has the headers of limits: they are the reason only where the server says
     // so.
-    told.or_else(|| resets(headers).filter(|_| status == 429))
+    told.or_else(|| resets(headers, now).filter(|_| status == 429))
 }
 
 /// Fields of an error: Google's `retryDelay`, OpenRouter's forwarded headers, others'.
-fn field(body: &Value) -> Option<Duration> {
+fn field(body: &Value, now: SystemTime) -> Option<Duration> {
     let places = ["/error", ""].map(|place| body.pointer(place));
     places.into_iter().flatten().find_map(|error| {
         let text = |value: &Value| match value {
@@ -56,28 +59,28 @@ fn field(body: &Value) -> Option<Duration> {
         let delay = details.filter_map(|detail| text(&detail["retryDelay"])).next();
         let told = || milliseconds(&get("/retry_after_ms")?);
         told()
-            .or_else(|| time(&get("/retry_after").or_else(|| get("/retryAfter"))?))
-            .or_else(|| time(&delay?))
-            .or_else(|| time(&get("/metadata/headers/X-RateLimit-Reset")?))
+            .or_else(|| time(&get("/retry_after").or_else(|| get("/retryAfter"))?, now))
+            .or_else(|| time(&delay?, now))
+            .or_else(|| time(&get("/metadata/headers/X-RateLimit-Reset")?, now))
     })
 }
 
 /// "Please try again in 6m0s."
-fn words(text: &str) -> Option<Duration> {
+fn words(text: &str, now: SystemTime) -> Option<Duration> {
     let found = || WORDS.as_ref()?.captures(text)?.get(1);
     if let Some(date) = DATE.as_ref().and_then(|date| date.captures(text)?.get(1)) {
-        return time(date.as_str());
+        return time(date.as_str(), now);
     }
     let found = found()?;
     // A time of day is no duration.
     let rest = text[found.end()..].trim_start().to_lowercase();
     let is_time = [":", "am", "pm", "a.m", "p.m"].iter().any(|start| rest.starts_with(start));
-    if is_time { None } else { time(found.as_str()) }
+    if is_time { None } else { time(found.as_str(), now) }
 }
 
 /// The headers of limits that are used up. If the server does not say which are, the
 /// longest counts.
-fn resets(headers: &Headers<'_>) -> Option<Duration> {
+fn resets(headers: &Headers<'_>, now: SystemTime) -> Option<Duration> {
     let limits = [
         "-requests",
         "-tokens",
@@ -101,7 +104,7 @@ fn resets(headers: &Headers<'_>) -> Option<Duration> {
     });
     let waits = names.filter_map(|[remaining, reset]| {
         let left = headers(&remaining).and_then(|left| left.trim().parse::<f64>().ok());
-        left.is_none_or(|left| left <= 0.0).then(|| time(&headers(&reset)?)).flatten()
+        left.is_none_or(|left| left <= 0.0).then(|| time(&headers(&reset)?, now)).flatten()
     });
     waits.chain(headers("ratelimit").and_then(|text| used_up(&text))).max()
 }
@@ -123,10 +126,10 @@ fn milliseconds(text: &str) -> Option<Duration> {
 }
 
 /// Reads seconds, a duration with units, a date, or a time since 1970.
-fn time(text: &str) -> Option<Duration> {
+fn time(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim().trim_end_matches(['.', ',']);
     let since_1970 = |at: f64| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         seconds((at - now.as_secs_f64()).max(0.0))
     };
     if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
@@ -137,7 +140,7 @@ fn time(text: &str) -> Option<Duration> {
         };
     }
     if let Ok(date) = httpdate::parse_http_date(text) {
-        return Some(date.duration_since(SystemTime::now()).unwrap_or_default());
+        return Some(date.duration_since(now).unwrap_or_default());
     }
     if let Ok(date) = text.replacen(' ', "T", 1).parse::<jiff::Timestamp>() {
         return since_1970(date.as_millisecond() as f64 / 1000.0);
@@ -247,6 +250,11 @@ mod tests {
         check(&[("retry-after", &date)], "", Some(120.0));
         let at = jiff::Timestamp::now().as_second() + 90;
         check(&[("x-ratelimit-reset", &at.to_string())], "", Some(90.0));
+        let (date, later) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:29:30 GMT");
+        check(&[("date", date), ("retry-after", later)], "", Some(90.0));
+        check(&[("date", date), ("x-ratelimit-reset", "1445412490")], "", Some(10.0));
+        check(&[("date", date)], "It resets at 2015-10-21T07:28:05Z", Some(5.0));
+        check(&[("date", "soon"), ("retry-after", later)], "", Some(0.0));
         check(&[("x-ratelimit-reset", &(at * 1000).to_string())], "", Some(90.0));
         check(&[("x-ratelimit-reset-requests", "6m0s")], "", Some(360.0));
         check(&[("x-ratelimit-reset-tokens", "20ms")], "", Some(0.02));

@@ -1,13 +1,14 @@
 //! The journal of paid calls: requests, answers and costs. A line is on the disk
 //! before its answer is used, so a run that is killed pays for nothing twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fixfly_runtime::{is_altered, seal, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,17 +30,52 @@ pub(crate) enum Line {
         request: Value,
         reply: Box<Reply>,
         usd: Option<f64>,
+        /// The address of the server that answered, if the run has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
     },
     /// A call that failed, and what it may have cost.
-    Lost { run: String, hold: String, why: String, usd: Option<f64> },
+    Lost {
+        run: String,
+        hold: String,
+        why: String,
+        usd: Option<f64>,
+        /// As in `Call`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
 }
 
 /// The calls of one run, or of all runs that share the journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
-    run: String,
+    owner: Owner,
     state: Mutex<State>,
+}
+
+/// Whose lines count as a run's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owner {
+    /// The name of the run in the lines that it writes.
+    pub(crate) run: String,
+    /// The names of the runs that were merged into it.
+    pub(crate) merged: HashSet<String>,
+    /// Whether the journal is in the run's directory. All lines are the run's then, whatever
+    /// the directory was called before it was moved or merged.
+    pub(crate) whole: bool,
+}
+
+impl Owner {
+    fn has(&self, run: &str) -> bool {
+        self.whole || run == self.run || self.merged.contains(run)
+    }
+}
+
+impl From<&str> for Owner {
+    fn from(run: &str) -> Owner {
+        Owner { run: run.into(), ..Owner::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -59,41 +95,44 @@ pub(crate) struct Spent {
 }
 
 impl Journal {
-    /// Opens the journal in `folder` for the run `run`.
-    pub(crate) fn open(folder: &Path, run: &str) -> Result<(Journal, Spent), String> {
+    /// Opens the journal in `folder` for a run.
+    pub(crate) fn open(folder: &Path, owner: impl Into<Owner>) -> Result<(Journal, Spent), String> {
+        let owner = owner.into();
         std::fs::create_dir_all(folder)
             .map_err(|why| format!("cannot make {}: {why}", folder.display()))?;
         let path = folder.join(FILE);
         let broken = |why: std::io::Error| format!("cannot use {}: {why}", path.display());
         let options = OpenOptions::new().create(true).read(true).append(true).open(&path);
         let mut file = options.map_err(broken)?;
-        let (calls, spent, torn) = read(&path, &file, run)?;
+        let (calls, spent, torn) = read(&path, &file, &owner)?;
         if torn {
             // The answer was never used, so the call is made again.
             file.write_all(b"\n").map_err(broken)?;
         }
         let state = Mutex::new(State { file, calls });
-        Ok((Journal { path, run: run.into(), state }, spent))
+        Ok((Journal { path, owner, state }, spent))
     }
 
-    /// Looks up the answer to a call that was made before.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>)>, String> {
+    /// Looks up the answer to a call that was made before, with its cost for this run and the
+    /// requests that this run made for it.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<(Reply, Option<f64>, u32)>, String> {
         let state = self.state();
         let Some((offset, length)) = state.calls.get(key).copied() else { return Ok(None) };
         let mut bytes = vec![0; length];
         state.file.read_exact_at(&mut bytes, offset).map_err(|why| self.broken(&why))?;
-        match serde_json::from_slice(&bytes) {
-            // An answer that another run paid for costs this run nothing.
-            Ok(Line::Call { reply, usd, run, .. }) => {
-                Ok(Some((*reply, if run == self.run { usd } else { usd.map(|_| 0.0) })))
+        match parse(&bytes) {
+            Ok(Line::Call { reply, usd, run, .. }) if self.owner.has(&run) => {
+                Ok(Some((*reply, usd, 1)))
             }
+            // An answer that another run paid for costs this run nothing.
+            Ok(Line::Call { reply, usd, .. }) => Ok(Some((*reply, usd.map(|_| 0.0), 0))),
             _ => Err(format!("{} was changed while it was in use", self.path.display())),
         }
     }
 
     /// Appends a line. It is on the disk when this returns.
     pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
-        let mut bytes = serde_json::to_vec(line).map_err(|why| self.broken(&why))?;
+        let mut bytes = seal(serde_json::to_vec(line).map_err(|why| self.broken(&why))?);
         bytes.push(b'\n');
         let mut state = self.state();
         // Other runs may write to the same journal.
@@ -117,7 +156,7 @@ impl Journal {
 
     /// The name of the run in the journal's lines.
     pub(crate) fn run(&self) -> &str {
-        &self.run
+        &self.owner.run
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,11 +168,21 @@ impl Journal {
     }
 }
 
+/// Parses a line. An answer that changed on the disk is none: it would be paid for, and
+/// another one recorded.
+fn parse(bytes: &[u8]) -> Result<Line, String> {
+    let line = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
+    match is_altered(bytes) {
+        true => Err("its crc32c is another one".into()),
+        false => Ok(line),
+    }
+}
+
 type Read = (HashMap<String, (u64, usize)>, Spent, bool);
 
 /// Reads a journal. Also returns whether its last line is cut off. Warns about
 /// lines that are not a journal's, and skips them.
-fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
+fn read(path: &Path, file: &File, owner: &Owner) -> Result<Read, String> {
     let mut reader = BufReader::new(file);
     let mut calls = HashMap::new();
     let mut spent = Spent::default();
@@ -147,24 +196,23 @@ fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
         number += 1;
         let whole = bytes.pop_if(|last| *last == b'\n').is_some();
         // A line that lacks only its newline is complete.
-        if !whole && serde_json::from_slice::<Line>(&bytes).is_err() {
+        if !whole && parse(&bytes).is_err() {
             spent.unknown = holds.values().sum();
             spent.usd += spent.unknown;
             return Ok((calls, spent, torn || length > 0));
         }
         torn |= !whole;
-        let ours = |other: &str| other == run;
-        match serde_json::from_slice(&bytes) {
-            Ok(Line::Hold { run, hold, usd }) if ours(&run) => {
+        match parse(&bytes) {
+            Ok(Line::Hold { run, hold, usd }) if owner.has(&run) => {
                 holds.insert(hold, usd);
             }
-            Ok(Line::Lost { run, hold, usd, .. }) if ours(&run) => {
+            Ok(Line::Lost { run, hold, usd, .. }) if owner.has(&run) => {
                 holds.remove(&hold);
                 spent.usd += usd.unwrap_or_default();
             }
             Ok(Line::Call { run, hold, key, usd, .. }) => {
                 calls.insert(key, (offset, bytes.len()));
-                if ours(&run) {
+                if owner.has(&run) {
                     holds.remove(&hold);
                     spent.usd += usd.unwrap_or_default();
                     spent.calls += 1;
@@ -181,6 +229,41 @@ fn read(path: &Path, file: &File, run: &str) -> Result<Read, String> {
     }
 }
 
+/// Joins the journals of runs that become one, line by line. A line that is in several is
+/// there once: it is one payment.
+///
+/// # Errors
+/// Why a journal cannot be read or written, in one sentence.
+pub fn join_journals(folders: &[PathBuf], to: &Path) -> Result<(), String> {
+    let target = to.join(FILE);
+    let unwritten = |why: std::io::Error| format!("cannot write {}: {why}", target.display());
+    let mut out = BufWriter::new(File::create(&target).map_err(unwritten)?);
+    let (mut known, mut line) = (HashSet::new(), Vec::new());
+    for path in folders.iter().map(|folder| folder.join(FILE)) {
+        let unread = |why: std::io::Error| format!("cannot read {}: {why}", path.display());
+        let file = match File::open(&path) {
+            Err(why) if why.kind() == ErrorKind::NotFound => continue,
+            file => file.map_err(unread)?,
+        };
+        let mut lines = BufReader::new(file);
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line).map_err(unread)? == 0 {
+                break;
+            }
+            // The end of a killed run's last line must not spoil the next one.
+            if !line.ends_with(b"\n") {
+                line.push(b'\n');
+            }
+            if known.insert(sha256(&line)) {
+                out.write_all(&line).map_err(unwritten)?;
+            }
+        }
+    }
+    let file = out.into_inner().map_err(|why| unwritten(why.into_error()))?;
+    file.sync_all().map_err(unwritten)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +278,7 @@ mod tests {
             request,
             reply,
             usd: Some(usd),
+            server: None,
         }
     }
 
@@ -204,12 +288,15 @@ mod tests {
         let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent::default());
         journal.add(&call("a", "one", 0.5)).unwrap();
-        assert_eq!(journal.find("one").unwrap().unwrap().1, Some(0.5));
+        let cost = |journal: &Journal, key: &str| {
+            journal.find(key).unwrap().map(|(_, usd, calls)| (usd, calls))
+        };
+        assert_eq!(cost(&journal, "one"), Some((Some(0.5), 1)), "also after a kill");
         assert_eq!(journal.find("two").unwrap(), None);
 
         let (other, spent) = Journal::open(folder.path(), "b").unwrap();
         assert_eq!(spent.usd, 0.0);
-        assert_eq!(other.find("one").unwrap().unwrap().1, Some(0.0), "another run paid");
+        assert_eq!(cost(&other, "one"), Some((Some(0.0), 0)), "another run paid");
         other.add(&call("b", "two", 0.25)).unwrap();
         journal.add(&call("a", "three", 0.125)).unwrap();
         assert_eq!(journal.find("three").unwrap().unwrap().0.text, "three");
@@ -225,11 +312,68 @@ mod tests {
             journal.add(&Line::Hold { run: "a".into(), hold: hold.into(), usd: 1.0 }).unwrap();
         }
         journal.add(&call("a", "one", 0.5)).unwrap();
-        let lost =
-            Line::Lost { run: "a".into(), hold: "two".into(), why: "cut".into(), usd: Some(0.1) };
+        let lost = Line::Lost {
+            run: "a".into(),
+            hold: "two".into(),
+            why: "cut".into(),
+            usd: Some(0.1),
+            server: None,
+        };
         journal.add(&lost).unwrap();
         let (_, spent) = Journal::open(folder.path(), "a").unwrap();
         assert_eq!(spent, Spent { usd: 1.6, calls: 1, unknown: 1.0 });
+    }
+
+    #[test]
+    fn joined_journals_keep_every_payment_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| folder.path().join(name);
+        for (name, key, usd) in [("a", "one", 0.5), ("b", "two", 0.25)] {
+            let (journal, _) = Journal::open(&of(name), name).unwrap();
+            let hold = |hold: &str, usd| Line::Hold { run: name.into(), hold: hold.into(), usd };
+            journal.add(&hold(key, 1.0)).unwrap();
+            journal.add(&call(name, key, usd)).unwrap();
+            journal.add(&hold(&format!("{name} killed"), 2.0)).unwrap();
+        }
+        // A killed run left a part of a line, and its directory was copied.
+        let path = of("a").join(FILE);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += "{\"line\": \"ho";
+        std::fs::write(&path, &text).unwrap();
+        std::fs::create_dir(of("copy")).unwrap();
+        std::fs::write(of("copy").join(FILE), &text).unwrap();
+        std::fs::create_dir_all(of("all")).unwrap();
+        join_journals(&[of("a"), of("copy"), of("none"), of("b")], &of("all")).unwrap();
+        let joined = std::fs::read_to_string(of("all").join(FILE)).unwrap();
+        let expected = format!("{text}\n{}", std::fs::read_to_string(of("b").join(FILE)).unwrap());
+        assert_eq!(joined, expected);
+
+        let spent = |owner: Owner| Journal::open(&of("all"), owner).unwrap();
+        let whole = Owner { run: "all".into(), whole: true, ..Owner::default() };
+        let (journal, all) = spent(whole);
+        assert_eq!(all, Spent { usd: 4.75, calls: 2, unknown: 4.0 });
+        assert_eq!(journal.find("two").unwrap().unwrap().1, Some(0.25));
+        let merged = Owner { merged: ["a".to_string()].into(), ..Owner::from("all") };
+        assert_eq!(spent(merged).1, Spent { usd: 2.5, calls: 1, unknown: 2.0 });
+        assert_eq!(spent("all".into()).1, Spent::default());
+    }
+
+    #[test]
+    fn an_altered_byte_costs_its_line_and_no_money() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (journal, _) = Journal::open(folder.path(), "a").unwrap();
+        journal.add(&Line::Hold { run: "a".into(), hold: "one".into(), usd: 1.0 }).unwrap();
+        journal.add(&call("a", "one", 0.5)).unwrap();
+        journal.add(&call("a", "two", 0.25)).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let altered = whole.replacen("\"text\":\"one\"", "\"text\":\"ome\"", 1);
+        assert_ne!(altered, whole);
+        std::fs::write(&path, altered).unwrap();
+        let (journal, spent) = Journal::open(folder.path(), "a").unwrap();
+        assert_eq!(journal.find("one").unwrap(), None);
+        assert!(journal.find("two").unwrap().is_some());
+        assert_eq!(spent, Spent { usd: 1.25, calls: 1, unknown: 1.0 }, "what was put aside");
     }
 
     #[test]

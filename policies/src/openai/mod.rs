@@ -1,6 +1,8 @@
 //! A model behind an OpenAI-compatible server: mostly a teacher.
 
+mod addresses;
 mod advice;
+mod balancer;
 mod calls;
 mod client;
 mod complete;
@@ -19,32 +21,34 @@ mod reader;
 mod request;
 mod response;
 mod server_error;
+mod servers;
 mod spend_limit;
 mod usage;
 mod waits;
 mod window;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
     Action, Call, CallForm, Completion, Entry, Finish, Generation, Policy, PolicyError,
-    RemoteModel, Request, Resource, Sampling, Settings, Usage, View,
+    RemoteModel, Request, Resource, Sampling, Settings, Shard, Usage, View,
 };
 use tokio::sync::OnceCell;
 
 use crate::calls::ReadCall;
 use crate::{Open, answer};
-use client::Client;
 use complete::{Ledger, PaidReply, PendingCall};
+pub use journal::join_journals;
 use profile::{Limits, Resolved};
-use rate_limiter::RateLimiter;
 pub use rates::Rates;
 pub use reader::{AnswerError, AnswerReader};
 use request::seed;
 pub use response::Reply;
 pub use server_error::ServerError;
+use servers::Servers;
 use waits::Waits;
 use window::Window;
 
@@ -55,19 +59,20 @@ pub(crate) const ENTRY: Entry<Open> = Entry {
 };
 
 const KEY: &str = "OPENAI_API_KEY";
+/// The longest wait that a server may ask for, by default.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(600);
 
 /// A remote model, with its limits and its ledger.
 struct OpenAi {
     remote: Resolved,
     calls: CallForm,
     key_env: String,
-    client: Client,
-    rate_limiter: RateLimiter,
+    servers: Arc<Servers>,
     settings: RemoteModel,
     /// Opened by the first call, because the run directory does not exist before.
     ledger: OnceCell<Ledger>,
-    /// Whether the server has ever answered.
-    answered: AtomicBool,
+    /// The addresses under which the journal may have answers; the first is that of new ones.
+    known_as: OnceLock<Vec<String>>,
     halted: Mutex<Option<String>>,
     holds: AtomicU64,
     waits: Waits,
@@ -85,7 +90,13 @@ pub fn rates(settings: &Settings) -> Result<Rates, String> {
     let Resolved { profile, sampling, .. } = Resolved::of(settings)?;
     let Limits { requests_per_minute, tokens_per_minute, .. } = profile.limits;
     let (price, max_tokens) = (profile.price, sampling.max_tokens);
-    Ok(Rates { price, requests_per_minute, tokens_per_minute, max_tokens })
+    let shards = shards(settings);
+    Ok(Rates { price, requests_per_minute, tokens_per_minute, max_tokens, shards })
+}
+
+/// The number of shards that share the limits.
+fn shards(settings: &Settings) -> u32 {
+    settings.remote.shard.map_or(1, Shard::of)
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
@@ -114,14 +125,13 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
         tracing::info!("the price of `{model}` is not known: tokens are counted, dollars are not");
     }
     Ok(Box::new(OpenAi {
-        client: Client::open(&remote, &key)?,
-        rate_limiter: RateLimiter::new(remote.profile.limits),
+        servers: Servers::open(&remote, &key, longest_wait(&settings.remote), shards(settings))?,
         settings: settings.remote.clone(),
         ledger: OnceCell::new(),
         calls: settings.calls,
         remote,
         key_env,
-        answered: AtomicBool::new(false),
+        known_as: OnceLock::new(),
         halted: Mutex::new(None),
         holds: AtomicU64::new(0),
         waits: Waits::new(),
@@ -131,15 +141,20 @@ fn open(settings: &Settings) -> Result<Box<dyn Policy>, String> {
     }))
 }
 
+/// The longest wait that a server may ask for.
+fn longest_wait(settings: &RemoteModel) -> Duration {
+    settings.max_retry_wait.map_or(MAX_RETRY_WAIT, Duration::from_secs)
+}
+
 /// The API key, and the variable that holds it. Your own servers need none.
 fn key(settings: &Settings, remote: &Resolved) -> Result<(String, String), String> {
     let named = settings.remote.api_key_env.clone().or(remote.profile.api_key_env.clone());
     let name = named.clone().unwrap_or_else(|| KEY.to_string());
     match std::env::var(&name).ok().filter(|key| !key.trim().is_empty()) {
         Some(key) => Ok((name, key.trim().to_string())),
-        None if named.is_some() || remote.base_url.contains("api.openai.com") => Err(format!(
+        None if named.is_some() || remote.is_openai() => Err(format!(
             "the key of {} is looked for in the environment variable {name}, which is not set: set it, or name another by --api-key-env",
-            remote.base_url
+            remote.base_urls.join(" and ")
         )),
         None => Ok((name, "none".to_string())),
     }
@@ -169,12 +184,13 @@ impl Policy for OpenAi {
     }
 
     fn waiting(&self) -> Option<String> {
-        self.waits.shown()
+        let shown = [self.servers.shown(), self.waits.shown()];
+        shown.into_iter().flatten().reduce(|servers, waits| format!("{servers}; {waits}"))
     }
 
     fn waiting_for(&self) -> Vec<(Resource, usize)> {
         let money = self.ledger.get().map_or(0, |ledger| ledger.spend_limit.waiting());
-        self.rate_limiter.waiting().into_iter().chain([(Resource::Money, money)]).collect()
+        self.servers.waiting().into_iter().chain([(Resource::Money, money)]).collect()
     }
 }
 
@@ -185,12 +201,13 @@ impl OpenAi {
             return Err(PolicyError::Infrastructure(why));
         }
         let ledger = self.ledger().await?;
-        let found = ledger.journal.find(&call.key).map_err(|why| self.halt(why))?;
-        match found {
-            Some((mut reply, usd)) => {
+        let find = |key: &String| ledger.journal.find(key).transpose();
+        let found = call.keys.iter().find_map(find).transpose();
+        match found.map_err(|why| self.halt(why))? {
+            Some((mut reply, usd, calls)) => {
                 // Earlier versions recorded no tokens where the server counted none.
                 complete::count(&call, &mut reply);
-                Ok(PaidReply { reply, usd, calls: 0 })
+                Ok(PaidReply { reply, usd, calls })
             }
             None => self.complete_call(ledger, call).await,
         }

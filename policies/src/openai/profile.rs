@@ -7,6 +7,8 @@ use fixfly_runtime::{Finish, Price, Sampling, Settings, Thinking, ThinkingMode, 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::addresses::{Addresses, servers};
+
 /// Built-in profiles, by name.
 const SHIPPED: [(&str, &str); 10] = [
     ("gpt-4.1", include_str!("../../profiles/gpt-4.1.toml")),
@@ -20,7 +22,8 @@ const SHIPPED: [(&str, &str); 10] = [
     ("llama-server", include_str!("../../profiles/llama-server.toml")),
     ("ollama", include_str!("../../profiles/ollama.toml")),
 ];
-const OPENAI: &str = "https://api.openai.com/v1";
+/// The address of OpenAI's own server.
+pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 /// The thesis' sampling.
 const TEMPERATURE: f64 = 0.6;
 const MAX_TOKENS: u32 = 10_000;
@@ -30,7 +33,9 @@ const MAX_TOKENS: u32 = 10_000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) model: Option<String>,
-    pub(crate) base_url: Option<String>,
+    /// One address, or several of servers that serve the same model.
+    #[serde(default)]
+    pub(crate) base_url: Addresses,
     /// Environment variable that holds the API key.
     pub(crate) api_key_env: Option<String>,
     /// Maximum tokens of prompt and answer together.
@@ -199,7 +204,8 @@ impl Default for Seconds {
 pub(crate) struct Resolved {
     pub(crate) profile: Profile,
     pub(crate) model: String,
-    pub(crate) base_url: String,
+    /// The addresses of its servers, at least one.
+    pub(crate) base_urls: Vec<String>,
     pub(crate) sampling: Sampling,
     /// Temperatures from the second turn on.
     later_temperatures: Vec<f64>,
@@ -256,14 +262,21 @@ impl Resolved {
         let profile = remote.profile.as_deref().map_or(Ok(Profile::default()), Profile::load)?;
         let model = settings.model.clone().or_else(|| profile.model.clone());
         let model = model.ok_or("the policy `openai` needs a model; pass --model NAME")?;
-        let base_url = remote.base_url.clone().or_else(|| profile.base_url.clone());
-        if base_url.is_none() && remote.profile.is_some() {
+        let asked = remote.base_url.iter().chain(&remote.other_base_urls).cloned();
+        let mut base_urls: Vec<String> = asked.collect();
+        if base_urls.is_empty() {
+            base_urls.extend_from_slice(profile.base_url.all());
+        }
+        if base_urls.is_empty() && remote.profile.is_some() {
             let name = remote.profile.as_deref().unwrap_or_default();
             return Err(format!(
                 "the profile `{name}` has no server, because many serve this model; pass --base-url URL"
             ));
         }
-        let base_url = server(base_url.as_deref().unwrap_or(OPENAI))?;
+        if base_urls.is_empty() {
+            base_urls.push(OPENAI.into());
+        }
+        let base_urls = servers(&base_urls)?;
         let (asked, known) = (&settings.sampling, &profile.sampling);
         let taken = |field, value: Option<f64>| value.filter(|_| profile.takes(field));
         let temperature = asked.temperature.or(known.temperature).or(Some(TEMPERATURE));
@@ -280,7 +293,7 @@ impl Resolved {
             stream: remote.stream.or(profile.stream).unwrap_or(true),
             profile,
             model,
-            base_url,
+            base_urls,
             sampling,
             later_temperatures: settings.later_temperatures.clone(),
         })
@@ -289,6 +302,11 @@ impl Resolved {
     /// The sampling of a turn, counted from 0.
     pub(crate) fn sampling_at(&self, turn: usize) -> Sampling {
         self.sampling.at_turn(&self.later_temperatures, turn)
+    }
+
+    /// Whether a server is OpenAI's own, which needs a key.
+    pub(crate) fn is_openai(&self) -> bool {
+        self.base_urls.iter().any(|address| address.contains("api.openai.com"))
     }
 
     /// Whether requests contain a seed.
@@ -323,18 +341,6 @@ fn thinking(settings: &Settings, profile: &Profile) -> Result<Thinking, String> 
         (_, switch, _) => switch,
     };
     Ok(Thinking { mode, switch })
-}
-
-fn server(text: &str) -> Result<String, String> {
-    let broken = |why: &str| format!("`{text}` is not the address of a server: {why}");
-    let url = reqwest::Url::parse(text).map_err(|why| broken(&why.to_string()))?;
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err(broken("it must begin with http:// or https://"));
-    }
-    if url.password().is_some() || !url.username().is_empty() || url.query().is_some() {
-        return Err("a server's address is recorded, so it must not contain a password or a query; put the key into an environment variable and pass its name with --api-key-env".into());
-    }
-    Ok(text.trim_end_matches('/').to_string())
 }
 
 #[cfg(test)]
@@ -377,6 +383,13 @@ mod tests {
             |s| s.remote.base_url = Some("http://me:secret@a/v1".into()),
             "must not contain a password",
         );
+        check(
+            |s| {
+                s.remote.base_url = Some("http://a/v1".into());
+                s.remote.other_base_urls = vec!["http://b/v1".into(), "http://a/v1/".into()];
+            },
+            "the server http://a/v1 is named twice",
+        );
         check(|s| s.sampling.top_k = Some(3), "does not take --top-k");
         check(
             |s| {
@@ -410,10 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_names_one_server_or_several() {
+        let check = |text: &str, expected: &[&str]| {
+            let profile: Profile = toml::from_str(text).unwrap();
+            assert_eq!(profile.base_url.all(), expected);
+        };
+        check("", &[]);
+        check("base_url = \"http://a/v1\"", &["http://a/v1"]);
+        check("base_url = [\"http://a/v1\", \"http://b/v1\"]", &["http://a/v1", "http://b/v1"]);
+    }
+
+    #[test]
     fn the_flags_stand_over_the_profile_and_both_over_the_defaults() {
         let mut settings = Settings { model: Some("m".into()), ..Settings::default() };
         let plain = Resolved::of(&settings).unwrap();
-        assert_eq!(plain.base_url, OPENAI);
+        assert_eq!(plain.base_urls, [OPENAI]);
         assert_eq!(
             (plain.sampling.temperature, plain.sampling.max_tokens),
             (Some(0.6), Some(10_000))

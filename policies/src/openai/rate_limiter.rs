@@ -46,9 +46,13 @@ struct State {
 pub(crate) struct Permit<'a>(&'a RateLimiter);
 
 impl RateLimiter {
-    pub(crate) fn new(limits: Limits) -> RateLimiter {
-        let minute = Duration::from_secs(60);
-        let max_concurrency = f64::from(limits.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1));
+    /// Limits the requests of one of so many shards, which have equal parts of the limits.
+    pub(crate) fn new(limits: Limits, shards: u32) -> RateLimiter {
+        let shards = shards.max(1);
+        let minute = Duration::from_secs(60) * shards;
+        // A shard without any request would never end.
+        let limited = limits.concurrency.map(|limit| (limit / shards).max(1));
+        let max_concurrency = f64::from(limited.unwrap_or(DEFAULT_CONCURRENCY));
         let now = Instant::now();
         RateLimiter {
             state: Mutex::new(State {
@@ -65,6 +69,20 @@ impl RateLimiter {
             waiting_for_requests: WaitCount::default(),
             waiting_for_tokens: WaitCount::default(),
         }
+    }
+
+    /// Limits requests and tokens per minute, but no parallel requests: for several servers
+    /// together, each of which has a limiter of its own.
+    pub(crate) fn per_minute(limits: Limits, shards: u32) -> RateLimiter {
+        let mut limiter = RateLimiter::new(limits, shards);
+        limiter.max_concurrency = f64::INFINITY;
+        limiter.with(|state| state.concurrency = f64::INFINITY);
+        limiter
+    }
+
+    /// How many parallel requests the server takes.
+    pub(crate) fn concurrency(&self) -> f64 {
+        self.with(|state| state.concurrency)
     }
 
     /// Waits until another request of this many tokens may be sent.
@@ -158,14 +176,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn limits_a_minute_space_the_requests_out() {
         let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
-        let limiter = RateLimiter::new(limits);
+        let limiter = RateLimiter::new(limits, 1);
         let clock = Instant::now();
         for _ in 0..4 {
             drop(limiter.acquire(1_000_000).await);
         }
         assert_eq!(clock.elapsed().as_secs(), 3);
         let limits = Limits { tokens_per_minute: Some(6_000), ..Limits::default() };
-        let limiter = RateLimiter::new(limits);
+        let limiter = RateLimiter::new(limits, 1);
         let clock = Instant::now();
         for _ in 0..3 {
             drop(limiter.acquire(500).await);
@@ -174,9 +192,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_shard_has_its_part_of_the_limits() {
+        let limits = Limits {
+            requests_per_minute: Some(60),
+            tokens_per_minute: Some(6_000),
+            concurrency: Some(10),
+        };
+        let limiter = RateLimiter::new(limits, 4);
+        let clock = Instant::now();
+        for tokens in [1, 1, 500, 1] {
+            drop(limiter.acquire(tokens).await);
+        }
+        assert_eq!(clock.elapsed().as_secs(), 4 + 4 + 20);
+        assert_eq!(limiter.max_concurrency, 2.0);
+        assert_eq!(RateLimiter::new(limits, 99).max_concurrency, 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_servers_share_what_is_limited_per_minute() {
+        let limits = Limits { requests_per_minute: Some(60), ..Limits::default() };
+        let limiter = RateLimiter::per_minute(limits, 1);
+        let clock = Instant::now();
+        let permits = acquired(&limiter, 20).await;
+        assert_eq!((permits.len(), clock.elapsed().as_secs()), (20, 19));
+    }
+
+    async fn acquired(limiter: &RateLimiter, count: usize) -> Vec<Permit<'_>> {
+        let mut permits = Vec::new();
+        for _ in 0..count {
+            permits.push(limiter.acquire(0).await);
+        }
+        permits
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn parallel_requests_grow_and_halve() {
-        let limiter = RateLimiter::new(Limits::default());
-        let concurrency = || limiter.with(|state| state.concurrency as usize);
+        let limiter = RateLimiter::new(Limits::default(), 1);
+        let concurrency = || limiter.concurrency() as usize;
         assert_eq!(concurrency(), 8);
         (0..9).for_each(|_| limiter.on_success());
         assert_eq!(concurrency(), 9);
@@ -203,7 +255,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_is_for_the_limit_that_ends_last() {
         async fn check(limits: Limits, expected: [usize; 2]) {
-            let limiter = RateLimiter::new(limits);
+            let limiter = RateLimiter::new(limits, 1);
             let waiting = || limiter.waiting().map(|(_, count)| count);
             drop(limiter.acquire(500).await);
             let (_permit, counted) = tokio::join!(limiter.acquire(500), async { waiting() });

@@ -19,6 +19,8 @@ pub struct Rates {
     pub tokens_per_minute: Option<u32>,
     /// Maximum number of tokens of one answer.
     pub max_tokens: Option<u32>,
+    /// The number of shards that share the limits of a minute; 0 is as 1.
+    pub shards: u32,
 }
 
 impl Rates {
@@ -28,7 +30,7 @@ impl Rates {
         let requests = minutes(cost.turns, self.requests_per_minute);
         let tokens = minutes(cost.prompt_tokens + cost.completion_tokens, self.tokens_per_minute);
         let minutes = [requests, tokens].into_iter().flatten().reduce(f64::max);
-        minutes.map(|minutes| minutes * 60.0)
+        minutes.map(|minutes| minutes * 60.0 * f64::from(self.shards.max(1)))
     }
 
     /// What a run is expected to take, as a table with notes.

@@ -225,6 +225,13 @@ impl ServerError {
         self.should_retry.unwrap_or(transient)
     }
 
+    /// Whether a gateway reports that no server answers behind it, or a server that it
+    /// starts or stops.
+    pub(super) fn is_of_gateway(&self) -> bool {
+        // 521 to 523 are Cloudflare's.
+        !self.in_answer && matches!(self.status, 502..=504 | 521..=523)
+    }
+
     /// What the model wrote, if the server could not read its call: Groq sends it.
     pub(super) fn failed_generation(&self) -> Option<&str> {
         let places = ["/error/failed_generation", "/failed_generation"];

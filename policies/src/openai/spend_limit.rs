@@ -2,13 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fixfly_runtime::WaitCount;
+use fixfly_runtime::{Shard, WaitCount};
 use tokio::sync::Notify;
 
 /// The budget of a run, in US dollars.
 #[derive(Debug)]
 pub(crate) struct SpendLimit {
     budget: Option<f64>,
+    /// The shard whose part of the run's budget this is.
+    shard: Option<Shard>,
     state: Mutex<State>,
     changed: Notify,
     waiting: WaitCount,
@@ -24,9 +26,10 @@ struct State {
 /// The budget does not cover a call.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
-    "the run's budget of ${budget} does not cover the next call, which may cost ${next:.4}: ${spent:.4} are spent, in {calls} calls; continue with a larger --budget"
+    "{whose} budget of ${budget} does not cover the next call, which may cost ${next:.4}: ${spent:.4} are spent, in {calls} calls; continue with a larger --budget"
 )]
 pub(crate) struct Exhausted {
+    whose: String,
     budget: f64,
     next: f64,
     spent: f64,
@@ -41,7 +44,14 @@ pub(crate) struct Reservation(f64);
 impl SpendLimit {
     pub(crate) fn new(budget: Option<f64>, spent: f64, calls: usize) -> SpendLimit {
         let state = Mutex::new(State { spent, reserved: 0.0, calls });
-        SpendLimit { budget, state, changed: Notify::new(), waiting: WaitCount::default() }
+        let (changed, waiting) = (Notify::new(), WaitCount::default());
+        SpendLimit { budget, shard: None, state, changed, waiting }
+    }
+
+    /// The part of a shard: all shards have the same.
+    pub(crate) fn of_shard(self, shard: Option<Shard>) -> SpendLimit {
+        let shards = shard.map_or(1, Shard::of);
+        SpendLimit { budget: self.budget.map(|usd| usd / f64::from(shards)), shard, ..self }
     }
 
     /// The number of calls that wait until others are settled.
@@ -60,7 +70,11 @@ impl SpendLimit {
                 match self.budget {
                     Some(budget) if state.spent + usd > budget => {
                         let State { spent, calls, .. } = *state;
-                        return Err(Exhausted { budget, next: usd, spent, calls });
+                        let whose = match self.shard {
+                            Some(shard) => format!("shard {shard}'s part of the"),
+                            None => "the run's".into(),
+                        };
+                        return Err(Exhausted { whose, budget, next: usd, spent, calls });
                     }
                     Some(budget) if state.spent + state.reserved + usd > budget => {}
                     _ => {
@@ -104,8 +118,22 @@ mod tests {
         let second = limit.reserve(0.5).await.unwrap();
         limit.settle(second, 0.5);
         let error = limit.reserve(0.5).await.unwrap_err();
-        assert_eq!(error, Exhausted { budget: 1.0, next: 0.5, spent: 0.875, calls: 5 });
-        assert!(error.to_string().contains("$0.8750 are spent, in 5 calls"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "the run's budget of $1 does not cover the next call, which may cost $0.5000: $0.8750 \
+             are spent, in 5 calls; continue with a larger --budget"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_shard_has_its_part_of_the_budget() {
+        let shard = "2/4".parse().ok();
+        let limit = SpendLimit::new(Some(1.0), 0.0, 0).of_shard(shard);
+        limit.settle(limit.reserve(0.25).await.unwrap(), 0.25);
+        let error = limit.reserve(0.01).await.unwrap_err().to_string();
+        assert!(error.starts_with("shard 2/4's part of the budget of $0.25 does not"), "{error}");
+        let limit = SpendLimit::new(None, 0.0, 0).of_shard(shard);
+        assert!(limit.reserve(1e9).await.is_ok(), "no budget has no parts");
     }
 
     #[tokio::test]

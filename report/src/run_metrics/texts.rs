@@ -4,7 +4,7 @@
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 
-use fixfly_runtime::{Action, Episode, Recording, RunError};
+use fixfly_runtime::{Action, Episode, JoinedRecording, RunError};
 
 use super::Attempt;
 use crate::inputs::{Inputs, Reference, TokenCounter};
@@ -31,7 +31,7 @@ impl<'a> Texts<'a> {
         self,
         attempts: &mut [Attempt],
         places: &[usize],
-        episodes: &Recording,
+        episodes: &JoinedRecording,
     ) -> Result<(), RunError> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let size = attempts.len().div_ceil(threads).max(1);
@@ -49,7 +49,7 @@ impl<'a> Texts<'a> {
         self,
         attempts: &mut [Attempt],
         places: &[usize],
-        episodes: &Recording,
+        episodes: &JoinedRecording,
     ) -> Result<(), RunError> {
         let judges = self.truth.is_some_and(|truth| truth.missing().is_none());
         // Without references, a table only tells whether there are methods.

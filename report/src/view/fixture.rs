@@ -52,6 +52,8 @@ pub(crate) fn record() -> RunRecord {
             memory_mb: 8000,
             python: "Python 3.11.2".into(),
         },
+        tasks: None,
+        merged: Vec::new(),
     }
 }
 

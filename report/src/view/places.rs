@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fixfly_runtime::{RunRecord, join_shards, read_run};
 use serde::Serialize;
 
 use super::address::Address;
@@ -77,7 +78,20 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) kind: Kind,
+    /// The folder; of a divided run, that of its first shard.
     pub(crate) path: PathBuf,
+    /// The shards of a divided run, with the names that they would have alone.
+    pub(crate) shards: Vec<(String, PathBuf)>,
+}
+
+impl Place {
+    /// All folders.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        match &*self.shards {
+            [] => vec![self.path.clone()],
+            shards => shards.iter().map(|(_, path)| path.clone()).collect(),
+        }
+    }
 }
 
 /// All folders that can be shown, by name: their paths relative to the given ones.
@@ -113,7 +127,30 @@ pub(crate) fn find(roots: &[PathBuf]) -> Places {
         let prefix = if roots.len() > 1 { format!("{name}/") } else { String::new() };
         search.folder(root, &name, &prefix, DEPTH);
     }
+    search.join();
     search.places
+}
+
+/// The record of a run that is a shard.
+fn shard(run: &Path) -> Option<RunRecord> {
+    // Most runs are not, and their wording need not be parsed.
+    let text = fs::read_to_string(run.join("run.json")).ok()?;
+    let record = text.contains("\"shard\"").then(|| read_run(run).ok()).flatten()?;
+    record.shard().is_some().then_some(record)
+}
+
+/// The name of a divided run: what the names of its shards have in common before their numbers.
+fn common(names: &[String]) -> String {
+    let first = names.first().map_or("", String::as_str);
+    let is_common = |end: &usize| {
+        first.is_char_boundary(*end) && names.iter().all(|name| name.starts_with(&first[..*end]))
+    };
+    let end = (0..=first.len()).rev().find(is_common).unwrap_or_default();
+    let ends = |one: char| one.is_ascii_digit() || "-_./ ".contains(one);
+    match first[..end].trim_end_matches(ends) {
+        "" => "shards".into(),
+        name => name.into(),
+    }
 }
 
 struct Search {
@@ -148,6 +185,29 @@ impl Search {
         }
     }
 
+    /// Makes one place of the shards of one run.
+    fn join(&mut self) {
+        let runs = self.places.iter().filter(|(_, place)| place.kind == Kind::Run);
+        let shards =
+            runs.filter_map(|(_, place)| Some(((), place.path.clone(), shard(&place.path)?)));
+        let Ok(joined) = join_shards(shards.collect()) else { return };
+        for ((), run) in joined.into_iter().filter(|(_, run)| run.paths.len() > 1) {
+            let name_of = |path: &PathBuf| {
+                let found = self.places.iter().find(|(_, place)| place.path == *path);
+                found.map(|(name, _)| (name.clone(), path.clone()))
+            };
+            let shards: Vec<(String, PathBuf)> = run.paths.iter().filter_map(name_of).collect();
+            self.places.retain(|_, place| !run.paths.contains(&place.path));
+            let names: Vec<String> = shards.iter().map(|(name, _)| name.clone()).collect();
+            let mut name = common(&names);
+            while self.places.contains_key(&name) {
+                name.push('+');
+            }
+            let Some((_, path)) = shards.first() else { continue };
+            self.places.insert(name, Place { kind: Kind::Run, path: path.clone(), shards });
+        }
+    }
+
     fn add(&mut self, folder: &Path, name: &str, kind: Kind) {
         let same = |place: &Place| {
             place.path == folder
@@ -161,13 +221,14 @@ impl Search {
             }
             name.push('+');
         }
-        self.places.insert(name, Place { kind, path: folder.into() });
+        self.places.insert(name, Place { kind, path: folder.into(), shards: Vec::new() });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::fixture;
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -212,6 +273,32 @@ mod tests {
         check_names(folder, &["runs/a", "data"], &["a run", "data/v4 dataset"]);
         check_names(folder, &["runs/a", "other/a", "runs/a"], &["a run", "a+ run"]);
         check_names(folder, &["1"], &[]);
+    }
+
+    #[test]
+    fn the_shards_of_a_run_are_one_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, shard: &str, seed: u64| {
+            let mut record = RunRecord { seed, ..fixture::record() };
+            record.config.insert("shard".into(), shard.into());
+            fixture::write_run(&folder.path().join(name), &record, &[]);
+        };
+        write("runs/shard-1", "1/3", 7);
+        write("runs/shard-3", "3/3", 7);
+        write("runs/other-1", "1/3", 8);
+        write("many/10", "10/12", 7);
+        write("many/11", "11/12", 7);
+        let runs = ["other-1 run", "shard run"];
+        check_names(folder.path(), &["runs"], &runs);
+        check_names(folder.path(), &["runs/shard-1", "runs/shard-3"], &["shard run"]);
+        check_names(folder.path(), &["runs/shard-1"], &["shard-1 run"]);
+        check_names(folder.path(), &["."], &["many run", "runs/other-1 run", "runs/shard run"]);
+        check_names(folder.path(), &["many"], &["shards run"]);
+        fixture::write_run(&folder.path().join("runs/shard"), &fixture::record(), &[]);
+        check_names(folder.path(), &["runs"], &["other-1 run", "shard run", "shard+ run"]);
+        let place = &find(&[folder.path().join("runs")])["shard+"];
+        let names: Vec<&str> = place.shards.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names, place.paths().len()), (vec!["shard-1", "shard-3"], 2));
     }
 
     #[test]

@@ -2,37 +2,45 @@
 //! over them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use fixfly_runtime::{Episode, EpisodeSummary, RunRecord, read_run};
+use fixfly_runtime::{
+    Episode, EpisodeSummary, JoinedRecording, JoinedRun, RunError, RunRecord, Shards, read_run,
+};
 
 use super::engine::{Live, Polling};
 use super::error::ViewError;
 use super::facts::Facts;
 use super::state::State;
-use fixfly_runtime::Recording;
 
 /// A run that is kept open.
 pub(crate) struct Recorded {
     pub(crate) name: String,
+    /// Its folder; of a divided run, that of its first shard.
     pub(crate) path: PathBuf,
+    /// All its folders.
+    pub(crate) paths: Vec<PathBuf>,
     pub(crate) record: RunRecord,
     pub(crate) state: State,
     pub(crate) facts: Arc<Facts>,
-    recording: Recording,
+    recording: JoinedRecording,
     /// The index of each task and sample.
     places: HashMap<(String, u32), usize>,
 }
 
 impl Recorded {
-    pub(crate) fn open(name: &str, path: &Path) -> Result<Self, ViewError> {
-        let record = read_run(path)?;
-        let recording = Recording::open(path)?;
+    /// Opens the run in these folders, which are shards if there are several.
+    pub(crate) fn open(name: &str, paths: &[PathBuf]) -> Result<Self, ViewError> {
+        let records = paths.iter().map(|path| Ok((path.clone(), read_run(path)?)));
+        let run = JoinedRun::of(records.collect::<Result<_, RunError>>()?)?;
+        let run = run.ok_or_else(|| RunError::NoRun(PathBuf::from(name)))?;
+        let recording = JoinedRecording::open_live(&run)?;
         let mut recorded = Recorded {
             name: name.into(),
-            path: path.into(),
-            record,
+            path: run.paths[0].clone(),
+            paths: run.paths,
+            record: run.record,
             state: State::Unknown,
             facts: Arc::default(),
             recording,
@@ -47,7 +55,7 @@ impl Recorded {
         if self.recording.refresh()? {
             self.count();
         } else {
-            self.state = State::of(&self.path, &self.record, self.facts.finished);
+            self.state = State::of(&self.paths, &self.record, self.facts.finished);
         }
         Ok(())
     }
@@ -57,7 +65,12 @@ impl Recorded {
         let key = |one: &EpisodeSummary| (one.task.to_string(), one.sample);
         self.places = summaries.iter().zip(0..).map(|(one, at)| (key(one), at)).collect();
         self.facts = Arc::new(Facts::of(&self.record, summaries));
-        self.state = State::of(&self.path, &self.record, self.facts.finished);
+        self.state = State::of(&self.paths, &self.record, self.facts.finished);
+    }
+
+    /// Which shards of a divided run are here.
+    pub(crate) fn shards(&self) -> Option<Shards> {
+        self.record.shards(self.facts.finished)
     }
 
     pub(crate) fn summaries(&self) -> &[EpisodeSummary] {

@@ -209,14 +209,33 @@ fn fact_list(site: &Site, run: &Recorded, export: bool) -> Vec<(&'static str, St
         ("fixfly", some(&record.fixfly)),
         ("Seed", Some(record.seed.to_string())),
         ("Isolation", some(&record.isolation)),
-        ("Machine", some(&machine(record))),
-        ("Folder", Some(shown(&run.path))),
+        ("Machine", some(&machines(record))),
+        ("Shards", run.shards().map(|shards| shards.to_string())),
+        ("Folder", Some(folders(run))),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn machine(record: &fixfly_runtime::RunRecord) -> String {
-    let machine = &record.machine;
+/// Its folder, or that of its first shard and how many more there are.
+fn folders(run: &Recorded) -> String {
+    match run.paths.len() {
+        0 | 1 => shown(&run.path),
+        count => format!("{} and {} more", shown(&run.path), count - 1),
+    }
+}
+
+/// The machine of the run, or those of its shards.
+fn machines(record: &fixfly_runtime::RunRecord) -> String {
+    let mut all: Vec<String> = record.merged.iter().map(|run| machine(&run.machine)).collect();
+    all.sort();
+    all.dedup();
+    match all.is_empty() {
+        true => machine(&record.machine),
+        false => all.join("; "),
+    }
+}
+
+fn machine(machine: &fixfly_runtime::Machine) -> String {
     let gib = (machine.memory_mb > 0).then(|| format!("{} GiB", machine.memory_mb.div_ceil(1024)));
     let cpus = (machine.cpus > 0).then(|| format!("{} CPUs", machine.cpus));
     let os = Some(machine.os.clone()).filter(|os| !os.is_empty());

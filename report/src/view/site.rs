@@ -70,7 +70,8 @@ impl Site {
             roots,
         };
         for (name, place) in site.places_now() {
-            if place.kind == Kind::Run && site.roots.contains(&place.path) {
+            let is_given = || place.paths().iter().any(|path| site.roots.contains(path));
+            if place.kind == Kind::Run && is_given() {
                 site.run(&name)?;
             }
         }
@@ -93,15 +94,26 @@ impl Site {
         let of =
             |places: &Places| places.get(name).filter(|place| kinds.contains(&place.kind)).cloned();
         let known = of(&locked(&self.places));
+        let known = known.or_else(|| self.shard(kinds, name));
         let found = known.or_else(|| of(&self.places_now()));
         let what = kinds.first().map_or("folder", |kind| kind.name());
         found.ok_or_else(|| ViewError::Unknown { what, name: name.into() })
     }
 
+    /// The divided run that has a shard of this name.
+    fn shard(&self, kinds: &[Kind], name: &str) -> Option<Place> {
+        let places = locked(&self.places);
+        let mut of_kind = places.values().filter(|place| kinds.contains(&place.kind));
+        of_kind.find(|place| place.shards.iter().any(|(own, _)| own == name)).cloned()
+    }
+
     /// A run, with what was written since the last time.
     pub(crate) fn run(&self, name: &str) -> Result<Kept, ViewError> {
         let kept = locked(&self.runs).get(name).cloned();
-        if let Some(kept) = kept {
+        let place = locked(&self.places).get(name).cloned();
+        // A shard can come, and then the run is in more folders.
+        let is_same = |kept: &Kept| place.is_none_or(|place| place.paths() == read(kept).paths);
+        if let Some(kept) = kept.filter(is_same) {
             if self.frozen.load(Ordering::Relaxed) {
                 return Ok(kept);
             }
@@ -113,7 +125,7 @@ impl Site {
             };
         }
         let place = self.place(&[Kind::Run], name)?;
-        let kept = Arc::new(RwLock::new(Recorded::open(name, &place.path)?));
+        let kept = Arc::new(RwLock::new(Recorded::open(name, &place.paths())?));
         locked(&self.runs).insert(name.into(), kept.clone());
         Ok(kept)
     }
@@ -179,10 +191,13 @@ impl Site {
         let places = locked(&self.places).clone();
         let runs = places.iter().filter(|(_, place)| place.kind == Kind::Run);
         let common = runs.map(|(name, place)| {
-            let own = fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
-            let own = names(&own);
-            let pairs = own.iter().rev().zip(recorded.iter().rev());
-            (pairs.take_while(|(one, other)| one == other).count(), name)
+            let common = |path: &PathBuf| {
+                let own = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                let own = names(&own);
+                let pairs = own.iter().rev().zip(recorded.iter().rev());
+                pairs.take_while(|(one, other)| one == other).count()
+            };
+            (place.paths().iter().map(common).max().unwrap_or_default(), name)
         });
         let common: Vec<(usize, &String)> = common.collect();
         let most = common.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
@@ -208,9 +223,10 @@ impl Site {
     fn address_of(&self, folder: &Path) -> Option<Address> {
         let own = fs::canonicalize(folder).ok()?;
         let places = locked(&self.places).clone();
-        let found = places
-            .into_iter()
-            .find(|(_, place)| fs::canonicalize(&place.path).is_ok_and(|other| other == own));
+        let found = places.into_iter().find(|(_, place)| {
+            let same = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|other| other == own);
+            place.paths().iter().any(same)
+        });
         found.map(|(name, place)| place.kind.address(name))
     }
 

@@ -1,7 +1,7 @@
 //! Whether a run is running, stopped or done.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fixfly_runtime::RunRecord;
 use serde::Serialize;
@@ -22,9 +22,9 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// The state of a run with this many finished episodes.
-    pub(crate) fn of(run: &Path, record: &RunRecord, finished: usize) -> State {
-        if is_locked(run) {
+    /// The state of a run in these folders with this many finished episodes.
+    pub(crate) fn of(run: &[PathBuf], record: &RunRecord, finished: usize) -> State {
+        if run.iter().any(|folder| is_locked(folder)) {
             return State::Running;
         }
         match expected(record) {
@@ -44,9 +44,13 @@ impl State {
     }
 }
 
-/// The number of episodes that the run has in the end, as far as it is recorded: neither
-/// the tasks that a pattern selects nor those that a sandbox supports are.
+/// The number of episodes that the run has in the end, as far as it is recorded. In records of
+/// earlier versions, neither the tasks that a pattern selects nor those that a sandbox supports
+/// are.
 pub(crate) fn expected(record: &RunRecord) -> Option<usize> {
+    if let Some(expected) = record.expected_episodes() {
+        return Some(expected);
+    }
     let config = |key: &str| record.config.get(key).filter(|value| !value.is_null());
     if config("only").is_some() || config("sandbox").is_some_and(|sandbox| sandbox == "wasm") {
         return None;
@@ -67,6 +71,8 @@ fn is_locked(run: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fixfly_runtime::TaskCounts;
+
     use super::*;
     use crate::view::fixture;
 
@@ -84,13 +90,20 @@ mod tests {
         check(&[("samples", 2.into()), ("limit", 1.into())], Some(2));
         check(&[("only", "django/*".into())], None);
         check(&[("sandbox", "wasm".into())], None);
+        let mut record = fixture::record();
+        record.config.insert("only".into(), "django/*".into());
+        record.tasks = Some(TaskCounts { selected: 7, shard: None });
+        assert_eq!(expected(&record), Some(7));
+        record.tasks = Some(TaskCounts { selected: 7, shard: Some(2) });
+        assert_eq!(expected(&record), Some(2));
     }
 
     #[test]
     fn a_run_is_running_while_a_process_holds_its_lock() {
         let folder = tempfile::tempdir().unwrap();
         let record = fixture::record();
-        let state = |finished| State::of(folder.path(), &record, finished);
+        let paths = ["elsewhere".into(), folder.path().to_path_buf()];
+        let state = |finished| State::of(&paths, &record, finished);
         assert_eq!([state(2), state(3)], [State::Stopped, State::Done]);
         let lock = File::create(folder.path().join("run.lock")).unwrap();
         assert_eq!(state(2), State::Stopped);

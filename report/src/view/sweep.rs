@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, Recording, RunError, RunRecord, read_run};
+use fixfly_runtime::{Benchmark, JoinedRecording, JoinedRun, RunError, RunRecord};
 use minijinja::Environment;
 use serde::Serialize;
 
@@ -127,7 +127,8 @@ fn found(folder: &Path) -> Vec<Labelled> {
 
 /// Adds a run to the tables, unless it has no episode yet.
 fn added(runs: &mut Runs, run: &Labelled) -> Result<Row, RunError> {
-    let (record, episodes) = (read_run(&run.path)?, Recording::open(&run.path)?);
+    let joined = JoinedRun::open(&run.path)?;
+    let episodes = JoinedRecording::open(&joined)?;
     let inputs = Inputs {
         reference: &NoReference,
         truth: false,
@@ -137,7 +138,7 @@ fn added(runs: &mut Runs, run: &Labelled) -> Result<Row, RunError> {
     };
     let summaries = episodes.summaries();
     if !summaries.is_empty() {
-        runs.add(run, &record, &episodes, &inputs)?;
+        runs.add(&run.labels, &joined, &episodes, &inputs)?;
     }
     let judged = summaries.iter().filter(|one| !one.infrastructure_failure() && !one.unjudged());
     let judged: Vec<bool> = judged.map(fixfly_runtime::EpisodeSummary::solved).collect();
@@ -145,7 +146,7 @@ fn added(runs: &mut Runs, run: &Labelled) -> Result<Row, RunError> {
     Ok(Row {
         name: String::new(),
         href: String::new(),
-        labels: run.labels.clone().or_recorded(&record).shown(),
+        labels: run.labels.clone().or_recorded(&joined.record).shown(),
         episodes: summaries.len(),
         solved: show::share(&Share::new(solved, judged.len())),
     })

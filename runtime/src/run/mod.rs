@@ -33,11 +33,11 @@ pub use tally::{RunTally, episode_line, wilson};
 pub use unfinished::Unfinished;
 use usable::FirstEpisodes;
 pub use usable::Unusable;
-pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
+pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier, neighbours};
 
 use crate::benchmark::Benchmark;
 use crate::policy::Policy;
-use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, Wording};
+use crate::run_directory::{RunDirectory, RunError, RunRecord, SCHEMA, TaskCounts, Wording};
 use crate::sandbox::{Host, Protection};
 use crate::summary::EpisodeSummary;
 use crate::task::Task;
@@ -103,7 +103,11 @@ impl Run {
         if !self.spec.allow_weak {
             require_protections(&self.spec.sandbox, &self.host.protections().await)?;
         }
-        let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &self.record())?;
+        let record = self.spec.record(&self.selection, &self.templates, &*self.host);
+        let (mut directory, recorded) = RunDirectory::open(&self.spec.output, &record)?;
+        if self.spec.compress {
+            directory.compress();
+        }
         let Run { spec, selection, benchmark, policy, tools, host, templates } = self;
         let total = selection.tasks.len() * spec.samples as usize;
         let first = match spec.keep_going || spec.replay.is_some() {
@@ -132,22 +136,35 @@ impl Run {
         };
         let outcome = queue.work_off(context, interrupts, &mut directory, observer).await;
         observer.ended();
-        Ok(outcome?)
+        let outcome = outcome?;
+        if outcome.left == 0 {
+            directory.compress_rest()?;
+        }
+        Ok(outcome)
     }
+}
 
-    /// The contents of `run.json`.
-    fn record(&self) -> RunRecord {
-        let turns = self.selection.tasks.first().map_or(0, |task| task.budget.turns);
+impl RunSpec {
+    /// The contents of `run.json` for these tasks, prompts and sandboxes.
+    pub fn record(
+        &self,
+        selection: &Selection,
+        templates: &Templates,
+        host: &dyn Host,
+    ) -> RunRecord {
+        let Selection { tasks, selected, turns, .. } = selection;
         RunRecord {
             schema: SCHEMA,
             fixfly: env!("CARGO_PKG_VERSION").into(),
             started: now(),
-            config: self.spec.config(turns),
-            seed: self.spec.seed,
-            benchmark: self.selection.facts.clone(),
-            templates: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
-            isolation: self.host.isolation(),
+            config: self.config(*turns),
+            seed: self.seed,
+            benchmark: selection.facts.clone(),
+            templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
+            isolation: host.isolation(),
             machine: machine::facts(),
+            tasks: Some(TaskCounts { selected: *selected, shard: self.shard.map(|_| tasks.len()) }),
+            merged: Vec::new(),
         }
     }
 }

@@ -10,14 +10,19 @@ use super::spec::{IssueSpec, RunSpec};
 use crate::answer::EditForm;
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::hash::hex;
+use crate::shard::{Shard, divide, expected_cost};
 use crate::statement::Statement;
 use crate::task::{Lifetime, Task};
 
 /// The tasks of a run, ready to be attempted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
-    /// The tasks, with their limits, sorted by id.
+    /// The tasks, with their limits, sorted by id. A shard can have none.
     pub tasks: Vec<Task>,
+    /// The number of tasks of all shards.
+    pub selected: usize,
+    /// Maximum turns of an episode.
+    pub turns: u32,
     /// Facts that identify the split of the tasks, for the record.
     pub facts: BTreeMap<String, Value>,
     /// The number of tasks that the sandbox supports, before `limit`.
@@ -106,7 +111,12 @@ impl RunSpec {
         for task in &mut tasks {
             self.prepare(task)?;
         }
-        Ok(Selection { tasks, facts, supported, unsupported })
+        let (selected, turns) = (tasks.len(), tasks.first().map_or(0, |task| task.budget.turns));
+        let tasks = match self.shard {
+            Some(shard) => tasks_of(shard, benchmark, tasks),
+            None => tasks,
+        };
+        Ok(Selection { tasks, selected, turns, facts, supported, unsupported })
     }
 
     fn matching(&self, mut tasks: Vec<Task>) -> Result<Vec<Task>, SelectError> {
@@ -196,6 +206,19 @@ pub fn split_supported(
 pub fn first(mut tasks: Vec<Task>, limit: Option<u32>) -> Vec<Task> {
     tasks.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     tasks.sort_by(|one, other| one.id.cmp(&other.id));
+    tasks
+}
+
+/// The tasks of a shard. All samples of a task are in one shard: they share its prompt, which
+/// servers cache, and its tests.
+fn tasks_of(shard: Shard, benchmark: &dyn Benchmark, mut tasks: Vec<Task>) -> Vec<Task> {
+    let cost = |task: &Task| {
+        let bytes = json!(task.statement).to_string().len();
+        expected_cost(bytes, benchmark.test_seconds(task))
+    };
+    let costs: Vec<(&str, u64)> = tasks.iter().map(|task| (&*task.id, cost(task))).collect();
+    let mut shards = divide(&costs, shard.of()).into_iter();
+    tasks.retain(|_| shards.next() == Some(shard.index()));
     tasks
 }
 

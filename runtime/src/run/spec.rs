@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::instances::InstanceSpec;
 use crate::benchmark::Split;
-use crate::run_directory::read_run;
+use crate::run_directory::{SHARD, read_run};
 use crate::settings::Settings;
+use crate::shard::Shard;
 use crate::statement::{FaultOptions, History, TaskKind};
 use crate::templates::{TemplateError, Templates};
 
@@ -43,6 +44,9 @@ pub struct RunSpec {
     pub task_id: Option<String>,
     /// Maximum number of tasks.
     pub limit: Option<u32>,
+    /// The part of these tasks that is run; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Episodes per task.
     pub samples: u32,
     /// Maximum turns per episode; if `None`, the default of the kind of task.
@@ -55,6 +59,10 @@ pub struct RunSpec {
     pub model: Option<Settings>,
     /// Name of the sandbox.
     pub sandbox: String,
+    /// Docker engines for the sandbox `docker`; that of `DOCKER_HOST` if empty. They may
+    /// differ when a run is resumed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub docker_hosts: Vec<String>,
     /// Seed of the run; the seed of each episode is derived from it.
     pub seed: u64,
     /// Settings for issues only.
@@ -75,6 +83,9 @@ pub struct RunSpec {
     /// after the first that is solved.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub until_solved: bool,
+    /// Whether to compress the recorded episodes. A run can be resumed with or without.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compress: bool,
 }
 
 impl Default for RunSpec {
@@ -85,12 +96,14 @@ impl Default for RunSpec {
             split: Split::Benchmark,
             task_id: None,
             limit: None,
+            shard: None,
             samples: 1,
             turns: None,
             policy: "retrieval".into(),
             replay: None,
             model: None,
             sandbox: "local".into(),
+            docker_hosts: Vec::new(),
             seed: 0,
             issues: None,
             fault_options: FaultOptions::default(),
@@ -100,6 +113,7 @@ impl Default for RunSpec {
             allow_weak: false,
             keep_going: false,
             until_solved: false,
+            compress: false,
         }
     }
 }
@@ -181,6 +195,9 @@ impl RunSpec {
         }
         if !self.fault_options.is_default() {
             config["fault_options"] = json!(self.fault_options);
+        }
+        if let Some(shard) = self.shard {
+            config[SHARD] = json!(shard);
         }
         let Value::Object(config) = config else { return BTreeMap::new() };
         config.into_iter().collect()

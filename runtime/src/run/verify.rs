@@ -15,6 +15,10 @@ use crate::task::Task;
 use crate::templates::Templates;
 use crate::tool::Tool;
 
+/// The most tasks that are checked one after the other, in one sandbox: neighbours have tests in
+/// common, which a sandbox can prepare once.
+const NEIGHBOURS: usize = 8;
+
 /// A policy whose results are known in advance.
 pub struct Control {
     /// The policy's name.
@@ -73,7 +77,7 @@ pub struct ControlSummary {
 
 impl Verifier {
     /// Checks the tasks, `jobs` at a time. `checked` gets the results of each task when
-    /// it is finished.
+    /// it and its neighbours are finished.
     ///
     /// # Errors
     /// [`BenchmarkError::Bug`] if an attempt panicked. Faults are in the results.
@@ -84,15 +88,30 @@ impl Verifier {
         mut checked: impl FnMut(&[ControlResult]),
     ) -> Result<Verification, BenchmarkError> {
         let verifier = Arc::new(self);
-        let checks = tasks.into_iter().map(|task| verifier.clone().check(task));
+        let tasks: Vec<Task> = tasks.into_iter().collect();
+        let size = neighbours(tasks.len(), jobs);
+        let mut rest = tasks.into_iter();
+        let checks = std::iter::from_fn(move || {
+            let next: Vec<Task> = rest.by_ref().take(size).collect();
+            (!next.is_empty()).then(|| verifier.clone().check_each(next))
+        });
         let mut checks = Parallel::new(jobs, checks);
         let mut all = Vec::new();
-        while let Some(results) = checks.next().await {
-            let results = results.map_err(BenchmarkError::bug("an item"))?;
-            checked(&results);
-            all.extend(results);
+        while let Some(found) = checks.next().await {
+            for results in found.map_err(BenchmarkError::bug("an item"))? {
+                checked(&results);
+                all.extend(results);
+            }
         }
         Ok(Verification(all))
+    }
+
+    async fn check_each(self: Arc<Self>, tasks: Vec<Task>) -> Vec<Vec<ControlResult>> {
+        let mut all = Vec::new();
+        for task in tasks {
+            all.push(self.clone().check(task).await);
+        }
+        all
     }
 
     /// Checks one task under every control. As in a run, infrastructure may fail twice.
@@ -125,6 +144,12 @@ impl Verifier {
         }
         all
     }
+}
+
+/// How many neighbours of `total` tasks to check one after the other, so that all jobs have
+/// work to the end.
+pub fn neighbours(total: usize, jobs: usize) -> usize {
+    (total / (4 * jobs.max(1))).clamp(1, NEIGHBOURS)
 }
 
 impl Verification {
@@ -197,6 +222,14 @@ mod tests {
     fn result(id: &str, control: &'static str, fault: Option<&str>, seconds: f64) -> ControlResult {
         let (id, fault) = (id.to_owned(), fault.map(str::to_owned));
         ControlResult { id, control, solved: control == "oracle", fault, seconds }
+    }
+
+    #[test]
+    fn all_jobs_have_work_to_the_end() {
+        for (total, jobs, expected) in [(0, 2, 1), (1, 1, 1), (20, 2, 2), (397, 2, 8), (397, 64, 1)]
+        {
+            assert_eq!(neighbours(total, jobs), expected, "{total} tasks, {jobs} jobs");
+        }
     }
 
     #[test]

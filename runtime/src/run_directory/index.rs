@@ -3,16 +3,21 @@
 //!
 //! An index is a sequence of parts. A part is a line that states which bytes of the episodes
 //! the index covers up to here, followed by one line per episode. The first part covers what
-//! was there when the index was made. Each later part covers one more episode; only the
-//! process that holds the run's lock appends those.
+//! was there when the index was made. Each later part covers one more episode, or none after
+//! episodes were compressed; only the process that holds the run's lock appends those.
+//!
+//! A place is a line's first byte among all lines, compressed or not. It stays the same when
+//! the line is compressed; the headers of the frames state which of them has it.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::store::Store;
+use crate::checksum::{is_altered, seal};
 use crate::files::WholeFile;
 use crate::hash::sha256;
 use crate::summary::EpisodeSummary;
@@ -27,9 +32,7 @@ const VERSION: u32 = 1;
 /// Where an episode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// First byte of the compressed frame; 0 if the file is not compressed.
-    pub(super) frame: u64,
-    /// First byte of the line, in the frame.
+    /// First byte of the line, among all lines.
     pub(super) offset: u64,
     /// Bytes of the line.
     pub(super) length: u64,
@@ -37,7 +40,37 @@ pub(super) struct Place {
     pub(super) line: usize,
 }
 
-/// The part of a file of episodes that an index covers.
+/// The size and the time of change of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileFacts {
+    pub(super) bytes: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+}
+
+impl FileFacts {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let facts = file.metadata()?;
+        Ok(FileFacts { bytes: facts.len(), modified: (facts.mtime(), facts.mtime_nsec()) })
+    }
+
+    fn is_default(&self) -> bool {
+        *self == FileFacts::default()
+    }
+}
+
+/// How a run's episodes compare with those that an index covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// They are the same.
+    Same,
+    /// They seem to begin with the same lines.
+    Continued,
+    /// They are others.
+    Other,
+}
+
+/// The episodes that an index covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Covered {
     /// Bytes of complete lines.
@@ -48,39 +81,43 @@ pub(super) struct Covered {
     pub(super) last: u64,
     /// SHA-256 of the last one.
     pub(super) hash: String,
-    /// When the file was last changed: seconds and nanoseconds.
+    /// When the plain file was last changed: seconds and nanoseconds.
     pub(super) modified: (i64, i64),
+    /// The compressed file; all zero if there is none.
+    #[serde(default, skip_serializing_if = "FileFacts::is_default")]
+    pub(super) packed: FileFacts,
 }
 
 impl Default for Covered {
     fn default() -> Self {
-        Covered { bytes: 0, lines: 0, last: 0, hash: sha256(""), modified: (0, 0) }
+        Covered {
+            bytes: 0,
+            lines: 0,
+            last: 0,
+            hash: sha256(""),
+            modified: (0, 0),
+            packed: FileFacts::default(),
+        }
     }
 }
 
 impl Covered {
-    /// Whether the file still begins with what is covered. A file of the same size must
-    /// have the same time of change; of a longer one, the last covered line is compared.
-    pub(super) fn is_of(&self, file: &File) -> io::Result<bool> {
-        let facts = file.metadata()?;
-        if facts.len() == self.bytes {
-            return Ok(modified(&facts) == self.modified);
+    /// Compares files of the same size by their time of change, and others by the last covered
+    /// line: lines move from the plain file to the compressed one, which only becomes longer.
+    pub(super) fn compare(&self, store: &Store) -> Likeness {
+        let same_packed = store.packed == self.packed;
+        if same_packed && store.bytes() == self.bytes {
+            return match store.plain.modified == self.modified {
+                true => Likeness::Same,
+                false => Likeness::Other,
+            };
         }
-        Ok(facts.len() > self.bytes && hash_of(file, self.last, self.bytes)? == self.hash)
+        let is_edited = !same_packed && store.packed.bytes == self.packed.bytes;
+        match !is_edited && store.hash_of(self.last, self.bytes).as_ref() == Some(&self.hash) {
+            true => Likeness::Continued,
+            false => Likeness::Other,
+        }
     }
-}
-
-/// When a file was last changed.
-pub(super) fn modified(facts: &Metadata) -> (i64, i64) {
-    (facts.mtime(), facts.mtime_nsec())
-}
-
-/// SHA-256 of the bytes from `start` to `end`.
-pub(super) fn hash_of(file: &File, start: u64, end: u64) -> io::Result<String> {
-    let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
-    let mut line = vec![0; length];
-    file.read_exact_at(&mut line, start)?;
-    Ok(sha256(line))
 }
 
 /// The first line of a part.
@@ -124,7 +161,7 @@ pub(super) fn load(file: &Path, mut add: impl FnMut(Place, EpisodeSummary)) -> O
         };
         let first = loaded.is_none();
         let before = loaded.as_ref().map_or(0, |loaded| loaded.covered.bytes);
-        if head.after != before || !(first || head.entries == 1) {
+        if head.after != before || !(first || head.entries <= 1) {
             return cut(loaded);
         }
         for _ in 0..head.entries {
@@ -161,7 +198,7 @@ impl Lines {
         self.text.clear();
         match self.reader.read_until(b'\n', &mut self.text) {
             Ok(0) => Read::End,
-            Ok(_) if self.text.ends_with(b"\n") => {
+            Ok(_) if self.text.ends_with(b"\n") && !is_altered(&self.text) => {
                 serde_json::from_slice(&self.text).map_or(Read::Damaged, Read::Value)
             }
             _ => Read::Damaged,
@@ -185,8 +222,9 @@ pub(super) fn write<'a>(
 }
 
 fn put(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    let mut line = seal(serde_json::to_vec(value)?);
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 /// Extends an index, one episode at a time.
@@ -223,12 +261,22 @@ impl Appender {
             lines,
             last: after,
             hash: sha256(line),
-            modified: modified(&episodes.metadata()?),
+            modified: FileFacts::of(episodes)?.modified,
+            packed: self.covered.packed,
         };
         let mut part = Vec::new();
         put(&mut part, &Head { index: VERSION, after, entries: 1, covers: &self.covered })?;
-        let place = Place { frame: 0, offset: after, length, line: lines };
+        let place = Place { offset: after, length, line: lines };
         put(&mut part, &Entry { place, episode })?;
+        self.file.write_all(&part)
+    }
+
+    /// Notes that episodes moved from the plain file to the compressed one.
+    pub(super) fn moved(&mut self, plain: FileFacts, packed: FileFacts) -> io::Result<()> {
+        (self.covered.modified, self.covered.packed) = (plain.modified, packed);
+        let mut part = Vec::new();
+        let after = self.covered.bytes;
+        put(&mut part, &Head { index: VERSION, after, entries: 0, covers: &self.covered })?;
         self.file.write_all(&part)
     }
 }

@@ -24,6 +24,11 @@ pub(super) struct Line {
 /// Why lines cannot be read.
 pub(super) enum LineError {
     Io(io::Error),
+    /// The frame with this number, from 0, is damaged.
+    Frame {
+        nth: usize,
+        why: String,
+    },
     /// A line is not an episode. `nth`: the number of lines before it.
     Fault {
         nth: usize,
@@ -46,6 +51,20 @@ pub(super) fn lines(file: &File, bytes: Range<u64>) -> Vec<Result<Vec<Line>, Lin
         let joined = readers.into_iter().map(ScopedJoinHandle::join);
         joined.map(|lines| lines.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
+}
+
+/// All lines of a text, which starts at this byte of all lines and has no partial line.
+pub(super) fn lines_of(text: &[u8], mut start: u64) -> Result<Vec<Line>, LineError> {
+    let (mut lines, mut pool) = (Vec::new(), StrPool::default());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let episode = parse_episode(line);
+        let episode = episode.map_err(|fault| LineError::Fault { nth: lines.len(), fault })?;
+        let mut summary = EpisodeSummary::of(&episode);
+        summary.share(&mut pool);
+        lines.push(Line { start, length: line.len() as u64, summary });
+        start += line.len() as u64;
+    }
+    Ok(lines)
 }
 
 /// The lines whose first byte is in `part`, which is a part of `all`.
@@ -81,10 +100,10 @@ fn lines_within(file: &File, part: Range<u64>, all: &Range<u64>) -> Result<Vec<L
 }
 
 /// Reads a file from its own position to an end.
-struct Cursor<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
+pub(super) struct Cursor<'a> {
+    pub(super) file: &'a File,
+    pub(super) at: u64,
+    pub(super) end: u64,
 }
 
 impl Read for Cursor<'_> {
@@ -124,6 +143,7 @@ mod tests {
                     Ok(lines) => before.extend(lines),
                     Err(LineError::Fault { nth, .. }) => found = Err(before.len() + nth),
                     Err(LineError::Io(error)) => panic!("{error}"),
+                    Err(LineError::Frame { why, .. }) => panic!("{why}"),
                 }
             }
             let found = found.map(|lines| {

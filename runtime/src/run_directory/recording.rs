@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::index::{self, Appender, Covered, INDEX, Place, hash_of, modified};
-use super::lines::{Line, LineError, lines};
+use super::index::{self, Appender, Covered, FileFacts, INDEX, Likeness, Place};
+use super::lines::{Line, LineError};
 use super::parse::parse_episode;
+use super::store::{FrameTexts, Store};
 use super::{EPISODES, RunError, read_run};
 use crate::episode::Episode;
 use crate::hash::sha256;
@@ -31,8 +32,9 @@ const COMPARED: usize = 16;
 #[derive(Debug)]
 pub struct Recording {
     folder: PathBuf,
-    path: PathBuf,
-    file: Option<File>,
+    /// `None` if there are no episodes.
+    files: Option<Store>,
+    texts: Arc<FrameTexts>,
     /// The folder of the indexes of run directories that cannot be written to.
     cache: PathBuf,
     places: Vec<Place>,
@@ -52,14 +54,19 @@ impl Recording {
     /// [`RunError`] if there is no run, or a line is not an episode.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         read_run(path)?;
+        Self::open_unrecorded(path)
+    }
+
+    /// Opens the episodes of a folder that may have no `run.json` yet.
+    pub(super) fn open_unrecorded(path: &Path) -> Result<Self, RunError> {
         Self::open_with(path, &home().join("indexes"))
     }
 
     pub(super) fn open_with(folder: &Path, cache: &Path) -> Result<Self, RunError> {
         let mut recording = Recording {
             folder: folder.into(),
-            path: folder.join(EPISODES),
-            file: None,
+            files: None,
+            texts: Arc::default(),
             cache: cache.into(),
             places: Vec::new(),
             summaries: Vec::new(),
@@ -80,6 +87,12 @@ impl Recording {
     /// Whether there are no episodes.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// The number of episodes that a later one of the same task and sample replaced. Not known
+    /// of a recording without summaries.
+    pub fn replaced(&self) -> usize {
+        self.covered.lines.saturating_sub(self.places.len())
     }
 
     /// The summaries, in the order of first appearance.
@@ -112,23 +125,16 @@ impl Recording {
     /// [`RunError`] if the line is not that episode.
     pub fn episode(&self, at: usize) -> Result<Episode, RunError> {
         let place = self.places[at];
-        let Ok(length) = usize::try_from(place.length) else {
-            return Err(RunError::Changed { place: self.named(place.line) });
-        };
-        let mut line = vec![0; length];
-        if let Some(file) = &self.file {
-            file.read_exact_at(&mut line, place.offset).map_err(|e| match e.kind() {
-                ErrorKind::UnexpectedEof => RunError::Changed { place: self.named(place.line) },
-                _ => RunError::io(&self.path, "read", e),
-            })?;
-        }
+        let named = || self.named(place.line);
+        let Some(store) = &self.files else { return Err(RunError::Changed { place: named() }) };
+        let line = store.line(&place)?;
         let parsed = parse_episode(&line);
-        let episode = parsed.map_err(|fault| fault.at(self.named(place.line), "an episode"))?;
+        let episode = parsed.map_err(|fault| fault.at(named(), "an episode"))?;
         let is_other = |summary: &EpisodeSummary| {
             *summary.task != *episode.task.id || summary.sample != episode.provenance.sample
         };
         match self.summaries.get(at).is_some_and(is_other) {
-            true => Err(RunError::Changed { place: self.named(place.line) }),
+            true => Err(RunError::Changed { place: named() }),
             false => Ok(episode),
         }
     }
@@ -139,70 +145,86 @@ impl Recording {
     /// # Errors
     /// [`RunError`] if a line is not an episode.
     pub fn refresh(&mut self) -> Result<bool, RunError> {
-        let Some(file) = self.opened()? else {
+        let Some(store) = Store::open(&self.folder, &self.texts)? else {
             let something = !self.is_empty();
             self.forget();
             return Ok(something);
         };
-        if !self.matches(&self.covered, &file)? {
+        if !self.matches(&self.covered, &store) {
             let was_empty = self.is_empty();
             self.load()?;
             return Ok(!(was_empty && self.is_empty()));
         }
         let before = self.covered.bytes;
-        self.extend(&file)?;
-        self.file = Some(file);
+        self.extend(store)?;
         if self.covered.bytes - before > MANY {
-            self.store();
+            self.store_index();
         }
         Ok(self.covered.bytes > before)
     }
 
-    /// Bytes of complete lines.
-    pub(super) fn bytes(&self) -> u64 {
-        self.covered.bytes
+    /// The run directory.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes reading in any order quick, if episodes are compressed: their text is copied to a
+    /// file in `folder`, which has no name and ends with the recording. Without it, each read
+    /// decompresses up to 256 episodes, unless the last one was close.
+    ///
+    /// # Errors
+    /// [`RunError`] if `folder` cannot be written to, or a frame is damaged.
+    pub fn decompress_into(&self, folder: &Path) -> Result<(), RunError> {
+        match &self.files {
+            Some(store) if !store.frames().is_empty() => store.copy_frames(folder),
+            _ => Ok(()),
+        }
+    }
+
+    /// The episodes' files, as they were when they were last read.
+    pub(super) fn files(&self) -> Option<&Store> {
+        self.files.as_ref()
+    }
+
+    /// Bytes and number of complete lines.
+    pub(super) fn covered(&self) -> (u64, usize) {
+        (self.covered.bytes, self.covered.lines)
     }
 
     /// Extends the index in the run directory by the episodes that follow. `None` if it
     /// cannot be written. Only the holder of the run's lock may call this.
-    pub(super) fn appender(&mut self, episodes: &File) -> Option<Appender> {
+    pub(super) fn appender(&mut self, plain: FileFacts, packed: FileFacts) -> Option<Appender> {
         let index = self.folder.join(INDEX);
         if self.covered.bytes == 0 {
             // The first episode needs the last of the disk more than the index does.
             return Appender::create(&index).ok();
         }
-        let now = modified(&episodes.metadata().ok()?);
-        if self.covered.modified != now {
-            self.covered.modified = now;
+        if (self.covered.modified, self.covered.packed) != (plain.modified, packed) {
+            (self.covered.modified, self.covered.packed) = (plain.modified, packed);
             self.stored = false;
         }
         if !self.stored {
-            self.store();
+            self.store_index();
         }
         self.stored.then(|| Appender::open(&index, self.covered.clone()).ok()).flatten()
     }
 
     fn named(&self, line: usize) -> String {
-        format!("{}:{line}", self.path.display())
-    }
-
-    fn opened(&self) -> Result<Option<File>, RunError> {
-        match File::open(&self.path) {
-            Ok(file) => Ok(Some(file)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(RunError::io(&self.path, "read", e)),
+        match &self.files {
+            Some(store) => store.named(line),
+            None => format!("{}:{line}", self.folder.join(EPISODES).display()),
         }
     }
 
     /// Reads an index that matches, and then the episodes that it lacks.
     fn load(&mut self) -> Result<(), RunError> {
         self.forget();
-        let Some(file) = self.opened()? else { return Ok(()) };
+        let Some(store) = Store::open(&self.folder, &self.texts)? else { return Ok(()) };
         let (own, cached) = (self.folder.join(INDEX), self.cached());
         let matches =
-            self.read_index(&own, &file, true)? || self.read_index(&cached, &file, false)?;
-        let before = self.covered.bytes;
-        let read = self.extend(&file).map(|()| self.covered.bytes - before);
+            self.read_index(&own, &store, true) || self.read_index(&cached, &store, false);
+        let before = (self.covered.bytes, self.covered.packed);
+        let read = self.extend(store).map(|()| self.covered.bytes - before.0);
         if !matches && read.is_err() {
             // An index that does not match could seem to match when new lines follow.
             for index in [own, cached] {
@@ -210,9 +232,10 @@ impl Recording {
             }
         }
         let read = read?;
-        self.file = Some(file);
-        if read > MANY || (!matches && read > 0) {
-            self.store();
+        // Until an index has the compressed file's size, each reader compares some lines.
+        let moved = matches && self.covered.packed != before.1;
+        if read > MANY || (!matches && read > 0) || moved {
+            self.store_index();
         }
         self.places.shrink_to_fit();
         self.summaries.shrink_to_fit();
@@ -220,7 +243,7 @@ impl Recording {
     }
 
     fn forget(&mut self) {
-        self.file = None;
+        self.files = None;
         self.places.clear();
         self.summaries.clear();
         self.known.clear();
@@ -229,72 +252,73 @@ impl Recording {
     }
 
     /// Whether this index matches the episodes. Nothing is kept of one that does not.
-    fn read_index(&mut self, index: &Path, file: &File, own: bool) -> Result<bool, RunError> {
+    fn read_index(&mut self, index: &Path, store: &Store, own: bool) -> bool {
         let loaded = index::load(index, |place, summary| self.take(place, summary));
         if let Some(loaded) = loaded
-            && self.matches(&loaded.covered, file)?
+            && self.matches(&loaded.covered, store)
         {
             self.covered = loaded.covered;
             self.stored = own && loaded.complete;
-            return Ok(true);
+            return true;
         }
         self.forget();
-        Ok(false)
+        false
     }
 
-    /// Whether the file still begins with what is covered. If it is longer, some of its lines
-    /// are compared with their summaries: somebody may have edited it.
-    fn matches(&self, covered: &Covered, file: &File) -> Result<bool, RunError> {
-        let fault = |e| RunError::io(&self.path, "read", e);
-        let longer = file.metadata().map_err(fault)?.len() > covered.bytes;
-        if !covered.is_of(file).map_err(fault)? {
-            return Ok(false);
+    /// Whether the episodes still begin with what is covered. If there is more, or it moved,
+    /// some of the lines are compared with their summaries: somebody may have edited them.
+    fn matches(&self, covered: &Covered, store: &Store) -> bool {
+        match covered.compare(store) {
+            Likeness::Same => return true,
+            Likeness::Other => return false,
+            Likeness::Continued => {}
         }
         let step = self.places.len().div_ceil(COMPARED).max(1);
-        let mut some = (0..self.places.len()).step_by(step).filter(|_| longer);
-        Ok(some.all(|at| {
-            let Place { offset, length, .. } = self.places[at];
-            let mut line = vec![0; usize::try_from(length).unwrap_or_default()];
-            let read = file.read_exact_at(&mut line, offset);
-            let episode = read.ok().and_then(|()| parse_episode(&line).ok());
+        let mut some = (0..self.places.len()).step_by(step);
+        some.all(|at| {
+            let read = store.line(&self.places[at]);
+            let episode = read.ok().and_then(|line| parse_episode(&line).ok());
             let found = episode.map(|episode| compared(EpisodeSummary::of(&episode)));
             found == Some(compared(self.summaries[at].clone()))
-        }))
+        })
     }
 
     /// Reads the lines after those that are known. After an error, none is.
-    fn extend(&mut self, file: &File) -> Result<(), RunError> {
-        let read = self.try_extend(file);
-        if read.is_err() {
-            self.forget();
+    fn extend(&mut self, store: Store) -> Result<(), RunError> {
+        let read = self.try_extend(&store);
+        match read {
+            Ok(()) => self.files = Some(store),
+            Err(_) => self.forget(),
         }
         read
     }
 
-    fn try_extend(&mut self, file: &File) -> Result<(), RunError> {
-        let fault = |e| RunError::io(&self.path, "read", e);
-        let facts = file.metadata().map_err(fault)?;
+    fn try_extend(&mut self, store: &Store) -> Result<(), RunError> {
         let mut covered = self.covered.clone();
         let before = covered.lines;
-        for part in lines(file, covered.bytes..facts.len()) {
+        for part in store.lines(covered.bytes) {
             let part = part.map_err(|error| match error {
-                LineError::Io(error) => RunError::io(&self.path, "read", error),
+                LineError::Io(error) => RunError::io(&self.folder, "read", error),
+                LineError::Frame { nth, why } => store.damaged_frame(nth, why),
                 LineError::Fault { nth, fault } => {
-                    fault.at(self.named(covered.lines + nth + 1), "an episode")
+                    fault.at(store.named(covered.lines + nth + 1), "an episode")
                 }
             })?;
             for Line { start, length, summary } in part {
                 covered.bytes = start + length;
                 covered.lines += 1;
                 covered.last = start;
-                let place = Place { frame: 0, offset: start, length, line: covered.lines };
+                let place = Place { offset: start, length, line: covered.lines };
                 self.take(place, summary);
             }
         }
         if covered.lines > before {
-            let hash = hash_of(file, covered.last, covered.bytes);
-            covered.hash = hash.map_err(|e| RunError::io(&self.path, "read", e))?;
-            covered.modified = modified(&facts);
+            let hash = store.hash_of(covered.last, covered.bytes);
+            let fault = || io::Error::other("its last line cannot be read again");
+            covered.hash = hash.ok_or_else(|| RunError::io(&self.folder, "read", fault()))?;
+        }
+        if covered.lines > before || covered.packed != store.packed {
+            (covered.modified, covered.packed) = (store.plain.modified, store.packed);
             self.covered = covered;
             self.stored = false;
         }
@@ -318,7 +342,7 @@ impl Recording {
 
     /// Writes the index, into the cache if the run directory cannot be written to, or
     /// nowhere.
-    fn store(&mut self) {
+    fn store_index(&mut self) {
         let entries = || self.places.iter().copied().zip(&self.summaries);
         let own = index::write(&self.folder.join(INDEX), &self.covered, entries());
         self.stored = own.is_ok();
@@ -327,7 +351,7 @@ impl Recording {
         let written = fs::create_dir_all(&self.cache)
             .and_then(|()| index::write(&cached, &self.covered, entries()));
         if let Err(other) = written {
-            tracing::debug!("cannot write an index of {}: {error}; {other}", self.path.display());
+            tracing::debug!("cannot write an index of {}: {error}; {other}", self.folder.display());
         }
     }
 

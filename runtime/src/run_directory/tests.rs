@@ -38,7 +38,7 @@ pub(super) fn episode(id: &str, sample: u32, end: End) -> Episode {
     }
 }
 
-fn infrastructure() -> End {
+pub(super) fn infrastructure() -> End {
     End::Failed {
         at: Boundary::Sandbox,
         kind: FailureKind::Infrastructure,
@@ -57,6 +57,8 @@ pub(super) fn record() -> RunRecord {
         templates: Wording { hash: "ab".into(), texts: Default::default() },
         isolation: "none".into(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     }
 }
 
@@ -165,6 +167,24 @@ fn a_bad_line_elsewhere_is_named_and_left_alone() {
 }
 
 #[test]
+fn an_altered_byte_is_found_where_the_line_is_still_an_episode() {
+    let folder = run_of(&[episode("a", 0, End::Submitted), episode("b", 0, End::Submitted)]);
+    let file = folder.path().join(EPISODES);
+    let whole = fs::read_to_string(&file).unwrap();
+    let altered = whole.replacen("\"policy\":\"null\"", "\"policy\":\"nulk\"", 1);
+    fs::write(&file, &altered).unwrap();
+    let error = refused(folder.path(), &record());
+    assert_eq!(
+        error,
+        "RUN/episodes.jsonl:1 is not what was recorded: its crc32c is another one; fix or remove it"
+    );
+    // As older versions recorded it, and as somebody edits it.
+    let (start, sum) = altered.split_once(",\"crc32c\":\"").unwrap();
+    fs::write(&file, format!("{start}{}", &sum[9..])).unwrap();
+    assert_eq!(read_episodes(folder.path()).unwrap()[0].policy, "nulk");
+}
+
+#[test]
 fn a_run_made_differently_is_not_continued() {
     let folder = run_of(&[]);
     let mut other = record();
@@ -216,7 +236,9 @@ fn a_record_that_cannot_be_read_is_named() {
     let folder = run_of(&[]);
     let file = folder.path().join(RECORD);
     fs::write(&file, "{").unwrap();
-    assert!(refused(folder.path(), &record()).starts_with("RUN/run.json is not JSON: "));
+    let error = refused(folder.path(), &record());
+    assert!(error.starts_with("RUN/run.json is not JSON: "), "{error}");
+    assert!(error.ends_with("the run.json that the same command with a new folder writes there"));
     fs::write(&file, "{}").unwrap();
     assert!(refused(folder.path(), &record()).starts_with("RUN/run.json is not a run record"));
     fs::write(&file, "{\"schema\":99}").unwrap();
@@ -227,7 +249,10 @@ fn a_record_that_cannot_be_read_is_named() {
 fn one_run_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let (run, _) = RunDirectory::open(folder.path(), &record()).unwrap();
-    assert!(refused(folder.path(), &record()).starts_with("RUN is in use by another fixfly"));
+    let error = refused(folder.path(), &record());
+    let owner = format!("RUN is in use by another fixfly process (pid {} on ", std::process::id());
+    assert!(error.starts_with(&owner), "{error}");
+    assert!(error.ends_with("); wait until it ends or name another folder"), "{error}");
     assert!(read_episodes(folder.path()).is_ok(), "but any number of readers");
     drop(run);
     assert!(RunDirectory::open(folder.path(), &record()).is_ok());

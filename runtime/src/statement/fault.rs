@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::EditForm;
-use crate::turn::{Call, Turn};
+use crate::feedback::Earlier;
+use crate::turn::Call;
 
 /// Options of tasks that show a faulty method. The defaults are not recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,10 +71,10 @@ impl FaultOptions {
         self.first_set().is_none()
     }
 
-    /// The sentence about an answer that repeats one of these turns, if it is wanted.
-    pub(super) fn mention(&self, turns: &[Turn], call: &Call) -> Option<String> {
+    /// The sentence about an answer that repeats one of the earlier turns, if it is wanted.
+    pub(super) fn mention(&self, earlier: &Earlier, call: &Call) -> Option<String> {
         let code = call.code().filter(|_| self.mention_repeats)?;
-        let first = turns.iter().position(|turn| turn.action.call.code() == Some(code))?;
+        let first = earlier.answered(code)?;
         Some(format!("This is your answer of turn {} again; give another one.", first + 1))
     }
 }
@@ -88,7 +89,7 @@ mod tests {
     use crate::statement::{DescribedBy, Method, Statement, TaskKind};
     use crate::templates::Templates;
     use crate::test_report::TestDelta;
-    use crate::turn::{Action, Observation, Outcome, Timings, Usage};
+    use crate::turn::{Action, Observation, Outcome, Timings, Turn, Usage};
 
     fn statement(options: FaultOptions) -> Statement {
         Statement::Method(Method {
@@ -183,10 +184,11 @@ mod tests {
             (FeedbackForm::None, ""),
         ] {
             let options = FaultOptions { feedback, ..FaultOptions::default() };
+            let turns = turn(options);
             let found = crate::statement::Asks::message(
                 &method(options),
                 &delta,
-                &turn(options),
+                (&turns, &Earlier::of(&turns, false)),
                 &submit("b"),
                 &observation,
             );

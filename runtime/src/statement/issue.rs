@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Asks, Kind};
-use crate::feedback::{changes, ran_before};
+use crate::feedback::{Earlier, changes};
 use crate::templates::Prompts;
 use crate::test_report::TestDelta;
 use crate::turn::{Call, Observation, Turn};
@@ -138,19 +138,17 @@ impl Asks for Issue {
     fn message(
         &self,
         delta: &TestDelta,
-        turns: &[Turn],
+        (turns, earlier): (&[Turn], &Earlier),
         call: &Call,
         observation: &Observation,
     ) -> String {
         let mut sentences = Vec::new();
-        if observation.tests.is_some() && ran_before(turns) {
+        if observation.tests.is_some() && earlier.ran_tests() {
             let changes = changes(delta, NAMED);
             let changes = if changes.is_empty() { "nothing changed" } else { changes.as_str() };
             sentences.push(format!("Since the tests last ran: {changes}."));
         }
-        let same =
-            |turn: &&Turn| turn.action.call == *call && turn.observation.text == observation.text;
-        let times = 1 + turns.iter().rev().take_while(same).count();
+        let times = earlier.in_a_row_with(turns, call, observation);
         if times >= LOOP {
             sentences.push(format!(
                 "The same call has now given the same result {times} times in a row: do something else."

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{FaultOptions, FeedbackForm};
 use super::{Asks, Kind};
-use crate::feedback::{changes, ran_before};
+use crate::feedback::{Earlier, changes};
 use crate::templates::Prompts;
 use crate::test_report::TestDelta;
 use crate::turn::{Call, Observation, Turn};
@@ -114,18 +114,23 @@ impl Asks for Method {
     fn message(
         &self,
         delta: &TestDelta,
-        turns: &[Turn],
+        (_, earlier): (&[Turn], &Earlier),
         call: &Call,
         observation: &Observation,
     ) -> String {
-        let compared = observation.tests.is_some() && ran_before(turns);
+        let compared = observation.tests.is_some() && earlier.ran_tests();
         let changes = match self.options.feedback {
             FeedbackForm::Full if compared => changes(delta, usize::MAX),
             _ => String::new(),
         };
         let changes = (!changes.is_empty()).then(|| format!("Since the last attempt: {changes}."));
-        let parts: Vec<_> = self.options.mention(turns, call).into_iter().chain(changes).collect();
+        let parts: Vec<_> =
+            self.options.mention(earlier, call).into_iter().chain(changes).collect();
         parts.join(" ")
+    }
+
+    fn compares_answers(&self) -> bool {
+        self.options.mention_repeats
     }
 
     fn feedback_form(&self) -> FeedbackForm {

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
-use crate::feedback::delta;
+use crate::feedback::Earlier;
 use crate::message::{Message, Role};
 use crate::templates::{Prompts, TemplateError, Templates};
 use crate::test_report::TestDelta;
@@ -71,10 +71,15 @@ trait Asks {
     fn message(
         &self,
         delta: &TestDelta,
-        turns: &[Turn],
+        before: (&[Turn], &Earlier),
         call: &Call,
         observation: &Observation,
     ) -> String;
+
+    /// Whether the text depends on equal answers of earlier turns.
+    fn compares_answers(&self) -> bool {
+        false
+    }
 
     /// What follows an answer that did not pass.
     fn feedback_form(&self) -> FeedbackForm {
@@ -234,9 +239,26 @@ impl Statement {
         observation: &Observation,
         left: Budget,
     ) -> Feedback {
-        let delta = delta(turns, observation);
-        let message = self.asks().message(&delta, turns, call, observation);
+        self.feedback_after((turns, &self.earlier(turns)), call, observation, left)
+    }
+
+    /// The same, if what feedback needs of the earlier turns is known.
+    pub(crate) fn feedback_after(
+        &self,
+        before: (&[Turn], &Earlier),
+        call: &Call,
+        observation: &Observation,
+        left: Budget,
+    ) -> Feedback {
+        let (turns, earlier) = before;
+        let delta = earlier.delta(turns, observation);
+        let message = self.asks().message(&delta, before, call, observation);
         Feedback { delta, left, message }
+    }
+
+    /// What feedback on the turn after these needs of them.
+    pub(crate) fn earlier(&self, turns: &[Turn]) -> Earlier {
+        Earlier::of(turns, self.asks().compares_answers())
     }
 }
 

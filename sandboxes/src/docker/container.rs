@@ -20,7 +20,7 @@ const RUN: &str = "dev.fixfly.run";
 /// machines.
 pub(super) const MACHINE: &str = "dev.fixfly.machine";
 /// Maximum number of CPUs of a container.
-const PROCESSORS: i64 = 2;
+pub(super) const PROCESSORS: i64 = 2;
 /// Additional processes: the agent, and each run's init.
 const OVERHEAD: u64 = 24;
 const AGENT: &str = include_str!("agent.py");

@@ -62,20 +62,34 @@ pub(super) async fn connect(
     address: Option<&str>,
     patience: Patience,
 ) -> Result<Docker, SandboxError> {
+    let at = address.map(|address| format!(" at {address}")).unwrap_or_default();
     let absent = |why: Error| {
         SandboxError::Open(format!(
-            "no Docker engine answers ({why}): start one, or name one by DOCKER_HOST, for TLS \
+            "no Docker engine answers{at} ({why}): start one, or name one by DOCKER_HOST, for TLS \
              with DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
         ))
     };
     let docker = match address {
-        Some(address) => Docker::connect_with_host(address),
+        Some(address) => Docker::connect_with_host(&with_tls(address, has_certificates())),
         None => Docker::connect_with_defaults(),
     };
     let docker = docker.map_err(absent)?.with_timeout(patience.call);
     let asked = || docker.clone().negotiate_version();
     let once = Patience { call: patience.call.min(Duration::from_secs(10)), ..patience };
     once.ask(asked).await.map_err(absent)
+}
+
+fn has_certificates() -> bool {
+    std::env::var_os("DOCKER_CERT_PATH").is_some()
+}
+
+/// An address, with TLS if there are certificates for it: engines on other machines ask for
+/// both sides' certificates.
+fn with_tls(address: &str, has_certificates: bool) -> String {
+    match address.strip_prefix("tcp://") {
+        Some(place) if has_certificates => format!("https://{place}"),
+        _ => address.to_owned(),
+    }
 }
 
 /// Whether the engine sees other files at a path than this machine.
@@ -109,4 +123,20 @@ pub(super) async fn remove(docker: &Docker, patience: Patience, name: &str) -> R
         }
     }
     Err(Error::RequestTimeoutError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_over_tcp_is_asked_with_tls_where_there_are_certificates() {
+        let check = |address: &str, has_certificates, expected: &str| {
+            assert_eq!(with_tls(address, has_certificates), expected);
+        };
+        check("tcp://node:2376", true, "https://node:2376");
+        check("tcp://node:2375", false, "tcp://node:2375");
+        check("unix:///run/docker.sock", true, "unix:///run/docker.sock");
+        check("ssh://me@node", true, "ssh://me@node");
+    }
 }

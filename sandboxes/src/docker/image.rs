@@ -1,12 +1,14 @@
 //! Images of containers: from an engine, a registry, a root file system or a Dockerfile.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::ImageSummary;
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder,
+    ListImagesOptionsBuilder,
 };
 use fixfly_runtime::{SandboxError, SandboxSpec, hex, sha256};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -20,6 +22,8 @@ const REPOSITORY: &str = "fixfly/python:";
 /// The label that lists an image's Debian packages.
 const PACKAGES: &str = "dev.fixfly.packages";
 const PIECE: usize = 1 << 20;
+/// Time limit of a copy between engines.
+const COPY: Duration = Duration::from_secs(1800);
 
 /// The image for `spec`: its own or that of `FIXFLY_DOCKER_IMAGE`, pulled if the engine
 /// lacks it; otherwise the newest image made here that has the requested packages.
@@ -31,14 +35,15 @@ pub(super) async fn choose(
     if let Some(name) = named(spec) {
         return pulled(docker, patience, &name).await.map(|()| name).map_err(SandboxError::Open);
     }
+    let made = made(docker, patience, spec).await?;
+    made.map_err(|lack| SandboxError::Open(format!("{lack}: {}", remedy(spec))))
+}
+
+/// How to get an image for `spec`.
+pub(super) fn remedy(spec: &SandboxSpec) -> String {
     let packages = spec.packages.join(",");
     let flag = if packages.is_empty() { String::new() } else { format!(" --packages {packages}") };
-    made(docker, patience, spec).await?.map_err(|lack| {
-        SandboxError::Open(format!(
-            "{lack}: make one by `fixfly sandbox image build{flag}`, or name one by \
-             FIXFLY_DOCKER_IMAGE"
-        ))
-    })
+    format!("make one by `fixfly sandbox image build{flag}`, or name one by FIXFLY_DOCKER_IMAGE")
 }
 
 /// Returns what the engine lacks for `spec`'s containers, if building an image here would
@@ -55,12 +60,13 @@ pub(super) async fn lacks(spec: &SandboxSpec) -> Result<Option<String>, SandboxE
     Ok(made(&docker, patience, spec).await?.err())
 }
 
-fn named(spec: &SandboxSpec) -> Option<String> {
+/// The image that `spec` or the environment names.
+pub(super) fn named(spec: &SandboxSpec) -> Option<String> {
     spec.image.clone().or_else(|| std::env::var("FIXFLY_DOCKER_IMAGE").ok())
 }
 
 /// The newest image made here that has the requested packages, or what is missing.
-async fn made(
+pub(super) async fn made(
     docker: &Docker,
     patience: Patience,
     spec: &SandboxSpec,
@@ -95,12 +101,32 @@ fn lacking<'a>(image: &ImageSummary, packages: &'a [String]) -> Vec<&'a str> {
     missing.map(String::as_str).collect()
 }
 
+/// Whether the engine has an image.
+pub(super) async fn exists(
+    docker: &Docker,
+    patience: Patience,
+    name: &str,
+) -> Result<bool, String> {
+    match patience.ask(|| docker.inspect_image(name)).await {
+        Ok(_) => Ok(true),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+/// Copies an image from one engine to another, as a stream.
+pub(super) async fn copy(from: &Docker, to: &Docker, name: &str) -> Result<(), String> {
+    let pieces = from.clone().with_timeout(COPY).export_image(name);
+    let options = ImportImageOptionsBuilder::default().quiet(true).build();
+    let loaded = to.clone().with_timeout(COPY).import_image_stream(options, pieces, None);
+    let copied = loaded.try_for_each(|_| async { Ok(()) }).await;
+    copied.map_err(|why| format!("copying it from another engine: {why}"))
+}
+
 /// Makes sure that the engine has an image.
 pub(super) async fn pulled(docker: &Docker, patience: Patience, name: &str) -> Result<(), String> {
-    match patience.ask(|| docker.inspect_image(name)).await {
-        Ok(_) => return Ok(()),
-        Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-        Err(why) => return Err(why.to_string()),
+    if exists(docker, patience, name).await? {
+        return Ok(());
     }
     // Without a tag or a digest an engine would pull every tag there is.
     let last = name.rsplit('/').next().unwrap_or(name);

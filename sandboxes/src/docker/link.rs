@@ -119,6 +119,11 @@ impl Link {
         let _ = self.frames.send([&[0; 4][..], b"Q", &[0; 4]].concat());
     }
 
+    /// Whether the agent, and with it the container, has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.listeners).is_none()
+    }
+
     /// The agent's last message on stderr.
     pub(super) fn last_words(&self) -> String {
         lock(&self.last_words).clone()

@@ -7,9 +7,9 @@ use fixfly_runtime::{Command, Host, Impact, Protection, SandboxError, SandboxSpe
 
 use super::{Engine, Ready};
 
-/// All protections. The first is the one that all others need.
-pub(super) async fn protections(engine: &Engine) -> Vec<Protection> {
-    let found = found(engine).await;
+/// All protections of containers such as `spec`. The first is the one that all others need.
+pub(super) async fn protections(engine: &Engine, spec: &SandboxSpec) -> Vec<Protection> {
+    let found = found(engine, spec).await;
     let by = found.as_ref().ok().map(|(_, what)| what.clone());
     let mut protections = vec![Protection {
         name: "an engine and an image",
@@ -19,7 +19,7 @@ pub(super) async fn protections(engine: &Engine) -> Vec<Protection> {
         impact: Impact::NoSandbox,
     }];
     if let Ok((ready, _)) = found {
-        protections.push(containers(engine).await);
+        protections.push(containers(engine, spec).await);
         protections.extend(limits(&ready.info));
         protections.push(folders(ready));
     }
@@ -27,13 +27,13 @@ pub(super) async fn protections(engine: &Engine) -> Vec<Protection> {
 }
 
 /// The engine, and a description of it and its image.
-async fn found(engine: &Engine) -> Result<(&Ready, String), String> {
+async fn found<'a>(engine: &'a Engine, spec: &SandboxSpec) -> Result<(&'a Ready, String), String> {
     let why = |why: SandboxError| match why {
         SandboxError::Open(why) => why,
         why => why.to_string(),
     };
     let ready = engine.ready().await.map_err(why)?;
-    let image = ready.image(&SandboxSpec::default()).await.map_err(why)?;
+    let image = ready.image(spec).await.map_err(why)?;
     let version = ready.info.server_version.as_deref().unwrap_or("of no version");
     Ok((ready, format!("Docker {version}, image {image}")))
 }
@@ -52,8 +52,8 @@ fn folders(ready: &Ready) -> Protection {
     }
 }
 
-async fn containers(engine: &Engine) -> Protection {
-    let tried = programs(engine).await;
+async fn containers(engine: &Engine, spec: &SandboxSpec) -> Protection {
+    let tried = programs(engine, spec).await;
     Protection {
         name: "programs and candidates apart, in a container",
         by: tried.is_ok().then(|| "user, mount and pid namespaces within".to_owned()),
@@ -63,10 +63,10 @@ async fn containers(engine: &Engine) -> Protection {
     }
 }
 
-async fn programs(engine: &Engine) -> Result<(), String> {
+async fn programs(engine: &Engine, spec: &SandboxSpec) -> Result<(), String> {
     let spec = SandboxSpec {
         env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
-        ..SandboxSpec::default()
+        ..spec.clone()
     };
     let container = engine.open(&spec).await.map_err(|why| why.to_string())?;
     // The agent has made namespaces for this program; it must be able to make more.

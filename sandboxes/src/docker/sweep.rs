@@ -16,28 +16,38 @@ use crate::lease::{lives, machine};
 /// Time limit for the removal of a volume.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// Removes the containers and volumes of this machine's dead runs. Returns their number.
+/// Sweeps the engines at these addresses, otherwise that of `DOCKER_HOST`. Returns the number
+/// of containers and volumes removed.
 ///
 /// # Errors
-/// [`SandboxError::Open`] if the engine fails.
-pub async fn sweep() -> Result<usize, SandboxError> {
-    let patience = Patience::default();
-    sweep_with(&engine::connect(None, patience).await?, patience).await
+/// The first [`SandboxError::Open`] of an engine that fails, after all have been swept.
+pub async fn sweep_hosts(addresses: &[String]) -> Result<usize, SandboxError> {
+    super::hosts::check(addresses).map_err(SandboxError::Open)?;
+    if addresses.is_empty() {
+        return sweep_all(None).await;
+    }
+    let mut removed = Ok(0);
+    for address in addresses {
+        removed = match (removed, sweep_all(Some(address)).await) {
+            (Ok(before), Ok(now)) => Ok(before + now),
+            (Ok(_), failed) | (failed, _) => failed,
+        };
+    }
+    removed
 }
 
 /// Sweeps until nothing is left: the engine may still create what a dead fixfly had
-/// requested. Returns the number of containers and volumes removed.
-///
-/// # Errors
-/// [`SandboxError::Open`] if the engine fails.
-pub async fn sweep_all() -> Result<usize, SandboxError> {
+/// requested.
+async fn sweep_all(address: Option<&str>) -> Result<usize, SandboxError> {
+    let patience = Patience::default();
+    let docker = engine::connect(address, patience).await?;
     let mut removed = 0;
     loop {
-        let now = sweep().await?;
+        let now = sweep_with(&docker, patience).await?;
         removed += now;
         tokio::time::sleep(Duration::from_secs(1)).await;
         if now == 0 {
-            let last = sweep().await?;
+            let last = sweep_with(&docker, patience).await?;
             if last == 0 {
                 return Ok(removed);
             }
@@ -46,6 +56,10 @@ pub async fn sweep_all() -> Result<usize, SandboxError> {
     }
 }
 
+/// Removes the containers and volumes of this machine's dead runs. Returns their number.
+///
+/// # Errors
+/// [`SandboxError::Open`] if the engine fails.
 pub(super) async fn sweep_with(docker: &Docker, patience: Patience) -> Result<usize, SandboxError> {
     let failed = |why| SandboxError::Open(format!("sweeping containers: {why}"));
     let labels = vec![OWNER.to_owned(), format!("{MACHINE}={}", machine())];

@@ -21,7 +21,9 @@ fn groups(folder: &Path, end: &str) -> usize {
 async fn two_local_hosts_of_one_process_name_their_groups_after_their_own_runs() {
     let runs = ["one", "two"].map(|name| format!("runs/{name}{}", std::process::id()));
     let entry = find("sandbox", ALL, "local").unwrap();
-    let hosts = runs.clone().map(|run| (entry.open)(&HostOptions { run }).unwrap());
+    let hosts = runs
+        .clone()
+        .map(|run| (entry.open)(&HostOptions { run, ..HostOptions::default() }).unwrap());
     if !hosts[0].isolation().contains("cgroup v") {
         eprintln!("skipped: {}", hosts[0].isolation());
         return;

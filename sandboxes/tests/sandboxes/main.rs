@@ -6,6 +6,8 @@ mod common;
 mod contract;
 #[cfg(feature = "docker")]
 mod engine;
+#[cfg(feature = "docker")]
+mod hosts;
 mod leases;
 mod programs;
 mod red_team;

@@ -59,7 +59,13 @@ pub(super) fn files() -> String {
         .to_owned();
     for (file, name, about) in [
         ("run.json", "run", "Everything that determines a run."),
-        ("episodes.jsonl", "episode", "One line per episode."),
+        (
+            "episodes.jsonl",
+            "episode",
+            "One line per episode. If the run is compressed (`fixfly run --compress`, `fixfly \
+             compress`), lines move to `episodes.jsonl.zst`: zstd frames of at most 256 lines, \
+             which `zstdcat` prints. The lines of `episodes.jsonl` then follow those.",
+        ),
     ] {
         page += &format!("\n## {file}\n\n{about}\n\n");
         let schema: Value = serde_json::from_str(&printed(&["schema", name])).unwrap();

@@ -127,7 +127,12 @@ impl Stage {
     }
 
     /// The words of a training of so many epochs.
-    fn words<'a>(&'a self, method: &'a str, output: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    pub(crate) fn words<'a>(
+        &'a self,
+        method: &'a str,
+        output: &'a str,
+        epochs: &'a str,
+    ) -> Vec<&'a str> {
         let (base, dataset) = (&*self.base, &*self.dataset);
         let places = ["--base", base, "--dataset", dataset, "-o", output];
         let settings = [
@@ -145,7 +150,7 @@ impl Stage {
 }
 
 /// What a training learned: its last checkpoint.
-fn learned(student: &str, file: &str) -> Vec<u8> {
+pub(crate) fn learned(student: &str, file: &str) -> Vec<u8> {
     let mut all: Vec<_> = fs::read_dir(Path::new(student).join("checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

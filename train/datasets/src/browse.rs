@@ -152,6 +152,7 @@ impl Summary {
                 format!("{} to {}, median {}", lengths.least, lengths.most, lengths.median),
             ),
         ];
+        facts.extend(self.divided().into_iter().map(|run| ("divided run", run)));
         if let Some(student) = &self.student {
             let shares = format!("{} of {}", student.learned, student.tokens);
             facts.push(("tokens with loss", shares));

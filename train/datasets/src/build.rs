@@ -9,7 +9,9 @@ mod runs;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use fixfly_runtime::{Episode, Recording, RunRecord, Task, Templates, Wording, sha256};
+use fixfly_runtime::{
+    Episode, JoinedRecording, RunError, RunRecord, Task, Templates, Wording, sha256,
+};
 
 use crate::audit::Audit;
 use crate::error::DatasetError;
@@ -18,7 +20,7 @@ use crate::known::Known;
 use crate::reader::Reader;
 use crate::recipe::{Leaked, Recipe, TraceSource, Traced};
 use crate::row::{Line, Origin, Part, Row, Verdict};
-use crate::summary::{Lengths, SCHEMA, Source, Summary, Tokenised};
+use crate::summary::{Lengths, SCHEMA, Summary, Tokenised};
 use crate::tokens::Tokens;
 use crate::traces::{Traces, reasoned};
 use crate::write::Format;
@@ -36,14 +38,14 @@ const OVER_TOTAL: &str = "over the limit of tokens of all rows";
 
 /// A run whose episodes become rows.
 pub struct Run {
-    /// Its name in the command.
+    /// Its name in the command; with shards, that of the first and how many more there are.
     pub name: String,
     /// The recipe's name of its teacher.
     pub teacher: String,
     /// Its record.
     pub record: RunRecord,
     /// Its episodes.
-    pub recording: Recording,
+    pub recording: JoinedRecording,
 }
 
 /// The inputs of a dataset.
@@ -82,6 +84,7 @@ impl Build<'_> {
             Audit::new(self.known.language, &self.known.held_out, self.recipe.leaks.alike);
         let choice = choose(self, &mut audit)?;
         let folder = Folder::new(folder, self)?;
+        self.decompress_into(folder.draft())?;
         let mut summary = self.summary(&choice);
         let mut lengths = Vec::new();
         let mut total = Total { left: self.recipe.limits.total_tokens, tasks: HashSet::new() };
@@ -119,6 +122,18 @@ impl Build<'_> {
         summary.audit.dropped = self.recipe.leaks.answers != Leaked::Keep;
         summary.audit.masked = self.mask;
         folder.finish(summary)
+    }
+
+    /// Prepares compressed runs for rows in the order of a hash. If there is no room for a
+    /// copy of their lines, reading them takes longer.
+    fn decompress_into(&self, folder: &Path) -> Result<(), DatasetError> {
+        for run in &self.runs {
+            match run.recording.decompress_into(folder) {
+                Ok(()) | Err(RunError::Io { .. }) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(())
     }
 
     /// All rows, ordered by a hash. This order needs no memory of earlier rows, and does
@@ -243,7 +258,7 @@ impl Build<'_> {
         let prompt = &messages[..messages.len() - 1];
         let prompt = serde_json::to_string(prompt).unwrap_or_default();
         Origin {
-            run: run.name.clone(),
+            run: run.recording.directory(item.at).display().to_string(),
             teacher: run.teacher.clone(),
             policy: episode.policy.clone(),
             task: episode.task.id.clone(),
@@ -308,14 +323,6 @@ impl Build<'_> {
     }
 
     fn summary(&self, choice: &Choice) -> Summary {
-        let source = |run: &Run| Source {
-            run: run.name.clone(),
-            teacher: run.teacher.clone(),
-            policy: text(run.record.config.get("policy")),
-            seed: run.record.seed,
-            episodes: run.recording.len(),
-            split: text(run.record.config.get("split")),
-        };
         let given: HashSet<&str> = self.runs.iter().map(|run| &*run.teacher).collect();
         let missing = self.recipe.teachers.iter().filter(|teacher| !given.contains(&*teacher.name));
         Summary {
@@ -325,7 +332,7 @@ impl Build<'_> {
             recipe: self.recipe.clone(),
             recipe_sha256: sha256(&self.recipe_text),
             benchmark: self.known.about.clone(),
-            sources: self.runs.iter().map(source).collect(),
+            sources: self.runs.iter().flat_map(Run::sources).collect(),
             missing: missing.map(|teacher| teacher.name.clone()).collect(),
             wording: Wording { hash: self.templates.hash.clone(), texts: self.templates.texts() },
             parts: BTreeMap::new(),
@@ -379,10 +386,6 @@ impl Total {
         }
         fits
     }
-}
-
-fn text(value: Option<&serde_json::Value>) -> String {
-    value.and_then(serde_json::Value::as_str).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

@@ -134,6 +134,9 @@ fn sources(summary: &Summary) -> String {
             said(licence),
         );
     }
+    for shards in summary.divided() {
+        let _ = writeln!(text, "\nA divided run of {shards}.");
+    }
     if !summary.missing.is_empty() {
         let missing = summary.missing.join(", ");
         let _ = writeln!(text, "\nNo run was given for these teachers of the recipe: {missing}.");

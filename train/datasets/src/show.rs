@@ -76,6 +76,9 @@ fn role(line: &Line) -> &'static str {
 /// Statistics of a dataset: lines with a count and its name.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}: {}\n", summary.recipe_name, summary.recipe.about);
+    for run in summary.divided() {
+        let _ = writeln!(text, "divided run of {run}");
+    }
     let mut say = |title: &str, counts: Vec<(String, usize)>| {
         if !counts.is_empty() {
             let _ = writeln!(text, "\n{title}:");

@@ -96,6 +96,9 @@ pub struct Source {
     pub episodes: usize,
     /// The split of its tasks.
     pub split: String,
+    /// Which shards of the divided run were given; `None` if it was not divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<String>,
 }
 
 /// Lengths of rows, in tokens.
@@ -141,6 +144,15 @@ impl Lengths {
 }
 
 impl Summary {
+    /// The divided runs: the teacher of each, and which shards were given.
+    pub(crate) fn divided(&self) -> Vec<String> {
+        let text =
+            |source: &Source| Some(format!("{}: {}", source.teacher, source.shards.as_ref()?));
+        let mut divided: Vec<String> = self.sources.iter().filter_map(text).collect();
+        divided.dedup();
+        divided
+    }
+
     pub(crate) fn count(&mut self, row: &Row) {
         *self.parts.entry(row.part).or_default() += 1;
         *self.kinds.entry(row.kind.name().into()).or_default() += 1;

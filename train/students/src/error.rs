@@ -40,8 +40,17 @@ pub enum TrainError {
     #[cfg(feature = "native")]
     #[error("cannot compute: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// Tensors cannot be written.
+    #[cfg(feature = "native")]
+    #[error("cannot write {}: {why}; if the disk is full, free some space; the same command resumes", .file.display())]
+    Save {
+        /// The file.
+        file: PathBuf,
+        /// The reason.
+        why: candle_core::Error,
+    },
     /// The file system failed.
-    #[error("cannot {verb} {}: {why}", .file.display())]
+    #[error("cannot {verb} {}: {why}{}", .file.display(), remedy(.why))]
     Io {
         /// The operation.
         verb: &'static str,
@@ -50,6 +59,15 @@ pub enum TrainError {
         /// The reason.
         why: io::Error,
     },
+}
+
+fn remedy(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some disk space and run the same command again to resume"
+        }
+        _ => "",
+    }
 }
 
 impl TrainError {

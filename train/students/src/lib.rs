@@ -2,7 +2,8 @@
 //! programs.
 //!
 //! Without features, this crate contains the settings, records and checkpoints of a
-//! training, reads the file of a sweep and runs its stages, and runs LLaMA-Factory. With the feature `native`, it
+//! training, reads the file of a sweep and runs its stages, runs LLaMA-Factory, and submits
+//! stages as jobs to Slurm. With the feature `native`, it
 //! trains in this process: LoRA and full fine-tunes of Qwen2, Qwen3, Llama, Mistral and
 //! Ministral, from Hugging Face folders and from GGUF files, whose weights stay quantised.
 //!
@@ -25,6 +26,7 @@ mod base_model;
 #[cfg(feature = "native")]
 mod chance;
 mod checkpoint;
+pub mod cluster;
 #[cfg(feature = "native")]
 mod copies;
 #[cfg(feature = "cuda")]

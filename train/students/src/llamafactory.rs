@@ -6,6 +6,7 @@ mod process;
 
 use std::path::PathBuf;
 
+use crate::cluster::Options;
 use crate::settings::{Precision, Settings};
 
 pub use files::ShareGpt;
@@ -30,8 +31,8 @@ pub struct LlamaFactory {
     pub gpus: usize,
     /// Number of nodes.
     pub nodes: usize,
-    /// Whether to write a script for sbatch.
-    pub slurm: bool,
+    /// What a script for sbatch asks of Slurm; `None`: no script.
+    pub slurm: Option<Options>,
 }
 
 impl LlamaFactory {

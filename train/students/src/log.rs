@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fixfly_runtime::write_whole;
 use prost::Message;
 
 use crate::error::TrainError;
@@ -41,7 +42,8 @@ impl Log {
         let lines = lines.filter(|(_, line): &(_, Line)| line.step() <= after);
         let (text, kept): (Vec<&str>, Vec<Line>) = lines.unzip();
         let text: String = text.iter().map(|line| format!("{line}\n")).collect();
-        fs::write(&file, text).map_err(TrainError::io("write", &file))?;
+        // Neither a kill nor a full disk may cost the lines that are there.
+        write_whole(&file, text).map_err(TrainError::io("write", &file))?;
         let append = OpenOptions::new().append(true).open(&file);
         let lines = append.map_err(TrainError::io("write", &file))?;
         let board = folder.join("tensorboard");

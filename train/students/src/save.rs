@@ -31,8 +31,8 @@ pub(crate) fn write(
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(TrainError::io("make", &partial))?;
     let learned = params.all().iter().map(|param| (param.name.clone(), param.value.clone()));
-    safetensors::save(&learned.collect::<HashMap<_, _>>(), partial.join(file))?;
-    safetensors::save(&state(params, optimiser), partial.join(STATE))?;
+    save(&learned.collect(), &partial.join(file))?;
+    save(&state(params, optimiser), &partial.join(STATE))?;
     beside(&partial)?;
     let text = serde_json::to_string_pretty(facts).unwrap_or_default();
     fs::write(partial.join(FACTS), text).map_err(TrainError::io("write", &partial))?;
@@ -54,6 +54,10 @@ pub(crate) fn write(
         }
     }
     Ok(Checkpoint { folder, facts: facts.clone(), eval: None })
+}
+
+fn save(tensors: &HashMap<String, Tensor>, file: &Path) -> Result<(), TrainError> {
+    safetensors::save(tensors, file).map_err(|why| TrainError::Save { file: file.into(), why })
 }
 
 fn state(params: &Params, optimiser: &AdamW) -> HashMap<String, Tensor> {

@@ -1,5 +1,6 @@
 //! The training loop: the order of rows, the steps, and the checkpoints.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -77,6 +78,8 @@ pub struct Trainer {
     plan: Plan,
     done: usize,
     saved: usize,
+    /// Held, but never read.
+    _lock: File,
 }
 
 /// Sums over the steps of an epoch.
@@ -138,16 +141,16 @@ impl Events<'_> {
 }
 
 impl Trainer {
-    /// A training that has taken `done` steps.
+    /// A training that has taken `done` steps, in a folder that this lock holds.
     pub(crate) fn new(
         job: Job,
         base: Base,
         rows: Rows,
         (copies, optimiser): (Copies, AdamW),
         plan: Plan,
-        done: usize,
+        (done, lock): (usize, File),
     ) -> Trainer {
-        Trainer { job, base, rows, copies, optimiser, plan, done, saved: done }
+        Trainer { job, base, rows, copies, optimiser, plan, done, saved: done, _lock: lock }
     }
 
     /// The estimated cost.

@@ -40,7 +40,7 @@ pub(crate) fn work(folder: &Path, rounds: u64) {
     let build = Build {
         recipe_name: "here".into(),
         recipe_text: RECIPE.into(),
-        runs: vec![Run::open(&run.display().to_string(), &recipe).expect("a run")],
+        runs: Run::open_all(&[run.display().to_string()], &recipe).expect("a run"),
         recipe,
         templates: &templates,
         known: Known {

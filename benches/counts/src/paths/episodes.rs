@@ -68,5 +68,7 @@ pub(super) fn run_record() -> RunRecord {
         templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
         isolation: "none".into(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     }
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fixfly_report::{Format, Inputs, Reference, Report, Retained, Runs, Selection, labelled_runs};
-use fixfly_runtime::{Benchmark, RunRecord, read_run};
+use fixfly_runtime::{Benchmark, JoinedRecording, JoinedRun, RunRecord};
 
-use super::episodes::{opened, recorded};
+use super::episodes::recorded;
 
 /// No benchmark: the report compares with no reference.
 struct NoReference;
@@ -37,9 +37,10 @@ pub(crate) fn work(folder: &Path, rounds: u64) {
     };
     for _ in 0..rounds {
         let mut measured = Runs::default();
-        for run in &runs {
-            let record = read_run(folder).expect("a record");
-            measured.add(run, &record, &opened(folder), &inputs).expect("episodes");
+        for labelled in &runs {
+            let run = JoinedRun::open(folder).expect("a record");
+            let recording = JoinedRecording::open(&run).expect("a recording");
+            measured.add(&labelled.labels, &run, &recording, &inputs).expect("episodes");
         }
         let report = Report::of(&measured, &Selection::default()).expect("a report");
         let text = report.text(Format::Table, Some(100)).expect("tables");

@@ -136,6 +136,8 @@ impl Import {
             templates: Wording { hash: templates.hash.clone(), texts: templates.texts() },
             isolation: "not told".into(),
             machine: Machine::default(),
+            tasks: None,
+            merged: Vec::new(),
         })
     }
 

@@ -138,6 +138,8 @@ async fn run(ids: &[&str], interrupts: u64) -> (RunOutcome, Vec<String>) {
         templates: Wording::default(),
         isolation: String::new(),
         machine: Machine::default(),
+        tasks: None,
+        merged: Vec::new(),
     };
     let (mut directory, _) = RunDirectory::open(folder.path(), &record).unwrap();
     let context = RunContext {

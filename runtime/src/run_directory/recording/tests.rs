@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 use super::super::tests::{episode, record};
 use super::super::{RunDirectory, read_episodes};
 use super::*;
+use crate::checksum::seal;
 use crate::episode::End;
 
 /// A run directory, and a folder for the indexes of those that cannot be written to.
@@ -45,10 +47,12 @@ impl Folder {
         lines.iter().try_for_each(|(task, sample)| run.append(&made(task, *sample)))
     }
 
-    /// Changes the file as no run does.
+    /// Changes the file as no run does, with checksums that match.
     fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = fs::read(self.episodes()).unwrap();
         change(&mut bytes);
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let bytes: Vec<u8> = lines.flat_map(resealed).collect();
         fs::write(self.episodes(), bytes).unwrap();
         self.clock += 1;
         self.set_time(SystemTime::UNIX_EPOCH + Duration::from_secs(self.clock));
@@ -92,6 +96,17 @@ fn made(task: &str, sample: u32) -> Episode {
     }
 }
 
+/// A line with the checksum of its present bytes, if it has one.
+fn resealed(line: &[u8]) -> Vec<u8> {
+    let sum = b",\"crc32c\":\"";
+    match line.windows(sum.len()).position(|found| found == sum) {
+        Some(at) if line.ends_with(b"\"}\n") => {
+            [seal([&line[..at], b"}"].concat()), b"\n".to_vec()].concat()
+        }
+        _ => line.to_vec(),
+    }
+}
+
 fn line(task: &str, sample: u32) -> Vec<u8> {
     let mut line = serde_json::to_vec(&made(task, sample)).unwrap();
     line.push(b'\n');
@@ -121,6 +136,20 @@ fn plainly(bytes: &[u8]) -> Option<Vec<Episode>> {
         }
     }
     Some(all)
+}
+
+/// The first bytes of the lines that no later line replaces: an index does not have the others.
+fn latest_starts(bytes: &[u8]) -> Vec<usize> {
+    let (mut starts, mut at) = (HashMap::new(), 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let episode = serde_json::from_slice::<Episode>(line);
+        let key = episode.map(|episode| (episode.task.id, episode.provenance.sample));
+        starts.insert(key.unwrap_or_else(|_| (at.to_string(), 0)), at);
+        at += line.len();
+    }
+    let mut starts: Vec<_> = starts.into_values().collect();
+    starts.sort_unstable();
+    starts
 }
 
 /// What can happen to a run directory.
@@ -177,9 +206,8 @@ fn happens(folder: &mut Folder, event: Event) {
             }
         }),
         Event::Damage(nth) => folder.change(|bytes| {
-            let breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-            let starts: Vec<_> = [0].into_iter().chain(breaks.map(|(at, _)| at + 1)).collect();
-            if let Some(byte) = bytes.get_mut(starts[nth % starts.len()]) {
+            let starts = latest_starts(bytes);
+            if let Some(byte) = starts.get(nth % starts.len().max(1)).map(|at| &mut bytes[*at]) {
                 *byte = b'!';
             }
         }),

@@ -51,6 +51,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The folder that is not finished, which has room for temporary files.
+    pub(super) fn draft(&self) -> &Path {
+        &self.draft
+    }
+
     /// Writes the rows from `make` in another thread.
     pub(super) fn filled(
         mut self,

@@ -1,22 +1,35 @@
 //! The runs of a dataset: the teacher of each, and what all have in common.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{Recording, RunRecord, Templates, read_run};
+use fixfly_runtime::{JoinedRecording, RunRecord, Templates, join_shards, read_run};
 use serde_json::Value;
 
 use super::Run;
 use crate::error::DatasetError;
 use crate::recipe::Recipe;
+use crate::summary::Source;
 
 impl Run {
-    /// Opens `[TEACHER=]RUN`. Its teacher in the recipe is the one that the user names,
-    /// otherwise the one that matches a name in the run.
+    /// Opens each `[TEACHER=]RUN`. Its teacher in the recipe is the one that the user names,
+    /// otherwise the one that matches a name in the run. Shards of one run are one run.
     ///
     /// # Errors
-    /// [`DatasetError::Usage`] if the recipe has no such teacher; other variants if the run
+    /// [`DatasetError::Usage`] if the recipe has no such teacher; other variants if a run
     /// cannot be read.
-    pub fn open(named: &str, recipe: &Recipe) -> Result<Run, DatasetError> {
+    pub fn open_all(named: &[String], recipe: &Recipe) -> Result<Vec<Run>, DatasetError> {
+        let runs = named.iter().map(|named| Self::record(named, recipe));
+        let joined = join_shards(runs.collect::<Result<_, _>>()?)?;
+        let opened = joined.into_iter().map(|(teacher, run)| {
+            let recording = JoinedRecording::open_places(&run)
+                .map_err(|why| DatasetError::Runs(format!("cannot read {}: {why}", run.name())))?;
+            Ok(Run { name: run.name(), teacher, record: run.record, recording })
+        });
+        opened.collect()
+    }
+
+    /// The teacher of a run, its folder and its record.
+    fn record(named: &str, recipe: &Recipe) -> Result<(String, PathBuf, RunRecord), DatasetError> {
         let (teacher, folder) = match named.split_once('=') {
             Some((teacher, folder)) if !Path::new(named).exists() => (Some(teacher), folder),
             _ => (None, named),
@@ -34,10 +47,27 @@ impl Run {
                 teachers[0],
             )));
         };
-        let recording = Recording::open(path)
-            .map_err(|why| DatasetError::Runs(format!("cannot read {folder}: {why}")))?
-            .without_summaries();
-        Ok(Run { name: folder.into(), teacher: teacher.name.clone(), record, recording })
+        Ok((teacher.name.clone(), path.into(), record))
+    }
+}
+
+impl Run {
+    /// Its directories, for the summary.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let config = |key: &str| {
+            self.record.config.get(key).and_then(Value::as_str).unwrap_or_default().to_string()
+        };
+        let shards = self.record.shards(self.recording.len());
+        let source = |(directory, episodes): (&Path, usize)| Source {
+            run: directory.display().to_string(),
+            teacher: self.teacher.clone(),
+            policy: config("policy"),
+            seed: self.record.seed,
+            episodes,
+            split: config("split"),
+            shards: shards.as_ref().map(ToString::to_string),
+        };
+        self.recording.directories().into_iter().map(source).collect()
     }
 }
 

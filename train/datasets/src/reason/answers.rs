@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{Generation, Usage, write_whole};
+use fixfly_runtime::{Generation, Usage, without_addresses, write_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -259,8 +259,12 @@ fn trace(answered: &Answered, earlier: Option<&Trace>) -> Option<Trace> {
 fn same(record: &Path, text: &str, about: &Value) -> Result<(), DatasetError> {
     let then: Value = serde_json::from_str(text).unwrap_or_default();
     let keys = about.as_object().into_iter().flat_map(|about| about.keys());
-    let other: Vec<&str> =
-        keys.filter(|key| then.get(key) != about.get(key)).map(String::as_str).collect();
+    let value = |record: &Value, key: &str| match (key, record.get(key)) {
+        ("model", Some(model)) => Some(without_addresses(model)),
+        (_, value) => value.cloned(),
+    };
+    let is_other = |key: &&String| value(&then, key) != value(about, key);
+    let other: Vec<&str> = keys.filter(is_other).map(String::as_str).collect();
     match other.is_empty() {
         true => Ok(()),
         false => Err(DatasetError::Input(format!(
@@ -303,6 +307,17 @@ mod tests {
     fn accepted(reasoning: &str) -> Outcome {
         let by = "same".into();
         Outcome::Accepted { reasoning: reasoning.into(), tokens: None, leaks: 1, by }
+    }
+
+    #[test]
+    fn a_folder_is_resumed_with_other_servers_but_not_with_another_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let about = |model: &str, address: &str| json!({ "model": { "model": model, "teacher": { "base_url": address } } });
+        Answers::open(folder.path(), &about("m", "http://a/v1")).unwrap();
+        Answers::open(folder.path(), &about("m", "http://b/v1")).unwrap();
+        let other = Answers::open(folder.path(), &about("n", "http://a/v1"));
+        let why = other.err().unwrap().to_string();
+        assert!(why.contains("with a different model"), "{why}");
     }
 
     #[test]

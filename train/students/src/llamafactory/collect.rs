@@ -128,7 +128,7 @@ mod tests {
             program: "llamafactory-cli".into(),
             gpus: 0,
             nodes: 1,
-            slurm: false,
+            slurm: None,
         }
     }
 

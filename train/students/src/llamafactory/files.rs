@@ -8,6 +8,7 @@ use std::process::Command;
 use fixfly_runtime::sha256;
 
 use super::LlamaFactory;
+use crate::cluster::{Header, Options, quoted, setup};
 use crate::error::TrainError;
 use crate::settings::{Method, Precision, Schedule};
 
@@ -79,8 +80,8 @@ impl LlamaFactory {
             let text = serde_json::to_string_pretty(&deepspeed()).unwrap_or_default();
             put(handed.join(DEEPSPEED), text + "\n")?;
         }
-        if self.slurm {
-            put(self.script(), self.sbatch()?)?;
+        if let Some(options) = &self.slurm {
+            put(self.script(), self.sbatch(options)?)?;
         }
         Ok(())
     }
@@ -188,39 +189,54 @@ impl LlamaFactory {
     }
 
     /// The script for sbatch.
-    fn sbatch(&self) -> Result<String, TrainError> {
-        let quoted =
-            |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    fn sbatch(&self, options: &Options) -> Result<String, TrainError> {
+        let shown = |path: &Path| path.display().to_string();
         let name =
             self.output.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
         let LlamaFactory { nodes, gpus, .. } = self;
         let program = self.program()?;
-        let path =
-            beside(&program).map(|folder| format!("export PATH={}:\"$PATH\"\n", quoted(folder)));
-        let path = path.unwrap_or_default();
-        let said = self.handed().join("slurm-%j.txt");
-        let wanted =
-            if *gpus > 0 { format!("#SBATCH --gpus-per-node={gpus}\n") } else { String::new() };
-        let processes = gpus.max(&1);
+        let path = beside(&program)
+            .map(|folder| format!("export PATH={}:\"$PATH\"\n", quoted(&shown(folder))));
+        // Its own flags decide how many; a file may also name the type.
+        let typed = options.gpus.as_ref().filter(|typed| typed.ends_with(&format!(":{gpus}")));
+        let options = Options {
+            nodes: u32::try_from(*nodes).ok(),
+            gpus: Some(typed.cloned().unwrap_or_else(|| gpus.to_string())),
+            ..options.clone()
+        };
+        let header = options.header(&Header {
+            name: &format!("fixfly-{name}"),
+            output: &shown(&self.handed().join("slurm-%j.txt")),
+            ..Header::default()
+        });
+        let advice = match (&options.time, &options.partition) {
+            (None, None) => {
+                "# Set time, partition and account for your cluster: --cluster FILE.toml, or sbatch --time 24:00:00 --partition gpu train.sbatch\n"
+            }
+            _ => "",
+        };
+        let handed = self.handed();
+        let folders = [&*handed, &*self.output, &*self.base];
+        let contained = [options.step(&folders), options.wrapped(&folders)].concat();
+        let contained: String = contained.iter().map(|word| quoted(word) + " ").collect();
         Ok(format!(
             "#!/usr/bin/env bash\n\
-             #SBATCH --job-name=fixfly-{name}\n\
-             #SBATCH --nodes={nodes}\n\
-             #SBATCH --ntasks-per-node=1\n\
-             {wanted}\
-             #SBATCH --output={}\n\
-             # Set time, partition and account for your cluster: sbatch --time 24:00:00 --partition gpu train.sbatch\n\
-             set -euo pipefail\n\
+             {header}\
+             {advice}\
+             set -e -o pipefail\n\
              MASTER_ADDR=$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\n\
              export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))\n\
-             export FORCE_TORCHRUN=1 DISABLE_VERSION_CHECK=1 NNODES=$SLURM_NNODES NPROC_PER_NODE={processes}\n\
-             {path}\
+             export FORCE_TORCHRUN=1 DISABLE_VERSION_CHECK=1 NNODES=$SLURM_NNODES NPROC_PER_NODE={}\n\
+             {}\
+             {}\
              cd {}\n\
-             srun bash -c 'NODE_RANK=$SLURM_NODEID exec \"$0\" train \"$1\"' {} {}\n",
-            said.display(),
-            quoted(&self.handed()),
-            quoted(&program),
-            quoted(&self.settings_file()),
+             srun {contained}bash -c 'NODE_RANK=$SLURM_NODEID exec \"$0\" train \"$1\"' {} {}\n",
+            gpus.max(&1),
+            setup(&options),
+            path.unwrap_or_default(),
+            quoted(&shown(&self.handed())),
+            quoted(&shown(&program)),
+            quoted(&shown(&self.settings_file())),
         ))
     }
 }

@@ -1,5 +1,6 @@
 //! The artifacts of a sweep's stages, each stored under the hash of its inputs.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use super::{Commands, Stage, SweepError};
@@ -14,13 +15,31 @@ struct Place {
 pub(super) struct ArtifactStore<'a, C> {
     folder: PathBuf,
     pub(super) commands: &'a C,
+    scope: Scope<'a>,
+    /// The stages that can run now, by name.
+    pub(super) ready: RefCell<Vec<String>>,
+}
+
+/// Which stages run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope<'a> {
+    /// All that are not done.
+    All,
+    /// None; those that could run are listed.
+    List,
+    /// The stage of that name.
+    One(&'a str),
 }
 
 impl<'a, C: Commands> ArtifactStore<'a, C> {
-    pub(super) fn open(folder: &Path, commands: &'a C) -> Result<Self, SweepError> {
+    pub(super) fn open(
+        folder: &Path,
+        scope: Scope<'a>,
+        commands: &'a C,
+    ) -> Result<Self, SweepError> {
         std::fs::create_dir_all(folder).map_err(SweepError::io("make", folder))?;
         let folder = folder.canonicalize().map_err(SweepError::io("read", folder))?;
-        Ok(ArtifactStore { folder, commands })
+        Ok(ArtifactStore { folder, commands, scope, ready: RefCell::default() })
     }
 
     /// A path relative to the folder.
@@ -42,8 +61,20 @@ impl<'a, C: Commands> ArtifactStore<'a, C> {
         let Place { made, done } = self.place(stage)?;
         let named = self.within(&made);
         if done.is_file() {
-            self.commands.status(&format!("{named} exists"));
+            if self.scope == Scope::All {
+                self.commands.status(&format!("{named} exists"));
+            }
             return Ok(made);
+        }
+        let is_in_scope = self.is_in_scope(&named);
+        if self.scope != Scope::All {
+            let mut ready = self.ready.borrow_mut();
+            if !ready.contains(&named) {
+                ready.push(named.clone());
+            }
+        }
+        if !is_in_scope {
+            return Err(SweepError::Waits.into());
         }
         let stage = stage.clone().into(&made);
         let command = stage.command();
@@ -58,10 +89,44 @@ impl<'a, C: Commands> ArtifactStore<'a, C> {
         Ok(made)
     }
 
-    /// The stage with its output, unless it is done.
+    /// The stage with its output, unless it is done or another process runs it.
     pub(super) fn to_do(&self, stage: &Stage) -> Result<Option<Stage>, SweepError> {
         let Place { made, done } = self.place(stage)?;
-        Ok((!done.is_file()).then(|| stage.clone().into(&made)))
+        let is_left = !done.is_file() && self.is_in_scope(&self.within(&made));
+        Ok(is_left.then(|| stage.clone().into(&made)))
+    }
+
+    /// Whether this process runs every stage.
+    pub(super) fn runs_all(&self) -> bool {
+        self.scope == Scope::All
+    }
+
+    fn is_in_scope(&self, named: &str) -> bool {
+        match self.scope {
+            Scope::All => true,
+            Scope::List => false,
+            Scope::One(name) => name == named,
+        }
+    }
+
+    /// Goes on after a stage that waits for another process, and notes that one does.
+    pub(super) fn unless_waiting<T>(
+        &self,
+        result: Result<T, C::Error>,
+        waits: &mut bool,
+    ) -> Result<Option<T>, C::Error> {
+        match result {
+            Err(error) if self.commands.waits(&error) => {
+                *waits = true;
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// An error if something waits.
+    pub(super) fn nothing_waits(waits: bool) -> Result<(), C::Error> {
+        if waits { Err(SweepError::Waits.into()) } else { Ok(()) }
     }
 
     fn place(&self, stage: &Stage) -> Result<Place, SweepError> {

@@ -21,6 +21,9 @@ pub trait Commands {
     /// Whether the user asked to stop.
     fn is_stopped(&self) -> bool;
 
+    /// Whether this error is [`SweepError::Waits`].
+    fn waits(&self, error: &Self::Error) -> bool;
+
     /// Runs the command of a stage.
     ///
     /// # Errors
@@ -76,6 +79,9 @@ pub enum SweepError {
     /// The user stopped it.
     #[error("stopped; run the same command again to resume")]
     Stopped,
+    /// A stage needs one that this process does not run.
+    #[error("a stage that this one needs is not done")]
+    Waits,
     /// A stage or its results are not as they should be.
     #[error("{0}")]
     Broken(String),

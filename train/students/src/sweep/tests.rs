@@ -134,3 +134,100 @@ fn flags_may_be_written_with_underscores() {
     let keys: Vec<&str> = all.into_iter().flat_map(Table::keys).map(String::as_str).collect();
     assert_eq!(keys.join(" "), "max-chars hidden-size max-tokens task-id max-tokens max-tokens");
 }
+
+/// Commands that make empty folders.
+struct Empty;
+
+impl Commands for Empty {
+    type Error = SweepError;
+    type Student = ();
+
+    fn status(&self, _: &str) {}
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    fn waits(&self, error: &SweepError) -> bool {
+        matches!(error, SweepError::Waits)
+    }
+
+    fn execute(&self, stage: &Stage) -> Result<(), SweepError> {
+        let output = stage.flags()["output"].as_str().unwrap();
+        std::fs::create_dir_all(output).unwrap();
+        Ok(())
+    }
+
+    fn failed(&self, error: SweepError, _: &str) -> SweepError {
+        error
+    }
+
+    fn students(&self, stages: &[Stage]) -> Result<Vec<()>, SweepError> {
+        Ok(vec![(); stages.len()])
+    }
+
+    fn run(&self, (): ()) -> Result<(), SweepError> {
+        Ok(())
+    }
+
+    fn base_model(&self, base: &Path) -> Result<PathBuf, SweepError> {
+        Ok(base.into())
+    }
+
+    fn rows(&self, _: &Path) -> Result<usize, SweepError> {
+        Ok(7)
+    }
+
+    fn teachers(&self, _: &str) -> Result<Vec<String>, SweepError> {
+        Ok(Vec::new())
+    }
+
+    fn placeholder_traces(&self, _: &Path, _: &Path) -> Result<(), SweepError> {
+        Ok(())
+    }
+}
+
+/// A sweep of one model in a file, with two runs of it and two datasets.
+fn two_datasets(folder: &Path) -> Sweep {
+    std::fs::write(folder.join("q.gguf"), "x").unwrap();
+    let text = "about = 'x'\nbenchmark = 'faults'\nrepeats = 2\nmodel = [{ name = 'Q', base = 'q.gguf' }]\n\
+                [[attempts]]\npolicy = 'retrieval'\n[[attempts]]\npolicy = 'mutants'\n\
+                [[dataset]]\nname = 'a'\nrecipe = 'repairs'\nattempts = ['retrieval']\n\
+                [[dataset]]\nname = 'b'\nrecipe = 'repairs'\nattempts = ['retrieval', 'mutants']\n";
+    Sweep::read(text, folder).unwrap()
+}
+
+#[test]
+fn stages_that_can_run_beside_each_other_are_listed_and_each_runs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sweep, output) = (two_datasets(folder.path()), folder.path().join("out"));
+    let ready = || sweep.ready(&output, false, &Empty).unwrap();
+    let kinds = || -> Vec<String> {
+        let name = |name: &String| name.rsplit_once('-').unwrap().0.to_string();
+        ready().iter().map(name).collect()
+    };
+    let run = |at: usize| sweep.execute_one(&ready()[at], &output, false, &Empty).unwrap();
+    let first =
+        ["runs/Q-benchmark-0", "runs/Q-benchmark-1", "runs/retrieval-train", "runs/mutants-train"];
+    assert_eq!(kinds(), first);
+    run(2);
+    let second = ["runs/Q-benchmark-0", "runs/Q-benchmark-1", "datasets/a", "runs/mutants-train"];
+    assert_eq!(kinds(), second);
+    let why = sweep.execute_one("datasets/b-0", &output, false, &Empty).unwrap_err().to_string();
+    assert!(
+        why.starts_with("no stage datasets/b-0 can run now; those that can are: runs/Q"),
+        "{why}"
+    );
+    // A stage that is done stays as it is.
+    let done = ready()[2].clone();
+    run(2);
+    sweep.execute_one(&done, &output, false, &Empty).unwrap();
+    assert_eq!(kinds()[2..], ["students/Q-a-lora-r32", "runs/mutants-train"]);
+    // The whole sweep has the same stages.
+    while !ready().is_empty() {
+        run(0);
+    }
+    let before = std::fs::read_dir(output.join("runs")).unwrap().count();
+    assert_eq!(sweep.execute(&output, false, &Empty).unwrap().len(), 2);
+    assert_eq!(std::fs::read_dir(output.join("runs")).unwrap().count(), before);
+}

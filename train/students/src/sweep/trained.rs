@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fixfly_runtime::{Recording, ThinkingMode};
 
+use super::artifacts::ArtifactStore;
 use super::stage::{Stage, Verb};
 use super::work::{Base, Served, SweepRun, Wanted, integer, label, thinking};
 use super::{Checkpoints, Commands, Control, SweepError, VALIDATION};
@@ -50,7 +51,7 @@ impl<C: Commands> SweepRun<'_, C> {
         let base = &model.trained;
         let stage = stage.of(&[base]).path("base", base).path("dataset", dataset);
         let student = self.artifacts.make(&stage.with(&self.sweep.train)?.with(flags)?)?;
-        let mut students = Vec::new();
+        let (mut students, mut waits) = (Vec::new(), false);
         for checkpoint in self.wanted(&student)? {
             let epoch = checkpoint.facts.epoch.unwrap_or(0);
             let name = format!("{name}-e{epoch}");
@@ -60,7 +61,8 @@ impl<C: Commands> SweepRun<'_, C> {
                 Method::Lora => stage.path("base", base),
                 Method::Full => stage.with(&self.sweep.export)?,
             };
-            let made = self.artifacts.make(&stage.file("gguf"))?;
+            let made = self.artifacts.make(&stage.file("gguf"));
+            let Some(made) = self.artifacts.unless_waiting(made, &mut waits)? else { continue };
             let mut labels = labels.clone();
             labels.insert("epoch".into(), integer(epoch));
             let (whole, adapter) = match method {
@@ -69,6 +71,7 @@ impl<C: Commands> SweepRun<'_, C> {
             };
             students.push(Served { whole, adapter, name, labels });
         }
+        ArtifactStore::<C>::nothing_waits(waits)?;
         Ok(students)
     }
 
@@ -100,15 +103,18 @@ impl<C: Commands> SweepRun<'_, C> {
             let student = (student.whole.clone(), student.adapter.clone());
             self.trained.insert(dataset.into(), student);
         }
-        self.run(&students, Wanted { splits: &splits, control: None })?;
+        let (artifacts, mut waits) = (self.artifacts, false);
+        let run = self.run(&students, Wanted { splits: &splits, control: None });
+        artifacts.unless_waiting(run, &mut waits)?;
         for control in &self.sweep.control {
             let named = |name: &String| name == dataset;
             if control.datasets.is_empty() || control.datasets.iter().any(named) {
                 let splits = if control.splits.is_empty() { &others } else { &control.splits };
-                self.run(&students, Wanted { splits, control: Some(control) })?;
+                let run = self.run(&students, Wanted { splits, control: Some(control) });
+                artifacts.unless_waiting(run, &mut waits)?;
             }
         }
-        Ok(())
+        ArtifactStore::<C>::nothing_waits(waits)
     }
 
     /// The checkpoints of a training to run.
@@ -136,7 +142,7 @@ impl<C: Commands> SweepRun<'_, C> {
         students: &[Served],
         Wanted { splits, control }: Wanted<'_>,
     ) -> Result<Vec<(usize, PathBuf)>, C::Error> {
-        let mut made = Vec::new();
+        let (mut made, mut waits) = (Vec::new(), false);
         // An engine has one set of flags.
         let at_once = if self.sweep.validation.is_empty() { splits.len() } else { 1 };
         let groups: Vec<&[String]> = splits.chunks(at_once.max(1)).collect();
@@ -159,15 +165,16 @@ impl<C: Commands> SweepRun<'_, C> {
             let mut swapped = self.artifacts.commands.students(&to_do)?.into_iter();
             for ((at, served), stage) in stages {
                 let run = match served.adapter {
-                    None => self.artifacts.make(&stage)?,
+                    None => self.artifacts.make(&stage),
                     Some(_) => self.artifacts.make_by(&stage, |_| match swapped.next() {
                         Some(student) => self.artifacts.commands.run(student),
                         None => {
                             let why = format!("a student of {} is missing", served.name);
                             Err(SweepError::Broken(why).into())
                         }
-                    })?,
+                    }),
                 };
+                let Some(run) = self.artifacts.unless_waiting(run, &mut waits)? else { continue };
                 let mut labels = served.labels.clone();
                 if let Some(mode) = label(mode) {
                     labels.insert("mode".into(), mode.into());
@@ -180,6 +187,7 @@ impl<C: Commands> SweepRun<'_, C> {
                 made.push((at, run));
             }
         }
+        ArtifactStore::<C>::nothing_waits(waits)?;
         Ok(made)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fixfly_runtime::ThinkingMode;
 use toml::{Table, Value};
 
-use super::artifacts::ArtifactStore;
+use super::artifacts::{ArtifactStore, Scope};
 use super::stage::{Stage, Verb};
 use super::{
     Attempts, Checkpoints, Commands, Control, Data, Model, Sweep, SweepError, VALIDATION,
@@ -33,14 +33,70 @@ impl Sweep {
         smoke_test: bool,
         commands: &C,
     ) -> Result<Vec<Table>, C::Error> {
-        let artifacts = &ArtifactStore::open(output, commands)?;
+        self.within(&ArtifactStore::open(output, Scope::All, commands)?, smoke_test)
+    }
+
+    /// The stages that can run now, each beside the others, by the names of their outputs; none
+    /// if all are done. Runs nothing.
+    ///
+    /// # Errors
+    /// As for [`Sweep::execute`].
+    pub fn ready<C: Commands>(
+        &self,
+        output: &Path,
+        smoke_test: bool,
+        commands: &C,
+    ) -> Result<Vec<String>, C::Error> {
+        let artifacts = ArtifactStore::open(output, Scope::List, commands)?;
+        let mut waits = false;
+        artifacts.unless_waiting(self.within(&artifacts, smoke_test), &mut waits)?;
+        Ok(artifacts.ready.into_inner())
+    }
+
+    /// Runs the stage of that name, unless it is done.
+    ///
+    /// # Errors
+    /// As for [`Sweep::execute`]; [`SweepError::Usage`] if no such stage can run now.
+    pub fn execute_one<C: Commands>(
+        &self,
+        name: &str,
+        output: &Path,
+        smoke_test: bool,
+        commands: &C,
+    ) -> Result<(), C::Error> {
+        let done = format!("{}.done", name.strip_suffix(".gguf").unwrap_or(name));
+        if output.join(done).is_file() {
+            return Ok(());
+        }
+        let artifacts = ArtifactStore::open(output, Scope::One(name), commands)?;
+        let mut waits = false;
+        artifacts.unless_waiting(self.within(&artifacts, smoke_test), &mut waits)?;
+        let ready = artifacts.ready.into_inner();
+        match ready.iter().any(|other| other == name) {
+            true => Ok(()),
+            false => Err(SweepError::Usage(format!(
+                "no stage {name} can run now; those that can are: {}",
+                if ready.is_empty() { "none".into() } else { ready.join(", ") }
+            ))
+            .into()),
+        }
+    }
+
+    fn within<C: Commands>(
+        &self,
+        artifacts: &ArtifactStore<'_, C>,
+        smoke_test: bool,
+    ) -> Result<Vec<Table>, C::Error> {
         let (runs, trained) = (Vec::new(), BTreeMap::new());
         let mut bench =
             SweepRun { folder: None, smoke_test, sweep: self, artifacts, runs, trained };
         bench.folder = bench.benchmark()?;
+        let mut waits = false;
         for model in &self.model {
-            bench.model(model)?;
+            let made = bench.model(model);
+            artifacts.unless_waiting(made, &mut waits)?;
         }
+        ArtifactStore::<C>::nothing_waits(waits)?;
         Ok(bench.runs)
     }
 }
@@ -147,12 +203,14 @@ impl<C: Commands> SweepRun<'_, C> {
             Checkpoints::Validated => self.splits(false),
             Checkpoints::Chosen | Checkpoints::All => self.sweep.splits.clone(),
         };
-        self.run(&[served], Wanted { splits: &splits, control: None })?;
+        let (artifacts, mut waits) = (self.artifacts, false);
+        let of_base = self.run(&[served], Wanted { splits: &splits, control: None });
+        artifacts.unless_waiting(of_base, &mut waits)?;
         self.trained.clear();
         for data in &self.sweep.dataset {
-            self.dataset(&base, data)?;
+            artifacts.unless_waiting(self.dataset(&base, data), &mut waits)?;
         }
-        Ok(())
+        ArtifactStore::<C>::nothing_waits(waits)
     }
 
     /// The splits that choose checkpoints, or the others.
@@ -216,12 +274,15 @@ impl<C: Commands> SweepRun<'_, C> {
 
     /// The runs of attempts on the training split: those of models in each mode.
     fn attempts(&self, base: &Base<'_>, data: &Data) -> Result<Vec<String>, C::Error> {
-        let mut runs = Vec::new();
+        let (mut runs, mut waits) = (Vec::new(), false);
         let taken = self.sweep.attempts.iter().filter(|one| data.takes(one));
         for Attempts { name, policy, student, flags } in taken {
             if let Some(policy) = policy {
                 let stage = self.runs(&format!("{name}-train"), policy, "train").with(flags)?;
-                runs.push(shown(&self.artifacts.make(&stage)?));
+                let made = self.artifacts.make(&stage);
+                runs.extend(
+                    self.artifacts.unless_waiting(made, &mut waits)?.map(|run| shown(&run)),
+                );
                 continue;
             }
             for mode in self.modes() {
@@ -230,8 +291,9 @@ impl<C: Commands> SweepRun<'_, C> {
                 let own = (base.whole.clone(), None);
                 let of = student.as_ref().map(|student| {
                     let trained = self.trained.get(student);
-                    trained.ok_or_else(|| {
-                        SweepError::Broken(format!("no student of {student} was trained"))
+                    trained.ok_or_else(|| match self.artifacts.runs_all() {
+                        true => SweepError::Broken(format!("no student of {student} was trained")),
+                        false => SweepError::Waits,
                     })
                 });
                 let (whole, adapter) = of.transpose()?.unwrap_or(&own);
@@ -240,9 +302,13 @@ impl<C: Commands> SweepRun<'_, C> {
                 if let Some(adapter) = adapter {
                     stage = stage.path("lora", adapter);
                 }
-                runs.push(shown(&self.artifacts.make(&thinking(stage, mode).with(flags)?)?));
+                let made = self.artifacts.make(&thinking(stage, mode).with(flags)?);
+                runs.extend(
+                    self.artifacts.unless_waiting(made, &mut waits)?.map(|run| shown(&run)),
+                );
             }
         }
+        ArtifactStore::<C>::nothing_waits(waits)?;
         Ok(runs)
     }
 
@@ -299,15 +365,20 @@ impl<C: Commands> SweepRun<'_, C> {
         labels.entry("dataset").or_insert_with(|| data.name().into());
         let rows = self.artifacts.commands.rows(&dataset)?;
         labels.insert("rows".into(), integer(rows));
+        let (artifacts, mut waits) = (self.artifacts, false);
         for method in &self.sweep.methods {
             let ranks: &[u32] = if *method == Method::Lora { &self.sweep.ranks } else { &[0] };
             for rank in ranks {
                 for seed in self.seeds() {
-                    let students = self.train(base, (&dataset, &labels), (*method, *rank, seed))?;
-                    self.run_trained(students, &data.name())?;
+                    let students = self.train(base, (&dataset, &labels), (*method, *rank, seed));
+                    let Some(students) = artifacts.unless_waiting(students, &mut waits)? else {
+                        continue;
+                    };
+                    let run = self.run_trained(students, &data.name());
+                    artifacts.unless_waiting(run, &mut waits)?;
                 }
             }
         }
-        Ok(())
+        ArtifactStore::<C>::nothing_waits(waits)
     }
 }

@@ -1,0 +1,71 @@
+//! A model server that ends in the middle of an answer, or answers garbage.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::stage::{Kind, Stage};
+use super::table::{row, times};
+use crate::server::Reply;
+
+#[test]
+fn a_server_that_dies_in_mid_stream_costs_calls_in_flight() {
+    let count = times(2);
+    let mut chance = Chance::new();
+    let mut stage = Stage::new(Kind::Paid, []).whatever_it_costs();
+    let undisturbed = stage.undisturbed();
+    let (mut died, mut number) = (0, 0);
+    while died < count {
+        let run = format!("run-{number}");
+        let mut child = stage.start(&run);
+        if stage.wait_for_growth(&mut child, &run, chance.below(30_000)) {
+            stage.stop_teacher();
+            died += 1;
+            sleep(Duration::from_millis(chance.below(300)));
+            stage.start_teacher();
+        }
+        let status = child.wait().unwrap();
+        stage.count_lost(&run);
+        assert!(matches!(status.code(), Some(0 | 1)), "{}", stage.printed(&run));
+        if status.success() {
+            stage.compare(&run, &undisturbed);
+            number += 1;
+        }
+    }
+    let run = format!("run-{number}");
+    stage.finish(&run, |_, _| {});
+    stage.compare(&run, &undisturbed);
+    row(3, "the model server dies in mid-stream, and comes back", count, stage.sweep());
+}
+
+/// What servers and what stands before them send instead of an answer.
+fn garbage() -> Vec<Reply> {
+    vec![
+        Reply::Cut("```python\ndef total"),
+        Reply::Broken("```python\ndef total"),
+        Reply::Raw("text/html", "<html>a portal</html>"),
+        Reply::Raw("text/event-stream", "data: {\"choices\": [{\n\n"),
+        Reply::Raw("text/event-stream", ""),
+        Reply::Raw("application/json", "\u{0}\u{0}\u{0}\u{0}"),
+        Reply::Status(500, None, "down"),
+        Reply::Status(502, None, "<html>"),
+        Reply::Status(429, None, "too many"),
+        Reply::Encoded("gzip", "text/event-stream", b"no gzip at all"),
+    ]
+}
+
+#[test]
+fn garbage_is_no_answer() {
+    let mut stage = Stage::new(Kind::Paid, []).whatever_it_costs();
+    let undisturbed = stage.undisturbed();
+    let mut chance = Chance::new();
+    let (all, rounds) = (garbage(), times(1));
+    let first = (0..all.len() * rounds).map(|nth| match nth < all.len() {
+        true => all[nth].clone(),
+        false => all[chance.below(all.len() as u64) as usize].clone(),
+    });
+    stage.answer_first(first.collect());
+    stage.finish("run", |_, _| {});
+    stage.compare("run", &undisturbed);
+    row(4, "the model server answers garbage", all.len() * rounds, stage.sweep());
+}
