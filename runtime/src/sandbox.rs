@@ -39,6 +39,12 @@ pub trait Host: Send + Sync {
         None
     }
 
+    /// Whether its sandboxes use the processors and the memory of this machine. Engines
+    /// elsewhere have their own.
+    fn runs_here(&self) -> bool {
+        true
+    }
+
     /// What admits its sandboxes and their commands to this machine, if anything does.
     fn admission(&self) -> Option<Arc<Admission>> {
         None

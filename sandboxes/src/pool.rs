@@ -66,9 +66,13 @@ impl Drop for Short<'_> {
 
 impl Pool {
     /// Makes a pool of at most `size` sandboxes of `host`, and at least one, that keeps within
-    /// what this machine has.
+    /// what this machine has, if the sandboxes run here.
     pub fn new(host: Arc<dyn Host>, size: usize) -> Pool {
-        Pool::within(Admission::of_machine(), host, size)
+        let admission = match host.runs_here() {
+            true => Admission::of_machine(),
+            false => Admission::elsewhere(size),
+        };
+        Pool::within(admission, host, size)
     }
 
     /// Makes a pool that keeps within this admission.
@@ -362,6 +366,7 @@ mod tests {
         opened: AtomicUsize,
         live: Arc<AtomicUsize>,
         lost: Arc<AtomicBool>,
+        elsewhere: bool,
     }
 
     struct Place(Arc<AtomicUsize>, Arc<AtomicBool>);
@@ -374,6 +379,10 @@ mod tests {
 
     #[async_trait]
     impl Host for Counted {
+        fn runs_here(&self) -> bool {
+            !self.elsewhere
+        }
+
         async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
             self.opened.fetch_add(1, Ordering::SeqCst);
             self.live.fetch_add(1, Ordering::SeqCst);
@@ -549,6 +558,18 @@ mod tests {
         });
         assert_eq!(counts(&host), (4, 4), "it got the one that was closed");
         drop((fifth, open));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn this_machine_limits_no_sandboxes_of_another_one() {
+        let host = Arc::new(Counted { elsewhere: true, ..Counted::default() });
+        let pool = Pool::new(host.clone(), 900);
+        let turn = spec("/a", Lifetime::Turn);
+        let mut open = Vec::new();
+        while let Some(sandbox) = at_once(&pool, &turn).await {
+            open.push(sandbox);
+        }
+        assert_eq!((open.len(), counts(&host).1), (900, 900));
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,6 +56,19 @@ impl Meter for Linux {
     }
 }
 
+/// A machine that nobody here can measure.
+pub(super) struct Elsewhere;
+
+impl Meter for Elsewhere {
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    fn idle_cpus(&self) -> Option<f64> {
+        None
+    }
+}
+
 fn machine_memory(text: &str) -> Option<Memory> {
     let bytes = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use meter::Linux;
+use meter::{Elsewhere, Linux};
 pub use meter::{Memory, Meter};
 
 /// Candidates and commands that run at the same time, per processor: some of them wait for a
@@ -172,6 +172,12 @@ impl Admission {
     pub fn of_machine() -> Arc<Admission> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Admission::new(cpus, Box::new(Linux::default()))
+    }
+
+    /// Admits work to other machines, which limit it themselves: so many sandboxes, however
+    /// many start at once.
+    pub fn elsewhere(sandboxes: usize) -> Arc<Admission> {
+        Admission::new(sandboxes, Box::new(Elsewhere))
     }
 
     /// Admits work to a machine with so many processors that the meter measures.
