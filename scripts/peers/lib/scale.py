@@ -194,8 +194,8 @@ def replayed(work, fixfly, env, repo, at_once):
         run("plan", "--policy", "null")
         text = (work / "plan/episodes.jsonl").read_text().splitlines()[0]
         episode = json.loads(text)
-        call = lambda command: {"text": SAID, "reasoning": None, "usage": {"prompt_tokens": 0, "completion_tokens": 0},
-                                "call": {"kind": "tool", "name": "bash", "args": {"command": command}}, "generation": None}
+        call = lambda command: {"text": SAID, "call": {"tool": {"name": "bash", "args": {"command": command}}},
+                                "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
         turn = lambda command: {"action": call(command), "observation": {"text": "", "outcome": "done"},
                                 "feedback": {"delta": {"fixed": [], "broken": [], "still_failing": []}, "message": "",
                                              "left": episode["task"]["budget"]}, "timings": {"act_ms": 0, "call_ms": 0}}
