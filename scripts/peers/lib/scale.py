@@ -177,8 +177,8 @@ def prepare(work):
 
 
 def replayed(work, fixfly, env, repo, at_once):
-    """A run that replays as many samples of the script, all at once. Its fixed costs,
-    which a run of one sample has, too, are taken off."""
+    """As many samples of the script, all at once. What an episode of its last turn costs,
+    with its sandbox and its grade, is taken off."""
     issues = ["--instances", str(work / "table.jsonl"), "--repos", str(work / "repos"), "--specs", str(work / "specs"),
               "--tools", "bash-only", "--turns", "100"]
 
@@ -190,27 +190,33 @@ def replayed(work, fixfly, env, repo, at_once):
             sys.exit(f"fixfly: {found.stderr[-2000:]}")
         return time.perf_counter() - start, used() - before, int(found.stderr.split()[-1]) / 1024
 
-    if not (work / "plan").exists():
-        run("plan", "--policy", "null")
-        text = (work / "plan/episodes.jsonl").read_text().splitlines()[0]
-        episode = json.loads(text)
-        call = lambda command: {"text": SAID, "call": {"tool": {"name": "bash", "args": {"command": command}}},
-                                "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
-        turn = lambda command: {"action": call(command), "observation": {"text": "", "outcome": "done"},
-                                "feedback": {"delta": {"fixed": [], "broken": [], "still_failing": []}, "message": "",
-                                             "left": episode["task"]["budget"]}, "timings": {"act_ms": 0, "call_ms": 0}}
-        episode |= {"turns": [turn(command) for command in commands()], "end": {"kind": "submitted"}, "patch": None, "verdict": None}
-        with (work / "plan/episodes.jsonl").open("w") as out:
-            for sample in range(2000):
-                episode["provenance"]["sample"] = sample
-                out.write(json.dumps(episode) + "\n")
-        for index in (work / "plan").glob("*.index.*"):
-            index.unlink()
-    replay = ["--policy", "replay", "--replay", str(work / "plan"), "--jobs", str(at_once)]
-    wall, processor, memory = run(f"run-{at_once}", *replay, "--samples", str(at_once))
-    lines = (work / f"run-{at_once}/episodes.jsonl").read_text().splitlines()
-    assert len(lines) == at_once and all(len(json.loads(line)["turns"]) == TURNS for line in lines)
-    return at_once, wall, processor, memory
+    call = lambda command: {"text": SAID, "call": {"tool": {"name": "bash", "args": {"command": command}}},
+                            "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    if not (work / "null").exists():
+        run("null", "--policy", "null")
+    episode = json.loads((work / "null/episodes.jsonl").read_text().splitlines()[0])
+    turn = lambda command: {"action": call(command), "observation": {"text": "", "outcome": "done"},
+                            "feedback": {"delta": {"fixed": [], "broken": [], "still_failing": []}, "message": "",
+                                         "left": episode["task"]["budget"]}, "timings": {"act_ms": 0, "call_ms": 0}}
+
+    def replay(script):
+        """The script in as many samples, all at once."""
+        plan, name = f"plan-{at_once}-{len(script)}", f"run-{at_once}-{len(script)}"
+        (work / plan).mkdir()
+        (work / plan / "run.json").write_text((work / "null/run.json").read_text())
+        with (work / plan / "episodes.jsonl").open("w") as out:
+            for sample in range(at_once):
+                own = {"provenance": episode["provenance"] | {"sample": sample}, "turns": [turn(command) for command in script],
+                       "end": {"kind": "submitted"}, "patch": None, "verdict": None}
+                out.write(json.dumps(episode | own) + "\n")
+        measured = run(name, "--policy", "replay", "--replay", str(work / plan), "--jobs", str(at_once), "--samples", str(at_once))
+        lines = (work / name / "episodes.jsonl").read_text().splitlines()
+        assert len(lines) == at_once and all(len(json.loads(line)["turns"]) == len(script) for line in lines)
+        return measured
+
+    whole, last = replay(commands()), replay([LAST])
+    wall, processor = ((whole[at] - last[at]) * TURNS / (TURNS - 1) for at in [0, 1])
+    return at_once, max(wall, 1e-3), processor, whole[2]
 
 
 if __name__ == "__main__":
