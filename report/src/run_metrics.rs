@@ -87,6 +87,8 @@ impl RunMetrics {
         let attempt = |at: &usize| Attempt::of(&episodes.summaries()[*at], &mut errors);
         let mut attempts: Vec<Attempt> = counted.iter().map(attempt).collect();
         Texts::of(truth.as_ref(), inputs).add(&mut attempts, &counted, episodes)?;
+        // Intervals by resampling must not depend on which episode ended first.
+        attempts.sort_by(|one, other| (&one.task, one.sample).cmp(&(&other.task, other.sample)));
         Ok(RunMetrics {
             labels: labels.or_recorded(record),
             benchmark: config("benchmark"),
