@@ -11,6 +11,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
+#[path = "counts/src/language.rs"]
+mod language;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -18,8 +20,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Took, flag, took};
-use fixfly_datasets::{Build, Known, Language, Recipe, Run, Tokens, Traces, templates_of};
+use fixfly_datasets::{Build, Known, Recipe, Run, Tokens, Traces, templates_of};
 use fixfly_runtime::{End, Episode, Limit, Outcome, RunDirectory, read_run};
+use language::Plain;
 
 const TURNS: usize = 5;
 /// Files of the project: an episode shows one of them, as in the Django benchmark.
@@ -82,27 +85,6 @@ fn print(what: &str, run: &Path, Took { seconds, memory }: &Took) {
     );
 }
 
-/// Compares nothing, because the benchmark is not there.
-struct AnyLanguage;
-
-impl Language for AnyLanguage {
-    fn tree_hash(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn shingles(&self, _: &str) -> Vec<u64> {
-        Vec::new()
-    }
-
-    fn methods(&self, _: &str) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn without(&self, text: &str, _: &[String]) -> String {
-        text.into()
-    }
-}
-
 /// Builds a dataset of a run beside it.
 fn build(run: &Path) {
     let recipe_file = run.with_file_name("recipe.toml");
@@ -120,7 +102,7 @@ fn build(run: &Path) {
             about: "a shop".into(),
             original: &|_| Err("the benchmark is not there".into()),
             held_out: Vec::new(),
-            language: &AnyLanguage,
+            language: &Plain,
         },
         tokens: Tokens::open(None).expect("a count of tokens"),
         student: None,

@@ -2,8 +2,8 @@
 //! where the line is still JSON.
 //!
 //! The last key of a sealed line is `crc32c`: the CRC-32C of the bytes before that key, in
-//! eight hexadecimal digits. Lines of older versions have none. Whoever edits a line removes
-//! the key, or the line is refused.
+//! eight hexadecimal digits. Lines of older versions have none. If you edit a
+//! line, remove the key: otherwise the line is refused.
 
 const KEY: &[u8] = b",\"crc32c\":\"";
 const DIGITS: usize = 8;

@@ -79,22 +79,23 @@ impl RunDirectory {
         fs::create_dir_all(path).map_err(|e| RunError::io(path, "make", e))?;
         RunDirectory::check(path)?;
         let lock = lock(path)?;
-        match path.join(RECORD).exists() {
-            true => {
-                RunDirectory::matches(path, record)?;
-                if let Some(record) = read_run(path)?.with_addresses_of(record) {
-                    write_record(path, &record)?;
-                }
+        let mut compressed = false;
+        if path.join(RECORD).exists() {
+            let there = read_run(path)?;
+            there.must_match(record, path)?;
+            compressed = there.schema == COMPRESSED_SCHEMA;
+            if let Some(record) = there.with_addresses_of(record) {
+                write_record(path, &record)?;
             }
+        } else {
             // It may come from another run, which is compressed.
-            false => write_record(path, &RunRecord { schema: SCHEMA, ..record.clone() })?,
+            write_record(path, &RunRecord { schema: SCHEMA, ..record.clone() })?;
         }
-        RunDirectory::locked(path, lock)
+        RunDirectory::locked(path, lock, compressed)
     }
 
     /// Opens the episodes of a directory whose lock is held.
-    fn locked(path: &Path, lock: File) -> Result<(Self, Recording), RunError> {
-        let compressed = path.join(RECORD).exists() && read_run(path)?.schema == COMPRESSED_SCHEMA;
+    fn locked(path: &Path, lock: File, compressed: bool) -> Result<(Self, Recording), RunError> {
         let (episodes, mut recorded) = open_episodes(path)?;
         let (bytes, lines) = recorded.covered();
         let (packed, text, packed_lines) = recorded.files().map_or((0, 0, 0), |files| {
@@ -125,15 +126,9 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Different`] with each setting that differs, or that `run.json` cannot be read.
     pub fn matches(path: &Path, record: &RunRecord) -> Result<(), RunError> {
-        if !path.join(RECORD).exists() {
-            return Ok(());
-        }
-        let differences = read_run(path)?.differences(record);
-        match differences.is_empty() {
-            true => Ok(()),
-            false => {
-                Err(RunError::Different { path: path.into(), differences: differences.join("; ") })
-            }
+        match path.join(RECORD).exists() {
+            true => read_run(path)?.must_match(record, path),
+            false => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@ mod fault;
 mod gate;
 mod kept;
 mod key;
+mod language;
 mod measure;
 mod paths;
 mod scripted;

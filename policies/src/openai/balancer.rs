@@ -315,7 +315,7 @@ impl Homes {
         self.now += 1;
         self.all.insert(episode, Home { server, used: self.now });
         if self.all.len() > MAX_EPISODES {
-            // No policy is told that an episode has ended: the oldest are forgotten.
+            // A policy is not told when an episode ends, so the oldest entries are removed.
             let oldest = self.now - MAX_EPISODES as u64 / 2;
             self.all.retain(|_, home| home.used > oldest);
         }

@@ -211,7 +211,7 @@ fn begin(output: &Path, record: &RunRecord) -> Result<RunDirectory, RunError> {
     }
     let file = output.join(UNFINISHED);
     write_whole(&file, record_text(record)?).map_err(|e| RunError::io(&file, "write", e))?;
-    Ok(RunDirectory::locked(output, lock)?.0)
+    Ok(RunDirectory::locked(output, lock, false)?.0)
 }
 
 /// Removes everything but the lock and the mark of a merge.

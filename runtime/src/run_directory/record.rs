@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::RunError;
 use crate::shard::{Shard, Shards};
 
 /// Schema version of run records. Episodes have the version of their kind of task.
@@ -180,8 +181,8 @@ impl RunRecord {
         tasks.checked_mul(usize::try_from(samples).ok()?)
     }
 
-    /// Which shards of the run are here; `None` if the run was not divided. With all of its
-    /// `episodes`, nothing is missing, whoever made them.
+    /// Which shards of the run are here; `None` if the run was not divided. If all of its
+    /// `episodes` are recorded, no shard is missing, even if the run was continued as a whole.
     pub fn shards(&self, episodes: usize) -> Option<Shards> {
         let merged = self.merged.iter().filter_map(|run| run.shard);
         let all: Vec<Shard> = self.shard().into_iter().chain(merged).collect();
@@ -235,6 +236,17 @@ impl RunRecord {
             .into_iter()
             .map(|(key, then, now)| format!("{key} was {then}, now {now}"))
             .collect()
+    }
+
+    /// Refuses to continue the run in `path` by another record.
+    pub(super) fn must_match(&self, other: &RunRecord, path: &Path) -> Result<(), RunError> {
+        let differences = self.differences(other);
+        match differences.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(RunError::Different { path: path.into(), differences: differences.join("; ") })
+            }
+        }
     }
 
     /// Each value that differs and that the parts of one run have in common.

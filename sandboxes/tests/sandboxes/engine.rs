@@ -81,7 +81,7 @@ async fn an_engine_that_is_not_there_says_how_to_name_one() {
 }
 
 /// Whether a real engine with an image is here.
-async fn is_real() -> bool {
+pub(crate) async fn is_real() -> bool {
     let opened = Engine::default().open(&spec()).await;
     match opened {
         Ok(sandbox) => sandbox.close().await.is_ok(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::common::between::{Between, Fate, Request};
 use crate::common::*;
+use crate::engine::is_real;
 use fixfly_runtime::{Host, SandboxError};
 use fixfly_sandboxes::{HostOptions, docker};
 
@@ -22,18 +23,6 @@ fn answered() -> Between {
 /// How many containers an engine was asked for.
 fn created(engine: &Between) -> usize {
     engine.asked("/containers/create").len()
-}
-
-async fn is_real() -> bool {
-    let opened = (docker::ENTRY.open)(&HostOptions::default()).unwrap().open(&spec()).await;
-    match opened {
-        Ok(sandbox) => sandbox.close().await.is_ok(),
-        Err(why) if beyond(&why) => {
-            eprintln!("skipped: {why}");
-            false
-        }
-        Err(why) => panic!("{why}"),
-    }
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from small_issue import prepare
+
 WORK, FIXFLY = pathlib.Path(sys.argv[1]), sys.argv[2]
 SHORT, LONG = 20, 420
 REPEATS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
@@ -31,31 +33,6 @@ agent = DefaultAgent(DeterministicModel(outputs=outputs), LocalEnvironment(cwd=s
 agent.run("it")
 agent.save(Path(sys.argv[3]))
 """
-
-
-def git(*words, cwd):
-    plain = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
-    found = subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x.x", *words], cwd=cwd,
-                           env=os.environ | plain, check=True, capture_output=True, text=True)
-    return found.stdout.strip()
-
-
-def prepare():
-    repo = WORK / "repos/acme__small"
-    repo.mkdir(parents=True)
-    (repo / "a.py").write_text("x = 1\n" * 50)
-    (repo / "b.py").write_text("y = 1\n" * 50)
-    git("init", "-q", cwd=repo)
-    git("add", ".", cwd=repo)
-    git("commit", "-qm", "x", cwd=repo)
-    row = {"instance_id": "acme__small-1", "repo": "acme/small", "version": "1", "base_commit": git("rev-parse", "HEAD", cwd=repo),
-           "problem_statement": "It.", "patch": "", "test_patch": "", "FAIL_TO_PASS": [], "PASS_TO_PASS": []}
-    (WORK / "table.jsonl").write_text(json.dumps(row) + "\n")
-    (WORK / "specs").mkdir()
-    (WORK / "specs/small.toml").write_text(
-        'repo = "acme/small"\nlog_parser = "django"\nlabels = { modules = "" }\ntests = []\n'
-        'test = "python3 -m unittest"\n[[version]]\nversions = ["1"]\npython = "3.11"\n')
-    return repo
 
 
 def measured(command, env):
@@ -76,7 +53,7 @@ def measured(command, env):
 
 
 def main():
-    repo = prepare()
+    repo = prepare(WORK, {"a.py": "x = 1\n" * 50, "b.py": "y = 1\n" * 50})
     # The programs that fixfly's sandbox shows: a `python3` of pyenv takes ten times as long to start.
     env = os.environ | {"FIXFLY_HOME": str(WORK / "home"), "FIXFLY_ALLOW_WEAK": "true",
                         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

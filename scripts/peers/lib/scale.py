@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from small_issue import prepare
+
 TURNS = 20
 TASK = "class A:\n    x = 1\n" * 700
 SEEN = "Traceback (most recent call last):\n  a line of a test\n" * 13
@@ -125,7 +127,7 @@ def main(work, fixfly, loop, plain, shells):
             shown(name, at_once, measure(at_once, episodes), best)
     ratios(best, plain)
 
-    repo = prepare(work)
+    repo = prepare(work, {"a.py": "x = 1\n" * 50})
     print(f"\nshell commands ({', '.join(COMMANDS)}), {TURNS} an episode; fixfly in its sandbox `local`, mini-swe-agent in none")
     print(head)
     best = {}
@@ -150,30 +152,6 @@ def ratios(best, all_at_once):
     for name in ["fixfly", *names]:
         first, last = all_at_once[0], all_at_once[-1]
         print(f"{name}: a turn at {last} at once costs {best[name, first] / best[name, last]:.2f} times one at {first}")
-
-
-def git(*words, cwd):
-    plain = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
-    found = subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x.x", *words], cwd=cwd,
-                           env=os.environ | plain, check=True, capture_output=True, text=True)
-    return found.stdout.strip()
-
-
-def prepare(work):
-    repo = work / "repos/acme__small"
-    repo.mkdir(parents=True)
-    (repo / "a.py").write_text("x = 1\n" * 50)
-    git("init", "-q", cwd=repo)
-    git("add", ".", cwd=repo)
-    git("commit", "-qm", "x", cwd=repo)
-    row = {"instance_id": "acme__small-1", "repo": "acme/small", "version": "1", "base_commit": git("rev-parse", "HEAD", cwd=repo),
-           "problem_statement": "It.", "patch": "", "test_patch": "", "FAIL_TO_PASS": [], "PASS_TO_PASS": []}
-    (work / "table.jsonl").write_text(json.dumps(row) + "\n")
-    (work / "specs").mkdir()
-    (work / "specs/small.toml").write_text(
-        'repo = "acme/small"\nlog_parser = "django"\nlabels = { modules = "" }\ntests = []\n'
-        'test = "python3 -m unittest"\n[[version]]\nversions = ["1"]\npython = "3.11"\n')
-    return repo
 
 
 def replayed(work, fixfly, env, repo, at_once):

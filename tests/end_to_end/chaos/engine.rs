@@ -9,10 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
 use super::kills::kill;
 use super::notice::send;
-use super::stage::{Kind, Stage};
+use super::stage::{Kind, Stage, Switch};
 use super::table::{long, not_run, row, times};
 
 /// The first line that the machine's engine answers.
@@ -100,7 +99,6 @@ fn an_engine_that_is_stopped_and_started_costs_what_runs() {
     let Some(image) = image() else {
         return not_run(30, fault, "there is no Docker engine with an image");
     };
-    let mut chance = Chance::new();
     let mut stage = Stage::new(Kind::Paid, []);
     let folder = tempfile::tempdir().unwrap();
     // Processes of containers have other users, and start from here.
@@ -114,28 +112,11 @@ fn an_engine_that_is_stopped_and_started_costs_what_runs() {
     stage.words.extend(["--sandbox".into(), "docker".into()]);
     stage.variables.push(("DOCKER_HOST".into(), engine.host()));
     stage.variables.push(("FIXFLY_DOCKER_IMAGE".into(), image));
-    let undisturbed = stage.undisturbed();
-    let (count, mut stopped, mut number) = (times(1), 0, 0);
-    while stopped < count {
-        let run = format!("run-{number}");
-        let mut child = stage.start(&run);
-        if stage.wait_for_growth(&mut child, &run, chance.below(40_000)) {
-            engine.stop();
-            stopped += 1;
-            sleep(Duration::from_millis(chance.below(2000)));
-            engine.start();
-        }
-        let status = child.wait().unwrap();
-        stage.count_lost(&run);
-        assert!(matches!(status.code(), Some(0 | 1)), "{}", stage.printed(&run));
-        if status.success() {
-            stage.compare(&run, &undisturbed);
-            number += 1;
-        }
-    }
-    let run = format!("run-{number}");
-    stage.finish(&run, |_, _| {});
-    stage.compare(&run, &undisturbed);
+    let count = times(1);
+    stage.outages(count, (40_000, 2000), |_, switch| match switch {
+        Switch::Off => engine.stop(),
+        Switch::On => engine.start(),
+    });
     let mut damage = stage.sweep();
     damage.left += left(Some(&engine.host()), stage.folder());
     engine.stop();

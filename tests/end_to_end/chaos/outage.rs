@@ -1,40 +1,18 @@
 //! A model server that ends in the middle of an answer, or answers garbage.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use super::chance::Chance;
-use super::stage::{Kind, Stage};
+use super::stage::{Kind, Stage, Switch};
 use super::table::{row, times};
 use crate::server::Reply;
 
 #[test]
 fn a_server_that_dies_in_mid_stream_costs_calls_in_flight() {
     let count = times(2);
-    let mut chance = Chance::new();
     let mut stage = Stage::new(Kind::Paid, []).whatever_it_costs();
-    let undisturbed = stage.undisturbed();
-    let (mut died, mut number) = (0, 0);
-    while died < count {
-        let run = format!("run-{number}");
-        let mut child = stage.start(&run);
-        if stage.wait_for_growth(&mut child, &run, chance.below(30_000)) {
-            stage.stop_teacher();
-            died += 1;
-            sleep(Duration::from_millis(chance.below(300)));
-            stage.start_teacher();
-        }
-        let status = child.wait().unwrap();
-        stage.count_lost(&run);
-        assert!(matches!(status.code(), Some(0 | 1)), "{}", stage.printed(&run));
-        if status.success() {
-            stage.compare(&run, &undisturbed);
-            number += 1;
-        }
-    }
-    let run = format!("run-{number}");
-    stage.finish(&run, |_, _| {});
-    stage.compare(&run, &undisturbed);
+    stage.outages(count, (30_000, 300), |stage, switch| match switch {
+        Switch::Off => stage.stop_teacher(),
+        Switch::On => stage.start_teacher(),
+    });
     row(3, "the model server dies in mid-stream, and comes back", count, stage.sweep());
 }
 

@@ -12,11 +12,18 @@ use std::time::Duration;
 use fixfly_runtime::is_altered;
 use serde_json::Value;
 
+use super::chance::Chance;
 use super::leftovers::Linked;
 use super::table::Damage;
 use super::teacher::{Till, teacher};
 use crate::runs::Bench;
 use crate::server::{Reply, Server};
+
+/// What an outage does to something that a run needs.
+pub(super) enum Switch {
+    Off,
+    On,
+}
 
 /// Nothing waits for long, and nothing is too late on a slow machine.
 const PROFILE: &str = "\
@@ -235,6 +242,40 @@ impl Stage {
             remedy(self, &errors);
         }
         panic!("the same command never succeeds: {}", self.printed(run));
+    }
+
+    /// Makes runs while something that they need ends and comes back, `count` times in all: at
+    /// most `bytes` after a start, for less than `pause` milliseconds. `switch` turns it off and
+    /// on again.
+    pub(super) fn outages(
+        &mut self,
+        count: usize,
+        (bytes, pause): (u64, u64),
+        mut switch: impl FnMut(&mut Stage, Switch),
+    ) {
+        let mut chance = Chance::new();
+        let undisturbed = self.undisturbed();
+        let (mut outages, mut number) = (0, 0);
+        while outages < count {
+            let run = format!("run-{number}");
+            let mut child = self.start(&run);
+            if self.wait_for_growth(&mut child, &run, chance.below(bytes)) {
+                switch(self, Switch::Off);
+                outages += 1;
+                sleep(Duration::from_millis(chance.below(pause)));
+                switch(self, Switch::On);
+            }
+            let status = child.wait().unwrap();
+            self.count_lost(&run);
+            assert!(matches!(status.code(), Some(0 | 1)), "{}", self.printed(&run));
+            if status.success() {
+                self.compare(&run, &undisturbed);
+                number += 1;
+            }
+        }
+        let run = format!("run-{number}");
+        self.finish(&run, |_, _| {});
+        self.compare(&run, &undisturbed);
     }
 
     /// An undisturbed run.

@@ -2,35 +2,15 @@
 
 use std::path::Path;
 
-use fixfly_datasets::{Build, Format, Known, Language, Recipe, Run, Tokens, Traces};
+use fixfly_datasets::{Build, Format, Known, Recipe, Run, Tokens, Traces};
 use fixfly_runtime::{TaskKind, Templates};
 
 use super::episodes::{EPISODES, recorded};
+use crate::language::Plain;
 
 const RECIPE: &str = "about = 'What was solved.'\nloss = 'all'\n\
     [[teachers]]\nname = 'any'\nmodels = ['*']\ntake = ['repaired', 'at-once']\n\
     [leaks]\nanswers = 'keep'\n";
-
-/// A language without functions.
-struct Plain;
-
-impl Language for Plain {
-    fn tree_hash(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn shingles(&self, _: &str) -> Vec<u64> {
-        Vec::new()
-    }
-
-    fn methods(&self, _: &str) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn without(&self, text: &str, _: &[String]) -> String {
-        text.into()
-    }
-}
 
 pub(crate) fn work(folder: &Path, rounds: u64) {
     let run = folder.join("run");
