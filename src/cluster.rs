@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, value_parser};
 use fixfly_students::cluster::{
-    Cluster, ClusterError, ClusterFile, Plan, Retry, Slurm, Survey, plan_table, state_table,
+    Cluster, ClusterError, ClusterFile, Plan, Retry, Survey, plan_table, state_table,
 };
 
 use crate::config::sentence;
-use crate::failure::Usage;
+use crate::failure::of_cluster;
 use crate::sweep;
 use crate::terminal::{Terminal, one_line, print};
 
@@ -87,11 +87,10 @@ pub(crate) fn cluster(
 ) -> anyhow::Result<()> {
     let done = match &flags.command {
         Command::Submit(flags) => submit(flags, &commands, terminal),
-        Command::Status(flags) => status(flags, terminal),
+        Command::Status(flags) => status(flags, &commands, terminal),
     };
     done.map_err(|error| match error.downcast::<ClusterError>() {
-        Ok(ClusterError::Usage(why)) => Usage(why).into(),
-        Ok(error) => error.into(),
+        Ok(error) => of_cluster(error),
         Err(error) => error,
     })
 }
@@ -107,13 +106,13 @@ fn submit(flags: &Submit, commands: &clap::Command, terminal: &Terminal) -> anyh
         Err(error) => Err(sentence(&error.render().to_string()).replace("error: ", "")),
     })?;
     let shown = plan_table(&plan);
-    let mut cluster = Cluster::create(plan, Slurm)?;
+    let mut cluster = Cluster::create(plan)?;
     if flags.dry_run {
         let scripts = output.join("cluster/scripts");
         return print(&format!("{shown}scripts: {}\n", scripts.display()));
     }
     let mut survey = cluster.survey()?;
-    add_stages(&mut cluster, &mut survey, terminal)?;
+    add_stages(&mut cluster, &mut survey, commands, terminal)?;
     let lines = cluster.submit(&mut survey, Retry::All)?;
     if lines.is_empty() {
         terminal.status("nothing to submit: every stage is queued, running or done");
@@ -128,20 +127,21 @@ fn submit(flags: &Submit, commands: &clap::Command, terminal: &Terminal) -> anyh
 fn add_stages(
     cluster: &mut Cluster,
     survey: &mut Survey,
+    commands: &clap::Command,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     for job in cluster.sweeps(survey) {
-        let ready = sweep::ready(&job.command, &cluster.plan.directory, terminal)?;
+        let ready = sweep::ready(&job.command, commands, &cluster.plan.directory, terminal)?;
         cluster.add_stages(&job.name, &ready, survey)?;
     }
     Ok(())
 }
 
-fn status(flags: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+fn status(flags: &Status, commands: &clap::Command, terminal: &Terminal) -> anyhow::Result<()> {
     let folder = std::path::absolute(&flags.folder)?;
     let mut last = String::new();
     loop {
-        let looked = look(&folder, flags, terminal);
+        let looked = look(&folder, flags, commands, terminal);
         let Look { shown, is_over, stopped } = match looked {
             // The controller of a cluster may be away for a moment.
             Err(error) if flags.watch && is_passing(&error) => {
@@ -176,11 +176,16 @@ struct Look {
     stopped: Option<String>,
 }
 
-fn look(folder: &Path, flags: &Status, terminal: &Terminal) -> anyhow::Result<Look> {
-    let mut cluster = Cluster::open(folder, Slurm)?;
+fn look(
+    folder: &Path,
+    flags: &Status,
+    commands: &clap::Command,
+    terminal: &Terminal,
+) -> anyhow::Result<Look> {
+    let mut cluster = Cluster::open(folder)?;
     let mut survey = cluster.survey()?;
     if !flags.no_resubmit {
-        add_stages(&mut cluster, &mut survey, terminal)?;
+        add_stages(&mut cluster, &mut survey, commands, terminal)?;
         for line in cluster.submit(&mut survey, Retry::Lost)? {
             terminal.status(&line);
         }

@@ -1,5 +1,7 @@
 //! How a failed command ends.
 
+use fixfly_students::cluster::ClusterError;
+
 use crate::terminal::{Terminal, one_line};
 
 /// A usage error: nothing was done.
@@ -11,6 +13,14 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
+
+/// Faults of a file for `fixfly cluster` are errors of usage.
+pub(crate) fn of_cluster(error: ClusterError) -> anyhow::Error {
+    match error {
+        ClusterError::Usage(why) => Usage(why).into(),
+        error => error.into(),
+    }
+}
 
 /// Prints the error in one sentence and returns the exit code.
 pub(crate) fn end(error: &anyhow::Error, terminal: &Terminal) -> u8 {

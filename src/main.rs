@@ -39,7 +39,7 @@ mod view;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
-use fixfly_students::cluster::{begin_job, end_job};
+use fixfly_students::cluster::end_job;
 use terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -48,14 +48,14 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let terminal = Terminal::new(cli.verbose, cli.quiet, cli.log_format);
-    if let Some(state) = &cli.job_state {
-        begin_job(state.clone());
-    }
+    let job_state = cli.job_state.clone();
     let code = match dispatch(cli, terminal.clone()) {
         Ok(()) => 0,
         Err(error) => failure::end(&error, &terminal),
     };
-    if let Err(why) = end_job(code) {
+    if let Some(state) = job_state
+        && let Err(why) = end_job(state, code)
+    {
         terminal.error(&format!("cannot write how the job ended: {why}"));
     }
     ExitCode::from(code)

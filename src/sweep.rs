@@ -66,11 +66,14 @@ fn opened(flags: &Flags, file: &Path) -> anyhow::Result<Sweep> {
 /// command, and `folder` is where they are given.
 pub(crate) fn ready(
     words: &[String],
+    commands: &clap::Command,
     folder: &Path,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<String>> {
-    let given = Flags::augment_args(clap::Command::new("sweep")).try_get_matches_from(words)?;
-    let flags = Flags::from_arg_matches(&given)?;
+    let words = std::iter::once("fixfly").chain(words.iter().map(String::as_str));
+    let given = commands.clone().try_get_matches_from(words)?;
+    let (_, given) = given.subcommand().context("the words name no command")?;
+    let flags = Flags::from_arg_matches(given)?;
     let sweep = opened(&flags, &folder.join(&flags.file))?;
     let stop = Arc::new(AtomicBool::new(false));
     let stages = Stages { stop, terminal: terminal.without_results() };

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use fixfly_runtime::{Episode, EpisodeSummary, Observer, RunTally, episode_line};
 use fixfly_sandboxes::Pool;
-use fixfly_students::cluster::job_plans;
 
 use crate::terminal::{Bar, Terminal};
 
@@ -69,9 +68,6 @@ fn first(asks_model: bool, opening: usize, opened: usize) -> &'static str {
 
 impl Observer for Progress {
     fn started(&mut self, total: usize, finished: &[EpisodeSummary]) {
-        if let Err(why) = job_plans(total) {
-            tracing::warn!("cannot write the state of the job: {why}");
-        }
         self.tally = RunTally { total, ..RunTally::default() };
         for episode in finished {
             self.tally.count(episode);

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fixfly_students::cluster::{ClusterError, ClusterFile, Options};
+use fixfly_students::cluster::{ClusterFile, Options};
 use fixfly_students::{LlamaFactory, Method, Precision, Record, ShareGpt, TrainError, folder_hash};
 
 use super::hyper::Hyper;
 use super::progress::Progress;
 use super::{DTYPES, named};
-use crate::failure::{Interrupted, Usage};
+use crate::failure::{Interrupted, Usage, of_cluster};
 use crate::terminal::{Terminal, print};
 
 #[derive(Debug, Args)]
@@ -134,11 +134,7 @@ fn slurm(flags: &Flags) -> anyhow::Result<Option<Options>> {
         return Ok(None);
     }
     let options = flags.cluster.as_deref().map(ClusterFile::options).transpose();
-    let options = options.map_err(|error| match error {
-        ClusterError::Usage(why) => Usage(why).into(),
-        error => anyhow::Error::from(error),
-    })?;
-    Ok(Some(options.unwrap_or_default()))
+    Ok(Some(options.map_err(of_cluster)?.unwrap_or_default()))
 }
 
 /// Faults of the input are errors of usage.

@@ -40,8 +40,6 @@ pub struct ClusterFile {
     pub stages: Vec<StageTable>,
     /// Options of the jobs that merge shards, over those of their stage.
     pub merge: Options,
-    /// Options of every stage.
-    pub cluster: Options,
 }
 
 /// A stage of the file.
@@ -106,7 +104,7 @@ impl ClusterFile {
             let mut keys = Keys { source, section: Section::Stage(at), table: &mut table };
             stages.push(stage(&mut keys, &cluster)?);
         }
-        let file = ClusterFile { path, stages, merge, cluster };
+        let file = ClusterFile { path, stages, merge };
         file.check(source)?;
         Ok(file)
     }
@@ -379,7 +377,7 @@ fn short_forms(top: &mut Keys<'_>, cluster: &Options) -> Result<Vec<StageTable>,
             after: Vec::new(),
             output: None,
             options: cluster.clone(),
-            place: place(top, name),
+            place: top.source.place(top.section, name),
         });
     }
     if shards.is_some() && stages.iter().all(|stage| stage.name != "run") {
@@ -396,11 +394,6 @@ fn shards(keys: &mut Keys<'_>) -> Result<Option<u32>, ClusterError> {
         }
         number => Ok(number),
     }
-}
-
-fn place(keys: &Keys<'_>, key: &str) -> String {
-    let fault = keys.fault(key, "").to_string();
-    fault.split(": `").next().unwrap_or_default().to_string()
 }
 
 fn stage(keys: &mut Keys<'_>, cluster: &Options) -> Result<StageTable, ClusterError> {
@@ -429,7 +422,7 @@ fn stage(keys: &mut Keys<'_>, cluster: &Options) -> Result<StageTable, ClusterEr
     }
     let after = keys.take("after", "a list of stages, such as [\"record\"]")?.unwrap_or_default();
     let output = keys.take("output", "a path, or \"\" if the command has no -o")?;
-    let place = place(keys, "command");
+    let place = keys.source.place(keys.section, "command");
     let options = options(keys)?.over(cluster);
     keys.nothing_else(&[&OF_STAGES[..], &KEYS].concat())?;
     Ok(StageTable { name, command, shards, after, output, options, place })

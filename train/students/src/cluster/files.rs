@@ -1,18 +1,18 @@
 //! The files of a plan's folder: what was submitted, and what the jobs wrote.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::Command;
 
-use fixfly_runtime::{one_line, write_whole};
+use fixfly_runtime::{LockError, one_line, write_whole};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::job::JobFile;
-use super::script::own_folder;
+use super::script::{Script, own_folder};
 use super::state::INTERRUPTED;
-use super::{ClusterError, Plan, PlannedJob, Script};
+use super::{ClusterError, Plan, PlannedJob};
 
 /// Bytes at the end of a log in which its last line is looked for.
 const TAIL: u64 = 8192;
@@ -104,13 +104,10 @@ pub(super) fn write_scripts(scripts: &[Script]) -> Result<(), ClusterError> {
 
 pub(super) fn lock(output: &Path) -> Result<File, ClusterError> {
     let file = own_folder(output).join("lock");
-    let open = OpenOptions::new().create(true).append(true).open(&file);
-    let open = open.map_err(ClusterError::io("write", &file))?;
-    match open.try_lock() {
-        Ok(()) => Ok(open),
-        Err(TryLockError::WouldBlock) => Err(ClusterError::Busy(output.into())),
-        Err(TryLockError::Error(why)) => Err(ClusterError::io("lock", &file)(why)),
-    }
+    fixfly_runtime::lock(&file).map_err(|error| match error {
+        LockError::Busy(_) => ClusterError::Busy(output.into()),
+        LockError::Io(why) => ClusterError::io("lock", &file)(why),
+    })
 }
 
 pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ClusterError> {

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use fixfly_runtime::{Recording, read_run};
+
 use super::files::{
     Submission, Submissions, last_line, lock, optional, read, unchanged, write, write_scripts,
 };
@@ -14,14 +16,13 @@ use super::slurm::{Queue, SlurmState};
 use super::state::{Part, PartState, Survey, state_of};
 use super::steps::{Step, steps};
 use super::words::ranges;
-use super::{ClusterError, Kind, Plan, PlannedJob, Retry, Slurm};
+use super::{ClusterError, Kind, Plan, PlannedJob, Retry, slurm};
 
 /// The folder of a plan, held by this process.
 #[derive(Debug)]
 pub struct Cluster {
     /// Its plan.
     pub plan: Plan,
-    slurm: Slurm,
     submissions: Submissions,
     /// Held, but never read.
     _lock: File,
@@ -32,7 +33,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`], before anything is submitted.
-    pub fn create(plan: Plan, slurm: Slurm) -> Result<Cluster, ClusterError> {
+    pub fn create(plan: Plan) -> Result<Cluster, ClusterError> {
         let own = own_folder(&plan.output);
         for name in ["scripts", "logs", "state"] {
             let folder = own.join(name);
@@ -51,14 +52,14 @@ impl Cluster {
         }
         write_scripts(&plan.scripts())?;
         write(&own.join("plan.json"), &plan)?;
-        Ok(Cluster { plan, slurm, submissions, _lock: lock })
+        Ok(Cluster { plan, submissions, _lock: lock })
     }
 
     /// Opens the folder of a plan.
     ///
     /// # Errors
     /// [`ClusterError`] if there is none.
-    pub fn open(output: &Path, slurm: Slurm) -> Result<Cluster, ClusterError> {
+    pub fn open(output: &Path) -> Result<Cluster, ClusterError> {
         let own = own_folder(output);
         let file = own.join("plan.json");
         if !file.is_file() {
@@ -66,7 +67,7 @@ impl Cluster {
         }
         let lock = lock(output)?;
         let (plan, submissions) = (read(&file)?, optional(&own.join("jobs.json"))?);
-        Ok(Cluster { plan, slurm, submissions, _lock: lock })
+        Ok(Cluster { plan, submissions, _lock: lock })
     }
 
     /// The state of every part.
@@ -74,7 +75,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`] if Slurm does not answer, or is not the one that has the jobs.
     pub fn survey(&mut self) -> Result<Survey, ClusterError> {
-        let now = self.slurm.place()?;
+        let now = slurm::place()?;
         if self.submissions.place.is_empty() {
             self.submissions.place.clone_from(&now);
         }
@@ -82,11 +83,11 @@ impl Cluster {
             let (folder, then) = (self.plan.output.clone(), self.submissions.place.clone());
             return Err(ClusterError::Elsewhere { folder, then, now });
         }
-        let mut queue = self.slurm.queue()?;
+        let mut queue = slurm::queue()?;
         self.adopt(&queue)?;
         let unknown = self.unknown(&queue);
         if !unknown.is_empty() {
-            for (id, job) in self.slurm.ended(&unknown) {
+            for (id, job) in slurm::ended(&unknown) {
                 queue.entry(id).or_insert(job);
             }
         }
@@ -209,14 +210,15 @@ impl Cluster {
         write(&own_folder(&self.plan.output).join("plan.json"), &self.plan)
     }
 
-    /// How many episodes a part recorded, and how many it is to record, as far as it is known.
+    /// How many episodes a part recorded, and how many it will have, as far as they are known.
     pub fn episodes(&self, job: &PlannedJob, part: u32) -> (Option<usize>, Option<usize>) {
         if !job.records {
             return (None, None);
         }
-        let recorded = fixfly_runtime::Recording::open(&job.run_directory(part));
-        let planned = self.files(job, part).number(".planned");
-        (recorded.ok().map(|recorded| recorded.len()), planned)
+        let run = job.run_directory(part);
+        let recorded = Recording::open(&run).ok().map(|recorded| recorded.len());
+        let expected = || read_run(&run).ok()?.expected_episodes();
+        (recorded, (job.kind != Kind::Merge).then(expected).flatten())
     }
 
     /// Submits what is not in the queue, running or done. Returns a line for each call of
@@ -239,10 +241,10 @@ impl Cluster {
     fn step(&mut self, step: &Step, survey: &mut Survey) -> Result<String, ClusterError> {
         let job = self.plan.jobs[step.job].clone();
         if !step.cancel.is_empty() {
-            self.slurm.cancel(&step.cancel)?;
+            slurm::cancel(&step.cancel)?;
         }
         for part in &step.parts {
-            let file = self.files(&job, *part).at(".exit");
+            let file = self.files(&job, *part).exit_file();
             match fs::remove_file(&file) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => {
                     return Err(ClusterError::io("remove", &file)(why));
@@ -264,9 +266,8 @@ impl Cluster {
         let submission = Submission { job: job.name.clone(), name, id: None, parts, lost };
         self.submissions.jobs.push(submission.clone());
         self.save()?;
-        let script =
-            own_folder(&self.plan.output).join("scripts").join(format!("{}.sbatch", job.name));
-        let id = self.slurm.submit(&script, &submission.name, &more);
+        let script = script::file(&self.plan, &job);
+        let id = slurm::submit(&script, &submission.name, &more);
         if id.is_err() {
             self.submissions.jobs.pop();
         } else if let Some(last) = self.submissions.jobs.last_mut() {

@@ -23,11 +23,15 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// An error at a key, or at its table if there is no such key.
     pub(super) fn fault(&self, section: Section<'_>, key: &str, why: &str) -> ClusterError {
-        let place = match self.line(section, key) {
+        ClusterError::Usage(format!("{}: `{key}` {why}", self.place(section, key)))
+    }
+
+    /// The file, and the line of a key or of its table.
+    pub(super) fn place(&self, section: Section<'_>, key: &str) -> String {
+        match self.line(section, key) {
             Some(line) => format!("{}: line {line}", self.name),
             None => self.name.to_string(),
-        };
-        ClusterError::Usage(format!("{place}: `{key}` {why}"))
+        }
     }
 
     /// The line of a byte, counted from 1.

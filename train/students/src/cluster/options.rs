@@ -123,7 +123,7 @@ impl Options {
     }
 
     /// The image of Apptainer, if there is one.
-    fn apptainer(&self) -> Option<&str> {
+    pub(super) fn apptainer(&self) -> Option<&str> {
         self.apptainer.as_deref().filter(|image| !image.is_empty())
     }
 

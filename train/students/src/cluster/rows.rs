@@ -8,23 +8,23 @@ use super::{Cluster, Kind, Plan, PlannedJob, Survey};
 
 /// Parts of a job with the same state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub(super) struct Row {
     /// The job.
-    pub stage: String,
+    pub(super) stage: String,
     /// The numbers of its parts; empty without an array.
-    pub shards: String,
+    pub(super) shards: String,
     /// The state.
-    pub state: &'static str,
+    pub(super) state: &'static str,
     /// Episodes recorded, of those to record.
-    pub episodes: String,
+    pub(super) episodes: String,
     /// Slurm's ids.
-    pub jobs: String,
+    pub(super) jobs: String,
     /// Nodes, reasons, or the last line of a log.
-    pub detail: String,
+    pub(super) detail: String,
 }
 
 /// The rows of a survey.
-pub fn rows(cluster: &Cluster, survey: &Survey) -> Vec<Row> {
+pub(super) fn rows(cluster: &Cluster, survey: &Survey) -> Vec<Row> {
     let of_jobs = cluster.plan.jobs.iter().zip(&survey.parts);
     of_jobs
         .flat_map(|(job, parts)| rows_of(job, parts, &|part| cluster.episodes(job, part)))
@@ -136,7 +136,7 @@ pub(super) fn planned_rows(plan: &Plan) -> Vec<[String; 5]> {
         add("memory", options.memory.clone());
         add("gpus", options.gpus().map(String::from));
         add("time", options.time.clone());
-        add("apptainer", options.apptainer.clone().filter(|_| options.pyxis().is_none()));
+        add("apptainer", options.apptainer().map(String::from));
         add("pyxis", options.pyxis().map(String::from));
         let command = match job.kind {
             Kind::Merge => format!("merge-runs … -o {}", job.output.display()),

@@ -1,18 +1,19 @@
 //! The script of a job.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::options::{Header, Signalled};
-use super::words::{line, quoted};
+use super::words::{PART, line, quoted};
 use super::{Kind, Options, Plan, PlannedJob};
 
 /// A script for sbatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
+pub(super) struct Script {
     /// Its file.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// Its text.
-    pub text: String,
+    pub(super) text: String,
 }
 
 /// The folder of a plan's own files.
@@ -20,27 +21,31 @@ pub(super) fn own_folder(output: &Path) -> PathBuf {
     output.join("cluster")
 }
 
+/// A job's script.
+pub(super) fn file(plan: &Plan, job: &PlannedJob) -> PathBuf {
+    own_folder(&plan.output).join("scripts").join(format!("{}.sbatch", job.name))
+}
+
 /// The file of a part's output.
-pub(super) fn log(plan: &Plan, job: &PlannedJob, part: u32) -> PathBuf {
+pub(super) fn log(plan: &Plan, job: &PlannedJob, part: impl Display) -> PathBuf {
     own_folder(&plan.output).join("logs").join(format!("{}-{part}.txt", job.name))
 }
 
 /// The file that a part writes when it ends.
-pub(super) fn state(plan: &Plan, job: &PlannedJob, part: u32) -> PathBuf {
+pub(super) fn state(plan: &Plan, job: &PlannedJob, part: impl Display) -> PathBuf {
     own_folder(&plan.output).join("state").join(format!("{}-{part}", job.name))
 }
 
 impl Plan {
     /// The scripts of the jobs, in their order.
-    pub fn scripts(&self) -> Vec<Script> {
+    pub(super) fn scripts(&self) -> Vec<Script> {
         self.jobs.iter().map(|job| self.script(job)).collect()
     }
 
     pub(super) fn script(&self, job: &PlannedJob) -> Script {
-        let own = own_folder(&self.output);
         let is_array = job.parts > 1;
         let part = if is_array { "%a" } else { "1" };
-        let output = own.join("logs").join(format!("{}-{part}.txt", job.name));
+        let output = log(self, job, part);
         let contained = job.options.pyxis().is_some();
         let header = job.options.header(&Header {
             name: &format!("fixfly-{}", job.name),
@@ -53,8 +58,7 @@ impl Plan {
             }),
         });
         let number = if is_array { "$SLURM_ARRAY_TASK_ID" } else { "1" };
-        let state = own.join("state").join(format!("{}-{{part}}", job.name));
-        let state = state.display().to_string();
+        let state = state(self, job, PART).display().to_string();
         let mut text = format!(
             "#!/usr/bin/env bash\n\
              # Written by fixfly cluster submit, which overwrites changes.\n\
@@ -70,7 +74,7 @@ impl Plan {
         );
         text += &setup(&job.options);
         text += &self.commands(job);
-        Script { path: own.join("scripts").join(format!("{}.sbatch", job.name)), text }
+        Script { path: file(self, job), text }
     }
 
     /// The commands. The last one replaces the script, so that it gets Slurm's signals and

@@ -130,63 +130,52 @@ fn unreadable(program: &str, line: &str) -> ClusterError {
     }
 }
 
-/// The programs of Slurm, found in `PATH`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slurm;
+/// The user and the cluster that squeue shows.
+pub(super) fn place() -> Result<String, ClusterError> {
+    let config = run("scontrol", &["show", "config"], "cannot read Slurm's settings")?;
+    let cluster = config.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "ClusterName").then(|| value.trim().to_string())
+    });
+    let user = run("id", &["-un"], "cannot find the user's name")?;
+    Ok(format!("by {} on the cluster {}", user.trim(), cluster.unwrap_or_default()))
+}
 
-impl Slurm {
-    /// The user and the cluster that squeue shows.
-    pub(super) fn place(self) -> Result<String, ClusterError> {
-        let config = run("scontrol", &["show", "config"], "cannot read Slurm's settings")?;
-        let cluster = config.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == "ClusterName").then(|| value.trim().to_string())
-        });
-        let user = run("id", &["-un"], "cannot find the user's name")?;
-        Ok(format!("by {} on the cluster {}", user.trim(), cluster.unwrap_or_default()))
-    }
+/// The jobs of this user, also those that ended a short time ago.
+pub(super) fn queue() -> Result<Queue, ClusterError> {
+    let format = format!("--Format={COLUMNS}");
+    let words = ["--me", "--array", "--states=all", "--noheader", &format];
+    read_squeue(&run("squeue", &words, "cannot read the queue")?)
+}
 
-    /// The jobs of this user, also those that ended a short time ago.
-    pub(super) fn queue(self) -> Result<Queue, ClusterError> {
-        let format = format!("--Format={COLUMNS}");
-        let words = ["--me", "--array", "--states=all", "--noheader", &format];
-        read_squeue(&run("squeue", &words, "cannot read the queue")?)
-    }
+/// Jobs that ended earlier; empty if the cluster keeps no accounts.
+pub(super) fn ended(ids: &[u64]) -> Queue {
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+    let words = ["-X", "-n", "-P", "-o", "JobID,State,ExitCode", "-j", &ids.join(",")];
+    let text = run("sacct", &words, "cannot read the accounts");
+    // Many clusters keep no accounts, and sacct then fails.
+    text.map(|text| read_sacct(&text)).unwrap_or_default()
+}
 
-    /// Jobs that ended earlier; empty if the cluster keeps no accounts.
-    pub(super) fn ended(self, ids: &[u64]) -> Queue {
-        let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
-        let words = ["-X", "-n", "-P", "-o", "JobID,State,ExitCode", "-j", &ids.join(",")];
-        let text = run("sacct", &words, "cannot read the accounts");
-        // Many clusters keep no accounts, and sacct then fails.
-        text.map(|text| read_sacct(&text)).unwrap_or_default()
-    }
+/// Submits a script; returns the id of its job.
+pub(super) fn submit(script: &Path, name: &str, more: &[String]) -> Result<u64, ClusterError> {
+    let (named, script) = (format!("--job-name={name}"), script.display().to_string());
+    let mut words = vec!["--parsable", &*named];
+    words.extend(more.iter().map(String::as_str));
+    words.push(&script);
+    let doing = format!("sbatch refused {script}");
+    let text = run("sbatch", &words, &doing)?;
+    let id = text.trim().lines().last().and_then(|line| line.split(';').next());
+    id.and_then(|id| id.parse().ok()).ok_or_else(|| ClusterError::Slurm {
+        doing: "sbatch printed no job id".into(),
+        why: fixfly_runtime::one_line(&text),
+    })
+}
 
-    /// Submits a script; returns the id of its job.
-    pub(super) fn submit(
-        self,
-        script: &Path,
-        name: &str,
-        more: &[String],
-    ) -> Result<u64, ClusterError> {
-        let (named, script) = (format!("--job-name={name}"), script.display().to_string());
-        let mut words = vec!["--parsable", &*named];
-        words.extend(more.iter().map(String::as_str));
-        words.push(&script);
-        let doing = format!("sbatch refused {script}");
-        let text = run("sbatch", &words, &doing)?;
-        let id = text.trim().lines().last().and_then(|line| line.split(';').next());
-        id.and_then(|id| id.parse().ok()).ok_or_else(|| ClusterError::Slurm {
-            doing: "sbatch printed no job id".into(),
-            why: fixfly_runtime::one_line(&text),
-        })
-    }
-
-    /// Removes jobs from the queue.
-    pub(super) fn cancel(self, ids: &[String]) -> Result<(), ClusterError> {
-        let words: Vec<&str> = ids.iter().map(String::as_str).collect();
-        run("scancel", &words, "cannot cancel jobs").map(drop)
-    }
+/// Removes jobs from the queue.
+pub(super) fn cancel(ids: &[String]) -> Result<(), ClusterError> {
+    let words: Vec<&str> = ids.iter().map(String::as_str).collect();
+    run("scancel", &words, "cannot cancel jobs").map(drop)
 }
 
 fn run(program: &str, words: &[&str], doing: &str) -> Result<String, ClusterError> {

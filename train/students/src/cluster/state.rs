@@ -51,6 +51,13 @@ pub enum PartState {
     Unknown(String),
 }
 
+impl PartState {
+    /// Whether it ended without being done, so that what comes after it cannot start.
+    pub(super) fn has_stopped(&self) -> bool {
+        matches!(self, PartState::Failed(_) | PartState::Cancelled | PartState::Lost(_))
+    }
+}
+
 /// Why work is left though nothing of fixfly failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -113,11 +120,7 @@ impl Survey {
             if parts.iter().any(is_active) {
                 return true;
             }
-            let ended = |part: &Part| {
-                let state = &part.state;
-                matches!(state, PartState::Failed(_) | PartState::Cancelled | PartState::Lost(_))
-            };
-            if waits_forever || parts.iter().any(ended) {
+            if waits_forever || parts.iter().any(|part| part.state.has_stopped()) {
                 stuck.push(&job.name);
             }
         }

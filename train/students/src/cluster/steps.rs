@@ -37,14 +37,7 @@ pub(super) fn steps(plan: &Plan, parts: &[Vec<Part>], retry: Retry) -> Vec<Step>
         let is_renewed = before(&renewed);
         let chosen = parts.iter().filter(|part| is_wanted(job, part, retry, is_renewed));
         let chosen: Vec<&Part> = chosen.collect();
-        let is_left = |part: &&Part| {
-            let ended = matches!(
-                part.state,
-                PartState::Failed(_) | PartState::Cancelled | PartState::Lost(_)
-            );
-            ended && !chosen.contains(part)
-        };
-        if parts.iter().any(|part| is_left(&part)) {
+        if parts.iter().any(|part| part.state.has_stopped() && !chosen.contains(&part)) {
             stuck.push(&*job.name);
         }
         if chosen.is_empty() {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 
-use super::job::JobFile;
+use super::job::{JobFile, end_job};
 use super::rows::{planned_rows, rows_of};
 use super::slurm::{Ended, QueuedJob, SlurmState, read_sacct, read_squeue};
 use super::state::{Part, PartState, state_of};
@@ -359,10 +359,10 @@ fn parts_of_one_state_are_one_row() {
 fn a_job_writes_how_it_ended() {
     let folder = tempfile::tempdir().unwrap();
     let file = JobFile::new(folder.path().join("record-1"));
-    file.planned(12).unwrap();
-    file.ended(130).unwrap();
-    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    assert_eq!((text("record-1.planned"), text("record-1.exit")), ("12\n".into(), "130\n".into()));
+    assert_eq!(file.exit(), None);
+    end_job(folder.path().join("record-1"), 130).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("record-1.exit")).unwrap();
+    assert_eq!((text, file.exit()), ("130\n".into(), Some(130)));
 }
 
 proptest! {
