@@ -114,14 +114,19 @@ def close_others(keep, held=()):
                 pass
 
 
+def bytecode(path):
+    """Where Python keeps what it compiled of a file."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
+
+
 def covers(root, request):
     """The candidate's file, and nothing where bytecode of the original lies."""
     if not request.get("file"):
         return {}
     path = root + request["file"]
     files = {path: base64.b64decode(request["content"])}
-    folder, name = os.path.split(path)
-    compiled = os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
+    compiled = bytecode(path)
     if os.path.exists(compiled):
         files[compiled] = b""
     return files

@@ -10,7 +10,7 @@ import linecache
 import sys
 import types
 
-from live import Unsure, is_kept_elsewhere, the_one
+from live import Unsure, is_kept_elsewhere
 
 META, SAME = "_fixfly_meta_", "_fixfly_same_"
 KINDS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE | \

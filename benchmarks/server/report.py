@@ -232,6 +232,13 @@ def expects_failure(test):
     return any(getattr(thing, "__unittest_expecting_failure__", False) for thing in (test, method))
 
 
+def printed(memory, seen=0):
+    """How much is there, and what was printed since, or the end of that."""
+    size = os.fstat(memory).st_size
+    start = max(seen, size - 4 * KEEP)
+    return size, os.pread(memory, size - start, start)
+
+
 class Printed:
     """What a process prints, by file descriptor, so that C code and children count too."""
 
@@ -249,10 +256,8 @@ class Printed:
                 stream.flush()
             except Exception:
                 pass
-        size = os.fstat(self.memory).st_size
-        start = max(self.seen, size - 4 * KEEP)
-        self.seen = size
-        return os.pread(self.memory, size - start, start).decode("utf-8", "replace")
+        self.seen, text = printed(self.memory, self.seen)
+        return text.decode("utf-8", "replace")
 
 
 class Captured:
@@ -266,7 +271,7 @@ class Captured:
         return self
 
     def __exit__(self, *error):
-        self.text = os.pread(self.memory, 1 << 16, 0)
+        _, self.text = printed(self.memory)
         for fd, old in zip((1, 2), self.before):
             os.dup2(old, fd)
             os.close(old)

@@ -141,9 +141,11 @@ class Server:
                 return answer
         try:
             request, body = self.standing_in(request, loads=True)
-            return self.candidate(request, body, unsure=self.whole.Unsure)
-        except self.whole.Unsure as error:
+            return self.candidate(request, body, unsure=live.Unsure)
+        except live.Unsure as error:
             return {"unsure": str(error)}
+        except OSError as error:
+            return {"error": f"{error}"}
 
     def by_group(self, request, parts):
         """Asks each group for its part and puts the answers together again."""
@@ -215,14 +217,14 @@ class Server:
             path = self.root + request["file"]
             names = self.files.get(path, [])
             if names or path in self.index:
-                hot.swap(self.index, path, hot.the_one(names), request["method"])
+                hot.swap(self.index, path, live.the_one(names), request["method"])
             self.suite.run(request["tests"], recorder, canary)
 
         try:
             if request["path"] != "hot":
                 request, body = self.standing_in(request)
-            return self.candidate(request, body, unsure=hot.Unsure)
-        except hot.Unsure as error:
+            return self.candidate(request, body, unsure=live.Unsure)
+        except live.Unsure as error:
             return {"unsure": str(error)}
         except OSError as error:
             return {"error": f"{error}"}

@@ -5,6 +5,8 @@ import ctypes
 import os
 import sys
 
+from forked import bytecode
+
 PRISTINE = -8  # of a code object that never ran, in Python 3.11
 WARMUP = 52
 STARTS = ("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen")
@@ -55,11 +57,6 @@ class Watch:
         if not imported:
             return text == code == 0
         return code <= 1 and text == (0 if code and os.path.exists(compiled) else 1)
-
-
-def bytecode(path):
-    folder, name = os.path.split(path)
-    return os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
 
 
 def counter():

@@ -134,11 +134,12 @@ impl BothPaths {
         sandbox: &dyn Sandbox,
     ) -> Result<Vec<Pair>, BenchmarkError> {
         let truth = place.truth();
-        let mut candidates = vec![("stub", source::stub(&place.text, &place.method))];
-        candidates.extend(source::sabotaged(&truth).map(|sabotaged| ("sabotaged", sabotaged)));
+        let sabotaged = source::sabotaged(&truth);
+        let stub = source::stub(&place.text, &place.method);
+        let mut candidates = vec![("original", truth), ("stub", stub)];
+        candidates.extend(sabotaged.map(|sabotaged| ("sabotaged", sabotaged)));
         let mutants = source::mutants(&place.text, &place.method, 0, MUTANTS);
         candidates.extend(mutants.into_iter().map(|mutant| ("mutant", mutant.source)));
-        candidates.insert(0, ("original", truth));
         let project = self.methods.project();
         let config = project.server(false);
         let server = Server { sandbox, config: &config };

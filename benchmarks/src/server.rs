@@ -234,6 +234,15 @@ impl Server<'_> {
         Ok(answer)
     }
 
+    /// Collects the tests of these files, or all.
+    pub(crate) async fn collect<T: for<'de> Deserialize<'de>>(
+        &self,
+        files: Option<&[String]>,
+    ) -> Result<T, BenchmarkError> {
+        let request = serde_json::json!({ "op": "collect", "files": files });
+        self.ask(&request, Duration::from_secs(480)).await
+    }
+
     /// Sends any request. An answer with `error` is an error.
     pub(crate) async fn ask<T: for<'de> Deserialize<'de>>(
         &self,

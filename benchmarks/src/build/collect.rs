@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host, printable};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fate::needs_newer;
 use super::rewrite::rewrite;
@@ -28,7 +27,7 @@ pub(super) async fn collect(
             let sandbox = host.open(project.spec()).await?;
             let config = project.server(false);
             let server = Server { sandbox: &*sandbox, config: &config };
-            let answer = server.ask(&json!({"op": "collect"}), Duration::from_secs(480)).await?;
+            let answer = server.collect(None).await?;
             sandbox.close().await?;
             answer
         }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fixfly_runtime::{BenchmarkError, Host, Outcome, Sandbox, SandboxError};
-use serde_json::json;
 
 use super::set::{LeftOut, Program};
 use crate::build::first_failure;
@@ -59,7 +57,7 @@ impl Checker {
         let sandbox = self.host.open(self.project.spec()).await?;
         let config = self.project.server(false);
         let server = Server { sandbox: &*sandbox, config: &config };
-        let answer = server.ask(&json!({"op": "collect"}), Duration::from_secs(480)).await;
+        let answer = server.collect(None).await;
         sandbox.close().await?;
         let Collected { groups, broken, .. } = answer?;
         let groups = groups.into_values().map(|part| (part.file, part.tests)).collect();

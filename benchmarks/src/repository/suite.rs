@@ -167,8 +167,7 @@ impl Suite {
             _ => None,
         };
         let server = Server { sandbox, config: &self.config };
-        let request = json!({ "op": "collect", "files": files });
-        let collected: Collected = server.ask(&request, Duration::from_secs(480)).await?;
+        let collected: Collected = server.collect(files.as_deref()).await?;
         match (collected.groups.is_empty(), collected.broken.as_slice()) {
             // Only the files of the ids were asked for.
             (true, []) if files.is_some() => {
