@@ -8,7 +8,6 @@ between a long run and a short one over the difference of their steps."""
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
