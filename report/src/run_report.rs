@@ -72,21 +72,20 @@ pub(crate) struct RunReport {
 /// The shards of a divided run, from 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ShardList {
-    pub(crate) of: u32,
-    pub(crate) here: Vec<u32>,
+    #[serde(flatten)]
+    shards: Shards,
     pub(crate) missing: Vec<u32>,
 }
 
 impl From<Shards> for ShardList {
     fn from(shards: Shards) -> Self {
-        let missing = shards.missing();
-        ShardList { of: shards.of, here: shards.here.into_iter().collect(), missing }
+        ShardList { missing: shards.missing(), shards }
     }
 }
 
 impl Display for ShardList {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        Shards { of: self.of, here: self.here.iter().copied().collect() }.fmt(f)
+        self.shards.fmt(f)
     }
 }
 

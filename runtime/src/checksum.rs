@@ -5,12 +5,24 @@
 //! eight hexadecimal digits. Lines of older versions have none. If you edit a
 //! line, remove the key: otherwise the line is refused.
 
+use serde::Serialize;
+
 const KEY: &[u8] = b",\"crc32c\":\"";
 const DIGITS: usize = 8;
 const END: &[u8] = b"\"}";
 
+/// A value as a line of JSON with its checksum.
+///
+/// # Errors
+/// That it has no form in JSON.
+pub fn sealed_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = seal(serde_json::to_vec(value)?);
+    line.push(b'\n');
+    Ok(line)
+}
+
 /// Adds its checksum to a JSON object that has keys. Any other text stays as it is.
-pub fn seal(mut json: Vec<u8>) -> Vec<u8> {
+pub(crate) fn seal(mut json: Vec<u8>) -> Vec<u8> {
     if json.len() > END.len() && json.pop_if(|last| *last == b'}').is_some() {
         let digits = format!("{:0DIGITS$x}", crc32c::crc32c(&json));
         json.extend([KEY, digits.as_bytes(), END].concat());

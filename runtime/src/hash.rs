@@ -64,7 +64,14 @@ pub fn input_hash(path: &Path) -> io::Result<String> {
     Ok(hex(hash.finalize()))
 }
 
-/// SHA-256 of a file, which may be larger than memory.
+/// SHA-256 of a file, which may be larger than memory; hexadecimal.
+///
+/// # Errors
+/// That it cannot be read.
+pub fn file_sha256(file: &Path) -> io::Result<String> {
+    digest_of(file).map(hex)
+}
+
 fn digest_of(file: &Path) -> io::Result<impl AsRef<[u8]> + use<>> {
     let (mut file, mut hash, mut block) = (File::open(file)?, Sha256::new(), vec![0; 1 << 16]);
     loop {

@@ -61,7 +61,7 @@ pub use benchmark::{
 pub use budget::{Budget, Limit};
 pub use change::{Change, LeftOut, LeftOutReason};
 pub use chat::{CHATS, Chat, ChatTemplates, SystemRole, TokenizerFiles, with_thinking_switch};
-pub use checksum::{is_altered, seal};
+pub use checksum::{is_altered, sealed_line};
 pub use episode::{Boundary, End, Episode, FailureKind, Provenance, Tally, Verdict};
 pub use files::{WholeFile, is_partial, write_whole};
 pub use generation::{
@@ -72,12 +72,12 @@ pub use gguf::{
     GgmlType, GgufError, GgufHeader, GgufTensor, GgufValue, KvSizes, PreRule, pre_rules,
     tokenizer_json,
 };
-pub use hash::{hex, input_hash, sha256};
+pub use hash::{file_sha256, hex, input_hash, sha256};
 pub use home::home;
 pub use judge::{
     Judge, JudgeAnswer, JudgeCounts, JudgeError, JudgeLine, JudgeOptions, JudgeRequest, JudgeTests,
 };
-pub use lock::{LockError, lock};
+pub use lock::{LockError, lock, lock_shared};
 pub use message::{Message, Role, code_block};
 pub use parallel::Parallel;
 pub use policy::{Completion, Policy, PolicyError, Request, View};

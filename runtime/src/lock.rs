@@ -1,7 +1,7 @@
 //! Locks of folders that one process at a time writes to.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// Why a file cannot be locked.
@@ -30,13 +30,34 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
             let _ = file.set_len(0).and_then(|()| file.write_all(process.as_bytes()));
             Ok(file)
         }
-        Err(TryLockError::WouldBlock) => Err(LockError::Busy(holder(path))),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+        Err(error) => Err(refused(path, error)),
+    }
+}
+
+/// Shares the lock of a file, if there is one, so that no process can [`lock`] it meanwhile.
+///
+/// # Errors
+/// [`LockError::Busy`] if another process, or this one, holds the lock.
+pub fn lock_shared(path: &Path) -> Result<Option<File>, LockError> {
+    let file = match File::open(path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        file => file?,
+    };
+    file.try_lock_shared().map_err(|error| refused(path, error))?;
+    Ok(Some(file))
+}
+
+fn refused(path: &Path, error: TryLockError) -> LockError {
+    match error {
+        TryLockError::WouldBlock => LockError::Busy(holder(path)),
+        TryLockError::Error(error) => error.into(),
     }
 }
 
 /// The process that a locked file names.
-pub(crate) fn holder(path: &Path) -> String {
+fn holder(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let process = text.lines().next().filter(|line| line.starts_with("pid ") && line.len() < 300);
     process.map_or(String::new(), |process| format!(" ({process})"))

@@ -32,13 +32,13 @@ pub(crate) use record::SHARD;
 pub use record::{Machine, MergedRun, RunRecord, SCHEMA, TaskCounts, Wording, without_addresses};
 pub use recording::Recording;
 
-use crate::checksum::seal;
+use crate::checksum::sealed_line;
 use crate::episode::Episode;
 use crate::files::{is_partial, write_whole};
 use crate::lock::{self, LockError};
 use crate::statement::TaskKind;
 use crate::summary::EpisodeSummary;
-use index::{Appender, FileFacts, INDEX};
+use index::{Appender, INDEX};
 use parse::parse;
 use record::COMPRESSED_SCHEMA;
 
@@ -85,11 +85,11 @@ impl RunDirectory {
             there.must_match(record, path)?;
             compressed = there.schema == COMPRESSED_SCHEMA;
             if let Some(record) = there.with_addresses_of(record) {
-                write_record(path, &record)?;
+                write_record(&path.join(RECORD), &record)?;
             }
         } else {
             // It may come from another run, which is compressed.
-            write_record(path, &RunRecord { schema: SCHEMA, ..record.clone() })?;
+            write_record(&path.join(RECORD), &RunRecord { schema: SCHEMA, ..record.clone() })?;
         }
         RunDirectory::locked(path, lock, compressed)
     }
@@ -101,12 +101,9 @@ impl RunDirectory {
         let (packed, text, packed_lines) = recorded.files().map_or((0, 0, 0), |files| {
             (files.packed_end(), files.packed_text(), files.packed_lines())
         });
-        let facts = |name: &str, file: std::io::Result<File>| match file {
-            Ok(file) => FileFacts::of(&file).map_err(|e| RunError::io(&path.join(name), "read", e)),
-            Err(_) => Ok(FileFacts::default()),
-        };
-        let plain_facts = facts(EPISODES, episodes.try_clone())?;
-        let packed_facts = facts(COMPRESSED, File::open(path.join(COMPRESSED)))?;
+        let packed_file = path.join(COMPRESSED);
+        let plain_facts = store::facts(Some(&episodes), &path.join(EPISODES))?;
+        let packed_facts = store::facts(store::opened(&packed_file)?.as_ref(), &packed_file)?;
         let index = recorded.appender(plain_facts, packed_facts);
         let run = RunDirectory {
             path: path.into(),
@@ -147,7 +144,8 @@ impl RunDirectory {
     /// Appends an episode. It is on the disk when this returns.
     ///
     /// # Errors
-    /// [`RunError`] if it cannot be written; the file is then unchanged.
+    /// [`RunError`] if it cannot be written, and the file is unchanged then; or if recorded
+    /// episodes cannot be compressed, and no episode is lost.
     pub fn append(&mut self, episode: &Episode) -> Result<(), RunError> {
         self.write(episode, true)
     }
@@ -155,12 +153,10 @@ impl RunDirectory {
     /// Appends an episode, and waits for the disk if it must be there when this returns.
     fn write(&mut self, episode: &Episode, synced: bool) -> Result<(), RunError> {
         let file = self.path.join(EPISODES);
-        let line = serde_json::to_vec(episode).map_err(|e| RunError::Corrupt {
+        let line = sealed_line(episode).map_err(|e| RunError::Corrupt {
             place: episode.task.id.clone(),
             why: e.to_string(),
         })?;
-        let mut line = seal(line);
-        line.push(b'\n');
         let written = self.episodes.write_all(&line).and_then(|()| match synced {
             true => self.episodes.sync_data(),
             false => Ok(()),
@@ -186,11 +182,6 @@ impl RunDirectory {
     /// Waits until everything that was written is on the disk.
     fn sync(&self) -> Result<(), RunError> {
         self.episodes.sync_all().map_err(|e| RunError::io(&self.path.join(EPISODES), "write", e))
-    }
-
-    /// The file that an episode is appended to.
-    pub fn episodes_file(&self) -> PathBuf {
-        self.path.join(EPISODES)
     }
 }
 
@@ -246,22 +237,21 @@ fn holds_something_else(path: &Path) -> Result<bool, RunError> {
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {
-    let file = path.join(LOCK);
-    lock::lock(&file).map_err(|error| match error {
+    lock::lock(&path.join(LOCK)).map_err(|error| not_locked(path, error))
+}
+
+/// The error about the lock of the run in `path`.
+fn not_locked(path: &Path, error: LockError) -> RunError {
+    match error {
         LockError::Busy(holder) => RunError::Busy { path: path.into(), holder },
-        LockError::Io(error) => RunError::io(&file, "lock", error),
-    })
+        LockError::Io(error) => RunError::io(&path.join(LOCK), "lock", error),
+    }
 }
 
-fn write_record(path: &Path, record: &RunRecord) -> Result<(), RunError> {
-    let file = path.join(RECORD);
-    write_whole(&file, record_text(record)?).map_err(|e| RunError::io(&file, "write", e))
-}
-
-fn record_text(record: &RunRecord) -> Result<String, RunError> {
+fn write_record(file: &Path, record: &RunRecord) -> Result<(), RunError> {
     let text = serde_json::to_string_pretty(record)
         .map_err(|e| RunError::Corrupt { place: RECORD.into(), why: e.to_string() })?;
-    Ok(text + "\n")
+    write_whole(file, text + "\n").map_err(|e| RunError::io(file, "write", e))
 }
 
 /// Writes the record again with this schema version, if it has another one.
@@ -269,7 +259,7 @@ fn set_schema(path: &Path, schema: u32) -> Result<(), RunError> {
     let record = read_run(path)?;
     match record.schema == schema {
         true => Ok(()),
-        false => write_record(path, &RunRecord { schema, ..record }),
+        false => write_record(&path.join(RECORD), &RunRecord { schema, ..record }),
     }
 }
 

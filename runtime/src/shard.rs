@@ -89,7 +89,7 @@ impl Display for Shard {
 }
 
 /// Which shards of a run are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shards {
     /// The number of shards of the run.
     pub of: u32,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fixfly_runtime::{
     Admission, Command, Host, Lifetime, Output, Permit, Process, Protection, Sandbox, SandboxError,
-    SandboxSpec,
+    SandboxSpec, WaitCount,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -36,7 +36,7 @@ pub struct Pool {
     ahead: Arc<tokio::sync::Mutex<()>>,
     admission: Arc<Admission>,
     /// How many callers need memory that idle sandboxes must not take.
-    short: Arc<AtomicUsize>,
+    short: Arc<WaitCount>,
     /// How many sandboxes are being opened, and how many were.
     opening: AtomicUsize,
     opened: AtomicUsize,
@@ -53,15 +53,6 @@ struct Idle {
 struct Opened {
     sandbox: Box<dyn Sandbox>,
     memory: Option<Permit>,
-}
-
-/// A caller that waits for memory, until this is dropped.
-struct Short<'a>(&'a AtomicUsize);
-
-impl Drop for Short<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Pool {
@@ -94,7 +85,7 @@ impl Pool {
     async fn open_now(&self, spec: &SandboxSpec) -> Result<Opened, SandboxError> {
         let memory = match spec.lifetime {
             Lifetime::Turn => Some(self.memory(spec.limits.memory_mb).await?),
-            // Whoever keeps a sandbox found memory before.
+            // Its attempt waited for memory before it asked.
             Lifetime::Episode => None,
         };
         let _start = self.admission.start().await;
@@ -110,8 +101,7 @@ impl Pool {
         if let Some(permit) = self.admission.try_memory(limit_mb) {
             return Ok(permit);
         }
-        self.short.fetch_add(1, Ordering::SeqCst);
-        let _short = Short(&self.short);
+        let _short = self.short.enter();
         let idle = std::mem::take(&mut *lock(&self.idle));
         close_all(idle).await?;
         Ok(self.admission.memory(limit_mb).await)
@@ -252,7 +242,7 @@ struct Leased {
     spec: SandboxSpec,
     sound: Sound,
     idle: Arc<Mutex<Vec<Idle>>>,
-    short: Arc<AtomicUsize>,
+    short: Arc<WaitCount>,
     load: Load,
     lease: OwnedSemaphorePermit,
 }
@@ -298,7 +288,7 @@ impl Sandbox for Leased {
             // Under one lock, so that a caller that wakes up finds this sandbox.
             let mut idle = lock(&idle);
             drop(lease);
-            match short.load(Ordering::SeqCst) {
+            match short.get() {
                 0 => {
                     idle.push(Idle { spec, opened });
                     None

@@ -3,11 +3,9 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::hex;
-use sha2::{Digest, Sha256};
+use fixfly_runtime::file_sha256;
 
 use super::catalogue::{Model, folder};
 use super::error::ModelError;
@@ -194,15 +192,13 @@ impl Place {
     }
 }
 
-const BLOCK: usize = 1 << 20;
-
 /// Compares a file with what the table states. `what` names it in errors.
 fn check(model: &Model, file: &Path, what: &str) -> Result<(), ModelError> {
     let size = fs::metadata(file).map_err(ModelError::reading(file))?.len();
     if size != model.size {
         return Err(other_size(model, what, size));
     }
-    let found = hash(file).map_err(ModelError::reading(file))?;
+    let found = file_sha256(file).map_err(ModelError::reading(file))?;
     if found != model.sha256 {
         return Err(other_hash(model, what, found));
     }
@@ -217,17 +213,4 @@ pub(super) fn other_size(model: &Model, what: &str, found: u64) -> ModelError {
 pub(super) fn other_hash(model: &Model, what: &str, found: String) -> ModelError {
     let (what, name) = (what.to_string(), model.name.clone());
     ModelError::OtherHash { what, name, found, expected: model.sha256.clone() }
-}
-
-/// SHA-256 of a file, hexadecimal, without holding it in memory.
-fn hash(file: &Path) -> io::Result<String> {
-    let mut file = File::open(file)?;
-    let (mut hash, mut bytes) = (Sha256::new(), vec![0; BLOCK]);
-    loop {
-        let count = file.read(&mut bytes)?;
-        match bytes.get(..count) {
-            Some(read) if !read.is_empty() => hash.update(read),
-            _ => return Ok(hex(hash.finalize())),
-        }
-    }
 }

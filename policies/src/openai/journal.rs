@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fixfly_runtime::{is_altered, seal, sha256};
+use fixfly_runtime::{is_altered, sealed_line, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -132,8 +132,7 @@ impl Journal {
 
     /// Appends a line. It is on the disk when this returns.
     pub(crate) fn add(&self, line: &Line) -> Result<(), String> {
-        let mut bytes = seal(serde_json::to_vec(line).map_err(|why| self.broken(&why))?);
-        bytes.push(b'\n');
+        let bytes = sealed_line(line).map_err(|why| self.broken(&why))?;
         let mut state = self.state();
         // Other runs may write to the same journal.
         state.file.lock().map_err(|why| self.broken(&why))?;

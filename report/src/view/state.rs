@@ -1,9 +1,8 @@
 //! Whether a run is running, stopped or done.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::RunRecord;
+use fixfly_runtime::{LockError, RunRecord, lock_shared};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -65,8 +64,7 @@ pub(crate) fn expected(record: &RunRecord) -> Option<usize> {
 /// Whether a process holds the lock of the run. The lock is released at once, so that a
 /// run that starts at this moment is hardly ever refused.
 fn is_locked(run: &Path) -> bool {
-    let lock = File::open(run.join("run.lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    matches!(lock_shared(&run.join("run.lock")), Err(LockError::Busy(_)))
 }
 
 #[cfg(test)]
@@ -105,7 +103,7 @@ mod tests {
         let paths = ["elsewhere".into(), folder.path().to_path_buf()];
         let state = |finished| State::of(&paths, &record, finished);
         assert_eq!([state(2), state(3)], [State::Stopped, State::Done]);
-        let lock = File::create(folder.path().join("run.lock")).unwrap();
+        let lock = std::fs::File::create(folder.path().join("run.lock")).unwrap();
         assert_eq!(state(2), State::Stopped);
         lock.lock().unwrap();
         assert_eq!(state(2), State::Running);

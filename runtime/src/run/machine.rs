@@ -2,11 +2,17 @@
 
 use std::fs::read_to_string;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::run_directory::Machine;
 
-/// Values that cannot be determined are empty.
+/// They do not change while this process runs. Values that cannot be determined are empty.
 pub(super) fn facts() -> Machine {
+    static FACTS: OnceLock<Machine> = OnceLock::new();
+    FACTS.get_or_init(read_facts).clone()
+}
+
+fn read_facts() -> Machine {
     let release = read_to_string("/etc/os-release").unwrap_or_default();
     let memory = read_to_string("/proc/meminfo").unwrap_or_default();
     Machine {

@@ -118,7 +118,7 @@ pub enum RunError {
     /// The file system failed.
     #[error("cannot {verb} {}: {why}", .file.display())]
     Io {
-        /// The operation: `read`, `write`, `make`, `lock`.
+        /// The operation: `read`, `write`, `make`, `lock`, `remove`.
         verb: &'static str,
         /// The file.
         file: PathBuf,

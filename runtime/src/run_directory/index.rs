@@ -17,7 +17,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::store::Store;
-use crate::checksum::{is_altered, seal};
+use crate::checksum::{is_altered, sealed_line};
 use crate::files::WholeFile;
 use crate::hash::sha256;
 use crate::summary::EpisodeSummary;
@@ -222,9 +222,7 @@ pub(super) fn write<'a>(
 }
 
 fn put(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut line = seal(serde_json::to_vec(value)?);
-    line.push(b'\n');
-    out.write_all(&line)
+    out.write_all(&sealed_line(value)?)
 }
 
 /// Extends an index, one episode at a time.

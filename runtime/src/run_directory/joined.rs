@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Recording, RunError, RunRecord, read_run};
 use crate::episode::Episode;
+use crate::shard::Shard;
 use crate::summary::EpisodeSummary;
 use crate::text::SharedStr;
 
@@ -27,8 +28,8 @@ impl JoinedRun {
     /// [`RunError::Mixed`] if their settings differ in more than the shard.
     pub fn of(mut runs: Vec<(PathBuf, RunRecord)>) -> Result<Option<JoinedRun>, RunError> {
         runs.sort_by_cached_key(|(path, record)| {
-            let shard = shards_of(record).into_iter().min().unwrap_or((u32::MAX, 0));
-            (shard, record.started.clone(), path.clone())
+            let shard = record.all_shards().min();
+            (shard.is_none(), shard, record.started.clone(), path.clone())
         });
         let Some((first, record)) = runs.first() else { return Ok(None) };
         if runs.len() == 1 {
@@ -83,16 +84,9 @@ impl JoinedRun {
     }
 }
 
-/// The shards that a run is or has, with the number of all.
-fn shards_of(record: &RunRecord) -> Vec<(u32, u32)> {
-    let merged = record.merged.iter().filter_map(|run| run.shard);
-    let all = record.shard().into_iter().chain(merged);
-    all.map(|shard| (shard.index(), shard.of())).collect()
-}
-
 /// Runs of two divisions lack tasks and have others twice.
 fn divided_differently(one: &RunRecord, other: &RunRecord) -> Option<String> {
-    let of = |record: &RunRecord| shards_of(record).first().map(|(_, of)| *of);
+    let of = |record: &RunRecord| record.all_shards().next().map(Shard::of);
     let (one, other) = (of(one)?, of(other)?);
     (one != other).then(|| format!("number of shards: {one}, and {other}"))
 }
@@ -202,7 +196,7 @@ impl JoinedRecording {
         for path in paths {
             let recording = Recording::open(path)?;
             join.counts.replaced += recording.replaced();
-            join.add(recording, keep, paths.len() > 1)?;
+            join.add(recording, keep)?;
         }
         let Join { parts, joined, counts, .. } = join;
         let joined = (paths.len() > 1).then_some(joined);
@@ -278,7 +272,7 @@ impl JoinedRecording {
         if is_new && self.joined.is_some() {
             let mut join = Join { paths: &self.paths, ..Join::default() };
             for part in std::mem::take(&mut self.parts) {
-                join.add(part, Keep::All, true)?;
+                join.add(part, Keep::All)?;
             }
             (self.parts, self.joined) = (join.parts, Some(join.joined));
         }
@@ -300,14 +294,6 @@ impl JoinedRecording {
     }
 }
 
-impl From<Recording> for JoinedRecording {
-    fn from(recording: Recording) -> Self {
-        let counts = Counts { replaced: recording.replaced(), ..Counts::default() };
-        let paths = vec![recording.folder().into()];
-        JoinedRecording { paths, parts: vec![recording], joined: None, counts }
-    }
-}
-
 /// Joins recordings, one after the other.
 #[derive(Default)]
 struct Join<'a> {
@@ -320,7 +306,8 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
-    fn add(&mut self, recording: Recording, keep: Keep, several: bool) -> Result<(), RunError> {
+    fn add(&mut self, recording: Recording, keep: Keep) -> Result<(), RunError> {
+        let several = self.paths.len() > 1;
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         if several {
             for (at, summary) in (0..).zip(recording.summaries()) {

@@ -43,13 +43,19 @@ pub(super) fn lines(file: &File, bytes: Range<u64>) -> Vec<Result<Vec<Line>, Lin
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     let parts = if length < PART { 1 } else { threads };
     let at = |nth: u64| bytes.start + length * nth / parts;
+    each(0..parts, |nth| lines_within(file, at(nth)..at(nth + 1), &bytes))
+}
+
+/// What `read` returns for each part, in order. Each part has a thread of its own.
+pub(super) fn each<T: Send, R: Send>(
+    parts: impl Iterator<Item = T>,
+    read: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let read = &read;
     thread::scope(|scope| {
-        let bytes = &bytes;
-        let readers: Vec<_> = (0..parts)
-            .map(|nth| scope.spawn(move || lines_within(file, at(nth)..at(nth + 1), bytes)))
-            .collect();
+        let readers: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
         let joined = readers.into_iter().map(ScopedJoinHandle::join);
-        joined.map(|lines| lines.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        joined.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 

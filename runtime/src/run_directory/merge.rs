@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use super::compress::compress_run;
 use super::index::INDEX;
 use super::{
     COMPRESSED, DRAFT, EPISODES, JoinedRecording, JoinedRun, LOCK, RECORD, RunDirectory, RunError,
-    RunRecord, SCHEMA, holds_something_else, lock, read_run, record_text,
+    RunRecord, SCHEMA, holds_something_else, lock, not_locked, read_run, write_record,
 };
-use crate::files::{is_partial, write_whole};
-use crate::lock::holder;
+use crate::files::is_partial;
+use crate::lock::lock_shared;
 use crate::text::thousands;
 
 /// The record until the merge ends. A folder with it contains no run.
@@ -164,28 +164,14 @@ fn inputs(runs: &[PathBuf], output: &Path) -> Vec<PathBuf> {
 
 /// Holds a run so that no process writes to it. A run that nobody can write to has no lock.
 fn hold(run: &Path) -> Result<Option<File>, RunError> {
-    let file = run.join(LOCK);
-    let open = match File::open(&file) {
-        Ok(open) => open,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(e) => return Err(RunError::io(&file, "read", e)),
-    };
-    match open.try_lock_shared() {
-        Ok(()) => Ok(Some(open)),
-        Err(TryLockError::WouldBlock) => {
-            Err(RunError::Busy { path: run.into(), holder: holder(&file) })
-        }
-        Err(TryLockError::Error(e)) => Err(RunError::io(&file, "lock", e)),
-    }
+    lock_shared(&run.join(LOCK)).map_err(|error| not_locked(run, error))
 }
 
 /// The record of the merged run.
 fn merged(run: &JoinedRun) -> RunRecord {
     let record = run.record.clone();
-    let merged = match (&*run.paths, record.merged.is_empty()) {
-        ([only], true) => record.parts(only),
+    let merged = match &*run.paths {
+        [only] => record.parts(only),
         _ => record.merged.clone(),
     };
     // How its files are written is its own matter.
@@ -209,8 +195,7 @@ fn begin(output: &Path, record: &RunRecord) -> Result<RunDirectory, RunError> {
     if is_unfinished(output) {
         clear(output).map_err(|e| RunError::io(output, "write", e))?;
     }
-    let file = output.join(UNFINISHED);
-    write_whole(&file, record_text(record)?).map_err(|e| RunError::io(&file, "write", e))?;
+    write_record(&output.join(UNFINISHED), record)?;
     Ok(RunDirectory::locked(output, lock, false)?.0)
 }
 

@@ -174,6 +174,11 @@ impl RunRecord {
         name.unwrap_or_default().into()
     }
 
+    /// The shards that the run is or has.
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = Shard> {
+        self.shard().into_iter().chain(self.merged.iter().filter_map(|run| run.shard))
+    }
+
     /// The number of episodes that the run has in the end, if it is recorded.
     pub fn expected_episodes(&self) -> Option<usize> {
         let tasks = self.tasks.map(|tasks| tasks.shard.unwrap_or(tasks.selected))?;
@@ -184,10 +189,8 @@ impl RunRecord {
     /// Which shards of the run are here; `None` if the run was not divided. If all of its
     /// `episodes` are recorded, no shard is missing, even if the run was continued as a whole.
     pub fn shards(&self, episodes: usize) -> Option<Shards> {
-        let merged = self.merged.iter().filter_map(|run| run.shard);
-        let all: Vec<Shard> = self.shard().into_iter().chain(merged).collect();
-        let of = all.first()?.of();
-        let here: BTreeSet<u32> = all.iter().map(|shard| shard.index()).collect();
+        let of = self.all_shards().next()?.of();
+        let here: BTreeSet<u32> = self.all_shards().map(Shard::index).collect();
         let whole = self.shard().is_none()
             && self.expected_episodes().is_some_and(|expected| episodes >= expected);
         Some(Shards { of, here: if whole { (1..=of).collect() } else { here } })

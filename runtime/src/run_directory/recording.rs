@@ -163,11 +163,6 @@ impl Recording {
         Ok(self.covered.bytes > before)
     }
 
-    /// The run directory.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Makes reading in any order quick, if episodes are compressed: their text is copied to a
     /// file in `folder`, which has no name and ends with the recording. Without it, each read
     /// decompresses up to 256 episodes, unless the last one was close.

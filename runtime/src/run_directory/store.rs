@@ -9,16 +9,15 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 use sha2::{Digest, Sha256};
 
 use super::frames::{Frame, FrameError, Frames, Rest, frames, next_header, unpack};
 use super::index::{FileFacts, Place};
-use super::lines::{Line, LineError, lines, lines_of};
+use super::lines::{Line, LineError, each, lines, lines_of};
 use super::{COMPRESSED, EPISODES, RunError};
 use crate::hash::sha256;
 
@@ -268,14 +267,7 @@ impl Store {
         let numbered: Vec<(usize, &Frame)> = self.frames.iter().enumerate().skip(first).collect();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
         let part = numbered.len().div_ceil(threads).max(1);
-        thread::scope(|scope| {
-            let readers: Vec<_> = numbered
-                .chunks(part)
-                .map(|part| scope.spawn(move || lines_of_part(file, part, from)))
-                .collect();
-            let joined = readers.into_iter().map(ScopedJoinHandle::join);
-            joined.map(|lines| lines.unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        })
+        each(numbered.chunks(part), |part| lines_of_part(file, part, from))
     }
 
     /// The place of a line, by its number among all lines, from 1.
@@ -328,7 +320,7 @@ fn lines_of_part(
     Ok(all)
 }
 
-fn opened(path: &Path) -> Result<Option<File>, RunError> {
+pub(super) fn opened(path: &Path) -> Result<Option<File>, RunError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -336,7 +328,7 @@ fn opened(path: &Path) -> Result<Option<File>, RunError> {
     }
 }
 
-fn facts(file: Option<&File>, path: &Path) -> Result<FileFacts, RunError> {
+pub(super) fn facts(file: Option<&File>, path: &Path) -> Result<FileFacts, RunError> {
     let facts = file.map_or(Ok(FileFacts::default()), FileFacts::of);
     facts.map_err(|e| RunError::io(path, "read", e))
 }

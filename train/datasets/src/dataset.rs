@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{hex, sha256};
-use sha2::{Digest, Sha256};
+use fixfly_runtime::{file_sha256, sha256};
 
 use crate::error::DatasetError;
 use crate::row::Row;
@@ -87,18 +86,7 @@ impl Dataset {
     /// [`DatasetError::Io`] if they cannot be read.
     pub fn sha256(&self) -> Result<String, DatasetError> {
         let file = self.folder.join(ROWS);
-        let io = |why| DatasetError::io("read", &file)(why);
-        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
-        let mut hasher = Sha256::new();
-        loop {
-            let bytes = reader.fill_buf().map_err(io)?;
-            if bytes.is_empty() {
-                return Ok(hex(hasher.finalize()));
-            }
-            hasher.update(bytes);
-            let read = bytes.len();
-            reader.consume(read);
-        }
+        file_sha256(&file).map_err(DatasetError::io("read", &file))
     }
 
     /// Compares this dataset with another.

@@ -12,6 +12,7 @@ use super::super::index::INDEX;
 use super::super::tests::{episode, record};
 use super::super::{Recording, compress_run, decompress_run, read_episodes, read_run};
 use super::*;
+use crate::checksum::sealed_line;
 use crate::episode::{End, Episode};
 use crate::summary::EpisodeSummary;
 
@@ -49,9 +50,7 @@ pub(in crate::run_directory) fn made(task: &str, sample: u32) -> Episode {
 }
 
 pub(in crate::run_directory) fn line(episode: &Episode) -> Vec<u8> {
-    let mut line = crate::checksum::seal(serde_json::to_vec(episode).unwrap());
-    line.push(b'\n');
-    line
+    sealed_line(episode).unwrap()
 }
 
 /// A plain run of these episodes.
