@@ -32,9 +32,13 @@ pub(crate) fn named<'a, F>(
 
 /// Opens the sandboxes of that name, on these Docker engines if any are given.
 pub(crate) fn host(name: &str, docker_hosts: &[String]) -> anyhow::Result<Arc<dyn Host>> {
+    host_with(name, &HostOptions { docker_hosts: docker_hosts.into(), ..HostOptions::default() })
+}
+
+/// Opens the sandboxes of that name with these options.
+pub(crate) fn host_with(name: &str, options: &HostOptions) -> anyhow::Result<Arc<dyn Host>> {
     named("sandbox", fixfly_sandboxes::ALL, name)?;
-    let options = HostOptions { docker_hosts: docker_hosts.into(), ..HostOptions::default() };
-    Ok(fixfly_sandboxes::open_with(name, &options)?)
+    Ok(fixfly_sandboxes::open_with(name, options)?)
 }
 
 /// The number of parallel jobs: as given, or one per CPU.

@@ -23,7 +23,7 @@ use fixfly_runtime::{
 use fixfly_sandboxes::{DOCKER_HOST_HELP, HostOptions, Pool};
 
 use crate::failure::{Interrupted, Usage};
-use crate::flags::{choices, cpus, named, split};
+use crate::flags::{choices, cpus, host_with, named, split};
 use crate::report;
 use crate::sandbox;
 use crate::swebench;
@@ -254,6 +254,7 @@ pub(crate) async fn attempts(
     otlp: &otlp::Flags,
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
+    let notice = notice()?;
     let selection = select(spec, &*benchmark, terminal).await?;
     RunDirectory::matches(&spec.output, &spec.record(&selection, &templates, &*host))?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
@@ -278,7 +279,7 @@ pub(crate) async fn attempts(
         templates,
     };
     let progress = Progress::new(terminal, &pool, spec.model.is_some());
-    let listening = Interrupts::listen_with_notice(notice()?);
+    let listening = Interrupts::listen_with_notice(notice);
     let mut interrupts = listening.context("cannot listen for Ctrl-C")?;
     let outcome = otlp::execute(otlp, run, progress, &mut interrupts).await?;
     if let Err(error) = pool.drain().await {
@@ -314,9 +315,8 @@ fn notice() -> Result<Duration, Usage> {
 
 /// Opens the sandboxes' host, in the run's name.
 pub(crate) fn host(spec: &RunSpec) -> anyhow::Result<Arc<dyn Host>> {
-    named("sandbox", fixfly_sandboxes::ALL, &spec.sandbox)?;
     let (run, docker_hosts) = (spec.output.display().to_string(), spec.docker_hosts.clone());
-    Ok(fixfly_sandboxes::open_with(&spec.sandbox, &HostOptions { run, docker_hosts })?)
+    host_with(&spec.sandbox, &HostOptions { run, docker_hosts })
 }
 
 fn opening(error: fixfly_policies::OpenError) -> anyhow::Error {

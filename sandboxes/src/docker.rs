@@ -60,9 +60,16 @@ fn open(options: &HostOptions) -> Result<Arc<dyn Host>, SandboxError> {
     hosts::check(&options.docker_hosts).map_err(SandboxError::Open)?;
     Ok(match options.docker_hosts.as_slice() {
         [] => Arc::new(Engine::default().for_run(&options.run)),
-        [one] => Arc::new(Engine::at(one, Patience::default()).for_run(&options.run)),
-        several => Arc::new(Hosts::new(several, &options.run)),
+        engines => Arc::new(Hosts::new(engines, &options.run)),
     })
+}
+
+/// What is wrong, without the sentence around it.
+fn plain(why: SandboxError) -> String {
+    match why {
+        SandboxError::Open(why) => why,
+        why => why.to_string(),
+    }
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -38,7 +38,7 @@ pub struct Pool {
     /// How many callers need memory that idle sandboxes must not take.
     short: Arc<WaitCount>,
     /// How many sandboxes are being opened, and how many were.
-    opening: AtomicUsize,
+    opening: WaitCount,
     opened: AtomicUsize,
     /// A separate pool for verdicts, if another host reaches them.
     judge: Option<Arc<Pool>>,
@@ -72,13 +72,13 @@ impl Pool {
         let judge = judge.map(|judge| Arc::new(Pool::within(admission.clone(), judge, size)));
         let leases = Arc::new(Semaphore::new(size.max(1)));
         let (idle, ahead, short) = (Arc::default(), Arc::default(), Arc::default());
-        let (opening, opened) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (opening, opened) = (WaitCount::default(), AtomicUsize::new(0));
         Pool { host, leases, idle, ahead, admission, short, opening, opened, judge }
     }
 
     /// How many sandboxes callers wait for, and how many they got.
     pub fn opened(&self) -> (usize, usize) {
-        (self.opening.load(Ordering::Relaxed), self.opened.load(Ordering::Relaxed))
+        (self.opening.get(), self.opened.load(Ordering::Relaxed))
     }
 
     /// Opens a sandbox of the host for a caller.
@@ -89,9 +89,9 @@ impl Pool {
             Lifetime::Episode => None,
         };
         let _start = self.admission.start().await;
-        self.opening.fetch_add(1, Ordering::Relaxed);
+        let opening = self.opening.enter();
         let sandbox = self.host.open(spec).await;
-        self.opening.fetch_sub(1, Ordering::Relaxed);
+        drop(opening);
         self.opened.fetch_add(usize::from(sandbox.is_ok()), Ordering::Relaxed);
         Ok(Opened { sandbox: sandbox?, memory })
     }
@@ -125,11 +125,14 @@ impl Pool {
 
     /// Opens a sandbox of a single-use spec ahead of time, if there is room.
     fn open_ahead(&self, spec: &SandboxSpec) {
+        if spec.lifetime == Lifetime::Turn {
+            return;
+        }
         let Ok(turn) = Arc::clone(&self.ahead).try_lock_owned() else { return };
         let Ok(lease) = Arc::clone(&self.leases).try_acquire_owned() else { return };
         let Some(start) = self.admission.try_start() else { return };
         let full = lock(&self.idle).len() > self.leases.available_permits();
-        if spec.lifetime == Lifetime::Turn || full {
+        if full {
             return;
         }
         let (host, idle) = (Arc::clone(&self.host), Arc::clone(&self.idle));
@@ -161,9 +164,9 @@ impl Pool {
 #[async_trait]
 impl Host for Pool {
     async fn open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let running = match spec.lifetime {
-            Lifetime::Turn => Some(self.admission.cpu().await),
-            Lifetime::Episode => None,
+        let (running, admission) = match spec.lifetime {
+            Lifetime::Turn => (Some(self.admission.cpu().await), None),
+            Lifetime::Episode => (None, Some(Arc::clone(&self.admission))),
         };
         let leases = Arc::clone(&self.leases);
         let lease =
@@ -181,7 +184,8 @@ impl Host for Pool {
             sound: Sound::default(),
             idle: Arc::clone(&self.idle),
             short: Arc::clone(&self.short),
-            load: Load { admission: Arc::clone(&self.admission), running },
+            running,
+            admission,
             lease,
         }))
     }
@@ -219,21 +223,9 @@ fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the use of a sandbox adds to the machine's load.
-struct Load {
-    admission: Arc<Admission>,
-    /// The whole lease counts as running; otherwise each command does.
-    running: Option<Permit>,
-}
-
-impl Load {
-    /// Waits until a command may run.
-    async fn command(&self) -> Option<Permit> {
-        match self.running {
-            Some(_) => None,
-            None => Some(self.admission.cpu().await),
-        }
-    }
+/// Waits until a command may run, if each is admitted on its own.
+async fn admitted(each: Option<&Arc<Admission>>) -> Option<Permit> {
+    Some(each?.cpu().await)
 }
 
 /// A sandbox in use.
@@ -243,24 +235,24 @@ struct Leased {
     sound: Sound,
     idle: Arc<Mutex<Vec<Idle>>>,
     short: Arc<WaitCount>,
-    load: Load,
+    /// The whole lease counts as running.
+    running: Option<Permit>,
+    /// Admits each command, unless the whole lease counts as running.
+    admission: Option<Arc<Admission>>,
     lease: OwnedSemaphorePermit,
 }
 
 #[async_trait]
 impl Sandbox for Leased {
     async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
-        let _running = self.load.command().await;
+        let _running = admitted(self.admission.as_ref()).await;
         self.sound.unless_err(self.opened.sandbox.exec(command).await)
     }
 
     async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError> {
-        let _running = self.load.command().await;
+        let _running = admitted(self.admission.as_ref()).await;
         let process = self.sound.unless_err(self.opened.sandbox.spawn(name, command).await)?;
-        let admission = match self.load.running {
-            Some(_) => None,
-            None => Some(Arc::clone(&self.load.admission)),
-        };
+        let admission = self.admission.clone();
         Ok(Arc::new(Watched { process, sound: self.sound.clone(), admission }))
     }
 
@@ -277,7 +269,7 @@ impl Sandbox for Leased {
     }
 
     async fn close(self: Box<Self>) -> Result<(), SandboxError> {
-        let Leased { mut opened, spec, sound, idle, short, load, lease } = *self;
+        let Leased { mut opened, spec, sound, idle, short, running, lease, .. } = *self;
         if spec.lifetime == Lifetime::Episode || !sound.holds() {
             return opened.sandbox.close().await;
         }
@@ -296,7 +288,7 @@ impl Sandbox for Leased {
                 _ => Some(opened),
             }
         };
-        drop(load);
+        drop(running);
         match needed {
             // Another caller needs its memory.
             Some(opened) => opened.sandbox.close().await,
@@ -316,10 +308,7 @@ struct Watched {
 #[async_trait]
 impl Process for Watched {
     async fn ask(&self, line: &str, timeout: Duration) -> Result<String, SandboxError> {
-        let _running = match &self.admission {
-            Some(admission) => Some(admission.cpu().await),
-            None => None,
-        };
+        let _running = admitted(self.admission.as_ref()).await;
         self.sound.unless_err(self.process.ask(line, timeout).await)
     }
 }

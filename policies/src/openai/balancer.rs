@@ -56,22 +56,17 @@ pub(super) struct Place {
     epoch: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum State {
+    #[default]
     Up,
     /// It gets no requests, and is probed at this time.
-    Down {
-        until: Duration,
-        times: u32,
-    },
+    Down { until: Duration, times: u32 },
     /// It answered a probe: the next request tests it.
-    Trial {
-        taken: bool,
-        times: u32,
-    },
+    Trial { taken: bool, times: u32 },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Server {
     state: State,
     in_flight: usize,
@@ -92,26 +87,14 @@ struct Server {
 pub(super) struct Balancer {
     servers: Vec<Server>,
     homes: Homes,
-    /// Requests so far.
-    requests: u64,
     /// Seconds before the first probe of a server that is down; later ones take longer.
     pause: f64,
 }
 
 impl Balancer {
     pub(super) fn new(servers: usize, pause: f64) -> Balancer {
-        let server = || Server {
-            state: State::Up,
-            in_flight: 0,
-            episodes: 0,
-            last: 0,
-            broken: 0,
-            failed: 0,
-            epoch: 0,
-            last_error: None,
-        };
-        let servers = (0..servers).map(|_| server()).collect();
-        Balancer { servers, homes: Homes::default(), requests: 0, pause }
+        let servers = (0..servers).map(|_| Server::default()).collect();
+        Balancer { servers, homes: Homes::default(), pause }
     }
 
     /// The server for an episode's next request: its own while that is up. `capacity` is
@@ -121,9 +104,8 @@ impl Balancer {
         let own = home.filter(|home| self.servers[*home].is_open());
         let server = own.unwrap_or_else(|| self.best(capacity));
         self.homes.set(episode, server);
-        self.requests += 1;
         let chosen = &mut self.servers[server];
-        chosen.last = self.requests;
+        chosen.last = self.homes.now;
         chosen.episodes += u64::from(home != Some(server));
         chosen.in_flight += 1;
         if let State::Trial { taken, .. } = &mut chosen.state {
@@ -296,7 +278,7 @@ impl Server {
 #[derive(Debug, Default)]
 struct Homes {
     all: HashMap<u64, Home>,
-    /// Counts uses.
+    /// The number of requests that were placed.
     now: u64,
 }
 

@@ -95,10 +95,10 @@ impl CallError {
     /// What it shows about the server. `longest` is the longest wait that a server may ask
     /// for.
     pub(crate) fn outcome(&self, longest: Duration) -> Outcome {
+        if let Some(wait) = self.retry_after().filter(|wait| *wait > longest) {
+            return Outcome::Resting(wait);
+        }
         match self {
-            CallError::Server { error, .. } if error.wait().is_some_and(|wait| wait > longest) => {
-                Outcome::Resting(error.wait().unwrap_or_default())
-            }
             CallError::Server { error, .. } if error.is_of_gateway() => Outcome::Broken,
             CallError::Server { error, .. } if error.status() >= 500 && error.is_transient() => {
                 Outcome::Failed

@@ -75,12 +75,11 @@ pub(super) struct Ledger {
 }
 
 /// A request that failed.
-struct Failed {
+struct Failed<'a> {
     error: CallError,
     /// What it cost, in US dollars.
     usd: f64,
-    /// Index of the server.
-    server: usize,
+    server: &'a Server,
     retry: Retry,
 }
 
@@ -195,12 +194,11 @@ impl OpenAi {
     /// What to do after a call that failed.
     async fn next(
         &self,
-        failed: &Failed,
+        failed: &Failed<'_>,
         call: &mut PendingCall,
         tries: &mut Tries,
     ) -> Result<Next, PolicyError> {
         let Failed { error, server, retry, .. } = failed;
-        let server = &self.servers.all()[*server];
         if let CallError::Server { error, .. } = error {
             if let Some(advice) = self.advice(error, call, server) {
                 // The next call would be refused for the same reason.
@@ -285,10 +283,10 @@ impl OpenAi {
         ledger: &Ledger,
         call: &PendingCall,
         worst: Option<f64>,
-    ) -> Result<Result<PaidReply, Failed>, PolicyError> {
+    ) -> Result<Result<PaidReply, Failed<'_>>, PolicyError> {
         let turn = self.servers.turn(call.episode, call.worst.prompt + call.worst.completion);
         let turn = self.waits.unless_stopped(turn).await.map_err(stopped)?;
-        let (server, index) = (turn.server(), turn.index());
+        let server = turn.server();
         let reservation = ledger.spend_limit.reserve(worst.unwrap_or_default());
         let reservation = self.waits.unless_stopped(reservation).await.map_err(stopped)?;
         let reservation = reservation.map_err(|exhausted| self.halt(exhausted.to_string()))?;
@@ -325,7 +323,7 @@ impl OpenAi {
                 if error.is_rate_limit() {
                     server.limiter.on_rate_limited();
                 }
-                Err(Failed { error, usd: usd.unwrap_or_default(), server: index, retry })
+                Err(Failed { error, usd: usd.unwrap_or_default(), server, retry })
             }
         })
     }

@@ -190,7 +190,7 @@ impl Policy for OpenAi {
 
     fn waiting_for(&self) -> Vec<(Resource, usize)> {
         let money = self.ledger.get().map_or(0, |ledger| ledger.spend_limit.waiting());
-        self.servers.waiting().into_iter().chain([(Resource::Money, money)]).collect()
+        self.servers.waiting().chain([(Resource::Money, money)]).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use super::profile::{Limits, Resolved};
 use super::rate_limiter::{Permit, RateLimiter};
 use super::response::Reply;
 use super::server_error::line;
+use super::window::entries;
 
 /// One server of the model.
 pub(super) struct Server {
@@ -249,12 +250,9 @@ impl Servers {
     }
 
     /// How many requests wait for the limits of the servers and of all together.
-    pub(super) fn waiting(&self) -> [(Resource, usize); 2] {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Resource, usize)> {
         let limiters = self.all.iter().map(|server| &server.limiter).chain(&self.together);
-        let none = [(Resource::Requests, 0), (Resource::Tokens, 0)];
-        limiters.map(RateLimiter::waiting).fold(none, |[requests, tokens], [request, token]| {
-            [(requests.0, requests.1 + request.1), (tokens.0, tokens.1 + token.1)]
-        })
+        limiters.flat_map(RateLimiter::waiting)
     }
 
     /// Which servers are down and why, for the progress display; `None` if all are up.
@@ -303,11 +301,6 @@ impl<'a> Turn<'a> {
         self.server
     }
 
-    /// Index of the server.
-    pub(super) fn index(&self) -> usize {
-        self.place.map_or(0, |place| place.server)
-    }
-
     /// Ends the turn with the result of the request. Returns how it may be repeated.
     pub(super) fn end(mut self, asked: &Result<Reply, CallError>) -> Retry {
         match self.place.take() {
@@ -328,12 +321,11 @@ impl Drop for Turn<'_> {
 
 /// The names of the models in a list.
 fn names(list: &Value) -> Vec<String> {
-    let all = list["data"].as_array().or(list["models"].as_array()).or(list.as_array());
     let named = |entry: &Value| {
         let keys = ["id", "name", "model"];
         keys.iter().find_map(|key| entry[*key].as_str()).map(str::to_owned)
     };
-    all.into_iter().flatten().filter_map(named).collect()
+    entries(list).iter().filter_map(named).collect()
 }
 
 /// Whether a model is among these; Ollama adds a tag to a name without one.

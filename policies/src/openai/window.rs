@@ -202,10 +202,16 @@ fn without_separators(text: &str) -> String {
     (0..chars.len()).filter(|at| !separates(*at)).map(|at| chars[at]).collect()
 }
 
+/// The entries in an answer of `/models`.
+pub(super) fn entries(models: &Value) -> &[Value] {
+    let all = models["data"].as_array().or(models["models"].as_array()).or(models.as_array());
+    all.map_or(&[], Vec::as_slice)
+}
+
 /// The window of a model in the answer of `/models`: vLLM's, SGLang's, OpenRouter's,
 /// LM Studio's, Groq's, llama.cpp's.
 pub(super) fn listed(models: &Value, model: &str) -> Option<u64> {
-    let all = models["data"].as_array().or(models["models"].as_array()).or(models.as_array())?;
+    let all = entries(models);
     let named = |entry: &&Value| {
         ["id", "name", "model"].iter().any(|key| entry[*key].as_str() == Some(model))
     };

@@ -58,6 +58,10 @@ impl Host for Timed {
         self.inner.judge()
     }
 
+    fn runs_here(&self) -> bool {
+        self.inner.runs_here()
+    }
+
     fn admission(&self) -> Option<Arc<Admission>> {
         self.inner.admission()
     }

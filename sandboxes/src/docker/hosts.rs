@@ -5,7 +5,7 @@ mod placed;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,8 +14,9 @@ use fixfly_runtime::{Host, Impact, Protection, Sandbox, SandboxError, SandboxSpe
 use tokio::sync::OnceCell;
 
 use super::engine::{self, Patience};
+use super::link::lock;
 use super::placement::{Placement, Size};
-use super::{Engine, Ready, image, protections};
+use super::{Engine, Ready, image, plain, protections};
 use placed::{Place, Placed, size};
 
 /// How long an engine may take to show that it is there.
@@ -50,8 +51,8 @@ struct Member {
     engine: Engine,
     /// The images that it is known to have.
     images: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
-    /// Whether its protections are known.
-    is_examined: AtomicBool,
+    /// Whether it has the protections that the run requires.
+    is_accepted: AtomicBool,
 }
 
 impl Member {
@@ -98,11 +99,13 @@ pub(super) fn check(addresses: &[String]) -> Result<(), String> {
 impl Hosts {
     /// The engines at these addresses, for a run.
     pub(super) fn new(addresses: &[String], run: &str) -> Hosts {
+        // Another engine is sooner found than one that is down comes back.
+        let patience = if addresses.len() > 1 { PATIENCE } else { Patience::default() };
         let member = |address: &String| Member {
             address: address.clone(),
-            engine: Engine::at(address, PATIENCE).for_run(run),
+            engine: Engine::at(address, patience).for_run(run),
             images: Mutex::default(),
-            is_examined: AtomicBool::new(false),
+            is_accepted: AtomicBool::new(false),
         };
         let engines: Vec<Member> = addresses.iter().map(member).collect();
         Hosts(Arc::new(Inner {
@@ -167,14 +170,17 @@ impl Inner {
     /// protect from.
     async fn late_comer(&self, at: usize) -> Result<(), String> {
         let Some(required) = self.required.get() else { return Ok(()) };
-        if self.engines[at].is_examined.load(Ordering::Relaxed) {
+        if self.engines[at].is_accepted.load(Ordering::Relaxed) {
             return Ok(());
         }
         let own = self.examine(at).await?;
         let mut both = required.iter().zip(&own);
         match both.find(|(required, own)| required.by.is_some() && own.by.is_none()) {
             Some((_, own)) => Err(format!("it lacks a protection: {}: {}", own.name, own.remedy)),
-            None => Ok(()),
+            None => {
+                self.engines[at].is_accepted.store(true, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
@@ -191,7 +197,6 @@ impl Inner {
         {
             return Err(missing.remedy.clone());
         }
-        member.is_examined.store(true, Ordering::Relaxed);
         Ok(own)
     }
 
@@ -370,6 +375,7 @@ impl Host for Hosts {
                     continue;
                 }
             };
+            member.is_accepted.store(true, Ordering::Relaxed);
             if common.is_empty() {
                 common = own;
                 continue;
@@ -399,18 +405,6 @@ impl Host for Hosts {
         }
         false
     }
-}
-
-/// What is wrong, without the sentence around it.
-fn plain(why: SandboxError) -> String {
-    match why {
-        SandboxError::Open(why) => why,
-        why => why.to_string(),
-    }
-}
-
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -232,6 +232,6 @@ fn deliver(received: &mut Vec<u8>, listeners: &Listeners) -> bool {
     true
 }
 
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }

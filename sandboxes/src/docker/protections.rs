@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
-use fixfly_runtime::{Command, Host, Impact, Protection, SandboxError, SandboxSpec, Status};
+use fixfly_runtime::{Command, Host, Impact, Protection, SandboxSpec, Status};
 
-use super::{Engine, Ready};
+use super::{Engine, Ready, plain};
 
 /// All protections of containers such as `spec`. The first is the one that all others need.
 pub(super) async fn protections(engine: &Engine, spec: &SandboxSpec) -> Vec<Protection> {
@@ -28,12 +28,8 @@ pub(super) async fn protections(engine: &Engine, spec: &SandboxSpec) -> Vec<Prot
 
 /// The engine, and a description of it and its image.
 async fn found<'a>(engine: &'a Engine, spec: &SandboxSpec) -> Result<(&'a Ready, String), String> {
-    let why = |why: SandboxError| match why {
-        SandboxError::Open(why) => why,
-        why => why.to_string(),
-    };
-    let ready = engine.ready().await.map_err(why)?;
-    let image = ready.image(spec).await.map_err(why)?;
+    let ready = engine.ready().await.map_err(plain)?;
+    let image = ready.image(spec).await.map_err(plain)?;
     let version = ready.info.server_version.as_deref().unwrap_or("of no version");
     Ok((ready, format!("Docker {version}, image {image}")))
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use fixfly_runtime::{Command, Output, Process, Sandbox, SandboxError, SandboxSpec};
 
 use super::super::container::PROCESSORS;
+use super::super::link::lock;
 use super::super::placement::{Placement, Size};
-use super::lock;
 
 /// What a container of `spec` may take.
 pub(super) fn size(spec: &SandboxSpec) -> Size {
