@@ -15,6 +15,9 @@ set -euo pipefail
 shards=${SHARDS:-8} # as many as the array has
 run=${RUN:-runs/array}
 
+# Seconds that running episodes have after SIGTERM; the rest is for closing sandboxes.
+export FIXFLY_NOTICE=280
+
 # `exec`, so that Slurm's signal reaches fixfly: it finishes the running episodes and stops.
 exec fixfly run django --policy retrieval --jobs "${SLURM_CPUS_PER_TASK:-1}" \
   --shard "$SLURM_ARRAY_TASK_ID/$shards" -o "$run/shard-$SLURM_ARRAY_TASK_ID"

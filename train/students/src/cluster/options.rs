@@ -132,6 +132,11 @@ impl Options {
         self.pyxis.as_deref().filter(|image| !image.is_empty())
     }
 
+    /// Seconds between the request to stop and the end.
+    pub(super) fn grace(&self) -> u32 {
+        self.grace.unwrap_or(GRACE)
+    }
+
     /// Whether the commands run in a container.
     pub(super) fn is_contained(&self) -> bool {
         self.apptainer().is_some() || self.pyxis().is_some()
@@ -163,7 +168,7 @@ impl Options {
         set(
             "signal",
             header.signal.map(|signalled| {
-                let grace = self.grace.unwrap_or(GRACE);
+                let grace = self.grace();
                 match signalled {
                     Signalled::Script => format!("B:TERM@{grace}"),
                     Signalled::Steps => format!("TERM@{grace}"),

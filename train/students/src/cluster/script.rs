@@ -7,6 +7,9 @@ use super::options::{Header, Signalled};
 use super::words::{PART, line, quoted};
 use super::{Kind, Options, Plan, PlannedJob};
 
+/// Seconds to close sandboxes after the last episode was stopped.
+const CLOSING: u32 = 20;
+
 /// A script for sbatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Script {
@@ -72,6 +75,9 @@ impl Plan {
             quoted(&self.directory.display().to_string()),
             line(&[state]),
         );
+        // fixfly takes as long as Slurm gives it, less the time to close sandboxes.
+        let notice = job.options.grace().saturating_sub(CLOSING).max(1);
+        text += &format!("export FIXFLY_NOTICE={notice}\n");
         text += &setup(&job.options);
         text += &self.commands(job);
         Script { path: file(self, job), text }
