@@ -54,7 +54,9 @@ impl Engine {
         let at = |name: &str| self.folder.join(name);
         fs::write(at("daemon.json"), "{}").unwrap();
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
-        let mut dockerd = Command::new("dockerd");
+        // In a network of its own: an engine without a bridge removes that of the machine's engine.
+        let mut dockerd = Command::new("unshare");
+        dockerd.args(["--net", "dockerd"]);
         dockerd.arg("--config-file").arg(at("daemon.json"));
         dockerd.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
         dockerd.arg("--pidfile").arg(at("pid")).arg("--host").arg(self.host());
