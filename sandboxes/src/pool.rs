@@ -477,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_one_that_is_lost_is_not_used_again() {
         let host = Arc::new(Counted::default());
-        let pool = Pool::new(host.clone(), 2);
+        let pool = pool(host.clone(), 2);
         pool.open(&spec("/a", Lifetime::Turn)).await.unwrap().close().await.unwrap();
         host.lost.store(true, Ordering::SeqCst);
         let other = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();

@@ -46,7 +46,8 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
     repeat: u32,
 
-    /// Compare hot and cold verdicts of originals, stubs and mutants
+    /// Compare the hot path and shared prefixes with the cold path, on originals, stubs
+    /// and mutants
     #[arg(long, conflicts_with = "repeat")]
     both: bool,
 

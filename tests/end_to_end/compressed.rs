@@ -10,6 +10,7 @@ use fixfly_runtime::{Episode, read_episodes, read_run};
 use crate::project::benchmark;
 use crate::recorded::{fixture, restored};
 use crate::runs::{Bench, ended_well, lines, wait_for_lines};
+use crate::shards::timeless;
 use crate::{fixfly, printed, refused};
 
 /// How a skippable frame begins, which is before each frame of lines.
@@ -31,17 +32,6 @@ fn decompressed(run: &Path) -> String {
         .read_to_string(&mut text)
         .unwrap();
     text
-}
-
-/// What identifies an episode, and how it ended.
-fn facts(run: &Path) -> Vec<String> {
-    let fact = |episode: &Episode| {
-        let Episode { task, provenance, end, patch, .. } = episode;
-        format!("{} {} {} {end:?} {patch:?}", task.id, provenance.sample, provenance.seed)
-    };
-    let mut facts: Vec<String> = read_episodes(run).unwrap().iter().map(fact).collect();
-    facts.sort();
-    facts
 }
 
 const WORDS: [&str; 6] = ["--policy", "oracle", "--samples", "2", "--jobs", "1"];
@@ -76,7 +66,7 @@ fn a_compressed_run_killed_at_any_time_goes_on_and_gives_the_same_episodes() {
     assert_eq!((text.lines().count(), lines(&plain(&run))), (6, 0));
     assert_eq!(read_run(&run).unwrap().schema, 3);
     ended_well(bench.run("whole", &WORDS));
-    assert_eq!(facts(&run), facts(&bench.runs.path().join("whole")), "as an undisturbed run");
+    assert_eq!(timeless(&run), timeless(&bench.runs.path().join("whole")), "as an undisturbed run");
 
     let line = printed(&["compress", "--decompress", run.to_str().unwrap()]);
     assert!(line.contains(": 6 episodes in "), "{line}");

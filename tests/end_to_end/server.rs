@@ -89,16 +89,9 @@ pub(crate) fn words(text: &str) -> Value {
 impl Server {
     /// Answers from the script, then with its last line for ever.
     pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Server {
-        Server::at("127.0.0.1:0", script)
-    }
-
-    /// The same at this address.
-    pub(crate) fn at(address: &str, script: impl IntoIterator<Item = Reply>) -> Server {
-        let script: VecDeque<Reply> = script.into_iter().collect();
-        let last = script.back().cloned();
-        let state = Arc::new(Mutex::new(ServerState { script, last, ..ServerState::default() }));
-        let url = format!("http://{address}/v1");
-        let mut server = Server { url, state, runtime: None };
+        let url = "http://127.0.0.1:0/v1".into();
+        let mut server = Server { url, state: Arc::default(), runtime: None };
+        server.script(script);
         server.start();
         server
     }
@@ -124,11 +117,11 @@ impl Server {
         runtime.shutdown_timeout(Duration::from_secs(10));
     }
 
-    /// Gives this reply from now on.
-    pub(crate) fn script(&self, reply: Reply) {
+    /// Gives these replies from now on, the last one for ever.
+    pub(crate) fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         let mut state = self.state.lock().unwrap();
-        state.script.clear();
-        state.last = Some(reply);
+        state.script = replies.into_iter().collect();
+        state.last = state.script.back().cloned();
     }
 
     /// Lists these models.

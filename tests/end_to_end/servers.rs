@@ -122,8 +122,8 @@ fn a_server_that_dies_costs_nothing_but_the_work_in_flight_and_comes_back() {
     other.stop();
     wait_for_lines(&recorded, 5);
     // Now nothing but the server that was down can finish the run.
-    asked.server.script(slow);
-    other.script(taught(0));
+    asked.server.script([slow]);
+    other.script([taught(0)]);
     let before = other.requests().len();
     other.start();
     asked.server.stop();

@@ -50,7 +50,7 @@ fn merge(bench: &Bench, names: &[&str], output: &str) -> String {
 }
 
 /// The episodes without their times, by task and sample.
-fn timeless(folder: &Path) -> BTreeMap<(String, u32), Episode> {
+pub(crate) fn timeless(folder: &Path) -> BTreeMap<(String, u32), Episode> {
     let episodes = read_episodes(folder).unwrap().into_iter().map(|mut episode| {
         episode.provenance.started = String::new();
         episode.provenance.seconds = 0.0;
@@ -187,7 +187,6 @@ fn runs_that_are_not_shards_of_one_are_refused() {
     assert_eq!((code, error), (1, expected));
     assert!(!Path::new(&all).exists());
     // Both are one run still, but this is not the time that they recorded.
-    fs::create_dir(bench.runs.path().join("again")).unwrap();
     run(&bench, "again", &["--shard", "1/3"]);
     let (_, error) = refused(&["merge-runs", &one, &path(&bench, "again"), "-o", &all]);
     assert!(error.contains("and the two differ (provenance"), "{error}");

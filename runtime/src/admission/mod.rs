@@ -331,4 +331,4 @@ impl fmt::Debug for Admission {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -28,7 +28,7 @@ fn machine(cpus: usize, available_mb: u64) -> (Arc<Machine>, Arc<Admission>) {
 }
 
 /// Whether it is done when it is polled once.
-fn is_ready<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+pub(crate) fn is_ready<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),
         Poll::Pending => None,

@@ -293,19 +293,8 @@ mod tests {
 
     fn record(remote: Value) -> RunRecord {
         let model = json!({ "model": "m", "teacher": remote });
-        RunRecord {
-            schema: SCHEMA,
-            fixfly: String::new(),
-            started: String::new(),
-            config: BTreeMap::from([("model".to_owned(), model)]),
-            seed: 0,
-            benchmark: BTreeMap::new(),
-            templates: Wording::default(),
-            isolation: String::new(),
-            machine: Machine::default(),
-            tasks: None,
-            merged: Vec::new(),
-        }
+        let config = BTreeMap::from([("model".to_owned(), model)]);
+        RunRecord { config, ..crate::run_directory::tests::record() }
     }
 
     #[track_caller]

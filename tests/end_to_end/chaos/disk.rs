@@ -146,9 +146,6 @@ fn bytes(folder: &Path) -> u64 {
 #[test]
 fn a_full_disk_during_a_merge_of_runs_costs_the_merge_only() {
     let fault = "disk full during a merge of runs";
-    if !crate::fixfly(&["merge-runs", "--help"]).status.success() {
-        return not_run(8, fault, "there is no `fixfly merge-runs`");
-    }
     let mut stage = Stage::new(Kind::Oracle, []);
     let undisturbed = stage.undisturbed();
     let merge = |disk: &Path| {

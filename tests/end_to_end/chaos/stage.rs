@@ -59,8 +59,7 @@ pub(super) type Episodes = BTreeMap<(String, u64), Value>;
 pub(super) struct Stage {
     pub(super) bench: Bench,
     pub(super) till: Arc<Till>,
-    server: Option<Server>,
-    url: String,
+    server: Server,
     pub(super) linked: Linked,
     /// Further words of each run.
     pub(super) words: Vec<String>,
@@ -82,8 +81,7 @@ impl Stage {
         let stage = Stage {
             bench: Bench::new(0.0),
             till,
-            url: server.url.clone(),
-            server: Some(server),
+            server,
             linked: Linked::new(),
             words: Vec::new(),
             variables: Vec::new(),
@@ -112,20 +110,17 @@ impl Stage {
 
     /// Ends the teacher, in the middle of what it sends.
     pub(super) fn stop_teacher(&mut self) {
-        self.server = None;
+        self.server.stop();
     }
 
     /// Starts it again, at the same address.
     pub(super) fn start_teacher(&mut self) {
-        self.answer_first(Vec::new());
+        self.server.start();
     }
 
-    /// Starts it again, with these replies first.
+    /// Gives these replies first from now on.
     pub(super) fn answer_first(&mut self, first: Vec<Reply>) {
-        self.server = None;
-        let address = self.url.trim_start_matches("http://").trim_end_matches("/v1");
-        let script = first.into_iter().chain([teacher(&self.till)]);
-        self.server = Some(Server::at(address, script));
+        self.server.script(first.into_iter().chain([teacher(&self.till)]));
     }
 
     /// The command of a run.
@@ -142,7 +137,7 @@ impl Stage {
                 "--budget",
                 "1000000",
                 "--base-url",
-                &self.url,
+                &self.server.url,
                 "--profile",
                 profile.to_str().unwrap(),
             ],
@@ -223,7 +218,7 @@ impl Stage {
 
     /// The number of requests that the teacher got since it was started.
     pub(super) fn asked(&self) -> usize {
-        self.server.as_ref().map_or(0, |server| server.requests().len())
+        self.server.requests().len()
     }
 
     /// Runs a command until it succeeds; between two tries, `remedy` gets what it printed.

@@ -304,18 +304,10 @@ async fn the_progress_names_what_most_episodes_wait_for_unless_the_policy_has_wo
     }
     let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(admission.cpu())).collect();
     for one in &mut waiting {
-        assert!(ready_now(one.as_mut()).is_none());
+        assert!(crate::admission::tests::is_ready(one.as_mut()).is_none());
     }
     assert_eq!(shown(None), "waiting for CPU: 100 episodes");
     assert_eq!(shown(Some("1 request waits 3s")), "1 request waits 3s");
-}
-
-/// Polls once.
-fn ready_now<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-        std::task::Poll::Ready(done) => Some(done),
-        std::task::Poll::Pending => None,
-    }
 }
 
 #[tokio::test]
