@@ -64,6 +64,9 @@ impl Server {
     /// # Errors
     /// [`ViewError::Serve`] if the operating system closes the listener.
     pub async fn run(self) -> Result<(), ViewError> {
+        // The indexes of large runs are read while the browser opens.
+        let site = self.site.clone();
+        tokio::task::spawn_blocking(move || site.html(&Address::Home, "", false).is_ok());
         let routes = routes(self.site, self.guard);
         axum::serve(self.listener, routes).await.map_err(ViewError::Serve)
     }
