@@ -10,11 +10,14 @@ use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, Split};
 use crate::manifest::{Item, RunPath};
 use crate::methods::Methods;
 use crate::project::Place;
-use crate::server::{Answer, Limits, Server};
+use crate::server::{Answer, Limits, Request, Server};
 use crate::source;
 
 /// Number of mutants of each item: as many as a build makes.
 const MUTANTS: usize = 5;
+
+/// How often the cold path runs a candidate again whose verdicts differ.
+const AGAIN: usize = 4;
 
 /// Why a candidate that should be reviewed shares nothing.
 const REVIEW: &str = "it should be reviewed";
@@ -36,6 +39,17 @@ pub enum Way {
     Shared,
 }
 
+/// How the verdicts of two ways compare: the outcome and that of each test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdicts {
+    /// They are equal.
+    Equal,
+    /// They differ, and the cold path has the same verdict each time.
+    Differ,
+    /// They differ, but so do those of the cold path from run to run.
+    Flaky,
+}
+
 /// One candidate on both paths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
@@ -45,8 +59,8 @@ pub struct Pair {
     pub candidate: &'static str,
     /// What is compared.
     pub way: Way,
-    /// Whether the outcome and that of each test are equal.
-    pub equal: bool,
+    /// How its verdicts compare.
+    pub verdicts: Verdicts,
     /// Whether the reports are equal byte for byte, failures included.
     pub same_report: bool,
     /// Why the test server took the cold path alone for it, if it did.
@@ -148,26 +162,59 @@ impl BothPaths {
         for (candidate, code) in candidates {
             let request = |path| place.request(&code, path, item.tests.ids(), limits);
             let cold = server.run(&request(RunPath::Cold)).await?;
+            let mut others = Vec::new();
             if item.path == RunPath::Hot {
-                let hot = server.run(&request(RunPath::Hot)).await?;
-                pairs.push(pair(&item.id, candidate, Way::Hot, hot, &cold));
+                others.push((Way::Hot, server.run(&request(RunPath::Hot)).await?));
             }
             if project.shares() {
                 let shared = server.run(&request(RunPath::Cold).sharing(&code)).await?;
-                pairs.push(pair(&item.id, candidate, Way::Shared, shared, &cold));
+                others.push((Way::Shared, shared));
             }
+            let differs = others.iter().any(|(_, other)| !other.agrees(&cold));
+            let flaky = differs && self.is_flaky(&server, &request(RunPath::Cold), &cold).await?;
+            let others = others.into_iter();
+            pairs.extend(
+                others.map(|(way, other)| pair(&item.id, candidate, way, other, &cold, flaky)),
+            );
         }
         Ok(pairs)
     }
+
+    /// Whether the cold path has another verdict when it runs a candidate again: its code
+    /// or its tests draw by chance, for example.
+    async fn is_flaky(
+        &self,
+        server: &Server<'_>,
+        request: &Request,
+        cold: &Answer,
+    ) -> Result<bool, BenchmarkError> {
+        for _ in 0..AGAIN {
+            if !server.run(request).await?.agrees(cold) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
-fn pair(id: &str, candidate: &'static str, way: Way, other: Answer, cold: &Answer) -> Pair {
+fn pair(
+    id: &str,
+    candidate: &'static str,
+    way: Way,
+    other: Answer,
+    cold: &Answer,
+    flaky: bool,
+) -> Pair {
     let alone = way == Way::Shared && !other.shared;
     Pair {
         id: id.to_string(),
         candidate,
         way,
-        equal: other.outcome == cold.outcome && other.outcomes() == cold.outcomes(),
+        verdicts: match (other.agrees(cold), flaky) {
+            (true, _) => Verdicts::Equal,
+            (false, false) => Verdicts::Differ,
+            (false, true) => Verdicts::Flaky,
+        },
         same_report: other.results == cold.results,
         unsure: other.unsure.or_else(|| alone.then(|| REVIEW.to_string())),
         cpu: other.cpu,
@@ -211,7 +258,7 @@ impl Comparison {
             text,
             "  equal verdicts   {} / {total}\n  equal reports    {} / {total}\n  \
              CPU seconds      {name} {cpu:.2}, cold {cold:.2}, median ratio {median:.1}x",
-            count(|pair| pair.equal),
+            count(|pair| pair.verdicts == Verdicts::Equal),
             count(|pair| pair.same_report),
         );
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
@@ -221,17 +268,20 @@ impl Comparison {
         for (why, count) in reasons {
             let _ = writeln!(text, "  took the cold path: {count:4}  {why}");
         }
-        for pair in pairs.iter().filter(|pair| !pair.equal) {
-            let _ = writeln!(text, "  differs: {}, the {}", pair.id, pair.candidate);
-        }
-        for pair in pairs.iter().filter(|pair| pair.equal && !pair.same_report) {
-            let _ = writeln!(text, "  reads differently: {}, the {}", pair.id, pair.candidate);
+        for (is, what) in [
+            (Verdicts::Differ, "differs"),
+            (Verdicts::Flaky, "flaky on the cold path, too"),
+            (Verdicts::Equal, "reads differently"),
+        ] {
+            for pair in pairs.iter().filter(|pair| pair.verdicts == is && !pair.same_report) {
+                let _ = writeln!(text, "  {what}: {}, the {}", pair.id, pair.candidate);
+            }
         }
     }
 
     /// Items with a candidate whose verdicts differ, and those that could not be compared.
     pub fn failed(&self) -> BTreeSet<&str> {
-        let differing = self.pairs.iter().filter(|pair| !pair.equal);
+        let differing = self.pairs.iter().filter(|pair| pair.verdicts == Verdicts::Differ);
         let broken = self.broken.keys().map(String::as_str);
         differing.map(|pair| pair.id.as_str()).chain(broken).collect()
     }
@@ -248,17 +298,20 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
+    use Verdicts::{Differ, Equal, Flaky};
+
     use super::*;
 
     fn pair(
         id: &str,
         candidate: &'static str,
         way: Way,
-        equal: bool,
+        verdicts: Verdicts,
         unsure: Option<&str>,
     ) -> Pair {
         let (id, unsure) = (id.to_string(), unsure.map(str::to_string));
-        Pair { id, candidate, way, equal, same_report: equal, unsure, cpu: 0.02, cold: 0.4 }
+        let same_report = verdicts == Verdicts::Equal;
+        Pair { id, candidate, way, verdicts, same_report, unsure, cpu: 0.02, cold: 0.4 }
     }
 
     #[test]
@@ -268,27 +321,29 @@ mod tests {
             items: 4,
             hot: 3,
             pairs: vec![
-                pair("a.py::f", "original", Way::Hot, true, None),
-                pair("a.py::f", "stub", Way::Hot, true, why),
-                pair("a.py::g", "stub", Way::Hot, false, None),
+                pair("a.py::f", "original", Way::Hot, Equal, None),
+                pair("a.py::f", "stub", Way::Hot, Equal, why),
+                pair("a.py::g", "stub", Way::Hot, Differ, None),
+                pair("a.py::k", "mutant", Way::Hot, Flaky, None),
             ],
             broken: BTreeMap::from([("a.py::h".to_string(), "the sandbox ended".to_string())]),
         };
         let hot = "  items            4
   on the hot path  3 (75 %)
-  equal verdicts   2 / 3
-  equal reports    2 / 3
-  CPU seconds      hot 0.04, cold 0.80, median ratio 20.0x
+  equal verdicts   2 / 4
+  equal reports    2 / 4
+  CPU seconds      hot 0.06, cold 1.20, median ratio 20.0x
   took the cold path:    1  another signature or kind
   differs: a.py::g, the stub
+  flaky on the cold path, too: a.py::k, the mutant
 ";
         let broken = "  not compared: a.py::h: the sandbox ended\n";
         assert_eq!(found.text(), format!("{hot}{broken}"));
         assert_eq!(found.failed(), BTreeSet::from(["a.py::g", "a.py::h"]));
 
-        let unlike = pair("a.py::i", "mutant", Way::Shared, true, None);
+        let unlike = pair("a.py::i", "mutant", Way::Shared, Equal, None);
         found.pairs.push(Pair { same_report: false, ..unlike });
-        found.pairs.push(pair("a.py::j", "stub", Way::Shared, false, None));
+        found.pairs.push(pair("a.py::j", "stub", Way::Shared, Differ, None));
         let shared = "  the cold path with a shared prefix, against the cold path alone
   equal verdicts   1 / 2
   equal reports    0 / 2

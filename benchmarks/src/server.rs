@@ -186,6 +186,11 @@ impl Answer {
     pub(crate) fn outcomes(&self) -> Vec<(&str, TestOutcome)> {
         self.results.iter().map(|result| (result.id.as_str(), result.outcome)).collect()
     }
+
+    /// Whether another answer has the same outcome, and the same of each test.
+    pub(crate) fn agrees(&self, other: &Answer) -> bool {
+        self.outcome == other.outcome && self.outcomes() == other.outcomes()
+    }
 }
 
 /// The answer about which tests exist.

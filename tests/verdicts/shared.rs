@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use fixfly_benchmarks::RunPath;
-use fixfly_benchmarks::both::{BothPaths, Way};
+use fixfly_benchmarks::both::{BothPaths, Verdicts, Way};
 use fixfly_runtime::{Outcome, Split};
 
 use crate::common::{Bench, Django};
@@ -95,7 +95,7 @@ async fn its_reports_are_those_of_the_cold_path_alone() {
     let found = paths.compare(items, 1, || {}).await.unwrap();
     assert!(found.broken.is_empty(), "{:?}", found.broken);
     for pair in &found.pairs {
-        assert!(pair.equal && pair.same_report, "{pair:?}");
+        assert!(pair.verdicts == Verdicts::Equal && pair.same_report, "{pair:?}");
     }
     for id in [ID, early] {
         let shared = found.pairs.iter().filter(|pair| pair.way == Way::Shared && pair.id == id);
