@@ -38,10 +38,24 @@ pub(crate) fn host(name: &str, docker_hosts: &[String]) -> anyhow::Result<Arc<dy
 /// Opens the sandboxes of that name with these options.
 pub(crate) fn host_with(name: &str, options: &HostOptions) -> anyhow::Result<Arc<dyn Host>> {
     named("sandbox", fixfly_sandboxes::ALL, name)?;
+    options.check(name).map_err(Usage)?;
     Ok(fixfly_sandboxes::open_with(name, options)?)
 }
 
 /// The number of parallel jobs: as given, or one per CPU.
 pub(crate) fn cpus(asked: Option<u32>) -> usize {
     asked.map_or_else(fixfly_runtime::cpus, |jobs| jobs as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_sandbox_takes_is_an_error_of_usage() {
+        let error = |name, engines: &[String]| host(name, engines).err().unwrap();
+        let local = error("local", &["unix:///x".to_string()]);
+        assert_eq!(local.to_string(), "--docker-host needs --sandbox docker, not local");
+        assert!(local.is::<Usage>() && error("none", &[]).is::<Usage>());
+    }
 }

@@ -49,6 +49,19 @@ pub struct HostOptions {
     pub docker_hosts: Vec<String>,
 }
 
+impl HostOptions {
+    /// Whether a kind of sandbox takes these options.
+    ///
+    /// # Errors
+    /// The reason why not, in one sentence.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        match name == "docker" || self.docker_hosts.is_empty() {
+            true => Ok(()),
+            false => Err(format!("--docker-host needs --sandbox docker, not {name}")),
+        }
+    }
+}
+
 /// The help text of `--docker-host`.
 pub const DOCKER_HOST_HELP: &str = "Docker engine for `--sandbox docker`: unix://, tcp:// \
     (with TLS if DOCKER_CERT_PATH is set) or ssh://; may be repeated, then each sandbox goes \
@@ -72,10 +85,7 @@ pub fn open(name: &str, run: &str) -> Result<Arc<dyn Host>, SandboxError> {
 /// for another one.
 pub fn open_with(name: &str, options: &HostOptions) -> Result<Arc<dyn Host>, SandboxError> {
     let entry = find("sandbox", ALL, name).map_err(SandboxError::Open)?;
-    if name != "docker" && !options.docker_hosts.is_empty() {
-        let why = format!("--docker-host needs --sandbox docker, not {name}");
-        return Err(SandboxError::Open(why));
-    }
+    options.check(name).map_err(SandboxError::Open)?;
     (entry.open)(options)
 }
 
