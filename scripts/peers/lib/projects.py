@@ -7,7 +7,7 @@ from pathlib import Path
 
 SPLITS = ("train", "validation", "benchmark")
 COLUMNS = ("project", "runner", "callables", "train / validation / benchmark", "hot", "minutes",
-           "hot = cold", "cold / hot CPU", "original", "stub", "retrieval, 5 turns")
+           "hot = cold", "fresh, cold, hot", "fresh / hot", "original", "stub", "retrieval, 5 turns")
 
 
 def row(home, name, version, runner):
@@ -16,25 +16,33 @@ def row(home, name, version, runner):
     count = {split: sum(item["split"] == split for item in items) for split in SPLITS}
     hot = sum(item["path"] == "hot" for item in items)
     minutes = int((home / name / "built").read_text()) / 60
-    equal, ratios, original, stub = [0, 0], [], [0, 0], [0, 0]
+    equal, original, stub = [0, 0], [0, 0], [0, 0]
     for split in SPLITS:
         both = (home / f"{name}-{split}.both").read_text()
         add(equal, re.search(r"equal verdicts\s+(\d+) / (\d+)", both))
-        ratio = re.search(r"median ratio ([\d.]+)x", both)
-        if ratio and count[split]:
-            ratios.append((count[split], float(ratio[1])))
+        # A candidate that is flaky on the cold path decides nothing about the hot one.
+        equal[1] -= both.count("  flaky on the cold path, too: ")
         checked = (home / f"{name}-{split}.verify").read_text()
         add(original, re.search(r"original solves (\d+) / (\d+)", checked))
         add(stub, re.search(r"stub solves +(\d+) / (\d+)", checked))
     episodes = home / "runs" / name / "episodes.jsonl"
     solved = [json.loads(line)["verdict"] for line in episodes.open()] if episodes.exists() else []
     solved = [bool(verdict and verdict.get("solved")) for verdict in solved]
-    weighted = sum(n * ratio for n, ratio in ratios) / max(1, sum(n for n, _ in ratios))
     cells = (f"{name} {version}", runner, len(items) + sum(header["left_out"].values()),
              " / ".join(str(count[split]) for split in SPLITS), percent(hot, len(items)), f"{minutes:.1f}",
-             fraction(equal), f"{weighted:.1f}x", fraction(original), fraction(stub),
+             fraction(equal), *latency(home / f"{name}.latency"), fraction(original), fraction(stub),
              f"{sum(solved)} of {len(solved)}")
     return json.dumps(cells)
+
+
+def latency(file):
+    """CPU milliseconds of a verdict in a fresh process and on both paths, and their ratio."""
+    text = file.read_text() if file.exists() else ""
+    found = [re.search(rf"^{way} +(\d+)", text, re.M) for way in (r"\w+, fresh", "local, cold", "local, hot")]
+    ratio = re.search(r"fresh process / local, hot +CPU ([\d.]+x)", text)
+    if not ratio or not all(found):
+        return "not measured", "not measured"
+    return ", ".join(way[1] for way in found) + " ms", ratio[1]
 
 
 def add(total, found):
