@@ -18,23 +18,32 @@ use super::parsed::{Function, Parsed, bytes};
 const SHINGLE: usize = 5;
 
 /// Normalises a method's text for exact comparison: removes decorators, docstring,
-/// comments, blank lines and white space at line ends. Text that is not a function is only
-/// trimmed.
+/// comments, blank lines and white space at line ends. Of several functions, each is
+/// normalised. Text that is not a function is only trimmed.
 pub fn normal_form(source: &str) -> String {
     let source = lines::unix(source);
     let Ok(parsed) = Parsed::of(&source) else { return source.trim().to_string() };
-    let Some(function) = parsed.function() else { return source.trim().to_string() };
+    let functions: Vec<_> = parsed.functions().into_iter().map(|def| parsed.parts(def)).collect();
+    if functions.is_empty() {
+        return source.trim().to_string();
+    }
+    let docstrings = functions.iter().filter_map(|function| {
+        Some(docstring_cut(&source, function.docstring.as_ref()?, function))
+    });
     let mut cuts: Vec<Range<usize>> = (parsed.tokens().iter())
         .filter(|token| token.kind() == TokenKind::Comment)
         .map(|token| bytes(token.range()))
-        .chain(function.docstring.as_ref().map(|span| docstring_cut(&source, span, &function)))
+        .chain(docstrings)
         .collect();
     cuts.sort_by_key(|cut| cut.start);
     let mut strings = parsed.strings();
     strings.retain(|string| !cuts.iter().any(|cut| cut.contains(&string.start)));
     let all = Lines::of(&source);
     let mut out = String::new();
-    for number in all.number(function.span.start)..=all.number(function.span.end - 1) {
+    let numbers = functions
+        .iter()
+        .flat_map(|function| all.number(function.span.start)..=all.number(function.span.end - 1));
+    for number in numbers {
         let span = all.span(number);
         let kept = without(&source, &span, &cuts);
         if lines::is_inside(&strings, span.end) {
@@ -67,19 +76,22 @@ fn without(source: &str, span: &Range<usize>, cuts: &[Range<usize>]) -> String {
 }
 
 /// A hash of a function's syntax tree: layout, comments, decorators and the docstring do
-/// not count, names do. `None` if it is not a function. Only hashes of the same version of
-/// fixfly can be compared.
+/// not count, names do. Of several functions, all count, in any order. `None` if it is not a
+/// function. Only hashes of the same version of fixfly can be compared.
 pub fn tree_hash(source: &str) -> Option<String> {
     let parsed = Parsed::of(source).ok()?;
-    let [Stmt::FunctionDef(def), ..] = parsed.statements() else { return None };
-    let mut def = def.clone();
-    def.decorator_list.clear();
-    if parsed.function()?.docstring.is_some() {
-        def.body.remove(0);
-    }
+    let mut functions = parsed.functions();
+    functions.sort_by_key(|def| def.name.as_str());
     let mut hasher = Sha(Sha256::new());
-    ComparableStmt::from(&Stmt::FunctionDef(def)).hash(&mut hasher);
-    Some(hex(hasher.0.finalize()))
+    for def in &functions {
+        let mut bare = (*def).clone();
+        bare.decorator_list.clear();
+        if parsed.parts(def).docstring.is_some() {
+            bare.body.remove(0);
+        }
+        ComparableStmt::from(&Stmt::FunctionDef(bare)).hash(&mut hasher);
+    }
+    (!functions.is_empty()).then(|| hex(hasher.0.finalize()))
 }
 
 /// SHA-256 of what a value hashes; unlike the default hasher, it is the same in every run.
@@ -95,15 +107,18 @@ impl Hasher for Sha {
     }
 }
 
-/// The hashes of all runs of five code tokens in a function, sorted, without duplicates.
+/// The hashes of all runs of five code tokens in each function, sorted, without duplicates.
 /// Comments, layout, decorators and the docstring do not count. A shorter function is one
 /// run; text that is not a function has none.
 pub fn shingles(source: &str) -> Vec<u64> {
     let Ok(parsed) = Parsed::of(source) else { return Vec::new() };
-    let Some(function) = parsed.function() else { return Vec::new() };
-    let tokens = code_tokens(&parsed, &function);
-    let runs = tokens.windows(SHINGLE.min(tokens.len()).max(1));
-    runs.map(|run| fnv(run.join("\0").as_bytes())).collect::<BTreeSet<_>>().into_iter().collect()
+    let mut hashes = BTreeSet::new();
+    for def in parsed.functions() {
+        let tokens = code_tokens(&parsed, &parsed.parts(def));
+        let runs = tokens.windows(SHINGLE.min(tokens.len()).max(1));
+        hashes.extend(runs.map(|run| fnv(run.join("\0").as_bytes())));
+    }
+    hashes.into_iter().collect()
 }
 
 fn code_tokens<'p>(parsed: &Parsed<'p>, function: &Function<'_>) -> Vec<&'p str> {
@@ -197,6 +212,10 @@ mod tests {
         );
         check("def f(self):\r\n    'a'; return 1", "def f(self):\n    return 1");
         check(" not python( ", "not python(");
+        check(
+            "def f(): return 1  # a\n\n\ndef g():\n    'b'\n    return 2\n",
+            "def f(): return 1\ndef g():\n    return 2",
+        );
     }
 
     #[test]
@@ -210,6 +229,9 @@ mod tests {
         check("def f(a): return a", "def f(b): return b", false);
         check("def f(a): return a", "async def f(a): return a", false);
         check("def f(a): 'x'; 'y'", "def f(a): 'z'; 'y'", true);
+        check("def f(): 1\ndef g(): 2", "def g(): 2\n\n\ndef f():\n    1", true);
+        check("def f(): 1\ndef g(): 2", "def f(): 1\ndef g(): 3", false);
+        check("def f(): 1\ndef g(): 2", "def f(): 1", false);
         assert_eq!(tree_hash("x = 1"), None);
         assert_eq!(
             tree_hash("def f(): pass").unwrap()[..16],
@@ -228,6 +250,7 @@ mod tests {
         check("def f(a):\n    'doc'\n    return a  # b", "@d\ndef f(a): return a", 1.0);
         check("def f(): a", "def g(): b", 0.0);
         check("x", "x", 0.0);
+        check("def f(): a\ndef g(): b", "def g(): b\ndef f(): a", 1.0);
         assert_eq!(shingles("def f(): pass").len(), 2);
     }
 

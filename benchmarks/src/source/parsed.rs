@@ -101,6 +101,14 @@ impl<'t> Parsed<'t> {
         }
     }
 
+    /// The functions of a text that has nothing but functions; of another text, the one at its
+    /// start.
+    pub(super) fn functions(&self) -> Vec<&StmtFunctionDef> {
+        let all = self.statements().iter().map(Stmt::as_function_def_stmt);
+        let first = || self.statements().first().and_then(Stmt::as_function_def_stmt);
+        all.collect::<Option<Vec<_>>>().unwrap_or_else(|| first().into_iter().collect())
+    }
+
     /// The parts of a function in this text.
     pub(super) fn parts<'p>(&'p self, def: &'p StmtFunctionDef) -> Function<'p> {
         let after_decorators = def.decorator_list.last().map_or(def.start(), Ranged::end);
