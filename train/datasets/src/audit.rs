@@ -103,6 +103,14 @@ impl<'a> Audit<'a> {
         if let Some(at) = self.position(task) {
             return Some(("its task is of the benchmark's split".into(), at));
         }
+        // One of several functions may be such a method.
+        let methods = self.language.methods(code).into_iter().map(|(_, source)| source);
+        let methods: Vec<String> = methods.collect();
+        let several = methods.iter().filter(|_| methods.len() > 1).map(String::as_str);
+        [code].into_iter().chain(several).find_map(|code| self.leak_of(code))
+    }
+
+    fn leak_of(&self, code: &str) -> Option<(String, usize)> {
         if let Some(at) = self.language.tree_hash(code).and_then(|tree| self.trees.get(&tree)) {
             return Some(("a benchmark method, by syntax tree".into(), *at));
         }
@@ -166,8 +174,8 @@ mod tests {
             words
         }
 
-        fn methods(&self, _: &str) -> Vec<(String, String)> {
-            Vec::new()
+        fn methods(&self, text: &str) -> Vec<(String, String)> {
+            text.split("\n\n").map(|part| (String::new(), part.to_string())).collect()
         }
 
         fn without(&self, text: &str, _: &[String]) -> String {
@@ -186,6 +194,11 @@ mod tests {
         check("b", "```\n1 22\n333 4444\n```", Some("a benchmark method, by syntax tree"));
         check("b", "1 22 333", Some("nearly a benchmark method"));
         check("b", "1 22", None);
-        assert_eq!((audit.findings.answers, audit.findings.leaks.len()), (4, 3));
+        check(
+            "b",
+            "55555 666666 7777777 88888888\n\n1 22 333 4444",
+            Some("a benchmark method, by syntax tree"),
+        );
+        assert_eq!((audit.findings.answers, audit.findings.leaks.len()), (5, 4));
     }
 }
