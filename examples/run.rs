@@ -13,7 +13,7 @@ pub async fn run(spec: RunSpec) -> anyhow::Result<RunOutcome> {
     let selection = spec.select(&*benchmark).await?;
     let policy = fixfly_policies::open(&spec.policy, &benchmark, Sources::of(&spec))?;
     let pool = Arc::new(Pool::new(host, spec.jobs() * selection.sandboxes_per_attempt()));
-    let (tools, templates) = (fixfly_tools::all(), spec.templates()?);
+    let (tools, templates) = (fixfly_tools::all(), spec.templates(selection.kind)?);
     let run = Run { spec, selection, benchmark, policy, tools, host: pool.clone(), templates };
     let outcome = run.execute(&mut Silent, &mut Interrupts::none()).await?;
     pool.drain().await?;

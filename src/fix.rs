@@ -145,7 +145,7 @@ async fn attempt(
     terminal: &Terminal,
 ) -> anyhow::Result<Option<(FixReport, Option<BenchmarkError>)>> {
     RunDirectory::check(&spec.output)?;
-    let inputs = run::inputs(spec)?;
+    let replayed = run::replayed(spec)?;
     let host = run::host(spec)?;
     if !spec.allow_weak {
         let protections = host.protections().await;
@@ -162,7 +162,7 @@ async fn attempt(
     terminal.status(fix.list().trim_end());
     let benchmark: Arc<dyn Benchmark> = fix.clone();
     let otlp = otlp::Flags::default();
-    let outcome = run::attempts(spec, inputs, (host, benchmark), None, &otlp, terminal).await?;
+    let outcome = run::attempts(spec, replayed, (host, benchmark), None, &otlp, terminal).await?;
     let episodes = read_episodes(&spec.output)?;
     let mut report = fix.report(&spec.output, &spec.policy, &episodes);
     let mut not_applied = None;

@@ -17,8 +17,8 @@ use fixfly_policies::{Open, Sources};
 use fixfly_runtime::answer::EditForm;
 use fixfly_runtime::{
     Benchmark, Episode, ExecuteError, FaultOptions, FeedbackForm, Host, Interrupts, Policy, Run,
-    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, TaskKind, Templates,
-    Unfinished, episodes_file, read_episodes,
+    RunDirectory, RunOutcome, RunSpec, SelectError, Selection, Shard, Split, Templates, Unfinished,
+    episodes_file, read_episodes,
 };
 use fixfly_sandboxes::{DOCKER_HOST_HELP, HostOptions, Pool};
 
@@ -158,8 +158,9 @@ impl Flags {
         let jobs = cpus(self.jobs);
         let mut model = self.model.of_policy(&self.policy, &self.output, jobs)?;
         model.iter_mut().for_each(|settings| settings.remote.shard = self.shard);
-        let kind = named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.kind();
-        if kind == TaskKind::Method && self.issues.given() {
+        let has_issues =
+            named("benchmark", fixfly_benchmarks::ALL, &self.benchmark)?.open.has_issues();
+        if !has_issues && self.issues.given() {
             return Err(Usage(format!(
                 "the benchmark `{}` has methods, not issues: remove the flags that --help lists under \"SWE-bench options\"",
                 self.benchmark
@@ -181,9 +182,9 @@ impl Flags {
             sandbox: self.sandbox.clone(),
             docker_hosts: self.docker_host.clone(),
             seed: self.seed,
-            issues: match kind {
-                TaskKind::Issue => Some(self.issues.spec(self.model.calls_in_words())?),
-                TaskKind::Method => None,
+            issues: match has_issues {
+                true => Some(self.issues.spec(self.model.calls_in_words())?),
+                false => None,
             },
             fault_options: FaultOptions {
                 edit: self.edit,
@@ -232,23 +233,24 @@ async fn episodes(
     terminal: &Terminal,
 ) -> anyhow::Result<RunOutcome> {
     RunDirectory::check(&spec.output)?;
-    let inputs = inputs(spec)?;
+    let replayed = replayed(spec)?;
     let host = host(spec)?;
     let benchmark = open(spec, &*host, terminal).await?;
-    attempts(spec, inputs, (host, benchmark), policy, otlp, terminal).await
+    attempts(spec, replayed, (host, benchmark), policy, otlp, terminal).await
 }
 
-/// What a run reads before it opens anything: a recorded run, and its prompts.
-pub(crate) type Inputs = (Vec<Episode>, Templates);
-
-pub(crate) fn inputs(spec: &RunSpec) -> anyhow::Result<Inputs> {
-    Ok((recording(spec)?, spec.templates()?))
+/// What a run reads before it opens anything: the episodes to replay. The prompts are read
+/// when the kind of the tasks is known.
+pub(crate) fn replayed(spec: &RunSpec) -> anyhow::Result<Vec<Episode>> {
+    let episodes = recording(spec)?;
+    Templates::check_folder(spec.prompts.as_deref())?;
+    Ok(episodes)
 }
 
 /// Makes the attempts of a run on a benchmark that is open, and records them.
 pub(crate) async fn attempts(
     spec: &RunSpec,
-    (replayed, templates): Inputs,
+    replayed: Vec<Episode>,
     (host, benchmark): (Arc<dyn Host>, Arc<dyn Benchmark>),
     policy: Option<Box<dyn Policy>>,
     otlp: &otlp::Flags,
@@ -256,6 +258,7 @@ pub(crate) async fn attempts(
 ) -> anyhow::Result<RunOutcome> {
     let notice = notice()?;
     let selection = select(spec, &*benchmark, terminal).await?;
+    let templates = spec.templates(selection.kind)?;
     RunDirectory::matches(&spec.output, &spec.record(&selection, &templates, &*host))?;
     let sources = Sources { episodes: &replayed, ..Sources::of(spec) };
     let doing = terminal.doing(&format!("opening the policy `{}`", spec.policy));
@@ -331,7 +334,7 @@ async fn dry_run(spec: &RunSpec, terminal: &Terminal) -> anyhow::Result<String> 
     let host = host(spec)?;
     let benchmark = open(spec, &*host, terminal).await?;
     let selection = select(spec, &*benchmark, terminal).await?;
-    estimate::table(spec, &selection, &*benchmark, &spec.templates()?)
+    estimate::table(spec, &selection, &*benchmark, &spec.templates(selection.kind)?)
 }
 
 /// The tasks of a run. Reports those that the sandbox does not support.

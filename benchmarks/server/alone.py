@@ -84,7 +84,7 @@ def takes_place(asked, path):
 
 def swap(asked, path):
     import ready_django
-    hot.swap(ready_django.INDEX, path, asked["module"], asked["method"])
+    hot.swap(ready_django.INDEX, path, asked["module"], asked["methods"])
 
 
 def packages():

@@ -1,4 +1,4 @@
-"""Swaps the code of one method or function in modules that are imported already.
+"""Swaps the code of methods and functions in modules that are imported already.
 
 Sound for what did not run before the fork. Anything it is not sure of raises
 `Unsure`, and the candidate takes the cold path instead.
@@ -18,13 +18,19 @@ KINDS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | ins
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 
-def swap(found, path, module, method):
-    """`method`: classes, name, first_line, line (of the def), source (as it
+def swap(found, path, module, methods):
+    """Each of `methods`: classes, name, first_line, line (of the def), source (as it
     stands in the candidate's file, indented), lines (added to the file)."""
-    qualname = ".".join([*method["classes"], method["name"]])
     # Taken out, so that nothing keeps the original; the rest is not touched,
     # as every page touched is a page copied.
     file = found.pop(path, {})
+    # The last one first: those above are still at the original's lines, and move what is below.
+    for method in sorted(methods, key=lambda method: method["first_line"], reverse=True):
+        swap_one(file, path, module, method)
+
+
+def swap_one(file, path, module, method):
+    qualname = ".".join([*method["classes"], method["name"]])
     live = [f for f in file.get(qualname, []) if f.__code__.co_firstlineno == method["first_line"]]
     if not live:
         raise Unsure("no live function")
@@ -139,7 +145,7 @@ def made_from(path, namespace, owner, method, wants_cell, annotated):
     if owner is None:
         scope = {**namespace, SAME: same}
         exec(code, scope)
-        return scope[function.name]
+        return scope.pop(function.name)  # nothing else may hold its code
     return run(code, namespace, owner, function.name)
 
 
@@ -191,7 +197,7 @@ def run(code, namespace, owner, name):
 
     scope = {**namespace, META: Meta, SAME: same}
     exec(code, scope)
-    return taken["function"]
+    return taken.pop("function")
 
 
 def shift(file, after, lines, but):

@@ -50,7 +50,7 @@ class Server:
         more = 0 if ready else IMPORTS
         token = secrets.token_hex(16)
         told = json.dumps({**self.config, "token": token, "ready": ready, "module": module_of(request["file"]),
-                           **{name: request[name] for name in ("tests", "file", "method")}})
+                           **{name: request[name] for name in ("tests", "file", "methods")}})
         ran = host.run(
             [sys.executable or "python3", os.path.join(HERE, "alone.py")], told, covers(self.root, request),
             host.Limits(1000 * (limits["wall"] * 2 + more), 1000 * (limits["cpu"] * SLOWER + more),

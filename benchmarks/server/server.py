@@ -217,7 +217,7 @@ class Server:
             path = self.root + request["file"]
             names = self.files.get(path, [])
             if names or path in self.index:
-                hot.swap(self.index, path, live.the_one(names), request["method"])
+                hot.swap(self.index, path, live.the_one(names), request["methods"])
             self.suite.run(request["tests"], recorder, canary)
 
         try:
@@ -234,7 +234,7 @@ class Server:
     def standing_in(self, request, loads=False):
         """What a candidate does in a fork of this process, where it provably does the same on
         the cold path; its limit counts what was done before the fork."""
-        path, method = self.root + request["file"], request["method"]
+        path, [method] = self.root + request["file"], request["methods"]
         names, content = self.files.get(path, []), base64.b64decode(request["content"])
         held = [self.whole.original(self.watch, path, names)]
         if held[0] is not None:

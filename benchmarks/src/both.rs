@@ -9,7 +9,7 @@ use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, Split};
 
 use crate::manifest::{Item, RunPath};
 use crate::methods::Methods;
-use crate::project::Place;
+use crate::places::Places;
 use crate::server::{Answer, Limits, Request, Server};
 use crate::source;
 
@@ -55,7 +55,7 @@ pub enum Verdicts {
 pub struct Pair {
     /// The item.
     pub id: String,
-    /// `original`, `stub`, `sabotaged` or `mutant`.
+    /// `original`, `stub`, `sabotaged` or `mutant`; of several methods, `one stub`, too.
     pub candidate: &'static str,
     /// What is compared.
     pub way: Way,
@@ -130,13 +130,13 @@ impl BothPaths {
         Ok(found)
     }
 
-    /// The original, the stub, the sabotaged original and the mutants of one item, in one
+    /// The original, the stubs, the sabotaged original and the mutants of one item, in one
     /// sandbox.
     async fn pairs(&self, item: &Item) -> Result<Vec<Pair>, BenchmarkError> {
         let project = self.methods.project();
-        let place = project.place(item)?;
+        let places = project.places(item)?;
         let sandbox = self.host.open(project.spec()).await?;
-        let pairs = self.pairs_in(item, &place, &*sandbox).await;
+        let pairs = self.pairs_in(item, &places, &*sandbox).await;
         sandbox.close().await?;
         pairs
     }
@@ -144,30 +144,24 @@ impl BothPaths {
     async fn pairs_in(
         &self,
         item: &Item,
-        place: &Place,
+        places: &Places,
         sandbox: &dyn Sandbox,
     ) -> Result<Vec<Pair>, BenchmarkError> {
-        let truth = place.truth();
-        let sabotaged = source::sabotaged(&truth);
-        let stub = source::stub(&place.text, &place.method);
-        let mut candidates = vec![("original", truth), ("stub", stub)];
-        candidates.extend(sabotaged.map(|sabotaged| ("sabotaged", sabotaged)));
-        let mutants = source::mutants(&place.text, &place.method, 0, MUTANTS);
-        candidates.extend(mutants.into_iter().map(|mutant| ("mutant", mutant.source)));
+        let candidates = candidates(places);
         let project = self.methods.project();
         let config = project.server(false);
         let server = Server { sandbox, config: &config };
         let limits = Limits::for_tests(item.seconds);
         let mut pairs = Vec::new();
-        for (candidate, code) in candidates {
-            let request = |path| place.request(&code, path, item.tests.ids(), limits);
+        for (candidate, sources) in candidates {
+            let request = |path| places.request(&sources, path, item.tests.ids(), limits);
             let cold = server.run(&request(RunPath::Cold)).await?;
             let mut others = Vec::new();
             if item.path == RunPath::Hot {
                 others.push((Way::Hot, server.run(&request(RunPath::Hot)).await?));
             }
             if project.shares() {
-                let shared = server.run(&request(RunPath::Cold).sharing(&code)).await?;
+                let shared = server.run(&request(RunPath::Cold).sharing(&sources[0])).await?;
                 others.push((Way::Shared, shared));
             }
             let differs = others.iter().any(|(_, other)| !other.agrees(&cold));
@@ -195,6 +189,26 @@ impl BothPaths {
         }
         Ok(false)
     }
+}
+
+/// What is compared of an item: each with the sources of its methods.
+fn candidates(places: &Places) -> Vec<(&'static str, Vec<String>)> {
+    let truths = places.truths();
+    let mut candidates = vec![("original", truths.clone()), ("stub", places.stubs())];
+    let count = places.each().len();
+    if count > 1 {
+        candidates.extend((0..count).map(|at| ("one stub", places.one_stubbed(at))));
+    }
+    let sabotaged = truths.iter().map(|truth| source::sabotaged(truth));
+    candidates.extend(sabotaged.collect::<Result<_, _>>().map(|all| ("sabotaged", all)));
+    for (at, place) in places.each().iter().enumerate() {
+        for mutant in source::mutants(&place.text, &place.method, 0, MUTANTS) {
+            let mut sources = truths.clone();
+            sources[at] = mutant.source;
+            candidates.push(("mutant", sources));
+        }
+    }
+    candidates
 }
 
 fn pair(

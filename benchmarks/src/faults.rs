@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Item, line, short_hash, write_whole};
 use crate::methods::Methods;
-use crate::project::Place;
+use crate::places::Place;
 use crate::source::{self, Words};
 use crate::{Open, django, python};
 use change::Pair;
@@ -216,6 +216,13 @@ impl Faults {
                 )));
             }
         };
+        if let Some(span) = methods.manifest().header.span {
+            return Err(BenchmarkError::Broken(format!(
+                "faults are made in single functions and methods, and this `{}` was built with \
+                 --span {span}: build it without --span",
+                header.of
+            )));
+        }
         let (mut places, mut twice) = (HashMap::new(), HashSet::new());
         for place in methods.places() {
             let id = place.id();

@@ -18,7 +18,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, RunSpec, TaskKind, find};
+use fixfly_runtime::{Benchmark, BenchmarkError, Entry, Host, RunSpec, find};
 
 pub mod both;
 pub mod build;
@@ -30,6 +30,7 @@ pub mod import;
 mod manifest;
 mod methods;
 mod observe;
+mod places;
 pub mod probe;
 mod project;
 pub mod python;
@@ -57,11 +58,11 @@ pub enum Open {
 }
 
 impl Open {
-    /// The kind of the benchmark's tasks.
-    pub fn kind(&self) -> TaskKind {
+    /// Whether the benchmark's tasks are issues.
+    pub fn has_issues(&self) -> bool {
         match self {
-            Open::Folder(_) => TaskKind::Method,
-            Open::Issues(_) => TaskKind::Issue,
+            Open::Folder(_) => false,
+            Open::Issues(_) => true,
         }
     }
 }

@@ -13,7 +13,11 @@ use fixfly_runtime::{BenchmarkError, DescribedBy, Split, sha256};
 use serde::{Deserialize, Serialize};
 
 /// Version of the manifest's format.
-pub(crate) const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 1;
+/// What is between the paths of a joint item's id.
+pub(crate) const AND: char = '+';
+/// Version of a manifest of joint items.
+const JOINT_SCHEMA: u32 = 2;
 
 /// A benchmark's items, and where they come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +52,9 @@ pub struct Header {
     /// Whether prompts hide copies of a method's body in its own file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mask_copies: bool,
+    /// The number of functions and methods of each item, if it is not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<usize>,
 }
 
 /// Where source text comes from.
@@ -62,17 +69,18 @@ pub struct Source {
     pub sha256: String,
 }
 
-/// One function or method.
+/// One function or method, or several of one file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// `django/utils/html.py::MLStripper.get_data`; of a function `file.py::name`, of a
-    /// property's setter `file.py::Class.name.setter`.
+    /// property's setter `file.py::Class.name.setter`; of several `file.py::Class.name+other`.
     pub id: String,
     /// Its split.
     pub split: Split,
-    /// Byte span of the method in its file, without decorators: start and end.
-    pub span: [usize; 2],
+    /// Byte span of each method in the file, without decorators: start and end.
+    #[serde(rename = "span", with = "one_or_more")]
+    pub spans: Vec<[usize; 2]>,
     /// The first 16 hexadecimal digits of the SHA-256 of those bytes.
     pub hash: String,
     /// The path that its candidates take.
@@ -158,6 +166,11 @@ impl Item {
     pub fn place(&self) -> (&str, &str) {
         self.id.split_once("::").unwrap_or((&self.id, ""))
     }
+
+    /// The path of each of its functions and methods.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.place().1.split(AND)
+    }
 }
 
 /// The first 16 hexadecimal digits of a text's SHA-256.
@@ -177,15 +190,27 @@ impl Manifest {
         let mut lines = text.lines().enumerate();
         let first = lines.next().map_or("", |(_, line)| line);
         let known: Version = serde_json::from_str(first).map_err(|e| broken(1, e.to_string()))?;
-        if known.schema != SCHEMA {
-            let why = format!("this is a manifest of version {}, not {SCHEMA}", known.schema);
+        if ![SCHEMA, JOINT_SCHEMA].contains(&known.schema) {
+            let versions = format!("{SCHEMA} or {JOINT_SCHEMA}");
+            let why = format!("this is a manifest of version {}, not {versions}", known.schema);
             return Err(broken(1, why));
         }
         let header: Header = serde_json::from_str(first).map_err(|e| broken(1, e.to_string()))?;
-        let items = lines
-            .filter(|(_, line)| !line.is_empty())
-            .map(|(at, line)| serde_json::from_str(line).map_err(|e| broken(at + 1, e.to_string())))
-            .collect::<Result<_, _>>()?;
+        if header.schema != schema(header.span) {
+            let why = format!("version {} does not fit its `span`", header.schema);
+            return Err(broken(1, why));
+        }
+        let count = header.span.unwrap_or(1);
+        let item = |(at, line): (usize, &str)| {
+            let item: Item =
+                serde_json::from_str(line).map_err(|e| broken(at + 1, e.to_string()))?;
+            match item.spans.len() == count && (count == 1 || item.paths().count() == count) {
+                true => Ok(item),
+                false => Err(broken(at + 1, format!("{} is not {count} methods", item.id))),
+            }
+        };
+        let items =
+            lines.filter(|(_, line)| !line.is_empty()).map(item).collect::<Result<_, _>>()?;
         Ok(Manifest { header, items })
     }
 
@@ -211,6 +236,40 @@ impl Manifest {
         let mut text = line(&self.header);
         text.extend(self.items.iter().map(line));
         text
+    }
+}
+
+/// The version of a manifest whose items have `span` functions and methods each.
+pub(crate) fn schema(span: Option<usize>) -> u32 {
+    if span.is_some() { JOINT_SCHEMA } else { SCHEMA }
+}
+
+/// One value as itself, several as a list.
+mod one_or_more {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One([usize; 2]),
+        More(Vec<[usize; 2]>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(spans: &[[usize; 2]], to: S) -> Result<S::Ok, S::Error> {
+        let spans = match spans {
+            [one] => OneOrMore::One(*one),
+            more => OneOrMore::More(more.to_vec()),
+        };
+        spans.serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Vec<[usize; 2]>, D::Error> {
+        Ok(match OneOrMore::deserialize(from)? {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
+        })
     }
 }
 
@@ -255,9 +314,29 @@ mod tests {
     fn a_manifest_of_another_version_is_refused_with_its_place() {
         let refused = |text: &str| Manifest::parse(text, "m.jsonl").unwrap_err().to_string();
         assert_eq!(
-            refused(r#"{"schema": 2}"#),
-            "m.jsonl, line 1: this is a manifest of version 2, not 1; build the benchmark again"
+            refused(r#"{"schema": 3}"#),
+            "m.jsonl, line 1: this is a manifest of version 3, not 1 or 2; build the benchmark again"
         );
         assert!(refused("").starts_with("m.jsonl, line 1: EOF"));
+    }
+
+    const JOINT: &str = r#"{"schema":2,"benchmark":"python","source":{"package":"p","version":"1","sha256":"0"},"framework":"pytest","python":"3.11.7","left_out":{},"unexamined":0,"span":2}
+{"id":"a.py::A.f+g","split":"benchmark","span":[[0,9],[20,29]],"hash":"0","path":"cold0","tests":{"test_a.py":["test_f"]},"seconds":0.1,"described_by":"docstring","lines":3,"mutants":[1,2]}
+"#;
+
+    #[test]
+    fn joint_items_have_a_version_of_their_own() {
+        let manifest = Manifest::parse(JOINT, "m").unwrap();
+        assert_eq!(manifest.text(), JOINT);
+        assert_eq!(manifest.items[0].spans, [[0, 9], [20, 29]]);
+        assert_eq!(manifest.items[0].paths().collect::<Vec<_>>(), ["A.f", "g"]);
+        let check = |from: &str, to: &str, expected: &str| {
+            let error = Manifest::parse(&JOINT.replace(from, to), "m").unwrap_err().to_string();
+            assert_eq!(error, format!("{expected}; build the benchmark again"));
+        };
+        check("\"schema\":2", "\"schema\":1", "m, line 1: version 1 does not fit its `span`");
+        check(",\"span\":2", "", "m, line 1: version 2 does not fit its `span`");
+        check("[[0,9],[20,29]]", "[0,9]", "m, line 2: a.py::A.f+g is not 2 methods");
+        check("A.f+g", "A.f", "m, line 2: a.py::A.f is not 2 methods");
     }
 }

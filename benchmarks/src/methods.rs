@@ -1,16 +1,18 @@
 //! The benchmark of methods: tasks, evaluation and verdicts over a [`Project`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::slice;
 
 use async_trait::async_trait;
 use fixfly_runtime::{
     Answer, Benchmark, BenchmarkError, Evaluator, Example, GroundTruth, Host, Observation, Outcome,
-    Sandbox, Split, Statement, Tally, Task, Verdict,
+    Sandbox, Split, Tally, Task, Verdict,
 };
 
 use crate::manifest::{Item, Manifest, RunPath, short_hash};
 use crate::observe::observation;
-use crate::project::{Place, Project};
+use crate::places::{Place, Places, Reduced};
+use crate::project::Project;
 use crate::server::{self, Config, Limits, Server};
 use crate::source;
 use crate::support::{PARTIAL_SANDBOXES, Support};
@@ -60,12 +62,28 @@ impl Methods {
 
     /// The task to write a method, whether the method is an item or not.
     pub(crate) fn task(&self, id: &str, place: &Place) -> Task {
-        let mut task = self.project.task(&self.name, id, place);
-        if self.manifest.header.mask_copies
-            && let Statement::Method(method) = &mut task.statement
-        {
-            method.content =
-                source::masked(&method.content, &place.text[place.method.body.clone()]);
+        self.without_copies(self.project.task(&self.name, id, place), slice::from_ref(place))
+    }
+
+    fn item_task(&self, item: &Item) -> Result<Task, BenchmarkError> {
+        let places = self.project.places(item)?;
+        Ok(match places.each() {
+            [place] => self.task(&item.id, place),
+            several => {
+                let task = self.project.joint_task(&self.name, &item.id, &places);
+                self.without_copies(task, several)
+            }
+        })
+    }
+
+    /// The task; its prompt hides copies of the methods' bodies, if that is wanted.
+    fn without_copies(&self, mut task: Task, places: &[Place]) -> Task {
+        if self.manifest.header.mask_copies {
+            let content =
+                places.iter().fold(task.statement.content().to_string(), |text, place| {
+                    source::masked(&text, &place.text[place.method.body.clone()])
+                });
+            task.statement.set_content(content);
         }
         task
     }
@@ -85,40 +103,56 @@ impl Methods {
 
     async fn run(
         &self,
-        place: &Place,
-        candidate: &str,
+        places: &Places,
+        sources: &[String],
         path: RunPath,
         tests: Vec<String>,
         limits: Limits,
         sandbox: &dyn Sandbox,
     ) -> Result<server::Answer, BenchmarkError> {
         let server = Server { sandbox, config: &self.config };
-        let request = place.request(candidate, path, tests, limits);
+        let request = places.request(sources, path, tests, limits);
         let shares = path == RunPath::Cold && self.project.shares();
-        server.run(&if shares { request.sharing(candidate) } else { request }).await
+        server.run(&if shares { request.sharing(&sources[0]) } else { request }).await
     }
 
-    /// Runs a passing candidate again with a body that raises at its end. True if the tests
-    /// still pass: they do not depend on the method. If the original method also passes
-    /// like this (such as a generator that its tests never exhaust), the control proves
-    /// nothing, and this returns false.
+    /// Runs a passing candidate again, each of its methods in turn with a body that raises at
+    /// its end. True if the tests still pass: they do not depend on that method. If the
+    /// original method also passes like this (such as a generator that its tests never
+    /// exhaust), the control proves nothing of it.
     async fn survives_sabotage(
         &self,
         item: &Item,
-        place: &Place,
-        candidate: &str,
+        places: &Places,
+        candidate: &[String],
         sandbox: &dyn Sandbox,
     ) -> Result<bool, BenchmarkError> {
-        for method in [candidate, &place.truth()] {
-            let Ok(sabotaged) = source::sabotaged(method) else { return Ok(false) };
-            let limits = Limits::for_tests(item.seconds);
-            let answer =
-                self.run(place, &sabotaged, item.path, item.tests.ids(), limits, sandbox).await?;
-            if answer.outcome != Outcome::Passed {
-                return Ok(method != candidate);
+        let truths = places.truths();
+        for at in 0..candidate.len() {
+            if self.passes_sabotaged(item, places, (candidate, at), sandbox).await?
+                && !self.passes_sabotaged(item, places, (&truths, at), sandbox).await?
+            {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether the item tests pass with these sources, one of them sabotaged.
+    async fn passes_sabotaged(
+        &self,
+        item: &Item,
+        places: &Places,
+        (sources, at): (&[String], usize),
+        sandbox: &dyn Sandbox,
+    ) -> Result<bool, BenchmarkError> {
+        let Ok(sabotaged) = source::sabotaged(&sources[at]) else { return Ok(false) };
+        let mut sources = sources.to_vec();
+        sources[at] = sabotaged;
+        let limits = Limits::for_tests(item.seconds);
+        let answer =
+            self.run(places, &sources, item.path, item.tests.ids(), limits, sandbox).await?;
+        Ok(answer.outcome == Outcome::Passed)
     }
 
     /// Runs the item tests and the hidden tests in one process on the reference path. The
@@ -127,20 +161,20 @@ impl Methods {
     async fn together(
         &self,
         item: &Item,
-        place: &Place,
-        candidate: &str,
+        places: &Places,
+        sources: &[String],
         sandbox: &dyn Sandbox,
     ) -> Result<server::Answer, BenchmarkError> {
         let tests = [item.tests.ids(), item.wider.ids()].concat();
         let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
-        self.run(place, candidate, RunPath::Cold, tests, limits, sandbox).await
+        self.run(places, sources, RunPath::Cold, tests, limits, sandbox).await
     }
 
     async fn wider(
         &self,
         item: &Item,
-        place: &Place,
-        candidate: &str,
+        places: &Places,
+        sources: &[String],
         sandbox: &dyn Sandbox,
     ) -> Result<(Option<Tally>, Vec<String>), BenchmarkError> {
         if item.wider.is_empty() {
@@ -148,7 +182,7 @@ impl Methods {
         }
         let limits = Limits::for_tests(item.seconds + item.wider.len() as f64);
         let answer =
-            self.run(place, candidate, item.path, item.wider.ids(), limits, sandbox).await?;
+            self.run(places, sources, item.path, item.wider.ids(), limits, sandbox).await?;
         let failed: Vec<String> = answer.bad().map(|result| result.id.clone()).collect();
         let total = answer.results.len();
         Ok((Some(Tally { passed: total - failed.len(), total }), failed))
@@ -159,7 +193,7 @@ impl Methods {
 impl Benchmark for Methods {
     async fn tasks(&self, split: Split) -> Result<Vec<Task>, BenchmarkError> {
         let items = self.manifest.items.iter().filter(|item| item.split == split);
-        items.map(|item| Ok(self.task(&item.id, &self.project.place(item)?))).collect()
+        items.map(|item| self.item_task(item)).collect()
     }
 
     fn evaluator(&self) -> Option<&dyn Evaluator> {
@@ -173,22 +207,23 @@ impl Benchmark for Methods {
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
-        let place = self.project.place(item)?;
-        let candidate = &*reduced(task, candidate, &place)?;
+        let places = self.project.places(item)?;
+        let sources = &*places.reduced(&task.id, candidate)?;
         let limits = Limits::for_tests(item.seconds);
-        let mut answer = self.together(item, &place, candidate, fresh).await?;
+        let mut answer = self.together(item, &places, sources, fresh).await?;
         let together = answer.outcome == Outcome::Passed;
         if together {
             answer.results.truncate(item.tests.len());
         } else {
             let tests = item.tests.ids();
-            answer = self.run(&place, candidate, RunPath::Cold, tests, limits, fresh).await?;
+            answer = self.run(&places, sources, RunPath::Cold, tests, limits, fresh).await?;
         }
+        let normal = |source: &String| source::normal_form(source);
         let mut verdict = Verdict {
-            exact_match: source::normal_form(candidate) == source::normal_form(&place.truth()),
-            ..first_verdict(&answer, candidate)
+            exact_match: sources.iter().map(normal).eq(places.truths().iter().map(normal)),
+            ..first_verdict(&answer, &source::joined(sources))
         };
-        if verdict.solved && self.survives_sabotage(item, &place, candidate, fresh).await? {
+        if verdict.solved && self.survives_sabotage(item, &places, sources, fresh).await? {
             survived(&mut verdict);
         }
         if verdict.solved && together {
@@ -197,7 +232,7 @@ impl Benchmark for Methods {
             verdict.hidden_tests_pass = verdict.wider.map(|_| true);
         } else if verdict.solved {
             (verdict.wider, verdict.wider_failed) =
-                self.wider(item, &place, candidate, fresh).await?;
+                self.wider(item, &places, sources, fresh).await?;
             verdict.hidden_tests_pass = verdict.wider.map(|tally| tally.passed == tally.total);
         }
         Ok(verdict)
@@ -245,65 +280,51 @@ impl Evaluator for Methods {
         sandbox: &dyn Sandbox,
     ) -> Result<Observation, BenchmarkError> {
         let item = self.item(task)?;
-        let place = self.project.place(item)?;
-        let candidate = match source::candidate_for(candidate, &place.method, &place.text) {
+        let places = self.project.places(item)?;
+        let Reduced { sources, notes } = match places.candidate(candidate) {
             Ok(candidate) => candidate,
-            Err(invalid) => return Ok(Observation::invalid(invalid.to_string())),
+            Err(why) => return Ok(Observation::invalid(why)),
         };
         let limits = Limits::for_tests(item.seconds);
-        let answer = self
-            .run(&place, &candidate.source, item.path, item.tests.ids(), limits, sandbox)
-            .await?;
+        let answer =
+            self.run(&places, &sources, item.path, item.tests.ids(), limits, sandbox).await?;
         let report = answer.report();
         Ok(Observation {
-            text: observation(answer.outcome, &report, &candidate.notes),
+            text: observation(answer.outcome, &report, &notes),
             outcome: answer.outcome,
             tests: Some(report),
-            candidate: Some(candidate.source),
+            candidate: Some(source::joined(&sources)),
             patch: None,
             left_out: Vec::new(),
         })
     }
 
     fn patch(&self, task: &Task, candidate: &str) -> Result<String, BenchmarkError> {
-        let place = self.project.place(self.item(task)?)?;
-        let spliced = source::spliced(&place.text, &place.method, candidate);
-        Ok(patch(&place.file, &place.stubbed(), &spliced))
+        let places = self.project.places(self.item(task)?)?;
+        let sources = places.recorded(&task.id, candidate)?;
+        Ok(patch(places.file(), &places.spliced(&places.stubs()), &places.spliced(&sources)))
     }
 }
 
 impl GroundTruth for Methods {
     fn examples(&self) -> Result<Vec<Example>, BenchmarkError> {
         let items = self.manifest.items.iter().filter(|item| item.split == Split::Train);
-        items
-            .map(|item| {
-                let place = self.project.place(item)?;
-                let mut method = self.project.statement(&place);
-                method.content.clear();
-                Ok(Example { id: item.id.clone(), method, source: place.truth() })
-            })
-            .collect()
+        let places = items.map(|item| self.project.places(item)).collect::<Result<Vec<_>, _>>()?;
+        let example = |place: &Place| {
+            let mut method = self.project.statement(place);
+            method.content.clear();
+            Example { id: place.id(), method, source: place.truth() }
+        };
+        Ok(places.iter().flat_map(Places::each).map(example).collect())
     }
 
     fn answer(&self, task: &Task, answer: Answer) -> Result<String, BenchmarkError> {
-        let place = self.project.place(self.item(task)?)?;
-        Ok(match answer {
-            Answer::Truth => place.truth(),
-            Answer::Stub => source::stub(&place.text, &place.method),
-        })
+        let places = self.project.places(self.item(task)?)?;
+        Ok(source::joined(&match answer {
+            Answer::Truth => places.truths(),
+            Answer::Stub => places.stubs(),
+        }))
     }
-}
-
-/// A submitted candidate without all but its method: nothing else may be written to the file,
-/// whatever the policy submitted.
-pub(crate) fn reduced(
-    task: &Task,
-    candidate: &str,
-    place: &Place,
-) -> Result<String, BenchmarkError> {
-    let candidate = source::candidate(candidate, &place.method.name)
-        .map_err(|why| BenchmarkError::Broken(format!("{}: invalid candidate: {why}", task.id)))?;
-    Ok(candidate.source)
 }
 
 /// The verdict after the tests that decide, before the sabotage control and other tests.

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fixfly_runtime::{
-    BenchmarkError, DescribedBy, FaultOptions, Lifetime, Limits, Method, Mount, MountMode,
+    BenchmarkError, DescribedBy, JointMethods, Lifetime, Limits, Method, Mount, MountMode,
     SandboxSpec, Statement, Task,
 };
 
-use crate::manifest::{Item, Manifest, RunPath, short_hash};
+use crate::manifest::{Item, Manifest, short_hash};
+use crate::places::{Place, Places};
 use crate::scope::{count_methods, is_by_name, is_project_file, methods_of};
-use crate::server::{self, Config, ENVIRONMENT, Request, SERVER, SOURCE, Swap};
+use crate::server::{self, Config, ENVIRONMENT, SERVER, SOURCE};
 use crate::source::{self, MethodDef, SyntaxError};
 
 /// A complete benchmark directory.
@@ -39,14 +40,6 @@ pub struct ImportedFirst {
     /// The module that imports them: its folder, that folder's path in the sandbox, and the
     /// module's name.
     pub script: (PathBuf, String, String),
-}
-
-/// A file of the project and one function or method of it.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) file: String,
-    pub(crate) text: Arc<str>,
-    pub(crate) method: MethodDef,
 }
 
 impl Project {
@@ -165,9 +158,9 @@ impl Project {
         self.framework == "django"
     }
 
-    /// The method of an item, checked against its recorded hash.
-    pub(crate) fn place(&self, item: &Item) -> Result<Place, BenchmarkError> {
-        let (file, path) = item.place();
+    /// The functions and methods of an item, checked against their recorded hash.
+    pub(crate) fn places(&self, item: &Item) -> Result<Places, BenchmarkError> {
+        let (file, _) = item.place();
         let broken = |why: &str| {
             let remedy = "the source is not the manifest's; build the benchmark again";
             BenchmarkError::Broken(format!("{}: {why}: {remedy}", item.id))
@@ -175,14 +168,18 @@ impl Project {
         let text = self.texts.get(file).ok_or_else(|| broken("there is no such file"))?;
         let methods = methods_of(text, &self.framework);
         let methods = methods.map_err(|_| broken("the file does not parse"))?;
-        let method = methods
-            .into_iter()
-            .find(|method| method.path() == path && method.span.start == item.span[0])
-            .ok_or_else(|| broken("there is no such method"))?;
-        if short_hash(&text.as_bytes()[method.span.clone()]) != item.hash {
+        let place = |(path, span): (&str, &[usize; 2])| {
+            let is_it = |method: &&MethodDef| method.path() == path && method.span.start == span[0];
+            let method = methods.iter().find(is_it)?.clone();
+            Some(Place { file: file.to_string(), text: text.clone(), method })
+        };
+        let places = item.paths().zip(&item.spans).map(place).collect::<Option<Vec<_>>>();
+        let places = places.and_then(Places::new);
+        let places = places.ok_or_else(|| broken("there is no such method"))?;
+        if short_hash(places.text()) != item.hash {
             return Err(broken("the method is another one"));
         }
-        Ok(Place { file: file.to_string(), text: text.clone(), method })
+        Ok(places)
     }
 
     /// The description of a method.
@@ -204,6 +201,16 @@ impl Project {
         method_task(benchmark, id, self.statement(place), &self.spec)
     }
 
+    /// The task of writing several methods of one file, as a policy sees it.
+    pub(crate) fn joint_task(&self, benchmark: &str, id: &str, places: &Places) -> Task {
+        let methods = places.each().iter().map(|place| {
+            let content = String::new();
+            Method { content, ..self.statement(place) }
+        });
+        let joint = JointMethods { methods: methods.collect(), content: places.removed() };
+        task(benchmark, id, Statement::Methods(joint), "submit_methods", &self.spec)
+    }
+
     pub(crate) fn statement(&self, place: &Place) -> Method {
         place.statement(self.describe(place))
     }
@@ -216,14 +223,23 @@ pub(crate) fn method_task(
     method: Method,
     sandbox: &SandboxSpec,
 ) -> Task {
-    let statement = Statement::Method(method);
+    task(benchmark, id, Statement::Method(method), "submit_method", sandbox)
+}
+
+fn task(
+    benchmark: &str,
+    id: &str,
+    statement: Statement,
+    tool: &str,
+    sandbox: &SandboxSpec,
+) -> Task {
     Task {
         id: id.to_string(),
         benchmark: benchmark.to_string(),
         budget: statement.budget(),
         statement,
         sandbox: sandbox.clone(),
-        tools: vec!["submit_method".to_string()],
+        tools: vec![tool.to_string()],
     }
 }
 
@@ -246,75 +262,6 @@ pub(crate) fn places(
         }
     }
     places
-}
-
-impl Place {
-    pub(crate) fn id(&self) -> String {
-        format!("{}::{}", self.file, self.method.path())
-    }
-
-    /// The statement of the task to write it, with its description and where that comes from.
-    pub(crate) fn statement(&self, (description, described_by): (String, DescribedBy)) -> Method {
-        Method {
-            file: self.file.clone(),
-            class_name: self.method.classes.join("."),
-            name: self.method.name.clone(),
-            declaration: self.method.declaration.clone(),
-            decorators: self.method.decorators.clone(),
-            description,
-            described_by,
-            content: source::removed(&self.text, &self.method),
-            faulty: None,
-            options: FaultOptions::default(),
-        }
-    }
-
-    /// The method as its authors wrote it.
-    pub(crate) fn truth(&self) -> String {
-        source::source_of(&self.text, &self.method)
-    }
-
-    /// The file that a policy starts from: the method's body raises.
-    pub(crate) fn stubbed(&self) -> String {
-        source::spliced(&self.text, &self.method, &source::stub(&self.text, &self.method))
-    }
-
-    /// A request that runs `tests` with `candidate` as the method.
-    pub(crate) fn request(
-        &self,
-        candidate: &str,
-        path: RunPath,
-        tests: Vec<String>,
-        limits: server::Limits,
-    ) -> Request {
-        let content = source::spliced(&self.text, &self.method, candidate);
-        let start = self.method.span.start;
-        let end = content.len() - (self.text.len() - self.method.span.end);
-        let line_start = content[..start].rfind('\n').map_or(0, |at| at + 1);
-        let lines = |text: &str| text.matches('\n').count() as i64;
-        Request {
-            path,
-            file: self.file.clone(),
-            tests,
-            limits,
-            reversed: false,
-            shared: false,
-            method: Swap {
-                classes: self.method.classes.clone(),
-                name: self.method.name.clone(),
-                first_line: self.method.first_line,
-                line: self.method.line,
-                source: content[line_start..end].to_string() + "\n",
-                lines: lines(&content) - lines(&self.text),
-            },
-            content: base64(content.as_bytes()),
-        }
-    }
-}
-
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// The text of each Python file of the project, and the number of functions and methods in

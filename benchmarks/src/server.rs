@@ -101,8 +101,8 @@ pub(crate) struct Request {
     /// server proves that this changes nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shared: bool,
-    /// The data for the hot path.
-    pub(crate) method: Swap,
+    /// The data for the hot path, of each method.
+    pub(crate) methods: Vec<Swap>,
     pub(crate) limits: Limits,
 }
 
@@ -110,7 +110,8 @@ impl Request {
     /// Lets `candidate` share the prefix of the cold path, unless it should be reviewed: only a
     /// process of its own never held the original, which such code could look for.
     pub(crate) fn sharing(mut self, candidate: &str) -> Self {
-        self.shared = source::review(candidate).is_ok_and(|found| found.is_empty());
+        let is_one = self.methods.len() == 1;
+        self.shared = is_one && source::review(candidate).is_ok_and(|found| found.is_empty());
         self
     }
 }

@@ -12,15 +12,16 @@ fuzz_target!(|text: &str| {
         Asked::default(),
         Asked::named("f"),
         Asked { change: true, ..Asked::named("f") },
+        Asked { names: vec!["f", "g"], change: false },
     ] {
-        let Ok(code) = method(text, asked) else { continue };
+        let Ok(code) = method(text, &asked) else { continue };
         let written = &text[code.span.clone()];
         // Escapes of JSON and white space that Python does not accept are not as written.
         if !written.contains(['{', '[']) && text.chars().all(|c| c.is_ascii() || !c.is_whitespace()) {
             assert!(is_part(&code.text, written), "{:?} of {written:?}", code.text);
         }
         if code.found {
-            let again = method(&code.text, asked).expect("code that was found is code");
+            let again = method(&code.text, &asked).expect("code that was found is code");
             assert!(again.found, "{:?}", code.text);
         }
     }

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use fixfly_runtime::answer::{Asked, Code, NoCommand, code_spans, command, method, outside_code};
-use fixfly_runtime::{Action, Call, Finish, ToolSpec, Usage, View};
+use fixfly_runtime::{Action, Call, Finish, Task, ToolSpec, Usage};
 use serde_json::{Value, json};
 
 use crate::calls::{self, Candidates, ReadCall};
 
-/// The tool of method tasks; its argument is the code.
-pub(crate) const METHOD: &str = "submit_method";
+/// The tools that take a task's code, of one method or of several; their argument is the code.
+const SUBMITS: [&str; 2] = ["submit_method", "submit_methods"];
 const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
 /// The tool that a block of shell code calls.
 const SHELL: &str = "bash";
@@ -30,29 +30,28 @@ pub(crate) fn fenced_block(code: &str) -> String {
     format!("```python\n{}\n```\n", code.trim_end())
 }
 
-/// An action that submits this code and cost nothing.
-pub(crate) fn free(code: &str, reasoning: Option<String>) -> Action {
-    let call = submitted(&format!("{}\n", code.trim_end()));
+/// The tool that takes the code that a task asks for; `None` if it asks for none.
+pub(crate) fn submit_tool(task: &Task) -> Option<&'static str> {
+    SUBMITS.into_iter().find(|name| task.tools.iter().any(|tool| tool == name))
+}
+
+/// An action that submits this code to a task and cost nothing.
+pub(crate) fn free(task: &Task, code: &str, reasoning: Option<String>) -> Action {
+    let tool = submit_tool(task).unwrap_or(SUBMITS[0]);
+    let call = submitted(tool, &format!("{}\n", code.trim_end()));
     let text = fenced_block(code);
     Action { call, text, reasoning, usage: Usage::default(), generation: None }
 }
 
-/// What the task of this view asks for.
-pub(crate) fn asked<'a>(view: &View<'a>) -> Asked<'a> {
-    view.task.statement.method().map_or(Asked::default(), |method| Asked {
-        name: Some(&method.name),
-        change: method.faulty.is_some(),
-    })
-}
-
 /// The tool call in a model's text, and what was repaired in order to read it; `tools` are
 /// those that the model may call.
-pub(crate) fn read(text: &str, asked: Asked<'_>, tools: &[ToolSpec], finish: Finish) -> ReadCall {
+pub(crate) fn read(text: &str, asked: &Asked<'_>, tools: &[ToolSpec], finish: Finish) -> ReadCall {
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
+    let submit = SUBMITS.into_iter().find(|name| has(name));
     let words = Words {
         text,
-        method: has(METHOD).then(|| method(text, asked).ok()),
-        command: (!has(METHOD) && has(SHELL)).then(|| command(text).map(|found| found.text)),
+        method: submit.map(|tool| (tool, method(text, asked).ok())),
+        command: (submit.is_none() && has(SHELL)).then(|| command(text).map(|found| found.text)),
         cut_off: match finish {
             Finish::Stop | Finish::ToolCall => None,
             Finish::Length => Some("was cut off at the limit of tokens"),
@@ -94,8 +93,8 @@ pub(crate) fn has_calls(text: &str, tools: &[ToolSpec]) -> bool {
 /// What an answer contains outside the tags of tool calls.
 struct Words<'t> {
     text: &'t str,
-    /// For tasks that ask for a method: the code, if there is any.
-    method: Option<Option<Code>>,
+    /// For tasks that ask for methods: the tool that takes them, and the code, if there is any.
+    method: Option<(&'static str, Option<Code>)>,
     /// For tasks with a shell: the command.
     command: Option<Result<String, NoCommand>>,
     cut_off: Option<&'static str>,
@@ -106,7 +105,7 @@ impl Words<'_> {
     /// The spans in which a tag is part of code.
     fn code(&self) -> Vec<Range<usize>> {
         match &self.method {
-            Some(Some(code)) if code.found => vec![code.span.clone()],
+            Some((_, Some(code))) if code.found => vec![code.span.clone()],
             Some(_) => Vec::new(),
             None => code_spans(self.text),
         }
@@ -115,14 +114,14 @@ impl Words<'_> {
     /// Whether the words are an answer of their own.
     fn are_right(&self) -> bool {
         match (&self.method, &self.command) {
-            (Some(method), _) => method.as_ref().is_some_and(|code| code.found),
+            (Some((_, method)), _) => method.as_ref().is_some_and(|code| code.found),
             (None, command) => matches!(command, Some(Ok(_))),
         }
     }
 
     fn call(&self) -> Call {
         let whole = match (&self.method, &self.command) {
-            (Some(method), _) => method.as_ref().is_some_and(|code| code.whole),
+            (Some((_, method)), _) => method.as_ref().is_some_and(|code| code.whole),
             (None, command) => matches!(command, Some(Ok(_))),
         };
         if let Some(how) = self.cut_off.filter(|_| !whole) {
@@ -132,9 +131,9 @@ impl Words<'_> {
             return Call::Malformed(EMPTY.into());
         }
         match (&self.method, &self.command) {
-            (Some(Some(code)), _) => submitted(&code.text),
+            (Some((tool, Some(code))), _) => submitted(tool, &code.text),
             // The benchmark's refusal states what to send.
-            (Some(None), _) => submitted(self.text),
+            (Some((tool, None)), _) => submitted(tool, self.text),
             (None, Some(Ok(command))) => shell(command),
             (None, Some(Err(why))) => Call::Malformed(self.no_command(why)),
             (None, None) => Call::Malformed(format!("the answer holds no `{}`", CALL_TAGS[0])),
@@ -257,8 +256,8 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-fn submitted(code: &str) -> Call {
-    Call::Tool { name: METHOD.into(), args: json!({ "code": code }) }
+fn submitted(tool: &str, code: &str) -> Call {
+    Call::Tool { name: tool.into(), args: json!({ "code": code }) }
 }
 
 fn shell(command: &str) -> Call {
@@ -269,12 +268,14 @@ fn shell(command: &str) -> Call {
 mod tests {
     use super::*;
 
+    const METHOD: &str = SUBMITS[0];
+
     #[test]
     fn the_code_is_what_stands_between_the_fences() {
         let code = "def f(self):\n    return \"`\"\n";
-        let action = free(code, None);
-        let Call::Tool { name, args } = action.call else { panic!("a tool is called") };
-        assert_eq!((name.as_str(), args["code"].as_str()), ("submit_method", Some(code)));
+        assert_eq!(fenced_block(code), format!("```python\n{code}```\n"));
+        let Call::Tool { name, args } = submitted(METHOD, code) else { panic!("a tool is called") };
+        assert_eq!((name.as_str(), args["code"].as_str()), (METHOD, Some(code)));
     }
 
     fn tool(name: &str) -> ToolSpec {
@@ -283,7 +284,7 @@ mod tests {
 
     #[track_caller]
     fn check_call(text: &str, tools: &str, finish: Finish, expected: Result<(&str, Value), &str>) {
-        match (read(text, Asked::named("f"), &[tool(tools)], finish).call, expected) {
+        match (read(text, &Asked::named("f"), &[tool(tools)], finish).call, expected) {
             (Call::Tool { name, args }, Ok(expected)) => assert_eq!((&*name, args), expected),
             (Call::Malformed(why), Err(part)) => assert!(why.contains(part), "{why}"),
             (call, expected) => panic!("{call:?} is not {expected:?}"),
@@ -403,7 +404,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_only_reasoning_is_refused_as_that() {
         let read = |text: &str, reasoning: Option<&str>| {
-            let read = read(text, Asked::named("f"), &[tool(METHOD)], Finish::Stop);
+            let read = read(text, &Asked::named("f"), &[tool(METHOD)], Finish::Stop);
             match after_reasoning(read, reasoning).call {
                 Call::Malformed(why) => why,
                 call => panic!("{call:?} is malformed"),

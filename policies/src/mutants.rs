@@ -36,7 +36,7 @@ impl Policy for Mutants {
         answers.sort_by_cached_key(|answer| sha256(format!("{}\0{answer}", view.seed)));
         answers.truncate(usize::try_from(1 + view.seed % MOST).unwrap_or(1));
         Ok(match answers.get(view.turns.len()) {
-            Some(code) => answer::free(code, None),
+            Some(code) => answer::free(view.task, code, None),
             None => Action {
                 text: String::new(),
                 reasoning: None,

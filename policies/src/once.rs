@@ -1,24 +1,16 @@
-//! Submits one method: for a verdict outside a run.
+//! Submits the code of one answer: for a verdict outside a run.
 
 use async_trait::async_trait;
-use fixfly_runtime::{Action, Call, Policy, PolicyError, Usage, View};
-use serde_json::json;
+use fixfly_runtime::{Action, Policy, PolicyError, View};
 
-use crate::answer::METHOD;
+use crate::answer;
 
-/// A policy that submits this method in every turn.
+/// A policy that submits this code in every turn.
 pub struct Once(pub String);
 
 #[async_trait]
 impl Policy for Once {
-    async fn act(&self, _: View<'_>) -> Result<Action, PolicyError> {
-        let args = json!({ "code": self.0 });
-        Ok(Action {
-            text: self.0.clone(),
-            reasoning: None,
-            call: Call::Tool { name: METHOD.into(), args },
-            usage: Usage::default(),
-            generation: None,
-        })
+    async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
+        Ok(answer::free(view.task, &self.0, None))
     }
 }

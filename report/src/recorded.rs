@@ -1,6 +1,6 @@
 //! What readers of an episode need from its record.
 
-use fixfly_runtime::{Boundary, End, Episode, EpisodeSummary, FailureKind, Turn};
+use fixfly_runtime::{Boundary, End, Episode, EpisodeSummary, FailureKind, Statement, Turn};
 
 /// The most characters of a text that is shown.
 pub(crate) const MAX_SHOWN: usize = 20_000;
@@ -8,6 +8,21 @@ pub(crate) const MAX_SHOWN: usize = 20_000;
 /// The code that a turn submitted: what ran, or what was asked to run.
 pub(crate) fn candidate(turn: &Turn) -> Option<&str> {
     turn.observation.candidate.as_deref().or(turn.action.call.code())
+}
+
+/// What a policy had to change: the title of that change and the text; `None` for an issue.
+pub(crate) fn given(statement: &Statement) -> Option<(&'static str, String)> {
+    if let Some(faulty) = statement.method().and_then(|method| method.faulty.as_ref()) {
+        return Some(("Change of the faulty method", faulty.clone()));
+    }
+    let declarations: Vec<&str> =
+        statement.methods().iter().map(|method| method.declaration.as_str()).collect();
+    let title = match declarations.len() {
+        0 => return None,
+        1 => "Change of the stub",
+        _ => "Change of the stubs",
+    };
+    Some((title, declarations.join("\n\n\n")))
 }
 
 /// The turn before this one that submitted code, and the code.

@@ -5,13 +5,13 @@ mod find;
 use std::fmt::Write as _;
 
 use fixfly_runtime::{
-    Call, Episode, EpisodeSummary, Outcome, Statement, TestReport, TestResult, Turn, printable,
-    thousands,
+    Call, Episode, EpisodeSummary, Method, Outcome, Statement, TestReport, TestResult, Turn,
+    printable, thousands,
 };
 use serde_json::Value;
 
 use crate::diff::{Line, Part, Side, diff};
-use crate::recorded::{candidate, cut, ending, previous, why};
+use crate::recorded::{candidate, cut, ending, given, previous, why};
 
 pub use find::find_episode;
 #[cfg(test)]
@@ -193,22 +193,17 @@ impl Shown<'_> {
         let mut text = String::from("\n");
         match &self.episode.task.statement {
             Statement::Method(method) => {
-                let verb = if method.faulty.is_some() { "Repair" } else { "Write" };
-                let class = match method.is_function() {
-                    true => String::new(),
-                    false => format!(" of the class `{}`", method.class_name),
-                };
-                let (noun, name, file) = (method.noun(), &method.name, &method.file);
-                let title = format!("{verb} the {noun} `{name}`{class} in {file}");
-                put!(text, "{}", paint.with(HEADING, &title));
-                let declaration = method.decorators.iter().chain([&method.declaration]);
-                declaration.for_each(|line| text += &indented(line));
-                text.push('\n');
-                text += &indented(&method.description);
+                text += &self.method(method);
                 if let Some(faulty) = &method.faulty {
-                    put!(text, "\n{}", paint.with(HEADING, &format!("The faulty {noun}")));
+                    let title = format!("The faulty {}", method.noun());
+                    put!(text, "\n{}", paint.with(HEADING, &title));
                     text += &indented(faulty);
                 }
+            }
+            Statement::Methods(joint) => {
+                let methods: Vec<String> =
+                    joint.methods.iter().map(|method| self.method(method)).collect();
+                text += &methods.join("\n");
             }
             Statement::Issue(issue) => {
                 let title = format!("Resolve an issue of {} {}", issue.repo, issue.version);
@@ -217,6 +212,23 @@ impl Shown<'_> {
             }
         }
         text
+    }
+
+    /// What a method is to do.
+    fn method(&self, method: &Method) -> String {
+        let mut text = String::new();
+        let verb = if method.faulty.is_some() { "Repair" } else { "Write" };
+        let class = match method.is_function() {
+            true => String::new(),
+            false => format!(" of the class `{}`", method.class_name),
+        };
+        let (noun, name, file) = (method.noun(), &method.name, &method.file);
+        let title = format!("{verb} the {noun} `{name}`{class} in {file}");
+        put!(text, "{}", self.paint().with(HEADING, &title));
+        let declaration = method.decorators.iter().chain([&method.declaration]);
+        declaration.for_each(|line| text += &indented(line));
+        text.push('\n');
+        text + &indented(&method.description)
     }
 
     fn turn_text(&self, at: usize) -> String {
@@ -263,14 +275,11 @@ impl Shown<'_> {
     }
 
     fn change(&self, at: usize) -> Option<String> {
-        let method = self.episode.task.statement.method()?;
+        let (title, given) = given(&self.episode.task.statement)?;
         let code = candidate(&self.episode.turns[at])?;
         let (title, old) = match previous(self.episode, at) {
             Some((earlier, code)) => (format!("Change since turn {}", earlier + 1), code),
-            None => match &method.faulty {
-                Some(faulty) => ("Change of the faulty method".into(), faulty.as_str()),
-                None => ("Change of the stub".into(), method.declaration.as_str()),
-            },
+            None => (title.into(), given.as_str()),
         };
         let title = self.paint().with(BOLD, &title);
         Some(format!("{title}\n{}", self.difference(old.trim_end(), code.trim_end())))

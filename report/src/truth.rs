@@ -49,13 +49,16 @@ impl<'a> Truth<'a> {
 
 /// The last submitted method of an episode.
 pub(super) fn offered(episode: &Episode, reference: &dyn Reference) -> Option<String> {
-    let name = &episode.task.statement.method()?.name;
+    let statement = &episode.task.statement;
+    if statement.methods().is_empty() {
+        return None;
+    }
     let method = |turn: &Turn| match (&turn.observation.candidate, &turn.action.call) {
         (Some(candidate), _) => Some(candidate.clone()),
         // Either the record is older than the field `candidate`, or the code did not run.
         (None, Call::Tool { args, .. }) => {
             let code = args.get("code").and_then(Value::as_str)?;
-            reference.submitted(code, name)
+            reference.submitted(code, &statement.method()?.name)
         }
         _ => None,
     };

@@ -101,7 +101,8 @@ pub use sandbox::{
 pub use settings::{CallForm, KvType, LocalModel, Lora, RemoteModel, Settings};
 pub use shard::{NotAShard, Shard, Shards};
 pub use statement::{
-    DescribedBy, FaultOptions, FeedbackForm, History, Issue, Method, Statement, TaskKind,
+    DescribedBy, FaultOptions, FeedbackForm, History, Issue, JointMethods, Method, Statement,
+    TaskKind,
 };
 pub use summary::{EpisodeSummary, ModelTurn, TurnSummary, VerdictSummary};
 pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};

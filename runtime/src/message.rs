@@ -46,7 +46,7 @@ impl Role {
 /// assert_eq!(code_block("def f(self): pass"), "def f(self): pass");
 /// ```
 pub fn code_block(text: &str) -> &str {
-    match method(text, Asked::default()) {
+    match method(text, &Asked::default()) {
         Ok(code) if code.found => &text[code.span],
         _ => last_block(text),
     }

@@ -132,7 +132,7 @@ impl EpisodeSummary {
             task: (&*episode.task.id).into(),
             sample: episode.provenance.sample,
             kind: episode.task.statement.kind(),
-            file: method.map(|method| (&*method.file).into()),
+            file: episode.task.statement.file().map(Into::into),
             described_by: episode.task.statement.described_by(),
             faulty: method.is_some_and(|method| method.faulty.is_some()),
             turn_limit: episode.task.budget.turns,

@@ -102,9 +102,24 @@ pub(crate) struct Python {
     #[arg(long)]
     mask_copies: bool,
 
+    /// Make items of N functions and methods of one file each, to write in one answer
+    /// [default: of one]
+    #[arg(long, value_name = "N", value_parser = span, conflicts_with = "since")]
+    span: Option<usize>,
+
     /// Number of sandboxes to use in parallel [default: number of CPUs]
     #[arg(short, long, value_parser = value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
+}
+
+/// How many functions and methods an item may have.
+fn span(text: &str) -> Result<usize, String> {
+    const MOST: usize = 8;
+    match text.parse() {
+        Ok(1) => Err("items of one function or method are the default: leave it out".into()),
+        Ok(span @ 2..=MOST) => Ok(span),
+        _ => Err(format!("it must be a number from 2 to {MOST}")),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -192,6 +207,7 @@ fn build_python(flags: &Python, terminal: &Terminal) -> anyhow::Result<()> {
         files: flags.files.clone(),
         since,
         mask_copies: flags.mask_copies,
+        span: flags.span,
         ..Plan::default()
     };
     examine(project, &plan, &flags.output, terminal)

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use fixfly_datasets::{
-    Build, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces, summary_text, templates_of,
+    Build, Format, Loss, RECIPES, Reader, Recipe, Run, Tokens, Traces, summary_text, templates_in,
+    templates_of,
 };
-use fixfly_runtime::{TaskKind, Templates, ThinkingSwitch};
+use fixfly_runtime::ThinkingSwitch;
 
 use super::known::{benchmark, known, original, usage};
 use crate::failure::Usage;
@@ -150,7 +151,7 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     recipe.limits.dropped = flags.max_dropped.unwrap_or(recipe.limits.dropped);
     let runs = Run::open_all(&flags.runs, &recipe).map_err(usage)?;
     let templates = match &flags.prompts {
-        Some(prompts) => Templates::load(TaskKind::Method, Some(prompts))?,
+        Some(prompts) => templates_in(&runs, prompts)?,
         None => templates_of(&runs)?,
     };
     let benchmark = benchmark(&runs, flags.benchmark_dir.as_deref())?;

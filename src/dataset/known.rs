@@ -105,16 +105,21 @@ pub(super) fn known<'a>(
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.context("cannot start threads")?;
     let tasks = runtime.block_on(benchmark.tasks(Split::Benchmark))?;
-    let held_out = tasks.into_iter().map(|task| {
+    let mut held_out = Vec::new();
+    for task in tasks {
         let source = benchmark.ground_truth().answer(&task, Answer::Truth)?;
-        Ok(HeldOut { id: task.id, source })
-    });
+        let sources = match task.statement.methods().len() {
+            0 | 1 => vec![source],
+            _ => Python.methods(&source).into_iter().map(|(_, source)| source).collect(),
+        };
+        held_out.extend(sources.into_iter().map(|source| HeldOut { id: task.id.clone(), source }));
+    }
     let facts = benchmark.facts();
     let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
     Ok(Known {
         about: format!("{} {}", fact("package"), fact("version")),
         original,
-        held_out: held_out.collect::<anyhow::Result<_>>()?,
+        held_out,
         language: &Python,
     })
 }

@@ -20,6 +20,7 @@ mod fix;
 mod hostile;
 mod imports;
 mod issues;
+mod joint;
 mod judge;
 mod library;
 #[cfg(feature = "mcp")]

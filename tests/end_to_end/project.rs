@@ -91,7 +91,7 @@ pub(crate) fn item(file: &str, text: &str, qualname: &str, split: Split, test: &
     Item {
         id: format!("{file}::{qualname}"),
         split,
-        span: [method.span.start, method.span.end],
+        spans: vec![[method.span.start, method.span.end]],
         hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: [test].iter().collect(),
@@ -121,6 +121,7 @@ fn manifest() -> Manifest {
             unexamined: 0,
             tests_left_out: BTreeMap::new(),
             mask_copies: false,
+            span: None,
         },
         items: items.into(),
     }

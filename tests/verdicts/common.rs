@@ -45,7 +45,7 @@ impl Django {
         Item {
             id: id.to_string(),
             split: Split::Benchmark,
-            span: [method.span.start, method.span.end],
+            spans: vec![[method.span.start, method.span.end]],
             hash: sha256(&text[method.span.clone()])[..16].to_string(),
             path,
             tests: tests.iter().collect(),
@@ -86,6 +86,7 @@ fn manifest(items: Vec<Item>) -> Manifest {
         unexamined: 0,
         tests_left_out: BTreeMap::new(),
         mask_copies: false,
+        span: None,
     };
     Manifest { header, items }
 }

@@ -11,6 +11,7 @@ mod django;
 mod engine;
 mod fix;
 mod hot;
+mod joint;
 mod outcomes;
 #[cfg(feature = "docker")]
 #[path = "../end_to_end/project.rs"]

@@ -118,7 +118,7 @@ fn observe(
     let item = Item {
         id: format!("{file}::Shop.price"),
         split: Split::Benchmark,
-        span: [method.span.start, method.span.end],
+        spans: vec![[method.span.start, method.span.end]],
         hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: tests.iter().collect(),

@@ -26,6 +26,14 @@ pub(crate) fn succeeds(words: &[&str]) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
+/// The error of a command that failed.
+#[track_caller]
+pub(crate) fn refused(words: &[&str]) -> String {
+    let output = fixfly(words);
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// The benchmark of the fixture and what was printed, made once for all tests:
 /// each is a process of its own, and the first to come makes it.
 pub(crate) fn built() -> (PathBuf, String) {
@@ -139,6 +147,7 @@ pub(crate) fn methods(folder: &Path, framework: &str, item: Item) -> Methods {
         unexamined: 0,
         tests_left_out: BTreeMap::new(),
         mask_copies: false,
+        span: None,
     };
     let project = Project::open(folder, framework).unwrap();
     Methods::new("python", project, Manifest { header, items: vec![item] })
@@ -156,7 +165,7 @@ fn fares_alike(framework: &str, file: &str, path: &str, change: (&str, &str)) {
     let item = Item {
         id: format!("{file}::{path}"),
         split: Split::Benchmark,
-        span: [method.span.start, method.span.end],
+        spans: vec![[method.span.start, method.span.end]],
         hash: sha256(&text[method.span.clone()])[..16].to_string(),
         path: RunPath::Cold,
         tests: tests.keys().collect(),

@@ -24,6 +24,7 @@ mod run_tests;
 mod search;
 mod submit;
 mod submit_method;
+mod submit_methods;
 mod view;
 
 pub use bundle::{BUNDLES, manual, native_manual};
@@ -39,6 +40,7 @@ pub type Open = fn() -> Box<dyn Tool>;
 /// All tools.
 pub const ALL: &[Entry<Open>] = &[
     submit_method::ENTRY,
+    submit_methods::ENTRY,
     bash::ENTRY,
     view::ENTRY,
     search::ENTRY,
@@ -254,12 +256,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_submitted_method_goes_to_the_evaluator_as_it_is() {
-        let tool = (submit_method::ENTRY.open)();
-        let code = "def f(self):\n    return 'ä'\n";
-        let seen = call(&*tool, method(), json!({ "code": code })).await.unwrap();
-        assert_eq!(seen.text, code);
-        let broke = call(&*tool, method(), json!({ "code": "break" })).await.unwrap_err();
-        assert!(matches!(broke, ToolError::Benchmark(BenchmarkError::Sandbox(_))));
+        for entry in [submit_methods::ENTRY, submit_method::ENTRY] {
+            let tool = (entry.open)();
+            let code = "def f(self):\n    return 'ä'\n";
+            let seen = call(&*tool, method(), json!({ "code": code })).await.unwrap();
+            assert_eq!(seen.text, code);
+            let broke = call(&*tool, method(), json!({ "code": "break" })).await.unwrap_err();
+            assert!(matches!(broke, ToolError::Benchmark(BenchmarkError::Sandbox(_))));
+        }
     }
 
     #[tokio::test]

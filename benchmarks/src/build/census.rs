@@ -13,7 +13,8 @@ use super::count::{Answer, Counter, file, read};
 use super::fate::{self, UNSTABLE, no_pass};
 use super::repeat::Unreliable;
 use super::{Progress, huge, unwritable};
-use crate::project::{Place, Project};
+use crate::places::Place;
+use crate::project::Project;
 use crate::server::Part;
 
 /// Slower tests are not used, in CPU seconds.

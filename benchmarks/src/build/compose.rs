@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use fixfly_runtime::{BenchmarkError, Split};
+use fixfly_runtime::{BenchmarkError, DescribedBy, Split};
 
 use super::census::Census;
 use super::examine::{Examination, Facts, Found};
+use super::joint::LEFT_OVER;
 use super::repeat::Unreliable;
 use super::{Plan, tree};
-use crate::manifest::{Header, Item, Manifest, SCHEMA, line, short_hash, write_whole};
-use crate::project::{Place, Project};
+use crate::manifest::{Header, Item, Manifest, line, schema, short_hash, write_whole};
+use crate::places::{Place, Places};
+use crate::project::Project;
 use crate::source::Copies;
 
 /// The kinds of files that may hold a copy of a method.
@@ -46,10 +48,11 @@ impl<'a> Composer<'a> {
     pub(super) fn save(
         &self,
         examined: &BTreeMap<String, Examination>,
+        joint: &[(Places, Examination)],
         left_out: BTreeMap<String, usize>,
     ) -> Result<Manifest, BenchmarkError> {
         let unreliable = self.unreliable(examined);
-        let manifest = self.manifest(examined, left_out, &unreliable);
+        let manifest = self.manifest((examined, joint), left_out, &unreliable);
         let folder = &self.project.folder;
         if self.copies.is_some() {
             let text: String = unreliable.values().map(line).collect();
@@ -75,26 +78,32 @@ impl<'a> Composer<'a> {
         all.map(|test| (test.id.as_str(), test)).collect()
     }
 
-    fn item(&self, place: &Place, facts: &Facts) -> Item {
-        let (_, described_by) = self.project.describe(place);
-        let span = &place.method.span;
-        let own = place.method.first_line..=place.text[..span.end].matches('\n').count() + 1;
-        let body = &place.text[place.method.body.clone()];
-        let copies = self.copies.as_ref().map(|copies| copies.find(body, &place.file, &own));
+    fn item(&self, places: &Places, facts: &Facts) -> Item {
+        let each = || places.each().iter();
+        let described_by = each().map(|place| self.project.describe(place).1).max();
+        let copies = each().flat_map(|place| self.copies_of(place)).collect();
         Item {
-            id: place.id(),
-            split: self.splits[&place.id()],
-            span: [span.start, span.end],
-            hash: short_hash(&place.text.as_bytes()[span.clone()]),
+            id: places.id(),
+            split: self.splits[&places.each()[0].id()],
+            spans: each().map(|p| [p.method.span.start, p.method.span.end]).collect(),
+            hash: short_hash(places.text()),
             path: facts.path,
             tests: facts.tests.iter().collect(),
             wider: facts.wider.iter().collect(),
             seconds: facts.seconds,
-            described_by,
-            lines: place.method.body_lines,
+            described_by: described_by.unwrap_or(DescribedBy::Nothing),
+            lines: each().map(|place| place.method.body_lines).sum(),
             mutants: facts.mutants,
-            copies: copies.unwrap_or_default(),
+            copies,
         }
+    }
+
+    /// Where else the body of a method stands.
+    fn copies_of(&self, place: &Place) -> Vec<String> {
+        let end = place.method.span.end;
+        let own = place.method.first_line..=place.text[..end].matches('\n').count() + 1;
+        let body = &place.text[place.method.body.clone()];
+        self.copies.as_ref().map(|copies| copies.find(body, &place.file, &own)).unwrap_or_default()
     }
 
     /// How many benchmark items there are beyond the number wanted.
@@ -113,18 +122,31 @@ impl<'a> Composer<'a> {
 
     fn manifest(
         &self,
-        examined: &BTreeMap<String, Examination>,
+        (examined, joint): (&BTreeMap<String, Examination>, &[(Places, Examination)]),
         mut left_out: BTreeMap<String, usize>,
         unreliable: &BTreeMap<&str, &Unreliable>,
     ) -> Manifest {
         let mut items = Vec::new();
+        let mut leave_out = |reason: &str, count: usize| {
+            *left_out.entry(reason.to_string()).or_default() += count;
+        };
+        let joined: BTreeSet<String> =
+            joint.iter().flat_map(|(places, _)| places.each()).map(Place::id).collect();
         for place in self.places {
             match examined.get(&place.id()).map(|examination| &examination.found) {
-                Some(Found::Kept(facts)) => items.push(self.item(place, facts)),
-                Some(Found::LeftOut { reason, .. }) => {
-                    *left_out.entry(reason.clone()).or_default() += 1;
+                Some(Found::Kept(facts)) if self.plan.span.is_none() => {
+                    items.push(self.item(&place.clone().into(), facts));
                 }
+                Some(Found::Kept(_)) if joint.is_empty() || joined.contains(&place.id()) => {}
+                Some(Found::Kept(_)) => leave_out(LEFT_OVER, 1),
+                Some(Found::LeftOut { reason, .. }) => leave_out(reason, 1),
                 None => {}
+            }
+        }
+        for (places, examination) in joint {
+            match &examination.found {
+                Found::Kept(facts) => items.push(self.item(places, facts)),
+                Found::LeftOut { reason, .. } => leave_out(reason, places.each().len()),
             }
         }
         self.arrange(&mut items);
@@ -134,7 +156,7 @@ impl<'a> Composer<'a> {
         }
         let is_new = |place: &&Place| !examined.contains_key(&place.id());
         let header = Header {
-            schema: SCHEMA,
+            schema: schema(self.plan.span),
             benchmark: self.plan.benchmark.clone(),
             source: self.plan.source.clone(),
             framework: self.project.framework.clone(),
@@ -143,6 +165,7 @@ impl<'a> Composer<'a> {
             unexamined: self.places.iter().filter(is_new).count(),
             tests_left_out,
             mask_copies: self.plan.mask_copies,
+            span: self.plan.span,
         };
         Manifest { header, items }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 
 use fixfly_runtime::{BenchmarkError, Sandbox, TestOutcome, TestResult, write_whole};
@@ -14,7 +15,8 @@ use super::hold::{Choice, Held};
 use super::repeat::Unreliable;
 use super::unwritable;
 use crate::manifest::{Item, RunPath, short_hash};
-use crate::project::{Place, Project};
+use crate::places::{Place, Places};
+use crate::project::Project;
 use crate::server::{Answer, Config, Limits, Request, Server};
 use crate::source::{self, Mutant};
 
@@ -82,34 +84,34 @@ pub(crate) struct Examiner {
     pub(crate) known: HashMap<String, Item>,
 }
 
-/// One method under examination.
+/// One method, or several joined ones, under examination.
 pub(super) struct Bench<'a> {
-    place: &'a Place,
-    sandbox: &'a dyn Sandbox,
-    config: Config,
+    pub(super) places: &'a Places,
+    pub(super) sandbox: &'a dyn Sandbox,
+    pub(super) config: Config,
 }
 
 impl Bench<'_> {
     pub(super) async fn run(
         &self,
-        candidate: &str,
+        sources: &[String],
         path: RunPath,
         tests: &[String],
         limits: Limits,
     ) -> Result<Answer, BenchmarkError> {
         let server = Server { sandbox: self.sandbox, config: &self.config };
-        server.run(&self.place.request(candidate, path, tests.to_vec(), limits)).await
+        server.run(&self.places.request(sources, path, tests.to_vec(), limits)).await
     }
 
     /// Runs the original in a fresh process, its tests in the reverse order.
     pub(super) async fn reversed(
         &self,
-        original: &str,
+        original: &[String],
         tests: &[String],
         limits: Limits,
     ) -> Result<Answer, BenchmarkError> {
         let server = Server { sandbox: self.sandbox, config: &self.config };
-        let request = self.place.request(original, RunPath::Cold, tests.to_vec(), limits);
+        let request = self.places.request(original, RunPath::Cold, tests.to_vec(), limits);
         server.run(&Request { reversed: true, ..request }).await
     }
 }
@@ -129,9 +131,10 @@ impl Examiner {
         if let Some(known) = self.known(place, &tests) {
             return Ok(known);
         }
-        let bench = Bench { place, sandbox, config: self.project.server(false) };
-        let found = self.look(&bench, tests.clone()).await?;
-        self.keep(place, &tests, found)
+        let places = Places::from(place.clone());
+        let bench = Bench { places: &places, sandbox, config: self.project.server(false) };
+        let found = self.look(&bench, place, tests.clone()).await?;
+        self.keep(place.id(), key(place, &tests), found)
     }
 
     /// The results of those `places` that have been examined before.
@@ -146,22 +149,17 @@ impl Examiner {
             .collect()
     }
 
-    /// Leaves out a method whose tests broke the sandbox repeatedly.
-    pub(crate) fn set_aside(
-        &self,
-        place: &Place,
-        why: String,
-    ) -> Result<Examination, BenchmarkError> {
-        let tests = self.census.tests_of(place);
-        self.keep(place, &tests, left_out("its tests cannot be set up", why))
+    /// The key of a method's result.
+    pub(super) fn key(&self, place: &Place) -> String {
+        key(place, &self.census.tests_of(place))
     }
 
-    fn file(&self, place: &Place) -> PathBuf {
-        self.cache.join(format!("{}.json", short_hash(place.id().as_bytes())))
+    fn file(&self, id: &str) -> PathBuf {
+        self.cache.join(format!("{}.json", short_hash(id)))
     }
 
     fn known(&self, place: &Place, tests: &[String]) -> Option<Examination> {
-        self.recorded(place, tests).or_else(|| self.cached(place, tests))
+        self.recorded(place, tests).or_else(|| self.cached(&place.id(), &key(place, tests)))
     }
 
     /// The result of an earlier manifest for the very same method.
@@ -182,30 +180,35 @@ impl Examiner {
         same.then(|| Examination { id: place.id(), key: key(place, tests), found })
     }
 
-    fn cached(&self, place: &Place, tests: &[String]) -> Option<Examination> {
-        let text = fs::read_to_string(self.file(place)).ok()?;
+    pub(super) fn cached(&self, id: &str, key: &str) -> Option<Examination> {
+        let text = fs::read_to_string(self.file(id)).ok()?;
         let known: Examination = serde_json::from_str(&text).ok()?;
-        (known.id == place.id() && known.key == key(place, tests)).then_some(known)
+        (known.id == id && known.key == key).then_some(known)
     }
 
-    fn keep(
+    /// Saves what was found.
+    pub(super) fn keep(
         &self,
-        place: &Place,
-        tests: &[String],
+        id: String,
+        key: String,
         found: Found,
     ) -> Result<Examination, BenchmarkError> {
-        let examination = Examination { id: place.id(), key: key(place, tests), found };
-        let path = self.file(place);
+        let path = self.file(&id);
+        let examination = Examination { id, key, found };
         let text = serde_json::to_string(&examination).map_err(std::io::Error::from);
         text.and_then(|text| write_whole(&path, text)).map_err(|e| unwritable(&path, &e))?;
         Ok(examination)
     }
 
-    async fn look(&self, bench: &Bench<'_>, tests: Vec<String>) -> Result<Found, BenchmarkError> {
+    async fn look(
+        &self,
+        bench: &Bench<'_>,
+        place: &Place,
+        tests: Vec<String>,
+    ) -> Result<Found, BenchmarkError> {
         let limits = Limits::for_tests(self.census.seconds(&tests));
-        let truth = bench.place.truth();
-        let stub = source::stub(&bench.place.text, &bench.place.method);
-        let mut path = match self.census.clean(bench.place, &tests) {
+        let (truth, stub) = ([place.truth()], [place.stub()]);
+        let mut path = match self.census.clean(place, &tests) {
             true => RunPath::Hot,
             false => RunPath::Cold,
         };
@@ -228,7 +231,7 @@ impl Examiner {
             return Ok(left_out("no test notices its absence", String::new()));
         }
         let judges = &killing[..killing.len().min(JUDGES)];
-        let (mutants, kills) = self.kill(bench, path, judges, limits).await?;
+        let (mutants, kills) = self.kill(bench, place, (path, judges), limits).await?;
         if kills.iter().all(BTreeSet::is_empty) {
             let reason = "its tests notice its absence but no change of a value";
             return Ok(left_out(reason, String::new()));
@@ -252,7 +255,8 @@ impl Examiner {
             let tests: Vec<String> = chosen.iter().map(|at| judges[*at].clone()).collect();
             let wider = killing.iter().filter(|test| !tests.contains(test) && !unreliable(test));
             let wider = wider.cloned().collect();
-            let trio = [truth.as_str(), stub.as_str(), mutants[sample].source.as_str()];
+            let mutant = [mutants[sample].source.clone()];
+            let trio = [&truth[..], &stub[..], &mutant[..]];
             let choice = Choice { bench, trio, tests: &tests, limits, path, stubbed: &stubbed };
             let held = match self.hold(&choice).await? {
                 Held::Yes(held) => held,
@@ -278,15 +282,15 @@ impl Examiner {
     async fn kill(
         &self,
         bench: &Bench<'_>,
-        path: RunPath,
-        judges: &[String],
+        place: &Place,
+        (path, judges): (RunPath, &[String]),
         limits: Limits,
     ) -> Result<(Vec<Mutant>, Vec<BTreeSet<usize>>), BenchmarkError> {
-        let Place { text, method, .. } = bench.place;
+        let Place { text, method, .. } = place;
         let mutants = source::mutants(text, method, 0, MUTANTS);
         let mut kills = Vec::new();
         for mutant in &mutants {
-            let answer = bench.run(&mutant.source, path, judges, limits).await?;
+            let answer = bench.run(slice::from_ref(&mutant.source), path, judges, limits).await?;
             let alive = passed(&answer);
             let dead = judges.iter().enumerate().filter(|(_, test)| !alive.contains(test.as_str()));
             kills.push(dead.map(|(at, _)| at).collect());
@@ -298,7 +302,7 @@ impl Examiner {
     pub(super) async fn disagreement(
         &self,
         bench: &Bench<'_>,
-        trio: &[&str; 3],
+        trio: &[&[String]; 3],
         tests: &[String],
         limits: Limits,
         cold: &[Answer],

@@ -14,8 +14,8 @@ const SLOWEST: f64 = 10.0;
 /// The tests of an item, as they are chosen.
 pub(super) struct Choice<'a> {
     pub(super) bench: &'a Bench<'a>,
-    /// The original, the stub and a mutant.
-    pub(super) trio: [&'a str; 3],
+    /// The original, the stub and a mutant, or of several methods the stub of one.
+    pub(super) trio: [&'a [String]; 3],
     pub(super) tests: &'a [String],
     pub(super) limits: Limits,
     /// The path that the method's runs took so far.

@@ -14,6 +14,7 @@ mod fate;
 mod fetch;
 mod hold;
 mod huge;
+mod joint;
 mod newer;
 mod pip;
 mod repeat;
@@ -34,11 +35,13 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use tokio::task::JoinError;
 
 use crate::manifest::{Item, Manifest, Source};
-use crate::project::{Place, Project};
+use crate::places::{Place, Places};
+use crate::project::Project;
 use crate::server::Server;
 use census::Census;
 use compose::Composer;
-use examine::{Examination, Examiner};
+use examine::{Examination, Examiner, Found};
+use joint::Joint;
 
 pub use environment::{Environment, environment};
 pub(crate) use environment::{output, python, run, stdout_of};
@@ -50,7 +53,7 @@ pub use summary::{Rate, left_out, summary};
 /// The progress of a build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// The step: `census`, then `examine`.
+    /// The step: `census`, then `examine`, then `join` for joint items.
     pub step: &'static str,
     /// Number of units that are done.
     pub done: usize,
@@ -82,6 +85,8 @@ pub struct Plan {
     pub since: Option<Since>,
     /// Whether prompts hide copies of a method's body in its own file.
     pub mask_copies: bool,
+    /// The number of functions and methods of each item, if it is not one.
+    pub span: Option<usize>,
 }
 
 /// Factor for the number of candidates for items, because some are left out when they are
@@ -148,20 +153,58 @@ pub async fn build(
                 let show = |last: String, count: usize| {
                     show(Progress { step: "examine", done: done + count, total, last });
                 };
+                let todo = todo.into_iter().map(|place| Subject::One(place.into())).collect();
                 examine_all(&examiner, &host, todo, plan.jobs, &show).await?
             }
             false => examiner.recall(todo),
         };
         done += if plan.splits.contains(&split) { new.len() } else { 0 };
         examined.extend(new);
-        composer.save(&examined, left_out.clone())?;
+        composer.save(&examined, &[], left_out.clone())?;
     }
+    let joint = match plan.span {
+        Some(span) => {
+            let show = |last: String, done: usize, total: usize| {
+                show(Progress { step: "join", done, total, last });
+            };
+            join(&examiner, &host, (&places, &examined, span), plan.jobs, &show).await?
+        }
+        None => Vec::new(),
+    };
     left_out.extend(composer.surplus(&examined));
-    let manifest = composer.save(&examined, left_out)?;
+    let manifest = composer.save(&examined, &joint, left_out)?;
     if let Some(since) = &plan.since {
         since.end()?;
     }
     Ok(manifest)
+}
+
+/// Joins `span` of the examined functions and methods at a time, and examines them together.
+async fn join(
+    examiner: &Arc<Examiner>,
+    host: &Arc<dyn Host>,
+    (places, examined, span): (&[Place], &BTreeMap<String, Examination>, usize),
+    jobs: usize,
+    show: &(impl Fn(String, usize, usize) + Send + Sync),
+) -> Result<Vec<(Places, Examination)>, BenchmarkError> {
+    let kept = places.iter().filter_map(|place| match &examined.get(&place.id())?.found {
+        Found::Kept(facts) => Some((place, facts)),
+        Found::LeftOut { .. } => None,
+    });
+    let kept: Vec<_> = kept.collect();
+    let groups = joint::groups(&kept, span);
+    if groups.is_empty() {
+        return Err(BenchmarkError::Broken(joint::too_few(&kept, span)));
+    }
+    let all: Vec<Places> = groups.iter().map(|joint| joint.places.clone()).collect();
+    let total = groups.len();
+    let show = |last: String, done: usize| show(last, done, total);
+    let todo = groups.into_iter().map(Subject::Joint).collect();
+    let mut found = examine_all(examiner, host, todo, jobs, &show).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|places| Some((places.clone(), found.remove(&places.id())?)))
+        .collect())
 }
 
 /// The files that the user chose; `None` for all.
@@ -251,25 +294,49 @@ fn unwritable(path: &Path, error: &std::io::Error) -> BenchmarkError {
     BenchmarkError::Broken(format!("{} cannot be written: {error}", path.display()))
 }
 
+/// What is examined at once.
+#[derive(Clone)]
+enum Subject {
+    One(Box<Place>),
+    Joint(Joint),
+}
+
+impl Subject {
+    fn id(&self) -> String {
+        match self {
+            Subject::One(place) => place.id(),
+            Subject::Joint(joint) => joint.places.id(),
+        }
+    }
+
+    /// The method whose tests decide where it is examined.
+    fn first(&self) -> &Place {
+        match self {
+            Subject::One(place) => place,
+            Subject::Joint(joint) => &joint.places.each()[0],
+        }
+    }
+}
+
 /// Examines methods in `jobs` sandboxes at the same time. If a sandbox breaks, its method
 /// is tried twice more in a fresh one. After another error, what runs
 /// still ends: its results are cached.
 async fn examine_all(
     examiner: &Arc<Examiner>,
     host: &Arc<dyn Host>,
-    mut todo: Vec<Place>,
+    mut todo: Vec<Subject>,
     jobs: usize,
     show: &(impl Fn(String, usize) + Send + Sync),
 ) -> Result<BTreeMap<String, Examination>, BenchmarkError> {
     // Methods of one test group are examined together, because its processes are set up
     // only once.
-    todo.sort_by_cached_key(|place| (examiner.census.group_of(place), place.id()));
+    todo.sort_by_cached_key(|one| (examiner.census.group_of(one.first()), one.id()));
     let bench = Arc::new(Bench {
         examiner: examiner.clone(),
         host: host.clone(),
         idle: Mutex::new(Vec::new()),
     });
-    let todo = todo.into_iter().map(|place| bench.clone().examine(place, 0));
+    let todo = todo.into_iter().map(|subject| bench.clone().examine(subject, 0));
     let mut examinations = Parallel::new(jobs, todo);
     let (mut found, mut failed) = (BTreeMap::new(), None);
     while let Some(examined) = examinations.next().await {
@@ -281,8 +348,8 @@ async fn examine_all(
                 found.insert(examination.id.clone(), *examination);
                 show(last, found.len());
             }
-            Ok(Examined::Broken(place, tries)) => {
-                examinations.add(bench.clone().examine(*place, tries));
+            Ok(Examined::Broken(subject, tries)) => {
+                examinations.add(bench.clone().examine(subject, tries));
             }
             Err(error) => {
                 examinations.stop();
@@ -304,7 +371,7 @@ async fn examine_all(
 enum Examined {
     Done(Box<Examination>),
     /// The sandbox broke; how often so far.
-    Broken(Box<Place>, u32),
+    Broken(Subject, u32),
 }
 
 /// Where methods are examined.
@@ -322,7 +389,7 @@ impl Bench {
 
     async fn examine(
         self: Arc<Self>,
-        place: Place,
+        subject: Subject,
         tries: u32,
     ) -> Result<Examined, BenchmarkError> {
         let idle = self.idle().pop();
@@ -330,18 +397,27 @@ impl Bench {
             Some(sandbox) => sandbox,
             None => self.host.open(self.examiner.project.spec()).await?,
         };
-        match self.examiner.examine(&place, &*sandbox).await {
+        let examined = match &subject {
+            Subject::One(place) => self.examiner.examine(place, &*sandbox).await,
+            Subject::Joint(joint) => self.examiner.examine_joint(joint, &*sandbox).await,
+        };
+        match examined {
             Ok(examination) => {
                 self.idle().push(sandbox);
                 Ok(Examined::Done(Box::new(examination)))
             }
             Err(BenchmarkError::Sandbox(error)) if tries < 2 => {
-                tracing::warn!(id = place.id(), %error, "a sandbox broke; the method is tried again");
-                Ok(Examined::Broken(Box::new(place), tries + 1))
+                tracing::warn!(id = subject.id(), %error, "a sandbox broke; the method is tried again");
+                Ok(Examined::Broken(subject, tries + 1))
             }
             Err(error @ BenchmarkError::Sandbox(SandboxError::Process { .. })) => {
                 let why = format!("the tests cannot be set up: {error}");
-                Ok(Examined::Done(Box::new(self.examiner.set_aside(&place, why)?)))
+                let key = match &subject {
+                    Subject::One(place) => self.examiner.key(place),
+                    Subject::Joint(joint) => joint.key(),
+                };
+                let found = examine::left_out("its tests cannot be set up", why);
+                Ok(Examined::Done(Box::new(self.examiner.keep(subject.id(), key, found)?)))
             }
             Err(error) => Err(error),
         }

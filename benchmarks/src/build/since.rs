@@ -10,7 +10,7 @@ use fixfly_runtime::BenchmarkError;
 use super::{tree, unwritable};
 use crate::git::{git_alone, stdout};
 use crate::manifest::{Item, Manifest};
-use crate::project::Place;
+use crate::places::Place;
 use crate::source;
 
 /// A commit, and what differs from it.
@@ -46,7 +46,7 @@ impl Since {
             fs::copy(&manifest, &kept).map_err(|e| unwritable(&kept, &e))?;
         }
         let known = match kept.exists() {
-            true => Manifest::read(&kept)?.items,
+            true => single(Manifest::read(&kept)?, &manifest)?,
             false => Vec::new(),
         };
         Ok((Since { kept, ..Self::between(commit, &old, &new) }, known))
@@ -99,6 +99,18 @@ impl Since {
             true => fs::remove_file(&self.kept).map_err(|e| unwritable(&self.kept, &e)),
             false => Ok(()),
         }
+    }
+}
+
+/// The items of an earlier manifest that are one method each.
+fn single(earlier: Manifest, file: &Path) -> Result<Vec<Item>, BenchmarkError> {
+    match earlier.header.span {
+        None => Ok(earlier.items),
+        Some(span) => Err(BenchmarkError::Broken(format!(
+            "{} has items of {span} functions and methods each (--span {span}), and --since keeps \
+             items of one: name another folder with -o",
+            file.display()
+        ))),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fixfly_runtime::Split;
 
 use crate::manifest::short_hash;
-use crate::project::Place;
+use crate::places::Place;
 use crate::source;
 
 /// Methods with at least this similarity of token shingles are near-duplicates.

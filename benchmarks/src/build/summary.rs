@@ -51,6 +51,10 @@ pub fn summary(folder: &Path, manifest: &Manifest) -> String {
         );
     }
     let header = &manifest.header;
+    if let Some(span) = header.span {
+        text +=
+            &format!("  each item is {span} functions or methods of one file (--span {span})\n");
+    }
     text += &format!("  not examined yet: {}\n", header.unexamined);
     if manifest.items.is_empty() && header.unexamined == 0 && header.left_out.is_empty() {
         text += "  the project has no functions and no methods\n";

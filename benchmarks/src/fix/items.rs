@@ -15,9 +15,10 @@ use super::rank::{Suspect, list};
 use super::search::{Found, Search};
 use crate::faults::edit_form;
 use crate::manifest::{RunPath, short_hash};
-use crate::methods::{first_verdict, patch, reduced, survived};
+use crate::methods::{first_verdict, patch, survived};
 use crate::observe::{failures, observation};
-use crate::project::{Place, method_task};
+use crate::places::{Place, Places};
+use crate::project::method_task;
 use crate::server::{self, Config, Limits, Server};
 use crate::source::{self, Describer, Reference};
 use crate::support::PARTIAL_SANDBOXES;
@@ -227,7 +228,7 @@ impl Benchmark for Fix {
         fresh: &dyn Sandbox,
     ) -> Result<Verdict, BenchmarkError> {
         let item = self.item(task)?;
-        let candidate = &*reduced(task, candidate, &item.place)?;
+        let candidate = &*Places::from(item.place.clone()).reduced(&task.id, candidate)?[0];
         let answer = self.run_targets(&item.place, candidate, fresh).await?;
         let mut verdict = first_verdict(&answer, candidate);
         if verdict.solved && self.survives_sabotage(item, candidate, fresh).await? {

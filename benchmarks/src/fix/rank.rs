@@ -8,7 +8,7 @@ use regex::Regex;
 use serde::Serialize;
 
 use super::census::Census;
-use crate::project::Place;
+use crate::places::Place;
 
 /// A function or method that may have the fault.
 #[derive(Clone, Debug, PartialEq, Serialize)]

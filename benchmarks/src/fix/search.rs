@@ -8,7 +8,8 @@ use fixfly_runtime::{BenchmarkError, Host, Sandbox, SandboxSpec, TestOutcome, Te
 use super::census::{Census, take};
 use super::items::Fix;
 use super::rank::{Suspect, suspects};
-use crate::project::{Place, places, read_texts};
+use crate::places::Place;
+use crate::project::{places, read_texts};
 use crate::repository::{Chosen, Repository, RepositoryOptions, Suite};
 
 /// Maximum number of failing tests to fix together.

@@ -8,8 +8,9 @@ use fixfly_runtime::{BenchmarkError, Host, Outcome, Sandbox, SandboxError};
 use super::set::{LeftOut, Program};
 use crate::build::first_failure;
 use crate::manifest::RunPath;
-use crate::project::{Project, base64};
-use crate::server::{Answer, Collected, Limits, Request, Server, Swap};
+use crate::places::base64;
+use crate::project::Project;
+use crate::server::{Answer, Collected, Limits, Request, Server};
 
 /// Tests that take longer with the correct program, in CPU seconds, are too slow.
 const SLOWEST: f64 = 10.0;
@@ -149,14 +150,7 @@ impl Checker {
             shared: false,
             limits: Limits::for_tests(seconds),
             // Only the hot path reads it.
-            method: Swap {
-                classes: Vec::new(),
-                name: program.function.clone(),
-                first_line: 1,
-                line: 1,
-                source: String::new(),
-                lines: 0,
-            },
+            methods: Vec::new(),
         };
         Server { sandbox, config: &config }.run(&request).await
     }

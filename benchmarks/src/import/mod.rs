@@ -23,7 +23,7 @@ use fixfly_runtime::{BenchmarkError, DescribedBy, Host, Parallel, Split};
 use crate::build::{self, Environment};
 use crate::faults::{self, Fault};
 use crate::manifest::{
-    Header, Item, Manifest, RunPath, SCHEMA, Source, line, short_hash, write_whole,
+    Header, Item, Manifest, RunPath, Source, line, schema, short_hash, write_whole,
 };
 use crate::project::Project;
 use crate::source::top_function;
@@ -130,7 +130,7 @@ impl Import {
         let (mut items, mut faults, mut longest) = (Vec::new(), Vec::new(), 0);
         for (program, facts) in self.set.programs.iter().filter_map(checked) {
             let (item, fault) = entry(&program, facts, self.split)?;
-            longest = longest.max(item.span[1] - item.span[0]);
+            longest = longest.max(item.spans.iter().map(|[start, end]| end - start).sum());
             items.push(item);
             faults.push(fault);
         }
@@ -147,7 +147,7 @@ impl Import {
 
     fn header(&self, left_out: &[LeftOut]) -> Header {
         Header {
-            schema: SCHEMA,
+            schema: schema(None),
             benchmark: "python".to_string(),
             source: self.source.clone(),
             framework: self.set.framework.to_string(),
@@ -156,6 +156,7 @@ impl Import {
             unexamined: 0,
             tests_left_out: BTreeMap::new(),
             mask_copies: false,
+            span: None,
         }
     }
 }
@@ -190,7 +191,7 @@ fn entry(program: &Program, facts: &Facts, split: Split) -> Result<(Item, Fault)
     let item = Item {
         id: format!("{}::{}", program.file, program.function),
         split,
-        span: [correct.span.start, correct.span.end],
+        spans: vec![[correct.span.start, correct.span.end]],
         hash: short_hash(&program.correct[correct.span]),
         path: RunPath::Cold,
         tests: facts.tests.iter().collect(),

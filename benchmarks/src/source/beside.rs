@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{Expr, ExprContext, Parameters, Stmt, StmtClassDef, StmtFunctionDef};
-use ruff_text_size::Ranged;
+use ruff_text_size::{Ranged, TextRange};
 
 use super::method::{Accessor, accessor};
 use super::parsed::{Parsed, bytes};
@@ -123,14 +123,16 @@ pub(super) struct Beside<'p> {
 }
 
 impl<'p> Beside<'p> {
+    /// What is beside `def` in an answer for `file`, apart from `taken`.
     pub(super) fn of(
         module: &[&'p Stmt],
         place: &Place<'p>,
         def: &StmtFunctionDef,
-        file: &str,
+        (file, taken): (&str, &[TextRange]),
     ) -> Self {
         let is_around = |statement: &Stmt| {
             statement.range() == def.range()
+                || taken.contains(&statement.range())
                 || place.classes.iter().any(|class| class.range() == statement.range())
         };
         let is_copy = |statement: &Stmt| {

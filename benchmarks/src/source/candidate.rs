@@ -2,15 +2,19 @@
 
 use fixfly_runtime::answer::{Asked, NoMethod, method, too_deep};
 use ruff_python_ast::{Stmt, StmtFunctionDef};
-use ruff_text_size::Ranged;
+use ruff_text_size::{Ranged, TextRange};
 
-use super::beside::{self, Beside};
+use super::beside::{self, Beside, Place};
 use super::lines::{self, Lines};
 use super::method::{Accessor, MethodDef};
 use super::parsed::{Parsed, SyntaxError, bytes};
 
 /// Quotation marks of prose, which Python does not accept.
 const TYPOGRAPHIC: [char; 10] = ['“', '”', '„', '‟', '«', '»', '‘', '’', '‚', '′'];
+
+/// The note on decorators in an answer.
+pub(super) const NO_DECORATORS: &str =
+    "Decorators were left out: those in the file stay as they are.";
 
 /// What an answer is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +139,7 @@ pub enum Invalid {
     },
 }
 
-fn named(names: &[String]) -> String {
+pub(super) fn named(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }
@@ -163,27 +167,37 @@ pub fn candidate_for<'w>(
     let (answer, wanted) = (lines::unix(answer), wanted.into());
     let code = code(&answer, wanted.name)?;
     let parsed = Parsed::of(&code).map_err(|error| syntax(&code, error))?;
-    let Wanted { name, is_function, accessor } = wanted;
-    let answer = Answer { parsed: &parsed, wanted: name, is_function, accessor, file };
-    let (def, mut notes) = answer.reduced()?;
+    let answer = Answer::new(&parsed, wanted, file);
+    let found = answer.found()?.ok_or_else(|| answer.no_method())?;
+    let left_out = answer.beside(&found, &[])?;
+    let Found { def, mut notes, .. } = found;
+    if !left_out.is_empty() {
+        let name = wanted.name;
+        notes.push(format!("Only `{name}` is replaced; left out: {}.", left_out.join(", ")));
+    }
     if !def.decorator_list.is_empty() {
-        notes.push("Decorators were left out: those in the file stay as they are.".into());
+        notes.push(NO_DECORATORS.into());
     }
     Ok(Candidate { source: answer.source(def), notes })
 }
 
 /// The code in an answer, dedented.
 fn code(answer: &str, wanted: &str) -> Result<String, Invalid> {
-    let code = method(answer, Asked::named(wanted)).map_err(|why| match why {
+    let code = method(answer, &Asked::named(wanted)).map_err(|why| match why {
         NoMethod::Empty(wanted) => Invalid::Empty { wanted },
         NoMethod::NoCode(wanted) => Invalid::NoMethod { wanted },
         why => Invalid::NotCode(why),
     })?;
-    if too_deep(&code.text) {
+    module(&code.text, wanted)
+}
+
+/// The code of an answer as a module: dedented.
+pub(super) fn module(code: &str, wanted: &str) -> Result<String, Invalid> {
+    if too_deep(code) {
         return Err(Invalid::TooDeep { wanted: wanted.into() });
     }
-    let code = levelled(trimmed(&code.text)).map_err(|error| match code.text.contains("def ") {
-        true => syntax(&code.text, error),
+    let code = levelled(trimmed(code)).map_err(|error| match code.contains("def ") {
+        true => syntax(code, error),
         // Prose, or only a body.
         false => Invalid::NoMethod { wanted: wanted.into() },
     })?;
@@ -194,7 +208,7 @@ fn code(answer: &str, wanted: &str) -> Result<String, Invalid> {
 }
 
 /// A syntax error, or the quotation mark that causes it.
-fn syntax(code: &str, error: SyntaxError) -> Invalid {
+pub(super) fn syntax(code: &str, error: SyntaxError) -> Invalid {
     let line = code.lines().nth(error.line - 1).unwrap_or_default();
     let at_error = line.chars().nth(error.column - 1);
     let in_message = error.message.chars().find(|c| TYPOGRAPHIC.contains(c));
@@ -204,7 +218,8 @@ fn syntax(code: &str, error: SyntaxError) -> Invalid {
     }
 }
 
-struct Answer<'p> {
+/// An answer that is read for one method.
+pub(super) struct Answer<'p> {
     parsed: &'p Parsed<'p>,
     wanted: &'p str,
     is_function: bool,
@@ -212,9 +227,30 @@ struct Answer<'p> {
     file: &'p str,
 }
 
+/// A method in an answer.
+pub(super) struct Found<'p> {
+    place: Place<'p>,
+    pub(super) def: &'p StmtFunctionDef,
+    /// What was removed to get it.
+    pub(super) notes: Vec<String>,
+}
+
+impl Found<'_> {
+    /// The ranges of the definition, and of the classes around it.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = TextRange> {
+        let classes = self.place.classes.iter().map(|class| class.range());
+        classes.chain([self.def.range()])
+    }
+}
+
 impl<'p> Answer<'p> {
-    /// The method, and what was left out.
-    fn reduced(&self) -> Result<(&'p StmtFunctionDef, Vec<String>), Invalid> {
+    pub(super) fn new(parsed: &'p Parsed<'p>, wanted: Wanted<'p>, file: &'p str) -> Self {
+        let Wanted { name, is_function, accessor } = wanted;
+        Answer { parsed, wanted: name, is_function, accessor, file }
+    }
+
+    /// The method; `None` if there is none of its name.
+    pub(super) fn found(&self) -> Result<Option<Found<'p>>, Invalid> {
         let wanted = || self.wanted.to_string();
         let module: Vec<&Stmt> = self.parsed.statements().iter().collect();
         let mut places = Vec::new();
@@ -222,22 +258,17 @@ impl<'p> Answer<'p> {
         if self.is_function && places.iter().any(|place| place.classes.is_empty()) {
             places.retain(|place| place.classes.is_empty());
         }
-        let [place] = places.as_slice() else {
-            return Err(match places.len() {
-                0 => self.no_method(),
-                count => Invalid::Repeated { wanted: wanted(), count },
-            });
+        let place = match places.len() {
+            0 | 1 => places.pop(),
+            count => return Err(Invalid::Repeated { wanted: wanted(), count }),
         };
-        let (defs, others) = beside::definitions(self.parsed, place, self.wanted, self.accessor);
+        let Some(place) = place else { return Ok(None) };
+        let (defs, others) = beside::definitions(self.parsed, &place, self.wanted, self.accessor);
         let accessor = |def: &&StmtFunctionDef| beside::is_accessor(self.parsed, def, self.wanted);
         let def = match defs.as_slice() {
             [.., last] if defs.len() == 1 || !defs.iter().any(accessor) => *last,
             defs => return Err(Invalid::Repeated { wanted: wanted(), count: defs.len() }),
         };
-        let beside = Beside::of(&module, place, def, self.file);
-        if let Some(statement) = beside.needed() {
-            return Err(self.refused(statement, &beside));
-        }
         let mut notes = Vec::new();
         if let count @ 2.. = defs.len() {
             notes.push(format!(
@@ -251,15 +282,22 @@ impl<'p> Answer<'p> {
         if let Some(class) = place.classes.last() {
             notes.push(format!("The class `{}` around the method was left out.", class.name));
         }
-        let left_out: Vec<String> = beside.left_out().map(|s| self.named(s)).collect();
-        if !left_out.is_empty() {
-            notes.push(format!(
-                "Only `{}` is replaced; left out: {}.",
-                self.wanted,
-                left_out.join(", ")
-            ));
+        Ok(Some(Found { place, def, notes }))
+    }
+
+    /// What is left out beside a method, apart from `others`, which are taken as well. Refused
+    /// if the method needs it.
+    pub(super) fn beside(
+        &self,
+        found: &Found<'p>,
+        others: &[TextRange],
+    ) -> Result<Vec<String>, Invalid> {
+        let module: Vec<&Stmt> = self.parsed.statements().iter().collect();
+        let beside = Beside::of(&module, &found.place, found.def, (self.file, others));
+        match beside.needed() {
+            Some(statement) => Err(self.refused(statement, &beside)),
+            None => Ok(beside.left_out().map(|statement| self.named(statement)).collect()),
         }
-        Ok((def, notes))
     }
 
     /// Why there is no method of that name.
@@ -304,7 +342,7 @@ impl<'p> Answer<'p> {
     }
 
     /// A function's lines, from `def`, dedented.
-    fn source(&self, def: &StmtFunctionDef) -> String {
+    pub(super) fn source(&self, def: &StmtFunctionDef) -> String {
         let text = self.parsed.text;
         let lines = Lines::of(text);
         let span = self.parsed.parts(def).span;

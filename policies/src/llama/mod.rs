@@ -32,7 +32,7 @@ use fixfly_runtime::{
     ThinkingSwitch, ToolSpec, Usage, View, with_thinking_switch,
 };
 
-use crate::answer::{asked, read, split_reasoning};
+use crate::answer::{read, split_reasoning};
 use crate::calls::ReadCall;
 use crate::{CallForm, Lora, Open, Settings};
 use child::{CallError, Engine};
@@ -278,7 +278,7 @@ impl Llama {
     /// The action in a completion.
     fn action(&self, mut completion: Completion, view: &View<'_>) -> Action {
         let finish = completion.generation.finish;
-        let read = read(&completion.text, asked(view), &view.specs(), finish);
+        let read = read(&completion.text, &view.task.statement.asked(), &view.specs(), finish);
         let ReadCall { call, repaired } = read;
         completion.generation.repaired = repaired;
         if (self.calls, completion.generation.finish) == (CallForm::Native, Finish::Stop) {

@@ -264,7 +264,7 @@ impl OpenAi {
 fn call(form: CallForm, reply: &Reply, view: &View<'_>) -> ReadCall {
     let (tools, finish) = (view.specs(), reply.finish.unwrap_or(Finish::Stop));
     let text = || {
-        let read = answer::read(&reply.text, answer::asked(view), &tools, finish);
+        let read = answer::read(&reply.text, &view.task.statement.asked(), &tools, finish);
         answer::after_reasoning(read, reply.reasoning.as_deref())
     };
     match (form, reply.calls.as_slice()) {

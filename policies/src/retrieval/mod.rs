@@ -11,6 +11,7 @@ mod copies;
 mod corpus;
 mod edits;
 mod faulty;
+mod joint;
 mod names;
 mod proposal;
 mod python;
@@ -22,7 +23,9 @@ mod twin;
 mod words;
 
 use async_trait::async_trait;
-use fixfly_runtime::{Action, Call, Entry, Policy, PolicyError, Turn, Usage, View};
+use fixfly_runtime::{
+    Action, Call, Entry, Method, Policy, PolicyError, Statement, Task, Turn, Usage, View,
+};
 
 use self::corpus::Corpus;
 use self::proposal::Proposal;
@@ -42,17 +45,32 @@ struct Retrieval {
 #[async_trait]
 impl Policy for Retrieval {
     async fn act(&self, view: View<'_>) -> Result<Action, PolicyError> {
-        let method = view.task.statement.method().ok_or_else(|| {
-            let id = &view.task.id;
-            PolicyError::Model(format!("{id}: retrieval writes methods, it resolves no issue"))
-        })?;
+        let found = match &view.task.statement {
+            Statement::Method(method) => {
+                let chance = (view.sample > 0).then_some(view.seed);
+                let best = self.propose(method, view.turns, chance);
+                best.map(|best| (best.origin(), best.code))
+            }
+            Statement::Methods(joint) => joint::next(self, joint, &view),
+            Statement::Issue(_) => {
+                let id = &view.task.id;
+                let why = format!("{id}: retrieval writes methods, it resolves no issue");
+                return Err(PolicyError::Model(why));
+            }
+        };
+        Ok(found.map_or_else(give_up, |(idea, code)| act(view.task, &idea, &code)))
+    }
+}
+
+impl Retrieval {
+    /// The likeliest proposal for a method that these turns have not tried. With `chance`, it is
+    /// drawn by likelihood.
+    fn propose(&self, method: &Method, turns: &[Turn], chance: Option<u64>) -> Option<Proposal> {
         let target = Target::read(method);
         let mut proposals = proposals(&target, &self.corpus);
-        proposals.extend(edits::propose(&target, view.turns));
+        proposals.extend(edits::propose(&target, turns));
         proposals.extend(faulty::propose(&target));
-        let chance = (view.sample > 0).then_some(view.seed);
-        let best = ranking::best(&target, proposals, view.turns, chance);
-        Ok(best.map_or_else(give_up, |best| act(&best)))
+        ranking::best(&target, proposals, turns, chance)
     }
 }
 
@@ -65,9 +83,8 @@ fn proposals(target: &Target<'_>, corpus: &Corpus) -> Vec<Proposal> {
     proposals
 }
 
-fn act(proposal: &Proposal) -> Action {
-    let idea = format!("idea: {} from {}", proposal.idea.label(), proposal.from);
-    answer::free(&proposal.code, Some(idea))
+fn act(task: &Task, idea: &str, code: &str) -> Action {
+    answer::free(task, code, Some(format!("idea: {idea}")))
 }
 
 fn give_up() -> Action {

@@ -18,6 +18,11 @@ pub(super) struct Proposal {
 }
 
 impl Proposal {
+    /// Its idea and what it was made from, for records.
+    pub(super) fn origin(&self) -> String {
+        format!("{} from {}", self.idea.label(), self.from)
+    }
+
     /// A proposal deduced from the declaration and the class alone.
     pub(super) fn guess(target: &Target<'_>, idea: Idea, lines: &str, prior: f32) -> Self {
         Proposal {

@@ -102,6 +102,15 @@ impl Function {
     }
 }
 
+/// The text of the function `name` of a module.
+pub(super) fn definition<'s>(source: &'s str, name: &str) -> Option<&'s str> {
+    let parsed = parse_unchecked_source(source, PySourceType::Python);
+    parsed.suite().iter().find_map(|stmt| match stmt {
+        Stmt::FunctionDef(def) if def.name.as_str() == name => Some(&source[def.range()]),
+        _ => None,
+    })
+}
+
 /// Reads a file.
 pub(super) fn module(source: &str) -> Module {
     let parsed = parse_unchecked_source(source, PySourceType::Python);

@@ -22,11 +22,11 @@ struct Found {
     indent: usize,
 }
 
-/// The last whole function `name`, with the imports and definitions right before it if all
-/// of that is Python. Returns the code and its span.
-pub(super) fn function(text: &str, name: Option<&str>) -> Option<(String, Range<usize>)> {
+/// The last whole function of these names, with the imports and definitions right before it if
+/// all of that is Python, or if it takes both to define all names. Returns the code and its span.
+pub(super) fn function(text: &str, names: &[&str]) -> Option<(String, Range<usize>)> {
     let lines = lines(text);
-    let found = functions(&lines, name);
+    let found = functions(&lines, names);
     let code = |range: Range<usize>| -> String {
         lines[range].iter().flat_map(|line| [line.text.trim_matches(is_invisible), "\n"]).collect()
     };
@@ -34,21 +34,24 @@ pub(super) fn function(text: &str, name: Option<&str>) -> Option<(String, Range<
         let end = lines.get(range.end).map_or(text.len(), |line| line.start);
         lines[range.start].start..end
     };
+    let around = |found: &Found| first_code(&lines, found.lines.start)..found.lines.end;
+    let defines = |range: Range<usize>| shape(&code(range), names).is_some();
     let whole = |found: &&Found| {
-        !goes_on(&lines, found.lines.end) && shape(&code(found.lines.clone()), name).is_some()
+        let several = names.len() > 1 && found.indent == 0;
+        let range = if several { around(found) } else { found.lines.clone() };
+        !goes_on(&lines, found.lines.end) && defines(range)
     };
     let last = found.iter().rev().find(whole)?;
-    let start = first_code(&lines, last.lines.start);
-    let around = start..last.lines.end;
-    let taken = match last.indent == 0 && shape(&code(around.clone()), name).is_some() {
-        true => around,
+    let taken = match last.indent == 0 && defines(around(last)) {
+        true => around(last),
         false => last.lines.clone(),
     };
     Some((code(taken.clone()), span(&taken)))
 }
 
-/// Whether a line begins with the declaration of the function `name`, or of any.
-pub(super) fn declares(line: &str, name: Option<&str>) -> bool {
+/// Whether a line begins with the declaration of a function of these names, or of any if there
+/// are none.
+pub(super) fn declares(line: &str, names: &[&str]) -> bool {
     let line = line.trim_start_matches(is_space);
     let line = line.strip_prefix("async").map_or(line, str::trim_start);
     let Some(rest) = line.strip_prefix("def").filter(|rest| rest.starts_with([' ', '\t'])) else {
@@ -56,14 +59,14 @@ pub(super) fn declares(line: &str, name: Option<&str>) -> bool {
     };
     let rest = rest.trim_start();
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    end > 0 && name.is_none_or(|name| &rest[..end] == name)
+    end > 0 && (names.is_empty() || names.contains(&&rest[..end]))
 }
 
-/// The functions `name`, none inside another.
-fn functions(lines: &[Line<'_>], name: Option<&str>) -> Vec<Found> {
+/// The functions of these names, none inside another.
+fn functions(lines: &[Line<'_>], names: &[&str]) -> Vec<Found> {
     let (mut found, mut unended, mut at) = (Vec::new(), 0, 0);
     while at < lines.len() && unended < MAX_UNENDED {
-        if !declares(lines[at].text, name) {
+        if !declares(lines[at].text, names) {
             at += 1;
             continue;
         }

@@ -34,10 +34,11 @@ const AFTER: [&str; 8] =
     ["fixed", "corrected", "new", "after", "final", "improved", "updated", "solution"];
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked<'a> {
-    /// The method's name; any function if `None`.
-    pub name: Option<&'a str>,
+    /// The names of the functions and methods that one block has to define; any function if
+    /// there are none.
+    pub names: Vec<&'a str>,
     /// Whether the answer may also be one line as it is (`- `) and as it should be (`+ `).
     pub change: bool,
 }
@@ -45,11 +46,11 @@ pub struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// A method of this name.
     pub fn named(name: &'a str) -> Self {
-        Asked { name: Some(name), change: false }
+        Asked { names: vec![name], change: false }
     }
 
-    fn name(self) -> String {
-        self.name.unwrap_or("the method").to_string()
+    fn name(&self) -> String {
+        self.names.first().copied().unwrap_or("the method").to_string()
     }
 }
 
@@ -100,7 +101,7 @@ pub enum NoMethod {
 ///
 /// # Errors
 /// [`NoMethod`] if no part of the answer can be meant.
-pub fn method(text: &str, asked: Asked<'_>) -> Result<Code, NoMethod> {
+pub fn method(text: &str, asked: &Asked<'_>) -> Result<Code, NoMethod> {
     if text.trim_matches(is_space).is_empty() {
         return Err(NoMethod::Empty(asked.name()));
     }
@@ -126,15 +127,15 @@ fn taken(block: &Block<'_>) -> Code {
 }
 
 /// The whole answer, if it is nothing but code.
-fn plain(text: &str, asked: Asked<'_>) -> Option<Code> {
+fn plain(text: &str, asked: &Asked<'_>) -> Option<Code> {
     let code: String = lines(text).iter().flat_map(|line| [line.text, "\n"]).collect();
     let code = code.trim_start_matches('\u{feff}').to_string();
-    let found = (asked.change && is_change(&code)) || shape(&code, asked.name).is_some();
+    let found = (asked.change && is_change(&code)) || shape(&code, &asked.names).is_some();
     found.then_some(Code { text: code, span: 0..text.len(), found, whole: false })
 }
 
 /// The last block of the best rank.
-fn chosen(blocks: &[Block<'_>], asked: Asked<'_>) -> Option<Code> {
+fn chosen(blocks: &[Block<'_>], asked: &Asked<'_>) -> Option<Code> {
     let ranked = blocks.iter().filter_map(|block| Some((rank(block, asked)?, block)));
     ranked.max_by_key(|(rank, _)| *rank).map(|(_, block)| taken(block))
 }
@@ -148,11 +149,11 @@ enum Rank {
     Answer,
 }
 
-fn rank(block: &Block<'_>, asked: Asked<'_>) -> Option<Rank> {
+fn rank(block: &Block<'_>, asked: &Asked<'_>) -> Option<Rank> {
     if asked.change && is_change(&block.code) {
         return Some(Rank::Answer);
     }
-    match shape(&block.code, asked.name)? {
+    match shape(&block.code, &asked.names)? {
         Shape::Elided => Some(Rank::Elided),
         Shape::Whole if shows_the_past(block) => Some(Rank::Before),
         Shape::Whole => Some(Rank::Answer),
@@ -182,9 +183,9 @@ fn is_change(code: &str) -> bool {
 }
 
 /// A block, or the whole text, that is Python without prompts, line numbers and the like.
-fn rewritten(blocks: &[Block<'_>], text: &str, asked: Asked<'_>) -> Option<Code> {
+fn rewritten(blocks: &[Block<'_>], text: &str, asked: &Asked<'_>) -> Option<Code> {
     let defines =
-        |code: &str| rewrite::readings(code).find(|code| shape(code, asked.name).is_some());
+        |code: &str| rewrite::readings(code).find(|code| shape(code, &asked.names).is_some());
     let block = |block: &Block<'_>| Some(Code { text: defines(&block.code)?, ..taken(block) });
     blocks.iter().rev().find_map(block).or_else(|| {
         let code = defines(text).filter(|_| blocks.is_empty())?;
@@ -193,7 +194,7 @@ fn rewritten(blocks: &[Block<'_>], text: &str, asked: Asked<'_>) -> Option<Code>
 }
 
 /// The code in a field of a JSON object.
-fn json(text: &str, asked: Asked<'_>) -> Option<Code> {
+fn json(text: &str, asked: &Asked<'_>) -> Option<Code> {
     let trimmed = text.trim_matches(is_space);
     if !trimmed.starts_with(['{', '[']) {
         return None;
@@ -203,7 +204,7 @@ fn json(text: &str, asked: Asked<'_>) -> Option<Code> {
     Some(Code { text: code, span: 0..text.len(), found: true, whole: true })
 }
 
-fn json_block(block: &Block<'_>, asked: Asked<'_>) -> Option<Code> {
+fn json_block(block: &Block<'_>, asked: &Asked<'_>) -> Option<Code> {
     match block.kind {
         Kind::Json | Kind::Untagged => {
             let Code { text, .. } = json(&block.code, asked)?;
@@ -214,7 +215,7 @@ fn json_block(block: &Block<'_>, asked: Asked<'_>) -> Option<Code> {
 }
 
 /// The first string in a value that contains the method.
-fn field(value: &Value, asked: Asked<'_>) -> Option<String> {
+fn field(value: &Value, asked: &Asked<'_>) -> Option<String> {
     match value {
         // The strings of an object are not read as JSON again: that could go on for long.
         Value::String(text) => {
@@ -233,13 +234,13 @@ fn field(value: &Value, asked: Asked<'_>) -> Option<String> {
     }
 }
 
-fn by_layout(text: &str, asked: Asked<'_>) -> Option<Code> {
-    let (text, span) = layout::function(text, asked.name)?;
+fn by_layout(text: &str, asked: &Asked<'_>) -> Option<Code> {
+    let (text, span) = layout::function(text, &asked.names)?;
     Some(Code { text, span, found: true, whole: false })
 }
 
 /// What to show the errors of, if nothing is right.
-fn likeliest(text: &str, blocks: &[Block<'_>], asked: Asked<'_>) -> Result<Code, NoMethod> {
+fn likeliest(text: &str, blocks: &[Block<'_>], asked: &Asked<'_>) -> Result<Code, NoMethod> {
     let wrong = |block: &Block<'_>| {
         let code = taken(block);
         let whole = code.whole && blocks.last().is_some_and(|last| last.closed);
@@ -254,7 +255,7 @@ fn likeliest(text: &str, blocks: &[Block<'_>], asked: Asked<'_>) -> Result<Code,
     if text_is_diff || blocks.iter().any(is_diff) {
         return Err(NoMethod::Diff(asked.name()));
     }
-    let declares = |code: &str| code.lines().any(|line| layout::declares(line, asked.name));
+    let declares = |code: &str| code.lines().any(|line| layout::declares(line, &asked.names));
     let declaring = blocks.iter().rev().find(|block| declares(&block.code));
     match (declaring, blocks) {
         (Some(block), _) => wrong(block),

@@ -9,7 +9,7 @@
 //! use fixfly_runtime::answer::{Asked, command, method};
 //!
 //! let words = "Here:\n```python\ndef f(self):\n    return 1\n```\nUsage:\n```python\na.f()\n```\n";
-//! let code = method(words, Asked::named("f")).unwrap();
+//! let code = method(words, &Asked::named("f")).unwrap();
 //! assert_eq!(code.text, "def f(self):\n    return 1\n");
 //! assert_eq!(command("I look.\n```Bash\nls\n```\n").unwrap().text, "ls\n");
 //! ```

@@ -160,19 +160,26 @@ fn parse(code: &str) -> Option<Parsed<ModModule>> {
 
 /// Whether this is Python with at least one definition.
 pub(super) fn parses(code: &str) -> bool {
-    shape(code, None).is_some()
+    shape(code, &[]).is_some()
 }
 
-/// What `code` has of the function `name`, or of any; `None` if it is not Python or does
-/// not define it. The code may be indented as in a class.
-pub(super) fn shape(code: &str, name: Option<&str>) -> Option<Shape> {
-    if !code.contains("def") || !name.is_none_or(|name| code.contains(name)) {
+/// What `code` has of the functions `names`, or of any if there are no names; `None` if it is
+/// not Python or does not define all. The code may be indented as in a class.
+pub(super) fn shape(code: &str, names: &[&str]) -> Option<Shape> {
+    if !code.contains("def") || !names.iter().all(|name| code.contains(name)) {
         return None;
     }
     let parsed = parse(code).or_else(|| parse(&levelled(code)?))?;
-    let mut best = None;
-    look(&parsed.syntax().body, name, &mut best);
-    best
+    let best = |name: Option<&str>| {
+        let mut best = None;
+        look(&parsed.syntax().body, name, &mut best);
+        best
+    };
+    match names {
+        [] => best(None),
+        // The worst of them; nothing is less than any shape.
+        names => names.iter().map(|name| best(Some(name))).min().flatten(),
+    }
 }
 
 /// Code inside a block: the first line may have lost its indentation.

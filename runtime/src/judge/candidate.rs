@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Judge, JudgeOptions};
-use crate::answer::{Asked, method};
+use crate::answer::method;
 use crate::attempt::{judge_unused, show_rejection};
 use crate::benchmark::{BenchmarkError, Evaluator};
 use crate::episode::Verdict;
@@ -29,11 +29,7 @@ impl Judged {
 /// The code in an answer, as a policy reads it; the whole answer if there is none, so that
 /// the benchmark explains what is wrong with it.
 fn code(task: &Task, answer: &str) -> String {
-    let asked = task.statement.method().map_or(Asked::default(), |asked| Asked {
-        name: Some(&asked.name),
-        change: asked.faulty.is_some(),
-    });
-    match method(answer, asked) {
+    match method(answer, &task.statement.asked()) {
         Ok(code) if code.found => code.text,
         _ => answer.to_owned(),
     }

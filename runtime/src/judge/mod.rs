@@ -148,7 +148,8 @@ impl Judge {
                 tasks.insert(id, why.map_or_else(|| Ok(Arc::new(task)), Err));
             }
         }
-        let templates = Templates::load(TaskKind::Method, None)?;
+        let kind = tasks.values().flatten().next().map(|task: &Arc<Task>| task.statement.kind());
+        let templates = Templates::load(kind.unwrap_or(TaskKind::Method), None)?;
         Ok(Judge { benchmark, host, templates, options, tasks })
     }
 

@@ -11,7 +11,7 @@ use crate::answer::EditForm;
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::hash::hex;
 use crate::shard::{Shard, divide, expected_cost};
-use crate::statement::Statement;
+use crate::statement::{Statement, TaskKind};
 use crate::task::{Lifetime, Task};
 
 /// The tasks of a run, ready to be attempted.
@@ -21,6 +21,8 @@ pub struct Selection {
     pub tasks: Vec<Task>,
     /// The number of tasks of all shards.
     pub selected: usize,
+    /// The kind of the tasks.
+    pub kind: TaskKind,
     /// Maximum turns of an episode.
     pub turns: u32,
     /// Facts that identify the split of the tasks, for the record.
@@ -112,11 +114,12 @@ impl RunSpec {
             self.prepare(task)?;
         }
         let (selected, turns) = (tasks.len(), tasks.first().map_or(0, |task| task.budget.turns));
+        let kind = tasks.first().map_or(TaskKind::Method, |task| task.statement.kind());
         let tasks = match self.shard {
             Some(shard) => tasks_of(shard, benchmark, tasks),
             None => tasks,
         };
-        Ok(Selection { tasks, selected, turns, facts, supported, unsupported })
+        Ok(Selection { tasks, selected, kind, turns, facts, supported, unsupported })
     }
 
     fn matching(&self, mut tasks: Vec<Task>) -> Result<Vec<Task>, SelectError> {

@@ -148,27 +148,19 @@ impl RunSpec {
         }
     }
 
-    /// The kind of the tasks.
-    pub fn kind(&self) -> TaskKind {
-        match self.issues {
-            Some(_) => TaskKind::Issue,
-            None => TaskKind::Method,
-        }
-    }
-
-    /// The wording of its conversations. A run that an earlier version started keeps
-    /// the wording that was built in then.
+    /// The wording of its conversations about tasks of a kind. A run that an earlier version
+    /// started keeps the wording that was built in then.
     ///
     /// # Errors
     /// [`TemplateError`] if a custom prompt cannot be used.
-    pub fn templates(&self) -> Result<Templates, TemplateError> {
+    pub fn templates(&self, kind: TaskKind) -> Result<Templates, TemplateError> {
         if self.prompts.is_none()
             && let Ok(run) = read_run(&self.output)
-            && self.kind().had_prompts(&run.templates.hash)
+            && kind.had_prompts(&run.templates.hash)
         {
             return Templates::recorded(&run.templates.texts);
         }
-        Templates::load(self.kind(), self.prompts.as_deref())
+        Templates::load(kind, self.prompts.as_deref())
     }
 
     /// The settings that must match to resume a run, as `run.json` records them. `turns` is

@@ -161,8 +161,8 @@ fn a_bad_line_elsewhere_is_named_and_left_alone() {
     check_bad_line("{\"schema\":1}", "RUN/episodes.jsonl:2 is not an episode: missing field");
     check_bad_line("", "RUN/episodes.jsonl:2 is not JSON:");
     check_bad_line(
-        "{\"schema\":3}",
-        "RUN/episodes.jsonl:2 was written by a newer fixfly (schema 3, this one reads up to 2)",
+        "{\"schema\":4}",
+        "RUN/episodes.jsonl:2 was written by a newer fixfly (schema 4, this one reads up to 3)",
     );
 }
 

@@ -168,7 +168,7 @@ mod tests {
     fn a_failing_test_is_compared_only_in_full_feedback() {
         let method = |options| match statement(options) {
             Statement::Method(method) => method,
-            Statement::Issue(_) => unreachable!(),
+            Statement::Issue(_) | Statement::Methods(_) => unreachable!(),
         };
         let delta = TestDelta { fixed: vec!["test_a".into()], ..TestDelta::default() };
         let report = crate::TestReport::default();

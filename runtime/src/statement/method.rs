@@ -102,6 +102,17 @@ impl Method {
     }
 }
 
+/// What tests changed since the last answer that ran tests.
+pub(super) fn since_last(
+    delta: &TestDelta,
+    earlier: &Earlier,
+    observation: &Observation,
+) -> Option<String> {
+    let compared = observation.tests.is_some() && earlier.ran_tests();
+    let changes = if compared { changes(delta, usize::MAX) } else { String::new() };
+    (!changes.is_empty()).then(|| format!("Since the last attempt: {changes}."))
+}
+
 impl Asks for Method {
     fn context(&self) -> Value {
         context! {
@@ -118,12 +129,10 @@ impl Asks for Method {
         call: &Call,
         observation: &Observation,
     ) -> String {
-        let compared = observation.tests.is_some() && earlier.ran_tests();
         let changes = match self.options.feedback {
-            FeedbackForm::Full if compared => changes(delta, usize::MAX),
-            _ => String::new(),
+            FeedbackForm::Full => since_last(delta, earlier, observation),
+            FeedbackForm::None => None,
         };
-        let changes = (!changes.is_empty()).then(|| format!("Since the last attempt: {changes}."));
         let parts: Vec<_> =
             self.options.mention(earlier, call).into_iter().chain(changes).collect();
         parts.join(" ")

@@ -7,6 +7,7 @@
 mod fault;
 mod issue;
 mod method;
+mod methods;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use minijinja::{Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::Asked;
 use crate::budget::Budget;
 use crate::feedback::Earlier;
 use crate::message::{Message, Role};
@@ -26,6 +28,7 @@ use crate::turn::{Call, Feedback, Observation, Turn};
 pub use fault::{FaultOptions, FeedbackForm};
 pub use issue::{History, Issue};
 pub use method::{DescribedBy, Method};
+pub use methods::JointMethods;
 
 /// What a task asks for, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +38,8 @@ pub enum Statement {
     Method(Method),
     /// Resolve an issue of a repository.
     Issue(Issue),
+    /// Write several functions and methods of one file.
+    Methods(JointMethods),
 }
 
 /// A kind of task.
@@ -45,6 +50,8 @@ pub enum TaskKind {
     Method,
     /// Resolve an issue of a repository.
     Issue,
+    /// Write several functions and methods of one file.
+    Methods,
 }
 
 /// Values that all tasks of a kind share.
@@ -99,12 +106,13 @@ trait Asks {
 
 impl TaskKind {
     /// All kinds, oldest first.
-    const ALL: [TaskKind; 2] = [TaskKind::Method, TaskKind::Issue];
+    const ALL: [TaskKind; 3] = [TaskKind::Method, TaskKind::Issue, TaskKind::Methods];
 
     fn common(self) -> &'static Kind {
         match self {
             TaskKind::Method => &method::KIND,
             TaskKind::Issue => &issue::KIND,
+            TaskKind::Methods => &methods::KIND,
         }
     }
 
@@ -124,6 +132,7 @@ impl Statement {
         match self {
             Statement::Method(method) => method,
             Statement::Issue(issue) => issue,
+            Statement::Methods(methods) => methods,
         }
     }
 
@@ -132,6 +141,7 @@ impl Statement {
         match self {
             Statement::Method(_) => TaskKind::Method,
             Statement::Issue(_) => TaskKind::Issue,
+            Statement::Methods(_) => TaskKind::Methods,
         }
     }
 
@@ -139,8 +149,28 @@ impl Statement {
     pub fn method(&self) -> Option<&Method> {
         match self {
             Statement::Method(method) => Some(method),
-            Statement::Issue(_) => None,
+            Statement::Issue(_) | Statement::Methods(_) => None,
         }
+    }
+
+    /// All functions and methods to write; none if this is an issue task.
+    pub fn methods(&self) -> &[Method] {
+        match self {
+            Statement::Method(method) => std::slice::from_ref(method),
+            Statement::Methods(JointMethods { methods, .. }) => methods,
+            Statement::Issue(_) => &[],
+        }
+    }
+
+    /// The names of all functions and methods to write.
+    pub fn names(&self) -> Vec<&str> {
+        self.methods().iter().map(|method| method.name.as_str()).collect()
+    }
+
+    /// What an answer in words has to contain.
+    pub fn asked(&self) -> Asked<'_> {
+        let change = self.method().is_some_and(|method| method.faulty.is_some());
+        Asked { names: self.names(), change }
     }
 
     /// Sets the options of a task that shows a faulty method. Returns whether this is one.
@@ -157,8 +187,8 @@ impl Statement {
     /// The issue to resolve, if this is an issue task.
     pub fn issue(&self) -> Option<&Issue> {
         match self {
-            Statement::Method(_) => None,
             Statement::Issue(issue) => Some(issue),
+            Statement::Method(_) | Statement::Methods(_) => None,
         }
     }
 
@@ -167,20 +197,31 @@ impl Statement {
         self.issue().map(|issue| issue.root.as_str())
     }
 
-    /// The source of the method's description, if this is a method task.
+    /// The file of what is to write, if this is no issue task.
+    pub fn file(&self) -> Option<&str> {
+        self.methods().first().map(|method| method.file.as_str())
+    }
+
+    /// The source of the method's description, if this is no issue task; of several, the worst.
     pub fn described_by(&self) -> Option<DescribedBy> {
-        self.method().map(|method| method.described_by)
+        self.methods().iter().map(|method| method.described_by).max()
     }
 
     /// The text of the file that the policy sees; empty if it sees none.
     pub fn content(&self) -> &str {
-        self.method().map_or("", |method| method.content.as_str())
+        match self {
+            Statement::Method(Method { content, .. })
+            | Statement::Methods(JointMethods { content, .. }) => content,
+            Statement::Issue(_) => "",
+        }
     }
 
     /// Replaces the text of the file that the policy sees, if it sees one.
-    pub fn set_content(&mut self, content: String) {
-        if let Statement::Method(method) = self {
-            method.content = content;
+    pub fn set_content(&mut self, new: String) {
+        match self {
+            Statement::Method(Method { content, .. })
+            | Statement::Methods(JointMethods { content, .. }) => *content = new,
+            Statement::Issue(_) => {}
         }
     }
 
@@ -270,6 +311,17 @@ impl TaskKind {
 }
 
 impl Templates {
+    /// Checks what can be known of a folder before the kind of the tasks is.
+    ///
+    /// # Errors
+    /// [`TemplateError`] if it is not a folder.
+    pub fn check_folder(folder: Option<&Path>) -> Result<(), TemplateError> {
+        match folder.filter(|folder| !folder.is_dir()) {
+            Some(folder) => Err(TemplateError(format!("{} is not a folder", folder.display()))),
+            None => Ok(()),
+        }
+    }
+
     /// The built-in wording of a kind of task. Files `system.jinja`, `first.jinja` and
     /// `later.jinja` in `folder` replace the templates of the same name.
     ///
@@ -277,9 +329,7 @@ impl Templates {
     /// [`TemplateError`] if a file cannot be read, is not a template or uses a name that
     /// does not exist.
     pub fn load(kind: TaskKind, folder: Option<&Path>) -> Result<Self, TemplateError> {
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(TemplateError(format!("{} is not a folder", folder.display())));
-        }
+        Templates::check_folder(folder)?;
         Templates::of(&kind.common().prompts, |name, built_in| {
             let file = folder.map(|folder| folder.join(format!("{name}.jinja")));
             let shown = file.as_ref().map(|file| file.display().to_string());
@@ -331,6 +381,7 @@ mod tests {
         for (kind, expected) in [
             (TaskKind::Method, "7e9066d951af69757439793e84e0cb8459e5cece734a44f63579a1b44aeac107"),
             (TaskKind::Issue, "d2df79f6a84b5bcd497e4fd1a90f12651cf355391b6c9370acf5970f728757f1"),
+            (TaskKind::Methods, "1c9f321d7e3ce9708078c64f10ad407fabed2900e6f93ab4d0524b62d7dd102a"),
         ] {
             let hash = Templates::load(kind, None).unwrap().hash;
             assert_eq!(hash, expected, "add {expected} to `earlier_prompts` of {kind:?}");

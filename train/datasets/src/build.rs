@@ -28,7 +28,7 @@ use ahead::ahead;
 use choose::{Choice, OVER_ROWS, choose};
 use folder::Folder;
 
-pub use runs::{benchmark_of, templates_of};
+pub use runs::{benchmark_of, templates_in, templates_of};
 
 /// Strings that a chat template treats as control tokens.
 const CONTROL: [&str; 4] = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "</think>"];

@@ -40,7 +40,7 @@ mod write;
 
 pub use audit::{Finding, Findings, HeldOut};
 pub use browse::RowIndex;
-pub use build::{Build, Run, benchmark_of, templates_of};
+pub use build::{Build, Run, benchmark_of, templates_in, templates_of};
 pub use dataset::{Dataset, Difference};
 pub use error::DatasetError;
 pub use hub::Hub;

@@ -18,7 +18,7 @@ const SHELL: &str = "I look at the file first.\n\n```bash\ncat > /tmp/a.py <<'EO
 pub(crate) fn work(_: &Path, rounds: u64) {
     for _ in 0..rounds {
         for words in [PLAIN, REASONED, WITH_USAGE] {
-            let code = method(words, Asked::named("f")).expect("a method");
+            let code = method(words, &Asked::named("f")).expect("a method");
             assert!(code.text.starts_with("def f(self"), "{}", code.text);
         }
         assert!(command(SHELL).is_ok_and(|found| found.text.starts_with("cat >")));

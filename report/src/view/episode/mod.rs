@@ -76,7 +76,7 @@ impl EpisodePage<'_> {
     pub(crate) fn html(&self, engine: &Environment<'static>) -> Result<String, ViewError> {
         let episode = self.episode;
         let summary = EpisodeSummary::of(episode);
-        let asked = self.original && episode.task.statement.method().is_some();
+        let asked = self.original && !episode.task.statement.methods().is_empty();
         let original =
             asked.then(|| self.sources.original(self.run, self.record, &episode.task)).transpose();
         let (original, no_original) = match original {

@@ -41,23 +41,23 @@ struct Row {
 /// The frames that belong to a candidate.
 pub(super) struct OwnFrames {
     files: Vec<String>,
-    /// The function; any if `None`.
-    function: Option<String>,
+    /// The functions; any if there are none.
+    functions: Vec<String>,
 }
 
 impl OwnFrames {
-    /// Those of the method that a task asks for, or of the files that a change touches.
+    /// Those of the methods that a task asks for, or of the files that a change touches.
     pub(super) fn of(episode: &Episode) -> OwnFrames {
-        if let Some(method) = episode.task.statement.method() {
-            return OwnFrames {
-                files: vec![method.file.clone()],
-                function: Some(method.name.clone()),
-            };
+        let statement = &episode.task.statement;
+        if let Some(file) = statement.file() {
+            let functions = statement.names().into_iter().map(String::from).collect();
+            return OwnFrames { files: vec![file.into()], functions };
         }
         let submitted = episode.turns.iter().filter_map(|turn| turn.observation.patch.as_deref());
         let patches = episode.patch.as_deref().into_iter().chain(submitted);
         let names = patches.flat_map(str::lines).filter_map(|line| line.strip_prefix("+++ b/"));
-        OwnFrames { files: names.map(|name| name.trim_end().to_string()).collect(), function: None }
+        let files = names.map(|name| name.trim_end().to_string()).collect();
+        OwnFrames { files, functions: Vec::new() }
     }
 
     /// Whether a line opens a frame, and whether the frame is the candidate's.
@@ -68,7 +68,8 @@ impl OwnFrames {
             let before = path.strip_suffix(file.as_str());
             before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
         };
-        let named = self.function.is_none() || self.function.as_deref() == function;
+        let is_one = |name: &str| self.functions.iter().any(|function| function == name);
+        let named = self.functions.is_empty() || function.is_some_and(is_one);
         Some(named && self.files.iter().any(same))
     }
 
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn only_the_candidates_frames_are_its_own() {
-        let own = OwnFrames { files: vec!["shop/cart.py".into()], function: Some("total".into()) };
+        let own = OwnFrames { files: vec!["shop/cart.py".into()], functions: vec!["total".into()] };
         let check = |line: &str, expected: Option<bool>| assert_eq!(own.frame(line), expected);
         check("  File \"shop/cart.py\", line 16, in total", Some(true));
         check("  File \"/src/shop/cart.py\", line 16, in total", Some(true));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fixfly_runtime::{DescribedBy, Episode, Issue, Method, Statement};
+use fixfly_runtime::{DescribedBy, Episode, Issue, JointMethods, Method, Statement};
 use serde::Serialize;
 
 use super::{Fact, paint, place};
@@ -35,6 +35,7 @@ impl TaskView {
         let view = match &task.statement {
             Statement::Method(method) => of_method(method, place::of(episode, method)),
             Statement::Issue(issue) => of_issue(issue),
+            Statement::Methods(joint) => of_joint(joint),
         };
         TaskView {
             id_html: paint::text(&task.id),
@@ -54,8 +55,6 @@ fn of_method(method: &Method, place: Option<usize>) -> TaskView {
     let indent = " ".repeat(4 * depth);
     let missing = format!("{indent}{first} …");
     let missing = place.map(|at| (at, &*missing));
-    let declaration = method.decorators.iter().chain([&method.declaration]);
-    let declaration: Vec<&str> = declaration.map(String::as_str).collect();
     TaskView {
         kind: match (method.faulty.is_some(), method.is_function()) {
             (true, false) => "repair a method",
@@ -73,7 +72,7 @@ fn of_method(method: &Method, place: Option<usize>) -> TaskView {
             DescribedBy::Class => "the docstring of the class",
             DescribedBy::Nothing => "nothing: there are only the name and the code around it",
         },
-        declaration_html: paint::snippet(&declaration.join("\n")),
+        declaration_html: paint::snippet(&declaration(method)),
         faulty_html: method.faulty.as_ref().map(|faulty| paint::python(faulty, 0..0)),
         file_name_html: paint::text(&method.file),
         marked: !marked.is_empty(),
@@ -81,6 +80,34 @@ fn of_method(method: &Method, place: Option<usize>) -> TaskView {
         class_html: paint::text(&method.class_name),
         file_html: (!method.content.is_empty())
             .then(|| paint::python_around(&method.content, marked, missing)),
+        ..TaskView::default()
+    }
+}
+
+/// Its decorators and its declaration.
+fn declaration(method: &Method) -> String {
+    let lines = method.decorators.iter().chain([&method.declaration]);
+    lines.map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+fn of_joint(joint: &JointMethods) -> TaskView {
+    let methods = || joint.methods.iter();
+    let descriptions = methods().map(|method| {
+        let class = method.class_name.as_str();
+        let dot = if class.is_empty() { "" } else { "." };
+        format!("{class}{dot}{}: {}", method.name, method.description)
+    });
+    let file = methods().next().map_or("", |method| &method.file);
+    TaskView {
+        kind: "write several definitions of one file",
+        noun: "definitions",
+        declaration_html: paint::snippet(
+            &methods().map(declaration).collect::<Vec<_>>().join("\n\n\n"),
+        ),
+        description_html: paint::long(&descriptions.collect::<Vec<_>>().join("\n\n")),
+        described_by: "the docstrings and the documentation, as far as there are any",
+        file_name_html: paint::text(file),
+        file_html: (!joint.content.is_empty()).then(|| paint::python(&joint.content, 0..0)),
         ..TaskView::default()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::results::{OwnFrames, ResultsView};
 use super::{EpisodePage, Fact, class, paint, word};
-use crate::recorded::{candidate, previous};
+use crate::recorded::{candidate, given, previous};
 
 /// The most turns of which the page has every prompt: each prompt repeats those before it.
 const MAX_PROMPTS: usize = 8;
@@ -177,13 +177,9 @@ fn candidate_view(
     at: usize,
     original: Option<&str>,
 ) -> Option<CandidateView> {
-    let method = page.episode.task.statement.method()?;
+    let (given_title, given) = given(&page.episode.task.statement)?;
     let code = candidate(&page.episode.turns[at])?;
     let previous = previous(page.episode, at);
-    let (given_title, given) = match &method.faulty {
-        Some(faulty) => ("Change of the faulty method", faulty.as_str()),
-        None => ("Change of the stub", method.declaration.as_str()),
-    };
     let diff = |title: String, old: &str, open: bool| Diff {
         title,
         html: paint::difference(old.trim_end(), code.trim_end()),
@@ -193,7 +189,7 @@ fn candidate_view(
     if let Some((earlier, previous)) = previous {
         diffs.push(diff(format!("Change since turn {}", earlier + 1), previous, true));
     }
-    diffs.push(diff(given_title.into(), given, previous.is_none()));
+    diffs.push(diff(given_title.into(), &given, previous.is_none()));
     diffs.extend(original.map(|original| diff("Against the original".into(), original, false)));
     Some(CandidateView { diffs, whole_html: paint::python(code, 0..0) })
 }

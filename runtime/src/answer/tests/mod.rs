@@ -18,13 +18,13 @@ use Expected::{Faulty, Refused, Right};
 
 #[track_caller]
 fn check(answer: &str, expected: Expected<'_>) {
-    check_asked(answer, Asked::named("f"), &expected);
+    check_asked(answer, &Asked::named("f"), &expected);
     // Line breaks of Windows change nothing.
-    check_asked(&answer.replace('\n', "\r\n"), Asked::named("f"), &expected);
+    check_asked(&answer.replace('\n', "\r\n"), &Asked::named("f"), &expected);
 }
 
 #[track_caller]
-fn check_asked(answer: &str, asked: Asked<'_>, expected: &Expected<'_>) {
+fn check_asked(answer: &str, asked: &Asked<'_>, expected: &Expected<'_>) {
     match (method(answer, asked), expected) {
         (Ok(code), Right(expected)) => {
             assert_eq!((code.text.as_str(), code.found), (*expected, true), "{answer}");
@@ -238,7 +238,7 @@ fn what_cannot_be_taken_is_shown_or_refused_in_words() {
     check("```python\n def f(self):\n-    return 0\n+    return 1\n```", Refused("is a diff"));
     let change = "- return 0\n+ return 1\n";
     check(&fenced(change), Refused("is a diff"));
-    let faulty = Asked { change: true, ..Asked::named("f") };
+    let faulty = &Asked { change: true, ..Asked::named("f") };
     check_asked(&fenced(change), faulty, &Right(change));
     check_asked(&format!("{}That is:\n{}", fenced("x"), fenced(change)), faulty, &Right(change));
     check_asked(change, faulty, &Right(change));
@@ -247,8 +247,27 @@ fn what_cannot_be_taken_is_shown_or_refused_in_words() {
 }
 
 #[test]
+fn several_functions_are_those_of_one_block() {
+    let asked = Asked { names: vec!["f", "g"], change: false };
+    let check = |answer: &str, expected: Expected<'_>| check_asked(answer, &asked, &expected);
+    const G: &str = "async def g(self):\n    return 2\n";
+    let (both, swapped) = (format!("{F}\n\n{G}"), format!("{G}\n{F}"));
+    check(&both, Right(&both));
+    check(&fenced(&both), Right(&both));
+    check(&format!("First `f`:\n{}Together:\n{}", fenced(F), fenced(&swapped)), Right(&swapped));
+    let class = format!("class A:\n    {}\n", both.trim_end().replace('\n', "\n    "));
+    check(&fenced(&class), Right(&class));
+    check(&format!("{}\nUse it:\n{}", fenced(&both), fenced("def test_f(): f()\n")), Right(&both));
+    check(&format!("{}{}", fenced(&both), fenced(&both.replace("return 2", "..."))), Right(&both));
+    check(&format!("I write both.\n\n{both}\nThat is all.\n"), Right(&both));
+    check(&fenced(F), Faulty(F));
+    check(&format!("{}{}", fenced(F), fenced(G)), Faulty(G));
+    check("I cannot.", Refused("No method was found"));
+}
+
+#[test]
 fn the_end_of_a_cut_answer_is_not_certain() {
-    let whole = |text: &str| method(text, Asked::named("f")).is_ok_and(|code| code.whole);
+    let whole = |text: &str| method(text, &Asked::named("f")).is_ok_and(|code| code.whole);
     assert!(whole(&fenced(F)));
     assert!(whole(&format!("{}Use it:\n```python\na.f(", fenced(F))));
     assert!(!whole(F));

@@ -74,8 +74,8 @@ fn is_part(taken: &str, text: &str) -> bool {
 proptest! {
     #[test]
     fn any_answer_is_read_and_what_is_taken_is_part_of_it(text in parts()) {
-        for asked in [Asked::default(), Asked::named("f"), Asked { change: true, ..Asked::named("f") }] {
-            if let Ok(code) = method(&text, asked) {
+        for asked in [Asked::default(), Asked::named("f"), Asked { change: true, ..Asked::named("f") }, Asked { names: vec!["f", "g"], change: false }] {
+            if let Ok(code) = method(&text, &asked) {
                 prop_assert!(text.get(code.span.clone()).is_some());
                 let is_json = text.trim_matches(crate::answer::lines::is_space).starts_with(['{', '[']);
                 prop_assert!(is_json || text.contains('\u{a0}') || is_part(&code.text, &text), "{}", code.text);
@@ -95,7 +95,7 @@ proptest! {
     fn a_method_in_a_block_comes_back(docstring in "[a-z`~ \n]{0,40}", after in "[a-z`. \n]{0,20}") {
         let code = format!("def f(self):\n    \"\"\"{docstring}.\"\"\"\n    return 1\n");
         let text = format!("{}\n{after}", fenced(&code));
-        let found = method(&text, Asked::named("f")).map(|code| code.text);
+        let found = method(&text, &Asked::named("f")).map(|code| code.text);
         prop_assert_eq!(found, Ok(code));
     }
 }
@@ -138,7 +138,7 @@ fn a_degenerate_answer_is_read_in_linear_time() {
         let started = std::time::Instant::now();
         for start in ["", "def f(self):\n    return "] {
             let text = format!("{start}{}", part.repeat(SIZE / part.len()));
-            let _ = method(&text, Asked::named("f"));
+            let _ = method(&text, &Asked::named("f"));
             let _ = command(&text);
             let _ = code_spans(&text);
             let _ = outside_code(&text, "</think>");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fixfly_runtime::{JoinedRecording, RunRecord, Templates, join_shards, read_run};
+use fixfly_runtime::{JoinedRecording, RunRecord, TaskKind, Templates, join_shards, read_run};
 use serde_json::Value;
 
 use super::Run;
@@ -107,6 +107,18 @@ pub fn benchmark_of(runs: &[Run]) -> Result<&str, DatasetError> {
         }
         [] => Err(DatasetError::Usage("no run was given".into())),
     }
+}
+
+/// The prompts in a folder, for the kind of task that these runs have.
+///
+/// # Errors
+/// [`DatasetError`] if a run cannot be read, or a prompt cannot be used.
+pub fn templates_in(runs: &[Run], folder: &Path) -> Result<Templates, DatasetError> {
+    let kind = match runs.iter().find(|run| !run.recording.is_empty()) {
+        Some(run) => run.recording.episode(0)?.task.statement.kind(),
+        None => TaskKind::Method,
+    };
+    Ok(Templates::load(kind, Some(folder))?)
 }
 
 /// The common prompts of these runs.
