@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, Split};
+use fixfly_runtime::{BenchmarkError, Host, Parallel, Sandbox, Split, TestOutcome};
 
 use crate::manifest::{Item, RunPath};
 use crate::methods::Methods;
+use crate::observe::word;
 use crate::places::Places;
 use crate::server::{Answer, Limits, Request, Server};
 use crate::source;
@@ -61,6 +62,8 @@ pub struct Pair {
     pub way: Way,
     /// How its verdicts compare.
     pub verdicts: Verdicts,
+    /// The first outcome that differs, in words; empty if none does.
+    pub difference: String,
     /// Whether the reports are equal byte for byte, failures included.
     pub same_report: bool,
     /// Why the test server took the cold path alone for it, if it did.
@@ -229,11 +232,24 @@ fn pair(
             (false, false) => Verdicts::Differ,
             (false, true) => Verdicts::Flaky,
         },
+        difference: difference(way, &other, cold).unwrap_or_default(),
         same_report: other.results == cold.results,
         unsure: other.unsure.or_else(|| alone.then(|| REVIEW.to_string())),
         cpu: other.cpu,
         cold: cold.cpu,
     }
+}
+
+/// The first test that has another outcome, or the outcome of the candidate.
+fn difference(way: Way, other: &Answer, cold: &Answer) -> Option<String> {
+    let way = way.name();
+    let outcomes: BTreeMap<_, _> = other.outcomes().into_iter().collect();
+    let of_tests = cold.outcomes().into_iter().find_map(|(test, cold)| {
+        let other = outcomes.get(test).copied().unwrap_or(TestOutcome::NotRun);
+        (other != cold).then(|| format!("{test}: cold {}, {way} {}", word(cold), word(other)))
+    });
+    let whole = || format!("cold {}, {way} {}", cold.outcome.name(), other.outcome.name());
+    of_tests.or_else(|| (other.outcome != cold.outcome).then(whole))
 }
 
 impl Comparison {
@@ -288,9 +304,19 @@ impl Comparison {
             (Verdicts::Equal, "reads differently"),
         ] {
             for pair in pairs.iter().filter(|pair| pair.verdicts == is && !pair.same_report) {
-                let _ = writeln!(text, "  {what}: {}, the {}", pair.id, pair.candidate);
+                let _ = write!(text, "  {what}: {}, the {}", pair.id, pair.candidate);
+                match pair.difference.as_str() {
+                    "" => text.push('\n'),
+                    difference => drop(writeln!(text, ": {difference}")),
+                }
             }
         }
+    }
+
+    /// Items with a candidate whose verdict on the hot path differs.
+    pub fn differ_hot(&self) -> BTreeSet<&str> {
+        let differ = |pair: &&Pair| pair.way == Way::Hot && pair.verdicts == Verdicts::Differ;
+        self.pairs.iter().filter(differ).map(|pair| pair.id.as_str()).collect()
     }
 
     /// Items with a candidate whose verdicts differ, and those that could not be compared.
@@ -325,7 +351,11 @@ mod tests {
     ) -> Pair {
         let (id, unsure) = (id.to_string(), unsure.map(str::to_string));
         let same_report = verdicts == Verdicts::Equal;
-        Pair { id, candidate, way, verdicts, same_report, unsure, cpu: 0.02, cold: 0.4 }
+        let difference = match verdicts {
+            Equal => String::new(),
+            Differ | Flaky => "t: cold failed, hot passed".to_string(),
+        };
+        Pair { id, candidate, way, verdicts, difference, same_report, unsure, cpu: 0.02, cold: 0.4 }
     }
 
     #[test]
@@ -348,12 +378,13 @@ mod tests {
   equal reports    2 / 4
   CPU seconds      hot 0.06, cold 1.20, median ratio 20.0x
   took the cold path:    1  another signature or kind
-  differs: a.py::g, the stub
-  flaky on the cold path, too: a.py::k, the mutant
+  differs: a.py::g, the stub: t: cold failed, hot passed
+  flaky on the cold path, too: a.py::k, the mutant: t: cold failed, hot passed
 ";
         let broken = "  not compared: a.py::h: the sandbox ended\n";
         assert_eq!(found.text(), format!("{hot}{broken}"));
         assert_eq!(found.failed(), BTreeSet::from(["a.py::g", "a.py::h"]));
+        assert_eq!(found.differ_hot(), BTreeSet::from(["a.py::g"]));
 
         let unlike = pair("a.py::i", "mutant", Way::Shared, Equal, None);
         found.pairs.push(Pair { same_report: false, ..unlike });
@@ -362,7 +393,7 @@ mod tests {
   equal verdicts   1 / 2
   equal reports    0 / 2
   CPU seconds      shared 0.04, cold 0.80, median ratio 20.0x
-  differs: a.py::j, the stub
+  differs: a.py::j, the stub: t: cold failed, hot passed
   reads differently: a.py::i, the mutant
 ";
         assert_eq!(found.text(), format!("{hot}{shared}{broken}"));

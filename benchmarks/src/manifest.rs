@@ -4,7 +4,7 @@
 //! text always comes from the user's own copy, and every method is checked against the hash
 //! recorded here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -231,6 +231,12 @@ impl Manifest {
         Self::parse(&text, &name)
     }
 
+    /// Puts these items on the cold path.
+    pub(crate) fn put_on_cold_path(&mut self, ids: &BTreeSet<&str>) {
+        let items = self.items.iter_mut().filter(|item| ids.contains(item.id.as_str()));
+        items.for_each(|item| item.path = RunPath::Cold);
+    }
+
     /// The manifest as text; the same facts give the same bytes.
     pub fn text(&self) -> String {
         let mut text = line(&self.header);
@@ -330,6 +336,11 @@ mod tests {
         assert_eq!(manifest.text(), JOINT);
         assert_eq!(manifest.items[0].spans, [[0, 9], [20, 29]]);
         assert_eq!(manifest.items[0].paths().collect::<Vec<_>>(), ["A.f", "g"]);
+        let mut hot = Manifest::parse(&JOINT.replace("\"cold0\"", "\"hot\""), "m").unwrap();
+        hot.put_on_cold_path(&BTreeSet::from(["a.py::A.f"]));
+        assert_eq!(hot.items[0].path, RunPath::Hot);
+        hot.put_on_cold_path(&BTreeSet::from(["a.py::A.f+g"]));
+        assert_eq!(hot.items[0].path, RunPath::Cold);
         let check = |from: &str, to: &str, expected: &str| {
             let error = Manifest::parse(&JOINT.replace(from, to), "m").unwrap_err().to_string();
             assert_eq!(error, format!("{expected}; build the benchmark again"));

@@ -85,7 +85,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-fn word(outcome: TestOutcome) -> &'static str {
+pub(crate) fn word(outcome: TestOutcome) -> &'static str {
     match outcome {
         TestOutcome::Passed => "PASSED",
         TestOutcome::Failed => "FAILED",

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, value_parser};
 use fixfly_benchmarks::both::BothPaths;
-use fixfly_benchmarks::{find_methods, open_methods};
+use fixfly_benchmarks::{find_methods, open_methods, python};
 use fixfly_policies::Open;
 use fixfly_runtime::{
     Control, ControlResult, SelectError, Split, TaskKind, Templates, Verification, Verifier, first,
@@ -131,10 +131,18 @@ fn compare(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     let name = flags.split.name();
     print(&format!("{} ({name}), hot path against cold path\n{}", flags.benchmark, found.text()))?;
     let failed: Vec<&str> = found.failed().into_iter().collect();
-    match failed.len() {
-        0 => Ok(()),
-        some => anyhow::bail!("{some} items differ between the paths: {}", failed.join(", ")),
+    if failed.is_empty() {
+        return Ok(());
     }
+    let (differ, names) = (found.differ_hot(), failed.join(", "));
+    let mut remedy = "";
+    if let ("python", Some(folder)) = (flags.benchmark.as_str(), &flags.benchmark_dir)
+        && !differ.is_empty()
+    {
+        python::put_on_cold_path(folder, &differ)?;
+        remedy = "; those that differ on the hot path take the cold path from now on";
+    }
+    anyhow::bail!("{} items differ between the paths: {names}{remedy}", failed.len())
 }
 
 async fn check_all(
