@@ -84,7 +84,7 @@ fn close_range(first: c_uint, last: c_uint) {
 pub(super) const STREAMS: usize = 3;
 const CONTROL: usize = 64;
 
-/// The space of a message's descriptors. The kernel wants it aligned.
+/// The space of a message's descriptors. It has to be aligned.
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
