@@ -19,8 +19,8 @@ use common::{Cost, Peer, children, flag, methods, sample, tree_cpu};
 use fixfly_benchmarks::{Item, Manifest, Methods, source};
 use fixfly_policies::Open;
 use fixfly_runtime::{
-    Answer, Attempt, Benchmark, Policy, Split, Task, TaskKind, Templates, Tool, attempt, find,
-    neighbours,
+    Answer, Attempt, Benchmark, Policy, Ranges, Split, Task, TaskKind, Templates, Tool, attempt,
+    find,
 };
 use fixfly_sandboxes::{HostOptions, Pool};
 
@@ -30,10 +30,7 @@ struct Work {
     tools: Vec<Box<dyn Tool>>,
     templates: Templates,
     pool: Pool,
-    tasks: Vec<Task>,
-    /// How many tasks one worker takes at once, as `fixfly bench verify` does.
-    neighbours: usize,
-    next: AtomicUsize,
+    tasks: Ranges<Task>,
     wrong: AtomicUsize,
 }
 
@@ -98,14 +95,13 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
         tools: fixfly_tools::ALL.iter().map(|entry| (entry.open)()).collect(),
         templates: Templates::load(TaskKind::Method, None).expect("templates"),
         pool: Pool::new(host, jobs),
-        neighbours: neighbours(tasks.len(), jobs),
-        tasks,
+        tasks: Ranges::new(tasks, jobs),
         benchmark,
-        next: AtomicUsize::new(0),
         wrong: AtomicUsize::new(0),
     });
     let (before, clock) = (tree_cpu(), Instant::now());
-    let workers: Vec<_> = (0..jobs).map(|_| tokio::spawn(check(work.clone()))).collect();
+    let workers: Vec<_> =
+        (0..jobs).map(|worker| tokio::spawn(check(work.clone(), worker))).collect();
     for one in workers {
         one.await.expect("no fault");
     }
@@ -114,15 +110,10 @@ async fn verify(benchmark: Arc<Methods>, jobs: usize) -> (Cost, usize) {
     (cost, work.wrong.load(Ordering::Relaxed))
 }
 
-async fn check(work: Arc<Work>) {
-    loop {
-        let at = work.next.fetch_add(work.neighbours, Ordering::Relaxed);
-        if at >= work.tasks.len() {
-            return;
-        }
-        for task in work.tasks.iter().skip(at).take(work.neighbours) {
-            check_one(&work, task.clone()).await;
-        }
+/// A worker of `fixfly bench verify`.
+async fn check(work: Arc<Work>, worker: usize) {
+    while let Some(task) = work.tasks.next(worker) {
+        check_one(&work, task).await;
     }
 }
 

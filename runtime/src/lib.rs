@@ -79,7 +79,7 @@ pub use judge::{
 };
 pub use lock::{LockError, lock, lock_shared};
 pub use message::{Message, Role, code_block};
-pub use parallel::Parallel;
+pub use parallel::{Parallel, Ranges};
 pub use policy::{Completion, Policy, PolicyError, Request, View};
 pub use registry::{Entry, find};
 pub use render::render;
@@ -87,8 +87,8 @@ pub use run::{
     Control, ControlResult, ControlSummary, Cost, Estimate, ExecuteError, GradingRules,
     InstanceSpec, Interrupts, IssueSpec, MAX_CONSECUTIVE_FAILURES, Observer, Price, Run,
     RunOutcome, RunSpec, RunTally, SelectError, Selection, Silent, Unfinished, Unusable,
-    Verification, Verifier, cpus, episode_line, episode_seed, first, neighbours, now,
-    require_protections, split_supported, unsupported_reasons, wilson,
+    Verification, Verifier, cpus, episode_line, episode_seed, first, now, require_protections,
+    split_supported, unsupported_reasons, wilson,
 };
 pub use run_directory::{
     JoinedRecording, JoinedRun, Machine, MergeSummary, MergedRun, Packing, Recording, RunDirectory,

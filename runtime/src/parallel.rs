@@ -2,8 +2,39 @@
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
+use std::sync::{Mutex, PoisonError};
 
 use tokio::task::{JoinError, JoinSet};
+
+/// Work in ranges of neighbours, one for each worker. Neighbours have preparations in common,
+/// which a worker's sandbox keeps.
+pub struct Ranges<T>(Mutex<Vec<VecDeque<T>>>);
+
+impl<T> Ranges<T> {
+    /// Divides the work evenly.
+    pub fn new(work: Vec<T>, workers: usize) -> Self {
+        let (total, workers) = (work.len(), workers.max(1));
+        let mut work = work.into_iter();
+        let size = |worker| (worker + 1) * total / workers - worker * total / workers;
+        Ranges(Mutex::new(
+            (0..workers).map(|worker| work.by_ref().take(size(worker)).collect()).collect(),
+        ))
+    }
+
+    /// The next work of a worker. When its range is empty, it takes over the second half of
+    /// the longest one.
+    pub fn next(&self, worker: usize) -> Option<T> {
+        let mut ranges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = ranges.get_mut(worker)?.pop_front() {
+            return Some(next);
+        }
+        let longest = ranges.iter_mut().max_by_key(|range| range.len())?;
+        let mut taken = longest.split_off(longest.len() / 2);
+        let next = taken.pop_front();
+        ranges[worker] = taken;
+        next
+    }
+}
 
 /// Runs the futures of an iterator as tasks, at most `jobs` at a time. Outputs come in the
 /// order of completion; a panic becomes an error. Dropping this aborts the running tasks.
@@ -244,5 +275,17 @@ mod tests {
         drop(work);
         tokio::task::yield_now().await;
         assert_eq!(gauge.now.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_worker_takes_its_range_and_then_half_of_the_longest() {
+        let ranges = Ranges::new((0..10).collect(), 3);
+        let taken: Vec<i32> = std::iter::from_fn(|| ranges.next(0)).take(5).collect();
+        assert_eq!(taken, [0, 1, 2, 8, 9]);
+        let turns = [1, 2, 1, 2, 1, 2];
+        let rest: Vec<Option<i32>> = turns.map(|worker| ranges.next(worker)).into();
+        assert_eq!(rest, [Some(3), Some(6), Some(4), Some(7), Some(5), None]);
+        assert_eq!(Ranges::new(vec![1], 4).next(3), Some(1));
+        assert_eq!(Ranges::<i32>::new(Vec::new(), 0).next(0), None);
     }
 }

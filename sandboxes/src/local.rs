@@ -8,18 +8,21 @@
 mod cgroup;
 mod files;
 mod guard;
+mod inside;
 mod kernel;
+mod memory;
 mod output;
 mod process;
 mod protections;
 mod recipe;
 mod run;
 mod slate;
+mod starter;
 mod world;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use fixfly_runtime::{
@@ -33,7 +36,8 @@ pub(crate) use files::size;
 use guard::Guard;
 use process::Server;
 use recipe::Opener;
-use run::Run;
+use run::{Run, Unstarted};
+use starter::Starter;
 use world::World;
 
 use crate::{HostOptions, Open};
@@ -124,7 +128,8 @@ fn open(
     let group =
         groups.group(run, &spec.limits).map_err(|why| failed(format!("making a cgroup: {why}")))?;
     let servers = tokio::sync::Mutex::default();
-    Ok(LocalSandbox { world: Arc::new(world), spec, servers, group, guard })
+    let starters = Mutex::default();
+    Ok(LocalSandbox { world: Arc::new(world), spec, servers, starters, group, guard })
 }
 
 pub(crate) fn is_place(path: &str) -> bool {
@@ -134,6 +139,8 @@ pub(crate) fn is_place(path: &str) -> bool {
 
 struct LocalSandbox {
     servers: tokio::sync::Mutex<HashMap<String, Arc<Server>>>,
+    /// Those that start no program now.
+    starters: Mutex<Vec<Starter>>,
     world: Arc<World>,
     spec: SandboxSpec,
     group: Group,
@@ -141,24 +148,48 @@ struct LocalSandbox {
 }
 
 impl LocalSandbox {
-    async fn start(&self, command: &Command) -> Result<Run, SandboxError> {
-        let (world, spec) = (Arc::clone(&self.world), self.spec.clone());
-        let (doors, asked) = (self.group.doors(), command.clone());
-        let guard = Arc::clone(&self.guard);
-        blocking(move || Run::start(&world, &spec, doors, &guard, &asked)).await.map_err(|why| {
-            SandboxError::Exec { command: command.argv.first().cloned().unwrap_or_default(), why }
-        })?
+    /// Starts a command. With `announced`, waits until its program runs.
+    async fn start(&self, command: &Command, announced: bool) -> Result<Run, SandboxError> {
+        loop {
+            let idle = self.starters().pop();
+            let is_new = idle.is_none();
+            let starter = match idle {
+                Some(starter) => starter,
+                None => self.starter().await.map_err(|why| failed(command, why))?,
+            };
+            match Run::start(starter, &self.spec, command, announced).await {
+                Ok(run) => return Ok(run),
+                // The machine ran out of memory, say.
+                Err(Unstarted::Lost) if !is_new => {}
+                Err(Unstarted::Lost) => return Err(failed(command, "its starter ended".into())),
+                Err(Unstarted::Failed(why)) => return Err(failed(command, why)),
+            }
+        }
     }
+
+    async fn starter(&self) -> Result<Starter, String> {
+        let (world, guard) = (Arc::clone(&self.world), Arc::clone(&self.guard));
+        let (doors, limits) = (self.group.doors(), self.spec.limits.clone());
+        blocking(move || Starter::fork(&world, &limits, &doors, &guard)).await?
+    }
+
+    fn starters(&self) -> MutexGuard<'_, Vec<Starter>> {
+        self.starters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(command: &Command, why: String) -> SandboxError {
+    SandboxError::Exec { command: command.argv.first().cloned().unwrap_or_default(), why }
 }
 
 #[async_trait]
 impl Sandbox for LocalSandbox {
     async fn exec(&self, command: &Command) -> Result<Output, SandboxError> {
-        let run = self.start(command).await?;
-        run.finish(command).await.map_err(|why| SandboxError::Exec {
-            command: command.argv.first().cloned().unwrap_or_default(),
-            why: why.to_string(),
-        })
+        let run = self.start(command, false).await?;
+        let ended = run.finish(command).await;
+        let (output, starter) = ended.map_err(|why| failed(command, why.to_string()))?;
+        self.starters().extend(starter);
+        Ok(output)
     }
 
     async fn spawn(&self, name: &str, command: &Command) -> Result<Arc<dyn Process>, SandboxError> {
@@ -166,7 +197,7 @@ impl Sandbox for LocalSandbox {
         if let Some(server) = servers.get(name).filter(|server| server.lives()) {
             return Ok(Arc::clone(server) as Arc<dyn Process>);
         }
-        let server = Arc::new(Server::new(name, self.start(command).await?)?);
+        let server = Arc::new(Server::new(name, self.start(command, true).await?)?);
         servers.insert(name.to_owned(), Arc::clone(&server));
         Ok(server)
     }
@@ -193,7 +224,12 @@ impl Sandbox for LocalSandbox {
             ended = ended.and(server.end().await);
         }
         let mut group = std::mem::take(&mut self.group);
-        let removed = blocking(move || group.remove()).await;
+        let starters = std::mem::take(&mut *self.starters());
+        let removed = blocking(move || {
+            starters.into_iter().for_each(Starter::end);
+            group.remove()
+        });
+        let removed = removed.await;
         ended?;
         match removed {
             Ok(Ok(())) => Ok(()),

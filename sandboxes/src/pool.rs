@@ -47,6 +47,9 @@ pub struct Pool {
 struct Idle {
     spec: SandboxSpec,
     opened: Opened,
+    /// The task that closed it: the next thing that it does often needs what this one
+    /// prepared.
+    closed_by: Option<tokio::task::Id>,
 }
 
 /// A sandbox, and the memory that was found for it.
@@ -141,7 +144,7 @@ impl Pool {
             if let Ok(sandbox) = host.open(&spec).await {
                 let mut idle = lock(&idle);
                 drop(lease);
-                idle.push(Idle { spec, opened: Opened { sandbox, memory: None } });
+                idle.push(Idle { spec, opened: Opened { sandbox, memory: None }, closed_by: None });
             }
             drop((turn, start));
         });
@@ -152,7 +155,10 @@ impl Pool {
         let mut idle = lock(&self.idle);
         // What is on a machine that went down would fail the next caller.
         idle.retain(|idle| !idle.opened.sandbox.is_lost());
-        let equal = idle.iter().rposition(|idle| idle.spec == *spec);
+        let own = tokio::task::try_id();
+        let is_own = |idle: &Idle| own.is_some() && idle.closed_by == own && idle.spec == *spec;
+        let equal = idle.iter().rposition(is_own);
+        let equal = equal.or_else(|| idle.iter().rposition(|idle| idle.spec == *spec));
         let found = equal.map(|at| idle.remove(at).opened);
         // No more are kept than could run at the same time.
         let room = self.leases.available_permits().min(self.admission.running_at_once());
@@ -282,7 +288,7 @@ impl Sandbox for Leased {
             drop(lease);
             match short.get() {
                 0 => {
-                    idle.push(Idle { spec, opened });
+                    idle.push(Idle { spec, opened, closed_by: tokio::task::try_id() });
                     None
                 }
                 _ => Some(opened),
@@ -348,7 +354,7 @@ mod tests {
         elsewhere: bool,
     }
 
-    struct Place(Arc<AtomicUsize>, Arc<AtomicBool>);
+    struct Place(Arc<AtomicUsize>, Arc<AtomicBool>, usize);
 
     impl Drop for Place {
         fn drop(&mut self) {
@@ -363,9 +369,9 @@ mod tests {
         }
 
         async fn open(&self, _: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-            self.opened.fetch_add(1, Ordering::SeqCst);
+            let number = self.opened.fetch_add(1, Ordering::SeqCst);
             self.live.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(Place(Arc::clone(&self.live), Arc::clone(&self.lost))))
+            Ok(Box::new(Place(Arc::clone(&self.live), Arc::clone(&self.lost), number)))
         }
 
         fn isolation(&self) -> String {
@@ -384,7 +390,7 @@ mod tests {
         }
 
         async fn read(&self, _: &str) -> Result<Vec<u8>, SandboxError> {
-            Ok(Vec::new())
+            Ok(vec![self.2 as u8])
         }
 
         async fn write(&self, _: &str, _: &[u8]) -> Result<(), SandboxError> {
@@ -423,6 +429,28 @@ mod tests {
 
     fn counts(host: &Counted) -> (usize, usize) {
         (host.opened.load(Ordering::SeqCst), host.live.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn a_task_gets_the_sandbox_again_that_it_closed() {
+        let pool = Arc::new(pool(Arc::new(Counted::default()), 2));
+        let barrier = Arc::new(tokio::sync::Barrier::new(2));
+        let numbers = |pool: Arc<Pool>, barrier: Arc<tokio::sync::Barrier>| async move {
+            let mut numbers = Vec::new();
+            for _ in 0..3 {
+                let sandbox = pool.open(&spec("/a", Lifetime::Turn)).await.unwrap();
+                numbers.push(sandbox.read("").await.unwrap()[0]);
+                barrier.wait().await;
+                sandbox.close().await.unwrap();
+                barrier.wait().await;
+            }
+            numbers
+        };
+        let tasks = [0, 1].map(|_| tokio::spawn(numbers(Arc::clone(&pool), Arc::clone(&barrier))));
+        for task in tasks {
+            let numbers = task.await.unwrap();
+            assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+        }
     }
 
     #[tokio::test]

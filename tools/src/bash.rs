@@ -39,15 +39,17 @@ struct Arguments {
     timeout: Option<u64>,
 }
 
-/// Exits if bash cannot read the command, before it runs any of it. Else restores the state,
-/// runs the command, and saves the state. Programs that the trap would start cost more than
-/// the rest of it, so it starts none.
+/// Restores the state, runs the command, and saves the state. If bash cannot read all of the
+/// command, it runs none of it and prints nothing: bash reads a whole line before it runs any
+/// of it, so only several lines are checked first, in a fork, and errors go to the output
+/// only from the command on. Variables that bash sets itself are not saved. A program or a
+/// loop would cost more than all of this.
 const SHELL: &str = r#"
-exec 2>&1 </dev/null; (eval $'set -n\n'"$1") >/dev/null 2>&1 || exit 2
-__state=$2
-[ -f "$__state" ] && . "$__state" >/dev/null 2>&1
-trap '__code=$?; [ -d "${__state%/*}" ] || mkdir -p "${__state%/*}"; declare -p >| "$__state"; mapfile -t __all < "$__state"; { for __line in "${__all[@]}"; do if [[ $__line == "declare -"* ]]; then __name=${__line#declare -}; [[ ${__name%% *} == *r* ]] && continue; case ${__name#* } in BASH*|FUNCNAME*|DIRSTACK*|GROUPS*|PIPESTATUS*|RANDOM*|SRANDOM*|SECONDS*|EPOCH*|LINENO*|COMP_*|SHLVL*|PWD*|OLDPWD*|_*) continue; esac; fi; printf "%s\n" "$__line"; done; declare -f; printf "cd -- %q\n" "$PWD"; } >| "$__state"; exit $__code' EXIT
-eval "$1"
+exec 2>/dev/null </dev/null; __state=$2
+case $1 in *$'\n'*) (eval $'set -n\n'"$1") >/dev/null || exit 2; esac
+[ -f "$__state" ] && . "$__state" >/dev/null
+trap '{ set -- "$?" "$__state" "$PWD"; set +eux; [ "$__read" ] || exit 2; unset "${!_@}" "${!BASH@}" "${!EPOCH@}" "${!COMP_@}" FUNCNAME DIRSTACK GROUPS PIPESTATUS RANDOM SRANDOM SECONDS LINENO SHLVL PWD OLDPWD; [ -d "${2%/*}" ] || mkdir -p "${2%/*}"; { declare -p; declare -f; printf "cd -- %q\n" "$3"; } >| "$2"; exit "$1"; } 2>/dev/null' EXIT
+eval "__read=1; exec 2>&1; $1"
 "#;
 /// The exit code of a shell that cannot read its command; commands may exit with it, too.
 const UNREADABLE: i32 = 2;
@@ -148,7 +150,7 @@ mod tests {
     fn a_command_runs_only_if_bash_can_read_all_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let ran = folder.path().join("ran");
-        let touch = format!("touch {}\n", ran.display());
+        let touch = format!("touch {}", ran.display());
         for rest in [
             "",
             "# only",
@@ -177,17 +179,21 @@ mod tests {
             "{ echo;",
             "python3 - <<'P'\n'''\nP",
         ] {
-            let command = format!("{touch}{rest}");
-            let mut check = Command::new("bash");
-            check.arg("-n").stdin(Stdio::piped()).stderr(Stdio::null());
-            let mut check = check.spawn().unwrap();
-            check.stdin.take().unwrap().write_all(command.as_bytes()).unwrap();
-            let is_readable = check.wait().unwrap().success();
-            let output = shell(&command, &folder.path().join("own/shell"));
-            assert_eq!(ran.exists(), is_readable, "{rest}: {output:?}");
-            let is_silent = output.stdout.is_empty() && output.status.code() == Some(UNREADABLE);
-            assert!(is_readable || is_silent, "{rest}: {output:?}");
-            let _ = std::fs::remove_file(&ran);
+            // Behind another line, and in the same line.
+            for between in ["\n", "; "] {
+                let command = format!("{touch}{between}{rest}");
+                let mut check = Command::new("bash");
+                check.arg("-n").stdin(Stdio::piped()).stderr(Stdio::null());
+                let mut check = check.spawn().unwrap();
+                check.stdin.take().unwrap().write_all(command.as_bytes()).unwrap();
+                let is_readable = check.wait().unwrap().success();
+                let output = shell(&command, &folder.path().join("own/shell"));
+                assert_eq!(ran.exists(), is_readable, "{command}: {output:?}");
+                let is_silent =
+                    output.stdout.is_empty() && output.status.code() == Some(UNREADABLE);
+                assert!(is_readable || is_silent, "{command}: {output:?}");
+                let _ = std::fs::remove_file(&ran);
+            }
         }
     }
 
@@ -206,9 +212,12 @@ mod tests {
         check(&["declare -A m=([k]='v w'); n=(1 2)", "echo ${m[k]} ${n[1]}"], "v w 2\n");
         check(&["export E=5; set -e; false; a=1", "env | grep ^E=; echo ${a-none}"], "E=5\nnone\n");
         check(
-            &["declare -r ro=1; _own=2; RANDOM=1", "echo ${ro-none} ${_own-none}"],
-            "none none\n",
+            &["declare -r ro=1; _own=2; RANDOM=1", "true", "echo ${ro-none} ${_own-none}"],
+            "1 none\n",
         );
+        check(&["set -eux; set -o posix; a=1", "echo $a; echo $a >&2"], "1\n1\n");
+        check(&["IFS=_; set -- x; cd /", "echo $PWD; printf %q \"$IFS\""], "/\n_");
+        check(&["no-such-program"], "bash: line 6: no-such-program: command not found\n");
         check(&["a=$'\\xff'", "[ \"$a\" = $'\\xff' ] && echo same"], "same\n");
         check(&["a=1", "fi", "echo $a"], "1\n");
         check(&["exit 7", "echo $?"], "0\n");

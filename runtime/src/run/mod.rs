@@ -33,7 +33,7 @@ pub use tally::{RunTally, episode_line, wilson};
 pub use unfinished::Unfinished;
 use usable::FirstEpisodes;
 pub use usable::Unusable;
-pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier, neighbours};
+pub use verify::{Control, ControlResult, ControlSummary, Verification, Verifier};
 
 use crate::benchmark::Benchmark;
 use crate::policy::Policy;

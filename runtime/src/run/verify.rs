@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
 use super::now;
 use super::queue::MAX_TRIES;
 use crate::attempt::{Attempt, attempt};
 use crate::benchmark::{Benchmark, BenchmarkError};
 use crate::episode::Episode;
-use crate::parallel::Parallel;
+use crate::parallel::{Parallel, Ranges};
 use crate::policy::Policy;
 use crate::sandbox::Host;
 use crate::task::Task;
 use crate::templates::Templates;
 use crate::tool::Tool;
-
-/// The most tasks that are checked one after the other, in one sandbox: neighbours have tests in
-/// common, which a sandbox can prepare once.
-const NEIGHBOURS: usize = 8;
 
 /// A policy whose results are known in advance.
 pub struct Control {
@@ -76,8 +74,8 @@ pub struct ControlSummary {
 }
 
 impl Verifier {
-    /// Checks the tasks, `jobs` at a time. `checked` gets the results of each task when
-    /// it and its neighbours are finished.
+    /// Checks the tasks, `jobs` at a time. `checked` gets the results of each task when it is
+    /// finished.
     ///
     /// # Errors
     /// [`BenchmarkError::Bug`] if an attempt panicked. Faults are in the results.
@@ -88,30 +86,41 @@ impl Verifier {
         mut checked: impl FnMut(&[ControlResult]),
     ) -> Result<Verification, BenchmarkError> {
         let verifier = Arc::new(self);
-        let tasks: Vec<Task> = tasks.into_iter().collect();
-        let size = neighbours(tasks.len(), jobs);
-        let mut rest = tasks.into_iter();
-        let checks = std::iter::from_fn(move || {
-            let next: Vec<Task> = rest.by_ref().take(size).collect();
-            (!next.is_empty()).then(|| verifier.clone().check_each(next))
-        });
-        let mut checks = Parallel::new(jobs, checks);
+        let ranges = Arc::new(Ranges::new(tasks.into_iter().collect(), jobs));
+        let (found, mut results) = unbounded_channel();
+        let workers: Vec<_> = (0..jobs.max(1))
+            .map(|worker| verifier.clone().work(worker, Arc::clone(&ranges), found.clone()))
+            .collect();
+        drop(found);
+        let mut workers = Parallel::new(jobs, workers.into_iter());
         let mut all = Vec::new();
-        while let Some(found) = checks.next().await {
-            for results in found.map_err(BenchmarkError::bug("an item"))? {
-                checked(&results);
-                all.extend(results);
+        loop {
+            tokio::select! {
+                biased;
+                Some(of_task) = results.recv() => {
+                    checked(&of_task);
+                    all.extend(of_task);
+                }
+                ended = workers.next() => match ended {
+                    Some(ended) => ended.map_err(BenchmarkError::bug("an item"))?,
+                    None => return Ok(Verification(all)),
+                },
             }
         }
-        Ok(Verification(all))
     }
 
-    async fn check_each(self: Arc<Self>, tasks: Vec<Task>) -> Vec<Vec<ControlResult>> {
-        let mut all = Vec::new();
-        for task in tasks {
-            all.push(self.clone().check(task).await);
+    /// Checks tasks of the worker's range, then of others, until none is left.
+    async fn work(
+        self: Arc<Self>,
+        worker: usize,
+        ranges: Arc<Ranges<Task>>,
+        found: UnboundedSender<Vec<ControlResult>>,
+    ) {
+        while let Some(task) = ranges.next(worker) {
+            if found.send(self.clone().check(task).await).is_err() {
+                return;
+            }
         }
-        all
     }
 
     /// Checks one task under every control. As in a run, infrastructure may fail twice.
@@ -144,12 +153,6 @@ impl Verifier {
         }
         all
     }
-}
-
-/// How many neighbours of `total` tasks to check one after the other, so that all jobs have
-/// work to the end.
-pub fn neighbours(total: usize, jobs: usize) -> usize {
-    (total / (4 * jobs.max(1))).clamp(1, NEIGHBOURS)
 }
 
 impl Verification {
@@ -222,14 +225,6 @@ mod tests {
     fn result(id: &str, control: &'static str, fault: Option<&str>, seconds: f64) -> ControlResult {
         let (id, fault) = (id.to_owned(), fault.map(str::to_owned));
         ControlResult { id, control, solved: control == "oracle", fault, seconds }
-    }
-
-    #[test]
-    fn all_jobs_have_work_to_the_end() {
-        for (total, jobs, expected) in [(0, 2, 1), (1, 1, 1), (20, 2, 2), (397, 2, 8), (397, 64, 1)]
-        {
-            assert_eq!(neighbours(total, jobs), expected, "{total} tasks, {jobs} jobs");
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! between fork and exec.
 
 use std::ffi::CStr;
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -79,6 +80,81 @@ fn close_range(first: c_uint, last: c_uint) {
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0 as c_uint) };
 }
 
+/// Number of descriptors that a message carries: a program's three streams.
+pub(super) const STREAMS: usize = 3;
+const CONTROL: usize = 64;
+
+/// The space of a message's descriptors. It has to be aligned.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// Sends bytes through a socket, with descriptors if there are any. Returns how many bytes
+/// were sent.
+pub(super) fn send(
+    socket: RawFd,
+    bytes: &[u8],
+    streams: Option<[RawFd; STREAMS]>,
+) -> io::Result<usize> {
+    let mut control = Control([0; CONTROL]);
+    let mut piece =
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: zero is a valid `msghdr`; every pointer lives through its call, and the space
+    // for the descriptors is larger than they are.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut piece;
+        message.msg_iovlen = 1;
+        if let Some(streams) = streams {
+            let size = size_of_val(&streams) as c_uint;
+            message.msg_control = (&raw mut control).cast();
+            message.msg_controllen = libc::CMSG_SPACE(size) as _;
+            let head = libc::CMSG_FIRSTHDR(&raw const message);
+            (*head).cmsg_level = libc::SOL_SOCKET;
+            (*head).cmsg_type = libc::SCM_RIGHTS;
+            (*head).cmsg_len = libc::CMSG_LEN(size) as _;
+            libc::CMSG_DATA(head).cast::<[RawFd; STREAMS]>().write_unaligned(streams);
+        }
+        libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Receives the beginning of a message, which fills `bytes`, and its descriptors. `None` if
+/// the other end is closed or sends something else.
+pub(super) fn receive(socket: RawFd, bytes: &mut [u8]) -> Option<[RawFd; STREAMS]> {
+    let mut control = Control([0; CONTROL]);
+    let mut piece = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let flags = libc::MSG_WAITALL | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: zero is a valid `msghdr`; every pointer lives through its call.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut piece;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = CONTROL as _;
+        if libc::recvmsg(socket, &raw mut message, flags) != bytes.len() as isize {
+            return None;
+        }
+        let head = libc::CMSG_FIRSTHDR(&raw const message);
+        let expected = libc::CMSG_LEN(size_of::<[RawFd; STREAMS]>() as c_uint);
+        if head.is_null() || (*head).cmsg_len as usize != expected as usize {
+            return None;
+        }
+        Some(libc::CMSG_DATA(head).cast::<[RawFd; STREAMS]>().read_unaligned())
+    }
+}
+
+/// Forks; the child gets the namespaces of `flags`. With `CLONE_VFORK` this returns in the
+/// parent when the child has started a program or ended.
+///
+/// # Safety
+/// The child may make only system calls.
+pub(super) unsafe fn fork_into(flags: i32) -> Result<RawFd> {
+    let flags = (flags | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: without a stack and shared memory this is a fork.
+    checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) })
+}
+
 /// Opens `path` as a process with the root `root` would: no symbolic link and no `..` leads
 /// out.
 pub(super) fn open_in(root: BorrowedFd, path: &str, flags: i32, mode: u32) -> Result<OwnedFd> {
@@ -120,14 +196,17 @@ pub(super) fn raise_loopback() -> Result<()> {
     }
 }
 
-/// Turns a freshly forked process into an ordinary one: default signal handlers, a readable
-/// file mode mask, no inherited terminal or keys.
+/// Turns a freshly forked process into an ordinary one: default signal handlers, no blocked
+/// signal, a readable file mode mask, no inherited terminal or keys.
 pub(super) fn forget_parent() {
     // SAFETY: plain system calls on this process alone.
     unsafe {
         for signal in 1..=libc::SIGRTMAX() {
             libc::signal(signal, libc::SIG_DFL);
         }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::umask(0o022);
         libc::setsid();
         let join_session: c_long = 1;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fixfly_runtime::{Process, SandboxError, Status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
-use super::run::{Lifeline, Run};
+use super::run::Run;
+use super::starter::Lifeline;
 
 /// Bytes of stderr that are kept for error messages.
 const TAIL: usize = 4096;
@@ -26,19 +27,19 @@ pub(super) struct Server {
 /// The connection to a program. Dropping it ends the program.
 struct Talk {
     run: Run,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+    stdin: Sender,
+    stdout: BufReader<Receiver>,
 }
 
 impl Server {
     pub(super) fn new(name: &str, mut run: Run) -> Result<Server, SandboxError> {
-        let pipes = (run.child.stdin.take(), run.child.stdout.take(), run.child.stderr.take());
+        let pipes = (run.stdin.take(), run.stdout.take(), run.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(SandboxError::Process { name: name.into(), why: "has no pipes".into() });
         };
         let tail = Arc::default();
         tokio::spawn(keep_tail(stderr, Arc::clone(&tail)));
-        let lifeline = run.lifeline.clone();
+        let lifeline = run.lifeline();
         let talk = Talk { run, stdin, stdout: BufReader::new(stdout) };
         let talk = tokio::sync::Mutex::new(Some(talk));
         Ok(Server { name: name.to_owned(), talk, lifeline, tail })
@@ -47,9 +48,7 @@ impl Server {
     /// Whether it can take requests. A program that is busy with an answer can.
     pub(super) fn lives(&self) -> bool {
         match self.talk.try_lock() {
-            Ok(mut talk) => {
-                talk.as_mut().is_some_and(|talk| matches!(talk.run.child.try_wait(), Ok(None)))
-            }
+            Ok(talk) => talk.as_ref().is_some_and(|talk| talk.run.lives()),
             Err(_) => true,
         }
     }
@@ -129,12 +128,12 @@ impl Talk {
     }
 
     /// Closes its input, waits a moment for it to end, and kills it.
-    async fn end(mut self) -> Result<Option<Status>, String> {
+    async fn end(self) -> Result<Option<Status>, String> {
         drop(self.stdin);
         if let Ok(ended) = tokio::time::timeout(Duration::from_millis(50), self.run.wait()).await {
             return ended.map_err(|why| why.to_string());
         }
-        self.run.lifeline.cut();
+        self.run.lifeline().cut();
         match tokio::time::timeout(Duration::from_secs(5), self.run.wait()).await {
             Ok(ended) => ended.map_err(|why| why.to_string()),
             Err(_) => Err("did not end when killed".to_owned()),
@@ -142,7 +141,7 @@ impl Talk {
     }
 }
 
-async fn keep_tail(mut stderr: ChildStderr, tail: Arc<Mutex<Vec<u8>>>) {
+async fn keep_tail(mut stderr: Receiver, tail: Arc<Mutex<Vec<u8>>>) {
     let mut piece = [0; TAIL];
     while let Ok(read @ 1..) = stderr.read(&mut piece).await {
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);

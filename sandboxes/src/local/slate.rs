@@ -2,6 +2,7 @@
 //! allocate nor print.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 
@@ -46,6 +47,17 @@ impl Slate {
     fn marks(&self) -> &Marks {
         // SAFETY: the page is mapped as long as `self` lives.
         unsafe { self.0.as_ref() }
+    }
+
+    /// The same page, for a forked process that never ends its parent's values.
+    pub(super) fn inherited(&self) -> ManuallyDrop<Slate> {
+        ManuallyDrop::new(Slate(self.0))
+    }
+
+    /// Forgets what the last program reported.
+    pub(super) fn clear(&self) {
+        self.marks().errno.store(0, SeqCst);
+        self.marks().ended.store(false, SeqCst);
     }
 
     /// The child starts this step.

@@ -1,6 +1,7 @@
 //! A sandbox at rest: the namespaces and the root that contain its files, kept alive by
-//! descriptors alone. No process runs in it until a command does. When the descriptors
-//! close, even because fixfly was killed, the kernel frees it.
+//! descriptors alone. No process runs in it until a command does, and then a starter
+//! (`starter.rs`). When the descriptors close, even because fixfly was killed, the kernel
+//! frees it.
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use fixfly_runtime::{Command, SandboxError, Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[tokio::test]
 async fn a_command_starts_in_any_folder_and_may_leave_its_input() {
@@ -106,6 +108,57 @@ async fn nothing_outlives_the_command_that_started_it() {
         assert_eq!(marked(&mark), 0);
         sandbox.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_command_finds_nothing_of_the_one_before_but_its_files() {
+    for (_, sandbox) in each(&spec()).await {
+        let look = "echo $$ $(umask) $(ulimit -n) $(ls -d /usr/bin /usr/lib/*-gnu); ls /proc | grep -c '^[0-9]'; pwd";
+        let before = expect(&*sandbox, look).await;
+        run(
+            &*sandbox,
+            "mount -t tmpfs none /usr/bin; mount --bind /tmp /usr/lib; mount -t tmpfs none /proc
+             umask 077; ulimit -n 20; cd /usr; prlimit --pid 1 --nofile=5:5 --nproc=1:1
+             setsid sleep 60 & kill -9 -1; kill -9 1",
+        )
+        .await;
+        assert_eq!(expect(&*sandbox, look).await, before);
+        assert_eq!(expect(&*sandbox, "ls /usr/bin | grep -cx ls").await, "1\n");
+        sandbox.close().await.unwrap();
+    }
+}
+
+/// This process's children that start programs.
+fn starters() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let children = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap());
+    let children: Vec<String> = children.collect();
+    let pids = children.iter().flat_map(|pids| pids.split_whitespace());
+    let name = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    let pids = pids.filter(|pid| name(pid).is_ok_and(|name| name == "init\n"));
+    pids.map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_starts_programs_holds_nothing_of_fixfly_and_is_replaced_if_it_is_killed() {
+    let held = vec![1_u8; 64 << 20];
+    let Some((_, sandbox)) = the("local", &spec()).await else { return };
+    for _ in 0..3 {
+        assert_eq!(expect(&*sandbox, "echo here").await, "here\n");
+        let found = starters();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let mib = |pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+            Some(line.split_whitespace().next()?.parse::<u64>().unwrap() >> 10)
+        };
+        assert!(mib(found[0]).unwrap() < 32);
+        kill(Pid::from_raw(found[0]), Signal::SIGKILL).unwrap();
+        assert!(within(Duration::from_secs(5), || mib(found[0]).is_none()).await);
+    }
+    sandbox.close().await.unwrap();
+    assert!(within(Duration::from_secs(5), || starters().is_empty()).await);
+    assert_eq!(held[held.len() - 1], 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 Both run the same commands of a script, each in a process of its own, in a
 repository of two files: fixfly in its sandbox `local`, mini-swe-agent in its
 environment `local`, which isolates nothing. A step's cost is the difference
-between a long run and a short one over the difference of their steps."""
+between a long run and a short one over the difference of their steps. The row
+"bash alone" is what no agent with a new bash for each command can go below: a
+program that does nothing but start it."""
 
 import json
 import os
@@ -31,6 +33,17 @@ agent = DefaultAgent(DeterministicModel(outputs=outputs), LocalEnvironment(cwd=s
     system_template="You are.", instance_template="Solve {{task}}.", cost_limit=100.0)
 agent.run("it")
 agent.save(Path(sys.argv[3]))
+"""
+
+
+# Starts each command of a script in bash, without a shell's state and without looking at what it prints.
+BASH = """
+import json, os, sys
+out = os.open(os.devnull, os.O_WRONLY)
+os.chdir(sys.argv[2])
+for command in json.load(open(sys.argv[1])):
+    actions = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+    os.waitpid(os.posix_spawn("/bin/bash", ["bash", "-c", command], os.environ, file_actions=actions), 0)
 """
 
 
@@ -67,6 +80,9 @@ def main():
         out = WORK / f"mini-{count}/acme__small-1.traj.json"
         return measured([sys.executable, str(WORK / "mini.py"), str(script(count)), str(repo), str(out)], env)
 
+    def bash(count):
+        return measured([sys.executable, "-c", BASH, str(script(count)), str(repo)], env)
+
     def fixfly(count, again):
         # The same commands, as fixfly took them over from mini-swe-agent.
         run = WORK / f"fixfly-{count}-{again}"
@@ -79,9 +95,10 @@ def main():
         subprocess.run([FIXFLY, "trajectory", "import", str(WORK / f"mini-{count}"), "-o", str(WORK / f"theirs-{count}")],
                        env=env, check=True, capture_output=True)
     fixfly(SHORT, "first")
-    runs = {"mini-swe-agent": {SHORT: [], LONG: []}, "fixfly": {SHORT: [], LONG: []}}
+    runs = {name: {SHORT: [], LONG: []} for name in ["bash alone", "mini-swe-agent", "fixfly"]}
     for again in range(REPEATS):
         for count in [SHORT, LONG]:
+            runs["bash alone"][count].append(bash(count))
             runs["mini-swe-agent"][count].append(mini(count))
             runs["fixfly"][count].append(fixfly(count, again))
             turns = json.loads((WORK / f"fixfly-{count}-{again}/episodes.jsonl").read_text())["turns"]
