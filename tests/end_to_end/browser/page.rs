@@ -31,16 +31,16 @@ impl Running {
         Ok(Running { program, output })
     }
 
-    /// The part of a line of its output behind `mark`.
-    fn behind(&mut self, mark: &str) -> String {
+    /// The part of a line of its output behind `mark`; `None` if it ends without one.
+    fn behind(&mut self, mark: &str) -> Option<String> {
         let mut line = String::new();
         while self.output.read_line(&mut line).unwrap() > 0 {
             if let Some((_, rest)) = line.split_once(mark) {
-                return rest.trim().trim_end_matches('.').into();
+                return Some(rest.trim().trim_end_matches('.').into());
             }
             line.clear();
         }
-        panic!("the program ended without printing {mark:?}")
+        None
     }
 }
 
@@ -51,13 +51,21 @@ impl Drop for Running {
     }
 }
 
-fn chromedriver() -> Running {
-    Running::start(Command::new("chromedriver").arg("--port=0")).unwrap_or_else(|error| {
-        panic!(
-            "cannot start chromedriver: {error}; install Debian's packages `chromium` and \
-             `chromium-driver`, as ./check does"
-        )
-    })
+/// The driver, and its port. Of two that start at once and choose the same port, one ends.
+fn chromedriver() -> (Running, String) {
+    for _ in 0..5 {
+        let started = Running::start(Command::new("chromedriver").arg("--port=0"));
+        let mut driver = started.unwrap_or_else(|error| {
+            panic!(
+                "cannot start chromedriver: {error}; install Debian's packages `chromium` and \
+                 `chromium-driver`, as ./check does"
+            )
+        });
+        if let Some(port) = driver.behind("successfully on port ") {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver ended before it had a port, five times")
 }
 
 /// The page that a browser shows.
@@ -69,10 +77,10 @@ pub(crate) struct Page {
 
 /// Opens what is under a folder with `fixfly view` in a browser, and does something there.
 pub(crate) fn browse(folder: &Path, act: impl AsyncFnOnce(&Page)) {
-    let mut driver = chromedriver();
-    let url = format!("http://127.0.0.1:{}", driver.behind("successfully on port "));
+    let (_driver, port) = chromedriver();
+    let url = format!("http://127.0.0.1:{port}");
     let mut view = Running::start(&mut command(&["view", folder.to_str().unwrap()])).unwrap();
-    let home = format!("http://{}", view.behind("http://"));
+    let home = format!("http://{}", view.behind("http://").unwrap());
     let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
     let chrome = json!({ "goog:chromeOptions": { "args": arguments } });
     let chrome = chrome.as_object().unwrap().clone();
