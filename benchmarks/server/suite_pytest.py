@@ -20,7 +20,10 @@ import report as reports
 # without their options, xdist and cov do nothing but lend fixtures and markers.
 OFF = ["randomly"]
 FLAGS = [*(word for name in OFF for word in ("-p", f"no:{name}")), "-q", "-o", "addopts=", "--tb=no", "--color=no",
-         "--no-header", "--no-summary", "--disable-warnings", "--continue-on-collection-errors"]
+         "--no-header", "--no-summary", "--disable-warnings", "--continue-on-collection-errors",
+         # What a plug-in would have rewritten is imported before pytest begins; with
+         # `filterwarnings = error` that would be the end.
+         "-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"]
 # Options of `addopts` that count: about imports, with a value, and without one.
 IMPORTS = re.compile(r"--import-mode$|--pyargs$|-p$")
 VALUED = re.compile(
