@@ -161,6 +161,9 @@ class Server:
                 return answer or {"error": f"the process of group {name} ended"}
             if "unsure" in answer:
                 return answer
+            if len(parts) > 1 and answer["outcome"] not in ("failed", "passed"):
+                # On the cold path all groups share the process that ended.
+                return {"unsure": "it ended the process before the tests of other groups"}
             answers.append(answer)
         return {"path": "hot", **merge(request["tests"], answers)}
 

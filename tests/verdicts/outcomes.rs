@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::python::{built, fixture, methods};
 use TestOutcome::{
-    Errored, Exited, ExpectedFailure, Failed, NotRun, Passed, Skipped, UnexpectedSuccess,
+    Crashed, Errored, Exited, ExpectedFailure, Failed, NotRun, Passed, Skipped, UnexpectedSuccess,
 };
 
 /// How a test is expected to end: its outcome, the exception, a part of its message, the
@@ -294,6 +294,21 @@ fn no_text_of_a_candidate_is_a_fault_of_the_machine_with_unittest() {
     let skip = "import unittest\nraise unittest.SkipTest('so that it passes')";
     let part = "test_classes.Parts.test_skips_a_part";
     withstands("unittest", part, after, &[(skip, Skipped, &["SKIPPED"])]);
+}
+
+#[test]
+fn a_process_that_ends_leaves_the_tests_of_other_files_on_either_path() {
+    let folder = project();
+    let tests = ["test_functions.py::test_passes", "test_classes.py::Later::test_passes"];
+    let tests = tests.map(|test| format!("tests/{test}"));
+    for (body, outcome) in [("import os\nos._exit(0)", Exited), ("import os\nos.abort()", Crashed)]
+    {
+        let paths = [RunPath::Cold, RunPath::Hot];
+        let seen = observe(folder.path(), "pytest", Some(body), &tests, &paths);
+        assert_eq!(seen[0], seen[1], "{body}");
+        let outcomes = seen[0].tests.as_ref().unwrap().results.iter().map(|result| result.outcome);
+        assert_eq!(outcomes.collect::<Vec<_>>(), [outcome, NotRun], "{body}");
+    }
 }
 
 /// Runs a script of ours on the server's files.
