@@ -316,7 +316,7 @@ impl Examiner {
                 Some(_) => continue,
                 None => {}
             }
-            if hot.outcomes() != cold.outcomes() || hot.outcome != cold.outcome {
+            if !hot.agrees(cold) {
                 return Ok(Some(format!("the {name} fares otherwise on the hot path")));
             }
         }

@@ -35,8 +35,7 @@ fn first(joint: &JointMethods, proposals: &[Option<Proposal>]) -> Option<(String
         Some(proposal) => proposal.code.trim_end().to_string(),
         None => stub(method),
     });
-    let parts: Vec<String> = parts.collect();
-    (!ideas.is_empty()).then(|| (ideas.join(", "), parts.join("\n\n\n")))
+    (!ideas.is_empty()).then(|| (ideas.join(", "), joined(parts)))
 }
 
 /// The answer `best` with another proposal for one of its methods. It is the turn of a method by
@@ -58,8 +57,11 @@ fn changed(
             false => own().unwrap_or_else(|| stub(method)),
         }
     });
-    let parts: Vec<String> = parts.collect();
-    Some((proposal.origin(), parts.join("\n\n\n")))
+    Some((proposal.origin(), joined(parts)))
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join("\n\n\n")
 }
 
 fn stub(method: &Method) -> String {

@@ -27,23 +27,25 @@ pub(super) const KIND: Kind = Kind {
             ("first", include_str!("../../prompts/first.jinja")),
             ("later", include_str!("../../prompts/later.jinja")),
         ],
-        sample: |some| {
-            let method = Method {
-                file: some.into(),
-                class_name: some.into(),
-                name: some.into(),
-                declaration: some.into(),
-                decorators: Vec::new(),
-                description: some.into(),
-                described_by: DescribedBy::Nothing,
-                content: some.into(),
-                faulty: Some(some.into()),
-                options: FaultOptions::default(),
-            };
-            method.context()
-        },
+        sample: |some| sample(some).context(),
     },
 };
+
+/// A method whose texts are all `some`.
+pub(super) fn sample(some: &str) -> Method {
+    Method {
+        file: some.into(),
+        class_name: some.into(),
+        name: some.into(),
+        declaration: some.into(),
+        decorators: Vec::new(),
+        description: some.into(),
+        described_by: DescribedBy::Nothing,
+        content: some.into(),
+        faulty: Some(some.into()),
+        options: FaultOptions::default(),
+    }
+}
 
 /// A method or a function to write, as the policy sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

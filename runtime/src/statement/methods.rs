@@ -5,8 +5,7 @@ use minijinja::{Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fault::FaultOptions;
-use super::method::{DescribedBy, Method, since_last};
+use super::method::{Method, sample, since_last};
 use super::{Asks, Kind};
 use crate::feedback::Earlier;
 use crate::templates::Prompts;
@@ -25,19 +24,8 @@ pub(super) const KIND: Kind = Kind {
             ("later", include_str!("../../prompts/later.jinja")),
         ],
         sample: |some| {
-            let method = Method {
-                file: some.into(),
-                class_name: some.into(),
-                name: some.into(),
-                declaration: some.into(),
-                decorators: Vec::new(),
-                description: some.into(),
-                described_by: DescribedBy::Nothing,
-                content: String::new(),
-                faulty: None,
-                options: FaultOptions::default(),
-            };
-            JointMethods { methods: vec![method.clone(), method], content: some.into() }.context()
+            JointMethods { methods: vec![sample(some), sample(some)], content: some.into() }
+                .context()
         },
     },
 };
@@ -74,7 +62,7 @@ impl Asks for JointMethods {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statement::{Statement, TaskKind};
+    use crate::statement::{DescribedBy, FaultOptions, Statement, TaskKind};
     use crate::templates::Templates;
 
     fn method(class_name: &str, declaration: &str, decorators: &[&str]) -> Method {
