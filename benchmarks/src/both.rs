@@ -40,15 +40,16 @@ pub enum Way {
     Shared,
 }
 
-/// How the verdicts of two ways compare: the outcome and that of each test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the verdicts of two ways compare: the outcome and that of each test. Where they differ,
+/// the first outcome that does, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdicts {
     /// They are equal.
     Equal,
     /// They differ, and the cold path has the same verdict each time.
-    Differ,
+    Differ(String),
     /// They differ, but so do those of the cold path from run to run.
-    Flaky,
+    Flaky(String),
 }
 
 /// One candidate on both paths.
@@ -62,8 +63,6 @@ pub struct Pair {
     pub way: Way,
     /// How its verdicts compare.
     pub verdicts: Verdicts,
-    /// The first outcome that differs, in words; empty if none does.
-    pub difference: String,
     /// Whether the reports are equal byte for byte, failures included.
     pub same_report: bool,
     /// Why the test server took the cold path alone for it, if it did.
@@ -227,12 +226,11 @@ fn pair(
         id: id.to_string(),
         candidate,
         way,
-        verdicts: match (other.agrees(cold), flaky) {
-            (true, _) => Verdicts::Equal,
-            (false, false) => Verdicts::Differ,
-            (false, true) => Verdicts::Flaky,
+        verdicts: match difference(way, &other, cold) {
+            None => Verdicts::Equal,
+            Some(difference) if flaky => Verdicts::Flaky(difference),
+            Some(difference) => Verdicts::Differ(difference),
         },
-        difference: difference(way, &other, cold).unwrap_or_default(),
         same_report: other.results == cold.results,
         unsure: other.unsure.or_else(|| alone.then(|| REVIEW.to_string())),
         cpu: other.cpu,
@@ -242,6 +240,9 @@ fn pair(
 
 /// The first test that has another outcome, or the outcome of the candidate.
 fn difference(way: Way, other: &Answer, cold: &Answer) -> Option<String> {
+    if other.agrees(cold) {
+        return None;
+    }
     let way = way.name();
     let outcomes: BTreeMap<_, _> = other.outcomes().into_iter().collect();
     let of_tests = cold.outcomes().into_iter().find_map(|(test, cold)| {
@@ -249,7 +250,27 @@ fn difference(way: Way, other: &Answer, cold: &Answer) -> Option<String> {
         (other != cold).then(|| format!("{test}: cold {}, {way} {}", word(cold), word(other)))
     });
     let whole = || format!("cold {}, {way} {}", cold.outcome.name(), other.outcome.name());
-    of_tests.or_else(|| (other.outcome != cold.outcome).then(whole))
+    Some(of_tests.unwrap_or_else(whole))
+}
+
+impl Pair {
+    fn differs(&self) -> bool {
+        matches!(self.verdicts, Verdicts::Differ(_))
+    }
+
+    /// What is unlike about it, as a line, and its place among such lines; `None` if nothing is.
+    fn line(&self) -> Option<(u8, String)> {
+        let (rank, what, difference) = match &self.verdicts {
+            Verdicts::Differ(difference) => (0, "differs", format!(": {difference}")),
+            Verdicts::Flaky(difference) => {
+                (1, "flaky on the cold path, too", format!(": {difference}"))
+            }
+            Verdicts::Equal if !self.same_report => (2, "reads differently", String::new()),
+            Verdicts::Equal => return None,
+        };
+        let (id, candidate) = (&self.id, self.candidate);
+        Some((rank, format!("  {what}: {id}, the {candidate}{difference}\n")))
+    }
 }
 
 impl Comparison {
@@ -298,30 +319,20 @@ impl Comparison {
         for (why, count) in reasons {
             let _ = writeln!(text, "  took the cold path: {count:4}  {why}");
         }
-        for (is, what) in [
-            (Verdicts::Differ, "differs"),
-            (Verdicts::Flaky, "flaky on the cold path, too"),
-            (Verdicts::Equal, "reads differently"),
-        ] {
-            for pair in pairs.iter().filter(|pair| pair.verdicts == is && !pair.same_report) {
-                let _ = write!(text, "  {what}: {}, the {}", pair.id, pair.candidate);
-                match pair.difference.as_str() {
-                    "" => text.push('\n'),
-                    difference => drop(writeln!(text, ": {difference}")),
-                }
-            }
-        }
+        let mut lines: Vec<_> = pairs.iter().filter_map(|pair| pair.line()).collect();
+        lines.sort_by_key(|(rank, _)| *rank);
+        lines.into_iter().for_each(|(_, line)| text.push_str(&line));
     }
 
     /// Items with a candidate whose verdict on the hot path differs.
     pub fn differ_hot(&self) -> BTreeSet<&str> {
-        let differ = |pair: &&Pair| pair.way == Way::Hot && pair.verdicts == Verdicts::Differ;
-        self.pairs.iter().filter(differ).map(|pair| pair.id.as_str()).collect()
+        let hot = |pair: &&Pair| pair.way == Way::Hot && pair.differs();
+        self.pairs.iter().filter(hot).map(|pair| pair.id.as_str()).collect()
     }
 
     /// Items with a candidate whose verdicts differ, and those that could not be compared.
     pub fn failed(&self) -> BTreeSet<&str> {
-        let differing = self.pairs.iter().filter(|pair| pair.verdicts == Verdicts::Differ);
+        let differing = self.pairs.iter().filter(|pair| pair.differs());
         let broken = self.broken.keys().map(String::as_str);
         differing.map(|pair| pair.id.as_str()).chain(broken).collect()
     }
@@ -351,11 +362,11 @@ mod tests {
     ) -> Pair {
         let (id, unsure) = (id.to_string(), unsure.map(str::to_string));
         let same_report = verdicts == Verdicts::Equal;
-        let difference = match verdicts {
-            Equal => String::new(),
-            Differ | Flaky => "t: cold failed, hot passed".to_string(),
-        };
-        Pair { id, candidate, way, verdicts, difference, same_report, unsure, cpu: 0.02, cold: 0.4 }
+        Pair { id, candidate, way, verdicts, same_report, unsure, cpu: 0.02, cold: 0.4 }
+    }
+
+    fn how() -> String {
+        "t: cold failed, hot passed".to_string()
     }
 
     #[test]
@@ -367,8 +378,8 @@ mod tests {
             pairs: vec![
                 pair("a.py::f", "original", Way::Hot, Equal, None),
                 pair("a.py::f", "stub", Way::Hot, Equal, why),
-                pair("a.py::g", "stub", Way::Hot, Differ, None),
-                pair("a.py::k", "mutant", Way::Hot, Flaky, None),
+                pair("a.py::g", "stub", Way::Hot, Differ(how()), None),
+                pair("a.py::k", "mutant", Way::Hot, Flaky(how()), None),
             ],
             broken: BTreeMap::from([("a.py::h".to_string(), "the sandbox ended".to_string())]),
         };
@@ -388,7 +399,7 @@ mod tests {
 
         let unlike = pair("a.py::i", "mutant", Way::Shared, Equal, None);
         found.pairs.push(Pair { same_report: false, ..unlike });
-        found.pairs.push(pair("a.py::j", "stub", Way::Shared, Differ, None));
+        found.pairs.push(pair("a.py::j", "stub", Way::Shared, Differ(how()), None));
         let shared = "  the cold path with a shared prefix, against the cold path alone
   equal verdicts   1 / 2
   equal reports    0 / 2
