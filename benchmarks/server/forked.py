@@ -12,12 +12,14 @@ import time
 URANDOM = os.urandom  # for what no candidate may foresee
 
 
-def collect(read, deadline, flood):
-    """What the child writes until it closes its end; and why it was cut off."""
+def collect(read, deadline, flood, each=None):
+    """What the child writes until it closes its end; and why it was cut off.
+    Once a test has started, the child may write nothing for `each` seconds."""
     data = []
     size = 0
+    latest = deadline
     while True:
-        left = deadline - time.monotonic()
+        left = latest - time.monotonic()
         if left <= 0 or not select.select([read], [], [], left)[0]:
             return b"".join(data), "timed_out"
         part = os.read(read, 1 << 16)
@@ -27,6 +29,8 @@ def collect(read, deadline, flood):
         size += len(part)
         if size > flood:
             return b"".join(data), "exited"
+        if each and (latest < deadline or b'"event": "started"' in part):
+            latest = min(deadline, time.monotonic() + each)
 
 
 def ends(pid):

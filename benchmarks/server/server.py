@@ -346,7 +346,7 @@ class Server:
             self.child(request, body, write, limits, token, unsure, probing)
         os.close(write)
         flood = FLOOD * (64 if probing else 1)
-        data, killed = forked.collect(read, started + limits["wall"], flood)
+        data, killed = forked.collect(read, started + limits["wall"], flood, limits.get("test_wall"))
         if killed is None and not forked.ends(pid):
             killed = "exited"
         forked.kill(pid)

@@ -212,7 +212,8 @@ fn a_huge_project_is_refused_unless_its_files_are_chosen() {
     assert_eq!(manifest.header.left_out, BTreeMap::from(counts), "{said}");
 }
 
-/// Two methods with a copy each, one of them in the same file; and unreliable tests.
+/// Two methods with a copy each, one of them in the same file; and unreliable tests, one of
+/// which waits for ever.
 const UNRELIABLE: &[(&str, &str)] = &[
     (
         "one.py",
@@ -222,7 +223,7 @@ const UNRELIABLE: &[(&str, &str)] = &[
     ("docs/a.md", "```python\n>>> total = 1\n>>> total += a\n>>> return total + 0\n```\n"),
     (
         "test_one.py",
-        "import datetime\nimport socket\nimport time\n\nimport one\nimport pytest\nfrom two import B\n\n\ndef test_add():\n    assert one.A().add(2) == 3\n\n\ndef test_again():\n    assert one.A().again(2) == 3\n\n\ndef test_first():\n    one.SEEN.append(one.A().alone())\n    assert one.SEEN[0] == 2\n\n\ndef test_second():\n    assert one.SEEN and one.A().alone() == 2\n\n\ndef test_dated():\n    start = datetime.date.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME))\n    assert (datetime.date.today() - start).days < 9 and B().dated() == 3\n\n\ndef test_connects():\n    socket.create_connection((\"127.0.0.1\", 9))\n\n\n@pytest.mark.skip\ndef test_skipped():\n    pass\n",
+        "import datetime\nimport socket\nimport threading\nimport time\n\nimport one\nimport pytest\nfrom two import B\n\n\ndef test_add():\n    assert one.A().add(2) == 3\n\n\ndef test_again():\n    assert one.A().again(2) == 3\n\n\ndef test_waits():\n    threading.Event().wait()\n\n\ndef test_first():\n    one.SEEN.append(one.A().alone())\n    assert one.SEEN[0] == 2\n\n\ndef test_second():\n    assert one.SEEN and one.A().alone() == 2\n\n\ndef test_dated():\n    start = datetime.date.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME))\n    assert (datetime.date.today() - start).days < 9 and B().dated() == 3\n\n\ndef test_connects():\n    socket.create_connection((\"127.0.0.1\", 9))\n\n\n@pytest.mark.skip\ndef test_skipped():\n    pass\n",
     ),
 ];
 
@@ -230,8 +231,13 @@ const UNRELIABLE: &[(&str, &str)] = &[
 fn unreliable_tests_are_left_out_and_copies_are_listed() {
     let tried = Tried::new(UNRELIABLE);
     let (said, manifest) = tried.built(&["--mask-copies"]);
-    let counts =
-        ["depends on the clock", "depends on the network", "depends on the order", "is skipped"];
+    let counts = [
+        "depends on the clock",
+        "depends on the network",
+        "depends on the order",
+        "hangs, or ends its process",
+        "is skipped",
+    ];
     let counts = counts.map(|reason| (reason.to_string(), 1));
     assert_eq!(manifest.header.tests_left_out, BTreeMap::from(counts), "{said}");
     assert!(said.contains("test left out:     1  depends on the clock"), "{said}");

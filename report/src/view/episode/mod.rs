@@ -1,5 +1,6 @@
 //! The page of an episode: the task, each turn, the verdict.
 
+mod edits;
 mod place;
 mod results;
 mod task;

@@ -4,6 +4,7 @@ use fixfly_runtime::{Action, Call, Finish, Outcome, Turn, Usage, thousands};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::edits::{EditsView, edits};
 use super::results::{OwnFrames, ResultsView};
 use super::{EpisodePage, Fact, class, paint, word};
 use crate::recorded::{candidate, given, previous};
@@ -29,8 +30,8 @@ pub(super) struct TurnView {
     observation_open: bool,
     /// The change so far, if the turn recorded it.
     patch_html: Option<String>,
-    /// What is known of the change so far, if the turn edits and recorded none.
-    edits: String,
+    /// The edits so far, if the turn edits a file and recorded no change.
+    edits: Option<EditsView>,
     left_out_html: Vec<String>,
     feedback_html: String,
     prompt: Option<PromptView>,
@@ -107,40 +108,6 @@ fn view(page: &EpisodePage<'_>, at: usize, original: Option<&str>, own: &OwnFram
         prompt: prompt(page, at),
         facts: facts(turn),
     }
-}
-
-/// The edits so far in one sentence: a record has the whole change only where it was
-/// submitted, and no file from which it could be made.
-fn edits(page: &EpisodePage<'_>, at: usize) -> String {
-    let turns = &page.episode.turns;
-    let submits = |turn: &Turn| turn.observation.patch.is_some();
-    if edited(&turns[at]).is_none() || submits(&turns[at]) {
-        return String::new();
-    }
-    let mut files: Vec<(&str, usize)> = Vec::new();
-    for file in turns[..=at].iter().filter_map(edited) {
-        match files.iter_mut().find(|(name, _)| *name == file) {
-            Some((_, count)) => *count += 1,
-            None => files.push((file, 1)),
-        }
-    }
-    let files: Vec<String> =
-        files.iter().map(|(file, count)| format!("{} ({count})", paint::text(file))).collect();
-    let whole = match turns.iter().skip(at).position(submits) {
-        Some(later) => format!("turn {} records the whole change", at + later + 1),
-        None if page.episode.patch.is_some() => "the verdict shows the whole change".into(),
-        None => "the whole change is not recorded".into(),
-    };
-    format!("Calls that edited files so far: {}; {whole}.", files.join(", "))
-}
-
-/// The file that a turn edited with a tool.
-fn edited(turn: &Turn) -> Option<&str> {
-    let Call::Tool { args, .. } = &turn.action.call else { return None };
-    let done = turn.observation.outcome == Outcome::Done;
-    let command = args.get("command").and_then(Value::as_str).unwrap_or_default();
-    let writes = ["str_replace", "insert", "create", "undo"].contains(&command);
-    args.get("path").and_then(Value::as_str).filter(|_| done && writes)
 }
 
 /// The arguments of a call, without code that is shown as a difference.
