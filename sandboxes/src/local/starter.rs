@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fixfly_runtime::{Command, Limits, SandboxSpec, Status};
 use nix::libc::{self, rlimit};
@@ -16,6 +16,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use super::guard::Guard;
 use super::inside::{BEGUN, ENDED, HEAD, Head, PROGRAM, Rlimits, STEPS, Setup, WORKDIR};
@@ -139,7 +141,7 @@ impl Starter {
 
     /// Waits until the program was started, or could not be.
     pub(super) async fn begun(&self, request: &Request) -> Result<(), String> {
-        match self.message().await {
+        match message(&self.link).await {
             Ok(Some(BEGUN)) => Ok(()),
             Err(why) => Err(why.to_string()),
             Ok(_) => Err(failure(&self.slate, &request.workdir)
@@ -151,7 +153,7 @@ impl Starter {
     /// not end by itself.
     pub(super) async fn ended(&self) -> io::Result<Option<Status>> {
         loop {
-            match self.message().await? {
+            match message(&self.link).await? {
                 Some(ENDED) => break,
                 Some(_) => {}
                 None => {
@@ -178,26 +180,26 @@ impl Starter {
         read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
-    /// The next message; `None` if the starter has ended.
-    async fn message(&self) -> io::Result<Option<u8>> {
-        let mut message = [0];
-        loop {
-            self.link.readable().await?;
-            match self.link.try_read(&mut message) {
-                Ok(0) => return Ok(None),
-                Ok(_) => return Ok(Some(message[0])),
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-                // Its end had bytes that it did not read.
-                Err(why) if why.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(why) => return Err(why),
-            }
-        }
-    }
-
     /// Ends the process, and waits for that.
     pub(super) fn end(self) {
         self.lifeline().cut();
         let _ = waitpid(self.process, None);
+    }
+}
+
+/// The next message; `None` if the starter has ended.
+async fn message(link: &UnixStream) -> io::Result<Option<u8>> {
+    let mut message = [0];
+    loop {
+        link.readable().await?;
+        match link.try_read(&mut message) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(message[0])),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            // Its end had bytes that it did not read.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(why) => return Err(why),
+        }
     }
 }
 
@@ -207,14 +209,35 @@ static ENDING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 impl Drop for Starter {
     fn drop(&mut self) {
         self.lifeline().cut();
-        ENDING.lock().unwrap_or_else(PoisonError::into_inner).push(self.process);
+        ending().push(self.process);
         reap_ended();
+        if let (true, Ok(runtime)) = (ending().contains(&self.process), Handle::try_current()) {
+            let (process, link) = (self.process, Arc::clone(&self.link));
+            runtime.spawn(async move {
+                while let Ok(Some(_)) = message(&link).await {}
+                spawn_blocking(move || reap(process)).await
+            });
+        }
     }
 }
 
-/// Waits for those that have ended. The others are waited for when there are more.
+fn ending() -> MutexGuard<'static, Vec<Pid>> {
+    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a process that is about to end, unless another call did. Nobody else can be given
+/// its number before that.
+fn reap(process: Pid) {
+    let mut ending = ending();
+    if let Some(at) = ending.iter().position(|other| *other == process) {
+        let _ = waitpid(process, None);
+        ending.swap_remove(at);
+    }
+}
+
+/// Waits for those that have ended.
 fn reap_ended() {
-    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ending = ending();
     let runs = |process: &Pid| {
         use nix::sys::wait::WaitStatus::StillAlive;
         matches!(waitpid(*process, Some(WaitPidFlag::WNOHANG)), Ok(StillAlive))

@@ -1,6 +1,7 @@
 //! What a sandbox must withstand: each file of `attacks/`, played in every
 //! sandbox, and the deaths of what runs in it and of fixfly.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -140,6 +141,29 @@ async fn closing_leaves_nothing() {
         sandbox.close().await.unwrap();
         assert_eq!(marked(&mark), 0);
     }
+}
+
+/// Processes of this one that have ended, and that nobody waited for.
+fn zombies() -> usize {
+    let own = std::process::id().to_string();
+    let is_zombie = |stat: &String| {
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        (fields.next(), fields.next()) == (Some("Z"), Some(&own))
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.filter(is_zombie).count()
+}
+
+#[tokio::test]
+async fn closing_leaves_no_zombie_of_a_server() {
+    for (_, sandbox) in each(&spec()).await {
+        let server = sandbox.spawn("cat", &sh("cat")).await.unwrap();
+        server.ask("x", Duration::from_secs(10)).await.unwrap();
+        drop(server);
+        sandbox.close().await.unwrap();
+    }
+    assert!(within(Duration::from_secs(5), || zombies() == 0).await, "{} are left", zombies());
 }
 
 #[tokio::test]
