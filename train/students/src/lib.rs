@@ -46,6 +46,7 @@ mod line;
 #[cfg(feature = "native")]
 mod linear;
 mod llamafactory;
+mod lock;
 #[cfg(feature = "native")]
 mod log;
 #[cfg(feature = "native")]

@@ -1,16 +1,13 @@
 //! Checks a training job before anything is loaded.
 
-use std::fs::File;
-use std::path::Path;
-
 use candle_core::{DType, Device};
-use fixfly_runtime::{LockError, lock};
 use tokenizers::Tokenizer;
 
 use crate::base_model::Base;
 use crate::copies::Copies;
 use crate::error::TrainError;
 use crate::job::Job;
+use crate::lock::{TRAINING, locked};
 use crate::model::Model;
 use crate::optimiser::AdamW;
 use crate::plan::{self, Held, Plan};
@@ -205,7 +202,7 @@ impl Ready {
     pub fn load(self) -> Result<Trainer, TrainError> {
         let Ready { job, record, rows, base, base_dtype, devices, precision, plan, .. } = self;
         record.keep(&job.output)?;
-        let lock = locked(&job.output)?;
+        let lock = locked(&job.output, TRAINING)?;
         let mut copies = Copies::load(&devices, |device| {
             let (chunks, dtype) = (job.means.chunks, dtype(precision));
             Model::load(&base, &job.settings, chunks, base_dtype, device, dtype)
@@ -217,18 +214,6 @@ impl Ready {
         copies.follow()?;
         Ok(Trainer::new(job, base, rows, (copies, optimiser), plan, (done, lock)))
     }
-}
-
-/// Two processes would remove each other's checkpoints.
-fn locked(training: &Path) -> Result<File, TrainError> {
-    let file = training.join("train.lock");
-    lock(&file).map_err(|error| match error {
-        LockError::Busy(_) => TrainError::Resume(format!(
-            "{} is {error}; wait until it ends or name another folder",
-            training.display()
-        )),
-        LockError::Io(error) => TrainError::io("lock", &file)(error),
-    })
 }
 
 impl Sample {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::LlamaFactory;
 use crate::error::TrainError;
 use crate::line::{Line, Step};
+use crate::lock::{TRAINING, locked};
 
 /// A running LLaMA-Factory. Dropping it stops the program and its child processes.
 pub struct Running {
@@ -22,6 +23,7 @@ pub struct Running {
     /// Number of lines read from the log.
     read: usize,
     reader: Reader,
+    _lock: File,
 }
 
 /// A new line of the log.
@@ -37,8 +39,10 @@ impl LlamaFactory {
     /// Starts the program.
     ///
     /// # Errors
-    /// [`TrainError::Settings`] if it cannot be run.
+    /// [`TrainError::Settings`] if it cannot be run; [`TrainError::Resume`] if another process
+    /// trains in its folder.
     pub fn start(&self) -> Result<Running, TrainError> {
+        let lock = locked(&self.output, TRAINING)?;
         let printed = self.handed().join("said.txt");
         let file = File::create(&printed).map_err(TrainError::io("write", &printed))?;
         let mut command = self.command()?;
@@ -52,7 +56,7 @@ impl LlamaFactory {
             ))
         })?;
         let log = self.made().join("trainer_log.jsonl");
-        Ok(Running { child, printed, log, read: 0, reader: Reader::default() })
+        Ok(Running { child, printed, log, read: 0, reader: Reader::default(), _lock: lock })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The artifacts of a sweep's stages, each stored under the hash of its inputs.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Commands, Stage, SweepError};
+use crate::lock::{SWEEP, locked, shared};
 
 /// The path of an artifact, and of the file that marks it as complete.
 struct Place {
@@ -18,6 +20,7 @@ pub(super) struct ArtifactStore<'a, C> {
     scope: Scope<'a>,
     /// The stages that can run now, by name.
     pub(super) ready: RefCell<Vec<String>>,
+    _lock: Option<File>,
 }
 
 /// Which stages run.
@@ -39,7 +42,13 @@ impl<'a, C: Commands> ArtifactStore<'a, C> {
     ) -> Result<Self, SweepError> {
         std::fs::create_dir_all(folder).map_err(SweepError::io("make", folder))?;
         let folder = folder.canonicalize().map_err(SweepError::io("read", folder))?;
-        Ok(ArtifactStore { folder, commands, scope, ready: RefCell::default() })
+        let lock = match scope {
+            Scope::All => Some(locked(&folder, SWEEP)?),
+            // Stages that `fixfly cluster` runs, each in a process of its own.
+            Scope::One(_) => shared(&folder, SWEEP)?,
+            Scope::List => None,
+        };
+        Ok(ArtifactStore { folder, commands, scope, ready: RefCell::default(), _lock: lock })
     }
 
     /// A path relative to the folder.

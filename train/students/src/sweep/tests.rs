@@ -231,3 +231,30 @@ fn stages_that_can_run_beside_each_other_are_listed_and_each_runs_alone() {
     assert_eq!(sweep.execute(&output, false, &Empty).unwrap().len(), 2);
     assert_eq!(std::fs::read_dir(output.join("runs")).unwrap().count(), before);
 }
+
+#[test]
+fn a_second_sweep_in_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sweep, output) = (two_datasets(folder.path()), folder.path().join("out"));
+    sweep.execute(&output, false, &Empty).unwrap();
+    let held = fixfly_runtime::lock(&output.join("sweep.lock")).unwrap();
+    let expected = format!(
+        "{} is in use by another fixfly process (pid {} on ",
+        output.canonicalize().unwrap().display(),
+        std::process::id()
+    );
+    for refused in [
+        sweep.execute(&output, false, &Empty).map(drop),
+        sweep.execute_one("datasets/b-0", &output, false, &Empty),
+    ] {
+        let why = refused.unwrap_err().to_string();
+        assert!(why.starts_with(&expected), "{why}");
+    }
+    drop(held);
+    let stage = fixfly_runtime::lock_shared(&output.join("sweep.lock")).unwrap();
+    assert!(sweep.execute(&output, false, &Empty).is_err());
+    let why = sweep.execute_one("datasets/b-0", &output, false, &Empty).unwrap_err().to_string();
+    assert!(why.starts_with("no stage datasets/b-0 can run now"), "{why}");
+    drop(stage);
+    sweep.execute(&output, false, &Empty).unwrap();
+}
