@@ -29,7 +29,7 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         build-essential ca-certificates git libgomp1 python3 python3-dev python3-pip python3-venv \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 fixfly \
+    && useradd --create-home --non-unique --uid 1000 fixfly \
     && mkdir /work \
     && chown fixfly: /work
 COPY --from=build /fixfly /usr/local/bin/fixfly
