@@ -12,9 +12,9 @@ import time
 URANDOM = os.urandom  # for what no candidate may foresee
 
 
-def collect(read, deadline, flood, each=None):
+def collect(read, deadline, flood, test_wall=None):
     """What the child writes until it closes its end; and why it was cut off.
-    Once a test has started, the child may write nothing for `each` seconds."""
+    Once a test has started, the child may write nothing for `test_wall` seconds."""
     data = []
     size = 0
     latest = deadline
@@ -29,8 +29,8 @@ def collect(read, deadline, flood, each=None):
         size += len(part)
         if size > flood:
             return b"".join(data), "exited"
-        if each and (latest < deadline or b'"event": "started"' in part):
-            latest = min(deadline, time.monotonic() + each)
+        if test_wall and (latest < deadline or b'"event": "started"' in part):
+            latest = min(deadline, time.monotonic() + test_wall)
 
 
 def ends(pid):

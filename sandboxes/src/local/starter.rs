@@ -211,7 +211,8 @@ impl Drop for Starter {
         self.lifeline().cut();
         ending().push(self.process);
         reap_ended();
-        if let (true, Ok(runtime)) = (ending().contains(&self.process), Handle::try_current()) {
+        let is_left = ending().contains(&self.process);
+        if let (true, Ok(runtime)) = (is_left, Handle::try_current()) {
             let (process, link) = (self.process, Arc::clone(&self.link));
             runtime.spawn(async move {
                 while let Ok(Some(_)) = message(&link).await {}
