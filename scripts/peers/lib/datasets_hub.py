@@ -18,7 +18,7 @@ assert set(loaded) == {row["part"] for row in rows}, loaded
 
 def expected(row):
     """A row of `rows.jsonl` as the columns have it."""
-    origin = row["origin"]
+    origin = dict(row["origin"])
     answer = origin.pop("answer")
     turn = answer["turn"] if isinstance(answer, dict) else None
     trace = origin.pop("trace", None)
@@ -28,6 +28,8 @@ def expected(row):
         "origin": {"masked": []}
         | origin
         | {
+            # Without the folders of the machine.
+            "run": Path(origin["run"]).name,
             "answer": "original" if turn is None else "turn",
             "answer_turn": turn,
             "sampling": sampling and {name: sampling.get(name) for name in names},
