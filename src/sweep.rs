@@ -33,8 +33,8 @@ Examples:
   fixfly report sweeps/mine/runs.toml --html report.html
 
 Run the same command again to resume after Ctrl-C or kill -9; finished stages are not
-repeated. Sweeps in one folder share their common stages and run one at a time. docs/training.md documents
-the file format.")]
+repeated. Sweeps in one folder share their common stages and run one at a time. docs/training.md
+documents the file format.")]
 pub(crate) struct Flags {
     /// TOML file of the sweep; its paths are relative to its folder
     #[arg(value_name = "FILE")]
