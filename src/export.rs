@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use fixfly_students::{ExportDtype, Student, TrainError};
 
@@ -12,6 +13,7 @@ use crate::terminal::Terminal;
 #[command(after_help = "\
 Examples:
   fixfly export gguf models/Qwen3-0.6B -o base.gguf
+  fixfly export gguf qwen2.5-coder-0.5b --dtype q8_0 -o qwen-q8_0.gguf
   fixfly export gguf students/v4 -o student.gguf
   fixfly run django --policy llama --model base.gguf --lora student.gguf -o runs/student
   fixfly export safetensors students/v4/checkpoints/step-000663 -o merged
@@ -67,7 +69,7 @@ struct Merged {
 
     /// Dtype of the weights [default: the model's; of a GGUF file f16]
     #[arg(long, value_name = "DTYPE")]
-    dtype: Option<Dtype>,
+    dtype: Option<FolderDtype>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,6 +77,22 @@ enum Dtype {
     F32,
     F16,
     Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+/// A dtype that safetensors files have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FolderDtype(Dtype);
+
+impl ValueEnum for FolderDtype {
+    fn value_variants<'a>() -> &'a [FolderDtype] {
+        &[FolderDtype(Dtype::F32), FolderDtype(Dtype::F16), FolderDtype(Dtype::Bf16)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        self.0.to_possible_value()
+    }
 }
 
 impl From<Dtype> for ExportDtype {
@@ -83,6 +101,7 @@ impl From<Dtype> for ExportDtype {
             Dtype::F32 => ExportDtype::F32,
             Dtype::F16 => ExportDtype::F16,
             Dtype::Bf16 => ExportDtype::Bf16,
+            Dtype::Q8_0 => ExportDtype::Q8_0,
         }
     }
 }
@@ -106,10 +125,7 @@ pub(crate) fn gguf_file(flags: &Gguf, terminal: &Terminal) -> anyhow::Result<()>
 
 impl Place {
     fn student(&self) -> anyhow::Result<Student> {
-        Student::open(&self.from, self.base.as_deref()).map_err(|error| match error {
-            TrainError::Export(why) => Usage(why).into(),
-            error => error.into(),
-        })
+        Student::open(&self.from, self.base.as_deref()).map_err(refused)
     }
 
     fn file(&self) -> anyhow::Result<&Path> {
@@ -152,12 +168,21 @@ fn peft(place: &Place) -> anyhow::Result<PathBuf> {
 
 fn gguf(flags: &Gguf) -> anyhow::Result<PathBuf> {
     let file = flags.place.file()?;
-    flags.place.student()?.gguf(file, flags.dtype.into(), flags.merge)?;
+    let student = flags.place.student()?;
+    student.gguf(file, flags.dtype.into(), flags.merge).map_err(refused)?;
     Ok(file.into())
 }
 
 fn safetensors(flags: &Merged) -> anyhow::Result<PathBuf> {
     let output = flags.place.folder()?;
-    flags.place.student()?.safetensors(output, flags.dtype.map(ExportDtype::from))?;
+    let dtype = flags.dtype.map(|FolderDtype(dtype)| dtype.into());
+    flags.place.student()?.safetensors(output, dtype).map_err(refused)?;
     Ok(output.into())
+}
+
+fn refused(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Export(why) => Usage(why).into(),
+        error => error.into(),
+    }
 }

@@ -30,14 +30,20 @@ pub enum ExportDtype {
     F16,
     /// 16 bits with the range of 32.
     Bf16,
+    /// Blocks of 32 in 8 bits with one factor; GGUF files only.
+    Q8_0,
 }
 
 impl ExportDtype {
-    fn dtype(self) -> DType {
+    /// The dtype in a safetensors file, if it has one.
+    fn dtype(self) -> Result<DType, TrainError> {
         match self {
-            ExportDtype::F32 => DType::F32,
-            ExportDtype::F16 => DType::F16,
-            ExportDtype::Bf16 => DType::BF16,
+            ExportDtype::F32 => Ok(DType::F32),
+            ExportDtype::F16 => Ok(DType::F16),
+            ExportDtype::Bf16 => Ok(DType::BF16),
+            ExportDtype::Q8_0 => Err(TrainError::Export(
+                "safetensors files have no q8_0; use f16, or `fixfly export gguf`".into(),
+            )),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
-use fixfly_runtime::{GgufHeader, WholeFile};
+use fixfly_runtime::WholeFile;
 
 use super::adapter::{Adapter, Change, base_of};
 use super::{ExportDtype, tokenizer};
@@ -23,6 +23,7 @@ fn kind(numbers: ExportDtype) -> (GgmlDType, u32) {
         ExportDtype::F32 => (GgmlDType::F32, 0),
         ExportDtype::F16 => (GgmlDType::F16, 1),
         ExportDtype::Bf16 => (GgmlDType::BF16, 32),
+        ExportDtype::Q8_0 => (GgmlDType::Q8_0, 7),
     }
 }
 
@@ -123,13 +124,8 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 /// # Errors
 /// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
-    if GgufHeader::is_gguf(base) {
-        return Err(TrainError::Export(format!(
-            "{} is a GGUF file already, and the policy llama takes it as it is; for another dtype, write its folder first: fixfly export safetensors",
-            base.display()
-        )));
-    }
     let shape = ModelConfig::open(base)?;
+    check_blocks(&shape, numbers)?;
     let weights = Weights::folder(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
     let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
@@ -146,6 +142,19 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
         gguf.tensor(place(&name)?, &tensor)?;
     }
     gguf.write(file)
+}
+
+/// Refuses a dtype whose blocks do not fit into the rows of a matrix.
+fn check_blocks(shape: &ModelConfig, numbers: ExportDtype) -> Result<(), TrainError> {
+    let block = kind(numbers).0.block_size();
+    let broken = |sizes: &[usize]| sizes.len() == 2 && !sizes[1].is_multiple_of(block);
+    match shape.tensors().into_iter().find(|(_, sizes)| broken(sizes)) {
+        Some((name, sizes)) => Err(TrainError::Export(format!(
+            "{name} has rows of {}, which are no whole blocks of {block}; use f16",
+            sizes[1]
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn sizes(gguf: &mut Gguf, shape: &ModelConfig) {

@@ -60,7 +60,7 @@ fn write_shards(
     for shard in shards(base)? {
         let mut tensors = HashMap::new();
         for (name, tensor) in safetensors::load(&shard, &Device::Cpu)? {
-            let kept = dtype.map_or(tensor.dtype(), ExportDtype::dtype);
+            let kept = dtype.map_or(Ok(tensor.dtype()), ExportDtype::dtype)?;
             let tensor = match changes.remove(&name) {
                 Some(change) => added(&tensor, &change.a, &change.b, change.scale)?,
                 None => tensor,
@@ -85,7 +85,7 @@ fn write_gguf_base(
     output: &Path,
     dtype: ExportDtype,
 ) -> Result<(), TrainError> {
-    let weights = base.weights()?;
+    let (weights, dtype) = (base.weights()?, dtype.dtype()?);
     let mut tensors = HashMap::new();
     for (name, sizes) in base.config().tensors() {
         let tensor = weights.get(&name, &sizes, DType::F32, &Device::Cpu)?;
@@ -93,7 +93,7 @@ fn write_gguf_base(
             Some(change) => added(&tensor, &change.a, &change.b, change.scale)?,
             None => tensor,
         };
-        tensors.insert(name, tensor.to_dtype(dtype.dtype())?);
+        tensors.insert(name, tensor.to_dtype(dtype)?);
     }
     Ok(safetensors::save(&tensors, output.join("model.safetensors"))?)
 }

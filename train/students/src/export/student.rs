@@ -23,7 +23,7 @@ pub enum Student {
         /// Its base model, if it is known: a folder or a GGUF file.
         base: Option<PathBuf>,
     },
-    /// The folder of a whole model.
+    /// A whole model: its folder, or a GGUF file.
     Model(PathBuf),
 }
 
@@ -63,29 +63,37 @@ impl Student {
     /// [`TrainError`] if the student cannot be read, or the file not written.
     pub fn gguf(&self, file: &Path, dtype: ExportDtype, whole: bool) -> Result<(), TrainError> {
         match self {
+            Student::Model(model) if GgufHeader::is_gguf(model) => {
+                self.rounded_once(file, dtype, true)
+            }
             Student::Model(folder) => gguf_model(folder, file, dtype),
             Student::Adapter { folder, base } if !whole => {
                 gguf_adapter(folder, base.as_deref(), file)
             }
             Student::Adapter { folder, base } => {
-                let merged = file.with_extension("merging");
                 let adapter = Adapter::open(folder)?;
                 let base = base_of(base.as_deref(), Some(&adapter))?;
-                // Dequantised weights are rounded once, when the file is written.
-                let exact = GgufHeader::is_gguf(base).then_some(ExportDtype::F32);
-                self.safetensors(&merged, exact)?;
-                let made = gguf_model(&merged, file, dtype);
-                fs::remove_dir_all(&merged).map_err(TrainError::io("remove", &merged))?;
-                made
+                self.rounded_once(file, dtype, GgufHeader::is_gguf(base))
             }
         }
+    }
+
+    /// Writes a GGUF file by way of a folder, which is in f32 if `exact`: dequantised weights are
+    /// rounded once, when the file is written.
+    fn rounded_once(&self, file: &Path, dtype: ExportDtype, exact: bool) -> Result<(), TrainError> {
+        let folder = file.with_extension("merging");
+        self.safetensors(&folder, exact.then_some(ExportDtype::F32))?;
+        let made = gguf_model(&folder, file, dtype);
+        fs::remove_dir_all(&folder).map_err(TrainError::io("remove", &folder))?;
+        made
     }
 
     /// Writes the folder of the whole model, with the adapter merged into its weights.
     ///
     /// # Errors
-    /// [`TrainError`] if the student cannot be read, or the folder not written.
+    /// [`TrainError`] if the student cannot be read, or the folder not written, or not in `dtype`.
     pub fn safetensors(&self, output: &Path, dtype: Option<ExportDtype>) -> Result<(), TrainError> {
+        dtype.map(ExportDtype::dtype).transpose()?;
         match self {
             Student::Model(folder) => merge(Some(folder), None, output, dtype),
             Student::Adapter { folder, base } => {

@@ -238,6 +238,42 @@ fn a_configuration_is_that_of_the_folder() {
     }
 }
 
+/// Writes a GGUF file in q8_0: a matrix differs by what its blocks round, and the rest is equal.
+#[track_caller]
+fn check_quantised_again(file: &Path, q8: &Path) {
+    let student = Student::open(file, None).unwrap();
+    student.gguf(q8, ExportDtype::Q8_0, true).unwrap();
+    let content = gguf_file::Content::read(&mut File::open(q8).unwrap()).unwrap();
+    assert_eq!(content.metadata["general.file_type"].to_u32().unwrap(), 7);
+    let (read, exact) = (Base::open(q8).unwrap(), Base::open(file).unwrap());
+    assert_eq!(read.config(), exact.config());
+    for (name, sizes) in exact.config().tensors() {
+        let [one, other] = [&read, &exact].map(|base| {
+            let weights = base.weights().unwrap();
+            weights.get(&name, &sizes, DType::F32, &Device::Cpu).unwrap()
+        });
+        // Half a step of 127, and the factor of a block is rounded to 11 bits.
+        let most = if sizes.len() == 2 { 0.5 / 127.0 + 1.0 / 2048.0 } else { 1e-6 };
+        check_close(&one, &other, most);
+    }
+    let dtypes: Vec<_> = content.tensor_infos.values().map(|info| info.ggml_dtype).collect();
+    assert!(dtypes.contains(&GgmlDType::Q8_0) && dtypes.contains(&GgmlDType::F32), "{dtypes:?}");
+    let folder = q8.with_extension("folder");
+    let why = student.safetensors(&folder, Some(ExportDtype::Q8_0)).unwrap_err().to_string();
+    assert!(why.contains("safetensors files have no q8_0") && !folder.exists(), "{why}");
+}
+
+#[test]
+fn rows_that_are_no_whole_blocks_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let narrow = Sizes { hidden_size: 40, ..WIDE };
+    let base = sized(folder.path(), "qwen2", &narrow);
+    let (student, file) = (Student::open(&base, None).unwrap(), folder.path().join("q8.gguf"));
+    let why = student.gguf(&file, ExportDtype::Q8_0, true).unwrap_err().to_string();
+    assert!(why.contains("rows of 40, which are no whole blocks of 32; use f16"), "{why}");
+    assert!(!file.exists());
+}
+
 #[test]
 fn an_adapter_on_a_gguf_file_is_trained_exported_and_merged() {
     let folder = TempDir::new().unwrap();
@@ -278,8 +314,7 @@ fn an_adapter_on_a_gguf_file_is_trained_exported_and_merged() {
             let tensor = weights.get(&name, &sizes, DType::F32, &Device::Cpu).unwrap();
             check_close(&tensor, &one[&name], 1e-6);
         }
-        let why = Student::open(&whole, None).unwrap().gguf(&file, ExportDtype::F32, true);
-        assert!(why.unwrap_err().to_string().contains("is a GGUF file already"));
+        check_quantised_again(&whole, &path(&format!("{kind}-q8.gguf")));
         // The file was replaced by another.
         let (mut contents, _) = quantised(&sized(folder.path(), kind, &WIDE), GgmlDType::Q8_0);
         contents.set("general.name", Value::String("other".into()));
