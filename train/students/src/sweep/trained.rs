@@ -201,7 +201,8 @@ impl<C: Commands> SweepRun<'_, C> {
         let said = label(mode).map_or_else(String::new, |mode| format!("-{mode}"));
         let of = control.map_or_else(String::new, |control| format!("-{}", control.name));
         let name = format!("{}{said}{of}-{split}-{repeat}", served.name);
-        let stage = self.runs(&name.replace([' ', '/'], "-"), "llama", split);
+        // `fixfly report RUN,label=VALUE` takes commas and equals signs for its own.
+        let stage = self.runs(&name.replace([' ', '/', ',', '='], "-"), "llama", split);
         let mut stage = stage.path("model", &served.whole).of(&[&served.whole]);
         stage = stage.set("seed", i64::try_from(repeat).unwrap_or(i64::MAX));
         if let Some(adapter) = &served.adapter {
