@@ -28,6 +28,7 @@ pub fn merge(
     let adapter = adapter.map(Adapter::open).transpose()?;
     let base = Base::open(base_of(base, adapter.as_ref())?)?;
     base.check_as_folder()?;
+    let dtype = dtype.map(ExportDtype::dtype).transpose()?;
     let mut changes = HashMap::new();
     if let Some(adapter) = &adapter {
         for change in adapter.changes(base.config())? {
@@ -36,7 +37,7 @@ pub fn merge(
     }
     fs::create_dir_all(output).map_err(TrainError::io("make", output))?;
     if base.is_gguf() {
-        write_gguf_base(&base, &mut changes, output, dtype.unwrap_or(ExportDtype::F16))?;
+        write_gguf_base(&base, &mut changes, output, dtype.unwrap_or(DType::F16))?;
     } else {
         write_shards(&base, &mut changes, output, dtype)?;
     }
@@ -54,13 +55,13 @@ fn write_shards(
     base: &Base,
     changes: &mut HashMap<String, Change>,
     output: &Path,
-    dtype: Option<ExportDtype>,
+    dtype: Option<DType>,
 ) -> Result<(), TrainError> {
     let base = base.path();
     for shard in shards(base)? {
         let mut tensors = HashMap::new();
         for (name, tensor) in safetensors::load(&shard, &Device::Cpu)? {
-            let kept = dtype.map_or(Ok(tensor.dtype()), ExportDtype::dtype)?;
+            let kept = dtype.unwrap_or(tensor.dtype());
             let tensor = match changes.remove(&name) {
                 Some(change) => added(&tensor, &change.a, &change.b, change.scale)?,
                 None => tensor,
@@ -83,9 +84,9 @@ fn write_gguf_base(
     base: &Base,
     changes: &mut HashMap<String, Change>,
     output: &Path,
-    dtype: ExportDtype,
+    dtype: DType,
 ) -> Result<(), TrainError> {
-    let (weights, dtype) = (base.weights()?, dtype.dtype()?);
+    let weights = base.weights()?;
     let mut tensors = HashMap::new();
     for (name, sizes) in base.config().tensors() {
         let tensor = weights.get(&name, &sizes, DType::F32, &Device::Cpu)?;

@@ -93,7 +93,6 @@ impl Student {
     /// # Errors
     /// [`TrainError`] if the student cannot be read, or the folder not written, or not in `dtype`.
     pub fn safetensors(&self, output: &Path, dtype: Option<ExportDtype>) -> Result<(), TrainError> {
-        dtype.map(ExportDtype::dtype).transpose()?;
         match self {
             Student::Model(folder) => merge(Some(folder), None, output, dtype),
             Student::Adapter { folder, base } => {
