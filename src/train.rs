@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use fixfly_students::{BaseDtype, Method, Precision, checkpoints, choose};
+use fixfly_students::{BaseDtype, MatmulPrecision, Method, Precision, checkpoints, choose};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -106,9 +106,15 @@ pub(crate) struct Native {
     /// a GGUF file stores them [default: a GGUF file's quantized, others f32]
     #[arg(long, value_name = "DTYPE", value_parser = named::<BaseDtype>(BASE_DTYPES), help_heading = "Memory and speed")]
     base_dtype: Option<BaseDtype>,
+
+    /// How exact products with frozen f32 weights are: medium rounds their factors to bf16, which
+    /// is faster on processors with AMX and has no effect on others
+    #[arg(long, value_name = "PRECISION", default_value = "highest", value_parser = named::<MatmulPrecision>(MATMUL_PRECISIONS), help_heading = "Memory and speed")]
+    float32_matmul_precision: MatmulPrecision,
 }
 
 const DTYPES: &[&str] = &["f32", "bf16"];
+const MATMUL_PRECISIONS: &[&str] = &["highest", "medium"];
 const BASE_DTYPES: &[&str] = &["f32", "bf16", "quantized"];
 
 /// A parser of the values that `T` has in files; `names` are all of them.

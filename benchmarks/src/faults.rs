@@ -55,8 +55,8 @@ pub(crate) const MANIFEST: &str = "faults.jsonl";
 /// Version of the manifest's format, and of the rules by which faults are made and renamed.
 const SCHEMA: u32 = 2;
 
-/// Maximum numbers of faults of a method to train on, and of another one.
-const MOST: [usize; 2] = [2, 8];
+/// Maximum number of faults of a method to evaluate on.
+const MOST: usize = 8;
 
 /// Methods with at least this similarity count as the same.
 const ALIKE: f64 = 0.6;
@@ -151,18 +151,19 @@ pub fn folder() -> PathBuf {
 
 impl Faults {
     /// Faults of the short methods of a benchmark, untested: a few of each method, of each
-    /// kind in turn, items before other methods.
+    /// kind in turn, items before other methods. `train` is the maximum for a method to train
+    /// on.
     ///
     /// # Errors
     /// One sentence that names what is missing and the command that makes it.
-    pub fn all(header: Header) -> Result<Faults, BenchmarkError> {
+    pub fn all(header: Header, train: usize) -> Result<Faults, BenchmarkError> {
         let all = Faults::none(header)?;
         let items = &all.methods.manifest().items;
         let items = items.iter().map(|item| (item.id.clone(), item.split));
         let rest = all.without_tests().into_iter().map(|id| (id, Split::Train));
         let mut faults = Vec::new();
         for (of, split) in items.chain(rest) {
-            let most = if split == Split::Train { MOST[0] } else { MOST[1] };
+            let most = if split == Split::Train { train } else { MOST };
             let truth = all.places.get(&of).map(Place::truth).unwrap_or_default();
             for (kind, pair) in all.pairs(&truth).take(most) {
                 let hash = short_hash(pair.faulty.as_bytes());

@@ -55,6 +55,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", default_value_t = 400)]
     train_methods: usize,
 
+    /// Maximum number of faults of each method of the split train; the first may be validated
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..))]
+    train_per_method: u32,
+
     /// Number of copies with different names of each fault that is not validated
     #[arg(long, value_name = "N", default_value_t = 0)]
     renamed_copies: u32,
@@ -69,7 +73,10 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let source_dir = flags.source_dir.as_deref().map(Path::canonicalize).transpose();
     let source_dir = source_dir.with_context(|| format!("cannot find {:?}", flags.source_dir))?;
-    let all = Faults::all(Header::new(&flags.source, source_dir, flags.max_chars))?;
+    let all = Faults::all(
+        Header::new(&flags.source, source_dir, flags.max_chars),
+        flags.train_per_method as usize,
+    )?;
     let amount = Amount { per_method: flags.per_method, train_methods: flags.train_methods };
     let mut validation = Validation::new(all, amount);
     on_threads(async {

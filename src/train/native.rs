@@ -106,6 +106,7 @@ fn job(flags: &Native, method: Method) -> anyhow::Result<Job> {
         gpus: flags.gpu.clone(),
         precision: flags.dtype,
         base_dtype: flags.base_dtype,
+        matmul_precision: flags.float32_matmul_precision,
     })
 }
 
@@ -116,7 +117,7 @@ fn before(ready: &Ready, method: Method) -> anyhow::Result<String> {
     for sample in ready.samples(SAMPLES)? {
         text += &sample.text(color);
     }
-    text += &ready.plan().text(method, ready.precision());
+    text += &ready.plan().text(method, (ready.precision(), ready.matmul_precision()));
     let seconds = Duration::from_secs_f64(ready.seconds()?.clamp(0.0, 1e12));
     let _ = write!(text, "  {} (estimated)", readable(seconds));
     Ok(text)

@@ -29,7 +29,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, safetensors};
-use fixfly_students::{BaseDtype, Chunks, ComputeConfig, Job, Line, Method, Settings, Target};
+use fixfly_students::{
+    BaseDtype, Chunks, ComputeConfig, Job, Line, MatmulPrecision, Method, Settings, Target,
+};
 use layers::{Sizes, layers};
 
 const PEFT: &str = include_str!("train_step.py");
@@ -92,6 +94,7 @@ fn side(dataset: &Path) {
         gpus: Vec::new(),
         precision: None,
         base_dtype: (dtype == "f32").then_some(BaseDtype::F32),
+        matmul_precision: MatmulPrecision::Highest,
     };
     let mut trainer = job.ready().unwrap().load().unwrap();
     let loaded = memory("VmRSS");

@@ -239,7 +239,7 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(elements: &'a [f32], layout: &Layout) -> Result<View<'a>> {
+    pub(crate) fn new(elements: &'a [f32], layout: &Layout) -> Result<View<'a>> {
         let from = layout.start_offset().min(elements.len());
         Ok(View { elements: &elements[from..], shape: Shape::of(layout)? })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::plan::ComputeConfig;
-use crate::settings::{BaseDtype, Precision, Settings};
+use crate::settings::{BaseDtype, MatmulPrecision, Precision, Settings};
 
 /// What to train, on which dataset, and where to write it.
 #[derive(Clone, Debug)]
@@ -25,4 +25,6 @@ pub struct Job {
     /// How frozen matrices are held; if `None`, those of a GGUF file as they are stored, and
     /// others in the dtype of computation.
     pub base_dtype: Option<BaseDtype>,
+    /// How exact products with frozen matrices are on the CPU.
+    pub matmul_precision: MatmulPrecision,
 }

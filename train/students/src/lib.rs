@@ -12,7 +12,7 @@
 //!
 //! candle is the tensor library, but its autograd is not used. Each function of a layer has
 //! its backward pass beside it (`ops`), layers are recomputed in the backward pass if memory is
-//! short (`layer`), sums reuse memory (`in_place`), quantised matrices are dequantised block by
+//! short (`layer`), sums reuse memory (`in_place`), products with frozen matrices may be rounded to bf16 (`amx`), quantised matrices are dequantised block by
 //! block (`matrix`), and trained parameters are kept in f32 (`params`).
 //!
 //! ```
@@ -21,6 +21,8 @@
 //! assert_eq!((settings.rank, settings.steps_per_epoch(5300)), (32, 663));
 //! ```
 
+#[cfg(feature = "native")]
+mod amx;
 #[cfg(feature = "native")]
 mod base_model;
 #[cfg(feature = "native")]
@@ -90,7 +92,7 @@ pub use error::TrainError;
 pub use line::{Line, Step};
 pub use llamafactory::{LlamaFactory, News, Running, ShareGpt};
 pub use record::{Record, folder_hash};
-pub use settings::{BaseDtype, Method, Precision, Schedule, Settings, Target};
+pub use settings::{BaseDtype, MatmulPrecision, Method, Precision, Schedule, Settings, Target};
 
 #[cfg(feature = "native")]
 pub use {

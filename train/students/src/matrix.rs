@@ -44,16 +44,21 @@ impl Matrix {
     /// `x Wᵀ`.
     pub(crate) fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         match self {
+            Matrix::Plain(Weight::Fixed(weight)) => params.product(None, x, &weight.t()?),
             Matrix::Plain(weight) => x.matmul(&params.weight(weight).t()?),
-            Matrix::Quantised(matrix) => matrix.forward(x),
+            Matrix::Quantised(matrix) => matrix.forward(params, x),
         }
     }
 
     /// `dy W`, the gradient of `x`; added to `sum`, in its memory, if there is one.
     pub(crate) fn back(&self, params: &Params, dy: &Tensor, sum: Option<Tensor>) -> Result<Tensor> {
         match self {
-            Matrix::Plain(weight) => added(sum, dy, params.weight(weight)),
-            Matrix::Quantised(matrix) => matrix.back(dy, sum),
+            Matrix::Plain(Weight::Fixed(weight)) => params.product(sum, dy, weight),
+            Matrix::Plain(weight) => match sum {
+                None => dy.matmul(params.weight(weight)),
+                Some(sum) => add_product(sum, 1.0, dy, params.weight(weight)),
+            },
+            Matrix::Quantised(matrix) => matrix.back(params, dy, sum),
         }
     }
 
@@ -95,22 +100,22 @@ impl Quantised {
         Quantised::new(&rounded.data()?, sizes, GgmlDType::BF16, dtype, device)
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let part = |block| x.matmul(&dequantised(block, self.dtype)?.t()?);
+    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let part = |block| params.product(None, x, &dequantised(block, self.dtype)?.t()?);
         match &self.blocks[..] {
             [one] => part(one),
             all => Tensor::cat(&all.iter().map(part).collect::<Result<Vec<_>>>()?, 1),
         }
     }
 
-    fn back(&self, dy: &Tensor, mut sum: Option<Tensor>) -> Result<Tensor> {
+    fn back(&self, params: &Params, dy: &Tensor, mut sum: Option<Tensor>) -> Result<Tensor> {
         if let [one] = &self.blocks[..] {
-            return added(sum, dy, &dequantised(one, self.dtype)?);
+            return params.product(sum, dy, &dequantised(one, self.dtype)?);
         }
         for (at, block) in self.blocks.iter().enumerate() {
             let (height, _) = block.shape().dims2()?;
             let dy = dy.narrow(1, at * self.height, height)?.contiguous()?;
-            sum = Some(added(sum, &dy, &dequantised(block, self.dtype)?)?);
+            sum = Some(params.product(sum, &dy, &dequantised(block, self.dtype)?)?);
         }
         sum.ok_or_else(|| candle_core::Error::Msg("a matrix has no rows".into()))
     }
@@ -145,14 +150,6 @@ impl Quantised {
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.blocks.iter().map(QTensor::storage_size_in_bytes).sum()
-    }
-}
-
-/// `a b`, added to `sum` if there is one.
-fn added(sum: Option<Tensor>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    match sum {
-        None => a.matmul(b),
-        Some(sum) => add_product(sum, 1.0, a, b),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model_config::ModelConfig;
 use crate::ops::{Dropout, Head};
 use crate::params::{Grads, Params, Weight};
 use crate::pass::Pass;
-use crate::settings::{BaseDtype, Method, Settings, Target};
+use crate::settings::{BaseDtype, MatmulPrecision, Method, Settings, Target};
 use crate::tensors::module;
 use crate::weights::Weights;
 
@@ -154,13 +154,13 @@ impl Model {
         base: &Base,
         settings: &Settings,
         chunks: Chunks,
-        held: BaseDtype,
+        (held, precision): (BaseDtype, MatmulPrecision),
         device: &Device,
         dtype: DType,
     ) -> Result<Model, TrainError> {
         let shape = base.config().clone();
         let weights = base.weights()?;
-        let params = Params::new(dtype);
+        let params = Params::new(dtype).with_precision(precision);
         let mut loader =
             Loader { shape: &shape, weights: &weights, settings, params, held, device, dtype };
         let (words, width) = (shape.vocab_size, shape.hidden_size);

@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::in_place::{add, add_product};
+use crate::amx;
+use crate::in_place::{add, add_product, is_f32_on_cpu};
+use crate::settings::MatmulPrecision;
 
 /// A trained tensor.
 pub(crate) struct Param {
@@ -19,6 +21,7 @@ pub(crate) struct Param {
 pub(crate) struct Params {
     all: Vec<Param>,
     dtype: DType,
+    precision: MatmulPrecision,
 }
 
 /// A tensor of a model: frozen or trained.
@@ -29,7 +32,22 @@ pub(crate) enum Weight {
 
 impl Params {
     pub(crate) fn new(dtype: DType) -> Params {
-        Params { all: Vec::new(), dtype }
+        Params { all: Vec::new(), dtype, precision: MatmulPrecision::Highest }
+    }
+
+    /// `precision` is one that this processor has.
+    pub(crate) fn with_precision(self, precision: MatmulPrecision) -> Params {
+        Params { precision, ..self }
+    }
+
+    /// `a b`, added to `sum`, in its memory, if there is one; `b` is frozen.
+    pub(crate) fn product(&self, sum: Option<Tensor>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let is_rounded = self.precision == MatmulPrecision::Medium;
+        match sum {
+            sum if is_rounded && is_f32_on_cpu(a) && is_f32_on_cpu(b) => amx::product(sum, a, b),
+            None => a.matmul(b),
+            Some(sum) => add_product(sum, 1.0, a, b),
+        }
     }
 
     /// Adds a parameter and returns its index.

@@ -13,8 +13,9 @@ use crate::matrix::{BLOCK, seconds_per_element};
 use crate::model::Chunks;
 use crate::model_config::ModelConfig;
 use crate::ops::{Attention, RowSpan};
+use crate::params::Params;
 use crate::rows::Rows;
-use crate::settings::{Method, Precision, Settings, Target};
+use crate::settings::{MatmulPrecision, Method, Precision, Settings, Target};
 
 /// The estimated cost of a training.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,13 +130,14 @@ impl Plan {
         means: &ComputeConfig,
         device: &Device,
         dtype: DType,
-        held: Held,
+        (held, precision): (Held, MatmulPrecision),
     ) -> candle_core::Result<f64> {
         let ones = |sizes: &[usize]| Tensor::ones(sizes, dtype, device);
         let (width, intermediate) =
             (shape.hidden_size.min(2048), shape.intermediate_size.min(4096));
         let (x, w) = (ones(&[256, width])?, ones(&[width, intermediate])?);
-        let product = quickest(device, || x.matmul(&w).map(drop))?;
+        let params = Params::new(dtype).with_precision(precision);
+        let product = quickest(device, || params.product(None, &x, &w).map(drop))?;
         let matrices = self.operations * product / (2 * 256 * width * intermediate) as f64;
 
         let length = self.longest.clamp(1, 1024);
@@ -491,7 +493,14 @@ mod tests {
         };
         let seconds = |length| {
             let plan = plan(&Settings::of(Method::Lora), length);
-            plan.seconds(&small, &ComputeConfig::default(), &Device::Cpu, DType::F32, HELD).unwrap()
+            plan.seconds(
+                &small,
+                &ComputeConfig::default(),
+                &Device::Cpu,
+                DType::F32,
+                (HELD, MatmulPrecision::Highest),
+            )
+            .unwrap()
         };
         let (short, long) = (seconds(64), seconds(4096));
         assert!(0.0 < short && 8.0 * short < long && long.is_finite(), "{short} {long}");

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device};
 use tokenizers::Tokenizer;
 
+use crate::amx;
 use crate::base_model::Base;
 use crate::copies::Copies;
 use crate::error::TrainError;
@@ -14,7 +15,7 @@ use crate::plan::{self, Held, Plan};
 use crate::record::Record;
 use crate::rows::{Row, Rows};
 use crate::save;
-use crate::settings::{BaseDtype, Method, Precision};
+use crate::settings::{BaseDtype, MatmulPrecision, Method, Precision};
 use crate::trainer::{Trainer, learned_file, order};
 
 /// A row as text.
@@ -75,6 +76,10 @@ impl Job {
             false => Precision::Bf16,
         });
         let base_dtype = self.base_dtype(&base)?;
+        let is_frozen = self.settings.method == Method::Lora;
+        if !(is_frozen && precision == Precision::F32 && on_cpu && amx::is_available()) {
+            self.matmul_precision = MatmulPrecision::Highest;
+        }
         let held = Held {
             bytes: dtype(precision).size_in_bytes(),
             stored: base.stored(base_dtype, precision),
@@ -92,6 +97,7 @@ impl Job {
         let rounded = (base_dtype, precision) == (BaseDtype::Bf16, Precision::F32);
         let record = Record {
             base_dtype: rounded.then_some(base_dtype),
+            float32_matmul_precision: self.matmul_precision,
             ..Record::new("fixfly", model, rows_of, precision, &self.settings)
         };
         record.is_in(&self.output)?;
@@ -171,6 +177,12 @@ impl Ready {
         self.precision
     }
 
+    /// How exact products with frozen matrices are: less than asked for only where the
+    /// processor lacks it.
+    pub fn matmul_precision(&self) -> MatmulPrecision {
+        self.job.matmul_precision
+    }
+
     /// Estimated duration in seconds; measures the device briefly.
     ///
     /// # Errors
@@ -178,7 +190,13 @@ impl Ready {
     pub fn seconds(&self) -> Result<f64, TrainError> {
         let (means, dtype) = (&self.job.means, dtype(self.precision));
         let (shape, device) = (self.base.config(), &self.devices[0]);
-        let one = self.plan.seconds(shape, means, device, dtype, self.held)?;
+        let one = self.plan.seconds(
+            shape,
+            means,
+            device,
+            dtype,
+            (self.held, self.job.matmul_precision),
+        )?;
         Ok(one / self.devices.len() as f64)
     }
 
@@ -205,7 +223,8 @@ impl Ready {
         let lock = locked(&job.output, TRAINING)?;
         let mut copies = Copies::load(&devices, |device| {
             let (chunks, dtype) = (job.means.chunks, dtype(precision));
-            Model::load(&base, &job.settings, chunks, base_dtype, device, dtype)
+            let held = (base_dtype, job.matmul_precision);
+            Model::load(&base, &job.settings, chunks, held, device, dtype)
         })?;
         let params = &mut copies.first.params;
         let mut optimiser = AdamW::new(params)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::TrainError;
-use crate::settings::{BaseDtype, Precision, Settings};
+use crate::settings::{BaseDtype, MatmulPrecision, Precision, Settings};
 
 /// The unfinished record of a training by an older version that was killed.
 const PARTIAL: &str = "train.json.partial";
@@ -35,11 +35,18 @@ pub struct Record {
     /// The dtype that frozen matrices were rounded to, if that is not `dtype`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_dtype: Option<BaseDtype>,
+    /// How exact products with frozen matrices are, if they are not exact.
+    #[serde(default, skip_serializing_if = "is_highest")]
+    pub float32_matmul_precision: MatmulPrecision,
     /// Settings that determine the result.
     #[serde(deserialize_with = "settings")]
     pub settings: Settings,
     /// The dataset folder.
     pub dataset: String,
+}
+
+fn is_highest(precision: &MatmulPrecision) -> bool {
+    *precision == MatmulPrecision::Highest
 }
 
 /// Reads settings by their current keys, or by those of older versions.
@@ -83,6 +90,7 @@ impl Record {
             rows: rows.into(),
             dtype,
             base_dtype: None,
+            float32_matmul_precision: MatmulPrecision::Highest,
             settings: settings.clone(),
             dataset: dataset.display().to_string(),
         }
@@ -158,6 +166,9 @@ impl Record {
             Some(dtype) => format!("rounded to {dtype}"),
         };
         let [mine_rounded, kept_rounded] = [&mine, &kept].map(rounded);
+        let precision =
+            |of: &Value| of["float32_matmul_precision"].as_str().unwrap_or("highest").to_string();
+        let [mine_precision, kept_precision] = [&mine, &kept].map(precision);
         let settings = mine.pointer("/settings")?.as_object()?;
         differs("engine", "/engine")
             .or_else(|| differs("base model, by its hash,", "/base_config"))
@@ -166,6 +177,13 @@ impl Record {
             .or_else(|| {
                 (mine_rounded != kept_rounded).then(|| {
                     format!("its frozen weights are {kept_rounded}, and these are {mine_rounded}")
+                })
+            })
+            .or_else(|| {
+                (mine_precision != kept_precision).then(|| {
+                    format!(
+                        "its float32 matmul precision is {kept_precision}, and this one, on this processor, is {mine_precision}"
+                    )
                 })
             })
             .or_else(|| settings.keys().find_map(|key| differs(key, &format!("/settings/{key}"))))

@@ -104,6 +104,18 @@ pub enum BaseDtype {
     Quantized,
 }
 
+/// How exact products of f32 matrices with frozen ones are. The names are those of PyTorch's
+/// `set_float32_matmul_precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatmulPrecision {
+    /// In f32.
+    #[default]
+    Highest,
+    /// Factors are rounded to bf16, sums are f32; only on processors with AMX, f32 elsewhere.
+    Medium,
+}
+
 /// Learning rate schedule after the warmup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

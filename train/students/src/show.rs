@@ -4,17 +4,20 @@ use fixfly_runtime::{printable, thousands};
 
 use crate::plan::{Plan, bytes_in_words};
 use crate::ready::Sample;
-use crate::settings::{Method, Precision};
+use crate::settings::{MatmulPrecision, Method, Precision};
 
 /// Characters to keep at each end of a long piece.
 const SIDE: usize = 200;
 
 impl Plan {
     /// The plan in three lines.
-    pub fn text(&self, method: Method, precision: Precision) -> String {
+    pub fn text(&self, method: Method, precision: (Precision, MatmulPrecision)) -> String {
         let dtype = match precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
+            (Precision::F32, MatmulPrecision::Highest) => "f32",
+            (Precision::F32, MatmulPrecision::Medium) => {
+                "f32 (products with frozen weights of bf16)"
+            }
+            (Precision::Bf16, _) => "bf16",
         };
         let base = match self.stored {
             None => String::new(),

@@ -24,8 +24,9 @@ use crate::ops::Dropout;
 use crate::ops::tests::random;
 use crate::params::Grads;
 use crate::pass::Pass;
+use crate::record::Record;
 use crate::rows::Row;
-use crate::settings::{BaseDtype, Method, Settings, Target};
+use crate::settings::{BaseDtype, MatmulPrecision, Method, Settings, Target};
 use crate::{ComputeConfig, Job, Line, Outcome, TrainError, checkpoints};
 
 const WORDS: usize = 64;
@@ -132,6 +133,7 @@ fn settings(method: Method) -> Settings {
 
 fn loaded(base: &Path, settings: &Settings, chunks: Chunks, held: BaseDtype) -> Model {
     let base = Base::open(base).unwrap();
+    let held = (held, MatmulPrecision::Highest);
     Model::load(&base, settings, chunks, held, &Device::Cpu, DType::F32).unwrap()
 }
 
@@ -182,6 +184,7 @@ fn job(folder: &Path, base: &Path, dataset: &Path, method: Method, name: &str) -
         gpus: Vec::new(),
         precision: None,
         base_dtype: None,
+        matmul_precision: MatmulPrecision::Highest,
     }
 }
 
@@ -261,13 +264,45 @@ fn a_training_learns() {
     let mut job = job(folder.path(), &base, &dataset, Method::Lora, "student");
     job.settings.epochs = 30;
     let (_, lines) = run(&job, None);
-    let losses = |line: &Line| match line {
-        Line::Step(step) => Some(step.loss),
-        Line::Validation { .. } | Line::Eval { .. } => None,
-    };
-    let losses: Vec<f64> = lines.iter().filter_map(losses).collect();
+    let losses: Vec<f64> = lines.iter().filter_map(loss).collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < first * 0.7, "{first} became {last}");
+}
+
+#[test]
+fn products_of_bf16_change_losses_by_their_rounding_and_are_recorded() {
+    let folder = TempDir::new().unwrap();
+    let base = base(folder.path(), "llama");
+    let dataset = dataset(folder.path(), &rows());
+    let with = |precision, name| {
+        let exact = job(folder.path(), &base, &dataset, Method::Lora, name);
+        let job = Job { matmul_precision: precision, ..exact };
+        let losses: Vec<f64> = run(&job, None).1.iter().filter_map(loss).collect();
+        (losses, Record::open(&job.output).unwrap().float32_matmul_precision, job)
+    };
+    let (exact, recorded, _) = with(MatmulPrecision::Highest, "exact");
+    assert_eq!(recorded, MatmulPrecision::Highest);
+    let (rounded, recorded, mut job) = with(MatmulPrecision::Medium, "rounded");
+    let has_tiles = crate::amx::is_available();
+    assert_eq!(recorded == MatmulPrecision::Medium, has_tiles);
+    assert_eq!(rounded != exact, has_tiles);
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert!((exact - rounded).abs() < 0.01 * exact, "{exact} became {rounded}");
+    }
+    if has_tiles {
+        job.matmul_precision = MatmulPrecision::Highest;
+        check(
+            job,
+            "its float32 matmul precision is medium, and this one, on this processor, is highest",
+        );
+    }
+}
+
+fn loss(line: &Line) -> Option<f64> {
+    match line {
+        Line::Step(step) => Some(step.loss),
+        Line::Validation { .. } | Line::Eval { .. } => None,
+    }
 }
 
 #[track_caller]

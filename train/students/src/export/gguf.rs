@@ -124,12 +124,22 @@ pub fn write_adapter(adapter: &Path, base: Option<&Path>, file: &Path) -> Result
 /// # Errors
 /// [`TrainError`] if the model folder lacks something or the file cannot be written.
 pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(), TrainError> {
+    let name = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
+    write_named(base, &name, file, numbers)
+}
+
+/// As [`write_model`], of a model with this name.
+pub(super) fn write_named(
+    base: &Path,
+    name: &str,
+    file: &Path,
+    numbers: ExportDtype,
+) -> Result<(), TrainError> {
     let shape = ModelConfig::open(base)?;
     check_blocks(&shape, numbers)?;
     let weights = Weights::folder(base)?;
     let mut gguf = Gguf::new(numbers, shape.family.gguf(), "model");
-    let called = base.file_name().map_or_else(|| "student".into(), |name| name.to_string_lossy());
-    gguf.value("general.name", Value::String(called.into_owned()));
+    gguf.value("general.name", Value::String(name.into()));
     sizes(&mut gguf, &shape);
     gguf.values.extend(tokenizer::values(base, shape.vocab_size)?);
     if let Some(factors) = shape.rope_factors() {
@@ -145,7 +155,7 @@ pub fn write_model(base: &Path, file: &Path, numbers: ExportDtype) -> Result<(),
 }
 
 /// Refuses a dtype whose blocks do not fit into the rows of a matrix.
-fn check_blocks(shape: &ModelConfig, numbers: ExportDtype) -> Result<(), TrainError> {
+pub(super) fn check_blocks(shape: &ModelConfig, numbers: ExportDtype) -> Result<(), TrainError> {
     let block = kind(numbers).0.block_size();
     let broken = |sizes: &[usize]| sizes.len() == 2 && !sizes[1].is_multiple_of(block);
     match shape.tensors().into_iter().find(|(_, sizes)| broken(sizes)) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fixfly_runtime::GgufHeader;
 
 use super::adapter::{Adapter, base_of};
+use super::gguf::{check_blocks, write_named};
 use super::{ExportDtype, gguf_adapter, gguf_model, merge};
 use crate::base_model::Base;
 use crate::checkpoint::{checkpoints, choose};
@@ -64,7 +65,7 @@ impl Student {
     pub fn gguf(&self, file: &Path, dtype: ExportDtype, whole: bool) -> Result<(), TrainError> {
         match self {
             Student::Model(model) if GgufHeader::is_gguf(model) => {
-                self.rounded_once(file, dtype, true)
+                self.rounded_once(model, file, dtype)
             }
             Student::Model(folder) => gguf_model(folder, file, dtype),
             Student::Adapter { folder, base } if !whole => {
@@ -73,19 +74,23 @@ impl Student {
             Student::Adapter { folder, base } => {
                 let adapter = Adapter::open(folder)?;
                 let base = base_of(base.as_deref(), Some(&adapter))?;
-                self.rounded_once(file, dtype, GgufHeader::is_gguf(base))
+                self.rounded_once(base, file, dtype)
             }
         }
     }
 
-    /// Writes a GGUF file by way of a folder, which is in f32 if `exact`: dequantised weights are
+    /// Writes a GGUF file by way of a folder. Dequantised weights are f32 in it, so that they are
     /// rounded once, when the file is written.
-    fn rounded_once(&self, file: &Path, dtype: ExportDtype, exact: bool) -> Result<(), TrainError> {
+    fn rounded_once(&self, base: &Path, file: &Path, dtype: ExportDtype) -> Result<(), TrainError> {
+        check_blocks(Base::open(base)?.config(), dtype)?;
         let folder = file.with_extension("merging");
-        self.safetensors(&folder, exact.then_some(ExportDtype::F32))?;
-        let made = gguf_model(&folder, file, dtype);
-        fs::remove_dir_all(&folder).map_err(TrainError::io("remove", &folder))?;
-        made
+        let exact = GgufHeader::is_gguf(base).then_some(ExportDtype::F32);
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let made = self
+            .safetensors(&folder, exact)
+            .and_then(|()| write_named(&folder, &name, file, dtype));
+        let removed = fs::remove_dir_all(&folder).map_err(TrainError::io("remove", &folder));
+        made.and(removed)
     }
 
     /// Writes the folder of the whole model, with the adapter merged into its weights.

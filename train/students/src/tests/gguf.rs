@@ -245,6 +245,9 @@ fn check_quantised_again(file: &Path, q8: &Path) {
     student.gguf(q8, ExportDtype::Q8_0, true).unwrap();
     let content = gguf_file::Content::read(&mut File::open(q8).unwrap()).unwrap();
     assert_eq!(content.metadata["general.file_type"].to_u32().unwrap(), 7);
+    let name = q8.file_stem().unwrap().to_string_lossy();
+    assert_eq!(*content.metadata["general.name"].to_string().unwrap(), *name);
+    assert!(!q8.with_extension("merging").exists());
     let (read, exact) = (Base::open(q8).unwrap(), Base::open(file).unwrap());
     assert_eq!(read.config(), exact.config());
     for (name, sizes) in exact.config().tensors() {
@@ -268,10 +271,14 @@ fn rows_that_are_no_whole_blocks_are_refused() {
     let folder = TempDir::new().unwrap();
     let narrow = Sizes { hidden_size: 40, ..WIDE };
     let base = sized(folder.path(), "qwen2", &narrow);
-    let (student, file) = (Student::open(&base, None).unwrap(), folder.path().join("q8.gguf"));
-    let why = student.gguf(&file, ExportDtype::Q8_0, true).unwrap_err().to_string();
-    assert!(why.contains("rows of 40, which are no whole blocks of 32; use f16"), "{why}");
-    assert!(!file.exists());
+    let (f16, file) = (folder.path().join("f16.gguf"), folder.path().join("q8.gguf"));
+    Student::open(&base, None).unwrap().gguf(&f16, ExportDtype::F16, true).unwrap();
+    for from in [base, f16] {
+        let student = Student::open(&from, None).unwrap();
+        let why = student.gguf(&file, ExportDtype::Q8_0, true).unwrap_err().to_string();
+        assert!(why.contains("rows of 40, which are no whole blocks of 32; use f16"), "{why}");
+        assert!(!file.exists() && !file.with_extension("merging").exists());
+    }
 }
 
 #[test]

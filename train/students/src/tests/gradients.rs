@@ -8,7 +8,7 @@ use super::{KINDS, base, learn, model, rows, settings};
 use crate::base_model::Base;
 use crate::model::{Chunks, Model};
 use crate::ops::tests::check_close;
-use crate::settings::{BaseDtype, Method};
+use crate::settings::{BaseDtype, MatmulPrecision, Method};
 
 #[test]
 fn little_changes_do_what_the_gradient_says() {
@@ -98,7 +98,7 @@ fn sixteen_bits_come_close() {
     let base = base(folder.path(), "qwen3");
     let settings = settings(Method::Lora);
     let exact = model(&base, &settings, Chunks::default());
-    let (opened, held) = (Base::open(&base).unwrap(), BaseDtype::F32);
+    let (opened, held) = (Base::open(&base).unwrap(), (BaseDtype::F32, MatmulPrecision::Highest));
     let mut coarse =
         Model::load(&opened, &settings, Chunks::default(), held, &Device::Cpu, DType::BF16)
             .unwrap();
