@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use candle_core::{CpuStorage, CustomOp2, InplaceOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::in_place::{View, elements_mut};
+use crate::in_place::{View, elements_mut, wide};
 
 /// Rows and columns of a block of the product: two tiles each way.
 const BLOCK: usize = 32;
@@ -17,6 +17,8 @@ const BLOCK: usize = 32;
 const STEP: usize = 32;
 /// bf16 values of a block's factor in one step.
 const FACTOR: usize = BLOCK * STEP;
+/// Pairs of them.
+const PAIRS: usize = FACTOR / 2;
 /// Blocks down and across that a thread computes at once, so that their factors stay in its
 /// cache.
 const GROUP: (usize, usize) = (4, 16);
@@ -97,7 +99,7 @@ fn factors<'a>(
 }
 
 /// Computes a block from so many steps of its factors, row by row.
-type Block = fn(&[u16], &[u16], &mut [f32; BLOCK * BLOCK]);
+type Block = fn(&[u16], &[u32], &mut [f32; BLOCK * BLOCK]);
 
 /// Writes a row of a block where the product has it.
 type Write<T> = fn(&mut [T], &[f32]);
@@ -134,7 +136,7 @@ fn multiply<T: Send, C>(
         let _config = config();
         let (down, right) = (group / across * GROUP.0, group % across * GROUP.1);
         let mut product = Aligned([0.0; BLOCK * BLOCK]);
-        for (right, b) in b.chunks(steps * FACTOR).enumerate().skip(right).take(GROUP.1) {
+        for (right, b) in b.chunks(steps * PAIRS).enumerate().skip(right).take(GROUP.1) {
             for (down, a) in a.chunks(steps * FACTOR).enumerate().skip(down).take(GROUP.0) {
                 block(a, b, &mut product.0);
                 let (from, left) = (down * BLOCK, right * BLOCK);
@@ -173,6 +175,7 @@ impl<T> Target<T> {
 struct Aligned<T>(T);
 
 /// Rounded to the nearest bf16, to the even one of two.
+#[inline(always)]
 fn bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
@@ -187,71 +190,105 @@ fn packed_rows(a: View<'_>, steps: usize) -> Result<Vec<u16>> {
     }
     let mut packed = vec![0; rows.div_ceil(BLOCK) * steps * FACTOR];
     packed.par_chunks_mut(steps * FACTOR).enumerate().for_each(|(at, packed)| {
-        for (row, at) in (at * BLOCK..rows).zip(0..BLOCK) {
-            let row = &a.elements[row * a.shape.strides.0..][..terms];
-            for (terms, packed) in row.chunks(STEP).zip(packed.chunks_mut(FACTOR)) {
-                for (packed, term) in packed[at * STEP..].iter_mut().zip(terms) {
-                    *packed = bf16(*term);
+        wide(|| {
+            for (row, at) in (at * BLOCK..rows).zip(0..BLOCK) {
+                let row = &a.elements[row * a.shape.strides.0..][..terms];
+                for (terms, packed) in row.chunks(STEP).zip(packed.chunks_mut(FACTOR)) {
+                    for (packed, term) in packed[at * STEP..].iter_mut().zip(terms) {
+                        *packed = bf16(*term);
+                    }
                 }
             }
-        }
+        });
     });
     Ok(packed)
 }
 
-/// The right factor: for each block of columns and each step, two tiles of 16 columns, which
-/// have two consecutive terms of each column side by side.
-fn packed_columns(b: View<'_>, steps: usize) -> Result<Vec<u16>> {
+/// The right factor: for each block of columns and each step, two tiles of 16 columns, whose
+/// elements are pairs of consecutive terms of a column.
+fn packed_columns(b: View<'_>, steps: usize) -> Result<Vec<u32>> {
     let (terms, columns) = (b.shape.rows, b.shape.columns);
     let (down, across) = b.shape.strides;
     if b.elements.len() <= (terms - 1) * down + (columns - 1) * across {
         bail!("{:?} is not inside its tensor", b.shape);
     }
-    let mut packed = vec![0; columns.div_ceil(BLOCK) * steps * FACTOR];
-    packed.par_chunks_mut(steps * FACTOR).enumerate().for_each(|(at, packed)| {
+    let mut packed = vec![0; columns.div_ceil(BLOCK) * steps * PAIRS];
+    packed.par_chunks_mut(steps * PAIRS).enumerate().for_each(|(at, packed)| {
         let left = at * BLOCK;
         let width = BLOCK.min(columns - left);
-        for (step, packed) in packed.chunks_mut(FACTOR).enumerate() {
-            let from = step * STEP;
-            let count = STEP.min(terms - from);
-            let first = &b.elements[from * down + left * across..];
-            match across {
-                1 => pack_terms(first, down, (count, width), packed),
-                _ => pack_columns(first, (down, across), (count, width), packed),
+        wide(|| {
+            for (step, packed) in packed.chunks_mut(PAIRS).enumerate() {
+                let from = step * STEP;
+                let sizes = (STEP.min(terms - from), width);
+                let first = &b.elements[from * down + left * across..];
+                match (down, across) {
+                    (_, 1) => pack_rows(first, down, sizes, packed),
+                    (1, _) => pack_columns(first, across, sizes, packed),
+                    _ => pack_each(first, (down, across), sizes, packed),
+                }
             }
-        }
+        });
     });
     Ok(packed)
 }
 
-/// Where a step has a term of a column.
-fn place(term: usize, column: usize) -> usize {
-    column / 16 * 512 + term / 2 * 32 + column % 16 * 2 + term % 2
+/// Where a step has a pair of terms of a column.
+fn place(pair: usize, column: usize) -> usize {
+    column / 16 * (PAIRS / 2) + pair * 16 + column % 16
+}
+
+#[inline(always)]
+fn pair(one: f32, other: f32) -> u32 {
+    u32::from(bf16(other)) << 16 | u32::from(bf16(one))
 }
 
 /// Elements of a row are neighbours.
-fn pack_terms(first: &[f32], down: usize, sizes: (usize, usize), packed: &mut [u16]) {
-    for term in 0..sizes.0 {
-        for (column, value) in first[term * down..][..sizes.1].iter().enumerate() {
-            packed[place(term, column)] = bf16(*value);
+#[inline(always)]
+fn pack_rows(first: &[f32], down: usize, sizes: (usize, usize), packed: &mut [u32]) {
+    if sizes != (STEP, BLOCK) {
+        return pack_each(first, (down, 1), sizes, packed);
+    }
+    let (halves, _) = packed.as_chunks_mut::<{ PAIRS / 2 }>();
+    for (half, pairs) in halves.iter_mut().enumerate() {
+        let (pairs, _) = pairs.as_chunks_mut::<16>();
+        for (at, pairs) in pairs.iter_mut().enumerate() {
+            let row = |term: usize| &first[term * down + half * 16..][..16];
+            for ((packed, one), other) in pairs.iter_mut().zip(row(2 * at)).zip(row(2 * at + 1)) {
+                *packed = pair(*one, *other);
+            }
         }
     }
 }
 
-fn pack_columns(
+/// Elements of a column are neighbours.
+#[inline(always)]
+fn pack_columns(first: &[f32], across: usize, sizes: (usize, usize), packed: &mut [u32]) {
+    if sizes != (STEP, BLOCK) {
+        return pack_each(first, (1, across), sizes, packed);
+    }
+    for column in 0..BLOCK {
+        let (terms, _) = first[column * across..][..STEP].as_chunks::<2>();
+        let mut pairs = [0; STEP / 2];
+        for (packed, [one, other]) in pairs.iter_mut().zip(terms) {
+            *packed = pair(*one, *other);
+        }
+        for (at, pair) in pairs.into_iter().enumerate() {
+            packed[place(at, column)] = pair;
+        }
+    }
+}
+
+fn pack_each(
     first: &[f32],
     (down, across): (usize, usize),
     sizes: (usize, usize),
-    packed: &mut [u16],
+    packed: &mut [u32],
 ) {
-    let mut terms = [0; STEP];
     for column in 0..sizes.1 {
-        let values = first[column * across..].iter().step_by(down);
-        for (term, value) in terms[..sizes.0].iter_mut().zip(values) {
-            *term = bf16(*value);
-        }
-        for (pair, terms) in terms.chunks(2).enumerate() {
-            packed[place(2 * pair, column)..][..2].copy_from_slice(terms);
+        for at in 0..sizes.0.div_ceil(2) {
+            let term =
+                |term| if term < sizes.0 { first[term * down + column * across] } else { 0.0 };
+            packed[place(at, column)] = pair(term(2 * at), term(2 * at + 1));
         }
     }
 }
@@ -263,7 +300,7 @@ mod tiles {
     use std::marker::PhantomData;
     use std::sync::LazyLock;
 
-    use super::{Aligned, BLOCK, FACTOR};
+    use super::{Aligned, BLOCK, FACTOR, PAIRS};
 
     /// Whether Linux lets this process use tiles; asked once.
     pub(super) fn are_available() -> bool {
@@ -321,8 +358,8 @@ mod tiles {
     }
 
     /// Tiles 0 to 3 are the product; 4 and 5 rows of `a`, 6 and 7 columns of `b`.
-    pub(super) fn block(a: &[u16], b: &[u16], product: &mut [f32; BLOCK * BLOCK]) {
-        let steps = a.len().min(b.len()) / FACTOR;
+    pub(super) fn block(a: &[u16], b: &[u32], product: &mut [f32; BLOCK * BLOCK]) {
+        let steps = (a.len() / FACTOR).min(b.len() / PAIRS);
         if steps == 0 {
             return product.fill(0.0);
         }
@@ -382,7 +419,7 @@ mod tiles {
     }
 
     /// Never called: [`are_available`] is false.
-    pub(super) fn block(_: &[u16], _: &[u16], product: &mut [f32; BLOCK * BLOCK]) {
+    pub(super) fn block(_: &[u16], _: &[u32], product: &mut [f32; BLOCK * BLOCK]) {
         product.fill(f32::NAN);
     }
 }
@@ -396,13 +433,15 @@ mod tests {
     use crate::ops::tests::{check_close, random};
 
     /// What tiles compute, from the same packed factors.
-    fn in_loops(a: &[u16], b: &[u16], product: &mut [f32; BLOCK * BLOCK]) {
-        let value = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+    fn in_loops(a: &[u16], b: &[u32], product: &mut [f32; BLOCK * BLOCK]) {
         product.fill(0.0);
-        for (a, b) in a.chunks(FACTOR).zip(b.chunks(FACTOR)) {
+        for (a, b) in a.chunks(FACTOR).zip(b.chunks(PAIRS)) {
             for (at, sum) in product.iter_mut().enumerate() {
                 for term in 0..STEP {
-                    *sum += value(a[at / BLOCK * STEP + term]) * value(b[place(term, at % BLOCK)]);
+                    let pair = b[place(term / 2, at % BLOCK)];
+                    let b = if term % 2 == 0 { pair << 16 } else { pair & 0xffff_0000 };
+                    let a = u32::from(a[at / BLOCK * STEP + term]) << 16;
+                    *sum += f32::from_bits(a) * f32::from_bits(b);
                 }
             }
         }
