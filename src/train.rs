@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use fixfly_runtime::parse_bytes;
 use fixfly_students::{BaseDtype, MatmulPrecision, Method, Precision, checkpoints, choose};
 use serde::de::value::{Error, StringDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -91,7 +92,7 @@ pub(crate) struct Native {
     no_recompute_layers: Option<usize>,
 
     /// Memory limit, such as 40GB [default: the free memory of this machine or its GPU]
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Memory and speed")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Memory and speed")]
     max_memory: Option<u64>,
 
     /// Index of the GPU to use; several, such as 0,1, share each step (needs a build with --features train-cuda)
@@ -125,21 +126,6 @@ fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
         let name: StringDeserializer<Error> = name.into_deserializer();
         T::deserialize(name)
     })
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let times = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "G" | "GB" => 1e9,
-        "GIB" => f64::from(1 << 30),
-        "M" | "MB" => 1e6,
-        "MIB" => f64::from(1 << 20),
-        _ => return Err("it must be a size, such as 40GB or 512MB".into()),
-    };
-    let number = digits.parse::<f64>().ok().filter(|number| *number > 0.0);
-    number
-        .map(|number| (number * times) as u64)
-        .ok_or_else(|| "it must be a size, such as 40GB".into())
 }
 
 pub(crate) fn train(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {

@@ -109,9 +109,9 @@ pub use task::{Lifetime, Limits, Mount, MountMode, SandboxSpec, Task};
 pub use templates::{TemplateError, Templates};
 pub use test_report::{TestDelta, TestFailure, TestOutcome, TestReport, TestResult};
 pub use text::{
-    LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, log_event, one_line, parse_json,
-    printable, printable_pieces, printable_styled, read_text, readable, replace_lone_surrogates,
-    thousands,
+    LONE_SURROGATE, NotText, SharedStr, StrPool, decode_utf8, log_event, one_line, parse_bytes,
+    parse_json, printable, printable_pieces, printable_styled, read_text, readable,
+    replace_lone_surrogates, thousands,
 };
 pub use tool::{SUBMIT_COMMAND, Tool, ToolContext, ToolError, ToolSpec};
 pub use turn::{Action, Call, Feedback, Observation, Outcome, Timings, Turn, Usage};

@@ -73,10 +73,8 @@ pub(crate) fn build(flags: &Flags, terminal: &Terminal) -> anyhow::Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let source_dir = flags.source_dir.as_deref().map(Path::canonicalize).transpose();
     let source_dir = source_dir.with_context(|| format!("cannot find {:?}", flags.source_dir))?;
-    let all = Faults::all(
-        Header::new(&flags.source, source_dir, flags.max_chars),
-        flags.train_per_method as usize,
-    )?;
+    let header = Header::new(&flags.source, source_dir, flags.max_chars);
+    let all = Faults::all(header, flags.train_per_method as usize)?;
     let amount = Amount { per_method: flags.per_method, train_methods: flags.train_methods };
     let mut validation = Validation::new(all, amount);
     on_threads(async {

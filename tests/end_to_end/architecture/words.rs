@@ -97,6 +97,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("told_by", "episodes record the thinking switch so"),
     ("wider", "manifests and episodes record the hidden tests so"),
     ("wider_failed", "episodes record the failed hidden tests so"),
+    ("--float32-matmul-precision", "PyTorch's name"),
     ("repairs", "log.jsonl of a training records a checkpoint evaluation so"),
 ];
 
