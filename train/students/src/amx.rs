@@ -490,9 +490,10 @@ mod tests {
 
     #[test]
     fn rounding_is_that_of_bf16() {
-        for value in [0.0, -1.5, 3.14159, 1.00390625, 1.01171875, 3.4e38, f32::INFINITY, 1e-40] {
-            let expected = candle_core::DType::BF16;
-            let expected = Tensor::new(value, &Device::Cpu).unwrap().to_dtype(expected).unwrap();
+        let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0];
+        for value in [0.0, -1.5, 0.1, ties[0], ties[1], 3.4e38, f32::INFINITY, 1e-40] {
+            let value: f32 = value;
+            let expected = Tensor::new(value, &Device::Cpu).unwrap().to_dtype(DType::BF16).unwrap();
             let expected = expected.to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap();
             assert_eq!(f32::from_bits(u32::from(bf16(value)) << 16), expected, "{value}");
         }
