@@ -31,6 +31,7 @@ pub(crate) fn is_available() -> bool {
 /// `a b`, added to `sum` in its memory if there is one. All are f32 on the CPU, and
 /// [`is_available`] is true.
 pub(crate) fn product(sum: Option<Tensor>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let a = &a.contiguous()?;
     let Some(sum) = sum else { return a.apply_op2_no_bwd(b, &Product) };
     let sum = sum.contiguous()?;
     sum.inplace_op3(a, b, &AddProduct)?;
@@ -51,7 +52,7 @@ impl CustomOp2 for Product {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let factors = factors((a, a_layout), (b, b_layout))?;
+        let factors = (View::new(a, a_layout)?, View::new(b, b_layout)?);
         let sizes = (factors.0.shape.rows, factors.1.shape.columns);
         let mut product = Vec::with_capacity(sizes.0 * sizes.1);
         let place = &mut product.spare_capacity_mut()[..sizes.0 * sizes.1];
@@ -78,25 +79,13 @@ impl InplaceOp3 for AddProduct {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<()> {
-        let factors = factors((a, a_layout), (b, b_layout))?;
+        let factors = (View::new(a, a_layout)?, View::new(b, b_layout)?);
         let sum = elements_mut(sum, sum_layout)?;
         multiply(sum, add, factors, tiles::block, tiles::Config::new)
     }
 }
 
 type Factors<'a> = (View<'a>, View<'a>);
-
-fn factors<'a>(
-    (a, a_layout): (&'a CpuStorage, &Layout),
-    (b, b_layout): (&'a CpuStorage, &Layout),
-) -> Result<Factors<'a>> {
-    match (a, b) {
-        (CpuStorage::F32(a), CpuStorage::F32(b)) => {
-            Ok((View::new(a, a_layout)?, View::new(b, b_layout)?))
-        }
-        _ => bail!("the kernel needs f32 tensors"),
-    }
-}
 
 /// Computes a block from so many steps of its factors, row by row.
 type Block = fn(&[u16], &[u32], &mut [f32; BLOCK * BLOCK]);

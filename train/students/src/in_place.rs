@@ -169,9 +169,7 @@ impl InplaceOp3 for AddProduct {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<()> {
-        let (CpuStorage::F32(sum), CpuStorage::F32(a), CpuStorage::F32(b)) = (sum, a, b) else {
-            bail!("the kernel needs f32 tensors");
-        };
+        let CpuStorage::F32(sum) = sum else { bail!("the kernel needs f32 tensors") };
         let (a, b) = (View::new(a, a_layout)?, View::new(b, b_layout)?);
         let shape = Shape::of(sum_layout)?;
         let from = sum_layout.start_offset().min(sum.len());
@@ -239,7 +237,8 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(elements: &'a [f32], layout: &Layout) -> Result<View<'a>> {
+    pub(crate) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<View<'a>> {
+        let CpuStorage::F32(elements) = storage else { bail!("the kernel needs f32 tensors") };
         let from = layout.start_offset().min(elements.len());
         Ok(View { elements: &elements[from..], shape: Shape::of(layout)? })
     }

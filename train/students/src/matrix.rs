@@ -7,7 +7,6 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::in_place::add_product;
 use crate::params::{Params, Weight};
 
 /// Elements of a block: 64 MB in f32.
@@ -44,8 +43,7 @@ impl Matrix {
     /// `x Wᵀ`.
     pub(crate) fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Plain(Weight::Fixed(weight)) => params.product(None, x, &weight.t()?),
-            Matrix::Plain(weight) => x.matmul(&params.weight(weight).t()?),
+            Matrix::Plain(weight) => params.product(None, x, &params.weight(weight).t()?),
             Matrix::Quantised(matrix) => matrix.forward(params, x),
         }
     }
@@ -53,11 +51,7 @@ impl Matrix {
     /// `dy W`, the gradient of `x`; added to `sum`, in its memory, if there is one.
     pub(crate) fn back(&self, params: &Params, dy: &Tensor, sum: Option<Tensor>) -> Result<Tensor> {
         match self {
-            Matrix::Plain(Weight::Fixed(weight)) => params.product(sum, dy, weight),
-            Matrix::Plain(weight) => match sum {
-                None => dy.matmul(params.weight(weight)),
-                Some(sum) => add_product(sum, 1.0, dy, params.weight(weight)),
-            },
+            Matrix::Plain(weight) => params.product(sum, dy, params.weight(weight)),
             Matrix::Quantised(matrix) => matrix.back(params, dy, sum),
         }
     }

@@ -35,12 +35,13 @@ impl Params {
         Params { all: Vec::new(), dtype, precision: MatmulPrecision::Highest }
     }
 
-    /// `precision` is one that this processor has.
+    /// `precision` is one that this processor has, and `Highest` if matrices are trained.
     pub(crate) fn with_precision(self, precision: MatmulPrecision) -> Params {
         Params { precision, ..self }
     }
 
-    /// `a b`, added to `sum`, in its memory, if there is one; `b` is frozen.
+    /// `a b`, added to `sum`, in its memory, if there is one; `b` is a matrix of the
+    /// model.
     pub(crate) fn product(&self, sum: Option<Tensor>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let is_rounded = self.precision == MatmulPrecision::Medium;
         match sum {

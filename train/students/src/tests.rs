@@ -271,8 +271,13 @@ fn a_training_learns() {
 
 #[test]
 fn products_of_bf16_change_losses_by_their_rounding_and_are_recorded() {
+    KINDS.into_iter().for_each(check_products_of_bf16);
+}
+
+#[track_caller]
+fn check_products_of_bf16(kind: &str) {
     let folder = TempDir::new().unwrap();
-    let base = base(folder.path(), "llama");
+    let base = base(folder.path(), kind);
     let dataset = dataset(folder.path(), &rows());
     let with = |precision, name| {
         let exact = job(folder.path(), &base, &dataset, Method::Lora, name);
